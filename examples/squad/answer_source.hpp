@@ -28,6 +28,9 @@ struct Prompt {
 
 struct Sampling {
   double temperature = 0;  // 0: greedy
+  int top_k = 0;           // 0: all
+  double top_p = 1;
+  double repeat_penalty = 1;  // over the last 64 tokens, the prompt's included
   std::size_t max_tokens = 256;
   std::uint64_t seed = 0;
 };
@@ -36,7 +39,7 @@ struct Timing {
   double total_s = 0;             // the whole call, prompt included: what the article divides by
   double prefill_s = 0;           // computing the prompt
   double first_token_s = 0;       // from the call to the first token
-  double decode_s = 0;            // from the first token to the last
+  double decode_s = 0;            // computing the generated tokens, each fed back once
   std::size_t cached_tokens = 0;  // tokens of the prompt that were not computed again
 };
 

@@ -4,10 +4,13 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace gemma::squad {
 
 /// Lower-case hexadecimal SHA-256 of the file's bytes. Throws gemma::Error (io).
 std::string sha256_of(const std::filesystem::path& file);
+/// The same of text.
+std::string sha256_of_text(std::string_view text);
 
 }  // namespace gemma::squad

@@ -41,11 +41,16 @@ struct Preset {
   int context = 0;         // positions of the window; 0: as many as the longest prompt and its answer need
   int max_tokens = 256;    // of one answer
   bool share_passages = true;  // questions of a passage share its prefill
+  // how tokens are drawn; at their defaults nothing is cut or penalised
+  int top_k = 0;
+  double top_p = 1;
+  double repeat_penalty = 1;  // over the last 64 tokens, the prompt's included
 };
 
-/// "article": plain prompt, temperature 0.7, context 1024, 2000 tokens, each question prefilled alone.
-/// "chat": the model's own template, greedy, questions of a passage share its prefill. `is_v2`: the set is of
-/// v2.0. Throws gemma::Error (invalid_argument) for another name.
+/// "article": plain prompt, temperature 0.7, context 1024, 2000 tokens, each question prefilled alone; top-k
+/// 40, top-p 0.95 and a repeat penalty of 1.1 are what LangChain's LlamaCpp sets where nothing is said, as
+/// the article did not. "chat": the model's own template, greedy, questions of a passage share its prefill.
+/// `is_v2`: the set is of v2.0. Throws gemma::Error (invalid_argument) for another name.
 Preset make_preset(std::string_view name, bool is_v2);
 
 /// Throws gemma::Error (invalid_argument) unless `text` holds {context} and {question}, once each.

@@ -55,6 +55,9 @@ ordered_json to_json(const RunSettings& settings) {
           {"prompt_template", preset.prompt_template},
           {"chat_template", preset.chat},
           {"temperature", preset.temperature},
+          {"top_k", preset.top_k},
+          {"top_p", preset.top_p},
+          {"repeat_penalty", preset.repeat_penalty},
           {"context", preset.context},
           {"max_tokens", preset.max_tokens},
           {"share_passages", preset.share_passages},
@@ -76,9 +79,10 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
     settings.dataset_sha256 = root.at("dataset").at("sha256");
     settings.n_questions = root.at("n");
     settings.seed = root.at("seed");
-    settings.preset = {root.at("preset"),        root.at("prompt_template"), root.at("chat_template"),
-                       root.at("temperature"),   root.at("context"),         root.at("max_tokens"),
-                       root.at("share_passages")};
+    settings.preset = {root.at("preset"),         root.at("prompt_template"), root.at("chat_template"),
+                       root.at("temperature"),    root.at("context"),         root.at("max_tokens"),
+                       root.at("share_passages"), root.at("top_k"),           root.at("top_p"),
+                       root.at("repeat_penalty")};
     settings.kv = root.at("kv");
     for (const json& model : root.at("models")) {
       settings.models.push_back(

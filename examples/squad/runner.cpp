@@ -95,6 +95,9 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
       const Question& q = run.questions().questions[question];
       Sampling sampling;
       sampling.temperature = preset.temperature;
+      sampling.top_k = preset.top_k;
+      sampling.top_p = preset.top_p;
+      sampling.repeat_penalty = preset.repeat_penalty;
       sampling.max_tokens = static_cast<std::size_t>(preset.max_tokens);
       sampling.seed = sampling_seed(run.settings().seed, q.id);
       if (cancel.load()) return false;

@@ -36,6 +36,9 @@ TEST(Preset, Article) {
   const Preset preset = make_preset("article", false);
   EXPECT_FALSE(preset.chat);
   EXPECT_EQ(preset.temperature, 0.7);
+  EXPECT_EQ(preset.top_k, 40);
+  EXPECT_EQ(preset.top_p, 0.95);
+  EXPECT_EQ(preset.repeat_penalty, 1.1);
   EXPECT_EQ(preset.context, 1024);
   EXPECT_EQ(preset.max_tokens, 2000);
   EXPECT_FALSE(preset.share_passages);

@@ -1,0 +1,192 @@
+#include "examples/squad/analysis.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "examples/squad/stats/power.hpp"
+#include "examples/squad/text.hpp"
+#include "gguf/error.hpp"
+
+namespace gemma::squad {
+namespace {
+
+double ratio(double a, double b) {
+  return b > 0 ? a / b : 0;
+}
+
+AnswerMetrics metrics_of(const Answer& answer, const Question& question, bool is_v2) {
+  AnswerMetrics m;
+  m.article_words = article_word_count(answer.text);
+  m.words = word_count(answer.text);
+  m.article_words_per_s = ratio(static_cast<double>(m.article_words), answer.timing.total_s);
+  m.words_per_s = ratio(static_cast<double>(m.words), answer.timing.total_s);
+  m.score = score_answer(as_prediction(answer.text, is_v2), question.truths, is_v2);
+  return m;
+}
+
+class Analyser {
+ public:
+  Analyser(const RunDirectory& run, std::uint64_t seed)
+      : run_(run), seed_(seed), k_(run.settings().models.size()), n_(run.questions().questions.size()) {
+    for (const Question& question : run.questions().questions) passages_.push_back(question.passage);
+  }
+
+  void add_answers() {
+    out_.answers.resize(k_);
+    out_.models.resize(k_);
+    for (std::size_t m = 0; m < k_; ++m) {
+      for (const Question& question : run_.questions().questions) {
+        const Answer& answer = run_.find(run_.settings().models[m].name, question.id)->answer;
+        out_.answers[m].push_back(metrics_of(answer, question, run_.questions().is_v2));
+        add_times(answer, out_.models[m]);
+      }
+      finish_times(out_.models[m]);
+      if (run_.questions().is_v2) add_v2(m);
+    }
+  }
+
+  void add_measures() {
+    add("words_per_second", "Words per second", "words/s", true, false,
+        [](const AnswerMetrics& m) { return m.article_words_per_s; });
+    add("words", "Answer length", "words", true, false,
+        [](const AnswerMetrics& m) { return static_cast<double>(m.article_words); });
+    add("exact", "Exact match", "%", true, true, [](const AnswerMetrics& m) { return 100 * m.score.exact; });
+    add("f1", "F1", "%", true, true, [](const AnswerMetrics& m) { return 100 * m.score.f1; });
+    add("words_per_second_corrected", "Words per second, digits counted", "words/s", true, false,
+        [](const AnswerMetrics& m) { return m.words_per_s; });
+    add("words_corrected", "Answer length, digits counted", "words", true, false,
+        [](const AnswerMetrics& m) { return static_cast<double>(m.words); });
+  }
+
+  void add_judge(const std::string& name) {
+    JudgeSummary judge;
+    judge.verdicts = read_verdicts(run_, name);
+    judge.bias = position_bias(judge.verdicts, k_);
+    Measure measure;
+    measure.key = "raq_" + name;
+    measure.title = "RAQ rank by judge " + name;
+    measure.higher_is_better = false;
+    measure.values = rank_columns(run_, judge.verdicts);
+    for (const std::vector<double>& ranks : measure.values) {
+      std::vector<double> share(2 * k_ - 1, 0);
+      for (const double rank : ranks)
+        share[static_cast<std::size_t>(std::lround(2 * (rank - 1)))] += 1.0 / real(n_);
+      judge.rank_shares.push_back(std::move(share));
+    }
+    judge.measure = out_.measures.size();
+    finish(std::move(measure));
+    out_.judges.push_back(std::move(judge));
+  }
+
+  Analysis take() { return std::move(out_); }
+
+ private:
+  static double real(std::size_t n) { return static_cast<double>(n); }
+
+  static void add_times(const Answer& answer, ModelSummary& model) {
+    model.prompt_tokens += real(answer.prompt_tokens);
+    model.computed_tokens +=
+        real(answer.prompt_tokens - std::min(answer.prompt_tokens, answer.timing.cached_tokens));
+    model.tokens += real(answer.tokens);
+    model.total_s += answer.timing.total_s;
+    model.prefill_s += answer.timing.prefill_s;
+    model.decode_s += answer.timing.decode_s;
+    model.first_token_s += answer.timing.first_token_s;
+    ++model.stops[answer.stop];
+  }
+
+  void finish_times(ModelSummary& model) const {
+    model.first_token_s = ratio(model.first_token_s, real(n_));
+    model.prefill_tokens_per_s = ratio(model.computed_tokens, model.prefill_s);
+    model.decode_tokens_per_s = ratio(model.tokens, model.decode_s);
+    model.alone_s =
+        model.total_s + ratio(model.prompt_tokens - model.computed_tokens, model.prefill_tokens_per_s);
+  }
+
+  void add_v2(std::size_t m) {
+    for (std::size_t i = 0; i < n_; ++i) {
+      const bool none = run_.questions().questions[i].truths.empty();
+      ScoreTotals& totals = none ? out_.models[m].no_answer : out_.models[m].has_answer;
+      totals.exact += 100 * out_.answers[m][i].score.exact;
+      totals.f1 += 100 * out_.answers[m][i].score.f1;
+      ++totals.n;
+    }
+    for (ScoreTotals* totals : {&out_.models[m].no_answer, &out_.models[m].has_answer}) {
+      totals->exact = ratio(totals->exact, real(totals->n));
+      totals->f1 = ratio(totals->f1, real(totals->n));
+    }
+  }
+
+  template <typename Value>
+  void add(std::string key, std::string title, std::string unit, bool higher, bool quality, Value value) {
+    Measure measure;
+    measure.key = std::move(key);
+    measure.title = std::move(title);
+    measure.unit = std::move(unit);
+    measure.higher_is_better = higher;
+    measure.is_quality = quality;
+    for (const std::vector<AnswerMetrics>& answers : out_.answers) {
+      std::vector<double> column;
+      for (const AnswerMetrics& answer : answers) column.push_back(value(answer));
+      measure.values.push_back(std::move(column));
+    }
+    finish(std::move(measure));
+  }
+
+  void finish(Measure measure) {
+    for (const std::vector<double>& column : measure.values) {
+      measure.means.push_back(stats::bootstrap_mean(column, passages_, seed_));
+    }
+    if (k_ >= 2) {
+      measure.kruskal = stats::kruskal_wallis(measure.values);
+      measure.dunn = stats::dunn(measure.values);
+      measure.friedman = stats::friedman(measure.values);
+      measure.wilcoxon = stats::wilcoxon(measure.values);
+      // one question leaves nothing to compare within; no pair is then said to differ
+      measure.conover =
+          n_ >= 2 ? stats::conover(measure.values) : std::vector<stats::Pair>(measure.dunn.size());
+      measure.questions_overall = stats::questions_for_friedman(measure.friedman, k_, n_);
+      const double alpha = stats::kAlpha / real(measure.wilcoxon.size());
+      for (const stats::Pair& pair : measure.wilcoxon) {
+        measure.questions_pairs.push_back(stats::questions_for_wilcoxon(pair.z, n_, alpha));
+      }
+    }
+    out_.measures.push_back(std::move(measure));
+  }
+
+  const RunDirectory& run_;
+  std::uint64_t seed_;
+  std::size_t k_, n_;
+  std::vector<std::size_t> passages_;
+  Analysis out_;
+};
+
+}  // namespace
+
+const Measure& Analysis::measure(std::string_view key) const {
+  const auto found =
+      std::find_if(measures.begin(), measures.end(), [&](const Measure& m) { return m.key == key; });
+  if (found == measures.end())
+    throw Error(ErrorCode::kInvalidArgument, fmt::format("no measure named {}", key));
+  return *found;
+}
+
+Analysis analyse(const RunDirectory& run, const std::vector<std::string>& judges, std::uint64_t seed) {
+  if (run.settings().shard.count > 1 || !run.is_complete()) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format(
+            "{}: {} of {} answers: a report needs all of them (continue the run, or merge its shards)",
+            run.path().string(), run.answers().size(),
+            run.questions().questions.size() * run.settings().models.size()));
+  }
+  Analyser analyser(run, seed);
+  analyser.add_answers();
+  analyser.add_measures();
+  for (const std::string& judge : judges) analyser.add_judge(judge);
+  return analyser.take();
+}
+
+}  // namespace gemma::squad

@@ -1,0 +1,19 @@
+# gemma_embed(TARGET NAMESPACE name=file...): each file becomes `extern const std::string_view name` of NAMESPACE in
+# TARGET, declared in embedded.hpp of this folder, so that the program carries what it needs with it.
+function(gemma_embed target namespace)
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}_embedded.cpp)
+  set(code "#include \"examples/squad/embedded.hpp\"\n\nnamespace ${namespace} {\n")
+  foreach(pair ${ARGN})
+    string(REGEX MATCH "^([^=]+)=(.+)$" whole ${pair})
+    set(name ${CMAKE_MATCH_1})
+    set(file ${CMAKE_CURRENT_SOURCE_DIR}/${CMAKE_MATCH_2})
+    file(READ ${file} hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
+    string(APPEND code "static constexpr char ${name}_bytes[] = {${bytes}};\n"
+                       "const std::string_view ${name}(${name}_bytes, sizeof ${name}_bytes);\n")
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+  endforeach()
+  string(APPEND code "}  // namespace ${namespace}\n")
+  file(CONFIGURE OUTPUT ${source} CONTENT "${code}" @ONLY)
+  target_sources(${target} PRIVATE ${source})
+endfunction()

@@ -1,0 +1,164 @@
+#include "examples/squad/engine_source.hpp"
+
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <optional>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "examples/engine_flags.hpp"
+#include "gemma/gemma.hpp"
+
+namespace gemma::squad {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kRepeatLast = 64;
+
+/// Hands the evaluator's flag on to the session, which watches one of its own.
+class CancelLink {
+ public:
+  CancelLink(Session& session, const std::atomic<bool>& cancel)
+      : thread_([&session, &cancel](const std::stop_token& done) {
+          while (!done.stop_requested() && !cancel.load()) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          }
+          if (cancel.load()) session.cancel();
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
+/// The type that most of the weights' bytes are of, e.g. "Q4_K".
+std::string main_type(const gguf::File& file) {
+  std::map<std::string_view, std::size_t> bytes;
+  for (const TensorView& tensor : file.tensors()) bytes[info(tensor.type).name] += tensor.data.size();
+  std::string_view best;
+  for (const auto& [name, size] : bytes) {
+    if (best.empty() || size > bytes[best]) best = name;
+  }
+  return std::string(best);
+}
+
+class EngineSource : public AnswerSource {
+ public:
+  EngineSource(const ModelSpec& spec, const EngineOptions& options)
+      : options_(options), model_(load(spec, options)) {}
+
+  ModelFacts facts() const override {
+    const ModelConfig& config = model_.config();
+    std::size_t parameters = 0;
+    for (const TensorView& tensor : model_.file().tensors()) parameters += tensor.rows * tensor.cols;
+    const std::string name = config.name.empty() ? std::string() : fmt::format("{}: ", config.name);
+    return {fmt::format("{}{}, {} layers, {:.3g} billion parameters, mostly {}", name, config.architecture,
+                        config.n_layers, static_cast<double>(parameters) / 1e9, main_type(model_.file())),
+            config.max_seq_len};
+  }
+
+  std::size_t count_tokens(const Prompt& prompt) const override { return encode(prompt).size(); }
+
+  void reserve(std::size_t n) override {
+    SessionOptions options;
+    options.n_ctx = n;
+    options.kv_type = options_.kv_f32 ? KvType::kF32 : KvType::kF16;
+    options.n_threads = options_.threads;
+    session_.emplace(model_, options);
+  }
+
+  Answer ask(const Prompt& prompt, const Sampling& sampling, bool share,
+             const std::atomic<bool>& cancel) override {
+    const auto begin = Clock::now();
+    const CancelLink link(*session_, cancel);
+    const std::vector<TokenId> tokens = encode(prompt);
+    if (!share) session_->reset();
+    Answer answer;
+    answer.prompt_tokens = tokens.size();
+    try {
+      const PrefillResult prefill = session_->prefill(tokens);
+      answer.timing.prefill_s = prefill.seconds;
+      answer.timing.cached_tokens = prefill.n_reused;
+      generate(tokens, sampling, seconds_since(begin), answer);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCancelled) throw;
+      answer.stop = to_string(StopReason::kCancelled);
+    }
+    answer.timing.total_s = seconds_since(begin);
+    return answer;
+  }
+
+  double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
+    session_->prefill(encode(prompt));
+    double sum = 0;
+    for (const TokenId token : model_.tokenizer().encode(continuation)) {
+      const std::span<const float> logits = session_->logits();
+      const auto largest = static_cast<double>(logits[static_cast<std::size_t>(argmax(logits))]);
+      double total = 0;
+      for (const float logit : logits) total += std::exp(static_cast<double>(logit) - largest);
+      sum += static_cast<double>(logits[static_cast<std::size_t>(token)]) - largest - std::log(total);
+      session_->append({&token, 1});
+    }
+    return sum;
+  }
+
+ private:
+  static double seconds_since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+
+  static Model load(const ModelSpec& spec, const EngineOptions& options) {
+    ModelOptions model;
+    model.kernels = &app::kernel_table(options.isa);
+    return Model::load(spec.file.string(), model);
+  }
+
+  std::vector<TokenId> encode(const Prompt& prompt) const {
+    const Tokenizer& tokenizer = model_.tokenizer();
+    if (!prompt.chat) return tokenizer.encode(prompt.text, {.add_bos = tokenizer.vocab().add_bos()});
+    const Message message{"user", prompt.text};
+    return ChatTemplate::from(model_.vocab()).encode(tokenizer, {&message, 1});
+  }
+
+  void generate(const std::vector<TokenId>& prompt, const Sampling& sampling, double before, Answer& answer) {
+    SamplerOptions options;
+    options.temperature = static_cast<float>(sampling.temperature);
+    options.top_k = static_cast<std::size_t>(sampling.top_k);
+    options.top_p = static_cast<float>(sampling.top_p);
+    options.repeat_penalty = static_cast<float>(sampling.repeat_penalty);
+    options.repeat_last = kRepeatLast;
+    options.seed = sampling.seed;
+    Sampler sampler(options);
+    const std::size_t recent = std::min(prompt.size(), kRepeatLast);
+    for (std::size_t i = prompt.size() - recent; i < prompt.size(); ++i) sampler.note(prompt[i]);
+    GenerateOptions until;
+    until.max_tokens = sampling.max_tokens;
+    GenerateResult result = session_->generate(sampler, until);
+    answer.text = std::move(result.text);
+    answer.stop = to_string(result.reason);
+    answer.tokens = result.tokens.size();
+    answer.timing.first_token_s = before + result.first_token_seconds;
+    answer.timing.decode_s = result.seconds - result.first_token_seconds;
+  }
+
+  EngineOptions options_;
+  Model model_;
+  std::optional<Session> session_;
+};
+
+}  // namespace
+
+SourceFactory engine_factory(const EngineOptions& options) {
+  app::kernel_table(options.isa);  // an error now rather than at the first model
+  return [options](const ModelSpec& spec) { return std::make_unique<EngineSource>(spec, options); };
+}
+
+std::string describe_machine(const EngineOptions& options) {
+  const unsigned threads = options.threads != 0 ? options.threads : physical_core_count();
+  return fmt::format("{}, {} thread{}", app::kernel_table(options.isa).name, threads,
+                     threads == 1 ? "" : "s");
+}
+
+}  // namespace gemma::squad

@@ -1,0 +1,66 @@
+#include "examples/squad/finish.hpp"
+
+#include <algorithm>
+#include <csignal>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "examples/program.hpp"
+#include "examples/squad/analysis.hpp"
+#include "examples/squad/report/report.hpp"
+#include "examples/squad/summary.hpp"
+#include "examples/squad/verdicts.hpp"
+#include "examples/whole_file.hpp"
+
+namespace gemma::squad {
+namespace {
+
+constexpr std::uint64_t kBootstrapSeed = 1;
+
+void write_file(const std::filesystem::path& file, std::string_view text) {
+  app::WholeFile out(file.string());
+  out.write(text);
+  out.commit();
+}
+
+/// A model's name as part of a file's: what could be a path becomes a dash.
+std::string file_part(std::string name) {
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '/' || static_cast<unsigned char>(c) < 0x21; }, '-');
+  return name;
+}
+
+}  // namespace
+
+bool judge(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
+           const std::atomic<bool>& cancel) {
+  if (!flags.wanted() || run.settings().models.size() < 2) return true;
+  std::signal(SIGPIPE, SIG_IGN);  // an endpoint that hangs up is an error of that attempt, not the end
+  const std::unique_ptr<Judge> made = flags.make(engine);
+  return judge_run(run, *made, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
+                   made->sees_order() ? stderr : nullptr);
+}
+
+void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet) {
+  if (judges.empty() && run.settings().models.size() > 1) judges = judges_of(run.path());
+  const Analysis analysis = analyse(run, judges, kBootstrapSeed);
+  write_file(run.path() / "summary.json", summary_json(run, analysis).dump(1) + "\n");
+  write_file(run.path() / "answers.csv", answers_csv(run, analysis));
+  for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
+    write_file(run.path() / fmt::format("predictions-{}.json", file_part(run.settings().models[m].name)),
+               predictions_json(run, m));
+  }
+  write_file(run.path() / "report.html", report::report_html(run, analysis));
+  if (quiet) return;
+  app::write_stdout(summary_text(run, analysis));
+  app::write_stdout(fmt::format("\nreport: {}\n", app::printable((run.path() / "report.html").string())));
+}
+
+void say_stopped(const RunDirectory& run) {
+  app::print_error("gemma-squad",
+                   fmt::format("stopped; what was answered is in {}: the same command goes on from there",
+                               run.path().string()));
+}
+
+}  // namespace gemma::squad

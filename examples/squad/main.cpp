@@ -1,0 +1,31 @@
+// gemma-squad: asks models the questions of SQuAD and says, with the right statistics, which answered better
+// and faster.
+#include "examples/program.hpp"
+#include "examples/squad/commands.hpp"
+
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "Asks models the questions of SQuAD and says which answered better and faster.\n"
+      "  gemma-squad demo\n"
+      "  gemma-squad run --model gemma=A.gguf --model llama=B.gguf --squad dev-v1.1.json -n 60 --out DIR",
+      "gemma-squad");
+  gemma::app::add_version(app);
+  app.require_subcommand(1);
+  gemma::squad::Command chosen;
+  gemma::squad::add_run(app, chosen);
+  gemma::squad::add_demo(app, chosen);
+  gemma::squad::add_judge(app, chosen);
+  gemma::squad::add_report(app, chosen);
+  gemma::squad::add_merge(app, chosen);
+  gemma::squad::add_score(app, chosen);
+  gemma::app::parse(app, argc, argv);
+  return chosen();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return gemma::app::run_program(argc, argv, "gemma-squad", run);
+}

@@ -1,0 +1,310 @@
+#include "examples/squad/report/sections.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "examples/squad/judge_openai.hpp"
+#include "examples/squad/progress.hpp"
+#include "examples/squad/report/charts.hpp"
+#include "examples/squad/summary.hpp"
+
+namespace gemma::squad::report {
+namespace {
+
+constexpr std::size_t kShades = 7;  // of ranks, in the style sheet
+
+std::vector<std::string> names_of(const RunDirectory& run) {
+  std::vector<std::string> names;
+  for (const ModelIdentity& model : run.settings().models) names.push_back(model.name);
+  return names;
+}
+
+std::string name_cell(const RunDirectory& run, std::size_t m) {
+  return fmt::format("<th scope=\"row\"><i class=\"dot\" style=\"background:var(--m{})\"></i>{}</th>", m % 8,
+                     escape_html(run.settings().models[m].name));
+}
+
+std::string interval_cell(const stats::Interval& value) {
+  return fmt::format("<td>{}<span class=\"range\">{} \xE2\x80\x93 {}</span></td>", short_number(value.mean),
+                     short_number(value.low), short_number(value.high));
+}
+
+std::string card(const std::string& content) {
+  return "<div class=\"card\">" + content + "</div>";
+}
+
+std::string table(const std::vector<std::string>& head, const std::string& rows, const char* kind = "") {
+  std::string out = fmt::format("<div class=\"scroll\"><table class=\"{}\"><thead><tr>", kind);
+  for (const std::string& title : head) out += "<th>" + title + "</th>";
+  return out + "</tr></thead><tbody>" + rows + "</tbody></table></div>";
+}
+
+// ---- figures ----
+
+std::string models_table(const RunDirectory& run, const Analysis& analysis) {
+  std::vector<std::string> head = {"Model", "Exact match %", "F1 %"};
+  for (const JudgeSummary& judge : analysis.judges) {
+    head.push_back(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)));
+  }
+  head.insert(head.end(), {"Words", "Words/s", "Digits counted: words", "words/s"});
+  std::string rows;
+  for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
+    rows += "<tr>" + name_cell(run, m);
+    for (const char* key : {"exact", "f1"}) rows += interval_cell(analysis.measure(key).means[m]);
+    for (const JudgeSummary& judge : analysis.judges)
+      rows += interval_cell(analysis.measures[judge.measure].means[m]);
+    for (const char* key : {"words", "words_per_second", "words_corrected", "words_per_second_corrected"}) {
+      rows += interval_cell(analysis.measure(key).means[m]);
+    }
+    rows += "</tr>";
+  }
+  return card(table(head, rows));
+}
+
+std::string measure_chart(const RunDirectory& run, const Measure& measure, const std::string& note,
+                          double axis_end) {
+  return card(bar_chart_svg({measure.title, note, names_of(run), measure.means, axis_end}));
+}
+
+std::string rank_chart(const RunDirectory& run, const JudgeSummary& judge) {
+  StackedChart chart;
+  chart.title = "How often which rank, by judge " + judge.verdicts.name;
+  chart.note = "share of questions; 1 is the best, halves are shared or averaged ranks";
+  chart.labels = names_of(run);
+  chart.shares = judge.rank_shares;
+  const std::size_t k = chart.labels.size();
+  const bool halves = 2 * k - 1 <= kShades;  // else whole ranks, the half ones with the next better
+  for (std::vector<double>& row : chart.shares) {
+    for (std::size_t i = 0; !halves && i < k; ++i)
+      row[i] = row[2 * i] + (2 * i + 1 < row.size() ? row[2 * i + 1] : 0);
+    if (!halves) row.resize(k);
+  }
+  for (std::size_t i = 0; i < chart.shares[0].size(); ++i) {
+    chart.classes.push_back(fmt::format("{:g}", 1 + static_cast<double>(i) / (halves ? 2 : 1)));
+  }
+  return card(stacked_chart_svg(chart));
+}
+
+std::string bias_text(const JudgeSummary& judge) {
+  if (!judge.bias.is_known) {
+    return judge.verdicts.policy == OrderPolicy::kFixed &&
+                   judge.verdicts.identity.find("\"f1\"") != std::string::npos
+               ? "This judge computes its ranks and sees no order."
+               : "The answers were always shown in the same order, so a preference for a place cannot be "
+                 "told from a "
+                 "preference for a model.";
+  }
+  std::string places;
+  for (std::size_t i = 0; i < judge.bias.mean_rank.size(); ++i) {
+    places += fmt::format("{}place {}: {:.2f}", i == 0 ? "" : ", ", i + 1, judge.bias.mean_rank[i]);
+  }
+  return fmt::format("Mean rank by the place in which an answer was shown: {}. {} (Friedman, {}).", places,
+                     judge.bias.p <= 0.05
+                         ? "The judge prefers places; the orders were varied, which evens it out"
+                         : "No preference for a place shown at 5%",
+                     p_text(judge.bias.p));
+}
+
+// ---- tests ----
+
+std::string pair_matrix(const RunDirectory& run, const Measure& measure) {
+  const std::size_t k = measure.means.size();
+  std::vector<std::string> head = {""};
+  for (std::size_t m = 0; m < k; ++m) head.push_back(escape_html(run.settings().models[m].name));
+  std::string rows;
+  for (std::size_t a = 0; a < k; ++a) {
+    rows += "<tr>" + name_cell(run, a);
+    for (std::size_t b = 0; b < k; ++b) {
+      if (a == b) {
+        rows += "<td class=\"self\">\xE2\x80\x94</td>";
+        continue;
+      }
+      const auto pair =
+          std::find_if(measure.conover.begin(), measure.conover.end(),
+                       [&](const stats::Pair& p) { return p.a == std::min(a, b) && p.b == std::max(a, b); });
+      const auto index = static_cast<std::size_t>(pair - measure.conover.begin());
+      rows += fmt::format(
+          "<td{}>{}<span class=\"range\">{}</span></td>", measure.differs(index) ? " class=\"yes\"" : "",
+          escape_html(pair_in_words(run, measure, index)), p_text(measure.conover[index].p_holm));
+    }
+    rows += "</tr>";
+  }
+  return table(head, rows, "words");
+}
+
+std::string needed(const std::optional<std::size_t>& n) {
+  return n ? fmt::format("{}", *n) : std::string("no number");
+}
+
+std::string test_rows(const RunDirectory& run, const Measure& measure) {
+  std::string rows;
+  for (std::size_t i = 0; i < measure.dunn.size(); ++i) {
+    const stats::Pair &dunn = measure.dunn[i], &conover = measure.conover[i], &wilcoxon = measure.wilcoxon[i];
+    rows += fmt::format(
+        "<tr><td>{} and "
+        "{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:+.2f}</td><td>{:+.2f}</td><td>{}</td>"
+        "</tr>",
+        escape_html(run.settings().models[dunn.a].name), escape_html(run.settings().models[dunn.b].name),
+        dunn.p_holm <= 0.05 ? "significant" : "not significant", p_text(dunn.p_holm), p_text(conover.p_holm),
+        fmt::format("{} ({})", p_text(wilcoxon.p_holm), wilcoxon.exact ? "exact" : "normal"),
+        conover.difference, wilcoxon.effect, needed(measure.questions_pairs[i]));
+  }
+  return rows;
+}
+
+std::string measure_tests(const RunDirectory& run, const Measure& measure) {
+  std::string out = fmt::format("<h3>{}</h3><p>{}</p>", escape_html(measure.title),
+                                escape_html(verdict_in_words(run, measure)));
+  out += pair_matrix(run, measure);
+  out += fmt::format(
+      "<details><summary>All tests</summary><p>Blocked, deciding: Friedman Q = {}, {} degrees of freedom, "
+      "{}, Kendall's "
+      "W = {:.3f}; questions for 80% power: {}. As the article tested, which takes the answers to one "
+      "question for "
+      "independent: Kruskal-Wallis H = {}, {}, \xCE\xB5\xC2\xB2 = {:.3f}; Dunn with Holm below.</p>",
+      short_number(measure.friedman.statistic), measure.friedman.df, p_text(measure.friedman.p),
+      measure.friedman.effect, needed(measure.questions_overall), short_number(measure.kruskal.statistic),
+      p_text(measure.kruskal.p), measure.kruskal.effect);
+  out += table({"Pair", "Dunn: the article's word", "Dunn, Holm", "Conover, Holm", "Wilcoxon, Holm",
+                "Mean rank difference", "Rank-biserial", "Questions for 80% power"},
+               test_rows(run, measure));
+  return card(out + "</details>");
+}
+
+// ---- settings ----
+
+std::string term(const std::string& name, const std::string& value) {
+  return fmt::format("<dt>{}</dt><dd>{}</dd>", name, value);
+}
+
+std::string judge_cost(const JudgeSummary& judge) {
+  const Verdicts& verdicts = judge.verdicts;
+  std::string text = fmt::format("{} verdicts in {} attempts", verdicts.records.size(), verdicts.attempts());
+  const std::size_t prompt = verdicts.prompt_tokens(), completion = verdicts.completion_tokens();
+  if (prompt + completion == 0) return text;
+  text += fmt::format("; {} prompt and {} completion tokens", prompt, completion);
+  const nlohmann::json identity = nlohmann::json::parse(verdicts.identity);
+  const TokenPrice price = list_price(identity.value("model", ""));
+  if (price.prompt > 0) {
+    text += fmt::format(
+        ", about ${:.4f} at list price",
+        (price.prompt * static_cast<double>(prompt) + price.completion * static_cast<double>(completion)) /
+            1e6);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string figures_section(const RunDirectory& run, const Analysis& analysis) {
+  std::string out = "<h2 id=\"figures\">Figures</h2>" + models_table(run, analysis) +
+                    "<div class=\"grid\" style=\"margin-top:16px\">";
+  out += measure_chart(run, analysis.measure("words_per_second"),
+                       "words of the answer by the seconds of the whole call, prompt included", 0);
+  out += measure_chart(run, analysis.measure("words"), "as the article counts: letters only", 0);
+  for (const JudgeSummary& judge : analysis.judges) {
+    out += measure_chart(run, analysis.measures[judge.measure], "mean rank, lower is better",
+                         static_cast<double>(run.settings().models.size()));
+  }
+  out += measure_chart(run, analysis.measure("f1"),
+                       "share of words in common with the truth, best gold answer, %", 100);
+  out +=
+      measure_chart(run, analysis.measure("exact"), "answers equal to the truth after normalisation, %", 100);
+  for (const JudgeSummary& judge : analysis.judges) out += rank_chart(run, judge);
+  out += "</div>";
+  for (const JudgeSummary& judge : analysis.judges) {
+    out += fmt::format("<p class=\"note\" style=\"margin-top:12px\">Judge {}: {}</p>",
+                       escape_html(judge.verdicts.name), escape_html(bias_text(judge)));
+  }
+  if (!run.questions().is_v2) return out;
+  std::string rows;
+  for (std::size_t m = 0; m < analysis.models.size(); ++m) {
+    const ModelSummary& model = analysis.models[m];
+    rows += fmt::format("<tr>{}<td>{:.1f}</td><td>{:.1f}</td><td>{:.1f}</td></tr>", name_cell(run, m),
+                        model.has_answer.exact, model.has_answer.f1, model.no_answer.exact);
+  }
+  return out + "<div style=\"margin-top:16px\">" +
+         card("<h3>Questions with and without an answer</h3>" +
+              table({"Model", "Has answer: exact match %", "Has answer: F1 %", "No answer: right %"}, rows)) +
+         "</div>";
+}
+
+std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
+  if (run.settings().models.size() < 2) return "";
+  std::string out =
+      "<h2 id=\"tests\">Who differs from whom</h2><p class=\"sub\">Each question is answered by every model, "
+      "so the "
+      "models are compared within questions: Friedman's test, then Conover's with Holm's correction for each "
+      "pair, at "
+      "5%. The article's own tests stand beside them.</p><div class=\"grid\" "
+      "style=\"grid-template-columns:1fr\">";
+  for (const JudgeSummary& judge : analysis.judges)
+    out += measure_tests(run, analysis.measures[judge.measure]);
+  for (const char* key : {"f1", "exact", "words_per_second", "words"})
+    out += measure_tests(run, analysis.measure(key));
+  return out + "</div>";
+}
+
+std::string speed_section(const RunDirectory& run, const Analysis& analysis) {
+  std::string rows;
+  for (std::size_t m = 0; m < analysis.models.size(); ++m) {
+    const ModelSummary& model = analysis.models[m];
+    const auto n = static_cast<double>(run.questions().questions.size());
+    rows += fmt::format(
+        "<tr>{}<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        name_cell(run, m), short_number(model.prefill_tokens_per_s), short_number(model.decode_tokens_per_s),
+        short_number(model.first_token_s), short_number(model.prompt_tokens / n),
+        short_number(model.tokens / n), clock_time(model.total_s),
+        model.total_s > 0 ? fmt::format("{:.2f} times", model.alone_s / model.total_s) : "");
+  }
+  std::string note =
+      "Sharing: how much longer the run would have taken had each question computed its whole prompt at the "
+      "speed "
+      "measured here.";
+  if (!run.settings().preset.share_passages)
+    note = "Every question computed its whole prompt, as the article's did.";
+  return "<h2 id=\"speed\">Speed</h2>" +
+         card(table({"Model", "Prefill tokens/s", "Decode tokens/s", "First token s", "Prompt tokens",
+                     "Answer tokens", "All questions", "Saved by sharing"},
+                    rows) +
+              "<p class=\"note\" style=\"margin:10px 0 0\">" + note + "</p>");
+}
+
+std::string settings_section(const RunDirectory& run, const Analysis& analysis) {
+  const RunSettings& settings = run.settings();
+  const Preset& preset = settings.preset;
+  std::string list;
+  list += term("Data set", fmt::format("{} <span class=\"mono wrap\">sha256 {}</span>",
+                                       escape_html(settings.dataset), escape_html(settings.dataset_sha256)));
+  list += term("Questions", fmt::format("{}, seed {}", settings.n_questions, settings.seed));
+  for (const ModelIdentity& model : settings.models) {
+    list += term(escape_html(model.name),
+                 fmt::format("{} ({}) <span class=\"mono wrap\">sha256 {}</span>", escape_html(model.file),
+                             escape_html(model.description), escape_html(model.sha256)));
+  }
+  list +=
+      term("Preset",
+           fmt::format(
+               "{}: {}, temperature {:g}, {}, at most {} tokens, window {}", escape_html(preset.name),
+               preset.chat ? "each model's own chat template" : "the plain prompt", preset.temperature,
+               preset.share_passages ? "questions of a passage share its prefill"
+                                     : "each question prefilled alone",
+               preset.max_tokens, preset.context > 0 ? std::to_string(preset.context) : "as long as needed"));
+  if (preset.top_k > 0 || preset.top_p < 1 || preset.repeat_penalty != 1) {
+    list += term("Sampling", fmt::format("top-k {}, top-p {:g}, repeat penalty {:g}", preset.top_k,
+                                         preset.top_p, preset.repeat_penalty));
+  }
+  list += term("Keys and values", escape_html(settings.kv)) + term("Machine", escape_html(settings.machine));
+  for (const JudgeSummary& judge : analysis.judges) {
+    list += term(fmt::format("Judge {}", escape_html(judge.verdicts.name)),
+                 fmt::format("<code>{}</code>, order {}; {}", escape_html(judge.verdicts.identity),
+                             to_string(judge.verdicts.policy), judge_cost(judge)));
+  }
+  return "<h2 id=\"settings\">Settings</h2>" +
+         card("<dl>" + list + "</dl><details><summary>Prompt template</summary><pre>" +
+              escape_html(preset.prompt_template) + "</pre></details>");
+}
+
+}  // namespace gemma::squad::report

@@ -1,0 +1,224 @@
+// gemma-squad run and demo.
+#include <atomic>
+#include <fstream>
+#include <iterator>
+#include <memory>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "examples/engine_flags.hpp"
+#include "examples/interrupt.hpp"
+#include "examples/program.hpp"
+#include "examples/squad/commands.hpp"
+#include "examples/squad/digest.hpp"
+#include "examples/squad/embedded.hpp"
+#include "examples/squad/finish.hpp"
+#include "examples/squad/runner.hpp"
+
+namespace gemma::squad {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct RunFlags {
+  std::vector<std::string> models;
+  std::string squad, out, preset = "chat", template_file, shard = "1/1";
+  std::size_t n = 60;
+  std::uint64_t seed = 1;
+  int max_tokens = 0;       // 0: the preset's
+  double temperature = -1;  // negative: the preset's
+  bool alone = false, quiet = false;
+  app::EngineFlags engine;
+  JudgeFlags judge;
+};
+
+EngineOptions engine_options(const app::EngineFlags& flags) {
+  return {flags.isa, flags.threads, flags.kv == KvType::kF32};
+}
+
+/// NAME=FILE, or FILE named by its stem.
+ModelSpec parse_model(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos) return {fs::path(text).stem().string(), text};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+Preset preset_of(const RunFlags& flags, bool is_v2) {
+  Preset preset = make_preset(flags.preset, is_v2);
+  if (!flags.template_file.empty()) {
+    std::ifstream in(flags.template_file, std::ios::binary);
+    if (!in) throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", flags.template_file));
+    preset.prompt_template = std::string(std::istreambuf_iterator<char>(in), {});
+    check_template(preset.prompt_template);
+  }
+  if (flags.max_tokens > 0) preset.max_tokens = flags.max_tokens;
+  if (flags.temperature >= 0) preset.temperature = flags.temperature;
+  if (flags.engine.context > 0) preset.context = static_cast<int>(flags.engine.context);
+  if (flags.alone) preset.share_passages = false;
+  return preset;
+}
+
+/// The hashes of an earlier start of the same run are taken over where the files have not changed since;
+/// models are large.
+std::string known_sha256(const fs::path& directory, const ModelSpec& model) {
+  std::error_code error;
+  const auto written = fs::last_write_time(directory / "settings.json", error);
+  if (error || fs::last_write_time(model.file, error) > written || error) return "";
+  try {
+    const RunDirectory earlier = RunDirectory::read(directory);
+    for (const ModelIdentity& known : earlier.settings().models) {
+      if (known.name == model.name && known.file == model.file.filename().string()) return known.sha256;
+    }
+  } catch (const Error&) {  // what is wrong there is said when the run is opened
+  }
+  return "";
+}
+
+int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
+                   const std::string& dataset_name, const std::string& dataset_sha256) {
+  check_names(models);
+  const SourceFactory factory = engine_factory(engine_options(flags.engine));
+  const Dataset selection = selection_of(dataset, select_questions(dataset, flags.n, flags.seed));
+  RunSettings settings;
+  settings.dataset = dataset_name;
+  settings.dataset_sha256 = dataset_sha256;
+  settings.n_questions = selection.questions.size();
+  settings.seed = flags.seed;
+  settings.preset = preset_of(flags, dataset.is_v2);
+  settings.kv = flags.engine.kv == KvType::kF32 ? "f32" : "f16";
+  settings.shard = parse_shard(flags.shard);
+  settings.machine = describe_machine(engine_options(flags.engine));
+  for (const ModelSpec& model : models) {
+    const std::string description = factory(model)->facts().description;  // also: every file loads
+    std::string sha256 = known_sha256(flags.out, model);
+    if (sha256.empty()) sha256 = sha256_of(model.file);
+    settings.models.push_back({model.name, model.file.filename().string(), sha256, description});
+  }
+
+  std::atomic<bool> cancel{false};
+  const app::InterruptGuard guard(cancel);
+  {
+    RunDirectory run = RunDirectory::start(flags.out, settings, selection);
+    if (!run_questions(run, models, factory, cancel, flags.quiet ? nullptr : stderr)) {
+      say_stopped(run);
+      return kStopped;
+    }
+  }
+  const RunDirectory run = RunDirectory::read(flags.out);
+  if (run.settings().shard.count > 1) {
+    app::write_stdout(fmt::format("shard {} is complete: {} answers in {}\n", flags.shard,
+                                  run.answers().size(), app::printable(flags.out)));
+    return 0;
+  }
+  if (!judge(run, flags.judge, engine_options(flags.engine), cancel)) {
+    say_stopped(run);
+    return kStopped;
+  }
+  write_report(run, {}, flags.quiet);
+  return 0;
+}
+
+void add_engine(CLI::App& app, RunFlags& flags) {
+  using Flags = app::EngineFlags;
+  flags.engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv);
+  app.add_flag("-q,--quiet", flags.quiet, "No progress and no table");
+}
+
+// ---- the demo ----
+
+constexpr const char* kDemoModels[] = {"gemma", "llama", "mistral"};
+
+fs::path demo_file(const fs::path& folder, const std::string& name) {
+  return folder / fmt::format("{}-demo.Q4_K_M.gguf", name);
+}
+
+/// Where the demo models lie: beside the checkout the program was built in, or in the folder it was installed
+/// into.
+fs::path demo_folder(const std::string& given) {
+  std::vector<fs::path> places;
+  if (!given.empty()) {
+    places.push_back(given);
+  } else {
+    std::error_code error;
+    places.push_back("examples/models");
+    for (fs::path up = fs::read_symlink("/proc/self/exe", error).parent_path(); up.has_relative_path();
+         up = up.parent_path()) {
+      places.push_back(up / "examples/models");
+      places.push_back(up / "share/gemma/models");
+    }
+  }
+  for (const fs::path& place : places) {
+    if (fs::exists(demo_file(place, kDemoModels[0]))) return place;
+  }
+  throw Error(ErrorCode::kIo, given.empty() ? "the demo models were not found: give --models FOLDER"
+                                            : fmt::format("{}: no demo models there", given));
+}
+
+int run_demo(RunFlags flags, const std::string& folder_flag) {
+  const fs::path folder = demo_folder(folder_flag);
+  std::vector<ModelSpec> models;
+  for (const char* name : kDemoModels) models.push_back({name, demo_file(folder, name)});
+  const Dataset set = parse_dataset(embedded::demo_set, "demo_set.json");
+  flags.n = 0;
+  flags.max_tokens = 48;
+  return run_evaluation(flags, models, set, "demo_set.json", sha256_of_text(embedded::demo_set));
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Command& chosen) {
+  const auto flags = std::make_shared<RunFlags>();
+  CLI::App* run = app.add_subcommand("run", "Ask models the questions of a SQuAD file");
+  run->add_option("--model", flags->models, "A model, NAME=FILE; as often as there are models")
+      ->required()
+      ->type_name("NAME=FILE")
+      ->allow_extra_args(false);
+  run->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0")->required()->type_name("FILE");
+  run->add_option("--out", flags->out, "Directory of the run; one that is there is continued")
+      ->required()
+      ->type_name("DIR");
+  run->add_option("-n,--questions", flags->n, "How many questions; 0: all")->capture_default_str();
+  run->add_option("--seed", flags->seed, "Which questions, and how answers are sampled")
+      ->capture_default_str();
+  run->add_option("--preset", flags->preset, "chat (each model's own template, greedy) or article")
+      ->check(CLI::IsMember({"chat", "article"}))
+      ->capture_default_str();
+  run->add_option("--template", flags->template_file, "A prompt of your own, with {context} and {question}")
+      ->type_name("FILE");
+  run->add_option("--max-tokens", flags->max_tokens, "Longest answer (default: the preset's)")
+      ->check(CLI::Range(1, 1 << 20));
+  run->add_option("--temp", flags->temperature, "Temperature (default: the preset's)")
+      ->check(CLI::Range(0.0, 100.0));
+  run->add_option("-c,--context", flags->engine.context, "Window in tokens (default: the preset's)")
+      ->check(CLI::Range(1, 1 << 24));
+  run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
+  run->add_option("--shard", flags->shard, "Only part i of N, by passage; see gemma-squad merge")
+      ->type_name("i/N");
+  add_engine(*run, *flags);
+  flags->judge.add_to(*run);
+  run->callback([flags, &chosen] {
+    chosen = [flags] {
+      std::vector<ModelSpec> models;
+      for (const std::string& model : flags->models) models.push_back(parse_model(model));
+      const Dataset dataset = read_dataset(flags->squad);
+      return run_evaluation(*flags, models, dataset, fs::path(flags->squad).filename().string(),
+                            sha256_of(flags->squad));
+    };
+  });
+}
+
+void add_demo(CLI::App& app, Command& chosen) {
+  const auto flags = std::make_shared<RunFlags>();
+  const auto folder = std::make_shared<std::string>();
+  flags->out = "squad-demo";
+  CLI::App* demo = app.add_subcommand("demo", "Ask the three demo models the questions of the bundled set");
+  demo->add_option("--out", flags->out, "Directory of the run")->type_name("DIR")->capture_default_str();
+  demo->add_option("--models", *folder, "Folder of the demo models")->type_name("FOLDER");
+  add_engine(*demo, *flags);
+  flags->judge.add_to(*demo);
+  demo->callback(
+      [flags, folder, &chosen] { chosen = [flags, folder] { return run_demo(*flags, *folder); }; });
+}
+
+}  // namespace gemma::squad

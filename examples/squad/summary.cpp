@@ -1,0 +1,312 @@
+#include "examples/squad/summary.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "examples/printable.hpp"
+#include "examples/squad/stats/power.hpp"
+#include "examples/squad/text.hpp"
+
+namespace gemma::squad {
+namespace {
+
+using nlohmann::ordered_json;
+
+const std::string& model_name(const RunDirectory& run, std::size_t m) {
+  return run.settings().models[m].name;
+}
+
+ordered_json interval_json(const stats::Interval& interval) {
+  return {{"mean", interval.mean}, {"low", interval.low}, {"high", interval.high}};
+}
+
+ordered_json omnibus_json(const stats::Omnibus& test, const char* effect) {
+  return {{"statistic", test.statistic}, {"df", test.df}, {"p", test.p}, {effect, test.effect}};
+}
+
+/// Infinity has no JSON; a t beyond all bounds is null.
+ordered_json finite(double value) {
+  return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
+}
+
+ordered_json pairs_json(const RunDirectory& run, const std::vector<stats::Pair>& pairs,
+                        const char* statistic) {
+  ordered_json out = ordered_json::array();
+  for (const stats::Pair& pair : pairs) {
+    out.push_back({{"a", model_name(run, pair.a)},
+                   {"b", model_name(run, pair.b)},
+                   {"mean_rank_difference", pair.difference},
+                   {statistic, finite(pair.statistic)},
+                   {"p", pair.p},
+                   {"p_holm", pair.p_holm}});
+  }
+  return out;
+}
+
+ordered_json count_json(const std::optional<std::size_t>& n) {
+  return n ? ordered_json(*n) : ordered_json(nullptr);
+}
+
+ordered_json measure_json(const RunDirectory& run, const Measure& measure) {
+  ordered_json means = ordered_json::object();
+  for (std::size_t m = 0; m < measure.means.size(); ++m) {
+    means[model_name(run, m)] = interval_json(measure.means[m]);
+  }
+  ordered_json out = {{"title", measure.title}, {"unit", measure.unit}, {"means", means}};
+  if (measure.means.size() < 2) return out;
+  ordered_json wilcoxon = pairs_json(run, measure.wilcoxon, "w");
+  ordered_json decision = ordered_json::array();
+  for (std::size_t i = 0; i < measure.wilcoxon.size(); ++i) {
+    wilcoxon[i]["z"] = measure.wilcoxon[i].z;
+    wilcoxon[i]["n"] = measure.wilcoxon[i].n;
+    wilcoxon[i]["exact"] = measure.wilcoxon[i].exact;
+    wilcoxon[i]["rank_biserial"] = measure.wilcoxon[i].effect;
+    decision.push_back({{"a", model_name(run, measure.wilcoxon[i].a)},
+                        {"b", model_name(run, measure.wilcoxon[i].b)},
+                        {"differs", measure.differs(i)},
+                        {"in_words", pair_in_words(run, measure, i)},
+                        {"questions_for_80_percent_power", count_json(measure.questions_pairs[i])}});
+  }
+  out["kruskal_wallis"] = omnibus_json(measure.kruskal, "epsilon_squared");
+  out["dunn_holm"] = pairs_json(run, measure.dunn, "z");
+  out["friedman"] = omnibus_json(measure.friedman, "kendalls_w");
+  out["conover_holm"] = pairs_json(run, measure.conover, "t");
+  out["wilcoxon_holm"] = wilcoxon;
+  out["questions_for_80_percent_power"] = count_json(measure.questions_overall);
+  out["decision"] = decision;
+  out["in_words"] = verdict_in_words(run, measure);
+  return out;
+}
+
+ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::size_t m) {
+  const ModelSummary& model = analysis.models[m];
+  const ModelIdentity& identity = run.settings().models[m];
+  ordered_json out = {{"name", identity.name},
+                      {"file", identity.file},
+                      {"sha256", identity.sha256},
+                      {"description", identity.description},
+                      {"prompt_tokens", model.prompt_tokens},
+                      {"computed_prompt_tokens", model.computed_tokens},
+                      {"tokens", model.tokens},
+                      {"seconds", model.total_s},
+                      {"prefill_tokens_per_s", model.prefill_tokens_per_s},
+                      {"decode_tokens_per_s", model.decode_tokens_per_s},
+                      {"mean_first_token_s", model.first_token_s},
+                      {"seconds_without_sharing", model.alone_s},
+                      {"stops", model.stops}};
+  if (run.questions().is_v2) {
+    const auto totals = [](const ScoreTotals& t) {
+      return ordered_json{{"exact", t.exact}, {"f1", t.f1}, {"n", t.n}};
+    };
+    out["has_answer"] = totals(model.has_answer);
+    out["no_answer"] = totals(model.no_answer);
+  }
+  return out;
+}
+
+ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const JudgeSummary& judge) {
+  ordered_json shares = ordered_json::object();
+  for (std::size_t m = 0; m < judge.rank_shares.size(); ++m)
+    shares[model_name(run, m)] = judge.rank_shares[m];
+  return {{"name", judge.verdicts.name},
+          {"identity", ordered_json::parse(judge.verdicts.identity)},
+          {"order", to_string(judge.verdicts.policy)},
+          {"verdicts", judge.verdicts.records.size()},
+          {"attempts", judge.verdicts.attempts()},
+          {"prompt_tokens", judge.verdicts.prompt_tokens()},
+          {"completion_tokens", judge.verdicts.completion_tokens()},
+          {"measure", analysis.measures[judge.measure].key},
+          {"rank_shares", shares},
+          {"mean_rank_by_position", judge.bias.mean_rank},
+          {"position_bias_p", judge.bias.is_known ? ordered_json(judge.bias.p) : ordered_json(nullptr)}};
+}
+
+std::string csv_field(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"') out += '"';
+    out += c;
+  }
+  return out + "\"";
+}
+
+std::string joined_truths(const Question& question) {
+  std::string out;
+  for (const Truth& truth : question.truths) out += (out.empty() ? "" : " | ") + truth.text;
+  return out;
+}
+
+const char* ahead_of(const Measure& measure) {
+  if (measure.is_quality) return "is better than";
+  return measure.unit == "words" ? "writes longer answers than" : "is faster than";
+}
+
+/// Whether a has the upper hand over b: mean ranks are of values, smallest first.
+bool is_ahead(const Measure& measure, const stats::Pair& pair) {
+  return (pair.difference > 0) == measure.higher_is_better;
+}
+
+}  // namespace
+
+std::string p_text(double p) {
+  if (p < 0.001) return "p < 0.001";
+  return fmt::format("p = {:.{}f}", p, p < 0.1 ? 3 : 2);
+}
+
+std::string short_number(double value) {
+  const double size = std::fabs(value);
+  if (size >= 1e6) return fmt::format("{:.3g}", value);
+  return fmt::format("{:.{}f}", value,
+                     size >= 99.95                 ? 0
+                     : size >= 9.995               ? 1
+                     : size >= 0.0995 || size == 0 ? 2
+                                                   : 4);
+}
+
+std::string pair_in_words(const RunDirectory& run, const Measure& measure, std::size_t pair) {
+  if (!measure.differs(pair)) return "no difference shown at 5%";
+  const stats::Pair& test = measure.conover[pair];
+  const bool a_ahead = is_ahead(measure, test);
+  return fmt::format("{} {} {} ({} after Holm)", model_name(run, a_ahead ? test.a : test.b),
+                     ahead_of(measure), model_name(run, a_ahead ? test.b : test.a), p_text(test.p_holm));
+}
+
+std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
+  if (measure.means.size() < 2) return "One model: nothing to compare.";
+  if (!measure.differs()) {
+    std::string text = fmt::format("No difference between the models shown at 5% (Friedman, {}).",
+                                   p_text(measure.friedman.p));
+    if (measure.questions_overall) {
+      text += fmt::format(
+          " If they differ as much as it looks here, about {} questions would show it 4 times in 5.",
+          *measure.questions_overall);
+    }
+    return text;
+  }
+  std::string pairs;
+  for (std::size_t i = 0; i < measure.conover.size(); ++i) {
+    if (measure.differs(i)) pairs += (pairs.empty() ? "" : "; ") + pair_in_words(run, measure, i);
+  }
+  if (pairs.empty()) pairs = "which of them, no pair shows at 5%";
+  return fmt::format("The models differ (Friedman, {}): {}.", p_text(measure.friedman.p), pairs);
+}
+
+ordered_json summary_json(const RunDirectory& run, const Analysis& analysis) {
+  const RunSettings& settings = run.settings();
+  ordered_json out;
+  out["dataset"] = {
+      {"file", settings.dataset}, {"sha256", settings.dataset_sha256}, {"v2", run.questions().is_v2}};
+  out["questions"] = run.questions().questions.size();
+  out["passages"] = run.questions().passages.size();
+  out["seed"] = settings.seed;
+  out["preset"] = settings.preset.name;
+  out["machine"] = settings.machine;
+  out["models"] = ordered_json::array();
+  for (std::size_t m = 0; m < settings.models.size(); ++m)
+    out["models"].push_back(model_json(run, analysis, m));
+  out["measures"] = ordered_json::object();
+  for (const Measure& measure : analysis.measures) out["measures"][measure.key] = measure_json(run, measure);
+  out["judges"] = ordered_json::array();
+  for (const JudgeSummary& judge : analysis.judges) out["judges"].push_back(judge_json(run, analysis, judge));
+  return out;
+}
+
+std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
+  std::string out =
+      "model,id,title,question,truths,answer,exact,f1,words,words_corrected,words_per_second,"
+      "words_per_second_corrected,prompt_tokens,cached_tokens,tokens,total_s,prefill_s,first_token_s,decode_"
+      "s,stop";
+  for (const JudgeSummary& judge : analysis.judges) out += ",rank_" + judge.verdicts.name;
+  out += "\r\n";
+  const Dataset& set = run.questions();
+  for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
+    for (std::size_t i = 0; i < set.questions.size(); ++i) {
+      const Question& question = set.questions[i];
+      const Answer& answer = run.find(model_name(run, m), question.id)->answer;
+      const AnswerMetrics& metrics = analysis.answers[m][i];
+      out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+                         csv_field(model_name(run, m)), csv_field(question.id),
+                         csv_field(set.passages[question.passage].title), csv_field(question.text),
+                         csv_field(joined_truths(question)), csv_field(answer.text), metrics.score.exact,
+                         metrics.score.f1, metrics.article_words, metrics.words, metrics.article_words_per_s,
+                         metrics.words_per_s, answer.prompt_tokens, answer.timing.cached_tokens,
+                         answer.tokens, answer.timing.total_s, answer.timing.prefill_s,
+                         answer.timing.first_token_s, answer.timing.decode_s, csv_field(answer.stop));
+      for (const JudgeSummary& judge : analysis.judges) {
+        out += fmt::format(",{}", analysis.measures[judge.measure].values[m][i]);
+      }
+      out += "\r\n";
+    }
+  }
+  return out;
+}
+
+std::string predictions_json(const RunDirectory& run, std::size_t model) {
+  ordered_json out = ordered_json::object();
+  for (const Question& question : run.questions().questions) {
+    out[question.id] =
+        as_prediction(run.find(model_name(run, model), question.id)->answer.text, run.questions().is_v2);
+  }
+  return out.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
+  struct Column {
+    std::string title;
+    std::vector<std::string> cells;
+  };
+  const std::size_t k = run.settings().models.size();
+  std::vector<Column> columns;
+  const auto add = [&](std::string title, auto cell) {
+    Column column{std::move(title), {}};
+    for (std::size_t m = 0; m < k; ++m) column.cells.push_back(cell(m));
+    columns.push_back(std::move(column));
+  };
+  add("model", [&](std::size_t m) { return app::printable(model_name(run, m)); });
+  const auto add_measure = [&](const std::string& title, const Measure& measure) {
+    add(title, [&](std::size_t m) {
+      const stats::Interval& mean = measure.means[m];
+      return fmt::format("{} [{}, {}]", short_number(mean.mean), short_number(mean.low),
+                         short_number(mean.high));
+    });
+  };
+  add_measure("EM %", analysis.measure("exact"));
+  add_measure("F1 %", analysis.measure("f1"));
+  for (const JudgeSummary& judge : analysis.judges) {
+    add_measure("RAQ " + judge.verdicts.name, analysis.measures[judge.measure]);
+  }
+  add_measure("words", analysis.measure("words"));
+  add_measure("words/s", analysis.measure("words_per_second"));
+  add("prefill t/s", [&](std::size_t m) { return short_number(analysis.models[m].prefill_tokens_per_s); });
+  add("decode t/s", [&](std::size_t m) { return short_number(analysis.models[m].decode_tokens_per_s); });
+
+  std::vector<std::string> lines(k + 2);
+  for (const Column& column : columns) {
+    std::size_t width = decode_utf8(column.title).size();
+    for (const std::string& cell : column.cells) width = std::max(width, decode_utf8(cell).size());
+    const auto put = [&](std::string& line, const std::string& text) {
+      const std::string pad(width - decode_utf8(text).size(), ' ');
+      const bool left = &column == &columns.front();
+      line += (line.empty() ? "" : "  ") + (left ? text + pad : pad + text);
+    };
+    put(lines[0], column.title);
+    put(lines[1], std::string(width, '-'));
+    for (std::size_t m = 0; m < k; ++m) put(lines[m + 2], column.cells[m]);
+  }
+  std::string out;
+  for (const std::string& line : lines) out += line + "\n";
+  out += "(means with 95% bootstrap intervals; RAQ: 1 is the best rank)\n";
+  if (k < 2) return out;
+  out += fmt::format("\nF1: {}\n", verdict_in_words(run, analysis.measure("f1")));
+  for (const JudgeSummary& judge : analysis.judges) {
+    out += fmt::format("RAQ by judge {}: {}\n", judge.verdicts.name,
+                       verdict_in_words(run, analysis.measures[judge.measure]));
+  }
+  return out;
+}
+
+}  // namespace gemma::squad
