@@ -16,22 +16,43 @@ namespace gemma::detail {
 
 namespace {
 
+constexpr std::string_view kSpace =
+    R"(\t-\r\x20\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+// Letters, and below numbers, with those of Unicode 15 and 16 spelled out: the reference tokenizers know
+// them, PCRE2 10.42 with its tables of Unicode 14 does not, and ids should not depend on the release
+// installed.
+constexpr std::string_view kLetter =
+    R"(\p{L})"
+    R"(\x{1C89}\x{1C8A}\x{A7CB}-\x{A7CD}\x{A7DA}-\x{A7DC}\x{105C0}-\x{105F3}\x{10D4A}-\x{10D65})"
+    R"(\x{10D6F}-\x{10D85}\x{10EC2}-\x{10EC4}\x{1123F}\x{11240}\x{11380}-\x{11389}\x{1138B}\x{1138E})"
+    R"(\x{11390}-\x{113B5}\x{113B7}\x{113D1}\x{113D3}\x{11BC0}-\x{11BE0}\x{11F02}\x{11F04}-\x{11F10})"
+    R"(\x{11F12}-\x{11F33}\x{1342F}\x{13441}-\x{13446}\x{13460}-\x{143FA}\x{16100}-\x{1611D})"
+    R"(\x{16D40}-\x{16D6C}\x{18CFF}\x{1B132}\x{1B155}\x{1DF25}-\x{1DF2A}\x{1E030}-\x{1E06D})"
+    R"(\x{1E4D0}-\x{1E4EB}\x{1E5D0}-\x{1E5ED}\x{1E5F0}\x{2B739}\x{2EBF0}-\x{2EE5D}\x{31350}-\x{323AF})";
+constexpr std::string_view kNumber =
+    R"(\p{N})"
+    R"(\x{10D40}-\x{10D49}\x{116D0}-\x{116E3}\x{11BF0}-\x{11BF9}\x{11F50}-\x{11F59}\x{16130}-\x{16139})"
+    R"(\x{16D70}-\x{16D79}\x{1CCF0}-\x{1CCF9}\x{1D2C0}-\x{1D2D3}\x{1E4F0}-\x{1E4F9}\x{1E5F1}-\x{1E5FA})";
+
 // Llama 3's published pattern:
 //   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
 //   |\s+(?!\S)|\s+
 // with two changes that alter no match. \s is spelled out, since PCRE2's takes U+180E for a space and the
 // reference does not. Repeats are possessive where giving back could never help: nothing that follows in the
 // alternative can match what was taken.
-#define GEMMA_SPACES \
-  R"(\t-\r\x20\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})"
-constexpr char kLlama3[] = R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
-                           R"(|[^\r\n\p{L}\p{N}]?+\p{L}++)"
-                           R"(|\p{N}{1,3}+)"
-                           R"(|\x20?+[^)" GEMMA_SPACES R"(\p{L}\p{N}]++[\r\n]*+)"
-                           R"(|[)" GEMMA_SPACES R"(]*[\r\n]++)"
-                           R"(|[)" GEMMA_SPACES R"(]+(?![^)" GEMMA_SPACES R"(]))"
-                           R"(|[)" GEMMA_SPACES R"(]++)";
-#undef GEMMA_SPACES
+std::string llama3_pattern() {
+  const std::string space(kSpace);
+  const std::string letter(kLetter);
+  const std::string number(kNumber);
+  std::string p = R"((?i:'s|'t|'re|'ve|'m|'ll|'d))";
+  p += R"(|[^\r\n)" + letter + number + "]?+[" + letter + "]++";
+  p += "|[" + number + "]{1,3}+";
+  p += R"(|\x20?+[^)" + space + letter + number + R"(]++[\r\n]*+)";
+  p += "|[" + space + R"(]*[\r\n]++)";
+  p += "|[" + space + "]+(?![^" + space + "])";
+  p += "|[" + space + "]++";
+  return p;
+}
 
 template <auto Free>
 struct Freer {
@@ -60,18 +81,19 @@ struct Pretokenizer::Pattern {
 
 Pretokenizer::Pretokenizer() {
   auto pattern = std::make_unique<Pattern>();
+  const std::string text = llama3_pattern();
   int error = 0;
   PCRE2_SIZE at = 0;
   // anchored: a pre-token starts where the one before it ended
-  pattern->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kLlama3), PCRE2_ZERO_TERMINATED,
+  pattern->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
                                     PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &at, nullptr));
   if (!pattern->code) fail("compile its pattern", error);
   // without a JIT (or memory for it) the interpreter does the same, slower
   pcre2_jit_compile(pattern->code.get(), PCRE2_JIT_COMPLETE);
   pattern->context.reset(pcre2_match_context_create(nullptr));
   if (!pattern->context) fail("make room to match", PCRE2_ERROR_NOMEMORY);
-  // a run of n spaces is looked at n times at most, so the work is bounded by the text and needs no other
-  // limit
+  // a match looks at no character more than a few times, so the text bounds the work; PCRE2's own limits
+  // would only refuse long runs of spaces
   pcre2_set_match_limit(pattern->context.get(), std::numeric_limits<std::uint32_t>::max());
   pcre2_set_depth_limit(pattern->context.get(), std::numeric_limits<std::uint32_t>::max());
   pcre2_set_heap_limit(pattern->context.get(), std::numeric_limits<std::uint32_t>::max());
@@ -82,13 +104,14 @@ Pretokenizer::~Pretokenizer() = default;
 
 void Pretokenizer::split(std::string_view text, std::vector<std::size_t>& ends) const {
   ends.clear();
-  const MatchData match(pcre2_match_data_create_from_pattern(pattern_->code.get(), nullptr));
+  const pcre2_code* code = pattern_->code.get();
+  const MatchData match(pcre2_match_data_create_from_pattern(code, nullptr));
   if (!match) fail("make room to match", PCRE2_ERROR_NOMEMORY);
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   for (std::size_t at = 0; at < text.size();) {
     const auto run = [&](std::uint32_t options) {
-      return pcre2_match(pattern_->code.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK | options,
-                         match.get(), pattern_->context.get());
+      return pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | options, match.get(),
+                         pattern_->context.get());
     };
     int rc = run(0);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = run(PCRE2_NO_JIT);
