@@ -31,6 +31,11 @@ struct LayerConfig {
 };
 
 struct ModelConfig {
+  /// Far above any model's dimension, far below where the product of two could overflow.
+  static constexpr std::size_t kMostSize = std::size_t{1} << 24;
+  /// The longest context that a cache may be made for.
+  static constexpr std::size_t kMostPositions = std::size_t{1} << 31;
+
   std::string architecture;  // general.architecture: for people, never for decisions
   std::string name;
   std::size_t n_layers = 0;
@@ -65,14 +70,13 @@ struct ModelConfig {
     return ropes.size() - 1;
   }
 
-  /// Throws Error{kMalformed} naming `source` and the first number that no model can have.
+  /// Throws Error{kMalformed} naming `source` and the first field that no model can have. Families check what
+  /// they read key by key; this holds what they computed, and configurations made by hand, to the invariant.
   void validate(const std::string& source) const {
     auto require = [&](bool ok, const char* what) {
       if (!ok) throw Error(ErrorCode::kMalformed, source + ": " + what);
     };
-    // far above any model, far below where a product of two could overflow
-    constexpr std::size_t kMost = std::size_t{1} << 24;
-    auto sane = [](std::size_t n) { return n >= 1 && n <= kMost; };
+    auto sane = [](std::size_t n) { return n >= 1 && n <= kMostSize; };
     require(sane(n_layers) && layers.size() == n_layers, "block_count is out of range");
     require(sane(d_model), "embedding_length is out of range");
     require(sane(d_ff), "feed_forward_length is out of range");
@@ -80,21 +84,23 @@ struct ModelConfig {
     require(sane(n_kv_heads), "attention.head_count_kv is out of range");
     require(n_heads % n_kv_heads == 0, "attention.head_count is not a multiple of attention.head_count_kv");
     require(sane(head_dim) && head_dim % 2 == 0, "attention.key_length is out of range or odd");
-    require(q_width() <= kMost, "attention.head_count times attention.key_length is out of range");
+    require(q_width() <= kMostSize, "attention.head_count times attention.key_length is out of range");
     require(sane(vocab_size), "the vocabulary's size is out of range");
-    require(max_seq_len >= 1 && max_seq_len <= (std::size_t{1} << 31), "context_length is out of range");
+    require(max_seq_len >= 1 && max_seq_len <= kMostPositions, "context_length is out of range");
     auto positive = [](float f) { return std::isfinite(f) && f > 0.0f; };
+    auto cap = [](float f) { return std::isfinite(f) && f >= 0.0f; };
     require(positive(rms_eps), "attention.layer_norm_rms_epsilon is not a positive number");
     require(positive(embedding_scale) && positive(attention_scale), "a scale is not a positive number");
-    require(std::isfinite(attention_softcap) && attention_softcap >= 0,
-            "attn_logit_softcapping is negative or not a number");
-    require(std::isfinite(logit_softcap) && logit_softcap >= 0,
-            "final_logit_softcapping is negative or not a number");
+    require(cap(attention_softcap), "attn_logit_softcapping is negative or not a number");
+    require(cap(logit_softcap), "final_logit_softcapping is negative or not a number");
     for (const RopeConfig& r : ropes) {
       require(positive(r.base), "rope.freq_base is not a positive number");
       require(positive(r.scale), "rope.scaling.factor is not a positive number");
     }
-    for (const LayerConfig& l : layers) require(l.rope < ropes.size(), "a layer without rotary frequencies");
+    for (const LayerConfig& l : layers) {
+      require(l.rope < ropes.size(), "a layer without rotary frequencies");
+      require(l.window <= kMostPositions, "attention.sliding_window is out of range");
+    }
   }
 };
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,25 +32,32 @@ class KvCache {
   /// Throws Error{kInvalidArgument} for an empty context or chunk, {kOutOfMemory}.
   KvCache(const ModelConfig& config, const KvCacheOptions& options)
       : options_(options), head_dim_(config.head_dim), n_kv_heads_(config.n_kv_heads) {
-    if (options.n_ctx == 0 || options.max_chunk == 0 || options.n_ctx > (std::size_t{1} << 31)) {
-      throw Error(ErrorCode::kInvalidArgument, "a cache of " + std::to_string(options.n_ctx) +
-                                                   " positions and chunks of " +
-                                                   std::to_string(options.max_chunk) + " is not possible");
-    }
-    std::size_t bytes = 0;
+    const std::size_t bytes = bytes_for(config, options);  // checks the options
+    layers_.reserve(config.layers.size());
+    std::size_t offset = 0;
     for (const LayerConfig& layer : config.layers) {
       const std::size_t slots = slots_for(layer, options);
-      layers_.push_back({bytes, slots, layer.window});
-      bytes += layer_bytes(slots);
+      layers_.push_back({offset, slots, layer.window});
+      offset += layer_bytes(slots);
     }
     memory_ = AlignedBuffer<std::byte>(bytes, "KV cache");
   }
 
-  /// Bytes that a cache of these options takes, to the byte, without allocating it.
-  static std::size_t bytes_for(const ModelConfig& config, const KvCacheOptions& options) noexcept {
+  /// Bytes that a cache of these options takes, to the byte, without allocating it; the largest size_t when
+  /// no memory could hold them. Throws Error{kInvalidArgument} as the constructor does.
+  static std::size_t bytes_for(const ModelConfig& config, const KvCacheOptions& options) {
+    if (options.n_ctx == 0 || options.max_chunk == 0 || options.n_ctx > ModelConfig::kMostPositions) {
+      throw Error(ErrorCode::kInvalidArgument, "a cache of " + std::to_string(options.n_ctx) +
+                                                   " positions and chunks of " +
+                                                   std::to_string(options.max_chunk) + " is not possible");
+    }
+    constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
     std::size_t sum = 0;
     for (const LayerConfig& layer : config.layers) {
-      sum += 2 * element_bytes(options.type) * slots_for(layer, options) * config.kv_width();
+      // 2 x 4 bytes x 2^31 slots x 2^24 wide: a layer's product stays below 2^60, their sum may not
+      const std::size_t bytes =
+          2 * element_bytes(options.type) * slots_for(layer, options) * config.kv_width();
+      sum = bytes > kMost - sum ? kMost : sum + bytes;
     }
     return sum;
   }

@@ -3,8 +3,8 @@
 // copied.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -52,7 +52,8 @@ struct Weights {
   Vector rope_factors;  // [head_dim / 2] divisors of the frequencies (Llama 3.1), or empty
   std::vector<LayerWeights> layers;
 
-  /// Throws Error{kMissingTensor} or {kBadShape} naming the tensor.
+  /// Throws Error naming the tensor: kMissingTensor, kBadShape, kMalformed (a norm or rotary factor that is
+  /// no possible number), kUnsupported (a tensor that would change the answer and is not run, e.g. a bias).
   static Weights from(const gguf::File& file, const ModelConfig& config, const kernels::KernelTable& kernels);
 
   /// Bytes of all matrices, and of those that one decode step reads (the embedding only when it is the output
@@ -85,22 +86,38 @@ class WeightReader {
     const TensorView& t = checked(name, 1, size);
     Vector out(size, "norm weights");
     kernels_.dequantize[static_cast<std::size_t>(t.type)](t.data.data(), size, out.data());
+    // matrices are not read before they are used; these are read here anyway
+    for (std::size_t i = 0; i < size; ++i) {
+      if (!std::isfinite(out[i])) {
+        fail(ErrorCode::kMalformed, t, "element " + std::to_string(i) + " is not a finite number");
+      }
+    }
     return out;
   }
   Vector vector_if(bool wanted, const std::string& name, std::size_t size) const {
     return wanted ? vector(name, size) : Vector{};
   }
+  /// Throws for a tensor that other models of the architecture have, and that the configuration leaves out:
+  /// ignoring it would give wrong answers. (Other extra tensors are normal.)
+  void refuse(const std::string& name) const {
+    if (const TensorView* t = file_.find_tensor(name)) {
+      fail(ErrorCode::kUnsupported, *t, "models with this tensor are not run");
+    }
+  }
 
  private:
+  [[noreturn]] void fail(ErrorCode code, const TensorView& t, const std::string& what) const {
+    throw Error(code, file_.path() + ": tensor " + gemma::quoted(t.name) + " (at byte " +
+                          std::to_string(file_.offset_of(t.data)) + "): " + what);
+  }
   const TensorView& checked(const std::string& name, std::size_t rows, std::size_t cols) const {
     const TensorView& t = file_.tensor(name);
     if (t.rows != rows || t.cols != cols) {
       auto shape = [](std::size_t r, std::size_t c) {
         return "[" + std::to_string(r) + ", " + std::to_string(c) + "]";
       };
-      throw Error(ErrorCode::kBadShape, file_.path() + ": tensor " + gemma::quoted(name) + " is " +
-                                            shape(t.rows, t.cols) + ", the metadata asks for " +
-                                            shape(rows, cols));
+      fail(ErrorCode::kBadShape, t,
+           "its shape is " + shape(t.rows, t.cols) + ", the metadata asks for " + shape(rows, cols));
     }
     return t;
   }
@@ -125,6 +142,13 @@ inline LayerWeights read_layer(const WeightReader& read, const ModelConfig& c, s
   l.up = read.matrix(p + "ffn_up.weight", c.d_ff, c.d_model);
   l.down = read.matrix(p + "ffn_down.weight", c.d_model, c.d_ff);
   l.post_ffn_norm = read.vector_if(c.post_norms, p + "post_ffw_norm.weight", c.d_model);
+  for (const char* part : {"attn_q", "attn_k", "attn_v", "attn_output", "attn_norm", "ffn_norm", "ffn_gate",
+                           "ffn_up", "ffn_down"})
+    read.refuse(p + part + ".bias");
+  if (!c.qk_norm) read.refuse(p + "attn_q_norm.weight");
+  if (!c.qk_norm) read.refuse(p + "attn_k_norm.weight");
+  if (!c.post_norms) read.refuse(p + "post_attention_norm.weight");
+  if (!c.post_norms) read.refuse(p + "post_ffw_norm.weight");
   return l;
 }
 
@@ -142,11 +166,12 @@ inline Weights Weights::from(const gguf::File& file, const ModelConfig& c,
   w.rope_factors =
       read.vector_if(file.find_tensor("rope_freqs.weight") != nullptr, "rope_freqs.weight", c.head_dim / 2);
   for (const float f : w.rope_factors.span()) {
-    if (!(f > 0.0f)) {
+    if (f <= 0.0f) {
       throw Error(ErrorCode::kMalformed,
                   file.path() + ": tensor 'rope_freqs.weight' holds a factor that is not positive");
     }
   }
+  for (const char* name : {"output.bias", "output_norm.bias", "rope_factors_long.weight"}) read.refuse(name);
   w.layers.reserve(c.n_layers);
   for (std::size_t i = 0; i < c.n_layers; ++i) w.layers.push_back(detail::read_layer(read, c, i));
   return w;

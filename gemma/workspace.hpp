@@ -30,11 +30,26 @@ namespace detail {
 /// Query tokens that one call of the attention kernel takes.
 inline constexpr std::size_t kAttentionTile = 32;
 
+/// What workers of one forward share and cannot move.
+struct WorkspaceShared {
+  Barrier barrier;
+  std::atomic<bool> stop{false};
+};
+
 /// Element counts of every buffer. T: max_tokens, R: max_logit_rows, in the comments below.
 struct WorkspaceSizes {
+  /// Throws Error{kInvalidArgument} for sizes that no workspace can have.
   WorkspaceSizes(const ModelConfig& c, const Weights& w, const kernels::KernelTable& kernels,
                  const WorkspaceOptions& o)
       : n_threads(o.n_threads != 0 ? o.n_threads : physical_core_count()) {
+    // 32-bit row numbers, and far beyond what a machine runs
+    if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.max_logit_rows > o.max_tokens ||
+        n_threads > 4096) {
+      throw Error(ErrorCode::kInvalidArgument, "a workspace of " + std::to_string(o.max_tokens) +
+                                                   " tokens, " + std::to_string(o.max_logit_rows) +
+                                                   " rows of logits and " + std::to_string(n_threads) +
+                                                   " threads is not possible");
+    }
     const std::size_t t = o.max_tokens;
     hidden = t * c.d_model;
     q = t * c.q_width();
@@ -60,7 +75,7 @@ struct WorkspaceSizes {
     const std::size_t floats = 3 * hidden + 2 * q + 2 * kv + 2 * ffn + logits + rope;
     return floats * sizeof(float) + quantized + groups * sizeof(kernels::Q8Group) +
            scratch_per_thread * n_threads + 3 * tokens * sizeof(std::uint32_t) +
-           layers * sizeof(std::atomic<std::size_t>);
+           layers * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
   }
 
   unsigned n_threads;
@@ -75,7 +90,7 @@ class Workspace {
   /// Throws Error{kInvalidArgument} for sizes of zero, {kOutOfMemory}.
   Workspace(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels,
             const WorkspaceOptions& options)
-      : options_(checked(options)), sizes_(config, weights, kernels, options_) {
+      : options_(options), sizes_(config, weights, kernels, options_) {
     options_.n_threads = sizes_.n_threads;
     auto floats = [](std::size_t n) { return AlignedBuffer<float>(n, "workspace"); };
     x = floats(sizes_.hidden);
@@ -116,29 +131,13 @@ class Workspace {
   AlignedBuffer<std::byte> scratch;        // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
   std::vector<std::atomic<std::size_t>> attention_units_done;       // [n_layers]
-  struct Shared {
-    Barrier barrier;
-    std::atomic<bool> stop{false};
-  };
-  std::unique_ptr<Shared> shared = std::make_unique<Shared>();  // what cannot move
+  std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 
   std::byte* scratch_of(unsigned worker) noexcept {
     return scratch.data() + worker * sizes_.scratch_per_thread;
   }
 
  private:
-  static WorkspaceOptions checked(WorkspaceOptions o) {
-    // 32-bit row numbers, and far beyond what a machine runs
-    if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.max_logit_rows > o.max_tokens ||
-        o.n_threads > 4096) {
-      throw Error(ErrorCode::kInvalidArgument, "a workspace of " + std::to_string(o.max_tokens) +
-                                                   " tokens, " + std::to_string(o.max_logit_rows) +
-                                                   " rows of logits and " + std::to_string(o.n_threads) +
-                                                   " threads is not possible");
-    }
-    return o;
-  }
-
   WorkspaceOptions options_;
   detail::WorkspaceSizes sizes_;
 };

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
+#include <vector>
 
 #include "gemma/families/keys.hpp"
 #include "gguf/half.hpp"
@@ -19,47 +21,54 @@ inline ModelConfig read_gemma_base(const Keys& keys, const Overrides& overrides)
   return c;
 }
 
+/// The 27B models of Gemma 2 and 3, told by their number of layers, scale scores by 1 / sqrt(d_model /
+/// n_heads) (144, 168) instead of 1 / sqrt(head_dim) (128). No key says so.
+inline void scale_as_27b(ModelConfig& c, std::size_t n_layers_27b) {
+  if (c.n_layers != n_layers_27b) return;
+  c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.d_model) / static_cast<float>(c.n_heads));
+}
+
 inline ModelConfig read_gemma1(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
-  const std::size_t rope = c.rope_index({keys.number_or("rope.freq_base", 10000.0f), rope_scale(keys)});
-  for (LayerConfig& layer : c.layers) layer = {overrides.window.value_or(0), rope};
+  const std::size_t window = sliding_window(keys, overrides, 0);
+  const std::size_t rope = c.rope_index({keys.positive_or("rope.freq_base", 10000.0f), rope_scale(keys)});
+  for (LayerConfig& layer : c.layers) layer = {window, rope};
   return c;
 }
 
-/// Post-norms, softcaps 50 and 30, a window on even layers; 27B scales scores by sqrt(d_model / n_heads).
+/// Post-norms, softcaps 50 and 30, a window on even layers.
 inline ModelConfig read_gemma2(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
+  scale_as_27b(c, 46);
   c.post_norms = true;
-  c.attention_softcap = keys.number_or("attn_logit_softcapping", 50.0f);
-  c.logit_softcap = keys.number_or("final_logit_softcapping", 30.0f);
-  constexpr std::size_t kLayers27B = 46;
-  if (c.n_layers == kLayers27B && c.n_heads != 0) {
-    c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.d_model) / static_cast<float>(c.n_heads));
-  }
-  const std::size_t window = overrides.window.value_or(keys.size_or("attention.sliding_window", 4096));
-  const std::size_t rope = c.rope_index({keys.number_or("rope.freq_base", 10000.0f), rope_scale(keys)});
+  c.attention_softcap = keys.non_negative_or("attn_logit_softcapping", 50.0f);
+  c.logit_softcap = keys.non_negative_or("final_logit_softcapping", 30.0f);
+  const std::size_t window = sliding_window(keys, overrides, 4096);
+  const float scale = rope_scale(keys);
+  const float base = keys.positive_or("rope.freq_base", 10000.0f);
+  const std::size_t global = c.rope_index({base, scale});
+  const std::size_t local = c.rope_index({keys.positive_or("rope.freq_base_swa", base), scale});
+  const std::vector<bool> slides = sliding_layers(keys, c.n_layers, 2);
   for (std::size_t i = 0; i < c.n_layers; ++i) {
-    c.layers[i] = {i % 2 == 0 ? window : 0, rope};
+    c.layers[i] = slides[i] ? LayerConfig{window, local} : LayerConfig{0, global};
   }
   return c;
 }
 
-/// q/k-norm, five local layers to one global, local rope base 10,000; no softcaps.
+/// q/k-norm, five local layers to one global, local rope base 10,000 and unscaled; no softcaps.
 inline ModelConfig read_gemma3(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
+  scale_as_27b(c, 62);
   c.post_norms = true;
   c.qk_norm = true;
-  constexpr std::size_t kLayers27B = 62;
-  if (c.n_layers == kLayers27B && c.n_heads != 0) {
-    c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.d_model) / static_cast<float>(c.n_heads));
-  }
-  c.logit_softcap = keys.number_or("final_logit_softcapping", 0.0f);
-  const std::size_t window = overrides.window ? *overrides.window : keys.size("attention.sliding_window");
-  const std::size_t global = c.rope_index({keys.number_or("rope.freq_base", 1000000.0f), rope_scale(keys)});
-  const std::size_t local = c.rope_index({keys.number_or("rope.freq_base_swa", 10000.0f), 1.0f});
+  c.attention_softcap = keys.non_negative_or("attn_logit_softcapping", 0.0f);
+  c.logit_softcap = keys.non_negative_or("final_logit_softcapping", 0.0f);
+  const std::size_t window = sliding_window(keys, overrides, std::nullopt);  // 512 or 1024: no default fits
+  const std::size_t global = c.rope_index({keys.positive_or("rope.freq_base", 1000000.0f), rope_scale(keys)});
+  const std::size_t local = c.rope_index({keys.positive_or("rope.freq_base_swa", 10000.0f), 1.0f});
+  const std::vector<bool> slides = sliding_layers(keys, c.n_layers, 6);
   for (std::size_t i = 0; i < c.n_layers; ++i) {
-    const bool is_global = i % 6 == 5;
-    c.layers[i] = is_global ? LayerConfig{0, global} : LayerConfig{window, local};
+    c.layers[i] = slides[i] ? LayerConfig{window, local} : LayerConfig{0, global};
   }
   return c;
 }

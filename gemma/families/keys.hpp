@@ -1,7 +1,9 @@
 // What every family reads the same way from GGUF metadata.
-// Invariant: names of keys appear in families/ only.
+// Invariant: names of keys appear in families/ only; every number that leaves here lies in its range, and one
+// that does not is refused with its key, its value and its place in the file.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "gemma/config.hpp"
 #include "gguf/file.hpp"
@@ -22,35 +25,104 @@ struct Overrides {
   bool bf16_embedding_scale = false;  // Gemma: round sqrt(d_model) to bfloat16, as the reference in JAX does
 };
 
-/// Metadata of one architecture: keys are looked up as ARCHITECTURE.key.
+/// Metadata of one architecture: keys are looked up as ARCHITECTURE.key. Its functions throw Error:
+/// kMissingKey where there is no fallback, kWrongType, and kMalformed for values out of range.
 class Keys {
  public:
   Keys(const gguf::File& file, std::string architecture)
       : file_(file), architecture_(std::move(architecture)) {}
 
-  std::size_t size(const std::string& key) const { return file_.get<std::uint32_t>(full(key)); }
-  std::size_t size_or(const std::string& key, std::size_t fallback) const {
+  /// A dimension of the model: 1 to ModelConfig::kMostSize.
+  std::size_t size(const std::string& key) const {
+    return checked_size(key, file_.get<std::uint64_t>(full(key)));
+  }
+  /// The same where a file may hold an array of one value for each layer; layers that differ are not run.
+  std::size_t layer_size(const std::string& key, std::size_t n_layers) const {
+    const gguf::Value* value = find(key);
+    if (value == nullptr || value->type() != gguf::ValueType::kArray) return size(key);
+    const auto each = per_layer<std::uint64_t>(key, n_layers);
+    if (std::any_of(each.begin(), each.end(), [&](std::uint64_t n) { return n != each[0]; })) {
+      unsupported(key, "differs between layers");
+    }
+    return checked_size(key, each[0]);
+  }
+  /// A number of things that there may be none of.
+  std::uint64_t count_or(const std::string& key, std::uint64_t fallback) const {
     return file_.get_or<std::uint64_t>(full(key), fallback);
   }
-  float number(const std::string& key) const { return file_.get<float>(full(key)); }
-  float number_or(const std::string& key, float fallback) const {
-    return file_.get_or<float>(full(key), fallback);
+  /// A finite number above 0.
+  float positive(const std::string& key) const { return checked_positive(key, file_.get<float>(full(key))); }
+  float positive_or(const std::string& key, float fallback) const {
+    return checked_positive(key, file_.get_or<float>(full(key), fallback));
   }
-  std::string text_or(const std::string& key, std::string_view fallback) const {
-    return std::string(file_.get_or<std::string_view>(full(key), fallback));
+  /// A finite number, 0 ("none") or above.
+  float non_negative_or(const std::string& key, float fallback) const {
+    const auto value = file_.get_or<float>(full(key), fallback);
+    if (!std::isfinite(value) || value < 0.0f) malformed(key, std::to_string(value), "a number of 0 or more");
+    return value;
   }
-  [[noreturn]] void unsupported(const std::string& what) const {
-    throw Error(ErrorCode::kUnsupported, file_.path() + ": " + what);
+  std::string_view text_or(const std::string& key, std::string_view fallback) const {
+    return file_.get_or<std::string_view>(full(key), fallback);
+  }
+  /// An array of one value for each layer.
+  template <typename T>
+  std::vector<T> per_layer(const std::string& key, std::size_t n_layers) const {
+    auto values = file_.get<std::vector<T>>(full(key));
+    if (values.size() != n_layers) {
+      malformed(key, "an array of " + std::to_string(values.size()),
+                "one of " + std::to_string(n_layers) + " elements, one for each layer");
+    }
+    return values;
+  }
+  /// The value as it is, or nullptr.
+  const gguf::Value* find(const std::string& key) const { return file_.find(full(key)); }
+
+  /// Throws: the value of `key` is `value`, where `expected` is needed.
+  [[noreturn]] void malformed(const std::string& key, const std::string& value,
+                              const std::string& expected) const {
+    throw Error(ErrorCode::kMalformed,
+                named(key) + " is " + value + " where " + expected + " is needed" + place(key));
+  }
+  /// Throws: the value of `key` asks for what is not run here.
+  [[noreturn]] void unsupported(const std::string& key, const std::string& what) const {
+    throw Error(ErrorCode::kUnsupported, named(key) + " " + what + ", which is not run here" + place(key));
   }
   const gguf::File& file() const noexcept { return file_; }
   const std::string& architecture() const noexcept { return architecture_; }
 
  private:
   std::string full(const std::string& key) const { return architecture_ + "." + key; }
+  std::string named(const std::string& key) const {
+    return file_.path() + ": key " + gemma::quoted(full(key));
+  }
+  std::string place(const std::string& key) const {
+    const gguf::Value* value = find(key);
+    return value == nullptr ? "" : " (at byte " + std::to_string(file_.offset_of(value->bytes())) + ")";
+  }
+  std::size_t checked_size(const std::string& key, std::uint64_t n) const {
+    if (n < 1 || n > ModelConfig::kMostSize) {
+      malformed(key, std::to_string(n), "1 to " + std::to_string(ModelConfig::kMostSize));
+    }
+    return static_cast<std::size_t>(n);
+  }
+  float checked_positive(const std::string& key, float value) const {
+    if (!std::isfinite(value) || value <= 0.0f) malformed(key, std::to_string(value), "a number above 0");
+    return value;
+  }
 
   const gguf::File& file_;
   std::string architecture_;
 };
+
+/// d_model / n_heads, for files that do not tell the size of a head.
+inline std::size_t head_dim_of(const Keys& keys, const ModelConfig& c) {
+  if (keys.find("attention.key_length") != nullptr) return keys.size("attention.key_length");
+  if (c.d_model % c.n_heads != 0) {
+    keys.malformed("attention.head_count", std::to_string(c.n_heads),
+                   "a divisor of embedding_length, " + std::to_string(c.d_model) + ",");
+  }
+  return c.d_model / c.n_heads;
+}
 
 /// The fields that all families spell alike. Layers are left with window 0 and rope 0.
 inline ModelConfig read_common(const Keys& keys) {
@@ -61,37 +133,78 @@ inline ModelConfig read_common(const Keys& keys) {
   c.n_layers = keys.size("block_count");
   // each layer has tensors of its own: a count beyond that is refused before anything is sized by it
   if (c.n_layers > file.tensors().size()) {
-    throw Error(ErrorCode::kMalformed, file.path() + ": block_count is " + std::to_string(c.n_layers) +
-                                           ", but the file holds " + std::to_string(file.tensors().size()) +
-                                           " tensors");
+    keys.malformed("block_count", std::to_string(c.n_layers),
+                   "no more than the " + std::to_string(file.tensors().size()) + " tensors of the file");
   }
   c.layers.resize(c.n_layers);
   c.d_model = keys.size("embedding_length");
-  c.d_ff = keys.size("feed_forward_length");
-  c.n_heads = keys.size("attention.head_count");
-  c.n_kv_heads = keys.size_or("attention.head_count_kv", c.n_heads);
-  c.head_dim = keys.size_or("attention.key_length", c.n_heads == 0 ? 0 : c.d_model / c.n_heads);
+  c.d_ff = keys.layer_size("feed_forward_length", c.n_layers);
+  c.n_heads = keys.layer_size("attention.head_count", c.n_layers);
+  const bool grouped = keys.find("attention.head_count_kv") != nullptr;
+  c.n_kv_heads = grouped ? keys.layer_size("attention.head_count_kv", c.n_layers) : c.n_heads;
+  if (c.n_heads % c.n_kv_heads != 0) {
+    keys.malformed("attention.head_count_kv", std::to_string(c.n_kv_heads),
+                   "a divisor of attention.head_count, " + std::to_string(c.n_heads) + ",");
+  }
+  c.head_dim = head_dim_of(keys, c);
   c.max_seq_len = keys.size("context_length");
-  c.rms_eps = keys.number("attention.layer_norm_rms_epsilon");
+  c.rms_eps = keys.positive("attention.layer_norm_rms_epsilon");
   c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
   c.vocab_size = file.tensor("token_embd.weight").rows;
-  if (keys.size_or("attention.value_length", c.head_dim) != c.head_dim) {
-    keys.unsupported("attention.value_length differs from attention.key_length");
+  for (const char* same : {"attention.value_length", "rope.dimension_count"}) {
+    const std::uint64_t n = keys.count_or(same, c.head_dim);
+    if (n != c.head_dim) {
+      keys.unsupported(same, "is " + std::to_string(n) + " and a head's size " + std::to_string(c.head_dim));
+    }
   }
-  if (keys.size_or("rope.dimension_count", c.head_dim) != c.head_dim) {
-    keys.unsupported("rope.dimension_count differs from the head's size");
+  if (const std::uint64_t n = keys.count_or("vocab_size", c.vocab_size); n != c.vocab_size) {
+    keys.malformed("vocab_size", std::to_string(n),
+                   std::to_string(c.vocab_size) + ", the rows of tensor 'token_embd.weight',");
   }
   return c;
 }
 
 /// Linear RoPE scaling as 1 / factor; refuses kinds of scaling that are not run here.
 inline float rope_scale(const Keys& keys) {
-  const std::string type = keys.text_or("rope.scaling.type", "linear");
+  const std::string_view type = keys.text_or("rope.scaling.type", "linear");
   if (type == "none") return 1.0f;
-  if (type != "linear")
-    keys.unsupported("rope.scaling.type is " + gemma::quoted(type) + ", only linear scaling is run");
-  const float factor = keys.number_or("rope.scaling.factor", keys.number_or("rope.scale_linear", 1.0f));
-  return factor == 0.0f ? 1.0f : 1.0f / factor;  // converters write 0 for "no scaling"
+  if (type != "linear") keys.unsupported("rope.scaling.type", "is " + gemma::quoted(type));
+  const char* key = keys.find("rope.scaling.factor") != nullptr ? "rope.scaling.factor" : "rope.scale_linear";
+  const float factor = keys.non_negative_or(key, 1.0f);
+  if (factor == 0.0f) return 1.0f;  // converters write 0 for "no scaling"
+  const float scale = 1.0f / factor;
+  if (!std::isfinite(scale) || scale == 0.0f) keys.malformed(key, std::to_string(factor), "a possible scale");
+  return scale;
+}
+
+/// The window of the layers that slide: the caller's, else the file's, else `fallback` (required when there
+/// is none). 0: no window; nor is there one when it covers the longest context.
+inline std::size_t sliding_window(const Keys& keys, const Overrides& overrides,
+                                  std::optional<std::uint64_t> fallback) {
+  constexpr const char* kKey = "attention.sliding_window";
+  std::uint64_t window = 0;
+  if (overrides.window) {
+    window = *overrides.window;
+  } else if (fallback) {
+    window = keys.count_or(kKey, *fallback);
+  } else {
+    window = keys.file().get<std::uint64_t>(keys.architecture() + "." + kKey);
+  }
+  return window > ModelConfig::kMostPositions ? 0 : static_cast<std::size_t>(window);
+}
+
+/// Which layers slide, [n_layers]: the file's `attention.sliding_window_pattern`, a period (every period-th
+/// layer sees everything) or a bool for each layer; else the family's period.
+inline std::vector<bool> sliding_layers(const Keys& keys, std::size_t n_layers, std::uint64_t period) {
+  constexpr const char* kKey = "attention.sliding_window_pattern";
+  const gguf::Value* value = keys.find(kKey);
+  if (value != nullptr && value->type() == gguf::ValueType::kArray)
+    return keys.per_layer<bool>(kKey, n_layers);
+  period = keys.count_or(kKey, period);
+  if (period == 0) keys.malformed(kKey, "0", "a period of at least 1");
+  std::vector<bool> slides(n_layers);
+  for (std::size_t i = 0; i < n_layers; ++i) slides[i] = i % period != period - 1;
+  return slides;
 }
 
 }  // namespace gemma::families

@@ -10,9 +10,10 @@ namespace gemma::families {
 /// window of 4096: the caller may (Overrides::window).
 inline ModelConfig read_llama(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_common(keys);
-  if (keys.size_or("expert_count", 0) != 0) keys.unsupported("a mixture of experts");
-  const std::size_t window = overrides.window.value_or(keys.size_or("attention.sliding_window", 0));
-  const std::size_t rope = c.rope_index({keys.number_or("rope.freq_base", 10000.0f), rope_scale(keys)});
+  if (keys.count_or("expert_count", 0) != 0)
+    keys.unsupported("expert_count", "asks for a mixture of experts");
+  const std::size_t window = sliding_window(keys, overrides, 0);
+  const std::size_t rope = c.rope_index({keys.positive_or("rope.freq_base", 10000.0f), rope_scale(keys)});
   for (LayerConfig& layer : c.layers) layer = {window, rope};
   return c;
 }
