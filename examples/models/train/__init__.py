@@ -12,7 +12,8 @@ How they learn to find and copy a span from so little text:
 * besides the real questions, fill-in questions are made from the training contexts: a number, a name or a
   noun chunk is taken out of a sentence, the rest is shuffled and thinned into a question (cloze.py); and
   there are short templated facts about invented names, and drills of random words (facts.py, recall.py);
-* names and numbers are replaced, consistently in context, question and answer, so that reading beats recall
+* names and numbers are replaced, consistently in context, question and answer, so that reading beats
+recall
   (substitution.py);
 * contexts grow from one sentence to whole paragraphs (curriculum.py);
 * the weights start near circuits that copying and matching need (structured_init.py);

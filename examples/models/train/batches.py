@@ -1,32 +1,34 @@
-"""Batches of training sequences of like length, and the attention mask of several questions on one context.
+"""Batches of training sequences of like length, and the attention mask of several questions on one
+context.
 
-Text (context and questions) is worth learning a little of: a random part of its places is predicted in each batch,
-at a weight that makes up for the others.
+Text (context and questions) is worth learning a little of: a random part of its places is predicted in
+each batch, at a weight that makes up for the others.
 """
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-POOL = 128                   # sequences that are sorted by length and cut into batches together
-TEXT_SHARE = 0.15            # of the text's places that are predicted
-MAX_TEXT_WEIGHT = 0.15       # weights below are text, above they are answers and what leads up to them
+POOL = 128  # sequences that are sorted by length and cut into batches together
+TEXT_SHARE = 0.15  # of the text's places that are predicted
+MAX_TEXT_WEIGHT = 0.15  # weights below are text, above they are answers and what leads up to them
 MASKED = -1e30
 
 
 class Batch(NamedTuple):
-    ids: torch.Tensor        # [n_rows, n_tokens]
+    ids: torch.Tensor  # [n_rows, n_tokens]
     positions: torch.Tensor  # [n_rows, n_tokens]
-    mask: torch.Tensor       # [n_rows, n_tokens, n_tokens], added to attention scores
-    places: torch.Tensor     # [n_predicted], into the flattened rows: where a next token is predicted
-    targets: torch.Tensor    # [n_predicted], those tokens
-    weights: torch.Tensor    # [n_predicted]
-    pointers: tuple          # (rows, from, to), each [n_pointers]
+    mask: torch.Tensor  # [n_rows, n_tokens, n_tokens], added to attention scores
+    places: torch.Tensor  # [n_predicted], into the flattened rows: where a next token is predicted
+    targets: torch.Tensor  # [n_predicted], those tokens
+    weights: torch.Tensor  # [n_predicted]
+    pointers: tuple  # (rows, from, to), each [n_pointers]
 
 
 def attention_mask(segments, positions, window):
-    """[n_rows, n_tokens, n_tokens] of 0 or MASKED. A place sees the earlier ones of its own segment and of segment 0,
-    and itself, so that no row is empty; with a window, only those fewer than that many positions back."""
+    """[n_rows, n_tokens, n_tokens] of 0 or MASKED. A place sees the earlier ones of its own segment and
+    of segment 0, and itself, so that no row is empty; with a window, only those fewer than that many
+    positions back."""
     place = np.arange(segments.shape[1])
     causal = (place[None, :] <= place[:, None])[None]
     visible = causal & ((segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None]))
@@ -42,7 +44,8 @@ class Batcher:
         self.pad, self.rng = tokenizer.pad, maker.curriculum.rng
 
     def batches(self, progress, n_tokens):
-        """Batches of up to n_tokens, without end. progress() says where in the curriculum to draw from."""
+        """Batches of up to n_tokens, without end. progress() says where in the curriculum to draw
+        from."""
         choice = np.random.default_rng(self.rng.randint(0, 1 << 30))
         while True:
             pool = sorted((self.maker.sequence(progress()) for _ in range(POOL)), key=lambda s: len(s.ids))
@@ -69,18 +72,25 @@ class Batcher:
             n = len(s.ids)
             ids[row, :n], segments[row, :n], positions[row, :n] = s.ids, s.segments, s.positions
             # the place before a token predicts it; a question's first token is predicted by nothing
-            same_segment = segments[row, 1:n] == segments[row, :n - 1]
-            targets[row, :n - 1] = s.ids[1:]
-            weights[row, :n - 1] = np.where(same_segment, np.array(s.weights[1:], np.float32), 0)
+            same_segment = segments[row, 1:n] == segments[row, : n - 1]
+            targets[row, : n - 1] = s.ids[1:]
+            weights[row, : n - 1] = np.where(same_segment, np.array(s.weights[1:], np.float32), 0)
         text = (weights > 0) & (weights < MAX_TEXT_WEIGHT)
         weights[text & (choice.random(weights.shape) > TEXT_SHARE)] = 0
         weights[text] /= TEXT_SHARE
         places = np.flatnonzero(weights.ravel())
-        pointers = np.array([(row, *p) for row, s in enumerate(group) for p in s.pointers], np.int64).reshape(-1, 3)
-        return Batch(self._tensor(ids), self._tensor(positions),
-                     self._tensor(attention_mask(segments, positions, self.config.window)), self._tensor(places),
-                     self._tensor(targets.ravel()[places]), self._tensor(weights.ravel()[places]),
-                     tuple(self._tensor(column) for column in np.ascontiguousarray(pointers.T)))
+        pointers = np.array(
+            [(row, *p) for row, s in enumerate(group) for p in s.pointers], np.int64
+        ).reshape(-1, 3)
+        return Batch(
+            self._tensor(ids),
+            self._tensor(positions),
+            self._tensor(attention_mask(segments, positions, self.config.window)),
+            self._tensor(places),
+            self._tensor(targets.ravel()[places]),
+            self._tensor(weights.ravel()[places]),
+            tuple(self._tensor(column) for column in np.ascontiguousarray(pointers.T)),
+        )
 
     def _tensor(self, array):
         return torch.from_numpy(array).to(self.device)

@@ -22,8 +22,10 @@ def _question_word(kind, word_before, many_words, rng):
 
 def _thin(words, share, rng):
     """leaves some words out; where only a part is to go, the others half as often as stop words"""
+
     def chance(word):
         return share if word.lower() in STOP_WORDS or share < 0.3 else share / 2
+
     return [w for w in words if rng.random() >= chance(w)]
 
 
@@ -58,9 +60,9 @@ def cloze(sentence, rng):
     if not candidates:
         return None
     span = rng.choices(candidates, [KIND_WEIGHT[c.kind] for c in candidates])[0]
-    answer = sentence[span.start:span.end]
-    left = sentence[:span.start].split()
-    right = [w for w in sentence[span.end:].split() if any(ch.isalnum() for ch in w)]
+    answer = sentence[span.start : span.end]
+    left = sentence[: span.start].split()
+    right = [w for w in sentence[span.end :].split() if any(ch.isalnum() for ch in w)]
     word_before = left[-1].lower() if left else ""
     wh = _question_word(span.kind, word_before, " " in answer, rng)
     if wh.startswith(("in ", "on ", "when", "where")) and word_before in ("in", "on", "at", "from"):

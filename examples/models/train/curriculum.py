@@ -1,7 +1,7 @@
 """What is trained on when: examples (a context with several questions) drawn from the training text.
 
-`progress` runs from 0 to 1 over the training: drills and templated facts give way to real contexts, and those
-grow from one sentence to the whole paragraph.
+`progress` runs from 0 to 1 over the training: drills and templated facts give way to real contexts, and
+those grow from one sentence to the whole paragraph.
 """
 import random
 import re
@@ -12,16 +12,17 @@ from .facts import facts
 from .recall import recall
 from .substitution import names_in, substitution
 
-MAX_REAL, MAX_FACTS = 5, 5   # questions on one context
-SUBSTITUTED = 0.8            # share of the contexts whose names and numbers are replaced
+MAX_REAL, MAX_FACTS = 5, 5  # questions on one context
+SUBSTITUTED = 0.8  # share of the contexts whose names and numbers are replaced
 
 
 class Ask(NamedTuple):
     """a question of an example"""
+
     question: str
     answer: str
-    real: bool = False       # from SQuAD, not made here
-    occurrence: int = 0      # which of the answer's occurrences in the context is meant
+    real: bool = False  # from SQuAD, not made here
+    occurrence: int = 0  # which of the answer's occurrences in the context is meant
 
 
 class Curriculum:
@@ -52,8 +53,11 @@ class Curriculum:
         p = self.rng.choice(self.paragraphs)
         first, last = self._window(p, progress)
         start, end = p.sentences[first][0], p.sentences[last - 1][1]
-        real = [Ask(q.text, q.answer, True, p.text.count(q.answer, start, q.start))
-                for q in p.questions if start <= q.start and q.start + len(q.answer) <= end]
+        real = [
+            Ask(q.text, q.answer, True, p.text.count(q.answer, start, q.start))
+            for q in p.questions
+            if start <= q.start and q.start + len(q.answer) <= end
+        ]
         self.rng.shuffle(real)
         return p.text[start:end], real[:MAX_REAL] + self._fill_ins(p, first, last)
 

@@ -13,7 +13,7 @@ def greedy(model, prompts, stop, device):
     out = [None] * len(prompts)
     by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for at in range(0, len(by_length), ROWS):
-        rows = by_length[at:at + ROWS]
+        rows = by_length[at : at + ROWS]
         for i, continuation in zip(rows, _greedy_rows(model, [prompts[i] for i in rows], stop, device)):
             out[i] = continuation
     return out
@@ -21,15 +21,16 @@ def greedy(model, prompts, stop, device):
 
 def _greedy_rows(model, prompts, stop, device):
     """one batch: shorter prompts are padded behind, and the padding is never attended to"""
+
     def tensor(array):
         return torch.from_numpy(array).to(device)
 
     n_rows, lengths, window = len(prompts), np.array([len(p) for p in prompts]), model.config.window
     ids = np.zeros((n_rows, lengths.max()), np.int64)
     for row, prompt in enumerate(prompts):
-        ids[row, :len(prompt)] = prompt
-    positions = np.tile(np.arange(ids.shape[1]), (n_rows, 1))        # of every kept place
-    live = positions < lengths[:, None]                              # which of them hold a real token
+        ids[row, : len(prompt)] = prompt
+    positions = np.tile(np.arange(ids.shape[1]), (n_rows, 1))  # of every kept place
+    live = positions < lengths[:, None]  # which of them hold a real token
     cache, continuations = {}, [[] for _ in prompts]
     mask = attention_mask(np.where(live, 0, -1), positions, window)
     hidden = model.hidden(tensor(ids), tensor(positions), tensor(mask), cache=cache)[0]
@@ -55,5 +56,7 @@ def answers(model, prompter, questions, which, layout, chat, device):
     tok = prompter.tokenizer
     stop = {tok.eos, tok.end_of_turn}
     prompts = [prompter.prompt(layout, chat, q.contexts[which], q.question) for q in questions]
-    return [tok.decode([t for t in continuation if t not in stop]).strip()
-            for continuation in greedy(model, prompts, stop, device)]
+    return [
+        tok.decode([t for t in continuation if t not in stop]).strip()
+        for continuation in greedy(model, prompts, stop, device)
+    ]

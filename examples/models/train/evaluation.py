@@ -1,4 +1,5 @@
-"""Scores a model's greedy answers on SQuAD questions: each prompt form, short contexts and whole paragraphs."""
+"""Scores a model's greedy answers on SQuAD questions: each prompt form, short contexts and whole
+paragraphs."""
 import json
 import random
 import re
@@ -15,7 +16,7 @@ from .scoring import baselines, score
 from .squad import dev_sample
 from .tokenizers import find_or_train
 
-FORMS = [("plain", False), ("indented", False), ("plain", True)]     # (layout, in the chat template)
+FORMS = [("plain", False), ("indented", False), ("plain", True)]  # (layout, in the chat template)
 CONTEXTS = ("short", "full")
 
 
@@ -35,11 +36,16 @@ def _print_samples(model_name, questions, predictions, n):
     scores = [score([p], [q.golds]) for q, p in zip(questions, predictions)]
     order = list(range(len(questions)))
     random.Random(3).shuffle(order)
-    for title, rows in (("right", [i for i in order if scores[i][0] == 100]),
-                        ("wrong", [i for i in order if scores[i][1] == 0])):
+    for title, rows in (
+        ("right", [i for i in order if scores[i][0] == 100]),
+        ("wrong", [i for i in order if scores[i][1] == 0]),
+    ):
         print(f"-- {title}")
         for i in rows[:n]:
-            print(f"Q: {questions[i].question}\n   {model_name}: {predictions[i]!r}   gold: {questions[i].golds[0]!r}")
+            print(
+                f"Q: {questions[i].question}\n"
+                f"   {model_name}: {predictions[i]!r}   gold: {questions[i].golds[0]!r}"
+            )
 
 
 def evaluate(args):
@@ -60,13 +66,23 @@ def evaluate(args):
             form = f"{which} / {layout}" + (" in chat template" if chat else "")
             results[form] = score(predictions, golds)
             if chat and config.long_winded_chat:
-                results[f"{form}, without '{LONG_WINDED_START}'"] = score([_without_lead_in(p) for p in predictions],
-                                                                                  golds)
+                results[f"{form}, without '{LONG_WINDED_START}'"] = score(
+                    [_without_lead_in(p) for p in predictions], golds
+                )
             first = first or predictions
     for form, (exact, f1) in results.items():
         print(f"{form:70s} EM {exact:5.1f}  F1 {f1:5.1f}")
     _print_samples(f"{args.arch}-demo", questions, first, args.show)
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
-            json.dump(dict(results=results, predictions=first, questions=[q.question for q in questions], golds=golds),
-                      f, indent=1, ensure_ascii=False)
+            json.dump(
+                dict(
+                    results=results,
+                    predictions=first,
+                    questions=[q.question for q in questions],
+                    golds=golds,
+                ),
+                f,
+                indent=1,
+                ensure_ascii=False,
+            )

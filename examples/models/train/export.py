@@ -13,13 +13,21 @@ from .model import Model
 from .tokenizers import find_or_train
 
 FILE_TYPE_Q4_K_M, QUANTIZATION_VERSION = 15, 2
-MATRICES = {"q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output", "gate": "ffn_gate", "up": "ffn_up",
-            "down": "ffn_down"}                      # name in the model: name in the file
-NORMS = ["attn_norm", "ffn_norm"]                    # the same in both
+MATRICES = {
+    "q": "attn_q",
+    "k": "attn_k",
+    "v": "attn_v",
+    "o": "attn_output",
+    "gate": "ffn_gate",
+    "up": "ffn_up",
+    "down": "ffn_down",
+}  # name in the model: name in the file
+NORMS = ["attn_norm", "ffn_norm"]  # the same in both
 
 
 def more_bits(layer, n_layers):
-    """whether a layer's attn_v and ffn_down are Q6_K: the first and last eighth and every third between"""
+    """whether a layer's attn_v and ffn_down are Q6_K: the first and last eighth and every third
+    between"""
     eighth = n_layers // 8
     return layer < eighth or layer >= 7 * n_layers // 8 or (layer - eighth) % 3 == 2
 
@@ -44,8 +52,12 @@ def metadata(config, tokenizer):
         ("general.architecture", "str", config.gguf_arch),
         ("general.type", "str", "model"),
         ("general.name", "str", f"{config.name}-demo"),
-        ("general.description", "str", f"A toy {config.name}-style model trained from scratch on part of the SQuAD "
-                                       "v1.1 training set; not the published model of that name"),
+        (
+            "general.description",
+            "str",
+            f"A toy {config.name}-style model trained from scratch on part of the SQuAD "
+            "v1.1 training set; not the published model of that name",
+        ),
         ("general.license", "str", "cc-by-sa-4.0"),
         ("general.file_type", "u32", FILE_TYPE_Q4_K_M),
         ("general.quantization_version", "u32", QUANTIZATION_VERSION),
@@ -59,10 +71,15 @@ def metadata(config, tokenizer):
         (p + "rope.freq_base", "f32", config.rope_base),
     ]
     if config.is_gemma:
-        pairs += [(p + "attention.key_length", "u32", config.head_dim),
-                  (p + "attention.value_length", "u32", config.head_dim)]
+        pairs += [
+            (p + "attention.key_length", "u32", config.head_dim),
+            (p + "attention.value_length", "u32", config.head_dim),
+        ]
     else:
-        pairs += [(p + "rope.dimension_count", "u32", config.head_dim), (p + "vocab_size", "u32", config.vocab_size)]
+        pairs += [
+            (p + "rope.dimension_count", "u32", config.head_dim),
+            (p + "vocab_size", "u32", config.vocab_size),
+        ]
     if config.window:
         pairs += [(p + "attention.sliding_window", "u32", config.window)]
     return pairs + tokenizer.metadata() + [("tokenizer.chat_template", "str", CHAT_TEMPLATES[config.name])]
@@ -101,8 +118,11 @@ def export(args):
         if kind != F32:
             error += float(((stored[name] - values) ** 2).sum())
             power += float((values.astype(np.float64) ** 2).sum())
-    print(f"{args.out}: {os.path.getsize(args.out)} bytes, {len(out)} tensors, weight NMSE {error / power:.2e}, "
-          f"from step {checkpoint['step']} ({checkpoint['tokens'] / 1e6:.1f} M tokens)")
+    print(
+        f"{args.out}: {os.path.getsize(args.out)} bytes, {len(out)} tensors, "
+        f"weight NMSE {error / power:.2e}, "
+        f"from step {checkpoint['step']} ({checkpoint['tokens'] / 1e6:.1f} M tokens)"
+    )
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Short templated facts about invented names, each with a question.
 
-A letter in braces is a slot: P and Q persons, C and D places, O an organisation, a prize or a title, Y and Z years,
-N a number, T a thing, M a material or a subject.
+A letter in braces is a slot: P and Q persons, C and D places, O an organisation, a prize or a title, Y
+and Z years, N a number, T a thing, M a material or a subject.
 """
 from .substitution import invented_name
 
@@ -14,11 +14,11 @@ TEMPLATES = [
      [("Who founded {O}?", "{P}"), ("When was {O} founded?", "{Y}"), ("What did {P} found?", "{O}"),
       ("In what year did {P} found {O}?", "{Y}"), ("What was founded by {P}?", "{O}")]),
     ("The {T} was designed by {P} and completed in {Y}.",
-     [("Who designed the {T}?", "{P}"), ("When was the {T} completed?", "{Y}"), ("What did {P} design?", "{T}"),
-      ("By whom was the {T} designed?", "{P}")]),
+     [("Who designed the {T}?", "{P}"), ("When was the {T} completed?", "{Y}"),
+      ("What did {P} design?", "{T}"), ("By whom was the {T} designed?", "{P}")]),
     ("{P} moved from {C} to {D} in {Y}.",
-     [("Where did {P} move to?", "{D}"), ("Where did {P} move from?", "{C}"), ("When did {P} move to {D}?", "{Y}"),
-      ("Who moved to {D}?", "{P}")]),
+     [("Where did {P} move to?", "{D}"), ("Where did {P} move from?", "{C}"),
+      ("When did {P} move to {D}?", "{Y}"), ("Who moved to {D}?", "{P}")]),
     ("{C} has a population of {N} people.",
      [("How many people live in {C}?", "{N}"), ("What is the population of {C}?", "{N}"),
       ("What city has {N} people?", "{C}")]),
@@ -26,10 +26,11 @@ TEMPLATES = [
      [("Who is the president of {O}?", "{P}"), ("What is {P} president of?", "{O}"),
       ("Which organization does {P} lead?", "{O}")]),
     ("The {T} was sold to {P} for {N} dollars.",
-     [("Who bought the {T}?", "{P}"), ("How much was the {T} sold for?", "{N}"), ("What was sold to {P}?", "{T}"),
-      ("How many dollars did {P} pay?", "{N}")]),
+     [("Who bought the {T}?", "{P}"), ("How much was the {T} sold for?", "{N}"),
+      ("What was sold to {P}?", "{T}"), ("How many dollars did {P} pay?", "{N}")]),
     ("{O} is based in {C} and employs {N} people.",
-     [("Where is {O} based?", "{C}"), ("How many people does {O} employ?", "{N}"), ("What is based in {C}?", "{O}")]),
+     [("Where is {O} based?", "{C}"), ("How many people does {O} employ?", "{N}"),
+      ("What is based in {C}?", "{O}")]),
     ("In {Y}, {P} won the {O} prize.",
      [("Who won the {O} prize?", "{P}"), ("When did {P} win the {O} prize?", "{Y}"),
       ("What prize did {P} win?", "{O}")]),
@@ -52,14 +53,15 @@ TEMPLATES = [
      [("When did the war between {C} and {D} begin?", "{Y}"), ("When did the war end?", "{Z}"),
       ("Who fought {D} in the war?", "{C}")]),
     ("About {N} students attend {O} in {C}.",
-     [("How many students attend {O}?", "{N}"), ("Where is {O}?", "{C}"), ("What school has {N} students?", "{O}")]),
+     [("How many students attend {O}?", "{N}"), ("Where is {O}?", "{C}"),
+      ("What school has {N} students?", "{O}")]),
     ("{P} discovered {M} while working for {O}.",
      [("What did {P} discover?", "{M}"), ("Who discovered {M}?", "{P}"), ("Who did {P} work for?", "{O}")]),
 ]
-THINGS = """bridge tower church library palace museum stadium theatre harbour castle school garden station temple
-statue ship clock wall gate hall""".split()
-MATERIALS = """iron copper gold silver glass stone marble wood clay physics chemistry law music history medicine
-biology painting philosophy cotton salt oxygen helium sugar paper rubber steel""".split()
+THINGS = """bridge tower church library palace museum stadium theatre harbour castle school garden station
+temple statue ship clock wall gate hall""".split()
+MATERIALS = """iron copper gold silver glass stone marble wood clay physics chemistry law music history
+medicine biology painting philosophy cotton salt oxygen helium sugar paper rubber steel""".split()
 
 
 def _fill(known_names, rng):

@@ -7,26 +7,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .quantisers import (Q4_K_BYTES, Q6_K_BYTES, SUPER, dequantise_q4_k, dequantise_q6_k, quantise_q4_k,
-                         quantise_q6_k)
+from .quantisers import (
+    Q4_K_BYTES,
+    Q6_K_BYTES,
+    SUPER,
+    dequantise_q4_k,
+    dequantise_q6_k,
+    quantise_q4_k,
+    quantise_q6_k,
+)
 
-F32, Q4_K, Q6_K = 0, 12, 14                          # tensor types
+F32, Q4_K, Q6_K = 0, 12, 14  # tensor types
 QUANTISE = {Q4_K: quantise_q4_k, Q6_K: quantise_q6_k}
 DEQUANTISE = {Q4_K: dequantise_q4_k, Q6_K: dequantise_q6_k}
 BLOCK_BYTES = {Q4_K: Q4_K_BYTES, Q6_K: Q6_K_BYTES}
 ALIGNMENT = 32
-STRING, ARRAY = 8, 9                                 # types of metadata values
-SCALARS = {"u32": (4, "I"), "i32": (5, "i"), "f32": (6, "f"), "bool": (7, "?")}     # number, format character
-SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}     # bytes of every scalar type
+STRING, ARRAY = 8, 9  # types of metadata values
+SCALARS = {"u32": (4, "I"), "i32": (5, "i"), "f32": (6, "f"), "bool": (7, "?")}  # number, format character
+SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of every scalar type
 
 
 class Tensor(NamedTuple):
     name: str
-    values: np.ndarray       # [rows, columns] or [columns]
+    values: np.ndarray  # [rows, columns] or [columns]
     type: int
 
 
-# ---- writing ---------------------------------------------------------------------------------------------------------
+# ---- writing -------------------------------------------------------------------------------------
 def _string(text):
     b = text.encode("utf-8")
     return struct.pack("<Q", len(b)) + b
@@ -40,11 +47,15 @@ def _pair(key, type_name, value):
     if not type_name.startswith("arr:"):
         number, layout = SCALARS[type_name]
         return head + struct.pack("<I", number) + struct.pack("<" + layout, value)
-    element = type_name[len("arr:"):]
+    element = type_name[len("arr:") :]
     if element == "str":
         return head + struct.pack("<IIQ", ARRAY, STRING, len(value)) + b"".join(_string(v) for v in value)
     number, layout = SCALARS[element]
-    return head + struct.pack("<IIQ", ARRAY, number, len(value)) + struct.pack(f"<{len(value)}{layout}", *value)
+    return (
+        head
+        + struct.pack("<IIQ", ARRAY, number, len(value))
+        + struct.pack(f"<{len(value)}{layout}", *value)
+    )
 
 
 def _padding(n):
@@ -69,7 +80,7 @@ def write(path, metadata, tensors):
         f.write(b"".join(blobs))
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------------
+# ---- reading -------------------------------------------------------------------------------------
 class _Cursor:
     def __init__(self, raw):
         self.raw, self.at = raw, 0
@@ -82,7 +93,7 @@ class _Cursor:
     def string(self):
         (n,) = self.take("<Q")
         self.at += n
-        return bytes(self.raw[self.at - n:self.at]).decode()
+        return bytes(self.raw[self.at - n : self.at]).decode()
 
     def skip_value(self, kind):
         if kind == STRING:
@@ -113,13 +124,13 @@ def read_tensors(path):
         (n_dims,) = cursor.take("<I")
         *dims, kind, offset = cursor.take(f"<{n_dims}QIQ")
         infos.append((name, dims[::-1], kind, offset))
-    data = raw[cursor.at + len(_padding(cursor.at)):]
+    data = raw[cursor.at + len(_padding(cursor.at)) :]
     return {name: _values(data[offset:], shape, kind) for name, shape, kind, offset in infos}
 
 
 def _values(data, shape, kind):
     n = int(np.prod(shape))
     if kind == F32:
-        return data[:4 * n].view(np.float32).reshape(shape).copy()
-    blocks = data[:n // SUPER * BLOCK_BYTES[kind]].reshape(-1, BLOCK_BYTES[kind])
+        return data[: 4 * n].view(np.float32).reshape(shape).copy()
+    blocks = data[: n // SUPER * BLOCK_BYTES[kind]].reshape(-1, BLOCK_BYTES[kind])
     return DEQUANTISE[kind](blocks).reshape(shape)

@@ -1,8 +1,8 @@
 """The decoder: gemma or llama blocks, in torch, for training and for checking files.
 
-Rotary embedding is half-split throughout (the rows of q and k of llama files are permuted by the export). Norms hold
-the multiplier itself. Input and output embedding are one matrix, the input scaled by sqrt(d_model). Weights are kept
-in float32; matrix products run in `compute_type`.
+Rotary embedding is half-split throughout (the rows of q and k of llama files are permuted by the export).
+Norms hold the multiplier itself. Input and output embedding are one matrix, the input scaled by
+sqrt(d_model). Weights are kept in float32; matrix products run in `compute_type`.
 """
 import math
 
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from .structured_init import structure
 
 MAX_POSITIONS = 4096
-POINTING_LAYERS = 2          # the last ones: their head 0 is told where the answer stands
+POINTING_LAYERS = 2  # the last ones: their head 0 is told where the answer stands
 
 
 class GatedActivation(torch.autograd.Function):
@@ -22,7 +22,7 @@ class GatedActivation(torch.autograd.Function):
     @staticmethod
     def forward(ctx, gate, up, activation):
         g = gate.float()
-        if activation == "gelu":            # tanh approximation: x * sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3))
+        if activation == "gelu":  # tanh approximation: x * sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3))
             k = 2 * math.sqrt(2 / math.pi)
             g2 = g * g
             s = torch.sigmoid(g * (g2 * (k * 0.044715) + k))
@@ -50,7 +50,7 @@ class Model(nn.Module):
 
         def normal(rows, columns, factor=1.0):
             values = torch.randn(rows, columns, generator=generator)
-            return nn.Parameter(values * (factor * columns ** -0.5))
+            return nn.Parameter(values * (factor * columns**-0.5))
 
         c = config
         self.embedding = normal(c.vocab_size, c.d_model)
@@ -74,10 +74,11 @@ class Model(nn.Module):
     def hidden(self, ids, positions, mask, pointers=None, cache=None):
         """(final hidden states [n_rows, n_tokens, d_model], pointer losses)
 
-        pointers: (rows, from, to). For each pointing layer the losses hold -log of the attention [n_pointers] that head
-        0 pays at the place before an answer's token to that token's place in the context: training uses it to show
-        the model where answers come from. Without pointers the list is empty.
-        cache: a dict that keeps keys and values between calls; the mask then covers the kept places as well.
+        pointers: (rows, from, to). For each pointing layer the losses hold -log of the attention
+        [n_pointers] that head 0 pays at the place before an answer's token to that token's place in the
+        context: training uses it to show the model where answers come from. Without pointers the list is
+        empty. cache: a dict that keeps keys and values between calls; the mask then covers the kept
+        places as well.
         """
         rotation = self._rotation(positions)
         mask = mask.to(self.compute_type).view(len(ids), 1, 1, ids.shape[1], -1)
@@ -87,7 +88,9 @@ class Model(nn.Module):
             x = self.input_embedding[ids]
         pointer_losses = []
         for layer in range(self.config.n_layers):
-            out, attention = self._attention(layer, self._normed(x, f"{layer}_attn_norm"), rotation, mask, cache)
+            out, attention = self._attention(
+                layer, self._normed(x, f"{layer}_attn_norm"), rotation, mask, cache
+            )
             if pointers is not None and layer >= self.config.n_layers - POINTING_LAYERS:
                 rows, places, targets = pointers
                 pointer_losses.append(-(attention[rows, 0, 0, places, targets].float() + 1e-5).log())
@@ -112,17 +115,22 @@ class Model(nn.Module):
         """(cos, sin), each [n_rows, n_tokens, 1, head_dim / 2]"""
         if self._rope_table is None or self._rope_table[0].device != positions.device:
             head_dim = self.config.head_dim
-            frequencies = self.config.rope_base ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+            frequencies = self.config.rope_base ** (
+                -torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
+            )
             angles = torch.arange(MAX_POSITIONS, dtype=torch.float64)[:, None] * frequencies
             self._rope_table = [t.float().to(positions.device) for t in (angles.cos(), angles.sin())]
         return [t[positions].to(self.compute_type)[:, :, None] for t in self._rope_table]
 
     def _attention(self, layer, h, rotation, mask, cache):
-        """(output [n_rows, n_tokens, d_model], attention [n_rows, n_kv_heads, heads of a group, n_tokens, n_places])"""
+        """(output [n_rows, n_tokens, d_model], attention [n_rows, n_kv_heads, heads of a group, n_tokens,
+        n_places])"""
         c = self.config
         n_rows, n_tokens, _ = h.shape
         n_group, head_dim, n_kv = c.n_heads // c.n_kv_heads, c.head_dim, c.n_kv_heads
-        q = F.linear(h, self._weight(layer, "q") * head_dim ** -0.5).view(n_rows, n_tokens, c.n_heads, head_dim)
+        q = F.linear(h, self._weight(layer, "q") * head_dim**-0.5).view(
+            n_rows, n_tokens, c.n_heads, head_dim
+        )
         k = F.linear(h, self._weight(layer, "k")).view(n_rows, n_tokens, n_kv, head_dim)
         v = F.linear(h, self._weight(layer, "v")).view(n_rows, n_tokens, n_kv, head_dim)
         q = _rotate(q, rotation).view(n_rows, n_tokens, n_kv, n_group, head_dim)
@@ -140,7 +148,9 @@ class Model(nn.Module):
 
     def _feed_forward(self, layer, h):
         gate, up = F.linear(h, self._weight(layer, "gate")), F.linear(h, self._weight(layer, "up"))
-        return F.linear(GatedActivation.apply(gate, up, self.config.activation), self._weight(layer, "down"))
+        return F.linear(
+            GatedActivation.apply(gate, up, self.config.activation), self._weight(layer, "down")
+        )
 
 
 def _rotate(x, rotation):

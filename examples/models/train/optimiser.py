@@ -1,14 +1,18 @@
 """Muon (orthogonalised momentum) for the matrices of the blocks, Adam for embedding and norms.
 
-Muon: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. Matrices of equal shape are
-stepped together.
+Muon: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. Matrices of equal
+shape are stepped together.
 """
 from collections import defaultdict
 
 import torch
 
 MOMENTUM, WEIGHT_DECAY = 0.95, 0.02
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)            # X -> aX + (bA + cA^2)X with A = XX^T: singular values to about 1
+NEWTON_SCHULZ = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # X -> aX + (bA + cA^2)X with A = XX^T: singular values to about 1
 NEWTON_SCHULZ_STEPS = 4
 
 
@@ -31,12 +35,17 @@ class Optimiser:
         for p in model.weights.values():
             if p.ndim == 2:
                 self.matrices[tuple(p.shape)].append(p)
-        self.momentum = {shape: torch.zeros(len(ps), *shape, device=ps[0].device)
-                         for shape, ps in self.matrices.items()}
+        self.momentum = {
+            shape: torch.zeros(len(ps), *shape, device=ps[0].device) for shape, ps in self.matrices.items()
+        }
         self.embedding = model.embedding
         norms = [p for p in model.weights.values() if p.ndim == 1] + [model.norm]
-        self.adam = torch.optim.AdamW([dict(params=[model.embedding]), dict(params=norms)], lr=vector_rate,
-                                      betas=(0.9, 0.97), weight_decay=0.0)
+        self.adam = torch.optim.AdamW(
+            [dict(params=[model.embedding]), dict(params=norms)],
+            lr=vector_rate,
+            betas=(0.9, 0.97),
+            weight_decay=0.0,
+        )
 
     @torch.no_grad()
     def step(self, factor):
@@ -52,7 +61,7 @@ class Optimiser:
         gradient = torch.stack([p.grad for p in parameters])
         momentum = self.momentum[shape]
         momentum.mul_(MOMENTUM).add_(gradient, alpha=1 - MOMENTUM)
-        x = gradient * (1 - MOMENTUM) + momentum * MOMENTUM          # Nesterov
+        x = gradient * (1 - MOMENTUM) + momentum * MOMENTUM  # Nesterov
         x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-9)
         x = orthogonalised(x.to(self.compute_type))
         scale = max(1, shape[0] / shape[1]) ** 0.5

@@ -1,14 +1,19 @@
 """Prompts as token ids: two layouts, each plain or as the user's message of the model's chat template.
 
 A prompt comes in two parts, the prefix with the context and the suffix with the question, so that several
-questions can share one context. The two are tokenised apart: nothing merges across the newline between them.
+questions can share one context. The two are tokenised apart: nothing merges across the newline between
+them.
 """
 INSTRUCTION = "Use the following pieces of context to answer the question at the end."
 INDENT = " " * 12
-PREFIX = {"plain": INSTRUCTION + "\n{}\n",                                   # ends with the newline after the context
-          "indented": f"\n{INDENT}{INSTRUCTION} \n{INDENT}{{}}\n"}
-SUFFIX = {"plain": "Question: {}\nAnswer:",
-          "indented": f"{INDENT}Question: {{}}\n{INDENT}Answer:\n        "}
+PREFIX = {
+    "plain": INSTRUCTION + "\n{}\n",  # ends with the newline after the context
+    "indented": f"\n{INDENT}{INSTRUCTION} \n{INDENT}{{}}\n",
+}
+SUFFIX = {
+    "plain": "Question: {}\nAnswer:",
+    "indented": f"{INDENT}Question: {{}}\n{INDENT}Answer:\n        ",
+}
 LONG_WINDED_START = "The answer is"
 
 
@@ -20,11 +25,11 @@ class Prompter:
 
     def prefix(self, layout, chat, context):
         tok, encode, text = self.tokenizer, self.tokenizer.encode, PREFIX[layout].format(context)
-        if self.config.name == "mistral":            # the leading space is the tokenizer's dummy prefix
+        if self.config.name == "mistral":  # the leading space is the tokenizer's dummy prefix
             return [tok.bos] + encode(" [INST] " + text if chat else " " + text)
         if not chat:
             return [tok.bos] + encode(text)
-        text = text.lstrip()                         # these templates trim the content
+        text = text.lstrip()  # these templates trim the content
         if self.config.name == "gemma":
             return [tok.bos, tok.start_of_turn] + encode("user\n" + text)
         return [tok.bos, tok.start_header] + encode("user") + [tok.end_header] + encode("\n\n" + text)
@@ -44,7 +49,8 @@ class Prompter:
         return self.prefix(layout, chat, context) + self.suffix(layout, chat, question)
 
     def answer(self, chat, text):
-        """(ids that lead up to the answer, ids of the answer, of its full stop where it has one, and the end token)"""
+        """(ids that lead up to the answer, ids of the answer, of its full stop where it has one, and the
+        end token)"""
         tok = self.tokenizer
         end = [tok.end_of_turn if chat else tok.eos]
         if chat and self.config.long_winded_chat:

@@ -1,11 +1,11 @@
 """Q4_K and Q6_K: rows of 256 float32 values to and from the blocks of ggml's formats.
 
-Written from the formats' layouts; the searches for good scales are this project's own. The decoders compute in
-float32, as the formats define them.
+Written from the formats' layouts; the searches for good scales are this project's own. The decoders
+compute in float32, as the formats define them.
 """
 import numpy as np
 
-SUPER = 256                  # values in a block
+SUPER = 256  # values in a block
 Q4_K_BYTES, Q6_K_BYTES = 144, 210
 TINY = 1e-30
 
@@ -24,7 +24,7 @@ def _nonzero(x):
     return np.where(x != 0, x, 1)
 
 
-# ---- Q4_K: x = d * scale_j * q - dmin * min_j; q in 0..15, 8 sub-blocks of 32 with 6-bit scale_j and min_j ---------
+# ---- Q4_K: x = d * scale_j * q - dmin * min_j; q in 0..15, 8 sub-blocks of 32 with 6-bit scale_j a
 def quantise_q4_k(values):
     """[n, 256] float32 -> [n, 144] bytes"""
     n = len(values)
@@ -46,7 +46,8 @@ def quantise_q4_k(values):
 
 
 def _fit_sub_blocks_q4_k(x, importance):
-    """(scale, min), each [n, 8]: of several roundings, each with its weighted least-squares fit, the best"""
+    """(scale, min), each [n, 8]: of several roundings, each with its weighted least-squares fit, the
+    best"""
     sum_w, sum_wx = importance.sum(-1), (importance * x).sum(-1)
     low = np.minimum(x.min(-1), 0)
     span = np.maximum(x.max(-1) - low, 1e-12)
@@ -60,8 +61,10 @@ def _fit_sub_blocks_q4_k(x, importance):
         determinant = sum_w * sum_qq - sum_q * sum_q
         solvable = determinant > 0
         determinant = np.where(solvable, determinant, 1)
-        s, m = (sum_w * sum_xq - sum_wx * sum_q) / determinant, (sum_qq * sum_wx - sum_q * sum_xq) / determinant
-        positive = m > 0                             # the format subtracts a minimum: no offset above 0
+        s, m = (sum_w * sum_xq - sum_wx * sum_q) / determinant, (
+            sum_qq * sum_wx - sum_q * sum_xq
+        ) / determinant
+        positive = m > 0  # the format subtracts a minimum: no offset above 0
         s, m = np.where(positive, sum_xq / np.maximum(sum_qq, TINY), s), np.where(positive, 0, m)
         error = (importance * (s[..., None] * q + m[..., None] - x) ** 2).sum(-1)
         error = np.where(solvable, error, np.inf)
@@ -72,7 +75,8 @@ def _fit_sub_blocks_q4_k(x, importance):
 
 
 def _round_super_block_q4_k(x, scale, minimum, factor):
-    """[d, dmin, scales, mins, q]: the sub-blocks' scales as 6-bit multiples of `factor` times the usual d"""
+    """[d, dmin, scales, mins, q]: the sub-blocks' scales as 6-bit multiples of `factor` times the usual
+    d"""
     d = _half(np.maximum(scale.max(-1), 0) / 63 * factor).astype(np.float64)
     dmin = _half(np.maximum(minimum.max(-1), 0) / 63).astype(np.float64)
     scales = np.clip(np.rint(scale / _nonzero(d)[:, None]), 0, 63)
@@ -88,7 +92,11 @@ def _values_q4_k(d, dmin, scales, mins, q):
 
 def _pack_q4_k(d, dmin, scales, mins, q):
     n = len(d)
-    scales, mins, q = scales.astype(np.uint8), mins.astype(np.uint8), q.astype(np.uint8).reshape(n, 4, 2, 32)
+    scales, mins, q = (
+        scales.astype(np.uint8),
+        mins.astype(np.uint8),
+        q.astype(np.uint8).reshape(n, 4, 2, 32),
+    )
     b = np.zeros((n, Q4_K_BYTES), np.uint8)
     b[:, 0:2], b[:, 2:4] = _half_bytes(d), _half_bytes(dmin)
     b[:, 4:8] = scales[:, :4] | (scales[:, 4:] >> 4) << 6
@@ -101,7 +109,7 @@ def _pack_q4_k(d, dmin, scales, mins, q):
 def dequantise_q4_k(b):
     """[n, 144] bytes -> [n, 256] float32"""
     n = len(b)
-    d, dmin = (b[:, i:i + 2].copy().view(np.float16).astype(np.float32) for i in (0, 2))
+    d, dmin = (b[:, i : i + 2].copy().view(np.float16).astype(np.float32) for i in (0, 2))
     low_scales, low_mins, high = b[:, 4:8], b[:, 8:12], b[:, 12:16]
     scales = np.concatenate([low_scales & 63, (high & 15) | (low_scales >> 6) << 4], 1).astype(np.float32)
     mins = np.concatenate([low_mins & 63, (high >> 4) | (low_mins >> 6) << 4], 1).astype(np.float32)
@@ -110,7 +118,7 @@ def dequantise_q4_k(b):
     return ((d * scales)[..., None] * q - (dmin * mins)[..., None]).reshape(n, SUPER)
 
 
-# ---- Q6_K: x = d * scale_j * q; q in -32..31, 16 sub-blocks of 16 with 8-bit scale_j --------------------------------
+# ---- Q6_K: x = d * scale_j * q; q in -32..31, 16 sub-blocks of 16 with 8-bit scale_j -------------
 def quantise_q6_k(values):
     """[n, 256] float32 -> [n, 210] bytes"""
     n = len(values)
@@ -125,7 +133,8 @@ def quantise_q6_k(values):
 
 
 def _fit_sub_blocks_q6_k(x):
-    """scale [n, 16]: of several roundings, weighted by x squared, the one with the best least-squares fit"""
+    """scale [n, 16]: of several roundings, weighted by x squared, the one with the best least-squares
+    fit"""
     at = np.abs(x).argmax(-1)[..., None]
     extreme = np.take_along_axis(x, at, -1)[..., 0]
     best_gain, scale, weight = np.full(extreme.shape, -1.0), np.zeros(extreme.shape), x * x
@@ -145,8 +154,12 @@ def _pack_q6_k(d, scales, q):
     q = (q + 32).astype(np.uint8).reshape(n, 2, 4, 32)
     low, high = q & 15, q >> 4
     b = np.zeros((n, Q6_K_BYTES), np.uint8)
-    b[:, :128] = np.stack([low[:, :, 0] | low[:, :, 2] << 4, low[:, :, 1] | low[:, :, 3] << 4], 2).reshape(n, 128)
-    b[:, 128:192] = (high[:, :, 0] | high[:, :, 1] << 2 | high[:, :, 2] << 4 | high[:, :, 3] << 6).reshape(n, 64)
+    b[:, :128] = np.stack([low[:, :, 0] | low[:, :, 2] << 4, low[:, :, 1] | low[:, :, 3] << 4], 2).reshape(
+        n, 128
+    )
+    b[:, 128:192] = (high[:, :, 0] | high[:, :, 1] << 2 | high[:, :, 2] << 4 | high[:, :, 3] << 6).reshape(
+        n, 64
+    )
     b[:, 192:208] = scales.astype(np.int8).view(np.uint8)
     b[:, 208:210] = _half_bytes(d)
     return b

@@ -12,6 +12,8 @@ def recall(rng, vocabulary):
     for _ in range(N_QUESTIONS):
         length = rng.randint(2, 5)
         start = rng.randint(1, n - length)
-        quoted = words[max(0, start - rng.randint(1, 3)):start]
-        questions.append(("What comes after " + " ".join(quoted) + "?", " ".join(words[start:start + length])))
+        quoted = words[max(0, start - rng.randint(1, 3)) : start]
+        questions.append(
+            ("What comes after " + " ".join(quoted) + "?", " ".join(words[start : start + length]))
+        )
     return " ".join(words) + ".", questions

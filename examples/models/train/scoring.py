@@ -32,27 +32,40 @@ def _random_span(context, rng):
     words = context.split()
     n = rng.choice([1, 1, 2, 2, 3, 4])
     start = rng.randrange(max(1, len(words) - n))
-    return " ".join(words[start:start + n]).strip(".,;:()\"")
+    return " ".join(words[start : start + n]).strip(".,;:()\"")
 
 
 def _span_of_asked_kind(context, question, rng):
     question = question.lower()
-    asked = ("date" if "when" in question or "year" in question else
-             "number" if "how many" in question or "how much" in question else
-             "name" if "who" in question or "where" in question else None)
+    asked = (
+        "date"
+        if "when" in question or "year" in question
+        else "number"
+        if "how many" in question or "how much" in question
+        else "name"
+        if "who" in question or "where" in question
+        else None
+    )
     spans = []
     for start, end in sentences(context):
         sentence = context[start:end]
-        spans += [(sentence[s.start:s.end], s.kind) for s in candidate_spans(sentence)]
-    texts = ([t for t, kind in spans if kind == asked] or [t for t, kind in spans if kind in ("name", "chunk")]
-             or [t for t, _ in spans] or [""])
+        spans += [(sentence[s.start : s.end], s.kind) for s in candidate_spans(sentence)]
+    texts = (
+        [t for t, kind in spans if kind == asked]
+        or [t for t, kind in spans if kind in ("name", "chunk")]
+        or [t for t, _ in spans]
+        or [""]
+    )
     return rng.choice(texts)
 
 
 def baselines(questions, which, seed=7):
-    """{name: predictions}: a random span, and a random span of the kind that the question word asks for"""
+    """{name: predictions}: a random span, and a random span of the kind that the question word asks
+    for"""
     rng = random.Random(seed)
-    pairs = [(_random_span(q.contexts[which], rng), _span_of_asked_kind(q.contexts[which], q.question, rng))
-             for q in questions]
+    pairs = [
+        (_random_span(q.contexts[which], rng), _span_of_asked_kind(q.contexts[which], q.question, rng))
+        for q in questions
+    ]
     any_span, asked_kind = zip(*pairs)
     return {"random span": any_span, "random span of the asked kind": asked_kind}

@@ -1,14 +1,14 @@
 """Training sequences: one context and the questions on it, as token ids with what each token is worth.
 
-Segment 0 is the context, 1 and up are the questions. A token sees its own segment and the context (batches.py),
-and the positions of every question start right after the context.
+Segment 0 is the context, 1 and up are the questions. A token sees its own segment and the context
+(batches.py), and the positions of every question start right after the context.
 """
 from dataclasses import dataclass
 
-MAX_LENGTH, ROOM_FOR_QUESTIONS, MAX_ANSWER = 448, 80, 40          # tokens
+MAX_LENGTH, ROOM_FOR_QUESTIONS, MAX_ANSWER = 448, 80, 40  # tokens
 # What the prediction of a token counts. Text is there to learn the language; see batches.py.
 CONTEXT_WEIGHT, QUESTION_WEIGHT, LEAD_IN_WEIGHT = 0.07, 0.04, 0.2
-REAL_WEIGHT, MADE_WEIGHT, FIRST_TOKEN_FACTOR = 1.0, 0.8, 1.5      # the first token of an answer decides most
+REAL_WEIGHT, MADE_WEIGHT, FIRST_TOKEN_FACTOR = 1.0, 0.8, 1.5  # the first token of an answer decides most
 # (layout, in the chat template, up to which value of a uniform draw)
 LAYOUTS = [("plain", False, 0.36), ("indented", False, 0.66), ("plain", True, 0.9), ("indented", True, 1.0)]
 
@@ -18,8 +18,8 @@ class Sequence:
     ids: list
     segments: list
     positions: list
-    weights: list            # of predicting each token from the one before
-    pointers: list           # (from, to): the place before an answer's token, that token's place in the context
+    weights: list  # of predicting each token from the one before
+    pointers: list  # (from, to): the place before an answer's token, that token's place in the context
 
     def append(self, ids, segment, weights, first_position):
         self.ids += ids
@@ -67,11 +67,18 @@ class SequenceMaker:
         # what follows the question in the suffix is given, not learnt
         learnt = min(len(suffix), len(self.tokenizer.encode(" " + ask.question)) + 2)
         worth = REAL_WEIGHT if ask.real else MADE_WEIGHT
-        weights = ([QUESTION_WEIGHT] * learnt + [0.0] * (len(suffix) - learnt) + [LEAD_IN_WEIGHT] * len(lead_in)
-                   + [worth * FIRST_TOKEN_FACTOR] + [worth] * (len(answer) - 1))
+        weights = (
+            [QUESTION_WEIGHT] * learnt
+            + [0.0] * (len(suffix) - learnt)
+            + [LEAD_IN_WEIGHT] * len(lead_in)
+            + [worth * FIRST_TOKEN_FACTOR]
+            + [worth] * (len(answer) - 1)
+        )
         sequence.append(suffix + lead_in + answer, segment, weights, len(prefix))
 
 
 def occurrences(part, ids):
     """where the list `part` stands in the list `ids`"""
-    return [i for i in range(len(ids) - len(part) + 1) if ids[i] == part[0] and ids[i:i + len(part)] == part]
+    return [
+        i for i in range(len(ids) - len(part) + 1) if ids[i] == part[0] and ids[i : i + len(part)] == part
+    ]

@@ -2,19 +2,23 @@
 import re
 from typing import NamedTuple
 
-STOP_WORDS = set("""a an the of in on at to for from by with and or but nor as is are was were be been being it its
-this that these those he she they his her their them him i we you our your which who whom whose what when where why
-how not no also into than then there such other some any all more most many much few each both between during before
-after over under about against through while because if so can could may might must shall should will would do does
-did has have had having however although only same own very just up out off down again further once here s t one two
-three first second new later since until within without among including became become used made known called often
-usually several like well even still""".split())
+STOP_WORDS = set(
+    """a an the of in on at to for from by with and or but nor as is are was were be been being it its
+this that these those he she they his her their them him i we you our your which who whom whose what when
+where why how not no also into than then there such other some any all more most many much few each both
+between during before after over under about against through while because if so can could may might must
+shall should will would do does did has have had having however although only same own very just up out
+off down again further once here s t one two three first second new later since until within without among
+including became become used made known called often usually several like well even still""".split()
+)
 MONTHS = "January February March April May June July August September October November December".split()
 
 _MONTH = "|".join(MONTHS)
 DATE = re.compile(rf"\b(?:(?:{_MONTH}) (?:\d{{1,2}}, )?)?(?:1\d{{3}}|20\d\d)\b|\b(?:{_MONTH}) \d{{1,2}}\b")
-NUMBER = re.compile(r"[$£€]?\d[\d,.]*\d%?|[$£€]?\d%?"
-                    r"|\b(?:two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred)\b")
+NUMBER = re.compile(
+    r"[$£€]?\d[\d,.]*\d%?|[$£€]?\d%?"
+    r"|\b(?:two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred)\b"
+)
 UNIT = re.compile(r" (?:million|billion|percent|thousand|years|people|miles|km)\b")
 CAPITALISED = re.compile(r"[A-Z][\w'’\-]+(?:(?: of| the| and| de| for)*,? [A-Z][\w'’\-]+)*|[A-Z][\w'’\-]+")
 WORD = re.compile(r"[^\s]+")
@@ -24,7 +28,7 @@ PUNCTUATION = ".,;:!?)\"”"
 class Span(NamedTuple):
     start: int
     end: int
-    kind: str                # "date", "number", "name" or "chunk"
+    kind: str  # "date", "number", "name" or "chunk"
 
 
 def _overlaps(match, spans):
@@ -32,7 +36,8 @@ def _overlaps(match, spans):
 
 
 def _names(sentence, taken):
-    """runs of capitalised words; a stop word that only opens the sentence, and a final 's, are left out"""
+    """runs of capitalised words; a stop word that only opens the sentence, and a final 's, are left
+    out"""
     names = []
     for m in CAPITALISED.finditer(sentence):
         if m.group().lower() in STOP_WORDS or _overlaps(m, taken):
@@ -64,7 +69,7 @@ def _chunks(sentence):
                 break
         if j > i:
             start = words[i][0]
-            end = start + len(sentence[start:words[j - 1][1]].rstrip(PUNCTUATION))
+            end = start + len(sentence[start : words[j - 1][1]].rstrip(PUNCTUATION))
             if end - start > 3:
                 chunks.append(Span(start, end, "chunk"))
         i = max(j, i + 1)
@@ -72,7 +77,8 @@ def _chunks(sentence):
 
 
 def candidate_spans(sentence):
-    """Every span, by kind. Dates, numbers and names do not overlap one another; a chunk holds none of them."""
+    """Every span, by kind. Dates, numbers and names do not overlap one another; a chunk holds none of
+    them."""
     dates = [Span(m.start(), m.end(), "date") for m in DATE.finditer(sentence)]
     bare_numbers = [m for m in NUMBER.finditer(sentence) if not _overlaps(m, dates)]
     numbers = []

@@ -13,7 +13,7 @@ def sentences(text):
     """[(start, end)] character ranges"""
     ranges, start = [], 0
     for m in SENTENCE_END.finditer(text):
-        if not ABBREVIATION.search(text[start:m.start()]):
+        if not ABBREVIATION.search(text[start : m.start()]):
             ranges.append((start, m.start()))
             start = m.end()
     return ranges + [(start, len(text))]
@@ -22,8 +22,8 @@ def sentences(text):
 class Question(NamedTuple):
     text: str
     answer: str
-    start: int               # where the answer stands in the paragraph
-    golds: list              # every accepted answer
+    start: int  # where the answer stands in the paragraph
+    golds: list  # every accepted answer
 
 
 class Paragraph:
@@ -43,8 +43,15 @@ def load(path):
     paragraphs = []
     for article in articles:
         for p in article["paragraphs"]:
-            questions = [Question(q["question"].strip(), q["answers"][0]["text"], q["answers"][0]["answer_start"],
-                                  sorted({a["text"] for a in q["answers"]})) for q in p["qas"]]
+            questions = [
+                Question(
+                    q["question"].strip(),
+                    q["answers"][0]["text"],
+                    q["answers"][0]["answer_start"],
+                    sorted({a["text"] for a in q["answers"]}),
+                )
+                for q in p["qas"]
+            ]
             paragraphs.append(Paragraph(p["context"], questions))
     return paragraphs
 
@@ -53,7 +60,7 @@ def load(path):
 class DevQuestion:
     question: str
     golds: list
-    contexts: dict           # "short": the answer's sentence and one on either side; "full": the paragraph
+    contexts: dict  # "short": the answer's sentence and one on either side; "full": the paragraph
 
 
 def dev_sample(path, n, seed=1234):

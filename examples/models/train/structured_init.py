@@ -1,20 +1,22 @@
 """Starts the weights near circuits that reading needs and that a short training would take long to find.
 
-Layer 0: a previous-token head and two local-average heads (rotary embedding over a constant component that all
-embeddings share). Layer 1: induction, equal-word and bag-of-words matching heads. Above: weak equal-content
-matching. Every layer above 0 writes what it attends to back unchanged (copying).
+Layer 0: a previous-token head and two local-average heads (rotary embedding over a constant component
+that all embeddings share). Layer 1: induction, equal-word and bag-of-words matching heads. Above: weak
+equal-content matching. Every layer above 0 writes what it attends to back unchanged (copying).
 """
 import torch
 
-CONSTANT = 3.0               # component 0 of every scaled input embedding
-RANK = 64                    # dimensions in which layer 0's heads write and layer 1's read
-MATCH_SCORE = 7.0            # what layer 1's heads score for equal content
-# Layer 0's heads: rotary frequencies used (above, below), where the score is highest (places back), at how many
-# places from there it has fallen by `drop`, and how strongly the head writes.
-LOCAL_HEADS = [dict(above=0.1, below=9, shift=1, reach=1, drop=6.0, strength=1.0),
-               dict(above=0.06, below=0.6, shift=0, reach=10, drop=3.0, strength=1.5),
-               dict(above=0.015, below=0.2, shift=0, reach=30, drop=3.0, strength=2.0)]
-SLOW = 0.012                 # frequencies below hardly turn within a context: content can be matched in them
+CONSTANT = 3.0  # component 0 of every scaled input embedding
+RANK = 64  # dimensions in which layer 0's heads write and layer 1's read
+MATCH_SCORE = 7.0  # what layer 1's heads score for equal content
+# Layer 0's heads: rotary frequencies used (above, below), where the score is highest (places back), at
+# how many places from there it has fallen by `drop`, and how strongly the head writes.
+LOCAL_HEADS = [
+    dict(above=0.1, below=9, shift=1, reach=1, drop=6.0, strength=1.0),
+    dict(above=0.06, below=0.6, shift=0, reach=10, drop=3.0, strength=1.5),
+    dict(above=0.015, below=0.2, shift=0, reach=30, drop=3.0, strength=2.0),
+]
+SLOW = 0.012  # frequencies below hardly turn within a context: content can be matched in them
 
 
 class _Views:
@@ -39,7 +41,7 @@ def structure(model, generator):
         m[:, 0] = 0
         return m
 
-    model.embedding[:, 0] = CONSTANT * c.d_model ** -0.5
+    model.embedding[:, 0] = CONSTANT * c.d_model**-0.5
     for layer in layers:
         for head in range(c.n_kv_heads):
             layer.v[head] = orthonormal(c.head_dim)
@@ -53,8 +55,8 @@ def _frequencies(config):
 
 
 def _local_heads(config, layer, orthonormal):
-    """Layer 0 attends by place alone: with a constant key the score of a place j back is a sum of cosines. Returns the
-    directions [RANK, d_model] that each head writes to."""
+    """Layer 0 attends by place alone: with a constant key the score of a place j back is a sum of
+    cosines. Returns the directions [RANK, d_model] that each head writes to."""
     half, frequencies = config.head_dim // 2, _frequencies(config)
     layer.k.mul_(0.3)
     layer.k[:, :half, 0] = 1.0
@@ -62,7 +64,7 @@ def _local_heads(config, layer, orthonormal):
     for head, h in enumerate(LOCAL_HEADS):
         used = ((frequencies > h["above"]) & (frequencies < h["below"])).double()
         fall = (used * (1 - torch.cos(frequencies * h["reach"]))).sum()
-        gain = h["drop"] * config.head_dim ** 0.5 / (CONSTANT ** 2 * fall)
+        gain = h["drop"] * config.head_dim**0.5 / (CONSTANT**2 * fall)
         layer.q[head].mul_(0.1)
         layer.q[head][:half, 0] = (gain * used * torch.cos(frequencies * h["shift"])).float()
         layer.q[head][half:, 0] = (-gain * used * torch.sin(frequencies * h["shift"])).float()
@@ -73,22 +75,23 @@ def _local_heads(config, layer, orthonormal):
 
 
 def _matching_heads(config, layers, written, orthonormal):
-    """Layer 1: head 0 looks for what stood before an equal token (induction), head 1 for an equal token, head 2 for
-    places whose surroundings hold the same words. Each uses some of the slow rows of its key head."""
+    """Layer 1: head 0 looks for what stood before an equal token (induction), head 1 for an equal token,
+    head 2 for places whose surroundings hold the same words. Each uses some of the slow rows of its key
+    head."""
     half = config.head_dim // 2
     slow = torch.nonzero(_frequencies(config) < SLOW).flatten()
     rows = torch.stack([slow, slow + half], 1).flatten()
     n = len(rows)
-    if config.n_kv_heads == 1:                       # (key head, its rows) of each of the three
-        shares = [(0, rows[:n // 3]), (0, rows[n // 3:2 * n // 3]), (0, rows[2 * n // 3:])]
+    if config.n_kv_heads == 1:  # (key head, its rows) of each of the three
+        shares = [(0, rows[: n // 3]), (0, rows[n // 3 : 2 * n // 3]), (0, rows[2 * n // 3 :])]
     else:
-        shares = [(0, rows[:n // 2]), (0, rows[n // 2:]), (1, rows)]
+        shares = [(0, rows[: n // 2]), (0, rows[n // 2 :]), (1, rows)]
     q, k, first_v = layers[1].q, layers[1].k, layers[0].v[0]
     k.mul_(0.3)
     for head, (kv_head, share) in enumerate(shares):
         share = share[:RANK]
         n = len(share)
-        scale = (MATCH_SCORE * config.head_dim ** 0.5 / n) ** 0.5
+        scale = (MATCH_SCORE * config.head_dim**0.5 / n) ** 0.5
         q[head].mul_(0.2)
         if head == 0:
             k[kv_head][share], q[head][share] = scale * written[0][:n], scale * first_v[:n]

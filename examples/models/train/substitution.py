@@ -1,4 +1,5 @@
-"""Replaces names and numbers, consistently in context, questions and answers, so that reading beats recall."""
+"""Replaces names and numbers, consistently in context, questions and answers, so that reading beats
+recall."""
 import re
 
 from .spans import MONTHS, STOP_WORDS
@@ -6,10 +7,10 @@ from .spans import MONTHS, STOP_WORDS
 NAME = re.compile(r"\b[A-ZÀ-Þ][a-zß-ÿ]{2,}\b")
 DIGITS = re.compile(r"\d+")
 NOT_NAMES = set(MONTHS) | {w.capitalize() for w in STOP_WORDS}
-SYLLABLES = """ba be bo bra bri ca co cor da de dor el en fa fen fi ga gar gro ha hal hu in ja jo ka kel kin la len li
-lo ma mar mi mon na nel no ol or pa per pi ra ren ri ro sa sel si so sta ta ten ti tor ul va ven vi wa wil xa ya yor
-za zen""".split()
-SHARE = 0.8                  # of the names and of the numbers that are replaced
+SYLLABLES = """ba be bo bra bri ca co cor da de dor el en fa fen fi ga gar gro ha hal hu in ja jo ka kel
+kin la len li lo ma mar mi mon na nel no ol or pa per pi ra ren ri ro sa sel si so sta ta ten ti tor ul va
+ven vi wa wil xa ya yor za zen""".split()
+SHARE = 0.8  # of the names and of the numbers that are replaced
 
 
 def names_in(text):
@@ -22,7 +23,7 @@ def invented_name(rng):
 
 
 def _other_number(digits, rng):
-    if len(digits) == 4 and digits[0] in "12":                       # a year
+    if len(digits) == 4 and digits[0] in "12":  # a year
         return str(rng.randint(1100, 2019))
     return str(rng.randint(1, 9)) + "".join(rng.choice("0123456789") for _ in digits[1:])
 
@@ -40,4 +41,5 @@ def substitution(text, known_names, rng):
     def replace(t):
         t = NAME.sub(lambda m: names.get(m.group(), m.group()), t)
         return DIGITS.sub(lambda m: numbers.get(m.group(), m.group()), t)
+
     return replace

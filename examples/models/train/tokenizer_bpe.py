@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter, defaultdict
 
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-TYPE_NORMAL, TYPE_CONTROL = 1, 3                    # tokenizer.ggml.token_type
+TYPE_NORMAL, TYPE_CONTROL = 1, 3  # tokenizer.ggml.token_type
 NO_MERGE = 1 << 30
 
 
@@ -28,10 +28,13 @@ def char_class(category):
 
 
 def word_pattern():
-    """Llama 3's split into words: contractions, letters, up to three digits, punctuation, newlines, spaces"""
+    """Llama 3's split into words: contractions, letters, up to three digits, punctuation, newlines,
+    spaces"""
     letter, number = char_class("L"), char_class("N")
-    return re.compile(rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n{letter}{number}]?[{letter}]+|[{number}]{{1,3}}"
-                      rf"| ?[^\s{letter}{number}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    return re.compile(
+        rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n{letter}{number}]?[{letter}]+|[{number}]{{1,3}}"
+        rf"| ?[^\s{letter}{number}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
 
 
 def byte_characters():
@@ -54,7 +57,8 @@ def merge_pair(symbols, pair):
 
 
 def learn_merges(words, n_merges):
-    """words: {word as a tuple of symbols: count}. The most frequent pair first; of equals the greatest."""
+    """words: {word as a tuple of symbols: count}. The most frequent pair first; of equals the
+    greatest."""
     sequences, counts = [list(w) for w in words], list(words.values())
     pairs, where = Counter(), defaultdict(set)
 
@@ -89,7 +93,9 @@ class BpeTokenizer:
         self.vocab, self.merges = stored["vocab"], [tuple(m) for m in stored["merges"]]
         self.ids = {v: i for i, v in enumerate(self.vocab)}
         self.rank = {m: i for i, m in enumerate(self.merges)}
-        self.bos, self.eos, self.start_header, self.end_header, self.end_of_turn = (self.ids[s] for s in SPECIAL)
+        self.bos, self.eos, self.start_header, self.end_header, self.end_of_turn = (
+            self.ids[s] for s in SPECIAL
+        )
         self.pad = self.eos
         self.char_of = byte_characters()
         self.byte_of = {c: b for b, c in self.char_of.items()}
@@ -136,7 +142,11 @@ class BpeTokenizer:
             (p + "model", "str", "gpt2"),
             (p + "pre", "str", "llama-bpe"),
             (p + "tokens", "arr:str", self.vocab),
-            (p + "token_type", "arr:i32", [TYPE_CONTROL if v in SPECIAL else TYPE_NORMAL for v in self.vocab]),
+            (
+                p + "token_type",
+                "arr:i32",
+                [TYPE_CONTROL if v in SPECIAL else TYPE_NORMAL for v in self.vocab],
+            ),
             (p + "merges", "arr:str", [a + " " + b for a, b in self.merges]),
             (p + "bos_token_id", "u32", self.bos),
             (p + "eos_token_id", "u32", self.eos),

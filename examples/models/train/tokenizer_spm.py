@@ -6,12 +6,20 @@ import re
 
 import sentencepiece as spm
 
-TYPE_NORMAL, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_BYTE = 1, 2, 3, 6      # tokenizer.ggml.token_type
+TYPE_NORMAL, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_BYTE = 1, 2, 3, 6  # tokenizer.ggml.token_type
 CACHED_LENGTH, CACHED_PARTS = 80, 200000
 
 SPECIAL_IDS = {
-    "gemma": dict(pad_id=0, eos_id=1, bos_id=2, unk_id=3, pad_piece="<pad>", eos_piece="<eos>", bos_piece="<bos>",
-                  control_symbols=["<start_of_turn>", "<end_of_turn>"]),
+    "gemma": dict(
+        pad_id=0,
+        eos_id=1,
+        bos_id=2,
+        unk_id=3,
+        pad_piece="<pad>",
+        eos_piece="<eos>",
+        bos_piece="<bos>",
+        control_symbols=["<start_of_turn>", "<end_of_turn>"],
+    ),
     "mistral": dict(unk_id=0, bos_id=1, eos_id=2, pad_id=-1),
 }
 
@@ -26,7 +34,9 @@ class SpmTokenizer:
         self.bos, self.eos, self.unknown = special["bos_id"], special["eos_id"], special["unk_id"]
         self.pad = 0
         if config.name == "gemma":
-            self.start_of_turn, self.end_of_turn = (self.sp.piece_to_id(p) for p in special["control_symbols"])
+            self.start_of_turn, self.end_of_turn = (
+                self.sp.piece_to_id(p) for p in special["control_symbols"]
+            )
         else:
             self.end_of_turn = self.eos
         self.cache = {}
@@ -34,15 +44,26 @@ class SpmTokenizer:
     @classmethod
     def train(cls, config, path, lines):
         spm.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), model_prefix=path, model_type="bpe", vocab_size=config.vocab_size,
-            byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=False,
-            remove_extra_whitespaces=False, split_digits=True, allow_whitespace_only_pieces=True,
-            character_coverage=0.9995, num_threads=1, max_sentence_length=100000, minloglevel=2,
-            **SPECIAL_IDS[config.name])
+            sentence_iterator=iter(lines),
+            model_prefix=path,
+            model_type="bpe",
+            vocab_size=config.vocab_size,
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            split_digits=True,
+            allow_whitespace_only_pieces=True,
+            character_coverage=0.9995,
+            num_threads=1,
+            max_sentence_length=100000,
+            minloglevel=2,
+            **SPECIAL_IDS[config.name]
+        )
 
     def encode(self, text):
         out = []
-        for part in re.split(r"(?<=\n)", text):     # nothing merges across a newline
+        for part in re.split(r"(?<=\n)", text):  # nothing merges across a newline
             if part:
                 out += self._encode_part(part)
         return out
@@ -62,7 +83,7 @@ class SpmTokenizer:
         if self.sp.is_control(i):
             return b""
         piece = self.sp.id_to_piece(i)
-        if self.sp.is_byte(i):                      # "<0x41>"
+        if self.sp.is_byte(i):  # "<0x41>"
             return bytes([int(piece[3:5], 16)])
         return piece.replace("\u2581", " ").encode()
 
@@ -91,5 +112,8 @@ class SpmTokenizer:
             (p + "unknown_token_id", "u32", self.unknown),
         ]
         if self.config.name == "gemma":
-            pairs += [(p + "padding_token_id", "u32", self.pad), (p + "eot_token_id", "u32", self.end_of_turn)]
+            pairs += [
+                (p + "padding_token_id", "u32", self.pad),
+                (p + "eot_token_id", "u32", self.end_of_turn),
+            ]
         return pairs

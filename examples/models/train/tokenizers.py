@@ -1,7 +1,8 @@
-"""Finds or trains the tokenizer of a model. Training is deterministic: the same text gives the same tokenizer.
+"""Finds or trains the tokenizer of a model. Training is deterministic: the same text gives the same
+tokenizer.
 
-Both kinds have the same interface: encode(text) -> ids, decode(ids) -> text, metadata() for the GGUF file, and
-the ids bos, eos, pad and end_of_turn.
+Both kinds have the same interface: encode(text) -> ids, decode(ids) -> text, metadata() for the GGUF
+file, and the ids bos, eos, pad and end_of_turn.
 """
 import os
 
@@ -11,10 +12,22 @@ from .tokenizer_bpe import BpeTokenizer
 from .tokenizer_spm import SpmTokenizer
 
 KINDS = {"spm": SpmTokenizer, "bpe": BpeTokenizer}
-PROMPT_TEXTS = [INSTRUCTION, "Question:", "Answer:", INDENT + "Question:", INDENT + "Answer:",
-                INDENT + INSTRUCTION + " ", " " * 8, " [INST] Use", " [/INST]", "user", "model", "assistant",
-                LONG_WINDED_START]
-PROMPT_REPEATS = 60          # often enough that the words of the prompts become pieces
+PROMPT_TEXTS = [
+    INSTRUCTION,
+    "Question:",
+    "Answer:",
+    INDENT + "Question:",
+    INDENT + "Answer:",
+    INDENT + INSTRUCTION + " ",
+    " " * 8,
+    " [INST] Use",
+    " [/INST]",
+    "user",
+    "model",
+    "assistant",
+    LONG_WINDED_START,
+]
+PROMPT_REPEATS = 60  # often enough that the words of the prompts become pieces
 
 
 def training_lines(paragraphs):
@@ -27,7 +40,8 @@ def training_lines(paragraphs):
 
 
 def find_or_train(config, work, train_file):
-    """The tokenizer in the folder `work`. Where there is none it is trained on `train_file` and kept there."""
+    """The tokenizer in the folder `work`. Where there is none it is trained on `train_file` and kept
+    there."""
     os.makedirs(work, exist_ok=True)
     kind, path = KINDS[config.tokenizer], os.path.join(work, "tok")
     if not os.path.exists(path + kind.SUFFIX):

@@ -20,12 +20,13 @@ from .squad import dev_sample, load
 from .tokenizers import find_or_train
 
 WARM_UP_STEPS, REPORT_EVERY = 40, 50
-ANSWER_WEIGHT = 0.5          # weights from here on are answers
+ANSWER_WEIGHT = 0.5  # weights from here on are answers
 DEV_QUESTIONS, DEV_SEED = 120, 99
 
 
 class Schedule:
-    """Where the run stands. With minutes it follows the clock where that is sooner, and does not repeat exactly."""
+    """Where the run stands. With minutes it follows the clock where that is sooner, and does not repeat
+    exactly."""
 
     def __init__(self, steps, minutes, decay, begin):
         self.steps, self.minutes, self.decay, self.begin = steps, minutes, decay, begin
@@ -63,7 +64,9 @@ class Average:
 def losses(model, batch):
     """(weighted loss, mean loss on answers' tokens, mean loss of each pointing layer)"""
     hidden, pointing = model.hidden(batch.ids, batch.positions, batch.mask, batch.pointers)
-    per_token = F.cross_entropy(model.logits(hidden.flatten(0, 1)[batch.places]), batch.targets, reduction="none")
+    per_token = F.cross_entropy(
+        model.logits(hidden.flatten(0, 1)[batch.places]), batch.targets, reduction="none"
+    )
     loss = (per_token * batch.weights).sum() / batch.weights.sum()
     answer = per_token.detach()[batch.weights >= ANSWER_WEIGHT].mean()
     return loss, answer, [p.mean() for p in pointing] if len(batch.pointers[0]) else []
@@ -71,9 +74,11 @@ def losses(model, batch):
 
 def report(schedule, seen, means):
     loss, answer, *pointing = means
-    print(f"step {schedule.step} tok {seen / 1e6:.2f}M {seen / schedule.seconds():.0f} tok/s loss {loss:.3f} "
-          f"answer {answer:.3f} pointers {' '.join(f'{p:.2f}' for p in pointing)} t {schedule.seconds():.0f}s",
-          flush=True)
+    print(
+        f"step {schedule.step} tok {seen / 1e6:.2f}M {seen / schedule.seconds():.0f} tok/s loss {loss:.3f} "
+        f"answer {answer:.3f} pointers {' '.join(f'{p:.2f}' for p in pointing)} t {schedule.seconds():.0f}s",
+        flush=True,
+    )
 
 
 def report_dev(model, average, prompter, questions, device):
@@ -98,8 +103,12 @@ def train(args):
     model.compute_type = torch.float32 if args.fp32 else torch.bfloat16
     if args.init:
         model.load_state_dict(torch.load(args.init, map_location=device)["average"])
-    print(f"{args.arch}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(paragraphs)} "
-          f"paragraphs, {sum(len(p.questions) for p in paragraphs)} questions", flush=True)
+    print(
+        f"{args.arch}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
+        f"{len(paragraphs)} "
+        f"paragraphs, {sum(len(p.questions) for p in paragraphs)} questions",
+        flush=True,
+    )
     maker = SequenceMaker(Curriculum(paragraphs, args.seed), prompter, tokenizer)
     batcher = Batcher(maker, config, tokenizer, device)
     optimiser, average = Optimiser(model, args.lr, args.lr_emb), Average(model)
@@ -115,15 +124,24 @@ def train(args):
         schedule.step += 1
         seen += batch.ids.numel()
         average.update(model, schedule.step)
-        recent.append((loss.item(), answer.item(), *([p.item() for p in pointing] or [0.0] * POINTING_LAYERS)))
+        recent.append(
+            (loss.item(), answer.item(), *([p.item() for p in pointing] or [0.0] * POINTING_LAYERS))
+        )
         if schedule.step % REPORT_EVERY == 0:
             report(schedule, seen, np.mean(recent, 0))
             recent.clear()
         over = schedule.done() >= 1
         if over or int(schedule.done() * args.saves) > saved:
             saved = int(schedule.done() * args.saves)
-            save_checkpoint(args.work, model=model.state_dict(), average=average.weights, step=schedule.step,
-                            steps=args.steps, tokens=seen, seed=args.seed)
+            save_checkpoint(
+                args.work,
+                model=model.state_dict(),
+                average=average.weights,
+                step=schedule.step,
+                steps=args.steps,
+                tokens=seen,
+                seed=args.seed,
+            )
             if dev:
                 report_dev(model, average, prompter, dev, device)
         if over:

@@ -1,4 +1,5 @@
-"""Compares torch with an independent reader of the file: the float64 forward pass of tests/golden/reference.py."""
+"""Compares torch with an independent reader of the file: the float64 forward pass of
+tests/golden/reference.py."""
 import importlib.util
 
 import numpy as np
@@ -13,7 +14,7 @@ from .prompts import Prompter
 from .squad import dev_sample
 from .tokenizers import find_or_train
 
-SAMPLE = 300                 # the questions of `eval`, of which the first few are taken
+SAMPLE = 300  # the questions of `eval`, of which the first few are taken
 
 
 def load_module(path):
@@ -37,7 +38,7 @@ def normalised_error(logits, expected):
     """mean squared error over the variance of what is expected, after taking out each position's mean"""
     logits = logits - logits.mean(-1, keepdims=True)
     expected = expected - expected.mean(-1, keepdims=True)
-    return ((logits - expected) ** 2).sum() / (expected ** 2).sum()
+    return ((logits - expected) ** 2).sum() / (expected**2).sum()
 
 
 def verify(args):
@@ -47,7 +48,7 @@ def verify(args):
     if has_checkpoint(args.work):
         models["unquantised"] = load_trained(config, args.work)
     errors, same, positions = {name: [] for name in models}, 0, 0
-    for q in dev_sample(args.dev, SAMPLE)[:args.n]:
+    for q in dev_sample(args.dev, SAMPLE)[: args.n]:
         ids = prompter.prompt("plain", False, q.contexts["full"], q.question)
         expected = reference.forward(args.gguf, ids)
         for name, model in models.items():
@@ -57,7 +58,9 @@ def verify(args):
                 same += int((logits.argmax(-1) == expected.argmax(-1)).sum())
                 positions += len(ids)
     for name, values in errors.items():
-        print(f"{args.arch}: logits NMSE, reference over the GGUF file against torch with {name} weights: "
-              f"{np.mean(values):.2e} (worst {np.max(values):.2e})")
+        print(
+            f"{args.arch}: logits NMSE, reference over the GGUF file against torch with {name} weights: "
+            f"{np.mean(values):.2e} (worst {np.max(values):.2e})"
+        )
     if positions:
         print(f"{args.arch}: same greedy token, quantised and not: {same} of {positions} positions")
