@@ -3,13 +3,16 @@
 // workspace.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,10 +25,28 @@
 #include "gemma/workspace.hpp"
 #include "gguf/file.hpp"
 #include "kernels/kernel_table.hpp"
+#include "tokenizer/chat_template.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma {
 
+namespace detail {
+
+/// f(), with the standard library's failure to allocate as an Error like any other.
+template <typename F>
+auto or_out_of_memory(const char* what, F&& f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::kOutOfMemory, std::string("no memory for ") + what);
+  } catch (const std::length_error&) {
+    throw Error(ErrorCode::kOutOfMemory, std::string("no memory for ") + what);
+  }
+}
+
+}  // namespace detail
+
+/// Choices that a file does not make.
 struct ModelOptions {
   const kernels::KernelTable* kernels = nullptr;  // nullptr: the best for this CPU
   std::optional<std::size_t> window =
@@ -33,11 +54,38 @@ struct ModelOptions {
   bool bf16_embedding_scale = false;  // Gemma: round sqrt(d_model) to bfloat16 as the JAX reference does
 };
 
-/// What a model takes, to the byte, before anything is allocated.
+/// A context that any machine can hold; longer ones are asked for by name (a model may allow 131,072).
+inline constexpr std::size_t kDefaultContext = 8192;
+
+/// What a Session is made of.
+struct SessionOptions {
+  std::size_t n_ctx = 0;  // 0: the model's own context, at most kDefaultContext, and what max_memory allows
+  KvType kv_type = KvType::kF16;
+  std::size_t chunk = 512;     // tokens of a prompt computed in one forward; does not change results
+  unsigned n_threads = 0;      // 0: one for each physical core
+  std::size_t logit_rows = 1;  // positions whose logits one forward gives: more make Session::score() faster
+  std::size_t max_memory = 0;  // bytes that the model's file and this session may take together; 0: no limit
+};
+
+/// What a Batch is made of: all its sequences are planned and allocated when it is made.
+struct BatchOptions {
+  std::size_t max_sequences = 8;  // at one time
+  std::size_t n_ctx = 0;          // of each; 0 as in SessionOptions
+  KvType kv_type = KvType::kF16;
+  std::size_t chunk = 512;     // tokens of one forward, all sequences together; at least max_sequences
+  unsigned n_threads = 0;      // 0: one for each physical core
+  std::size_t max_memory = 0;  // bytes that the model's file and this batch may take together; 0: no limit
+};
+
+/// What running a model takes, to the byte, before anything is allocated.
 struct MemoryPlan {
-  std::size_t file_bytes = 0;       // mapped, shared between processes
-  std::size_t kv_bytes = 0;         // one cache
+  std::size_t file_bytes = 0;       // mapped, shared between processes and sessions: weights and vocabulary
+  std::size_t kv_bytes = 0;         // keys and values of all sequences
   std::size_t workspace_bytes = 0;  // one workspace
+  std::size_t token_bytes = 0;      // the lists of tokens
+  std::size_t n_ctx = 0;            // the context of each sequence that this is the plan of
+
+  std::size_t total_bytes() const noexcept { return file_bytes + kv_bytes + workspace_bytes + token_bytes; }
 };
 
 /// Move-only owner of the file. Everything const is safe to call from many threads at once.
@@ -46,7 +94,12 @@ class Model {
   /// Maps and checks the file; reads no weights. Throws Error (see gguf::File::open, families::read_config,
   /// Weights::from, Vocab::from), {kBadShape} when the vocabulary and the embedding differ in size.
   static Model load(std::string path, const ModelOptions& options = {}) {
-    return Model(gguf::File::open(std::move(path)), options);
+    return detail::or_out_of_memory("a model",
+                                    [&] { return Model(gguf::File::open(std::move(path)), options); });
+  }
+  /// The same for a file that is open already, or in memory (gguf::File::from_memory).
+  static Model from(gguf::File file, const ModelOptions& options = {}) {
+    return detail::or_out_of_memory("a model", [&] { return Model(std::move(file), options); });
   }
 
   const ModelConfig& config() const noexcept { return state_->config; }
@@ -62,16 +115,56 @@ class Model {
     }
     return *state_->tokenizer;
   }
+  /// Pieces, special ids, end-of-turn tokens. Throws as tokenizer().
   const Vocab& vocab() const { return tokenizer().vocab(); }
 
-  KvCache make_cache(const KvCacheOptions& options) const { return KvCache(config(), options); }
+  /// The ids of a conversation in the model's own turns, ready for Session::prefill(). Throws
+  /// Error{kUnsupported} when the model has no known template, {kInvalidArgument} when that refuses the
+  /// messages (roles out of turn), as tokenizer().
+  std::vector<std::int32_t> encode_chat(std::span<const Message> messages,
+                                        const ChatOptions& options = {}) const {
+    return ChatTemplate::from(vocab()).encode(tokenizer(), messages, options);
+  }
+
+  /// The cache of one sequence. Throws Error{kInvalidArgument} for sizes of zero, {kOutOfMemory}.
+  KvCache make_cache(const KvCacheOptions& options) const {
+    return detail::or_out_of_memory("a cache", [&] { return KvCache(config(), options); });
+  }
+  /// The buffers of forward(). Throws as make_cache().
   Workspace make_workspace(const WorkspaceOptions& options) const {
-    return Workspace(config(), weights(), kernels(), options);
+    return detail::or_out_of_memory("a workspace",
+                                    [&] { return Workspace(config(), weights(), kernels(), options); });
   }
+
+  /// What one cache and one workspace will take. Allocates nothing of it.
   MemoryPlan plan(const KvCacheOptions& cache, const WorkspaceOptions& workspace) const {
-    return {file().size_bytes(), KvCache::bytes_for(config(), cache),
-            detail::WorkspaceSizes(config(), weights(), kernels(), workspace).bytes()};
+    MemoryPlan out;
+    out.file_bytes = file().size_bytes();
+    out.kv_bytes = KvCache::bytes_for(config(), cache);
+    out.workspace_bytes = detail::WorkspaceSizes(config(), weights(), kernels(), workspace).bytes();
+    out.n_ctx = cache.n_ctx;
+    return out;
   }
+  /// What a Session of these options will take. With n_ctx = 0 and a cap, the context is the largest that the
+  /// cap allows. Throws Error{kOutOfMemory} when the cap does not allow it, naming the largest context that
+  /// would fit; {kInvalidArgument} for options out of range.
+  MemoryPlan plan(const SessionOptions& options = {}) const { return capped(1, options); }
+  /// The same for a Batch.
+  MemoryPlan plan_batch(const BatchOptions& o = {}) const {
+    return capped(o.max_sequences, {.n_ctx = o.n_ctx,
+                                    .kv_type = o.kv_type,
+                                    .chunk = std::max(o.chunk, o.max_sequences),
+                                    .n_threads = o.n_threads,
+                                    .logit_rows = o.max_sequences,
+                                    .max_memory = o.max_memory});
+  }
+
+  /// Throws Error{kInvalidArgument} naming a token id that is not in the vocabulary.
+  void check_token(std::int32_t token) const;
+
+  /// What the first layer reads for a token: its row of the embedding, times the model's scale. out is
+  /// [d_model]. Throws Error{kInvalidArgument} for another size or an id outside the vocabulary.
+  void token_embedding(std::int32_t token, std::span<float> out) const;
 
   /// Runs all chunks in one pass and appends their tokens to their caches. Returns the logits that were asked
   /// for, [n_logit_rows, vocab_size] in the order of chunks and tokens, valid until the workspace's next
@@ -82,6 +175,19 @@ class Model {
   std::span<const float> forward(std::span<const Chunk> chunks, Workspace& ws,
                                  const std::atomic<bool>* cancel = nullptr,
                                  detail::Trace* trace = nullptr) const;
+
+  /// The final hidden states behind the logits of the last forward() on `ws`: [n_rows, d_model], after the
+  /// output norm, in the order of those logits; logits are their product with the output matrix. n_rows is
+  /// the number of logit rows that was asked for. Valid as long as those logits.
+  /// Throws Error{kInvalidArgument} for more rows than the workspace has.
+  std::span<const float> hidden_states(const Workspace& ws, std::size_t n_rows) const {
+    if (n_rows > ws.options().max_logit_rows) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "a workspace of " + std::to_string(ws.options().max_logit_rows) +
+                      " rows of logits has no " + std::to_string(n_rows) + " hidden states");
+    }
+    return ws.h.span().first(n_rows * config().d_model);
+  }
 
  private:
   struct State {
@@ -126,6 +232,8 @@ class Model {
 
   void check_chunk(const Chunk& chunk) const;
   void check_cache(const KvCache& cache) const;
+  MemoryPlan sequences_plan(std::size_t n_sequences, const SessionOptions& options) const;
+  MemoryPlan capped(std::size_t n_sequences, SessionOptions options) const;
 
   std::unique_ptr<State> state_;
 };
@@ -153,13 +261,74 @@ inline void Model::check_chunk(const Chunk& chunk) const {
                                              " are used, " + std::to_string(chunk.tokens.size()) +
                                              " more do not fit");
   }
-  for (const std::int32_t token : chunk.tokens) {
-    if (token < 0 || static_cast<std::size_t>(token) >= config().vocab_size) {
-      throw Error(ErrorCode::kInvalidArgument, "token id " + std::to_string(token) +
-                                                   " is not in the vocabulary of " +
-                                                   std::to_string(config().vocab_size));
+  for (const std::int32_t token : chunk.tokens) check_token(token);
+}
+
+inline void Model::check_token(std::int32_t token) const {
+  if (token < 0 || static_cast<std::size_t>(token) >= config().vocab_size) {
+    throw Error(ErrorCode::kInvalidArgument, "token id " + std::to_string(token) +
+                                                 " is not in the vocabulary of " +
+                                                 std::to_string(config().vocab_size));
+  }
+}
+
+inline void Model::token_embedding(std::int32_t token, std::span<float> out) const {
+  check_token(token);
+  const ModelConfig& c = config();
+  if (out.size() != c.d_model) {
+    throw Error(ErrorCode::kInvalidArgument, "an embedding of " + std::to_string(c.d_model) +
+                                                 " numbers does not go into " + std::to_string(out.size()));
+  }
+  const Matrix& e = weights().embedding;
+  kernels().dequantize[static_cast<std::size_t>(e.type)](
+      e.data + static_cast<std::size_t>(token) * e.row_bytes, c.d_model, out.data());
+  if (c.embedding_scale != 1.0f) kernels().vec.scale(c.embedding_scale, c.d_model, out.data());
+}
+
+inline MemoryPlan Model::sequences_plan(std::size_t n_sequences, const SessionOptions& o) const {
+  const std::size_t chunk = std::max<std::size_t>(o.chunk, 1);
+  // bounds that keep every product below 2^64, whatever the caller asks for
+  if (n_sequences == 0 || n_sequences > (1u << 16) || o.n_ctx > (std::size_t{1} << 31) ||
+      chunk > (1u << 24) || o.logit_rows == 0 || o.n_threads > 4096) {
+    throw Error(ErrorCode::kInvalidArgument, std::to_string(n_sequences) + " sequences of " +
+                                                 std::to_string(o.n_ctx) + " tokens in chunks of " +
+                                                 std::to_string(chunk) + ", with " +
+                                                 std::to_string(o.logit_rows) + " rows of logits and " +
+                                                 std::to_string(o.n_threads) + " threads, are not possible");
+  }
+  const std::size_t tokens = std::min(chunk, n_sequences * o.n_ctx);  // of one forward
+  MemoryPlan p = plan(KvCacheOptions{o.n_ctx, o.kv_type, chunk},
+                      WorkspaceOptions{tokens, std::min(o.logit_rows, tokens), o.n_threads});
+  p.kv_bytes *= n_sequences;
+  p.token_bytes = n_sequences * o.n_ctx * sizeof(std::int32_t);
+  return p;
+}
+
+inline MemoryPlan Model::capped(std::size_t n_sequences, SessionOptions o) const {
+  const bool any_context = o.n_ctx == 0;
+  if (any_context) o.n_ctx = std::min(config().max_seq_len, kDefaultContext);
+  if (o.n_threads == 0) o.n_threads = physical_core_count();
+  const MemoryPlan wanted = sequences_plan(n_sequences, o);
+  if (o.max_memory == 0 || wanted.total_bytes() <= o.max_memory) return wanted;
+  MemoryPlan best;  // n_ctx: the largest context known to fit
+  for (std::size_t too_large = o.n_ctx; too_large - best.n_ctx > 1;) {
+    o.n_ctx = best.n_ctx + (too_large - best.n_ctx) / 2;
+    const MemoryPlan p = sequences_plan(n_sequences, o);
+    if (p.total_bytes() <= o.max_memory) {
+      best = p;
+    } else {
+      too_large = o.n_ctx;
     }
   }
+  if (any_context && best.n_ctx != 0) return best;
+  throw Error(ErrorCode::kOutOfMemory,
+              file().path() + ": a context of " + std::to_string(wanted.n_ctx) + " tokens takes " +
+                  std::to_string(wanted.total_bytes()) + " bytes (file " + std::to_string(wanted.file_bytes) +
+                  ", keys and values " + std::to_string(wanted.kv_bytes) + ", workspace " +
+                  std::to_string(wanted.workspace_bytes) + "), more than the limit of " +
+                  std::to_string(o.max_memory) + "; " +
+                  (best.n_ctx == 0 ? "not even one token fits"
+                                   : "the largest that fits is " + std::to_string(best.n_ctx)));
 }
 
 inline std::span<const float> Model::forward(std::span<const Chunk> chunks, Workspace& ws,

@@ -9,105 +9,91 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "gemma/generation.hpp"
+#include "gemma/log_probability.hpp"
 #include "gemma/model.hpp"
 #include "gemma/sampler.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma {
 
-struct SessionOptions {
-  std::size_t n_ctx = 0;  // 0: the model's own context, at most kDefaultContext
-  KvType kv_type = KvType::kF16;
-  std::size_t chunk = 512;  // tokens of a prompt computed in one forward; does not change results
-  unsigned n_threads = 0;   // 0: one for each physical core
-};
-
-/// A context that any machine can hold; longer ones are asked for by name (a model may allow 131,072).
-inline constexpr std::size_t kDefaultContext = 8192;
-
-enum class StopReason : std::uint8_t {
-  kEndOfTurn,
-  kStopString,
-  kMaxTokens,
-  kContextFull,
-  kCallback,
-  kCancelled
-};
-
-constexpr std::string_view to_string(StopReason reason) noexcept {
-  switch (reason) {
-    case StopReason::kEndOfTurn:
-      return "end_of_turn";
-    case StopReason::kStopString:
-      return "stop_string";
-    case StopReason::kMaxTokens:
-      return "max_tokens";
-    case StopReason::kContextFull:
-      return "context_full";
-    case StopReason::kCallback:
-      return "callback";
-    case StopReason::kCancelled:
-      return "cancelled";
-  }
-  return "unknown";
-}
-
-struct GenerateOptions {
-  std::size_t max_tokens = 512;
-  std::vector<std::string> stop_strings;  // generation ends before the first of these
-  bool ignore_end = false;                // go on past end-of-turn tokens
-  /// Called with each piece of text, always whole UTF-8 characters of valid text; return false to stop.
-  std::function<bool(std::string_view)> on_text;
-};
-
-struct GenerateResult {
-  std::string text;
-  std::vector<std::int32_t> tokens;  // without the token that ended the turn
-  StopReason reason = StopReason::kMaxTokens;
-  double seconds = 0;              // from the call to its return
-  double first_token_seconds = 0;  // from the call to the first sampled token
-};
-
+/// What Session::prefill() did.
 struct PrefillResult {
   std::size_t n_reused = 0;    // tokens already in the cache
   std::size_t n_computed = 0;  // tokens computed
   double seconds = 0;
 };
 
-/// Move-only; one thread at a time, except cancel(). The Model must outlive it.
+/// A sequence at one moment: its keys and values, tokens, logits. Owns copies; move-only. Immutable, so any
+/// number of sessions may be restored from it, also at once in many threads.
+class Snapshot {
+ public:
+  Snapshot(Snapshot&&) noexcept = default;
+  Snapshot& operator=(Snapshot&&) noexcept = default;
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+  ~Snapshot() = default;
+
+  std::span<const std::int32_t> tokens() const noexcept { return tokens_; }
+  /// Bytes reserved: a whole cache. Memory that the sequence does not reach is not touched.
+  std::size_t size_bytes() const noexcept {
+    return cache_.size_bytes() + tokens_.capacity() * sizeof(std::int32_t) +
+           (logits_.capacity() + hidden_.capacity()) * sizeof(float);
+  }
+
+ private:
+  friend class Session;
+  explicit Snapshot(KvCache cache) : cache_(std::move(cache)) {}
+
+  KvCache cache_;
+  std::vector<std::int32_t> tokens_;
+  std::vector<float> logits_;  // [vocab_size], or empty
+  std::vector<float> hidden_;  // [d_model], or empty
+};
+
+class TokenStream;
+
+/// Move-only; one thread at a time, except cancel(). The Model must outlive it, in one place.
 class Session {
  public:
   /// Called after each chunk of a prompt with the tokens done and in all.
   using Progress = std::function<void(std::size_t done, std::size_t total)>;
 
-  /// Throws Error{kInvalidArgument} for options out of range, {kOutOfMemory}.
+  /// Allocates what Model::plan(options) says. Throws Error{kInvalidArgument} for options out of range,
+  /// {kOutOfMemory} also when max_memory does not allow it.
   explicit Session(const Model& model, const SessionOptions& options = {})
-      : model_(&model),
-        cache_(model.make_cache({context(model, options), options.kv_type, chunk(options)})),
-        workspace_(model.make_workspace({std::min(chunk(options), cache_.n_ctx()), 1, options.n_threads})),
-        cancelled_(std::make_unique<std::atomic<bool>>(false)) {
-    tokens_.reserve(cache_.n_ctx());
-  }
+      : Session(model, options, model.plan(options)) {}
 
   const Model& model() const noexcept { return *model_; }
   std::span<const std::int32_t> tokens() const noexcept { return tokens_; }
   std::size_t n_past() const noexcept { return tokens_.size(); }
   std::size_t n_ctx() const noexcept { return cache_.n_ctx(); }
   unsigned n_threads() const noexcept { return workspace_.options().n_threads; }
+  /// Bytes of the cache and the workspace, as planned.
   std::size_t memory_bytes() const noexcept { return cache_.size_bytes() + workspace_.size_bytes(); }
 
-  /// Logits [vocab_size] after the last token. Throws Error{kInvalidArgument} before the first.
+  /// Logits [vocab_size] after the last token, valid until the next call that adds tokens.
+  /// Throws Error{kInvalidArgument} before the first and after truncate().
   std::span<const float> logits() const {
     if (logits_.empty())
       throw Error(ErrorCode::kInvalidArgument, "there are no logits before the first token");
     return logits_;
+  }
+  /// The final hidden state [d_model] of the last token, after the output norm: an embedding of the sequence
+  /// as the model's last layer sees it. logits() are its product with the output matrix. Valid and throws as
+  /// logits().
+  std::span<const float> hidden_state() const {
+    logits();
+    return hidden_;
   }
 
   /// Makes the sequence equal to `tokens`: what the cache already holds of it is kept, the rest is computed.
@@ -132,25 +118,25 @@ class Session {
 
   /// Adds tokens to the sequence. Throws Error as Model::forward; on kCancelled the chunks done are kept.
   void append(std::span<const std::int32_t> tokens, const Progress& progress = {}) {
-    if (tokens.size() > cache_.n_ctx() - cache_.n_past()) {
-      throw Error(ErrorCode::kContextFull, "the context of " + std::to_string(cache_.n_ctx()) +
-                                               " tokens is full: " + std::to_string(cache_.n_past()) +
-                                               " are used, " + std::to_string(tokens.size()) +
-                                               " more do not fit");
-    }
+    check_room(tokens.size());
     const std::size_t most = workspace_.options().max_tokens;
     for (std::size_t done = 0; done < tokens.size();) {
       const auto part = tokens.subspan(done, std::min(most, tokens.size() - done));
       const bool last = done + part.size() == tokens.size();
-      const Chunk chunk{part, &cache_, last ? Logits::kLast : Logits::kNone};
-      logits_ = {};
-      logits_ = model_->forward({&chunk, 1}, workspace_, cancelled_.get());
-      tokens_.insert(tokens_.end(), part.begin(), part.end());
+      advance(part, last ? Logits::kLast : Logits::kNone);
       done += part.size();
       if (progress) progress(done, tokens.size());
     }
   }
 
+  /// Natural logarithms of the probability of each token of `continuation`, given the sequence and the tokens
+  /// of the continuation before it. They join the sequence, so that logits() are those after the last; go
+  /// back by truncate() or a Snapshot. SessionOptions::logit_rows tokens are computed at a time.
+  /// Throws Error as append(), {kInvalidArgument} before the first token, {kNotFinite} for NaN logits; what
+  /// was computed before stays.
+  std::vector<double> score(std::span<const std::int32_t> continuation);
+
+  /// Whether truncate(n) is possible.
   bool can_truncate(std::size_t n) const noexcept { return cache_.can_truncate(n); }
   /// Forgets all but the first n tokens; there are no logits until the next append.
   /// Throws Error{kInvalidArgument} when a sliding window has already overwritten what that needs.
@@ -158,12 +144,30 @@ class Session {
     cache_.truncate(n);
     tokens_.resize(n);
     logits_ = {};
+    hidden_ = {};
   }
+  /// Forgets all tokens.
   void reset() { truncate(0); }
 
-  /// Samples tokens after the sequence until something ends it; they join the sequence.
-  /// Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits.
+  /// A copy of the sequence as it is, also of its logits. Throws Error{kOutOfMemory}.
+  Snapshot snapshot() const;
+  /// Makes the sequence equal to that of `from`, taken from a session of the same model, context, kv_type and
+  /// chunk. Throws Error{kInvalidArgument} otherwise, and then nothing has changed.
+  void restore(const Snapshot& from);
+
+  /// Samples tokens after the sequence until something ends it; they join the sequence. A token whose
+  /// callback returned false, the one that completed a stop string and the one that ended the turn do not.
+  /// Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits; what was generated before
+  /// stays in the sequence. An exception of a callback passes through.
   GenerateResult generate(Sampler& sampler, const GenerateOptions& options = {});
+  /// The same with a way of one's own to choose tokens.
+  GenerateResult generate(PickToken pick, const GenerateOptions& options = {});
+
+  /// The same as a range, one step at a time:
+  ///   for (const GeneratedToken& token : session.stream(sampler)) print(token.text);
+  /// The session and the sampler must outlive it; use the session otherwise only after the loop.
+  TokenStream stream(Sampler& sampler, const GenerateOptions& options = {});
+  TokenStream stream(PickToken pick, const GenerateOptions& options = {});
 
   /// From any thread: the running prefill, append or generate stops as soon as it can. The flag stays until
   /// clear_cancel().
@@ -173,105 +177,202 @@ class Session {
   std::atomic<bool>& cancel_flag() noexcept { return *cancelled_; }
 
  private:
+  friend class TokenStream;
   using Clock = std::chrono::steady_clock;
   static double seconds_since(Clock::time_point begin) {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   }
-  static std::size_t context(const Model& model, const SessionOptions& o) {
-    return o.n_ctx != 0 ? o.n_ctx : std::min(model.config().max_seq_len, kDefaultContext);
-  }
   static std::size_t chunk(const SessionOptions& o) { return std::max<std::size_t>(o.chunk, 1); }
+
+  Session(const Model& model, const SessionOptions& options, const MemoryPlan& plan)
+      : model_(&model),
+        cache_(model.make_cache({plan.n_ctx, options.kv_type, chunk(options)})),
+        workspace_(model.make_workspace({std::min(chunk(options), plan.n_ctx),
+                                         std::min({options.logit_rows, chunk(options), plan.n_ctx}),
+                                         options.n_threads})) {
+    detail::or_out_of_memory("a session", [&] {
+      cancelled_ = std::make_unique<std::atomic<bool>>(false);
+      tokens_.reserve(plan.n_ctx);
+    });
+  }
+
+  void check_room(std::size_t n) const {
+    if (n <= cache_.n_ctx() - cache_.n_past()) return;
+    throw Error(ErrorCode::kContextFull, "the context of " + std::to_string(cache_.n_ctx()) +
+                                             " tokens is full: " + std::to_string(cache_.n_past()) +
+                                             " are used, " + std::to_string(n) + " more do not fit");
+  }
+  /// One forward. Returns the logits of `part` that were asked for; logits() are the last row of them.
+  std::span<const float> advance(std::span<const std::int32_t> part, Logits which) {
+    const Chunk chunk{part, &cache_, which};
+    logits_ = {};
+    hidden_ = {};
+    const auto rows = model_->forward({&chunk, 1}, workspace_, cancelled_.get());
+    tokens_.insert(tokens_.end(), part.begin(), part.end());
+    if (!rows.empty()) {
+      logits_ = rows.last(model_->config().vocab_size);
+      const std::size_t n = rows.size() / model_->config().vocab_size;
+      hidden_ = model_->hidden_states(workspace_, n).last(model_->config().d_model);
+    }
+    return rows;
+  }
 
   const Model* model_;
   KvCache cache_;
   Workspace workspace_;
   std::vector<std::int32_t> tokens_;
-  std::span<const float> logits_;  // in workspace_
+  std::span<const float> logits_;  // [vocab_size] in workspace_, or empty
+  std::span<const float> hidden_;  // [d_model] in workspace_, or empty
   std::unique_ptr<std::atomic<bool>> cancelled_;
 };
 
-namespace detail {
-
-/// Text on its way out: holds back what may be the beginning of a stop string.
-class StopFilter {
+/// A generation under way, made by Session::stream(): an input range of GeneratedToken. Stays where it is.
+class TokenStream {
  public:
-  explicit StopFilter(const std::vector<std::string>& stops) : stops_(stops) {}
+  /// Input iterator; what it points at is valid until the next increment.
+  class Iterator {
+   public:
+    using value_type = GeneratedToken;
+    using difference_type = std::ptrdiff_t;
+    explicit Iterator(TokenStream& stream) : stream_(&stream) { ++*this; }
+    const GeneratedToken& operator*() const noexcept { return stream_->generation_.last(); }
+    const GeneratedToken* operator->() const noexcept { return &**this; }
+    Iterator& operator++() {
+      at_end_ = !stream_->step();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return at_end_; }
 
-  /// Adds text; returns what may be shown now. After stopped() nothing more is let through.
-  std::string push(std::string_view text) {
-    held_ += text;
-    std::size_t cut = std::string::npos;
-    for (const std::string& s : stops_) {
-      if (!s.empty()) cut = std::min(cut, held_.find(s));
-    }
-    if (cut != std::string::npos) {
-      stopped_ = true;
-      held_.resize(cut);
-      return flush();
-    }
-    std::size_t keep = 0;  // the longest end of held_ that begins a stop string
-    for (const std::string& s : stops_) {
-      for (std::size_t n = std::min(held_.size(), s.empty() ? 0 : s.size() - 1); n > keep; --n) {
-        if (held_.ends_with(std::string_view(s).substr(0, n))) keep = n;
-      }
-    }
-    std::string out = held_.substr(0, held_.size() - keep);
-    held_.erase(0, out.size());
-    return out;
-  }
-  std::string flush() { return std::exchange(held_, {}); }
-  bool stopped() const noexcept { return stopped_; }
+   private:
+    TokenStream* stream_;
+    bool at_end_ = false;
+  };
+
+  TokenStream(const TokenStream&) = delete;
+  TokenStream& operator=(const TokenStream&) = delete;
+  ~TokenStream() = default;
+
+  /// Once: the first token is sampled here. Throws as Session::generate().
+  Iterator begin() { return Iterator(*this); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+  /// The next token, or nullptr at the end; for loops of other shapes than begin() and end().
+  const GeneratedToken* next() { return step() ? &generation_.last() : nullptr; }
+  /// What was generated up to now; reason and seconds are final after the last token.
+  const GenerateResult& result() const noexcept { return generation_.result(); }
 
  private:
-  const std::vector<std::string>& stops_;
-  std::string held_;
-  bool stopped_ = false;
+  friend class Session;
+  TokenStream(Session& session, PickToken pick, const GenerateOptions& options)
+      : session_(&session), pick_(std::move(pick)), generation_(session.model().tokenizer(), options) {}
+
+  bool step();
+  bool end_with(StopReason reason) {
+    generation_.end(reason);
+    generation_.result().seconds = Session::seconds_since(begin_);
+    return !generation_.last().text.empty();
+  }
+
+  Session* session_;
+  PickToken pick_;
+  detail::Generation generation_;
+  Session::Clock::time_point begin_ = Session::Clock::now();
+  std::optional<std::int32_t> pending_;  // told, not yet in the sequence
 };
 
-}  // namespace detail
-
-inline GenerateResult Session::generate(Sampler& sampler, const GenerateOptions& options) {
-  const auto begin = Clock::now();
-  GenerateResult result;
-  StreamDecoder decoder(model_->tokenizer());
-  detail::StopFilter filter(options.stop_strings);
-  auto show = [&](std::string_view text) {
-    result.text += text;
-    return text.empty() || !options.on_text || options.on_text(text);
-  };
-  for (;;) {
-    if (result.tokens.size() == options.max_tokens) break;
-    const std::int32_t token = sampler.sample(logits());
-    if (result.tokens.empty()) result.first_token_seconds = seconds_since(begin);
-    if (!options.ignore_end && model_->vocab().is_stop(token)) {
-      result.reason = StopReason::kEndOfTurn;
-      break;
-    }
-    result.tokens.push_back(token);
-    const bool wanted = show(filter.push(decoder.push(token)));
-    if (filter.stopped() || !wanted) {
-      result.reason = filter.stopped() ? StopReason::kStopString : StopReason::kCallback;
-      break;
-    }
-    if (cache_.n_past() == cache_.n_ctx()) {
-      result.reason = StopReason::kContextFull;
-      break;
-    }
+/// False at the end; otherwise generation_.last() is what to show.
+inline bool TokenStream::step() {
+  if (generation_.done()) return false;
+  Session& s = *session_;
+  if (pending_) {
+    const std::int32_t token = *std::exchange(pending_, std::nullopt);
+    if (s.n_past() == s.n_ctx()) return end_with(StopReason::kContextFull);
     try {
-      append({&token, 1});
+      s.append({&token, 1});
     } catch (const Error& e) {
       if (e.code() != ErrorCode::kCancelled) throw;
-      result.reason = StopReason::kCancelled;
-      break;
+      return end_with(StopReason::kCancelled);
     }
   }
-  if (!filter.stopped()) {
-    std::string rest = filter.push(decoder.flush());
-    if (!filter.stopped()) rest += filter.flush();
-    show(rest);
+  if (generation_.full()) return end_with(StopReason::kMaxTokens);
+  const std::int32_t token = pick_(s.logits());
+  GenerateResult& result = generation_.result();
+  if (result.tokens.empty()) result.first_token_seconds = Session::seconds_since(begin_);
+  const double log_p = generation_.wants_log_probabilities() ? log_probability(s.logits(), token) : 0.0;
+  const std::size_t before = result.tokens.size();
+  if (generation_.take(token, log_p)) {
+    pending_ = token;
+    return true;
   }
-  result.seconds = seconds_since(begin);
-  return result;
+  result.seconds = Session::seconds_since(begin_);
+  // ended by this token: still something to show, unless it only said that the turn is over
+  return result.tokens.size() != before || !generation_.last().text.empty();
+}
+
+inline TokenStream Session::stream(PickToken pick, const GenerateOptions& options) {
+  return TokenStream(*this, std::move(pick), options);
+}
+inline TokenStream Session::stream(Sampler& sampler, const GenerateOptions& options) {
+  return stream([&sampler](std::span<const float> logits) { return sampler.sample(logits); }, options);
+}
+
+inline GenerateResult Session::generate(PickToken pick, const GenerateOptions& options) {
+  TokenStream all = stream(std::move(pick), options);
+  while (all.step()) {
+  }
+  return std::move(all.generation_.result());
+}
+inline GenerateResult Session::generate(Sampler& sampler, const GenerateOptions& options) {
+  return generate([&sampler](std::span<const float> logits) { return sampler.sample(logits); }, options);
+}
+
+inline std::vector<double> Session::score(std::span<const std::int32_t> continuation) {
+  check_room(continuation.size());
+  std::span<const float> given = logits();  // [rows, vocab_size]
+  for (const std::int32_t token : continuation) model_->check_token(token);
+  const std::size_t vocab = model_->config().vocab_size;
+  const std::size_t most = workspace_.options().max_logit_rows;
+  std::vector<double> out;
+  out.reserve(continuation.size());
+  for (std::size_t done = 0; done < continuation.size();) {
+    if (done == 0) out.push_back(log_probability(given, continuation[0]));
+    const auto part = continuation.subspan(done, std::min(most, continuation.size() - done));
+    given = advance(part, Logits::kAll);
+    done += part.size();
+    for (std::size_t row = 0; row < part.size() && out.size() < continuation.size(); ++row) {
+      out.push_back(log_probability(given.subspan(row * vocab, vocab), continuation[out.size()]));
+    }
+  }
+  return out;
+}
+
+inline Snapshot Session::snapshot() const {
+  return detail::or_out_of_memory("a snapshot", [&] {
+    Snapshot s(model_->make_cache({cache_.n_ctx(), cache_.type(), cache_.max_chunk()}));
+    s.cache_.copy_from(cache_);
+    s.tokens_.assign(tokens_.begin(), tokens_.end());
+    s.logits_.assign(logits_.begin(), logits_.end());
+    s.hidden_.assign(hidden_.begin(), hidden_.end());
+    return s;
+  });
+}
+
+inline void Session::restore(const Snapshot& from) {
+  const ModelConfig& c = model_->config();
+  const bool same = from.cache_.max_chunk() == cache_.max_chunk() &&
+                    (from.logits_.empty() || from.logits_.size() == c.vocab_size) &&
+                    (from.hidden_.empty() || from.hidden_.size() == c.d_model);
+  if (!same) throw Error(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
+  cache_.copy_from(from.cache_);
+  tokens_.assign(from.tokens_.begin(), from.tokens_.end());  // within the reserved n_ctx
+  logits_ = {};
+  hidden_ = {};
+  if (from.logits_.empty()) return;
+  std::copy(from.logits_.begin(), from.logits_.end(), workspace_.logits.data());
+  std::copy(from.hidden_.begin(), from.hidden_.end(), workspace_.h.data());
+  logits_ = workspace_.logits.span().first(c.vocab_size);
+  hidden_ = workspace_.h.span().first(c.d_model);
 }
 
 }  // namespace gemma

@@ -1,0 +1,208 @@
+// From sampled tokens to text: what ends an answer, which text may be shown yet, what the caller is told.
+// Invariant: text handed out is whole UTF-8 characters and never part of a stop string; put together it is
+// GenerateResult::text.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tokenizer/tokenizer.hpp"
+
+namespace gemma {
+
+/// Why a generation ended.
+enum class StopReason : std::uint8_t {
+  kEndOfTurn,    // the model said so
+  kStopString,   // one of GenerateOptions::stop_strings
+  kMaxTokens,    // GenerateOptions::max_tokens
+  kContextFull,  // the cache holds no further token
+  kCallback,     // a callback returned false
+  kCancelled     // cancel()
+};
+
+/// The reason's name, e.g. "end_of_turn".
+constexpr std::string_view to_string(StopReason reason) noexcept {
+  switch (reason) {
+    case StopReason::kEndOfTurn:
+      return "end_of_turn";
+    case StopReason::kStopString:
+      return "stop_string";
+    case StopReason::kMaxTokens:
+      return "max_tokens";
+    case StopReason::kContextFull:
+      return "context_full";
+    case StopReason::kCallback:
+      return "callback";
+    case StopReason::kCancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+/// Any way of choosing the next token: gets its logits [vocab_size], returns its id. What is not an id of the
+/// vocabulary ends the generation with Error{kInvalidArgument}.
+using PickToken = std::function<std::int32_t(std::span<const float> logits)>;
+
+/// One step of a generation.
+struct GeneratedToken {
+  /// `id` of the step that only brings out text which had been held back.
+  static constexpr std::int32_t kNone = -1;
+
+  std::int32_t id = kNone;
+  std::string_view text;       // what may be shown now, often "" ; valid until the next step
+  double log_probability = 0;  // of id, when GenerateOptions::log_probabilities asks for it
+};
+
+struct GenerateOptions {
+  std::size_t max_tokens = 512;
+  std::vector<std::string> stop_strings = {};  // generation ends before the first of these
+  bool ignore_end = false;                     // go on past end-of-turn tokens
+  /// Called with each piece of text, always whole UTF-8 characters of valid text; return false to stop.
+  std::function<bool(std::string_view)> on_text = {};
+  /// Called with each token, also when it completes no text yet, and once with id kNone when text was held
+  /// back at the end; return false to stop.
+  std::function<bool(const GeneratedToken&)> on_token = {};
+  /// Natural logarithm of each token's probability by the model's own logits (temperature 1, no penalty).
+  /// One exp() for each token of the vocabulary and step.
+  bool log_probabilities = false;
+};
+
+struct GenerateResult {
+  std::string text;
+  std::vector<std::int32_t> tokens;  // without the token that ended the turn
+  StopReason reason = StopReason::kMaxTokens;
+  double seconds = 0;                     // from the call to its return
+  double first_token_seconds = 0;         // from the call to the first sampled token
+  std::vector<double> log_probabilities;  // of tokens, when asked for; else empty
+};
+
+namespace detail {
+
+/// Text on its way out: holds back what may be the beginning of a stop string.
+class StopFilter {
+ public:
+  explicit StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+
+  /// Adds text; returns what may be shown now. After stopped() nothing more is let through.
+  std::string push(std::string_view text) {
+    if (stopped_) return {};
+    held_ += text;
+    std::size_t cut = std::string::npos;
+    for (const std::string& s : stops_) {
+      if (!s.empty()) cut = std::min(cut, held_.find(s));
+    }
+    if (cut != std::string::npos) {
+      stopped_ = true;
+      held_.resize(cut);
+      return flush();
+    }
+    std::size_t keep = 0;  // the longest end of held_ that begins a stop string
+    for (const std::string& s : stops_) {
+      for (std::size_t n = std::min(held_.size(), s.empty() ? 0 : s.size() - 1); n > keep; --n) {
+        if (held_.ends_with(std::string_view(s).substr(0, n))) keep = n;
+      }
+    }
+    std::string out = held_.substr(0, held_.size() - keep);
+    held_.erase(0, out.size());
+    return out;
+  }
+  std::string flush() { return std::exchange(held_, {}); }
+  bool stopped() const noexcept { return stopped_; }
+
+ private:
+  std::vector<std::string> stops_;
+  std::string held_;
+  bool stopped_ = false;
+};
+
+/// The one place that turns tokens into an answer, for sessions and batches alike.
+class Generation {
+ public:
+  Generation(const Tokenizer& tokenizer, GenerateOptions options)
+      : vocab_(&tokenizer.vocab()),
+        options_(std::move(options)),
+        decoder_(tokenizer),
+        filter_(options_.stop_strings) {}
+
+  bool done() const noexcept { return done_; }
+  /// Whether no further token may be sampled.
+  bool full() const noexcept { return result_.tokens.size() >= options_.max_tokens; }
+  bool wants_log_probabilities() const noexcept { return options_.log_probabilities; }
+  const GenerateResult& result() const noexcept { return result_; }
+  GenerateResult& result() noexcept { return result_; }
+  /// What the last take() or end() brought.
+  const GeneratedToken& last() const noexcept { return last_; }
+
+  /// The next token. False: it ended the generation and does not join the sequence.
+  /// Throws Error{kInvalidArgument} for an id that is not in the vocabulary, before anything changes.
+  bool take(std::int32_t token, double log_probability) {
+    if (!options_.ignore_end && vocab_->is_stop(token)) {
+      end(StopReason::kEndOfTurn);
+      return false;
+    }
+    text_ = filter_.push(decoder_.push(token));
+    result_.tokens.push_back(token);
+    if (options_.log_probabilities) result_.log_probabilities.push_back(log_probability);
+    const bool wanted = tell({token, text_, log_probability});
+    if (!wanted) muted_ = true;
+    if (filter_.stopped() || !wanted) {
+      const GeneratedToken told = last_;
+      end(filter_.stopped() ? StopReason::kStopString : StopReason::kCallback);
+      last_ = told;  // the step that ends shows its own token
+      return false;
+    }
+    return true;
+  }
+
+  /// Ends the generation and calls nobody: after a callback threw.
+  void abandon() {
+    muted_ = true;
+    end(StopReason::kCallback);
+  }
+  /// Ends the generation; text that was held back comes out. What ended before stays as it was.
+  void end(StopReason reason) {
+    if (done_) return;
+    done_ = true;
+    result_.reason = reason;
+    last_ = {};
+    if (filter_.stopped()) return;
+    std::string rest = filter_.push(decoder_.flush());
+    if (!filter_.stopped()) rest += filter_.flush();
+    if (muted_) {  // the callback wants no more, but the result is whole
+      result_.text += rest;
+      return;
+    }
+    held_ = std::move(rest);
+    if (!held_.empty()) tell({GeneratedToken::kNone, held_, 0});
+  }
+
+ private:
+  bool tell(const GeneratedToken& token) {
+    last_ = token;
+    result_.text += token.text;
+    const bool by_text = token.text.empty() || !options_.on_text || options_.on_text(token.text);
+    const bool by_token = !options_.on_token || options_.on_token(token);
+    return by_text && by_token;
+  }
+
+  const Vocab* vocab_;
+  GenerateOptions options_;
+  StreamDecoder decoder_;
+  StopFilter filter_;
+  GenerateResult result_;
+  GeneratedToken last_;
+  std::string text_;  // what last_.text shows
+  std::string held_;
+  bool done_ = false;
+  bool muted_ = false;
+};
+
+}  // namespace detail
+}  // namespace gemma

@@ -1,0 +1,22 @@
+// The library's version; the build reads it from here. Semantic versioning (semver.org): while the major
+// number is 0, a change of the minor number may change the C++ interface; docs/embedding.md says what is
+// stable.
+#pragma once
+
+#define GEMMA_VERSION_MAJOR 0
+#define GEMMA_VERSION_MINOR 1
+#define GEMMA_VERSION_PATCH 0
+#define GEMMA_VERSION_STRING "0.1.0"
+
+namespace gemma {
+
+/// Of these headers. gemma_version() of gemma/c_api.h tells that of the library that runs.
+struct Version {
+  int major = GEMMA_VERSION_MAJOR;
+  int minor = GEMMA_VERSION_MINOR;
+  int patch = GEMMA_VERSION_PATCH;
+};
+
+inline constexpr Version kVersion{};
+
+}  // namespace gemma

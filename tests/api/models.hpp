@@ -1,0 +1,38 @@
+// The models that tests of the interface run: small enough for milliseconds, one with sliding windows.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "gemma/gemma.hpp"
+#include "tests/paths.hpp"
+
+namespace gemma::test {
+
+inline std::string golden_model(const std::string& name) {
+  return (source_dir() / "tests" / "golden" / "models" / (name + ".gguf")).string();
+}
+/// Has a vocabulary and answers; 4 MB.
+inline std::string demo_model(const std::string& family = "gemma") {
+  return (source_dir() / "examples" / "models" / (family + "-demo.Q4_K_M.gguf")).string();
+}
+
+inline std::vector<std::int32_t> random_tokens(const Model& model, std::size_t n, std::uint64_t seed) {
+  SplitMix64 random(seed);
+  std::vector<std::int32_t> ids(n);
+  for (auto& id : ids) id = static_cast<std::int32_t>(random.next() % model.config().vocab_size);
+  return ids;
+}
+
+/// A way to choose tokens that says given ids in turn, whatever the logits.
+inline PickToken say(std::vector<std::int32_t> ids) {
+  return [ids = std::move(ids), at = std::size_t{0}](std::span<const float>) mutable { return ids.at(at++); };
+}
+
+template <typename T>
+std::vector<T> copied(std::span<const T> values) {
+  return {values.begin(), values.end()};
+}
+
+}  // namespace gemma::test
