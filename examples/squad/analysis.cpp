@@ -86,9 +86,14 @@ class Analyser {
   static double real(std::size_t n) { return static_cast<double>(n); }
 
   static void add_times(const Answer& answer, ModelSummary& model) {
+    const std::size_t cached = std::min(answer.prompt_tokens, answer.timing.cached_tokens);
+    const double computed = real(answer.prompt_tokens - cached);
     model.prompt_tokens += real(answer.prompt_tokens);
-    model.computed_tokens +=
-        real(answer.prompt_tokens - std::min(answer.prompt_tokens, answer.timing.cached_tokens));
+    model.computed_tokens += computed;
+    if (2 * cached <= answer.prompt_tokens) {
+      model.whole_tokens += computed;
+      model.whole_s += answer.timing.prefill_s;
+    }
     model.tokens += real(answer.tokens);
     model.total_s += answer.timing.total_s;
     model.prefill_s += answer.timing.prefill_s;
@@ -99,10 +104,10 @@ class Analyser {
 
   void finish_times(ModelSummary& model) const {
     model.first_token_s = ratio(model.first_token_s, real(n_));
-    model.prefill_tokens_per_s = ratio(model.computed_tokens, model.prefill_s);
+    model.prefill_tokens_per_s = ratio(model.whole_tokens, model.whole_s);
     model.decode_tokens_per_s = ratio(model.tokens, model.decode_s);
-    model.alone_s =
-        model.total_s + ratio(model.prompt_tokens - model.computed_tokens, model.prefill_tokens_per_s);
+    const double alone_prefill_s = ratio(model.prompt_tokens, model.prefill_tokens_per_s);
+    model.alone_s = model.total_s + std::max(0.0, alone_prefill_s - model.prefill_s);
   }
 
   void add_v2(std::size_t m) {

@@ -50,10 +50,13 @@ struct Measure {
 struct ModelSummary {
   double prompt_tokens = 0, computed_tokens = 0, tokens = 0;  // sums
   double total_s = 0, prefill_s = 0, decode_s = 0;            // sums
-  double first_token_s = 0;                                   // mean
+  // of prompts of which at least half was computed: the few tokens after a shared passage say nothing about
+  // the speed of a prompt
+  double whole_tokens = 0, whole_s = 0;
+  double first_token_s = 0;  // mean
   double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;
-  double alone_s =
-      0;  // what the run would have taken had each question computed its whole prompt (at the speed seen)
+  /// What the run would have taken had each question computed its whole prompt at prefill_tokens_per_s.
+  double alone_s = 0;
   std::map<std::string, std::size_t> stops;
   ScoreTotals has_answer, no_answer;  // v2.0: percent
 };

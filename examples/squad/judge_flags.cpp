@@ -12,34 +12,45 @@ namespace gemma::squad {
 
 void JudgeFlags::add_to(CLI::App& app) {
   const char* group = "Judge";
-  const auto option = [&](const char* flag, auto& value, const char* text) {
+  const auto option = [&](const char* flag, auto& value, const std::string& text) {
     return app.add_option(flag, value, text)->group(group);
   };
-  option("--judge", kind, "Who ranks the answers: f1 (token F1 against the truth), openai, gguf or none")
-      ->check(CLI::IsMember({"f1", "openai", "gguf", "none"}))
-      ->capture_default_str();
-  option("--judge-order", order, "openai, gguf: orders in which the answers are shown: fixed, rotate or all")
-      ->check(CLI::IsMember({"fixed", "rotate", "all"}))
-      ->capture_default_str();
-  option("--judge-name", name, "Name of its verdicts, verdicts-NAME.jsonl (default: the judge)");
-  option("--judge-url", openai.url, "openai: where it answers")->capture_default_str();
-  option("--judge-model", openai.model, "openai: the model to ask for")->capture_default_str();
-  option("--judge-key-variable", key_variable, "openai: environment variable that holds the key")
-      ->capture_default_str();
-  option("--judge-format", openai.format, "openai: how the ranking is asked for: function, tools or json")
-      ->check(CLI::IsMember({"function", "tools", "json"}))
-      ->capture_default_str();
-  option("--judge-prompt", prompt,
-         "openai: the article's words, or full: with the question and whole answers")
-      ->check(CLI::IsMember({"article", "full"}))
-      ->capture_default_str();
-  option("--judge-attempts", openai.attempts, "openai: attempts for one verdict")
-      ->check(CLI::Range(1, 100))
-      ->capture_default_str();
-  option("--judge-timeout", openai.timeout_s, "openai: seconds for one attempt")
-      ->check(CLI::Range(0.1, 3600.0))
-      ->capture_default_str();
+  const auto one_of = [](std::initializer_list<std::string> words) {
+    return CLI::IsMember(std::vector<std::string>(words)).description("");
+  };
+  option("--judge", kind,
+         "Who ranks the answers: f1 (token F1 against the truth; default), openai, gguf or none")
+      ->check(one_of({"f1", "openai", "gguf", "none"}))
+      ->type_name("KIND");
+  option("--judge-name", name, "Name of its verdicts, verdicts-NAME.jsonl (default: the kind)")
+      ->type_name("NAME");
+  option("--judge-order", order,
+         "openai, gguf: in which orders the answers are shown: fixed (the article's way), rotate (all "
+         "permutations in turn; default) or all (every one for every question)")
+      ->check(one_of({"fixed", "rotate", "all"}))
+      ->type_name("ORDER");
   option("--judge-file", file, "gguf: the model, a GGUF file")->type_name("FILE");
+  option("--judge-url", openai.url, "openai: where it answers (default: " + openai.url + ")")
+      ->type_name("URL");
+  option("--judge-model", openai.model, "openai: the model to ask for (default: " + openai.model + ")")
+      ->type_name("NAME");
+  option("--judge-key-variable", key_variable,
+         "openai: environment variable that holds the key (default: " + key_variable + ")")
+      ->type_name("NAME");
+  option("--judge-format", openai.format,
+         "openai: how the ranking is asked for: function (the article's way; default), tools or json")
+      ->check(one_of({"function", "tools", "json"}))
+      ->type_name("FORMAT");
+  option("--judge-prompt", prompt,
+         "openai: article (its words; default) or full (with the question and whole answers)")
+      ->check(one_of({"article", "full"}))
+      ->type_name("PROMPT");
+  option("--judge-attempts", openai.attempts, "openai: attempts for one verdict (default: 6)")
+      ->check(CLI::Range(1, 100).description(""))
+      ->type_name("N");
+  option("--judge-timeout", openai.timeout_s, "openai: seconds for one attempt (default: 60)")
+      ->check(CLI::Range(0.1, 3600.0).description(""))
+      ->type_name("SECONDS");
 }
 
 std::unique_ptr<Judge> JudgeFlags::make(const EngineOptions& engine) const {

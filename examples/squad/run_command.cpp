@@ -178,20 +178,25 @@ void add_run(CLI::App& app, Command& chosen) {
   run->add_option("--out", flags->out, "Directory of the run; one that is there is continued")
       ->required()
       ->type_name("DIR");
-  run->add_option("-n,--questions", flags->n, "How many questions; 0: all")->capture_default_str();
-  run->add_option("--seed", flags->seed, "Which questions, and how answers are sampled")
-      ->capture_default_str();
-  run->add_option("--preset", flags->preset, "chat (each model's own template, greedy) or article")
-      ->check(CLI::IsMember({"chat", "article"}))
-      ->capture_default_str();
+  run->add_option("-n,--questions", flags->n, "How many questions; 0: all (default: 60)")->type_name("N");
+  run->add_option("--seed", flags->seed, "Which questions, and how answers are sampled (default: 1)")
+      ->type_name("N");
+  run->add_option("--preset", flags->preset,
+                  "chat: each model's own template, greedy, one prefill per passage (default); article: its "
+                  "plain prompt, temperature 0.7, window 1024, 2000 tokens, each question alone")
+      ->check(CLI::IsMember({"chat", "article"}).description(""))
+      ->type_name("NAME");
   run->add_option("--template", flags->template_file, "A prompt of your own, with {context} and {question}")
       ->type_name("FILE");
   run->add_option("--max-tokens", flags->max_tokens, "Longest answer (default: the preset's)")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(CLI::Range(1, 1 << 20).description(""))
+      ->type_name("N");
   run->add_option("--temp", flags->temperature, "Temperature (default: the preset's)")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(CLI::Range(0.0, 100.0).description(""))
+      ->type_name("N");
   run->add_option("-c,--context", flags->engine.context, "Window in tokens (default: the preset's)")
-      ->check(CLI::Range(1, 1 << 24));
+      ->check(CLI::Range(1, 1 << 24).description(""))
+      ->type_name("N");
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
   run->add_option("--shard", flags->shard, "Only part i of N, by passage; see gemma-squad merge")
       ->type_name("i/N");

@@ -90,7 +90,8 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
     const std::vector<std::size_t> questions = missing(run, models[m].name);
     const std::unique_ptr<AnswerSource> source = factory(models[m]);
     source->reserve(windows[m]);
-    Progress bar(progress, models[m].name, "questions", own - questions.size(), own);
+    Progress bar(progress, fmt::format("{} ({}/{})", models[m].name, m + 1, models.size()), "questions",
+                 own - questions.size(), own);
     for (const std::size_t question : questions) {
       const Question& q = run.questions().questions[question];
       Sampling sampling;

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "examples/printable.hpp"
-#include "examples/squad/stats/power.hpp"
+#include "examples/squad/judge_openai.hpp"
 #include "examples/squad/text.hpp"
 
 namespace gemma::squad {
@@ -145,12 +146,67 @@ const char* ahead_of(const Measure& measure) {
   return measure.unit == "words" ? "writes longer answers than" : "is faster than";
 }
 
+const char* relation(const Measure& measure, bool ahead) {
+  if (measure.is_quality) return ahead ? "better" : "worse";
+  if (measure.unit == "words") return ahead ? "longer" : "shorter";
+  return ahead ? "faster" : "slower";
+}
+
 /// Whether a has the upper hand over b: mean ranks are of values, smallest first.
 bool is_ahead(const Measure& measure, const stats::Pair& pair) {
   return (pair.difference > 0) == measure.higher_is_better;
 }
 
+struct Column {
+  std::string title;
+  std::function<std::string(std::size_t m)> cell;
+};
+
+/// One line per model, each column as wide as it must be; numbers to the right.
+std::string text_table(const RunDirectory& run, const std::vector<Column>& columns) {
+  const std::size_t k = run.settings().models.size();
+  std::vector<std::string> lines(k + 2);
+  const auto add = [&](const std::string& title, bool left, const auto& cell) {
+    std::vector<std::string> cells = {title, ""};
+    for (std::size_t m = 0; m < k; ++m) cells.push_back(cell(m));
+    std::size_t width = 0;
+    for (const std::string& text : cells) width = std::max(width, decode_utf8(text).size());
+    cells[1] = std::string(width, '-');
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      const std::string pad(width - decode_utf8(cells[i]).size(), ' ');
+      lines[i] += (lines[i].empty() ? "" : "  ") + (left ? cells[i] + pad : pad + cells[i]);
+    }
+  };
+  add("model", true, [&](std::size_t m) { return shortened(app::printable(model_name(run, m)), 24); });
+  for (const Column& column : columns) add(column.title, false, column.cell);
+  std::string out;
+  for (const std::string& line : lines) out += line + "\n";
+  return out;
+}
+
 }  // namespace
+
+std::string saving_text(const ModelSummary& model) {
+  if (model.computed_tokens >= model.prompt_tokens) return "nothing";
+  return fmt::format("{:.0f}%", 100 * (1 - model.total_s / model.alone_s));
+}
+
+std::string judge_cost_text(const JudgeSummary& judge) {
+  const Verdicts& verdicts = judge.verdicts;
+  std::string text = fmt::format("{} verdicts in {} attempts", verdicts.records.size(), verdicts.attempts());
+  const std::size_t prompt = verdicts.prompt_tokens(), completion = verdicts.completion_tokens();
+  if (prompt + completion == 0) return text;
+  text += fmt::format("; {} prompt and {} completion tokens", prompt, completion);
+  const nlohmann::json identity = nlohmann::json::parse(verdicts.identity);
+  const TokenPrice price = list_price(identity.value("model", ""));
+  if (price.prompt > 0) {
+    text += fmt::format(
+        ", about ${:.4f} at list price",
+        (price.prompt * static_cast<double>(prompt) + price.completion * static_cast<double>(completion)) /
+            1e6);
+  }
+  return text;
+}
 
 std::string p_text(double p) {
   if (p < 0.001) return "p < 0.001";
@@ -173,6 +229,11 @@ std::string pair_in_words(const RunDirectory& run, const Measure& measure, std::
   const bool a_ahead = is_ahead(measure, test);
   return fmt::format("{} {} {} ({} after Holm)", model_name(run, a_ahead ? test.a : test.b),
                      ahead_of(measure), model_name(run, a_ahead ? test.b : test.a), p_text(test.p_holm));
+}
+
+std::string relation_in_words(const Measure& measure, std::size_t pair, bool of_first) {
+  if (!measure.differs(pair)) return "no difference shown at 5%";
+  return relation(measure, is_ahead(measure, measure.conover[pair]) == of_first);
 }
 
 std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
@@ -255,58 +316,44 @@ std::string predictions_json(const RunDirectory& run, std::size_t model) {
 }
 
 std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
-  struct Column {
-    std::string title;
-    std::vector<std::string> cells;
+  const auto interval = [&](const std::string& title, const Measure& measure) {
+    return Column{title, [&measure](std::size_t m) {
+                    const stats::Interval& mean = measure.means[m];
+                    return fmt::format("{} [{}, {}]", short_number(mean.mean), short_number(mean.low),
+                                       short_number(mean.high));
+                  }};
   };
-  const std::size_t k = run.settings().models.size();
-  std::vector<Column> columns;
-  const auto add = [&](std::string title, auto cell) {
-    Column column{std::move(title), {}};
-    for (std::size_t m = 0; m < k; ++m) column.cells.push_back(cell(m));
-    columns.push_back(std::move(column));
+  const auto number = [&](const std::string& title, double ModelSummary::*value) {
+    return Column{title,
+                  [&analysis, value](std::size_t m) { return short_number(analysis.models[m].*value); }};
   };
-  add("model", [&](std::size_t m) { return app::printable(model_name(run, m)); });
-  const auto add_measure = [&](const std::string& title, const Measure& measure) {
-    add(title, [&](std::size_t m) {
-      const stats::Interval& mean = measure.means[m];
-      return fmt::format("{} [{}, {}]", short_number(mean.mean), short_number(mean.low),
-                         short_number(mean.high));
-    });
-  };
-  add_measure("EM %", analysis.measure("exact"));
-  add_measure("F1 %", analysis.measure("f1"));
+  std::vector<Column> quality = {interval("exact match %", analysis.measure("exact")),
+                                 interval("F1 %", analysis.measure("f1"))};
   for (const JudgeSummary& judge : analysis.judges) {
-    add_measure("RAQ " + judge.verdicts.name, analysis.measures[judge.measure]);
+    quality.push_back(interval("RAQ " + judge.verdicts.name, analysis.measures[judge.measure]));
   }
-  add_measure("words", analysis.measure("words"));
-  add_measure("words/s", analysis.measure("words_per_second"));
-  add("prefill t/s", [&](std::size_t m) { return short_number(analysis.models[m].prefill_tokens_per_s); });
-  add("decode t/s", [&](std::size_t m) { return short_number(analysis.models[m].decode_tokens_per_s); });
-
-  std::vector<std::string> lines(k + 2);
-  for (const Column& column : columns) {
-    std::size_t width = decode_utf8(column.title).size();
-    for (const std::string& cell : column.cells) width = std::max(width, decode_utf8(cell).size());
-    const auto put = [&](std::string& line, const std::string& text) {
-      const std::string pad(width - decode_utf8(text).size(), ' ');
-      const bool left = &column == &columns.front();
-      line += (line.empty() ? "" : "  ") + (left ? text + pad : pad + text);
-    };
-    put(lines[0], column.title);
-    put(lines[1], std::string(width, '-'));
-    for (std::size_t m = 0; m < k; ++m) put(lines[m + 2], column.cells[m]);
+  const std::vector<Column> speed = {
+      interval("words", analysis.measure("words")),
+      interval("words/s", analysis.measure("words_per_second")),
+      number("prefill t/s", &ModelSummary::prefill_tokens_per_s),
+      number("decode t/s", &ModelSummary::decode_tokens_per_s),
+      {"saved", [&](std::size_t m) { return saving_text(analysis.models[m]); }}};
+  std::string out = text_table(run, quality) + "\n" + text_table(run, speed) +
+                    "(means with 95% bootstrap intervals; RAQ: mean rank, 1 is the best; saved: time, by "
+                    "computing each passage once)\n";
+  for (const JudgeSummary& judge : analysis.judges) {
+    if (judge.verdicts.prompt_tokens() > 0) {
+      out += fmt::format("judge {}: {}\n", judge.verdicts.name, judge_cost_text(judge));
+    }
   }
-  std::string out;
-  for (const std::string& line : lines) out += line + "\n";
-  out += "(means with 95% bootstrap intervals; RAQ: 1 is the best rank)\n";
-  if (k < 2) return out;
+  if (run.settings().models.size() < 2) return out;
   out += fmt::format("\nF1: {}\n", verdict_in_words(run, analysis.measure("f1")));
   for (const JudgeSummary& judge : analysis.judges) {
     out += fmt::format("RAQ by judge {}: {}\n", judge.verdicts.name,
                        verdict_in_words(run, analysis.measures[judge.measure]));
   }
-  return out;
+  return out +
+         fmt::format("Words per second: {}\n", verdict_in_words(run, analysis.measure("words_per_second")));
 }
 
 }  // namespace gemma::squad

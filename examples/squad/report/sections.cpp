@@ -3,9 +3,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
-#include "examples/squad/judge_openai.hpp"
 #include "examples/squad/progress.hpp"
 #include "examples/squad/report/charts.hpp"
 #include "examples/squad/summary.hpp"
@@ -22,8 +20,11 @@ std::vector<std::string> names_of(const RunDirectory& run) {
 }
 
 std::string name_cell(const RunDirectory& run, std::size_t m) {
-  return fmt::format("<th scope=\"row\"><i class=\"dot\" style=\"background:var(--m{})\"></i>{}</th>", m % 8,
-                     escape_html(run.settings().models[m].name));
+  const std::string name = escape_html(run.settings().models[m].name);
+  return fmt::format(
+      "<th scope=\"row\"><i class=\"dot\" style=\"background:var(--m{0})\"></i><span "
+      "title=\"{1}\">{1}</span></th>",
+      m % 8, name);
 }
 
 std::string interval_cell(const stats::Interval& value) {
@@ -112,7 +113,7 @@ std::string bias_text(const JudgeSummary& judge) {
 std::string pair_matrix(const RunDirectory& run, const Measure& measure) {
   const std::size_t k = measure.means.size();
   std::vector<std::string> head = {""};
-  for (std::size_t m = 0; m < k; ++m) head.push_back(escape_html(run.settings().models[m].name));
+  for (std::size_t m = 0; m < k; ++m) head.push_back("than " + escape_html(run.settings().models[m].name));
   std::string rows;
   for (std::size_t a = 0; a < k; ++a) {
     rows += "<tr>" + name_cell(run, a);
@@ -125,9 +126,13 @@ std::string pair_matrix(const RunDirectory& run, const Measure& measure) {
           std::find_if(measure.conover.begin(), measure.conover.end(),
                        [&](const stats::Pair& p) { return p.a == std::min(a, b) && p.b == std::max(a, b); });
       const auto index = static_cast<std::size_t>(pair - measure.conover.begin());
-      rows += fmt::format(
-          "<td{}>{}<span class=\"range\">{}</span></td>", measure.differs(index) ? " class=\"yes\"" : "",
-          escape_html(pair_in_words(run, measure, index)), p_text(measure.conover[index].p_holm));
+      const std::string word = relation_in_words(measure, index, a < b);
+      const bool ahead = word == "better" || word == "faster" || word == "longer";
+      rows += fmt::format("<td{}>{}<span class=\"range\">{}</span></td>",
+                          !measure.differs(index) ? ""
+                          : ahead                 ? " class=\"yes\""
+                                                  : " class=\"no\"",
+                          word, p_text(measure.conover[index].p_holm));
     }
     rows += "</tr>";
   }
@@ -177,23 +182,6 @@ std::string measure_tests(const RunDirectory& run, const Measure& measure) {
 
 std::string term(const std::string& name, const std::string& value) {
   return fmt::format("<dt>{}</dt><dd>{}</dd>", name, value);
-}
-
-std::string judge_cost(const JudgeSummary& judge) {
-  const Verdicts& verdicts = judge.verdicts;
-  std::string text = fmt::format("{} verdicts in {} attempts", verdicts.records.size(), verdicts.attempts());
-  const std::size_t prompt = verdicts.prompt_tokens(), completion = verdicts.completion_tokens();
-  if (prompt + completion == 0) return text;
-  text += fmt::format("; {} prompt and {} completion tokens", prompt, completion);
-  const nlohmann::json identity = nlohmann::json::parse(verdicts.identity);
-  const TokenPrice price = list_price(identity.value("model", ""));
-  if (price.prompt > 0) {
-    text += fmt::format(
-        ", about ${:.4f} at list price",
-        (price.prompt * static_cast<double>(prompt) + price.completion * static_cast<double>(completion)) /
-            1e6);
-  }
-  return text;
 }
 
 }  // namespace
@@ -256,18 +244,17 @@ std::string speed_section(const RunDirectory& run, const Analysis& analysis) {
         "<tr>{}<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
         name_cell(run, m), short_number(model.prefill_tokens_per_s), short_number(model.decode_tokens_per_s),
         short_number(model.first_token_s), short_number(model.prompt_tokens / n),
-        short_number(model.tokens / n), clock_time(model.total_s),
-        model.total_s > 0 ? fmt::format("{:.2f} times", model.alone_s / model.total_s) : "");
+        short_number(model.tokens / n), clock_time(model.total_s), saving_text(model));
   }
-  std::string note =
-      "Sharing: how much longer the run would have taken had each question computed its whole prompt at the "
-      "speed "
-      "measured here.";
-  if (!run.settings().preset.share_passages)
-    note = "Every question computed its whole prompt, as the article's did.";
+  const std::string note =
+      run.settings().preset.share_passages
+          ? "Questions about one passage compute it once; the answers are the same. Saved: of the time that "
+            "the run would have taken had each question computed its whole prompt, at the prefill speed of "
+            "the first question of each passage."
+          : "Every question computed its whole prompt, as the article's did.";
   return "<h2 id=\"speed\">Speed</h2>" +
-         card(table({"Model", "Prefill tokens/s", "Decode tokens/s", "First token s", "Prompt tokens",
-                     "Answer tokens", "All questions", "Saved by sharing"},
+         card(table({"Model", "Prefill tokens/s", "Decode tokens/s", "First token, s", "Prompt tokens",
+                     "Answer tokens", "Time in all", "Saved"},
                     rows) +
               "<p class=\"note\" style=\"margin:10px 0 0\">" + note + "</p>");
 }
@@ -300,7 +287,7 @@ std::string settings_section(const RunDirectory& run, const Analysis& analysis) 
   for (const JudgeSummary& judge : analysis.judges) {
     list += term(fmt::format("Judge {}", escape_html(judge.verdicts.name)),
                  fmt::format("<code>{}</code>, order {}; {}", escape_html(judge.verdicts.identity),
-                             to_string(judge.verdicts.policy), judge_cost(judge)));
+                             to_string(judge.verdicts.policy), judge_cost_text(judge)));
   }
   return "<h2 id=\"settings\">Settings</h2>" +
          card("<dl>" + list + "</dl><details><summary>Prompt template</summary><pre>" +
