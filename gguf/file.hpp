@@ -155,6 +155,7 @@ class File {
     const auto [n_tensors, n_kv] = read_header(reader);
     read_metadata(reader, n_kv);
     read_tensors(reader, n_tensors);
+    map_.check_size();  // what was read above was all there, and still is
   }
 
   std::pair<std::uint64_t, std::uint64_t> read_header(Reader& reader) {

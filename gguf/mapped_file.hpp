@@ -1,7 +1,9 @@
 // A file mapped read-only into memory. Invariant: the span stays valid and constant for the object's life.
 // The second half of that is the outside world's to keep: another process that writes to the file changes the
-// bytes, and one that truncates it makes access to the lost pages raise SIGBUS. Replace model files by
-// renaming a new one over them, which leaves the old bytes to whoever maps them.
+// bytes, and one that truncates it makes access to the lost pages raise SIGBUS. check_size() tells, so that
+// work can be refused before it begins; in the middle of it nothing can but a signal handler, which is the
+// host program's to install. Replace model files by renaming a new one over them, which leaves the old bytes
+// to whoever maps them.
 #pragma once
 
 #include <cerrno>
@@ -29,7 +31,7 @@ class MappedFile {
   explicit MappedFile(std::string path) : path_(std::move(path)) {
     if (path_.find('\0') != std::string::npos) fail("cannot open", EINVAL);
     // O_NONBLOCK: opening a FIFO must be refused below, not wait for somebody to write to it
-    const Descriptor fd{::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    Descriptor fd{::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     if (fd.number < 0) fail("cannot open", errno);
     struct stat st {};
     if (::fstat(fd.number, &st) != 0) fail("cannot stat", errno);
@@ -41,7 +43,7 @@ class MappedFile {
     void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.number, 0);
     if (address == MAP_FAILED) fail("cannot map", errno);
     bytes_ = {static_cast<const std::byte*>(address), size};
-    owned_ = true;
+    fd_.swap(fd);
   }
 
   /// Bytes that somebody else owns and keeps for as long as the result, or what is moved from it, lives.
@@ -61,15 +63,28 @@ class MappedFile {
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
   ~MappedFile() {
-    if (owned_) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+    if (owned()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
   }
 
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   const std::string& path() const noexcept { return path_; }
 
+  /// Throws Error{kIo} when the file has become shorter than what was mapped, be it renamed or removed since:
+  /// reading the bytes that are gone would raise SIGBUS. One system call, no allocation unless it throws.
+  void check_size() const {
+    if (!owned()) return;
+    struct stat st {};
+    if (::fstat(fd_.number, &st) != 0) fail("cannot stat", errno);
+    if (static_cast<std::uint64_t>(st.st_size) < bytes_.size()) {
+      throw Error(ErrorCode::kIo, path_ + ": the file was cut to " + std::to_string(st.st_size) +
+                                      " bytes while it was open; " + std::to_string(bytes_.size()) +
+                                      " are mapped");
+    }
+  }
+
   /// Asks the kernel to read `part` (a sub-span of bytes()) ahead in the background. A hint; never fails.
   void will_need(std::span<const std::byte> part) const noexcept {
-    if (!owned_ || part.empty()) return;
+    if (!owned() || part.empty()) return;
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
     const auto end = reinterpret_cast<std::uintptr_t>(part.data()) + part.size();
     const auto begin = reinterpret_cast<std::uintptr_t>(part.data()) / page * page;
@@ -77,22 +92,24 @@ class MappedFile {
   }
 
  private:
-  struct Descriptor {  // closed on every way out; the mapping outlives it
+  struct Descriptor {  // kept as long as the mapping: the path may come to name another file
     explicit Descriptor(int n) noexcept : number(n) {}
     Descriptor(const Descriptor&) = delete;
     Descriptor& operator=(const Descriptor&) = delete;
     ~Descriptor() {
       if (number >= 0) ::close(number);
     }
+    void swap(Descriptor& other) noexcept { std::swap(number, other.number); }
     int number;
   };
 
   MappedFile() = default;
+  bool owned() const noexcept { return fd_.number >= 0; }
 
   void swap(MappedFile& other) noexcept {
     std::swap(path_, other.path_);
     std::swap(bytes_, other.bytes_);
-    std::swap(owned_, other.owned_);
+    fd_.swap(other.fd_);
   }
   [[noreturn]] void fail(const char* what, int error) const {
     throw Error(ErrorCode::kIo, path_ + ": " + what + ": " + std::generic_category().message(error));
@@ -100,7 +117,7 @@ class MappedFile {
 
   std::string path_;
   std::span<const std::byte> bytes_;
-  bool owned_ = false;
+  Descriptor fd_{-1};  // of the mapping; none when the bytes are borrowed
 };
 
 }  // namespace gemma

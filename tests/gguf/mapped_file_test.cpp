@@ -103,19 +103,46 @@ TEST(MappedFile, BorrowsWithoutCopying) {
   moved.will_need(moved.bytes());
 }
 
-TEST(MappedFile, NoDescriptorStaysOpen) {
+TEST(MappedFile, AFileThatShrinksIsNoticed) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("a", "0123456789");
+  const MappedFile file(path);
+  file.check_size();
+  std::filesystem::resize_file(path, 20);  // bytes behind the mapping are nobody's
+  file.check_size();
+  std::filesystem::rename(path, folder.path("b"));  // the file that is mapped, whatever it is called now
+  folder.write("a", "short");
+  file.check_size();
+  std::filesystem::resize_file(folder.path("b"), 9);
+  try {
+    file.check_size();
+    ADD_FAILURE() << "not noticed";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kIo);
+    EXPECT_EQ(e.what(), path + ": the file was cut to 9 bytes while it was open; 10 are mapped");
+  }
+  const std::vector<std::byte> bytes(10);
+  MappedFile::borrow(bytes, "memory").check_size();
+}
+
+TEST(MappedFile, OneDescriptorForEachAndNoneAfterwards) {
   const auto open_descriptors = [] {
     namespace fs = std::filesystem;
     return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
   };
   const TemporaryFolder folder;
   const std::string path = folder.write("a", "bytes");
+  const std::string empty = folder.write("empty", "");
   const auto before = open_descriptors();
-  std::vector<MappedFile> files;
-  for (int i = 0; i < 100; ++i) {
-    files.emplace_back(path);
-    io_error_of(folder.path(""));
-    io_error_of("/dev/null");
+  {
+    std::vector<MappedFile> files;
+    for (int i = 0; i < 100; ++i) {
+      files.emplace_back(path);
+      const MappedFile nothing(empty);
+      io_error_of(folder.path(""));
+      io_error_of("/dev/null");
+    }
+    EXPECT_EQ(open_descriptors(), before + 100);
   }
   EXPECT_EQ(open_descriptors(), before);
 }
