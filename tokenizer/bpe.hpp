@@ -55,9 +55,12 @@ inline bool append_mapped(std::string_view piece, std::string& out) {
   return true;
 }
 
-/// (left id, right id) -> (rank, id of the merged piece): a flat hash table, at most two thirds full.
+/// (left id, right id) -> (rank, id of the merged piece): a flat hash table, at most two thirds full. Every
+/// pair lies within kLongestProbe slots of its own: Llama 3's 280,147 need 41, more was made to collide.
 class MergeTable {
  public:
+  static constexpr std::size_t kLongestProbe = 1024;
+
   struct Merge {
     std::int32_t rank = -1;  // -1: no such merge
     TokenId merged = -1;
@@ -66,12 +69,17 @@ class MergeTable {
   MergeTable() = default;
   explicit MergeTable(std::size_t count) : slots_(std::bit_ceil(count + count / 2 + 2)) {}
 
-  /// Of equal pairs the first one stays.
-  void add(TokenId left, TokenId right, Merge merge) {
-    Slot& slot = slots_[find_slot(key(left, right))];
-    if (slot.merge.rank < 0) slot = {key(left, right), merge};
+  /// Of equal pairs the first one stays. False when too many pairs collide.
+  bool add(TokenId left, TokenId right, Merge merge) {
+    const std::size_t at = find_slot(key(left, right));
+    if (at == kNowhere) return false;
+    if (slots_[at].merge.rank < 0) slots_[at] = {key(left, right), merge};
+    return true;
   }
-  Merge find(TokenId left, TokenId right) const noexcept { return slots_[find_slot(key(left, right))].merge; }
+  Merge find(TokenId left, TokenId right) const noexcept {
+    const std::size_t at = find_slot(key(left, right));
+    return at == kNowhere ? Merge{} : slots_[at].merge;
+  }
 
  private:
   struct Slot {
@@ -82,12 +90,16 @@ class MergeTable {
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
            static_cast<std::uint32_t>(right);
   }
+  static constexpr std::size_t kNowhere = ~std::size_t{0};
+  /// The slot that holds `wanted`, or the free one where it belongs, or kNowhere when neither is near.
   std::size_t find_slot(std::uint64_t wanted) const noexcept {
     const std::size_t mask = slots_.size() - 1;
     // Fibonacci hashing: the product's high bits mix all bits of the key
     std::size_t at = static_cast<std::size_t>(wanted * 0x9E3779B97F4A7C15u >> 32) & mask;
-    while (slots_[at].merge.rank >= 0 && slots_[at].key != wanted) at = (at + 1) & mask;
-    return at;
+    for (std::size_t i = 0; i < kLongestProbe; ++i, at = (at + 1) & mask) {
+      if (slots_[at].merge.rank < 0 || slots_[at].key == wanted) return at;
+    }
+    return kNowhere;
   }
 
   std::vector<Slot> slots_;
@@ -146,18 +158,18 @@ class BpeTokenizer final : public Tokenizer {
     std::vector<Candidate> heap;
   };
 
-  [[noreturn]] void fail(ErrorCode code, std::string_view key, const std::string& what) const {
-    throw Error(code, vocab().source() + ": key " + quoted(key) + " " + what);
-  }
-
   void check_pre() const {
     const std::string_view pre = vocab().pre();
     if (pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3") return;
     // the first Llama 3 files have no such key: their markers tell
     if ((pre.empty() || pre == "default") && vocab().family() == VocabFamily::kLlama3) return;
-    fail(ErrorCode::kUnsupported, "tokenizer.ggml.pre",
-         pre.empty() ? "is missing, and the vocabulary is not Llama 3's"
-                     : "is " + quoted(pre) + "; Llama 3's 'llama-bpe' is supported");
+    constexpr std::string_view kKey = "tokenizer.ggml.pre";
+    if (pre.data() == nullptr) {
+      throw Error(ErrorCode::kUnsupported, vocab().source() + ": key " + quoted(kKey) +
+                                               " is missing, and the vocabulary is not Llama 3's");
+    }
+    vocab().fail(ErrorCode::kUnsupported, kKey, "is " + quoted(pre) + "; Llama 3's 'llama-bpe' is supported",
+                 pre.data());
   }
 
   void build_pieces() {
@@ -180,13 +192,16 @@ class BpeTokenizer final : public Tokenizer {
     index_ = PieceIndex(bytes_);
     for (std::size_t i = 0; i < n; ++i) {
       const auto id = static_cast<TokenId>(i);
-      if (is_learned(id) && !bytes_[i].empty()) index_.add(id);
+      if (is_learned(id) && !bytes_[i].empty() && !index_.add(id)) {
+        vocab().fail(ErrorCode::kMalformed, kKey, "has pieces chosen to collide", vocab().piece(id).data());
+      }
     }
     for (int byte = 0; byte < 256; ++byte) {
       const char c = static_cast<char>(byte);
       byte_ids_[static_cast<std::size_t>(byte)] = index_.find({&c, 1});
       if (byte_ids_[static_cast<std::size_t>(byte)] < 0) {
-        fail(ErrorCode::kMalformed, kKey, "has no piece for the byte " + std::to_string(byte));
+        vocab().fail(ErrorCode::kMalformed, kKey, "has no piece for the byte " + std::to_string(byte),
+                     vocab().piece(0).data());
       }
     }
   }
@@ -196,6 +211,7 @@ class BpeTokenizer final : public Tokenizer {
   }
 
   void build_merges() {
+    constexpr std::string_view kKey = "tokenizer.ggml.merges";
     const auto merges = vocab().merges();
     merges_ = detail::MergeTable(merges.size());
     std::string both;
@@ -211,10 +227,13 @@ class BpeTokenizer final : public Tokenizer {
       const TokenId right = index_.find(view.substr(middle));
       const TokenId merged = index_.find(view);
       if (!first || !second || left < 0 || right < 0 || merged < 0) {
-        fail(ErrorCode::kMalformed, "tokenizer.ggml.merges",
-             "has the merge " + quoted(merge) + " of unknown pieces at " + std::to_string(rank));
+        vocab().fail(ErrorCode::kMalformed, kKey,
+                     "has the merge " + quoted(merge) + " of unknown pieces at " + std::to_string(rank),
+                     merge.data());
       }
-      merges_.add(left, right, {static_cast<std::int32_t>(rank), merged});
+      if (!merges_.add(left, right, {static_cast<std::int32_t>(rank), merged})) {
+        vocab().fail(ErrorCode::kMalformed, kKey, "has merges chosen to collide", merge.data());
+      }
     }
   }
 

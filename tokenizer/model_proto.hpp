@@ -10,9 +10,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <unordered_set>
 
-#include "tokenizer/piece_index.hpp"
 #include "tokenizer/vocab.hpp"
 
 namespace gemma::detail {
@@ -46,8 +45,13 @@ class WireWriter {
   std::string bytes_;
 };
 
+/// Longest chain of a hash table of pieces: the 256,000 of Gemma make none longer than 9.
+inline constexpr std::size_t kLongestChain = 64;
+
 /// The message for `vocab`. Control, unknown, user-defined and repeated pieces get names that no text can
 /// hold (0xFF is in no UTF-8), since they are matched before sentencepiece sees the text, or never.
+/// Throws Error{kMalformed} when pieces were chosen to collide: sentencepiece keeps them in a table like the
+/// one here, of the same hash, and would take quadratic time to fill it.
 inline std::string model_proto(const Vocab& vocab) {
   // field numbers of sentencepiece_model.proto
   constexpr std::uint32_t kPieces = 1, kTrainer = 2, kNormalizer = 3;
@@ -57,7 +61,15 @@ inline std::string model_proto(const Vocab& vocab) {
   constexpr std::uint64_t kBpe = 2;
 
   const bool bytes = vocab.has_all_bytes();
-  PieceIndex seen(vocab.pieces());
+  std::unordered_set<std::string_view> seen;
+  const auto is_new = [&](std::string_view piece) {
+    const bool fresh = seen.insert(piece).second;
+    if (fresh && seen.bucket_size(seen.bucket(piece)) > kLongestChain) {
+      vocab.fail(ErrorCode::kMalformed, "tokenizer.ggml.tokens", "has pieces chosen to collide",
+                 piece.data());
+    }
+    return fresh;
+  };
   WireWriter model;
   WireWriter part;
   std::size_t total = 0;
@@ -81,7 +93,7 @@ inline std::string model_proto(const Vocab& vocab) {
       hidden = std::string("<0x") + kHex[byte >> 4] + kHex[byte & 15] + '>';
       name = hidden;
     } else if ((type == TokenType::kNormal || type == TokenType::kUnused) && !vocab.piece(id).empty() &&
-               seen.add(id)) {
+               is_new(vocab.piece(id))) {
       name = vocab.piece(id);
     } else {
       type = vocab.unk() == id ? TokenType::kUnknown : TokenType::kControl;

@@ -1,7 +1,7 @@
 // A model's vocabulary as its GGUF file gives it, with the oddities of real files settled once.
-// Invariant: every id held is inside the vocabulary, every piece is non-empty unless it is unused, scores are
-// finite, and types mean what they say: early Gemma files type markers and HTML tags as plain pieces, some
-// files have no types or scores, and here that is already put right.
+// Invariant: every id held is inside the vocabulary, every piece is non-empty unless it is unused and at most
+// kMaxPieceBytes long, scores are finite, and types mean what they say: early Gemma files type markers and
+// HTML tags as plain pieces, some files have no types or scores, and here that is already put right.
 #pragma once
 
 #include <algorithm>
@@ -18,25 +18,9 @@
 
 #include "gguf/error.hpp"
 #include "gguf/file.hpp"
+#include "tokenizer/token_types.hpp"
 
 namespace gemma {
-
-using TokenId = std::int32_t;
-
-enum class TokenizerKind : std::uint8_t { kSentencePiece, kByteBpe };
-
-/// GGUF's token types (sentencepiece's numbers).
-enum class TokenType : std::uint8_t {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6,
-};
-
-/// Whose chat markers and conventions the vocabulary has.
-enum class VocabFamily : std::uint8_t { kGemma, kLlama3, kMistral, kOther };
 
 /// Pieces, scores and special ids. Immutable after from(); safe to share between threads. Pieces, pre() and
 /// chat_template() point into the file's mapping: the File must outlive the Vocab.
@@ -44,6 +28,8 @@ class Vocab {
  public:
   /// Longest chat template that is taken: real ones stay below 30 KB.
   static constexpr std::size_t kMaxTemplateBytes = 1 << 20;
+  /// Longest piece that is taken: real ones stay below 200. It bounds how far matching a piece looks ahead.
+  static constexpr std::size_t kMaxPieceBytes = 4096;
 
   /// Throws Error naming the file and key: kMissingKey, kWrongType, kUnsupported (tokenizer model),
   /// kMalformed.
@@ -75,7 +61,7 @@ class Vocab {
     return bytes_[byte] < 0 ? std::nullopt : std::optional<TokenId>(bytes_[byte]);
   }
   /// The byte of a byte token. Needs type(id) == kByte.
-  std::uint8_t byte_of(TokenId id) const { return *parse_byte(piece(id)); }
+  std::uint8_t byte_of(TokenId id) const { return detail::parse_byte(piece(id)).value_or(0); }
   bool has_all_bytes() const noexcept {
     return std::all_of(bytes_.begin(), bytes_.end(), [](TokenId id) { return id >= 0; });
   }
@@ -103,19 +89,13 @@ class Vocab {
     return static_cast<TokenId>(it - pieces_.begin());
   }
 
-  /// 0..255 for "<0x00>".."<0xFF>", nothing for any other text.
-  static std::optional<std::uint8_t> parse_byte(std::string_view piece) noexcept {
-    const auto digit = [](char c) {
-      if (c >= '0' && c <= '9') return c - '0';
-      if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-      if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-      return -1;
-    };
-    if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;
-    const int high = digit(piece[3]);
-    const int low = digit(piece[4]);
-    if (high < 0 || low < 0) return std::nullopt;
-    return static_cast<std::uint8_t>(high * 16 + low);
+  /// Throws `code` with "FILE: key 'KEY' WHAT (at byte OFFSET)". `at` is the place at fault: a piece, a merge
+  /// or a value, in the file's mapping.
+  [[noreturn]] void fail(ErrorCode code, std::string_view key, const std::string& what,
+                         const void* at) const {
+    const auto offset = static_cast<const std::byte*>(at) - file_begin_;
+    throw Error(code,
+                source_ + ": key " + quoted(key) + " " + what + " (at byte " + std::to_string(offset) + ")");
   }
 
  private:
@@ -136,8 +116,6 @@ class Vocab {
 
   void read_arrays(const gguf::File& file);
   void read_types(const gguf::File& file);
-  void infer_types();
-  void retype_gemma();
   void read_scores(const gguf::File& file);
   void index_bytes();
   void read_special_ids(const gguf::File& file);
@@ -147,12 +125,14 @@ class Vocab {
     const auto id = find(piece);
     return is_type(id, TokenType::kControl) ? id : std::nullopt;
   }
-  std::size_t first_byte_piece() const;
-  [[noreturn]] void fail(ErrorCode code, std::string_view key, const std::string& what) const {
-    throw Error(code, source_ + ": key " + quoted(key) + " " + what);
+  /// Where the value of `key`, which must be there, or the element `index` of its array begins.
+  static const std::byte* place(const gguf::File& file, std::string_view key, std::size_t index = 0) {
+    const gguf::Value& value = *file.find(key);
+    return value.bytes().data() + index * gguf::scalar_size(value.element_type());
   }
 
   std::string source_;
+  const std::byte* file_begin_ = nullptr;
   std::string_view architecture_;
   std::string_view pre_;
   std::string_view chat_template_;
@@ -172,12 +152,14 @@ class Vocab {
 inline Vocab Vocab::from(const gguf::File& file) {
   Vocab v;
   v.source_ = file.path();
+  v.file_begin_ = file.map().bytes().data();
   v.architecture_ = file.get_or<std::string_view>("general.architecture", {});
   v.pre_ = file.get_or<std::string_view>("tokenizer.ggml.pre", {});
   v.chat_template_ = file.get_or<std::string_view>("tokenizer.chat_template", {});
   if (v.chat_template_.size() > kMaxTemplateBytes) {
     v.fail(ErrorCode::kMalformed, "tokenizer.chat_template",
-           "holds " + std::to_string(v.chat_template_.size()) + " bytes, more than any chat template");
+           "holds " + std::to_string(v.chat_template_.size()) + " bytes, more than any chat template",
+           v.chat_template_.data());
   }
   const auto model = file.get<std::string_view>("tokenizer.ggml.model");
   if (model == "llama") {
@@ -186,7 +168,8 @@ inline Vocab Vocab::from(const gguf::File& file) {
     v.kind_ = TokenizerKind::kByteBpe;
   } else {
     v.fail(ErrorCode::kUnsupported, "tokenizer.ggml.model",
-           "is " + quoted(model) + "; 'llama' (SentencePiece) and 'gpt2' (byte-level BPE) are read");
+           "is " + quoted(model) + "; 'llama' (SentencePiece) and 'gpt2' (byte-level BPE) are read",
+           model.data());
   }
   v.read_arrays(file);
   v.read_types(file);
@@ -200,12 +183,22 @@ inline Vocab Vocab::from(const gguf::File& file) {
 inline void Vocab::read_arrays(const gguf::File& file) {
   constexpr std::string_view kKey = "tokenizer.ggml.tokens";
   pieces_ = file.get<std::vector<std::string_view>>(kKey);
-  if (pieces_.empty()) fail(ErrorCode::kMalformed, kKey, "is empty");
-  if (!std::in_range<TokenId>(pieces_.size())) fail(ErrorCode::kMalformed, kKey, "has too many elements");
+  if (pieces_.empty()) fail(ErrorCode::kMalformed, kKey, "is empty", place(file, kKey));
+  if (!std::in_range<TokenId>(pieces_.size())) {
+    fail(ErrorCode::kMalformed, kKey, "has too many elements", place(file, kKey));
+  }
+  for (std::size_t i = 0; i < pieces_.size(); ++i) {
+    if (pieces_[i].size() > kMaxPieceBytes) {
+      fail(ErrorCode::kMalformed, kKey,
+           "has a piece of " + std::to_string(pieces_[i].size()) + " bytes at " + std::to_string(i),
+           pieces_[i].data());
+    }
+  }
   if (kind_ == TokenizerKind::kByteBpe) {
-    merges_ = file.get<std::vector<std::string_view>>("tokenizer.ggml.merges");
+    constexpr std::string_view kMerges = "tokenizer.ggml.merges";
+    merges_ = file.get<std::vector<std::string_view>>(kMerges);
     if (!std::in_range<TokenId>(merges_.size())) {
-      fail(ErrorCode::kMalformed, "tokenizer.ggml.merges", "has too many elements");
+      fail(ErrorCode::kMalformed, kMerges, "has too many elements", place(file, kMerges));
     }
   }
   const bool turns = find("<start_of_turn>") && find("<end_of_turn>");
@@ -223,73 +216,27 @@ inline void Vocab::read_types(const gguf::File& file) {
     if (types->size() != pieces_.size()) {
       fail(ErrorCode::kMalformed, kKey,
            "has " + std::to_string(types->size()) + " elements for " + std::to_string(pieces_.size()) +
-               " tokens");
+               " tokens",
+           place(file, kKey));
     }
     for (std::size_t i = 0; i < types->size(); ++i) {
       const std::int32_t t = (*types)[i];
       if (t < 0 || t > 6) {
         fail(ErrorCode::kMalformed, kKey,
-             "has the unknown type " + std::to_string(t) + " at " + std::to_string(i));
+             "has the unknown type " + std::to_string(t) + " at " + std::to_string(i), place(file, kKey, i));
       }
       if (t != 0) types_[i] = static_cast<TokenType>(t);  // 0 is "undefined": a plain piece
     }
   } else {
-    infer_types();
+    detail::infer_types(pieces_, kind_, family_, types_);
   }
   const auto turn = find("<start_of_turn>");
-  if (family_ == VocabFamily::kGemma && is_type(turn, TokenType::kNormal)) retype_gemma();
+  if (family_ == VocabFamily::kGemma && is_type(turn, TokenType::kNormal))
+    detail::retype_gemma(pieces_, types_);
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
     if (pieces_[i].empty() && types_[i] != TokenType::kUnused) {
-      fail(ErrorCode::kMalformed, "tokenizer.ggml.tokens", "has an empty piece at " + std::to_string(i));
-    }
-  }
-}
-
-inline std::size_t Vocab::first_byte_piece() const {
-  const auto it = std::find_if(pieces_.begin(), pieces_.end(),
-                               [](std::string_view p) { return parse_byte(p).has_value(); });
-  return static_cast<std::size_t>(it - pieces_.begin());
-}
-
-// A file without types. SentencePiece's trainer lays a vocabulary out as meta pieces, byte pieces, learned
-// pieces; byte-level BPE vocabularies spell their control tokens <|...|>.
-inline void Vocab::infer_types() {
-  if (kind_ == TokenizerKind::kByteBpe) {
-    for (std::size_t i = 0; i < pieces_.size(); ++i) {
-      if (pieces_[i].starts_with("<|") && pieces_[i].ends_with("|>")) types_[i] = TokenType::kControl;
-    }
-    return;
-  }
-  const std::size_t first = first_byte_piece();
-  const bool has_bytes = first < pieces_.size();
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    if (parse_byte(pieces_[i])) {
-      types_[i] = TokenType::kByte;
-    } else if (pieces_[i] == "<unk>") {
-      types_[i] = TokenType::kUnknown;
-    } else if ((has_bytes && i < first && family_ != VocabFamily::kGemma) || pieces_[i] == "<bos>" ||
-               pieces_[i] == "<eos>" || pieces_[i] == "<pad>" ||
-               (family_ != VocabFamily::kGemma && (pieces_[i] == "<s>" || pieces_[i] == "</s>"))) {
-      types_[i] = TokenType::kControl;
-    }
-  }
-}
-
-// The first Gemma files typed all but <pad>, <eos>, <bos>, <unk> and the bytes as plain pieces. In the
-// published model the meta pieces before the byte block and the runs of newlines and tabs are user-defined,
-// except the markers below, which the converters since type as control.
-inline void Vocab::retype_gemma() {
-  const std::size_t first = first_byte_piece();
-  for (std::size_t i = 0; i < pieces_.size(); ++i) {
-    if (types_[i] != TokenType::kNormal) continue;
-    const std::string_view p = pieces_[i];
-    const bool marker = p == "<start_of_turn>" || p == "<end_of_turn>" || p == "<mask>" || p == "<2mass>" ||
-                        p == "[@BOS@]" || (p.starts_with("<unused") && p.ends_with(">"));
-    if (marker) {
-      types_[i] = TokenType::kControl;
-    } else if (p == "[toxicity=0]" || (first < pieces_.size() && i < first) ||
-               p.find_first_not_of('\n') == p.npos || p.find_first_not_of('\t') == p.npos) {
-      types_[i] = TokenType::kUserDefined;
+      fail(ErrorCode::kMalformed, "tokenizer.ggml.tokens", "has an empty piece at " + std::to_string(i),
+           pieces_[i].data());
     }
   }
 }
@@ -302,12 +249,14 @@ inline void Vocab::read_scores(const gguf::File& file) {
     if (scores_.size() != pieces_.size()) {
       fail(ErrorCode::kMalformed, kKey,
            "has " + std::to_string(scores_.size()) + " elements for " + std::to_string(pieces_.size()) +
-               " tokens");
+               " tokens",
+           place(file, kKey));
     }
     const auto bad = std::find_if(scores_.begin(), scores_.end(), [](float s) { return !std::isfinite(s); });
     if (bad != scores_.end()) {
-      fail(ErrorCode::kMalformed, kKey,
-           "has a score that is not finite at " + std::to_string(bad - scores_.begin()));
+      const auto i = static_cast<std::size_t>(bad - scores_.begin());
+      fail(ErrorCode::kMalformed, kKey, "has a score that is not finite at " + std::to_string(i),
+           place(file, kKey, i));
     }
     return;
   }
@@ -321,11 +270,12 @@ inline void Vocab::index_bytes() {
   if (kind_ != TokenizerKind::kSentencePiece) return;
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
     if (types_[i] != TokenType::kByte) continue;
-    const auto byte = parse_byte(pieces_[i]);
+    const auto byte = detail::parse_byte(pieces_[i]);
     if (!byte || bytes_[*byte] >= 0) {
       fail(ErrorCode::kMalformed, "tokenizer.ggml.tokens",
            "has the " + std::string(byte ? "repeated" : "invalid") + " byte token " + quoted(pieces_[i]) +
-               " at " + std::to_string(i));
+               " at " + std::to_string(i),
+           pieces_[i].data());
     }
     bytes_[*byte] = static_cast<TokenId>(i);
   }
@@ -336,7 +286,8 @@ inline std::optional<TokenId> Vocab::read_id(const gguf::File& file, std::string
   if (!id) return std::nullopt;
   if (*id < 0 || static_cast<std::uint64_t>(*id) >= pieces_.size()) {
     fail(ErrorCode::kMalformed, key,
-         "is " + std::to_string(*id) + ", not an id of the " + std::to_string(pieces_.size()) + " tokens");
+         "is " + std::to_string(*id) + ", not an id of the " + std::to_string(pieces_.size()) + " tokens",
+         place(file, key));
   }
   return static_cast<TokenId>(*id);
 }
@@ -370,14 +321,15 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
   const auto add_bos = file.get_if<bool>("tokenizer.ggml.add_bos_token");
   if (add_bos.value_or(false) && !bos_) {
     fail(ErrorCode::kMissingKey, "tokenizer.ggml.bos_token_id",
-         "is missing, though 'tokenizer.ggml.add_bos_token' asks for it");
+         "is missing, though 'tokenizer.ggml.add_bos_token' asks for it",
+         place(file, "tokenizer.ggml.add_bos_token"));
   }
   add_bos_ = bos_ && add_bos.value_or(kind_ == TokenizerKind::kSentencePiece || llama3);
   if (kind_ == TokenizerKind::kSentencePiece) {
     add_space_prefix_ = file.get_or<bool>("tokenizer.ggml.add_space_prefix", !gemma);
     if (file.get_or<bool>("tokenizer.ggml.remove_extra_whitespaces", false)) {
       fail(ErrorCode::kUnsupported, "tokenizer.ggml.remove_extra_whitespaces",
-           "is true, which is not supported");
+           "is true, which is not supported", place(file, "tokenizer.ggml.remove_extra_whitespaces"));
     }
   }
 }

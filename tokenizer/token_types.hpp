@@ -1,0 +1,102 @@
+// What kinds of tokens there are, and which kind a piece is where a file does not say, or says it wrongly.
+// Invariant: these rules look at spelling and place only, and nothing else of the engine does.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace gemma {
+
+using TokenId = std::int32_t;
+
+enum class TokenizerKind : std::uint8_t { kSentencePiece, kByteBpe };
+
+/// GGUF's token types (sentencepiece's numbers).
+enum class TokenType : std::uint8_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6,
+};
+
+/// Whose chat markers and conventions the vocabulary has.
+enum class VocabFamily : std::uint8_t { kGemma, kLlama3, kMistral, kOther };
+
+namespace detail {
+
+/// 0..255 for "<0x00>".."<0xFF>", nothing for any other text.
+inline std::optional<std::uint8_t> parse_byte(std::string_view piece) noexcept {
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+  };
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return std::nullopt;
+  const int high = digit(piece[3]);
+  const int low = digit(piece[4]);
+  if (high < 0 || low < 0) return std::nullopt;
+  return static_cast<std::uint8_t>(high * 16 + low);
+}
+
+/// The index of the first piece that spells a byte, or their number.
+inline std::size_t first_byte_piece(std::span<const std::string_view> pieces) {
+  const auto it = std::find_if(pieces.begin(), pieces.end(),
+                               [](std::string_view p) { return parse_byte(p).has_value(); });
+  return static_cast<std::size_t>(it - pieces.begin());
+}
+
+/// The types of a file that has none, where all are kNormal to begin with. SentencePiece's trainer lays a
+/// vocabulary out as meta pieces, byte pieces, learned pieces; byte-level BPE vocabularies spell their
+/// control tokens <|...|>.
+inline void infer_types(std::span<const std::string_view> pieces, TokenizerKind kind, VocabFamily family,
+                        std::span<TokenType> types) {
+  if (kind == TokenizerKind::kByteBpe) {
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      if (pieces[i].starts_with("<|") && pieces[i].ends_with("|>")) types[i] = TokenType::kControl;
+    }
+    return;
+  }
+  const std::size_t first = first_byte_piece(pieces);
+  const bool has_bytes = first < pieces.size();
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (parse_byte(pieces[i])) {
+      types[i] = TokenType::kByte;
+    } else if (pieces[i] == "<unk>") {
+      types[i] = TokenType::kUnknown;
+    } else if ((has_bytes && i < first && family != VocabFamily::kGemma) || pieces[i] == "<bos>" ||
+               pieces[i] == "<eos>" || pieces[i] == "<pad>" ||
+               (family != VocabFamily::kGemma && (pieces[i] == "<s>" || pieces[i] == "</s>"))) {
+      types[i] = TokenType::kControl;
+    }
+  }
+}
+
+/// The first Gemma files typed all but <pad>, <eos>, <bos>, <unk> and the bytes as plain pieces. In the
+/// published model the meta pieces before the byte block and the runs of newlines and tabs are user-defined,
+/// except the markers below, which the converters since type as control.
+inline void retype_gemma(std::span<const std::string_view> pieces, std::span<TokenType> types) {
+  const std::size_t first = first_byte_piece(pieces);
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    if (types[i] != TokenType::kNormal) continue;
+    const std::string_view p = pieces[i];
+    const bool marker = p == "<start_of_turn>" || p == "<end_of_turn>" || p == "<mask>" || p == "<2mass>" ||
+                        p == "[@BOS@]" || (p.starts_with("<unused") && p.ends_with(">"));
+    if (marker) {
+      types[i] = TokenType::kControl;
+    } else if (p == "[toxicity=0]" || (first < pieces.size() && i < first) ||
+               p.find_first_not_of('\n') == p.npos || p.find_first_not_of('\t') == p.npos) {
+      types[i] = TokenType::kUserDefined;
+    }
+  }
+}
+
+}  // namespace detail
+
+}  // namespace gemma
