@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building needs on Debian 12+ or Ubuntu 24.04+; does nothing when all is there.
-#   install.sh [--tests]     --tests: also what tests/run.sh needs
+#   install.sh [--tests] [--aarch64]     also what tests/run.sh, or tests/run-aarch64.sh, needs
 set -euo pipefail
 
 packages=(
@@ -9,9 +9,13 @@ packages=(
   libcli11-dev libfmt-dev nlohmann-json3-dev libedit-dev                        # the programs
   libboost-math-dev libcpp-httplib-dev libssl-dev                               # the evaluator
 )
-if [ "${1:-}" = --tests ]; then
-  packages+=(libgtest-dev libbenchmark-dev clang libomp-dev clang-format python3-numpy git)
-fi
+for flag in "$@"; do
+  case $flag in
+    --tests) packages+=(libgtest-dev libbenchmark-dev clang libomp-dev clang-format python3-numpy git) ;;
+    --aarch64) packages+=(g++-aarch64-linux-gnu qemu-user ca-certificates) ;;
+    *) echo "install.sh: there is no flag $flag" >&2 && exit 1 ;;
+  esac
+done
 
 missing=()
 for package in "${packages[@]}"; do

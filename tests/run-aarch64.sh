@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Cross-compiles the library and its tests for 64-bit Arm and runs them under qemu-user, on emulated CPUs with and
+# without what the NEON kernels need.
+# Arm packages are unpacked into build/aarch64-root; nothing of another architecture is installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+examples/install.sh --aarch64
+jobs=$(nproc)
+root=$PWD/build/aarch64-root
+step() { printf '\n== %s\n' "$*"; }
+
+# Libraries for the target, fetched by apt with a state of its own: the machine's package lists stay as they are.
+fetch_root() {
+  local apt=$PWD/build/aarch64-apt id mirror keyring
+  . /etc/os-release
+  id=$ID mirror=http://deb.debian.org/debian keyring=debian-archive-keyring.gpg
+  if [ "$id" = ubuntu ]; then mirror=http://ports.ubuntu.com/ubuntu-ports keyring=ubuntu-archive-keyring.gpg; fi
+  rm -rf "$apt" "$root"
+  mkdir -p "$apt"/lists/partial "$apt"/archives/partial "$root"
+  : >"$apt/status"
+  echo "deb [signed-by=/usr/share/keyrings/$keyring] $mirror $VERSION_CODENAME main $([ "$id" = ubuntu ] && echo universe)" \
+    >"$apt/sources.list"
+  local options=(-qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State="$apt"
+    -o Dir::State::status="$apt/status" -o Dir::Cache="$apt" -o Dir::Etc::SourceList="$apt/sources.list"
+    -o Dir::Etc::SourceParts=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User=root)
+  apt-get "${options[@]}" update
+  apt-get "${options[@]}" install -y --no-install-recommends --download-only >/dev/null \
+    libsentencepiece-dev libpcre2-dev libeigen3-dev libxsimd-dev libgtest-dev nlohmann-json3-dev libgomp1 libstdc++6
+  local package
+  for package in "$apt"/archives/*.deb; do
+    case $package in
+      */libc6-dev_* | */linux-libc-dev_* | */libcrypt-dev_*) ;; # the cross compiler has its own
+      *) dpkg-deb -x "$package" "$root" ;;
+    esac
+  done
+  rm -rf "$apt"
+  touch "$root/complete"
+}
+
+if [ ! -e "$root/complete" ]; then
+  step "libraries for arm64"
+  fetch_root
+fi
+
+step "build for aarch64"
+cmake --preset aarch64 >/dev/null
+cmake --build --preset aarch64 -j "$jobs" | tail -n 1
+
+run() { # CPU, ctest's selection: each program runs through the emulator that cmake/aarch64.cmake names
+  step "test on $1"
+  QEMU_CPU=$1 ctest --test-dir build/aarch64 --output-on-failure -j "$jobs" "${@:2}" | tail -n 6
+}
+run cortex-a76             # dot products: the NEON kernels; everything
+run max -L kernels         # everything that the emulator knows
+run cortex-a72 -L kernels  # no dot products: detection has to fall back to the scalar kernels
