@@ -210,12 +210,16 @@ int run(int argc, char** argv) {
   gemma::app::add_version(app);
   engine.add_to(app, gemma::app::EngineFlags::kModel | gemma::app::EngineFlags::kIsa);
   app.add_option("-p,--n-prompt", options.n_prompt, "Prompt lengths, comma-separated; 0: no prompt test")
+      ->check(gemma::app::whole_number)
       ->delimiter(',');
   app.add_option("-n,--n-gen", options.n_gen, "Tokens to generate, comma-separated; 0: no decode test")
+      ->check(gemma::app::whole_number)
       ->delimiter(',');
   app.add_option("-d,--n-depth", options.depth, "Tokens already in the cache, comma-separated")
+      ->check(gemma::app::whole_number)
       ->delimiter(',');
   app.add_option("-t,--threads", options.threads, "Threads, comma-separated (default: physical cores)")
+      ->check(gemma::app::whole_number)
       ->delimiter(',');
   app.add_option("-r,--repetitions", options.repetitions, "Runs of each test")->check(CLI::Range(1, 1000));
   app.add_option("-b,--batch-size,--ubatch-size", options.chunk, "Tokens of one forward pass")

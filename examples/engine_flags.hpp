@@ -80,8 +80,10 @@ struct EngineFlags {
           ->type_name("N");
     }
     if ((parts & kIsa) != 0) {
-      app.add_option("--isa", isa,
-                     "Instruction set: scalar, avx2, avx512vnni or neon (default: the best of this CPU)")
+      app.add_option(
+             "--isa", isa,
+             "Instruction set: scalar, avx2, avx512vnni or neon (default: GEMMA_ISA in the environment, "
+             "else the best of this CPU)")
           ->envname("GEMMA_ISA")
           ->type_name("NAME");
     }

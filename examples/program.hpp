@@ -7,13 +7,19 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <CLI/CLI.hpp>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include "examples/help_format.hpp"
 #include "examples/printable.hpp"
 #include "gguf/error.hpp"
 
@@ -22,21 +28,16 @@ namespace gemma::app {
 /// Thrown by parse() after --help or --version has printed what was asked for.
 struct Done {};
 
+/// --version, and --help in HelpFormat; before subcommands, which take the format over.
 inline void add_version(CLI::App& app) {
+  app.formatter(std::make_shared<HelpFormat>());
   app.set_version_flag("--version", app.get_name() + " " + GEMMA_VERSION, "Print the version and exit");
 }
 
-/// Parses argv. Throws Done after --help and --version, Error{kInvalidArgument} with CLI11's message for a
-/// bad flag.
-inline void parse(CLI::App& app, int argc, char** argv) {
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& e) {
-    app.exit(e);  // prints the help or the version on stdout
-    throw Done{};
-  } catch (const CLI::ParseError& e) {
-    throw Error(ErrorCode::kInvalidArgument, std::string(e.what()) + " (--help lists the flags)");
-  }
+/// For CLI::Option::check: digits only. CLI11 reads "-1" as the largest unsigned number.
+inline std::string whole_number(const std::string& text) {
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  return digits ? "" : text + " is not a whole number";
 }
 
 /// Writes to standard output. Throws Error{kIo} when that fails.
@@ -55,6 +56,35 @@ inline void flush_stdout() {
   if (failed_before) throw Error(ErrorCode::kIo, "cannot write to standard output");
 }
 
+/// Parses argv. Throws Done after --help and --version, Error{kInvalidArgument} naming what is wrong with a
+/// flag.
+inline void parse(CLI::App& app, int argc, char** argv) {
+  std::string wrong;
+  try {
+    return app.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    std::ostringstream text;
+    app.exit(e, text, text);  // the help or the version
+    write_stdout(text.str());
+    throw Done{};
+  } catch (const CLI::ParseError& e) {
+    // CLI11 looks for what is missing first, but a flag that nobody knows is the likelier mistake
+    const std::vector<std::string> unknown = app.remaining(true);
+    wrong = unknown.empty() ? e.what() : "there is no flag or argument " + unknown.front();
+  }
+  throw Error(ErrorCode::kInvalidArgument, wrong + " (--help lists the flags)");
+}
+
+/// Where a standard stream was closed (`program >&-`), the next file that is opened would take its number,
+/// and be written into. Opens /dev/null the wrong way round there: using the stream is an error, as it was.
+inline void reserve_standard_files() noexcept {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) != -1) continue;
+    // the lowest free number is this one
+    static_cast<void>(!::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+}
+
 /// `message` on one line of stderr: text of files and users may be in it, and is escaped.
 inline void print_error(std::string_view program, std::string_view message) {
   const std::string line = std::string(program) + ": " + printable(message) + "\n";
@@ -66,6 +96,7 @@ template <typename F>
 int run_program(int argc, char** argv, std::string_view name, F&& run) noexcept {
   // `program | head` ends quietly
   std::signal(SIGPIPE, SIG_DFL);
+  reserve_standard_files();
   const auto run_and_flush = [&] {
     int status = 0;
     try {

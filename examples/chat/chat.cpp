@@ -4,9 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <fstream>
 #include <future>
-#include <iterator>
 #include <optional>
 #include <random>
 #include <string>
@@ -20,6 +18,7 @@
 #include "examples/chat/terminal.hpp"
 #include "examples/engine_flags.hpp"
 #include "examples/program.hpp"
+#include "examples/read_file.hpp"
 
 namespace {
 
@@ -61,6 +60,7 @@ void add_sampling(CLI::App& cli, Flags& flags, std::int64_t& max_tokens, std::op
       ->type_name("X");
   cli.add_option("--seed", seed,
                  "Seed of the random choices; the same seed gives the same answers (default: random)")
+      ->check(app::whole_number)
       ->type_name("N");
   cli.add_option("--stop", flags.conversation.stop_strings,
                  "End an answer before this text; may be given many times")
@@ -74,8 +74,8 @@ Flags parse_flags(int argc, char** argv) {
   std::int64_t max_tokens = 1024;
   std::optional<std::uint64_t> seed;
   CLI::App cli(
-      "Talk with a model. Without -p or --prompt-file: a conversation, each line a message (/help lists the\n"
-      "commands); from a pipe, each line of standard input is a message.",
+      "Talk with a model. Without -p or --prompt-file: a conversation, each line a message (/help lists "
+      "the commands); from a pipe, each line of standard input is a message.",
       "gemma-chat");
   app::add_version(cli);
   flags.engine.add_to(cli);
@@ -102,20 +102,11 @@ Flags parse_flags(int argc, char** argv) {
 
 /// The whole file but one newline at its end, which editors add.
 std::string read_prompt(const std::string& path) {
-  std::string text;
-  if (path == "-") {
-    char part[4096];
-    for (std::size_t n = 0; (n = std::fread(part, 1, sizeof part, stdin)) != 0;) text.append(part, n);
-    if (std::ferror(stdin) != 0) throw Error(ErrorCode::kIo, "standard input cannot be read");
-  } else {
-    std::ifstream in(path, std::ios::binary);
-    text.assign(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
-    if (!in.is_open() || in.bad()) throw Error(ErrorCode::kIo, path + ": cannot be read");
-  }
+  const std::string name = path == "-" ? "standard input" : path;
+  std::string text = path == "-" ? app::read_all(stdin, name) : app::read_file(path);
   if (text.ends_with('\n')) text.pop_back();
   if (text.ends_with('\r')) text.pop_back();
-  if (text.empty())
-    throw Error(ErrorCode::kInvalidArgument, (path == "-" ? "standard input" : path) + ": no prompt");
+  if (text.empty()) throw Error(ErrorCode::kInvalidArgument, name + ": no prompt");
   return text;
 }
 

@@ -1,5 +1,6 @@
 #include "examples/chat/conversation.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -46,6 +47,11 @@ Answer Conversation::ask(const std::string& message, const Watch& watch) {
                 std::string(messages_.empty() ? "the prompt" : "the conversation with this message") +
                     " takes " + std::to_string(prompt.size()) + " tokens, and the context holds " +
                     std::to_string(session_.n_ctx()));
+  }
+  if (watch.on_prompt) {  // before the first chunk is done: what there is to do
+    const auto known = session_.tokens();
+    const auto differ = std::mismatch(prompt.begin(), prompt.end(), known.begin(), known.end()).first;
+    watch.on_prompt(0, static_cast<std::size_t>(prompt.end() - differ));
   }
   try {
     const PrefillResult read = session_.prefill(prompt, watch.on_prompt);

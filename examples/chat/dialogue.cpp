@@ -1,8 +1,6 @@
 #include "examples/chat/dialogue.hpp"
 
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <optional>
 
 #include <fmt/format.h>
@@ -10,6 +8,7 @@
 
 #include "examples/chat/report.hpp"
 #include "examples/interrupt.hpp"
+#include "examples/read_file.hpp"
 #include "examples/whole_file.hpp"
 
 namespace gemma::app {
@@ -166,10 +165,7 @@ void Dialogue::save(const std::string& file) {
 
 void Dialogue::load(const std::string& file) {
   if (file.empty()) throw Error(ErrorCode::kInvalidArgument, "/load needs the name of a file");
-  std::ifstream in(expand_home(file), std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (!in.is_open() || in.bad()) throw Error(ErrorCode::kIo, file + ": cannot be read");
-  conversation_.from_json(text, file);
+  conversation_.from_json(read_file(expand_home(file)), file);
   screen_.status(fmt::format("{} messages loaded from {}", conversation_.n_messages(), file));
 }
 

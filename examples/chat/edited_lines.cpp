@@ -116,6 +116,8 @@ class EditedLines final : public LineSource {
     continued_ = continued;
     interrupted_ = false;
     ::el_resize(editor_.get());  // the window may have changed during an answer
+    ::el_set(editor_.get(), EL_PREP_TERM,
+             1);  // else a key on the heels of the prompt is taken as if in a shell
     if (paste_) put("\x1b[?2004h");
     int length = 0;
     const char* typed = ::el_gets(editor_.get(), &length);

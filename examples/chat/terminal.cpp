@@ -36,7 +36,7 @@ std::size_t columns() {
 
 }  // namespace
 
-std::string printable(std::string_view text) {
+std::string harmless(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
@@ -62,8 +62,8 @@ Screen::Screen()
 }
 
 void Screen::write(std::string_view text) {
-  std::string harmless;
-  if (output_) text = harmless = printable(text);
+  std::string shown;
+  if (output_) text = shown = harmless(text);
   errno = 0;
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     throw Error(ErrorCode::kIo, std::string("cannot write the answer: ") + std::strerror(errno));
@@ -73,7 +73,7 @@ void Screen::write(std::string_view text) {
 void Screen::coloured(const char* code, std::string_view line) {
   std::fflush(stdout);
   const bool styled = colour_ && status_;
-  const std::string text = printable(line);
+  const std::string text = harmless(line);
   std::fprintf(stderr, "%s%s%s\n", styled ? code : "", text.c_str(), styled ? kPlain : "");
 }
 
@@ -115,6 +115,7 @@ void PromptProgress::set(std::size_t done, std::size_t total) {
   const std::lock_guard lock(mutex_);
   done_ = done;
   total_ = total;
+  done_seconds_ = std::chrono::duration<double>(Clock::now() - begin_).count();
 }
 
 void PromptProgress::stop() {
@@ -141,7 +142,7 @@ void PromptProgress::show_until_stopped() {
 void PromptProgress::draw(double seconds) {
   std::string line = "reading the prompt";
   if (total_ != 0) line += fmt::format(": {} of {} tokens", done_, total_);
-  if (done_ != 0) line += fmt::format(", {:.0f} tokens/s", static_cast<double>(done_) / seconds);
+  if (done_ != 0) line += fmt::format(", {:.0f} tokens/s", static_cast<double>(done_) / done_seconds_);
   line += fmt::format(", {:.0f} s (Ctrl-C stops)", seconds);
   line.resize(std::min(line.size(), columns() - 1));  // a wrapped line could not be erased
   const std::size_t width = line.size();

@@ -16,7 +16,7 @@ namespace gemma::app {
 /// `text` with what could steer a terminal made harmless: control characters other than newline and tab, the
 /// C1 range, and the marks that reorder text become U+FFFD, as do bytes that are not UTF-8; carriage returns
 /// are dropped. `text` holds whole characters, so parts of a stream may be given one by one.
-std::string printable(std::string_view text);
+std::string harmless(std::string_view text);
 
 /// Standard output and error, and what they are. One thread at a time.
 class Screen {
@@ -33,7 +33,7 @@ class Screen {
   /// Whether the terminal understands escape sequences at all.
   bool smart() const noexcept { return smart_; }
 
-  /// Writes to standard output at once; a terminal gets printable() text, anything else gets every byte.
+  /// Writes to standard output at once; a terminal gets harmless() text, anything else gets every byte.
   /// Throws Error{kIo} when it cannot be written.
   void write(std::string_view text);
   /// A quiet line about how things go, on standard error: only where that is a terminal.
@@ -89,6 +89,7 @@ class PromptProgress {
   std::condition_variable changed_;
   std::size_t done_ = 0;
   std::size_t total_ = 0;
+  double done_seconds_ = 0;
   bool stopped_ = false;
   std::size_t shown_ = 0;  // columns on screen
   std::thread thread_;

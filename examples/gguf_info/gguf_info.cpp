@@ -37,7 +37,7 @@ int run(int argc, char** argv) {
   CLI::App app("Shows what a GGUF file holds, and checks its structure.", "gguf-info");
   std::string path;
   bool json = false;
-  app.add_option("file", path, "The file")->required()->type_name("FILE");
+  app.add_option("FILE", path, "The file")->required()->type_name("");
   app.add_flag("--json", json, "One JSON object instead of text");
   add_version(app);
   parse(app, argc, argv);

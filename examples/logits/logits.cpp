@@ -6,8 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +16,7 @@
 #include "examples/engine_flags.hpp"
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
+#include "examples/read_file.hpp"
 #include "examples/whole_file.hpp"
 #include "gemma/gemma.hpp"
 
@@ -54,13 +53,6 @@ std::vector<TokenId> parse_tokens(std::string_view text, const std::string& sour
   return ids;
 }
 
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (!in.is_open() || in.bad()) throw Error(ErrorCode::kIo, path + ": cannot be read");
-  return text;
-}
-
 /// Computes the tokens chunk by chunk and writes [n_tokens, vocab_size] floats.
 void write_logits(const Model& model, const app::EngineFlags& engine, std::span<const TokenId> tokens,
                   std::size_t chunk, const std::string& path) {
@@ -93,15 +85,14 @@ int run(int argc, char** argv) {
                "gemma-logits");
   app::add_version(cli);
   engine.add_to(cli);
-  auto* given = cli.add_option_group("tokens");
-  given
-      ->add_option("--tokens", tokens_text,
-                   "Token ids, comma-separated, exactly as the model is to see them (no BOS is "
-                   "added)")
-      ->type_name("ID,ID,...");
-  given->add_option("--tokens-file", tokens_file, "The same from a file; commas or white space between ids")
-      ->type_name("FILE");
-  given->require_option(1);
+  auto* tokens_option = cli.add_option("--tokens", tokens_text,
+                                       "Token ids, comma-separated, exactly as the model is to see them "
+                                       "(no BOS is added)")
+                            ->type_name("IDS");
+  auto* file_option =
+      cli.add_option("--tokens-file", tokens_file, "The same from a file; commas or white space between ids")
+          ->excludes(tokens_option)
+          ->type_name("FILE");
   cli.add_option("--out", out, "Where to write; appears only when it is whole")
       ->required()
       ->type_name("FILE");
@@ -109,9 +100,13 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(1, 65536).description(""))
       ->type_name("N");
   app::parse(cli, argc, argv);
+  if (tokens_option->count() + file_option->count() == 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "--tokens or --tokens-file is required (--help lists the flags)");
+  }
 
   const auto tokens = tokens_file.empty() ? parse_tokens(tokens_text, "--tokens")
-                                          : parse_tokens(read_file(tokens_file), tokens_file);
+                                          : parse_tokens(app::read_file(tokens_file), tokens_file);
   const Model model = engine.load();
   try {
     write_logits(model, engine, tokens, chunk, out);

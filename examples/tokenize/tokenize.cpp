@@ -1,6 +1,7 @@
 // gemma-tokenize: text to ids, ids to text, and conversations to both; a JSON object a line, a line out for
 // each. Invariant: a line that cannot be done gives {"error"} in its place; the lines after it are still
 // done.
+#include <cstdint>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -31,29 +32,56 @@ std::string to_hex(std::string_view bytes) {
   return out;
 }
 
+/// Throws Error{kInvalidArgument} that says what a line should have been.
+[[noreturn]] void not_of_form(const char* form) {
+  throw Error(ErrorCode::kInvalidArgument, std::string("not a line of the form ") + form);
+}
+
+/// One line in, one line out, each kind with a form of its own.
 class Lines {
  public:
   Lines(const Tokenizer& tokenizer, bool bos, bool special)
       : tokenizer_(tokenizer), bos_(bos), special_(special) {}
 
   Json encode(const Json& in) const {
-    return {{"ids", tokenizer_.encode(in.at("text").get<std::string>(),
+    const auto text = in.find("text");
+    if (!in.is_object() || text == in.end() || !text->is_string()) not_of_form(R"({"text": "..."})");
+    return {{"ids", tokenizer_.encode(text->get_ref<const std::string&>(),
                                       {.parse_special = special_, .add_bos = bos_})}};
   }
+
   Json decode(const Json& in) const {
-    const auto ids = in.at("ids").get<std::vector<TokenId>>();
+    constexpr const char* kForm = R"({"ids": [2, 17, ...]})";
+    const auto list = in.find("ids");
+    if (!in.is_object() || list == in.end() || !list->is_array()) not_of_form(kForm);
+    std::vector<TokenId> ids;
+    for (const Json& id : *list) {
+      if (!id.is_number_integer()) not_of_form(kForm);
+      const auto value = id.get<std::int64_t>();
+      if (value < 0 || value >= static_cast<std::int64_t>(tokenizer_.vocab().size())) {
+        throw Error(ErrorCode::kInvalidArgument, "token id " + id.dump() + " is not in the vocabulary");
+      }
+      ids.push_back(static_cast<TokenId>(value));
+    }
     const std::string bytes = tokenizer_.decode(ids, {.show_special = special_});
     return {{"text", utf8::replace_invalid(bytes)}, {"hex", to_hex(bytes)}};
   }
+
   Json chat(const Json& in) const {
-    std::vector<Message> messages;
-    for (const Json& m : in.at("messages")) {
-      messages.push_back({m.at("role").get<std::string>(), m.at("content").get<std::string>()});
+    constexpr const char* kForm =
+        R"({"messages": [{"role": "...", "content": "..."}, ...], "add_generation_prompt": true})";
+    try {
+      std::vector<Message> messages;
+      for (const Json& m : in.at("messages")) {
+        messages.push_back({m.at("role").get<std::string>(), m.at("content").get<std::string>()});
+      }
+      const ChatOptions options{.add_generation_prompt = in.value("add_generation_prompt", true)};
+      const ChatTemplate chat = ChatTemplate::from(tokenizer_.vocab());
+      return {{"text", chat.render(messages, options).text},
+              {"ids", chat.encode(tokenizer_, messages, options)}};
+    } catch (const Json::exception&) {
+      not_of_form(kForm);
     }
-    const ChatOptions options{.add_generation_prompt = in.value("add_generation_prompt", true)};
-    const ChatTemplate chat = ChatTemplate::from(tokenizer_.vocab());
-    return {{"text", chat.render(messages, options).text},
-            {"ids", chat.encode(tokenizer_, messages, options)}};
   }
 
  private:
@@ -65,20 +93,20 @@ class Lines {
 int run(int argc, char** argv) {
   std::string model;
   bool bos = false, special = false, decode = false, chat = false;
-  CLI::App app(
+  CLI::App cli(
       "Text to token ids and back. Reads JSON objects from stdin, one a line:\n"
       "  {\"text\"} -> {\"ids\"};  --decode: {\"ids\"} -> {\"text\", \"hex\"};\n"
       "  --chat: {\"messages\", \"add_generation_prompt\"} -> {\"text\", \"ids\"} or {\"error\"}",
       "gemma-tokenize");
-  app::add_version(app);
-  app.add_option("-m,--model", model, "A GGUF file; one that holds a vocabulary only will do")
+  app::add_version(cli);
+  cli.add_option("-m,--model", model, "A GGUF file; one that holds a vocabulary only will do")
       ->required()
       ->type_name("FILE");
-  app.add_flag("--bos", bos, "Begin with the vocabulary's BOS");
-  app.add_flag("--special", special, "Control tokens in the text become their ids (decoding: are shown)");
-  auto* d = app.add_flag("--decode", decode, "Ids to text");
-  app.add_flag("--chat", chat, "Conversations, by the file's chat template")->excludes(d);
-  app::parse(app, argc, argv);
+  cli.add_flag("--bos", bos, "Begin with the vocabulary's BOS");
+  cli.add_flag("--special", special, "Control tokens in the text become their ids (decoding: are shown)");
+  auto* d = cli.add_flag("--decode", decode, "Ids to text");
+  cli.add_flag("--chat", chat, "Conversations, by the file's chat template")->excludes(d);
+  app::parse(cli, argc, argv);
 
   const gguf::File file = gguf::File::open(model);
   const auto tokenizer = make_tokenizer(Vocab::from(file));
@@ -89,16 +117,14 @@ int run(int argc, char** argv) {
     try {
       const Json in = Json::parse(line);
       out = chat ? lines.chat(in) : decode ? lines.decode(in) : lines.encode(in);
-    } catch (const Json::exception& e) {
-      out = {{"error", std::string("not a line of the expected form: ") + e.what()}};
+    } catch (const Json::parse_error& e) {
+      out = {{"error", "not JSON (at byte " + std::to_string(e.byte) + ")"}};
     } catch (const Error& e) {
       out = {{"error", e.what()}};
     }
-    std::cout << out.dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
-    if (std::cin.rdbuf()->in_avail() <= 0) std::cout.flush();
+    app::write_stdout(out.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
+    if (std::cin.rdbuf()->in_avail() <= 0) app::flush_stdout();  // who sent one line may wait for its answer
   }
-  std::cout.flush();
-  if (!std::cout) throw Error(ErrorCode::kIo, "stdout: cannot be written");
   return 0;
 }
 

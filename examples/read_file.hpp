@@ -1,0 +1,31 @@
+// Reading a file or standard input whole. Invariant: what is returned is all of it; otherwise an Error names
+// the path and the system's reason.
+#pragma once
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "gguf/error.hpp"
+
+namespace gemma::app {
+
+/// What `in` still holds; `name` is for the message. Throws Error{kIo}.
+inline std::string read_all(std::FILE* in, const std::string& name) {
+  std::string text;
+  char part[1 << 14];
+  for (std::size_t n = 0; (n = std::fread(part, 1, sizeof part, in)) != 0;) text.append(part, n);
+  if (std::ferror(in) != 0) throw Error(ErrorCode::kIo, name + ": cannot be read: " + std::strerror(errno));
+  return text;
+}
+
+/// Throws Error{kIo}.
+inline std::string read_file(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(path.c_str(), "rb"), &std::fclose);
+  if (!in) throw Error(ErrorCode::kIo, path + ": cannot be read: " + std::strerror(errno));
+  return read_all(in.get(), path);
+}
+
+}  // namespace gemma::app

@@ -1,0 +1,152 @@
+"""What every program promises of its flags, its files and its output."""
+
+import os
+import pathlib
+import subprocess
+import unittest
+
+from programs import BIN, GEMMA, ProgramTest, environment, run
+
+# with a model by -m, and the flags that let it do something short
+WITH_MODEL = {
+    "gemma-chat": ["-p", "hello", "-n", "2", "--temp", "0"],
+    "gemma-logits": ["--tokens", "2,3", "--out", "/dev/null"],
+    "gemma-tokenize": [],
+    "gemma-bench": ["-p", "2", "-n", "0", "-r", "1", "--no-warmup"],
+}
+RUNS_MODEL = [p for p in WITH_MODEL if p != "gemma-tokenize"]
+PROGRAMS = [*WITH_MODEL, "gguf-info"]
+
+
+def with_model(program, path):
+    return ["-m", path, *WITH_MODEL[program]] if program in WITH_MODEL else [path]
+
+
+class Flags(ProgramTest):
+    def test_help_names_every_flag_and_fits_the_screen(self):
+        for program in PROGRAMS:
+            out = self.succeeds(program, "--help")
+            self.assertIn("Usage: " + program, out)
+            self.assertIn("--version", out)
+            for line in out.splitlines():
+                self.assertLessEqual(len(line), 100, f"{program}: {line}")
+                self.assertEqual(line, line.rstrip())
+            self.assertEqual(self.succeeds(program, "-h"), out)
+
+    def test_version(self):
+        for program in PROGRAMS:
+            self.assertRegex(self.succeeds(program, "--version"), rf"\A{program} \d+\.\d+\.\d+\n\Z")
+
+    def test_an_unknown_flag_is_named_whatever_else_is_missing(self):
+        for program in PROGRAMS:
+            self.refuses(program, "--bad", says=["--bad", "--help"])
+            self.refuses(program, "--bad=1", says="--bad=1")
+            self.refuses(program, *with_model(program, GEMMA), "--bad", says="--bad")
+            self.refuses(program, *with_model(program, GEMMA), "stray", says="stray")
+
+    def test_what_is_missing_is_named(self):
+        for program in WITH_MODEL:
+            self.refuses(program, says="--model is required")
+            self.refuses(program, "-m", says="--model")
+        self.refuses("gguf-info", says="FILE")
+        self.refuses("gemma-logits", "-m", GEMMA, "--tokens", "1", says="--out is required")
+
+    def test_numbers_out_of_range(self):
+        for program in ["gemma-chat", "gemma-logits"]:
+            for flag, value in [("-t", "0"), ("-t", "-1"), ("-t", "two"), ("-t", "5000"), ("-t", ""),
+                                ("-c", "0"), ("-c", "1e3"), ("-c", "99999999999999999999"), ("--kv", "f64")]:
+                self.refuses(program, *with_model(program, GEMMA), flag, value, says=flag.lstrip("-")[0])
+
+    def test_a_flag_given_twice(self):
+        for program in RUNS_MODEL:
+            self.refuses(program, *with_model(program, GEMMA), "-m", GEMMA, says="--model")
+
+    def test_more_threads_than_cores(self):
+        out = self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA))
+        self.assertEqual(self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA), "-t", "64"), out)
+
+    def test_instruction_sets(self):
+        for program in RUNS_MODEL:
+            self.refuses(program, *with_model(program, GEMMA), "--isa", "sse9", says=["sse9", "scalar"])
+            self.refuses(program, *with_model(program, GEMMA), env=environment(GEMMA_ISA="mmx"), says=["mmx", "scalar"])
+        self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA), "--isa", "scalar")
+        # the flag outdoes the variable
+        self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA), "--isa", "scalar", env=environment(GEMMA_ISA="mmx"))
+
+
+class Files(ProgramTest):
+    def refused_by_all(self, path, says):
+        for program in PROGRAMS:
+            self.refuses(program, *with_model(program, path), says=[os.path.basename(path), says])
+        status, out, err = run("hello", path, "hello")
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(err.count("\n"), 1, err)
+        self.assertIn(says, err)
+
+    def test_no_file(self):
+        self.refused_by_all(str(self.folder / "none.gguf"), "No such file")
+
+    def test_a_folder(self):
+        self.refused_by_all(str(self.folder), "")
+
+    def test_an_empty_file(self):
+        self.refused_by_all(self.write("empty.gguf", b""), "empty")
+
+    def test_a_text_file(self):
+        self.refused_by_all(self.write("notes.gguf", "This is no model.\n" * 100), "not a GGUF file")
+
+    @unittest.skipIf(os.geteuid() == 0, "root may read everything")
+    def test_a_file_that_may_not_be_read(self):
+        path = self.write("secret.gguf", b"GGUF")
+        os.chmod(path, 0)
+        self.refused_by_all(path, "Permission denied")
+
+    def test_a_truncated_model(self):
+        whole = pathlib.Path(GEMMA).read_bytes()
+        for size in [4, 23, 1000, len(whole) // 2, len(whole) - 1]:
+            self.refused_by_all(self.write("cut.gguf", whole[:size]), "")
+
+    def test_a_name_that_would_steer_the_terminal(self):
+        for program in PROGRAMS:
+            err = self.refuses(program, *with_model(program, "a\n\x1b[2Jb"), says="a\\n\\x1b[2Jb")
+            self.assertNotIn("\x1b", err)
+
+
+class Output(ProgramTest):
+    CALLS = [
+        ("gguf-info", [GEMMA]),
+        ("gguf-info", ["--json", GEMMA]),
+        ("gemma-chat", ["-m", GEMMA, "-p", "hello", "-n", "2"]),
+        ("gemma-chat", ["-m", GEMMA, "-p", "hello", "-n", "2", "--json"]),
+        ("gemma-chat", ["-m", GEMMA]),
+        ("gemma-tokenize", ["-m", GEMMA]),
+        ("gemma-bench", ["-m", GEMMA, "-p", "2", "-n", "0", "-r", "1", "--no-warmup"]),
+        ("gemma-bench", ["-m", GEMMA, "-p", "2", "-n", "0", "-r", "1", "--no-warmup", "-o", "json"]),
+        ("gemma-chat", ["--help"]),
+        ("gemma-chat", ["--version"]),
+    ]
+
+    def test_a_full_disk(self):
+        for program, arguments in self.CALLS:
+            with open("/dev/full", "wb") as full:
+                status, _, err = run(program, *arguments, stdin='{"text": "hello"}\n', stdout=full)
+            self.assertEqual(status, 1, f"{program} {arguments}")
+            self.assertRegex(err, rf"\A{program}: cannot write[^\n]+No space left[^\n]*\n\Z")
+
+    def test_closed_standard_output(self):
+        for program, arguments in self.CALLS:
+            done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", str(BIN / program), *arguments],
+                                  input=b'{"text": "hello"}\n', stderr=subprocess.PIPE, env=environment(),
+                                  check=False, timeout=60)
+            self.assertEqual(done.returncode, 1, f"{program} {arguments}")
+            self.assertRegex(done.stderr.decode(), rf"\A{program}: cannot write[^\n]+\n\Z")
+
+    def test_a_reader_that_leaves(self):
+        line = f"{BIN}/gguf-info --json {GEMMA} | head -c 10; {BIN}/gemma-chat -m {GEMMA} -p hi -n 50 --temp 0 | true"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, env=environment(), check=False, timeout=60)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(len(done.stdout), 10)
+
+
+if __name__ == "__main__":
+    unittest.main()
