@@ -111,13 +111,18 @@ TEST_P(HalfTest, ExtremesOfFloat32) {
 INSTANTIATE_TEST_SUITE_P(Formats, HalfTest, testing::Values(kF16, kBF16),
                          [](const auto& param) { return param.param.mantissa_bits == 10 ? "F16" : "BF16"; });
 
-#if defined(__FLT16_MANT_DIG__)
+#if defined(__aarch64__)
+using CompilersFloat16 = __fp16;  // gcc 12 knows _Float16 in C only there
+#elif defined(__FLT16_MANT_DIG__)
+__extension__ using CompilersFloat16 = _Float16;
+#endif
+#if defined(__aarch64__) || defined(__FLT16_MANT_DIG__)
 TEST(Half, AgreesWithTheCompilersFloat16) {
   std::mt19937 random(1);
   for (int i = 0; i < 1'000'000; ++i) {
     const float f = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
     if (std::isnan(f)) continue;
-    __extension__ const _Float16 h = static_cast<_Float16>(f);
+    const auto h = static_cast<CompilersFloat16>(f);
     ASSERT_EQ(f32_to_f16(f), std::bit_cast<std::uint16_t>(h)) << f;
     ASSERT_EQ(bits_of(f16_to_f32(std::bit_cast<std::uint16_t>(h))), bits_of(static_cast<float>(h))) << f;
   }
