@@ -28,7 +28,7 @@ class AlignedBuffer {
   AlignedBuffer(std::size_t size, const char* what) : size_(size) {
     if (size == 0) return;
     void* p = nullptr;
-    if (size <= std::numeric_limits<std::size_t>::max() / sizeof(T)) {
+    if (size <= static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max()) / sizeof(T)) {
       p = ::operator new (size * sizeof(T), std::align_val_t{kAlignment}, std::nothrow);
     }
     if (p == nullptr) {

@@ -71,6 +71,16 @@ class KvCache {
   std::size_t head_dim() const noexcept { return head_dim_; }
   std::size_t n_kv_heads() const noexcept { return n_kv_heads_; }
 
+  /// Whether the cache is what a model of this configuration would make with the same options.
+  bool fits(const ModelConfig& config) const noexcept {
+    if (config.layers.size() != layers_.size() || config.n_kv_heads != n_kv_heads_ ||
+        config.head_dim != head_dim_) {
+      return false;
+    }
+    return std::equal(layers_.begin(), layers_.end(), config.layers.begin(),
+                      [](const Layer& l, const LayerConfig& c) { return l.window == c.window; });
+  }
+
   /// Whether the cache can go back to its first n positions: rings may have overwritten what they would need.
   bool can_truncate(std::size_t n) const noexcept {
     if (n > n_past_) return false;

@@ -239,10 +239,8 @@ class Model {
 };
 
 inline void Model::check_cache(const KvCache& cache) const {
-  const ModelConfig& c = config();
-  bool fits =
-      cache.n_layers() == c.n_layers && cache.n_kv_heads() == c.n_kv_heads && cache.head_dim() == c.head_dim;
-  if (!fits) throw Error(ErrorCode::kInvalidArgument, "the cache belongs to a model of another shape");
+  if (cache.fits(config())) return;
+  throw Error(ErrorCode::kInvalidArgument, "the cache belongs to a model of another shape");
 }
 
 inline void Model::check_chunk(const Chunk& chunk) const {
@@ -333,6 +331,9 @@ inline MemoryPlan Model::capped(std::size_t n_sequences, SessionOptions o) const
 
 inline std::span<const float> Model::forward(std::span<const Chunk> chunks, Workspace& ws,
                                              const std::atomic<bool>* cancel, detail::Trace* trace) const {
+  if (!ws.fits(config(), weights(), kernels())) {
+    throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
+  }
   std::size_t n_rows = 0;
   std::size_t n_logit_rows = 0;
   for (std::size_t i = 0; i < chunks.size(); ++i) {

@@ -78,6 +78,8 @@ struct WorkspaceSizes {
            layers * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
   }
 
+  bool operator==(const WorkspaceSizes&) const = default;
+
   unsigned n_threads;
   std::size_t hidden, q, kv, ffn, logits, rope, quantized, groups, scratch_per_thread, tokens, layers;
 };
@@ -114,6 +116,10 @@ class Workspace {
   }
 
   const WorkspaceOptions& options() const noexcept { return options_; }
+  /// Whether the workspace is what a model of these would make with the same options.
+  bool fits(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels) const {
+    return detail::WorkspaceSizes(config, weights, kernels, options_) == sizes_;
+  }
   /// Bytes of all buffers.
   std::size_t size_bytes() const noexcept { return sizes_.bytes(); }
 

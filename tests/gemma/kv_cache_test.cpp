@@ -1,7 +1,10 @@
 // The cache's plan, its rings, and what it can go back to.
 #include "gemma/kv_cache.hpp"
 
+#include <cstring>
+#include <limits>
 #include <set>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -65,6 +68,75 @@ TEST(KvCache, GoesBackAsFarAsTheRingAllows) {
   cache.will_write(100);
   cache.advance(100);
   EXPECT_TRUE(cache.can_truncate(1));
+}
+
+TEST(KvCache, WhatNoMemoryHoldsIsPlannedWithoutOverflowAndRefused) {
+  ModelConfig c;  // the largest that a file may describe: 2^64 bytes in all
+  c.n_layers = 64;
+  c.n_heads = c.n_kv_heads = std::size_t{1} << 12;
+  c.head_dim = std::size_t{1} << 12;
+  c.layers.assign(64, {});
+  const KvCacheOptions options{.n_ctx = ModelConfig::kMostPositions, .type = KvType::kF32, .max_chunk = 1};
+  EXPECT_EQ(KvCache::bytes_for(c, options), std::numeric_limits<std::size_t>::max());
+  try {
+    const KvCache cache(c, options);
+    FAIL() << "made";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
+    EXPECT_NE(e.message().find("KV cache"), std::string::npos) << e.message();
+  }
+}
+
+TEST(KvCache, FitsConfigurationsOfItsShape) {
+  const KvCache cache(two_layers(16), {.n_ctx = 64});
+  EXPECT_TRUE(cache.fits(two_layers(16)));
+  EXPECT_FALSE(cache.fits(two_layers(17)));
+  EXPECT_FALSE(cache.fits(two_layers(0)));
+  ModelConfig c = two_layers(16);
+  c.n_kv_heads = 4;
+  EXPECT_FALSE(cache.fits(c));
+  c = two_layers(16);
+  c.head_dim = 16;
+  EXPECT_FALSE(cache.fits(c));
+  c = two_layers(16);
+  c.layers.push_back({});
+  EXPECT_FALSE(cache.fits(c));
+}
+
+TEST(KvCache, CopiesWhatIsInUse) {
+  const KvCacheOptions options{.n_ctx = 256, .type = KvType::kF32, .max_chunk = 40};
+  KvCache a(two_layers(16), options);
+  KvCache b(two_layers(16), options);
+  const std::size_t n = 100;  // the ring of layer 0 has 64 slots
+  for (std::size_t p = 0; p < n; ++p) {
+    if (p % 20 == 0) a.will_write(20);
+    for (std::size_t l = 0; l < 2; ++l) {
+      for (std::size_t h = 0; h < 2; ++h) {
+        const auto x = static_cast<float>(1000 * l + 500 * h + p);
+        for (std::size_t d = 0; d < 32; ++d) {
+          std::memcpy(a.key_slot(l, h, p) + d * kernels::kKeyTile * 4, &x, 4);
+          std::memcpy(a.value_slot(l, h, p) + d * 4, &x, 4);
+        }
+      }
+    }
+    if (p % 20 == 19) a.advance(20);
+  }
+  b.copy_from(a);
+  EXPECT_EQ(b.n_past(), n);
+  EXPECT_EQ(b.can_truncate(50), a.can_truncate(50));
+  for (std::size_t p = 0; p < n; ++p) {
+    for (std::size_t l = p < n - 64 ? 1 : 0; l < 2; ++l) {
+      for (std::size_t h = 0; h < 2; ++h) {
+        for (std::size_t d = 0; d < 32; ++d) {
+          ASSERT_EQ(std::memcmp(a.key_slot(l, h, p) + d * kernels::kKeyTile * 4,
+                                b.key_slot(l, h, p) + d * kernels::kKeyTile * 4, 4),
+                    0)
+              << p;
+        }
+        ASSERT_EQ(std::memcmp(a.value_slot(l, h, p), b.value_slot(l, h, p), 32 * 4), 0) << p;
+      }
+    }
+  }
 }
 
 TEST(KvCache, RefusesWhatCannotBe) {

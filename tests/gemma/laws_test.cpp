@@ -8,38 +8,19 @@
 #include "gemma/model.hpp"
 #include "gemma/session.hpp"
 #include "tests/gemma/golden_models.hpp"
+#include "tests/gemma/model_file.hpp"
+#include "tests/gemma/run.hpp"
 
 namespace gemma::test {
 namespace {
-
-/// A longer walk through the vocabulary than the goldens have: far past every sliding window.
-std::vector<std::int32_t> many_tokens(std::size_t n, std::size_t vocab, std::uint64_t seed) {
-  SplitMix64 random(seed);
-  std::vector<std::int32_t> ids(n);
-  for (auto& id : ids) id = static_cast<std::int32_t>(random.next() % vocab);
-  return ids;
-}
-
-/// Logits of every position, computed in chunks of `chunk` by `threads` threads.
-std::vector<float> logits_in_chunks(const Model& model, const std::vector<std::int32_t>& ids,
-                                    std::size_t chunk, unsigned threads, KvType kv = KvType::kF16) {
-  KvCache cache = model.make_cache({.n_ctx = ids.size(), .type = kv, .max_chunk = chunk});
-  Workspace ws = model.make_workspace({.max_tokens = chunk, .max_logit_rows = chunk, .n_threads = threads});
-  std::vector<float> out;
-  for (std::size_t i = 0; i < ids.size(); i += chunk) {
-    const Chunk c{std::span(ids).subspan(i, std::min(chunk, ids.size() - i)), &cache, Logits::kAll};
-    const auto logits = model.forward({&c, 1}, ws);
-    out.insert(out.end(), logits.begin(), logits.end());
-  }
-  return out;
-}
 
 class OneAnswer : public testing::TestWithParam<std::tuple<std::string, const kernels::KernelTable*>> {
  protected:
   Model model_ = Model::load((golden_dir() / (std::get<0>(GetParam()) + ".gguf")).string(),
                              {.kernels = std::get<1>(GetParam())});
   std::size_t vocab_ = model_.config().vocab_size;
-  std::vector<std::int32_t> ids_ = many_tokens(150, vocab_, 7);
+  // far past every sliding window
+  std::vector<std::int32_t> ids_ = random_tokens(150, vocab_, 7);
 };
 
 TEST_P(OneAnswer, WhateverTheChunkSizeAndThreads) {
@@ -57,7 +38,7 @@ TEST_P(OneAnswer, WhateverTheChunkSizeAndThreads) {
 
 TEST_P(OneAnswer, AloneOrInABatch) {
   const std::vector<std::vector<std::int32_t>> prompts = {
-      many_tokens(40, vocab_, 1), many_tokens(3, vocab_, 2), many_tokens(75, vocab_, 3)};
+      random_tokens(40, vocab_, 1), random_tokens(3, vocab_, 2), random_tokens(75, vocab_, 3)};
   std::vector<KvCache> caches;
   std::vector<Chunk> chunks;
   for (std::size_t i = 0; i < prompts.size(); ++i) caches.push_back(model_.make_cache({.n_ctx = 100}));
@@ -95,7 +76,7 @@ TEST_P(OneAnswer, WithLogitsOfTheLastTokenOnly) {
 
 TEST_P(OneAnswer, WithAReusedPrefix) {
   Session session(model_, {.n_ctx = 200, .chunk = 50, .n_threads = 2});
-  const auto first = many_tokens(120, vocab_, 4);
+  const auto first = random_tokens(120, vocab_, 4);
   session.prefill(first);
   auto second = first;
   second.resize(110);
