@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the compiler does not check: includes point down only, the library neither prints nor ends its host, ISA
-# conditionals stay in kernels/arch, and no flag makes floating point inexact.
+# conditionals stay in kernels/arch, no flag makes floating point inexact; and the house stays tidy.
 #   structure.sh [CHECKOUT]
 set -u
 cd "${1:-.}" || exit 1
@@ -27,5 +27,24 @@ forbid 'the library must not print or read the environment' \
 forbid 'ISA conditionals belong in kernels/arch' '# *if.*__(AVX|SSE|ARM_NEON|FMA)' gguf tokenizer gemma examples \
   kernels/generic kernels/reference
 forbid 'no flags that change results' 'march=native|ffast-math' CMakeLists.txt CMakePresets.json cmake bench examples
+forbid 'finish it or leave it out' '\b(TODO|FIXME|XXX)\b' gguf kernels tokenizer gemma examples bench tests cmake
+# complain WHAT FILES: unless there are none
+complain() {
+  [ -z "$2" ] && return
+  printf '%s:\n%s\n' "$1" "$2"
+  failed=1
+}
+if files=$(git ls-files 2>/dev/null) && [ -n "$files" ]; then
+  complain 'folders that the house does not have' \
+    "$(printf '%s\n' "$files" | sed -n 's|/.*||p' | sort -u |
+      grep -vxE 'gguf|kernels|tokenizer|gemma|examples|bench|tests|docs|cmake|\.ci|\.github')"
+  complain 'names that say nothing' \
+    "$(printf '%s\n' "$files" | grep -iE '(^|[/_])(misc|common|utils?|helpers?)(_[a-z]+)?\.[a-z]+$')"
+  complain 'more than 1,000 lines' \
+    "$(printf '%s\n' "$files" | grep -E '\.(hpp|cpp|h|py|sh|cmake)$' | while read -r f; do
+      [ -f "$f" ] && [ "$(wc -l <"$f")" -gt 1000 ] && echo "$f"
+    done)"
+  complain 'kept build output' "$(printf '%s\n' "$files" | grep -E '\.(o|a|so|pyc|orig|rej)$')"
+fi
 [ $failed -eq 0 ] && echo 'structure: ok'
 exit $failed
