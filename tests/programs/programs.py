@@ -139,6 +139,13 @@ class Terminal:
     def wait_for_prompt(self, since=0):
         return self.wait_for("> ", since)
 
+    def wait_for_answer(self, since):
+        """Until some of an answer has been shown after position `since`."""
+        deadline = time.monotonic() + LIMIT
+        while len(plain(self.seen[since:]).strip()) < 10:
+            if time.monotonic() > deadline or not self._read(0.1):
+                raise AssertionError(f"no answer comes; the terminal shows {self.seen[since:]!r}")
+
     def command(self, line):
         """Types a line at the prompt and returns what is shown until the next prompt."""
         begin = len(self.seen)

@@ -90,8 +90,7 @@ class Chat(ProgramTest):
         begin = len(chat.seen)
         chat.send("The\r")
         begin = chat.wait_for("\n", begin)
-        while len(chat.seen) < begin + 20:
-            chat._read(0.1)
+        chat.wait_for_answer(begin)
         chat.send(CTRL_C)
         end = chat.wait_for("stopped", begin)
         chat.wait_for_prompt(end)
@@ -207,8 +206,7 @@ class Chat(ProgramTest):
         begin = len(chat.seen)
         chat.send("The\r")
         begin = chat.wait_for("\n", begin)
-        while len(chat.seen) < begin + 10:
-            chat._read(0.1)
+        chat.wait_for_answer(begin)
         chat.send("/stats\r")
         at = chat.wait_for("tokens/s", begin)
         self.assertNotIn("/stats", chat.seen[begin:at])
