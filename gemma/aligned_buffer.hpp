@@ -48,12 +48,19 @@ class AlignedBuffer {
   AlignedBuffer& operator=(const AlignedBuffer&) = delete;
   ~AlignedBuffer() { ::operator delete (data_, std::align_val_t{kAlignment}); }
 
+  /// The first element, or nullptr.
   T* data() noexcept { return data_; }
+  /// The first element, or nullptr.
   const T* data() const noexcept { return data_; }
+  /// Elements.
   std::size_t size() const noexcept { return size_; }
+  /// Bytes.
   std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+  /// Element i, unchecked.
   T& operator[](std::size_t i) noexcept { return data_[i]; }
+  /// Element i, unchecked.
   const T& operator[](std::size_t i) const noexcept { return data_[i]; }
+  /// All elements.
   std::span<const T> span() const noexcept { return {data_, size_}; }
 
  private:

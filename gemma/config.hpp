@@ -12,6 +12,7 @@
 
 namespace gemma {
 
+/// What the feed-forward gate goes through.
 enum class Activation { kGeluTanh, kSilu };
 
 /// Which elements of a head RoPE rotates together (Su et al. 2021): (i, i + head_dim / 2) or (2i, 2i + 1).
@@ -25,11 +26,13 @@ struct RopeConfig {
   bool operator==(const RopeConfig&) const = default;
 };
 
+/// What differs from layer to layer.
 struct LayerConfig {
   std::size_t window = 0;  // position i sees j with i - j < window; 0: all
   std::size_t rope = 0;    // index into ModelConfig::ropes
 };
 
+/// The numbers of one model.
 struct ModelConfig {
   /// Far above any model's dimension, far below where the product of two could overflow.
   static constexpr std::size_t kMostSize = std::size_t{1} << 24;
@@ -58,7 +61,9 @@ struct ModelConfig {
   std::vector<RopeConfig> ropes;
   std::vector<LayerConfig> layers;  // [n_layers]
 
+  /// Width of all query heads.
   std::size_t q_width() const noexcept { return n_heads * head_dim; }
+  /// Width of all key (or value) heads.
   std::size_t kv_width() const noexcept { return n_kv_heads * head_dim; }
 
   /// Index of `rope` in ropes, added when new.

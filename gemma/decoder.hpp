@@ -28,6 +28,7 @@
 
 namespace gemma {
 
+/// Which tokens of a chunk get logits.
 enum class Logits : std::uint8_t { kNone, kLast, kAll };
 
 /// Tokens that continue the sequence in `cache`, and which of their logits are wanted.

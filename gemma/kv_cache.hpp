@@ -20,6 +20,7 @@ namespace gemma {
 
 using kernels::KvType;
 
+/// What a cache is made of.
 struct KvCacheOptions {
   std::size_t n_ctx = 4096;  // positions the cache can hold
   KvType type = KvType::kF16;
@@ -62,13 +63,21 @@ class KvCache {
     return sum;
   }
 
+  /// Positions that hold keys and values.
   std::size_t n_past() const noexcept { return n_past_; }
+  /// Positions it can hold.
   std::size_t n_ctx() const noexcept { return options_.n_ctx; }
+  /// The most tokens one forward may add.
   std::size_t max_chunk() const noexcept { return options_.max_chunk; }
+  /// How keys and values are stored.
   KvType type() const noexcept { return options_.type; }
+  /// Bytes of all keys and values.
   std::size_t size_bytes() const noexcept { return memory_.size_bytes(); }
+  /// Layers of the model it was made for.
   std::size_t n_layers() const noexcept { return layers_.size(); }
+  /// Elements of a head.
   std::size_t head_dim() const noexcept { return head_dim_; }
+  /// Key/value heads of a layer.
   std::size_t n_kv_heads() const noexcept { return n_kv_heads_; }
 
   /// Whether the cache is what a model of this configuration would make with the same options.
@@ -114,6 +123,7 @@ class KvCache {
   }
 
   // ---- for the decoder ----
+  /// Positions that a layer keeps: all, or its ring.
   std::size_t n_slots(std::size_t layer) const noexcept { return layers_[layer].n_slots; }
   /// Keys of one head of one layer: [n_slots / 16, head_dim, 16].
   std::byte* keys(std::size_t layer, std::size_t kv_head) noexcept {
@@ -130,13 +140,16 @@ class KvCache {
         slot / kernels::kKeyTile * head_dim_ * kernels::kKeyTile + slot % kernels::kKeyTile;
     return keys(layer, kv_head) + tile * element_bytes(options_.type);
   }
+  /// Where the value of `position` is stored: [head_dim].
   std::byte* value_slot(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
     return values(layer, kv_head) + position % n_slots(layer) * head_dim_ * element_bytes(options_.type);
   }
   /// Positions up to n_past + n are about to be written; they count only after advance().
   void will_write(std::size_t n) noexcept { written_ = std::max(written_, n_past_ + n); }
+  /// n more positions hold what they should.
   void advance(std::size_t n) noexcept { n_past_ += n; }
 
+  /// Bytes of an element.
   static constexpr std::size_t element_bytes(KvType type) noexcept { return type == KvType::kF16 ? 2 : 4; }
 
  private:

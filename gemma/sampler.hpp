@@ -15,6 +15,7 @@
 
 namespace gemma {
 
+/// How the next token is chosen.
 struct SamplerOptions {
   float temperature = 0.0f;  // 0: greedy
   std::size_t top_k = 0;     // keep the k likeliest; 0: all
@@ -30,7 +31,9 @@ struct SamplerOptions {
 /// platform.
 class SplitMix64 {
  public:
+  /// The same numbers for the same seed.
   explicit SplitMix64(std::uint64_t seed) noexcept : state_(seed) {}
+  /// The next 64 bits.
   std::uint64_t next() noexcept {
     std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;

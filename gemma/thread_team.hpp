@@ -46,6 +46,7 @@ class Barrier {
   alignas(64) std::atomic<unsigned> generation_{0};
 };
 
+/// A share of work: [begin, end).
 struct Range {
   std::size_t begin = 0;
   std::size_t end = 0;
@@ -57,6 +58,7 @@ struct Worker {
   unsigned count = 1;
   Barrier* barrier = nullptr;
 
+  /// Waits for all workers of the team.
   void sync() const noexcept { barrier->wait(count); }
 
   /// This worker's share of [0, n), cut at multiples of `unit`.

@@ -32,6 +32,7 @@ struct Matrix {
 /// Norm weights as float32 (a copy: they are small, and files may hold them in any type).
 using Vector = AlignedBuffer<float>;
 
+/// Weights of one decoder layer.
 struct LayerWeights {
   Vector attn_norm;       // [d_model]
   Matrix q, k, v;         // [n_heads * head_dim, d_model], [n_kv_heads * head_dim, d_model] twice

@@ -19,6 +19,7 @@
 
 namespace gemma {
 
+/// How much one forward may do.
 struct WorkspaceOptions {
   std::size_t max_tokens = 512;    // tokens of one forward, all chunks together
   std::size_t max_logit_rows = 1;  // positions whose logits one forward computes
@@ -115,6 +116,7 @@ class Workspace {
     attention_units_done = std::vector<std::atomic<std::size_t>>(sizes_.layers);
   }
 
+  /// As given, n_threads settled.
   const WorkspaceOptions& options() const noexcept { return options_; }
   /// Whether the workspace is what a model of these would make with the same options.
   bool fits(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels) const {
@@ -139,6 +141,7 @@ class Workspace {
   std::vector<std::atomic<std::size_t>> attention_units_done;       // [n_layers]
   std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 
+  /// Scratch of one worker, 64-byte aligned.
   std::byte* scratch_of(unsigned worker) noexcept {
     return scratch.data() + worker * sizes_.scratch_per_thread;
   }

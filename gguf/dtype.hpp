@@ -35,6 +35,7 @@ enum class DType : std::uint8_t {
 inline constexpr std::size_t kDTypeLimit = 31;
 
 // ---- 32 weights a block -----------------------------------------------------------------------------------
+/// Weights of a small block.
 inline constexpr int kQK = 32;
 
 struct BlockQ4_0 {  // w = d * (q - 8); q[j] low nibble: weight j, high nibble: weight j + 16
@@ -65,6 +66,7 @@ struct BlockIQ4_NL {  // w = d * kIQ4Values[q]
 };
 
 // ---- 256 weights a super-block ----------------------------------------------------------------------------
+/// Weights of a super-block.
 inline constexpr int kQKK = 256;
 
 struct BlockQ2_K {  // 16 sub-blocks of 16: w = d * (sc & 15) * q - dmin * (sc >> 4)

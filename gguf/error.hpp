@@ -10,6 +10,7 @@
 
 namespace gemma {
 
+/// What went wrong, for programs; the message says it for people.
 enum class ErrorCode : std::uint8_t {
   kIo,                  // a file cannot be opened, mapped, read or written
   kBadMagic,            // not a GGUF file at all
@@ -87,9 +88,12 @@ inline std::string quoted(std::string_view text) {
 /// Thrown by everything that can fail. Immutable; copying shares the message.
 class Error : public std::runtime_error {
  public:
+  /// `message` names the file, key or tensor.
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
 
+  /// For programs.
   ErrorCode code() const noexcept { return code_; }
+  /// For people, one line.
   std::string_view message() const noexcept { return what(); }
 
  private:

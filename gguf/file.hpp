@@ -39,8 +39,10 @@ namespace gemma::gguf {
 inline constexpr std::uint32_t kDefaultAlignment = 32;
 /// The least alignment taken: the specification asks for multiples of 8.
 inline constexpr std::uint32_t kLeastAlignment = 8;
+/// The key that sets another alignment.
 inline constexpr std::string_view kAlignmentKey = "general.alignment";
 
+/// A key and its value; the key points into the file.
 struct Metadata {
   std::string_view key;
   Value value;
@@ -64,16 +66,22 @@ class File {
     return make(MappedFile::borrow(bytes, std::move(name)));
   }
 
+  /// As given to open().
   const std::string& path() const noexcept { return map_.path(); }
+  /// The mapping, and its bytes.
   const MappedFile& map() const noexcept { return map_; }
+  /// GGUF version, 2 or 3.
   std::uint32_t version() const noexcept { return version_; }
+  /// Bytes of the file.
   std::size_t size_bytes() const noexcept { return map_.bytes().size(); }
+  /// Of tensor data, bytes.
   std::size_t alignment() const noexcept { return alignment_; }
   /// Where tensor data begins; at most size_bytes().
   std::size_t data_offset() const noexcept { return data_offset_; }
 
   /// In the file's order.
   std::span<const Metadata> metadata() const noexcept { return metadata_; }
+  /// In the file's order.
   std::span<const TensorView> tensors() const noexcept { return tensors_; }
 
   /// The value of `key`, or nullptr.

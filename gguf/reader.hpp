@@ -25,7 +25,9 @@ class Reader {
   Reader(std::span<const std::byte> bytes, std::string_view source) noexcept
       : bytes_(bytes), source_(source) {}
 
+  /// Bytes read.
   std::size_t offset() const noexcept { return offset_; }
+  /// Bytes left.
   std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
 
   /// What the next reads belong to, named by every error from here on: "key 'general.name'", or before the

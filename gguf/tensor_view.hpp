@@ -21,7 +21,9 @@ struct TensorView {
   std::size_t cols = 0;
   std::span<const std::byte> data;
 
+  /// Bytes of a row.
   std::size_t row_size_bytes() const noexcept { return row_bytes(type, cols); }
+  /// The bytes of row r, unchecked.
   const std::byte* row(std::size_t r) const noexcept { return data.data() + r * row_size_bytes(); }
 };
 

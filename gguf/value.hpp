@@ -176,6 +176,7 @@ class Value {
     return v;
   }
 
+  /// Of the value; kArray for arrays.
   ValueType type() const noexcept { return type_; }
   /// Elements of an array; 1 for anything else.
   std::uint64_t count() const noexcept { return type_ == ValueType::kArray ? count_ : 1; }

@@ -115,8 +115,10 @@ struct VectorKernels {
                                          std::size_t head_dim) noexcept = nullptr;
 };
 
+/// Instruction sets.
 enum class Isa : std::uint8_t { kScalar, kAvx2, kAvx512Vnni, kNeon };
 
+/// All kernels of one instruction set. Immutable.
 struct KernelTable {
   Isa isa = Isa::kScalar;
   std::string_view name;  // "scalar", "avx2", "avx512vnni", "neon": GEMMA_ISA's and --isa's values
@@ -125,6 +127,7 @@ struct KernelTable {
   std::array<void (*)(const std::byte* from, std::size_t n, float* out) noexcept, kDTypeLimit> dequantize{};
   VectorKernels vec;
 
+  /// The kernel that multiplies by weights of a type.
   const MatmulKernel& matmul_for(DType type) const noexcept { return matmul[static_cast<std::size_t>(type)]; }
 };
 

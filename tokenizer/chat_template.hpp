@@ -23,11 +23,13 @@ struct Message {
   std::string content;
 };
 
+/// A conversation as text.
 struct RenderedChat {
   std::string text;
   std::vector<TextRange> literal;  // ascending: the contents of the messages
 };
 
+/// How a conversation is written.
 struct ChatOptions {
   bool add_generation_prompt = true;  // end where the assistant's answer begins
   bool merge_system = false;  // a template without a system turn gets it in front of the first user turn

@@ -15,6 +15,7 @@ namespace gemma {
 /// utf8::replace_invalid(tokenizer.decode(ids)). For one thread at a time; the Tokenizer must outlive it.
 class StreamDecoder {
  public:
+  /// At the beginning of a text, unless the options say that it continues one.
   explicit StreamDecoder(const Tokenizer& tokenizer, DecodeOptions options = {})
       : tokenizer_(&tokenizer), options_(options), at_start_(!options.continues) {}
 

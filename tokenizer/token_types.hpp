@@ -11,8 +11,10 @@
 
 namespace gemma {
 
+/// An index into the vocabulary.
 using TokenId = std::int32_t;
 
+/// How text is cut into pieces.
 enum class TokenizerKind : std::uint8_t { kSentencePiece, kByteBpe };
 
 /// GGUF's token types (sentencepiece's numbers).

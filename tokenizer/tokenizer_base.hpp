@@ -24,6 +24,7 @@ struct TextRange {
   friend bool operator==(const TextRange&, const TextRange&) = default;
 };
 
+/// How text becomes ids.
 struct EncodeOptions {
   /// Control tokens spelled in the text ("<eos>") become their ids. Otherwise they are text like any other.
   bool parse_special = false;
@@ -33,6 +34,7 @@ struct EncodeOptions {
   std::span<const TextRange> literal = {};
 };
 
+/// How ids become text.
 struct DecodeOptions {
   /// Control tokens are written as they are spelled. Otherwise they are left out.
   bool show_special = false;
@@ -47,6 +49,7 @@ class Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
+  /// Pieces and special ids.
   const Vocab& vocab() const noexcept { return vocab_; }
 
   /// Longest text for encode(): sentencepiece counts bytes in an int, after spaces have become three bytes.
@@ -120,6 +123,7 @@ class Tokenizer {
   virtual void warm_up() const {}
 
  protected:
+  /// For derived classes.
   explicit Tokenizer(Vocab vocab) : vocab_(std::move(vocab)) {
     for (std::size_t i = 0; i < vocab_.size(); ++i) {
       const auto id = static_cast<TokenId>(i);

@@ -35,7 +35,9 @@ class Vocab {
   /// kMalformed.
   static Vocab from(const gguf::File& file);
 
+  /// How text is cut into pieces.
   TokenizerKind kind() const noexcept { return kind_; }
+  /// Whose markers it has.
   VocabFamily family() const noexcept { return family_; }
   /// general.architecture, or "".
   std::string_view architecture() const noexcept { return architecture_; }
@@ -46,11 +48,14 @@ class Vocab {
   /// The file's path, for messages.
   const std::string& source() const noexcept { return source_; }
 
+  /// Pieces; ids are 0 .. size() - 1.
   std::size_t size() const noexcept { return pieces_.size(); }
   /// As in the file: SentencePiece pieces hold U+2581 (or real spaces) for spaces, BPE pieces hold mapped
   /// bytes.
   std::span<const std::string_view> pieces() const noexcept { return pieces_; }
+  /// The piece of an id. Throws Error{kInvalidArgument} outside the vocabulary.
   std::string_view piece(TokenId id) const { return pieces_[checked(id)]; }
+  /// The type of an id. Throws as piece().
   TokenType type(TokenId id) const { return types_[checked(id)]; }
   /// Merge priority, higher first; for BPE vocabularies 0.
   float score(TokenId id) const { return scores_.empty() ? 0.0F : scores_[checked(id)]; }
@@ -62,17 +67,24 @@ class Vocab {
   }
   /// The byte of a byte token. Needs type(id) == kByte.
   std::uint8_t byte_of(TokenId id) const { return detail::parse_byte(piece(id)).value_or(0); }
+  /// Whether every byte has a token.
   bool has_all_bytes() const noexcept {
     return std::all_of(bytes_.begin(), bytes_.end(), [](TokenId id) { return id >= 0; });
   }
 
+  /// Begins a text.
   std::optional<TokenId> bos() const noexcept { return bos_; }
+  /// Ends a text.
   std::optional<TokenId> eos() const noexcept { return eos_; }
+  /// Ends a turn.
   std::optional<TokenId> eot() const noexcept { return eot_; }
+  /// Stands for what has no token.
   std::optional<TokenId> unk() const noexcept { return unk_; }
+  /// Fills up.
   std::optional<TokenId> pad() const noexcept { return pad_; }
   /// Ids that end an answer, ascending: end of text, end of turn.
   std::span<const TokenId> stop_ids() const noexcept { return stop_ids_; }
+  /// Whether an answer ends at this id.
   bool is_stop(TokenId id) const noexcept {
     return std::binary_search(stop_ids_.begin(), stop_ids_.end(), id);
   }

@@ -28,6 +28,7 @@ inline void scale_as_27b(ModelConfig& c, std::size_t n_layers_27b) {
   c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.d_model) / static_cast<float>(c.n_heads));
 }
 
+/// The first generation: no windows, no softcaps, no post-norms.
 inline ModelConfig read_gemma1(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   const std::size_t window = sliding_window(keys, overrides, 0);

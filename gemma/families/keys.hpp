@@ -29,6 +29,7 @@ struct Overrides {
 /// kMissingKey where there is no fallback, kWrongType, and kMalformed for values out of range.
 class Keys {
  public:
+  /// The file must outlive it.
   Keys(const gguf::File& file, std::string architecture)
       : file_(file), architecture_(std::move(architecture)) {}
 
@@ -61,6 +62,7 @@ class Keys {
     if (!std::isfinite(value) || value < 0.0f) malformed(key, std::to_string(value), "a number of 0 or more");
     return value;
   }
+  /// Text, or the fallback where the key is absent. Throws Error{kWrongType}.
   std::string_view text_or(const std::string& key, std::string_view fallback) const {
     return file_.get_or<std::string_view>(full(key), fallback);
   }
@@ -87,7 +89,9 @@ class Keys {
   [[noreturn]] void unsupported(const std::string& key, const std::string& what) const {
     throw Error(ErrorCode::kUnsupported, named(key) + " " + what + ", which is not run here" + place(key));
   }
+  /// The file that is read.
   const gguf::File& file() const noexcept { return file_; }
+  /// general.architecture.
   const std::string& architecture() const noexcept { return architecture_; }
 
  private:

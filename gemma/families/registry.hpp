@@ -10,11 +10,13 @@
 
 namespace gemma::families {
 
+/// A family by its name in files, and its recipe.
 struct Family {
   std::string_view architecture;
   ModelConfig (*read)(const Keys&, const Overrides&);
 };
 
+/// All families.
 inline constexpr Family kFamilies[] = {
     {"gemma", read_gemma1},
     {"gemma2", read_gemma2},
