@@ -36,7 +36,9 @@ class Batch {
   explicit Batch(const Model& model, const BatchOptions& options = {})
       : Batch(model, options, model.plan_batch(options)) {}
 
+  /// Tokens that each sequence can hold.
   std::size_t n_ctx() const noexcept { return n_ctx_; }
+  /// Places.
   std::size_t max_sequences() const noexcept { return places_.size(); }
   /// Sequences that have a place: running, or ended and not yet taken.
   std::size_t n_sequences() const noexcept;
@@ -49,6 +51,7 @@ class Batch {
   /// each sequence) until something ends it. Throws Error{kContextFull} when the prompt does not fit,
   /// {kInvalidArgument} for an empty prompt, ids outside the vocabulary, or when every place is taken.
   Id add(std::span<const std::int32_t> prompt, PickToken pick, const GenerateOptions& options = {});
+  /// The same with a sampler, which the sequence keeps.
   Id add(std::span<const std::int32_t> prompt, Sampler sampler, const GenerateOptions& options = {}) {
     return add(prompt, PickToken([s = std::move(sampler)](std::span<const float> logits) mutable {
                  return s.sample(logits);
@@ -79,6 +82,7 @@ class Batch {
   /// From any thread: the running step stops as soon as it can, and further ones at once, until
   /// clear_cancel().
   void cancel() noexcept { cancelled_->store(true, std::memory_order_relaxed); }
+  /// Lets the batch work again.
   void clear_cancel() noexcept { cancelled_->store(false, std::memory_order_relaxed); }
 
  private:

@@ -55,13 +55,14 @@ struct GeneratedToken {
   /// `id` of the step that only brings out text which had been held back.
   static constexpr std::int32_t kNone = -1;
 
-  std::int32_t id = kNone;
+  std::int32_t id = kNone;     // the token, or kNone
   std::string_view text;       // what may be shown now, often "" ; valid until the next step
   double log_probability = 0;  // of id, when GenerateOptions::log_probabilities asks for it
 };
 
+/// What to generate, what ends it, and who is told.
 struct GenerateOptions {
-  std::size_t max_tokens = 512;
+  std::size_t max_tokens = 512;                // sampled, at most
   std::vector<std::string> stop_strings = {};  // generation ends before the first of these
   bool ignore_end = false;                     // go on past end-of-turn tokens
   /// Called with each piece of text, always whole UTF-8 characters of valid text; return false to stop.
@@ -74,13 +75,14 @@ struct GenerateOptions {
   bool log_probabilities = false;
 };
 
+/// An answer.
 struct GenerateResult {
-  std::string text;
-  std::vector<std::int32_t> tokens;  // without the token that ended the turn
-  StopReason reason = StopReason::kMaxTokens;
-  double seconds = 0;                     // from the call to its return
-  double first_token_seconds = 0;         // from the call to the first sampled token
-  std::vector<double> log_probabilities;  // of tokens, when asked for; else empty
+  std::string text;                            // all that was shown
+  std::vector<std::int32_t> tokens;            // without the token that ended the turn
+  StopReason reason = StopReason::kMaxTokens;  // why it ended
+  double seconds = 0;                          // from the call to its return
+  double first_token_seconds = 0;              // from the call to the first sampled token
+  std::vector<double> log_probabilities;       // of tokens, when asked for; else empty
 };
 
 namespace detail {

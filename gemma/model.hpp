@@ -60,9 +60,9 @@ inline constexpr std::size_t kDefaultContext = 8192;
 /// What a Session is made of.
 struct SessionOptions {
   std::size_t n_ctx = 0;  // 0: the model's own context, at most kDefaultContext, and what max_memory allows
-  KvType kv_type = KvType::kF16;
-  std::size_t chunk = 512;     // tokens of a prompt computed in one forward; does not change results
-  unsigned n_threads = 0;      // 0: one for each physical core
+  KvType kv_type = KvType::kF16;  // how keys and values are stored
+  std::size_t chunk = 512;        // tokens of a prompt computed in one forward; does not change results
+  unsigned n_threads = 0;         // 0: one for each physical core
   std::size_t logit_rows = 1;  // positions whose logits one forward gives: more make Session::score() faster
   std::size_t max_memory = 0;  // bytes that the model's file and this session may take together; 0: no limit
 };
@@ -71,10 +71,10 @@ struct SessionOptions {
 struct BatchOptions {
   std::size_t max_sequences = 8;  // at one time
   std::size_t n_ctx = 0;          // of each; 0 as in SessionOptions
-  KvType kv_type = KvType::kF16;
-  std::size_t chunk = 512;     // tokens of one forward, all sequences together; at least max_sequences
-  unsigned n_threads = 0;      // 0: one for each physical core
-  std::size_t max_memory = 0;  // bytes that the model's file and this batch may take together; 0: no limit
+  KvType kv_type = KvType::kF16;  // how keys and values are stored
+  std::size_t chunk = 512;        // tokens of one forward, all sequences together; at least max_sequences
+  unsigned n_threads = 0;         // 0: one for each physical core
+  std::size_t max_memory = 0;     // bytes that the model's file and this batch may take together; 0: no limit
 };
 
 /// What running a model takes, to the byte, before anything is allocated.
@@ -85,6 +85,7 @@ struct MemoryPlan {
   std::size_t token_bytes = 0;      // the lists of tokens
   std::size_t n_ctx = 0;            // the context of each sequence that this is the plan of
 
+  /// All of it; what max_memory limits.
   std::size_t total_bytes() const noexcept { return file_bytes + kv_bytes + workspace_bytes + token_bytes; }
 };
 
@@ -102,9 +103,13 @@ class Model {
     return detail::or_out_of_memory("a model", [&] { return Model(std::move(file), options); });
   }
 
+  /// The model's numbers.
   const ModelConfig& config() const noexcept { return state_->config; }
+  /// Its matrices, in the mapped file.
   const Weights& weights() const noexcept { return state_->weights; }
+  /// The file, with all its metadata.
   const gguf::File& file() const noexcept { return state_->file; }
+  /// The kernels that run it.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
   /// Text <-> ids; what encoding needs beyond the vocabulary is built at its first call. Thread-safe.
   /// Throws Error{kMissingKey} when the file holds no vocabulary.

@@ -30,7 +30,7 @@ namespace gemma {
 struct PrefillResult {
   std::size_t n_reused = 0;    // tokens already in the cache
   std::size_t n_computed = 0;  // tokens computed
-  double seconds = 0;
+  double seconds = 0;          // of computing them
 };
 
 /// A sequence at one moment: its keys and values, tokens, logits. Owns copies; move-only. Immutable, so any
@@ -43,6 +43,7 @@ class Snapshot {
   Snapshot& operator=(const Snapshot&) = delete;
   ~Snapshot() = default;
 
+  /// The tokens of the sequence.
   std::span<const std::int32_t> tokens() const noexcept { return tokens_; }
   /// Bytes reserved: a whole cache. Memory that the sequence does not reach is not touched.
   std::size_t size_bytes() const noexcept {
@@ -73,10 +74,15 @@ class Session {
   explicit Session(const Model& model, const SessionOptions& options = {})
       : Session(model, options, model.plan(options)) {}
 
+  /// The model it belongs to.
   const Model& model() const noexcept { return *model_; }
+  /// The tokens of the sequence; valid until the next call that changes it.
   std::span<const std::int32_t> tokens() const noexcept { return tokens_; }
+  /// How many there are.
   std::size_t n_past() const noexcept { return tokens_.size(); }
+  /// How many there can be.
   std::size_t n_ctx() const noexcept { return cache_.n_ctx(); }
+  /// Threads that compute.
   unsigned n_threads() const noexcept { return workspace_.options().n_threads; }
   /// Bytes of the cache and the workspace, as planned.
   std::size_t memory_bytes() const noexcept { return cache_.size_bytes() + workspace_.size_bytes(); }
@@ -167,11 +173,13 @@ class Session {
   ///   for (const GeneratedToken& token : session.stream(sampler)) print(token.text);
   /// The session and the sampler must outlive it; use the session otherwise only after the loop.
   TokenStream stream(Sampler& sampler, const GenerateOptions& options = {});
+  /// The same with a way of one's own to choose tokens.
   TokenStream stream(PickToken pick, const GenerateOptions& options = {});
 
   /// From any thread: the running prefill, append or generate stops as soon as it can. The flag stays until
   /// clear_cancel().
   void cancel() noexcept { cancelled_->store(true, std::memory_order_relaxed); }
+  /// Lets the session work again.
   void clear_cancel() noexcept { cancelled_->store(false, std::memory_order_relaxed); }
   /// The flag itself, for signal handlers; lives as long as the session.
   std::atomic<bool>& cancel_flag() noexcept { return *cancelled_; }
@@ -232,16 +240,22 @@ class TokenStream {
   /// Input iterator; what it points at is valid until the next increment.
   class Iterator {
    public:
-    using value_type = GeneratedToken;
-    using difference_type = std::ptrdiff_t;
+    using value_type = GeneratedToken;       // for std::input_iterator
+    using difference_type = std::ptrdiff_t;  // for std::input_iterator
+    /// Takes the first step.
     explicit Iterator(TokenStream& stream) : stream_(&stream) { ++*this; }
+    /// The step's token and text.
     const GeneratedToken& operator*() const noexcept { return stream_->generation_.last(); }
+    /// The step's token and text.
     const GeneratedToken* operator->() const noexcept { return &**this; }
+    /// The next step.
     Iterator& operator++() {
       at_end_ = !stream_->step();
       return *this;
     }
+    /// The next step.
     void operator++(int) { ++*this; }
+    /// Whether there is no further step.
     bool operator==(std::default_sentinel_t) const noexcept { return at_end_; }
 
    private:
@@ -255,6 +269,7 @@ class TokenStream {
 
   /// Once: the first token is sampled here. Throws as Session::generate().
   Iterator begin() { return Iterator(*this); }
+  /// Compares equal when the generation has ended.
   std::default_sentinel_t end() const noexcept { return {}; }
 
   /// The next token, or nullptr at the end; for loops of other shapes than begin() and end().

@@ -3,20 +3,25 @@
 // stable.
 #pragma once
 
+/// For the preprocessor.
 #define GEMMA_VERSION_MAJOR 0
+/// For the preprocessor.
 #define GEMMA_VERSION_MINOR 1
+/// For the preprocessor.
 #define GEMMA_VERSION_PATCH 0
+/// "MAJOR.MINOR.PATCH"
 #define GEMMA_VERSION_STRING "0.1.0"
 
 namespace gemma {
 
 /// Of these headers. gemma_version() of gemma/c_api.h tells that of the library that runs.
 struct Version {
-  int major = GEMMA_VERSION_MAJOR;
-  int minor = GEMMA_VERSION_MINOR;
-  int patch = GEMMA_VERSION_PATCH;
+  int major = GEMMA_VERSION_MAJOR;  // incompatible changes
+  int minor = GEMMA_VERSION_MINOR;  // additions; while major is 0, also changes
+  int patch = GEMMA_VERSION_PATCH;  // corrections
 };
 
+/// The version that this program is compiled with.
 inline constexpr Version kVersion{};
 
 }  // namespace gemma

@@ -26,6 +26,7 @@ struct Matrix {
   std::size_t row_bytes = 0;
   const kernels::MatmulKernel* kernel = nullptr;
 
+  /// Bytes in the file.
   std::size_t size_bytes() const noexcept { return rows * row_bytes; }
 };
 
@@ -62,6 +63,7 @@ struct Weights {
   std::size_t matrix_bytes() const noexcept {
     return step_bytes() + (output.data == embedding.data ? 0 : embedding.size_bytes());
   }
+  /// See matrix_bytes().
   std::size_t step_bytes() const noexcept {
     std::size_t sum = output.size_bytes();
     for (const LayerWeights& l : layers) {

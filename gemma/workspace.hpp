@@ -139,6 +139,7 @@ class Workspace {
   AlignedBuffer<std::byte> scratch;        // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
   std::vector<std::atomic<std::size_t>> attention_units_done;       // [n_layers]
+  /// What the workers share.
   std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 
   /// Scratch of one worker, 64-byte aligned.

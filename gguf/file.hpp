@@ -110,6 +110,7 @@ class File {
     }
     return result;
   }
+  /// The value of `key`, or the fallback where there is none. Throws Error{kWrongType}.
   template <Readable T>
   T get_or(std::string_view key, T fallback) const {
     auto result = get_if<T>(key);

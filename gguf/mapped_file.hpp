@@ -66,7 +66,9 @@ class MappedFile {
     if (owned()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
   }
 
+  /// The whole file.
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  /// As given.
   const std::string& path() const noexcept { return path_; }
 
   /// Throws Error{kIo} when the file has become shorter than what was mapped, be it renamed or removed since:

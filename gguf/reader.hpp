@@ -33,6 +33,7 @@ class Reader {
   /// What the next reads belong to, named by every error from here on: "key 'general.name'", or before the
   /// name is known "metadata pair 7" by number. No text is built unless an error is.
   void about(std::string_view kind, std::string_view name) noexcept { subject_ = {kind, name, 0}; }
+  /// The same for what has a number rather than a name.
   void about(std::string_view kind, std::uint64_t number) noexcept { subject_ = {kind, {}, number}; }
 
   /// The next sizeof(T) bytes as a T. `what` names the field in the error.

@@ -77,6 +77,7 @@ class Writer {
     }
     return add_encoded_array(key, type, std::ranges::size(values), std::as_bytes(std::span(elements)));
   }
+  /// The same for a list in braces.
   template <typename T>
   Writer& add_array(std::string_view key, std::initializer_list<T> values) {
     return add_array(key, std::span(values.begin(), values.size()));
@@ -97,6 +98,7 @@ class Writer {
                      std::span<const std::byte> data) {
     return add_tensor(name, type, std::span(shape.begin(), shape.size()), data);
   }
+  /// The same for a shape of any size.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape,
                      std::span<const std::byte> data) {
     const std::uint64_t size = size_of(name, type, shape);

@@ -110,7 +110,9 @@ struct VectorKernels {
   void (*store_key)(const float* key, std::size_t head_dim, KvType type, void* k_tile) noexcept = nullptr;
   /// Stores the value of one position, contiguous.
   void (*store_value)(const float* value, std::size_t head_dim, KvType type, void* v) noexcept = nullptr;
+  /// softmax(scale * q k^T) v of AttentionArgs (Vaswani et al. 2017, eq. 1).
   void (*attention)(const AttentionArgs&) noexcept = nullptr;
+  /// Bytes of scratch that such a call needs.
   std::size_t (*attention_scratch_bytes)(std::size_t n_tokens, std::size_t n_heads,
                                          std::size_t head_dim) noexcept = nullptr;
 };

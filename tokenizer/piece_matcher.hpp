@@ -17,6 +17,7 @@ class PieceMatcher {
   struct Match {
     std::int32_t id = -1;    // -1: nothing starts here
     std::size_t length = 0;  // bytes
+    /// Whether something was found.
     explicit operator bool() const noexcept { return id >= 0; }
   };
 

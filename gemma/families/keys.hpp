@@ -53,6 +53,7 @@ class Keys {
   }
   /// A finite number above 0.
   float positive(const std::string& key) const { return checked_positive(key, file_.get<float>(full(key))); }
+  /// The same, or the fallback where the key is absent.
   float positive_or(const std::string& key, float fallback) const {
     return checked_positive(key, file_.get_or<float>(full(key), fallback));
   }
