@@ -45,11 +45,12 @@ fi
 
 step "build for aarch64"
 cmake --preset aarch64 >/dev/null
-cmake --build --preset aarch64 -j "$jobs" | tail -n 1
+cmake --build --preset aarch64 -j "$jobs" >build/aarch64/build.log 2>&1 || { tail -n 60 build/aarch64/build.log && exit 1; }
 
 run() { # CPU, ctest's selection: each program runs through the emulator that cmake/aarch64.cmake names
   step "test on $1"
-  QEMU_CPU=$1 ctest --test-dir build/aarch64 --output-on-failure -j "$jobs" "${@:2}" | tail -n 6
+  QEMU_CPU=$1 ctest --test-dir build/aarch64 --output-on-failure -j "$jobs" "${@:2}" |
+    grep -vE ' Passed +[0-9.]+ sec$|^ +Start '
 }
 run cortex-a76             # dot products: the NEON kernels; everything
 run max -L kernels         # everything that the emulator knows

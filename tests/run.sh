@@ -3,27 +3,38 @@
 #   tests/run.sh            gcc with warnings as errors and every test; then the library's tests built by clang
 #                           under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tests/run.sh --quick    without the sanitizers
-# Longer runs have commands of their own: tests/run-aarch64.sh (NEON under emulation), tests/run-tsan.sh.
+# tests/run-aarch64.sh does NEON, under emulation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 examples/install.sh --tests
 jobs=$(nproc)
-step() { printf '\n== %s\n' "$*"; }
+begin=0
+step() { # what comes now; how long the step before took
+  [ "$begin" -eq 0 ] || printf '(%d s)\n' $((SECONDS - begin))
+  printf '\n== %s\n' "$*"
+  begin=$SECONDS
+}
+build() { # preset; what the compiler says is shown when it fails
+  cmake --preset "$1" >/dev/null
+  cmake --build --preset "$1" -j "$jobs" >"build/$1/build.log" 2>&1 || { tail -n 60 "build/$1/build.log" && exit 1; }
+}
+run_tests() { # preset
+  ctest --test-dir "build/$1" --output-on-failure -j "$jobs" --output-log "build/$1/test.log" | grep -vE ' Passed +[0-9.]+ sec$|^ +Start '
+}
 
 step "format"
 git ls-files '*.hpp' '*.cpp' '*.h' | xargs clang-format --dry-run --Werror
 
 step "build (gcc, warnings are errors)"
-cmake --preset ci >/dev/null
-cmake --build --preset ci -j "$jobs" | tail -n 1
+build ci
 step "test"
-ctest --test-dir build/ci --output-on-failure -j "$jobs"
+run_tests ci
 
 if [ "${1:-}" != --quick ]; then
   step "build (clang, address and undefined-behaviour sanitizers)"
-  cmake --preset asan >/dev/null
-  cmake --build --preset asan -j "$jobs" | tail -n 1
+  build asan
   step "test under sanitizers"
-  ASAN_OPTIONS=detect_leaks=1 ctest --test-dir build/asan --output-on-failure -j "$jobs"
+  ASAN_OPTIONS=detect_leaks=1 run_tests asan
 fi
+step "all passed, in $((SECONDS / 60)) min $((SECONDS % 60)) s"
