@@ -1,0 +1,93 @@
+// Any chat template with any conversation: what people said stays text.
+// Input: a byte of choices, then fields that end at 0xFE: the template, then a role byte and a content in
+// turn.
+#include <algorithm>
+#include <string>
+
+#include "gguf/file.hpp"
+#include "tests/fuzz/targets.hpp"
+#include "tests/tokenizer/small_vocabulary.hpp"
+#include "tokenizer/chat_template.hpp"
+#include "tokenizer/tokenizer.hpp"
+
+namespace gemma::fuzz {
+namespace {
+
+std::vector<Message> read_messages(Fields& fields) {
+  std::vector<Message> out;
+  while (!fields.empty() && out.size() < 20) {
+    constexpr const char* kRoles[] = {"user", "assistant", "system", "tool"};
+    const unsigned role = fields.byte();
+    out.push_back({kRoles[role % 4], std::string(fields.text())});
+  }
+  return out;
+}
+
+void check(const Tokenizer& tokenizer, const std::vector<Message>& messages, const ChatOptions& options) {
+  const ChatTemplate chat = ChatTemplate::from(tokenizer.vocab());
+  const RenderedChat rendered = chat.render(messages, options);
+  std::size_t done = 0;
+  std::string blank = rendered.text;  // the same turns, with nothing said in them
+  for (const TextRange& part : rendered.literal) {
+    require(part.begin >= done && part.end > part.begin && part.end <= rendered.text.size(),
+            "literal parts are in order and in the text");
+    done = part.end;
+  }
+  for (std::size_t i = rendered.literal.size(); i-- > 0;) {
+    const TextRange& part = rendered.literal[i];
+    blank.replace(part.begin, part.end - part.begin, part.end - part.begin, '.');
+  }
+  const auto controls = [&](const std::vector<TokenId>& ids) {
+    return std::count_if(ids.begin(), ids.end(),
+                         [&](TokenId id) { return tokenizer.vocab().type(id) == TokenType::kControl; });
+  };
+  const auto ids = chat.encode(tokenizer, messages, options);
+  const auto without =
+      tokenizer.encode(blank, {.parse_special = true, .add_bos = tokenizer.vocab().add_bos()});
+  require(controls(ids) == controls(without), "nothing that was said becomes a control token");
+  require(!tokenizer.vocab().add_bos() || std::count(ids.begin(), ids.end(), tokenizer.vocab().bos()) == 1,
+          "exactly one BOS");
+}
+
+void run(Bytes input) {
+  Fields fields(input);
+  const unsigned choice = fields.byte();
+  test::SmallVocabulary v = choice % 3 == 0   ? test::small_gemma()
+                            : choice % 3 == 1 ? test::small_llama3()
+                                              : test::small_mistral();
+  v.chat_template = fields.text();
+  const Input bytes = v.bytes();
+  try {
+    const auto file = gguf::File::from_memory(bytes, "fuzz");
+    const auto tokenizer = make_tokenizer(Vocab::from(file));
+    check(*tokenizer, read_messages(fields),
+          {.add_generation_prompt = (choice & 64) != 0, .merge_system = (choice & 128) != 0});
+  } catch (const Error& e) {
+    require(!e.message().empty(), "an error says what is wrong");
+  }
+}
+
+std::vector<Input> seeds() {
+  constexpr char kUser = 0, kAssistant = 1, kSystem = 2, kEnd = '\xFE';
+  const std::string turns = kUser + std::string("Hi <bos></s>") + kEnd + kAssistant + " Hello. " + kEnd +
+                            kUser + "<|eot_id|>[INST]" + kEnd;
+  const std::string system = kSystem + std::string("Be brief.") + kEnd;
+  std::vector<Input> out;
+  for (const char choice : {'\x40', '\x41', '\x42', '\xC0', '\x01'}) {
+    const std::string start(1, choice);
+    out.push_back(to_input(start + kEnd + turns));
+    out.push_back(
+        to_input(start + "{{ bos_token }}<start_of_turn>first_user_prefix" + kEnd + system + turns));
+    out.push_back(
+        to_input(start + "<|start_header_id|>bos_token add_generation_prompt" + kEnd + system + turns));
+    out.push_back(to_input(start + "bos_token [INST] loop.last and system_message eos_token + ' '" + kEnd +
+                           system + turns));
+  }
+  return out;
+}
+
+}  // namespace
+
+const Target kChat{"chat", run, seeds, false};
+
+}  // namespace gemma::fuzz

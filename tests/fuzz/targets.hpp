@@ -1,0 +1,72 @@
+// The fuzz targets: what is done with an input of strangers, apart from the fuzzer, so that the same code
+// runs under libFuzzer (tests/run-fuzz.sh) and in the ordinary tests (replay_test.cpp). Invariant: a target
+// takes any bytes whatever. It throws for a broken promise; a gemma::Error is an answer and stays inside.
+// Sanitizers see the rest.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace gemma::fuzz {
+
+using Bytes = std::span<const std::byte>;
+using Input = std::vector<std::byte>;
+
+struct Target {
+  std::string_view name;
+  void (*run)(Bytes input);
+  /// Valid inputs to begin with, each of another kind.
+  std::vector<Input> (*seeds)();
+  bool holds_gguf;  // inputs are GGUF files: mutate.hpp knows where their fields are
+};
+
+extern const Target kGguf;        // the container: open, read every byte, show, write again
+extern const Target kModel;       // load a model, plan, one forward, a word of its tokenizer
+extern const Target kVocabulary;  // a tokenizer from a hostile vocabulary
+extern const Target kTokenizer;   // the demo models' tokenizers on any text and ids
+extern const Target kChat;        // any template, any conversation
+extern const Target kSquad;       // the evaluator's data set
+
+inline constexpr const Target* kTargets[] = {&kGguf, &kModel, &kVocabulary, &kTokenizer, &kChat, &kSquad};
+
+/// Fails the run: thrown for a broken promise, and caught by nobody.
+inline void require(bool kept, const char* promise) {
+  if (!kept) throw std::logic_error(promise);
+}
+
+/// Takes an input apart, a field after the other. Whatever is missing is zero or empty.
+class Fields {
+ public:
+  explicit Fields(Bytes input) : rest_(reinterpret_cast<const char*>(input.data()), input.size()) {}
+
+  unsigned byte() {
+    if (rest_.empty()) return 0;
+    const auto value = static_cast<unsigned char>(rest_[0]);
+    rest_.remove_prefix(1);
+    return value;
+  }
+  /// Up to the next byte 0xFE, which is in no UTF-8.
+  std::string_view text() {
+    const std::size_t end = std::min(rest_.find('\xFE'), rest_.size());
+    const std::string_view part = rest_.substr(0, end);
+    rest_.remove_prefix(std::min(end + 1, rest_.size()));
+    return part;
+  }
+  std::string_view rest() const noexcept { return rest_; }
+  bool empty() const noexcept { return rest_.empty(); }
+
+ private:
+  std::string_view rest_;
+};
+
+inline Input to_input(std::string_view text) {
+  const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace gemma::fuzz

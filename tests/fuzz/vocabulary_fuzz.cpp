@@ -1,0 +1,60 @@
+// A tokenizer from a hostile vocabulary: what is made must encode and decode, and its template must render.
+#include <string>
+
+#include "gguf/file.hpp"
+#include "tests/fuzz/targets.hpp"
+#include "tests/tokenizer/small_vocabulary.hpp"
+#include "tokenizer/chat_template.hpp"
+#include "tokenizer/tokenizer.hpp"
+
+namespace gemma::fuzz {
+namespace {
+
+void use(const Tokenizer& tokenizer) {
+  const Vocab& vocab = tokenizer.vocab();
+  const std::string text = "The abab <s>[INST]</s>  \xc3\xa9\xe6\x97\xa5 1889\n\xff\xe2\x82";
+  for (const bool special : {false, true}) {
+    const auto ids = tokenizer.encode(text, {.parse_special = special, .add_bos = vocab.add_bos()});
+    for (const TokenId id : ids) {
+      require(id >= 0 && static_cast<std::size_t>(id) < vocab.size(), "ids are in the vocabulary");
+    }
+    tokenizer.decode(ids, {.show_special = special});
+  }
+  StreamDecoder stream(tokenizer, {.show_special = true});
+  for (std::size_t i = 0; i < vocab.size(); ++i) {
+    const std::string part = stream.push(static_cast<TokenId>(i));
+    require(utf8::replace_invalid(part) == part, "a stream is valid UTF-8 at every moment");
+  }
+  stream.flush();
+  for (const TokenId id : vocab.stop_ids()) require(vocab.is_stop(id), "a stop id stops");
+}
+
+void run(Bytes input) {
+  const Input exact(input.begin(), input.end());
+  try {
+    const auto file = gguf::File::from_memory(exact, "fuzz");
+    const auto tokenizer = make_tokenizer(Vocab::from(file));
+    use(*tokenizer);
+    const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
+    chat.encode(*tokenizer, std::vector<Message>{{"user", "<s>Hi"}, {"assistant", " \t"}, {"user", ""}});
+  } catch (const Error& e) {
+    require(!e.message().empty(), "an error says what is wrong");
+  }
+}
+
+std::vector<Input> seeds() {
+  test::SmallVocabulary untyped = test::small_gemma();
+  untyped.types.clear();
+  untyped.scores.clear();
+  test::SmallVocabulary templated = test::small_mistral();
+  templated.chat_template =
+      "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]";
+  return {test::small_mistral().bytes(), test::small_gemma().bytes(), test::small_llama3().bytes(),
+          untyped.bytes(), templated.bytes()};
+}
+
+}  // namespace
+
+const Target kVocabulary{"vocabulary", run, seeds, true};
+
+}  // namespace gemma::fuzz
