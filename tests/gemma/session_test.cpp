@@ -1,0 +1,244 @@
+// A session's sequence: what it keeps of earlier prompts, what cancelling and a full context leave behind.
+// (Streaming, stop strings, scores and snapshots: tests/api/session_test.cpp.)
+#include "gemma/session.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/gemma/model_file.hpp"
+#include "tests/gemma/run.hpp"
+
+namespace gemma::test {
+namespace {
+
+Shape with_text() {
+  Shape s;
+  s.vocabulary = true;
+  return s;
+}
+Shape sliding() {
+  Shape s;
+  s.architecture = "gemma3";
+  s.n_layers = 7;
+  s.window = 8;
+  s.vocabulary = true;
+  return s;
+}
+
+/// Chooses the ids of a script, one after another.
+PickToken script(std::vector<std::int32_t> ids) {
+  return [ids = std::move(ids), i = std::size_t{0}](std::span<const float>) mutable { return ids.at(i++); };
+}
+
+class Sessions : public testing::TestWithParam<bool> {
+ protected:
+  MemoryModel model_{make_model(GetParam() ? sliding() : with_text())};
+  std::size_t vocab_ = model_->config().vocab_size;
+
+  Session session(std::size_t n_ctx = 200, std::size_t chunk = 16) const {
+    return Session(*model_, {.n_ctx = n_ctx, .chunk = chunk, .n_threads = 2});
+  }
+  /// The logits after `ids` are those of a sequence computed at once.
+  void expect_as_if_new(const Session& s, const std::vector<std::int32_t>& ids) const {
+    EXPECT_EQ(std::vector<std::int32_t>(s.tokens().begin(), s.tokens().end()), ids);
+    const auto truth = logits_in_chunks(*model_, ids, 512, 1);
+    EXPECT_TRUE(std::equal(s.logits().begin(), s.logits().end(),
+                           truth.end() - static_cast<std::ptrdiff_t>(vocab_), truth.end()));
+  }
+};
+
+TEST_P(Sessions, ReuseThePrefixOfAnEarlierPrompt) {
+  Session s = session();
+  auto ids = random_tokens(60, vocab_, 1);
+  EXPECT_EQ(s.prefill(ids).n_computed, 60u);
+  // the same again: nothing to do
+  PrefillResult r = s.prefill(ids);
+  EXPECT_EQ(r.n_reused, 60u);
+  EXPECT_EQ(r.n_computed, 0u);
+  // longer: the new tokens only
+  const auto more = random_tokens(15, vocab_, 2);
+  ids.insert(ids.end(), more.begin(), more.end());
+  r = s.prefill(ids);
+  EXPECT_EQ(r.n_reused, 60u);
+  EXPECT_EQ(r.n_computed, 15u);
+  expect_as_if_new(s, ids);
+  // another end
+  ids[70] = (ids[70] + 1) % static_cast<std::int32_t>(vocab_);
+  r = s.prefill(ids);
+  EXPECT_EQ(r.n_reused, 70u);
+  EXPECT_EQ(r.n_computed, 5u);
+  expect_as_if_new(s, ids);
+  // shorter: its last token is computed again, for its logits
+  ids.resize(68);
+  r = s.prefill(ids);
+  EXPECT_EQ(r.n_reused, 67u);
+  expect_as_if_new(s, ids);
+  // another beginning
+  ids[0] = (ids[0] + 1) % static_cast<std::int32_t>(vocab_);
+  EXPECT_EQ(s.prefill(ids).n_reused, 0u);
+  expect_as_if_new(s, ids);
+}
+
+TEST_P(Sessions, AWindowThatHasMovedOnStartsAgain) {
+  Session s = session();
+  auto ids = random_tokens(150, vocab_, 3);
+  s.prefill(ids);
+  ids.resize(20);
+  const PrefillResult r = s.prefill(ids);
+  EXPECT_EQ(r.n_reused, GetParam() ? 0u : 19u);
+  EXPECT_EQ(r.n_reused + r.n_computed, 20u);
+  expect_as_if_new(s, ids);
+}
+
+TEST_P(Sessions, TokenByTokenIsTheSame) {
+  Session s = session();
+  const auto ids = random_tokens(40, vocab_, 4);
+  for (const std::int32_t id : ids) s.append({&id, 1});
+  expect_as_if_new(s, ids);
+}
+
+TEST_P(Sessions, ManyTurnsOnOneCache) {
+  Session s = session();
+  std::vector<std::int32_t> all;
+  Sampler sampler({.temperature = 1.0f, .seed = 7});
+  for (std::uint64_t turn = 0; turn < 5; ++turn) {
+    const auto question = random_tokens(12, vocab_, 10 + turn);
+    all.insert(all.end(), question.begin(), question.end());
+    EXPECT_EQ(s.prefill(all).n_computed, 12u);
+    const GenerateResult r = s.generate(sampler, {.max_tokens = 9, .ignore_end = true});
+    EXPECT_EQ(r.tokens.size(), 9u);
+    all.insert(all.end(), r.tokens.begin(), r.tokens.end());
+    expect_as_if_new(s, all);
+  }
+}
+
+TEST_P(Sessions, GreedyTokensAreTheLargestLogits) {
+  Session s = session();
+  const auto prompt = random_tokens(10, vocab_, 5);
+  s.prefill(prompt);
+  Sampler greedy;
+  const GenerateResult r = s.generate(greedy, {.max_tokens = 20, .ignore_end = true});
+  auto ids = prompt;
+  for (const std::int32_t id : r.tokens) {
+    const auto logits = logits_in_chunks(*model_, ids, 512, 1);
+    EXPECT_EQ(id, argmax(std::span(logits).last(vocab_)));
+    ids.push_back(id);
+  }
+}
+
+TEST_P(Sessions, SeedsDecideWhatIsDrawn) {
+  const auto prompt = random_tokens(10, vocab_, 5);
+  auto draw = [&](std::uint64_t seed) {
+    Session s = session();
+    s.prefill(prompt);
+    Sampler sampler({.temperature = 1.0f, .top_k = 50, .seed = seed});
+    return s.generate(sampler, {.max_tokens = 30, .ignore_end = true}).tokens;
+  };
+  EXPECT_EQ(draw(1), draw(1));
+  EXPECT_NE(draw(1), draw(2));
+}
+
+TEST_P(Sessions, AFullContextEndsAndTheSequenceIsWhole) {
+  Session s = session(24, 7);
+  const auto prompt = random_tokens(20, vocab_, 6);
+  s.prefill(prompt);
+  Sampler sampler({.temperature = 1.0f, .seed = 3});
+  const GenerateResult r = s.generate(sampler, {.max_tokens = 100, .ignore_end = true});
+  EXPECT_EQ(r.reason, StopReason::kContextFull);
+  EXPECT_EQ(r.tokens.size(), 5u);  // four fit; the fifth was sampled from the last logits
+  EXPECT_EQ(s.n_past(), 24u);
+  auto all = prompt;
+  all.insert(all.end(), r.tokens.begin(), r.tokens.begin() + 4);
+  expect_as_if_new(s, all);
+  const std::int32_t one = 1;
+  EXPECT_THROW(s.append({&one, 1}), Error);
+  expect_as_if_new(s, all);
+  s.reset();
+  s.prefill(prompt);  // and it may begin again
+  expect_as_if_new(s, prompt);
+}
+
+TEST_P(Sessions, APromptCancelledBetweenChunksGoesOnFromThere) {
+  Session s = session();
+  const auto ids = random_tokens(100, vocab_, 7);
+  std::vector<std::size_t> steps;
+  auto progress = [&](std::size_t done, std::size_t total) {
+    EXPECT_EQ(total, 100u);
+    steps.push_back(done);
+    if (done == 48) s.cancel();
+  };
+  try {
+    s.prefill(ids, progress);
+    FAIL() << "not cancelled";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kCancelled);
+  }
+  EXPECT_EQ(steps, (std::vector<std::size_t>{16, 32, 48}));
+  EXPECT_EQ(s.n_past(), 48u);
+  EXPECT_THROW(s.logits(), Error);
+  s.clear_cancel();
+  EXPECT_EQ(s.prefill(ids).n_reused, 48u);
+  expect_as_if_new(s, ids);
+}
+
+TEST_P(Sessions, ABadTokenInALaterChunkLeavesTheChunksBefore) {
+  Session s = session();
+  auto ids = random_tokens(40, vocab_, 8);
+  ids[35] = -5;
+  EXPECT_THROW(s.prefill(ids), Error);
+  EXPECT_EQ(s.n_past() % 16, 0u);
+  ids[35] = 5;
+  s.prefill(ids);
+  expect_as_if_new(s, ids);
+}
+
+TEST_P(Sessions, StopTokensEndAndDoNotJoin) {
+  Session s = session();
+  const auto prompt = random_tokens(5, vocab_, 9);
+  s.prefill(prompt);
+  GenerateResult r = s.generate(script({4 + 'H', 4 + 'i', 1}));
+  EXPECT_EQ(r.text, "Hi");
+  EXPECT_EQ(r.tokens.size(), 2u);
+  EXPECT_EQ(r.reason, StopReason::kEndOfTurn);
+  EXPECT_EQ(s.n_past(), 7u);
+  r = s.generate(script({4 + 'H', 1, 4 + 'i', 4 + '!'}), {.max_tokens = 3, .ignore_end = true});
+  EXPECT_EQ(r.tokens, (std::vector<std::int32_t>{4 + 'H', 1, 4 + 'i'}));
+  EXPECT_EQ(r.reason, StopReason::kMaxTokens);
+  EXPECT_EQ(s.n_past(), 10u);
+}
+
+TEST_P(Sessions, CharactersOfSeveralTokensAppearWhole) {
+  Session s = session();
+  const std::string text = "a\xC3\xA9\xE2\x82\xAC\xF0\x9F\x8D\x80z";  // 1, 2, 3, 4, 1 bytes
+  std::vector<std::int32_t> ids;
+  for (const char c : text) ids.push_back(4 + static_cast<unsigned char>(c));
+  s.prefill(random_tokens(5, vocab_, 9));
+  std::vector<std::string> pieces;
+  GenerateOptions options{.max_tokens = ids.size()};
+  options.on_text = [&](std::string_view piece) {
+    pieces.emplace_back(piece);
+    return true;
+  };
+  EXPECT_EQ(s.generate(script(ids), options).text, text);
+  EXPECT_EQ(pieces, (std::vector<std::string>{"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x8D\x80", "z"}));
+}
+
+TEST_P(Sessions, GenerationNeedsAPrompt) {
+  Session s = session();
+  Sampler greedy;
+  try {
+    s.generate(greedy);
+    FAIL() << "generated from nothing";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Sessions, testing::Bool(),
+                         [](const auto& param) { return param.param ? "Sliding" : "Plain"; });
+
+}  // namespace
+}  // namespace gemma::test
