@@ -221,8 +221,7 @@ TEST(ModelErrors, ABadFileLeavesNothingOpen) {
   EXPECT_EQ(descriptors(), before);
 }
 
-// ---- arguments of forward() and Session
-// ---------------------------------------------------------------------
+// ---- arguments of forward() and Session -------------------------------------------------------------------
 
 class Arguments : public testing::Test {
  protected:
@@ -348,8 +347,7 @@ TEST_F(Arguments, PromptsOfSessions) {
   expect_error(ErrorCode::kInvalidArgument, {"3"}, [&] { session.truncate(3); });
 }
 
-// ---- memory caps
-// --------------------------------------------------------------------------------------------
+// ---- memory caps ------------------------------------------------------------------------------------------
 
 TEST(MemoryCap, IsKeptOrRefusedWithTheLargestContextThatFits) {
   const MemoryModel model(make_model(small()));
@@ -391,15 +389,22 @@ TEST(MemoryCap, TooSmallForAnything) {
   }
 }
 
-// ---- weights that are not numbers
-// -----------------------------------------------------------------------------
+// ---- weights that are not numbers -------------------------------------------------------------------------
 
 /// Any weight may turn the logits into what is no number; then sampling must say so instead of choosing.
 TEST(NotFinite, WeightsAnywhereAreReportedNotSampled) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float inf = std::numeric_limits<float>::infinity();
-  for (const DType type : {DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_K}) {
-    Shape s = small();
+  struct Kind {
+    const char* architecture;
+    DType type;
+  };
+  // gemma2: softcaps and post-norms must not make a number of it either
+  for (const auto& [architecture, type] :
+       {Kind{"llama", DType::kF32}, Kind{"llama", DType::kF16}, Kind{"llama", DType::kQ8_0},
+        Kind{"llama", DType::kQ4_K}, Kind{"gemma2", DType::kF32}, Kind{"gemma2", DType::kQ4_K},
+        Kind{"gemma3", DType::kF32}}) {
+    Shape s = small(architecture);
     s.d_model = s.d_ff = 256;
     s.head_dim = 64;
     s.n_kv_heads = 4;
@@ -413,8 +418,8 @@ TEST(NotFinite, WeightsAnywhereAreReportedNotSampled) {
         for (const float x : {nan, inf}) {
           // one row of the output is one token's logit: -inf there only means "never"
           if (t.name == "output.weight" && x == inf) continue;
-          SCOPED_TRACE(std::string(gemma::info(type).name) + " " + t.name + " " + std::to_string(x) + " " +
-                       std::string(table->name));
+          SCOPED_TRACE(std::string(architecture) + " " + std::string(gemma::info(type).name) + " " + t.name +
+                       " " + std::to_string(x) + " " + std::string(table->name));
           ModelFile file = good;
           std::byte* data = file.tensor(t.name).data.data();
           const std::uint16_t half = f32_to_f16(x);

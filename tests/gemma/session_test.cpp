@@ -226,6 +226,71 @@ TEST_P(Sessions, CharactersOfSeveralTokensAppearWhole) {
   EXPECT_EQ(pieces, (std::vector<std::string>{"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x8D\x80", "z"}));
 }
 
+/// Anything a caller may do, in any order, with everything that the caches' rings make of it.
+TEST_P(Sessions, WhateverWasDoneBefore) {
+  for (std::uint64_t seed = 0; seed < 3; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    Session s = session(120, 1 + random.below(24));
+    std::vector<std::int32_t> ids;  // what the sequence must be
+    auto check = [&] {
+      if (ids.empty()) return;
+      s.prefill(ids);
+      expect_as_if_new(s, ids);
+    };
+    for (int step = 0; step < 40; ++step) {
+      const auto more = random_tokens(1 + random.below(40), vocab_, random.next());
+      switch (random.below(6)) {
+        case 0:  // go on, if it fits
+        case 1:
+          if (s.n_past() + more.size() > s.n_ctx()) break;
+          s.append(more);
+          ids.insert(ids.end(), more.begin(), more.end());
+          expect_as_if_new(s, ids);
+          break;
+        case 2: {  // go back, as far as the rings allow
+          std::size_t to = random.below(s.n_past() + 1);
+          while (!s.can_truncate(to)) ++to;
+          s.truncate(to);
+          ids.resize(to);
+          check();
+          break;
+        }
+        case 3: {  // another prompt with a part of this one
+          ids.resize(random.below(ids.size() + 1));
+          if (ids.size() + more.size() <= s.n_ctx()) ids.insert(ids.end(), more.begin(), more.end());
+          check();
+          break;
+        }
+        case 4: {  // cancelled after some chunks
+          if (s.n_past() + more.size() > s.n_ctx()) break;
+          std::size_t chunks = random.below(4);
+          try {
+            if (chunks == 0) s.cancel();
+            s.append(more, [&](std::size_t, std::size_t) {
+              if (--chunks == 0) s.cancel();
+            });
+          } catch (const Error& e) {
+            EXPECT_EQ(e.code(), ErrorCode::kCancelled);
+          }
+          s.clear_cancel();
+          ids.assign(s.tokens().begin(), s.tokens().end());
+          check();
+          break;
+        }
+        default: {  // generate
+          if (ids.empty()) break;
+          check();
+          Sampler sampler({.temperature = 1.0f, .seed = seed});
+          s.generate(sampler, {.max_tokens = random.below(10), .ignore_end = true});
+          ids.assign(s.tokens().begin(), s.tokens().end());
+          check();
+        }
+      }
+    }
+  }
+}
+
 TEST_P(Sessions, GenerationNeedsAPrompt) {
   Session s = session();
   Sampler greedy;

@@ -1,0 +1,271 @@
+// Memory: plans to the byte, no allocation in a decode step, and no growth however long it runs.
+//   gemma_memory_tests --gtest_filter='Growth.*' --cycles=10000 --seconds=1440
+// is the long form of the Growth tests: so many times open, run and close a model, so long generate.
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "gemma/session.hpp"
+#include "tests/gemma/allocations.hpp"
+#include "tests/gemma/golden_models.hpp"
+#include "tests/gemma/model_file.hpp"
+
+namespace gemma::test {
+namespace {
+
+int cycles = 100;      // --cycles=N
+double seconds = 0.3;  // --seconds=S
+
+Model golden(const std::string& name) {
+  return Model::load((golden_dir() / (name + ".gguf")).string());
+}
+
+class Memory : public testing::TestWithParam<const char*> {
+ protected:
+  Model model_ = golden(GetParam());
+  std::size_t vocab_ = model_.config().vocab_size;
+};
+
+TEST_P(Memory, PlansAreWhatIsAllocatedToTheByte) {
+  for (const KvCacheOptions& o : {KvCacheOptions{1, KvType::kF16, 1}, KvCacheOptions{300, KvType::kF32, 20},
+                                  KvCacheOptions{5000, KvType::kF16, 512}}) {
+    const std::size_t planned = model_.plan(o, {.max_tokens = 1}).kv_bytes;
+    const AllocationMark mark;
+    const KvCache cache = model_.make_cache(o);
+    EXPECT_EQ(cache.size_bytes(), planned);
+    // beside the keys and values: three numbers for each layer
+    EXPECT_EQ(mark.bytes(), planned + model_.config().n_layers * 3 * sizeof(std::size_t));
+  }
+  for (const WorkspaceOptions& o : {WorkspaceOptions{1, 1, 1}, WorkspaceOptions{512, 1, 2},
+                                    WorkspaceOptions{33, 33, 3}, WorkspaceOptions{7, 0, 1}}) {
+    const std::size_t planned = model_.plan({.n_ctx = 1}, o).workspace_bytes;
+    const AllocationMark mark;
+    const Workspace ws = model_.make_workspace(o);
+    EXPECT_EQ(ws.size_bytes(), planned);
+    EXPECT_EQ(mark.bytes(), planned);
+  }
+}
+
+TEST_P(Memory, ForwardAllocatesNothing) {
+  for (const unsigned threads : {1u, 2u}) {
+    std::vector<KvCache> caches;
+    for (int i = 0; i < 3; ++i) caches.push_back(model_.make_cache({.n_ctx = 100}));
+    Workspace ws = model_.make_workspace({.max_tokens = 64, .max_logit_rows = 64, .n_threads = threads});
+    const auto ids = random_tokens(20, vocab_, 1);
+    const Chunk first[] = {{ids, &caches[0], Logits::kAll}};
+    model_.forward(first, ws);  // the runtime makes its threads once
+    const AllocationMark mark;
+    const Chunk prompt[] = {{ids, &caches[1], Logits::kLast}, {ids, &caches[2], Logits::kNone}};
+    model_.forward(prompt, ws);
+    for (const std::int32_t& id : ids) {
+      const Chunk step[] = {{{&id, 1}, &caches[0], Logits::kLast}};
+      model_.forward(step, ws);
+      const Chunk batch[] = {{{&id, 1}, &caches[1], Logits::kLast}, {{&id, 1}, &caches[2], Logits::kLast}};
+      model_.forward(batch, ws);
+    }
+    EXPECT_EQ(mark.calls(), 0u) << threads << " threads";
+  }
+}
+
+/// Sampling included, whatever the sampler does, once it has seen one row of logits.
+TEST_P(Memory, ADecodeStepAllocatesNothing) {
+  for (const SamplerOptions& o :
+       {SamplerOptions{}, SamplerOptions{.temperature = 0.8f},
+        SamplerOptions{.temperature = 0.7f, .top_k = 20, .top_p = 0.9f, .min_p = 0.01f, .seed = 3},
+        SamplerOptions{.temperature = 1.0f, .repeat_penalty = 1.2f, .repeat_last = 8}}) {
+    Session session(model_, {.n_ctx = 100, .chunk = 32, .n_threads = 2});
+    session.prefill(random_tokens(20, vocab_, 2));
+    Sampler sampler(o);
+    sampler.sample(session.logits());
+    const AllocationMark mark;
+    for (int i = 0; i < 60; ++i) {
+      const std::int32_t id = sampler.sample(session.logits());
+      session.append({&id, 1});
+    }
+    EXPECT_EQ(mark.calls(), 0u);
+  }
+}
+
+/// A whole generation makes no more than its answer: a list of ids and a text that double as they grow.
+TEST_P(Memory, GenerationAllocatesItsAnswerOnly) {
+  Session session(model_, {.n_ctx = 300, .chunk = 32, .n_threads = 2});
+  Sampler sampler({.temperature = 0.8f, .seed = 1});
+  auto calls = [&](std::size_t n_tokens) {
+    session.prefill(random_tokens(20, vocab_, 2));
+    sampler.sample(session.logits());
+    const AllocationMark mark;
+    const GenerateResult r = session.generate(sampler, {.max_tokens = n_tokens, .ignore_end = true});
+    EXPECT_EQ(r.tokens.size(), n_tokens);
+    return mark.calls();
+  };
+  const std::size_t few = calls(32);
+  const std::size_t many = calls(256);
+  std::printf("%s: %zu allocations for 32 tokens, %zu for 256\n", GetParam(), few, many);
+  EXPECT_LE(many, few + 8) << "three doublings each of ids and text, and one for luck";
+}
+
+/// Going back, and another prompt on the same cache, too.
+TEST_P(Memory, ASessionNeverGrows) {
+  Session session(model_, {.n_ctx = 100, .chunk = 32, .n_threads = 2});
+  const auto a = random_tokens(90, vocab_, 3);
+  const auto b = random_tokens(70, vocab_, 4);
+  session.prefill(a);
+  const AllocationMark mark;
+  for (int i = 0; i < 3; ++i) {
+    session.prefill(b);
+    session.truncate(70);
+    session.reset();
+    session.prefill(a);
+  }
+  EXPECT_EQ(mark.calls(), 0u);
+}
+
+TEST_P(Memory, LoadingCopiesNoWeights) {
+  const AllocationMark mark;
+  const Model again = golden(GetParam());
+  // norms are copied, tables of tensors and pieces made; matrices stay in the file
+  EXPECT_LT(mark.bytes(), again.weights().matrix_bytes() / 10);
+  std::printf("%s: file %zu bytes, of which matrices %zu; loading allocates %zu\n", GetParam(),
+              again.file().size_bytes(), again.weights().matrix_bytes(), mark.bytes());
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Memory,
+                         testing::Values("nano-gemma3.F32", "tiny-gemma-mha.Q4_K_M", "tiny-gemma2.Q4_K_M",
+                                         "tiny-llama3.Q4_K_M"),
+                         [](const auto& param) {
+                           std::string name = param.param;
+                           for (char& c : name) {
+                             if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+                           }
+                           return name;
+                         });
+
+// ---- growth -----------------------------------------------------------------------------------------------
+
+/// What this process holds.
+struct Held {
+  std::size_t blocks = allocations.live;
+  std::size_t descriptors = count("/proc/self/fd");
+  std::size_t threads = count("/proc/self/task");
+  std::size_t mappings = lines("/proc/self/maps");
+  std::size_t resident = resident_bytes();
+
+ private:
+  static std::size_t count(const char* folder) {
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
+  }
+  static std::size_t lines(const char* file) {
+    std::ifstream in(file);
+    return static_cast<std::size_t>(
+        std::count(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>(), '\n'));
+  }
+  static std::size_t resident_bytes() {
+    std::ifstream in("/proc/self/statm");
+    std::size_t size = 0;
+    std::size_t resident = 0;
+    in >> size >> resident;
+    return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  }
+};
+std::ostream& operator<<(std::ostream& out, const Held& h) {
+  return out << h.blocks << " blocks, " << h.descriptors << " descriptors, " << h.threads << " threads, "
+             << h.mappings << " mappings, " << h.resident / 1024 << " KiB resident";
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // freed blocks are kept for a while, shadow memory grows
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool kSanitized = false;
+#endif
+
+/// Nothing more is held than before; resident memory may wander by some pages of the allocator's.
+void expect_no_growth(const Held& before, const Held& after) {
+  std::cout << "before: " << before << "\nafter:  " << after << '\n';
+  EXPECT_EQ(after.blocks, before.blocks);
+  EXPECT_EQ(after.descriptors, before.descriptors);
+  EXPECT_EQ(after.threads, before.threads);
+  if (kSanitized) return;
+  EXPECT_LE(after.mappings, before.mappings + 4);
+  EXPECT_LE(after.resident, before.resident + (2u << 20));
+}
+
+/// Opens a model, answers, closes; every other time what is opened is refused in some late check.
+void open_and_close(const std::vector<std::byte>& bad) {
+  const Model model = golden("nano-llama3.F32");
+  Session session(model, {.n_ctx = 64, .n_threads = 1});
+  session.prefill(model.tokenizer().encode("Open, answer, close."));
+  Sampler greedy;
+  session.generate(greedy, {.max_tokens = 2});
+  EXPECT_THROW(Model::from(gguf::File::from_memory(bad, "bad.gguf")), Error);
+}
+
+TEST(Growth, OpenAndClose) {
+  ModelFile file = make_model({});
+  file.erase_tensor("output_norm.weight");
+  const std::vector<std::byte> bad = file.bytes();
+  for (int i = 0; i < 20; ++i) open_and_close(bad);  // libraries and the allocator settle
+  const Held before;
+  for (int i = 0; i < cycles; ++i) open_and_close(bad);
+  const Held after;
+  std::cout << cycles << " cycles\n";
+  expect_no_growth(before, after);
+}
+
+TEST(Growth, Generation) {
+  const Model model = Model::load((source_dir() / "examples/models/gemma-demo.Q4_K_M.gguf").string());
+  Session session(model, {.n_ctx = 256, .n_threads = 2});
+  const auto prompt = model.tokenizer().encode("Question: How long does it run?\nAnswer:");
+  Sampler sampler({.temperature = 1.0f, .top_p = 0.95f, .seed = 1});
+  std::size_t tokens = 0;
+  auto fill_the_context = [&] {
+    session.prefill(prompt);
+    const GenerateResult r = session.generate(sampler, {.max_tokens = 1000, .ignore_end = true});
+    EXPECT_EQ(r.reason, StopReason::kContextFull);
+    tokens += r.tokens.size();
+  };
+  fill_the_context();
+  const Held before;
+  const auto begin = std::chrono::steady_clock::now();
+  do {
+    fill_the_context();
+  } while (std::chrono::steady_clock::now() - begin < std::chrono::duration<double>(seconds));
+  const Held after;
+  std::cout << tokens << " tokens\n";
+  expect_no_growth(before, after);
+}
+
+}  // namespace
+
+/// Takes --cycles=N and --seconds=S out of the command line.
+void read_flags(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    if (flag.starts_with("--cycles=")) cycles = std::stoi(flag.substr(9));
+    if (flag.starts_with("--seconds=")) seconds = std::stod(flag.substr(10));
+  }
+}
+
+}  // namespace gemma::test
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  gemma::test::read_flags(argc, argv);
+  return RUN_ALL_TESTS();
+}
