@@ -85,16 +85,21 @@ inline std::string quoted(std::string_view text) {
   return out + "'";
 }
 
-/// Thrown by everything that can fail. Immutable; copying shares the message.
-class Error : public std::runtime_error {
+/// Thrown by everything that can fail. Immutable; copying shares the message. Visible, so that what a shared
+/// libgemma throws is caught outside of it.
+class [[gnu::visibility("default")]] Error : public std::runtime_error {
  public:
   /// `message` names the file, key or tensor.
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
 
   /// For programs.
-  ErrorCode code() const noexcept { return code_; }
+  ErrorCode code() const noexcept {
+    return code_;
+  }
   /// For people, one line.
-  std::string_view message() const noexcept { return what(); }
+  std::string_view message() const noexcept {
+    return what();
+  }
 
  private:
   ErrorCode code_;

@@ -1,5 +1,6 @@
 // The memory contract: what was planned is what is taken, a cap is kept or refused with what would fit, and
 // memory that runs out is an Error.
+#include <atomic>
 #include <cstdlib>
 #include <new>
 #include <string>
@@ -10,8 +11,8 @@
 
 // Counts bytes of every allocation of this program, and fails the n-th one on demand.
 namespace {
-std::size_t allocated = 0;
-std::size_t until_failure = 0;  // 0: never
+std::atomic<std::size_t> allocated = 0;
+std::atomic<std::size_t> until_failure = 0;  // 0: never
 void* take(std::size_t size, std::size_t alignment) noexcept {
   if (until_failure != 0 && --until_failure == 0) return nullptr;
   allocated += size;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <ranges>
 #include <stdexcept>
 #include <thread>
 #include <type_traits>
@@ -20,6 +21,7 @@ constexpr bool kMoveOnly = std::is_nothrow_move_constructible_v<T> && !std::is_c
                            !std::is_copy_assignable_v<T>;
 static_assert(kMoveOnly<Model> && kMoveOnly<KvCache> && kMoveOnly<Workspace> && kMoveOnly<Session> &&
               kMoveOnly<Snapshot> && kMoveOnly<Batch>);
+static_assert(std::ranges::input_range<TokenStream>);
 static_assert(noexcept(std::declval<Session&>().cancel()) && noexcept(std::declval<Batch&>().cancel()));
 static_assert(std::is_nothrow_move_assignable_v<Snapshot> && std::is_nothrow_move_assignable_v<Session>);
 

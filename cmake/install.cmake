@@ -1,0 +1,63 @@
+# cmake --install, find_package(gemma CONFIG), pkg-config, and the Debian package (cpack -G DEB). Everything is found
+# relative to where it lies: the installed tree may be moved.
+include(CMakePackageConfigHelpers)
+set(gemma_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gemma)
+
+install(TARGETS gemma_kernels gemma_gemma EXPORT gemma-targets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT library
+        INCLUDES DESTINATION ${gemma_headers_dir})
+foreach(part gguf tokenizer gemma gemma/families)
+  file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${part}/*.hpp ${PROJECT_SOURCE_DIR}/${part}/*.h)
+  install(FILES ${headers} DESTINATION ${gemma_headers_dir}/${part} COMPONENT library)
+endforeach()
+install(FILES ${PROJECT_SOURCE_DIR}/kernels/kernel_table.hpp DESTINATION ${gemma_headers_dir}/kernels COMPONENT library)
+
+get_target_property(gemma_type gemma_kernels TYPE)
+string(COMPARE EQUAL "${gemma_type}" STATIC_LIBRARY gemma_is_static)
+configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/gemma-config.cmake.in
+                              ${CMAKE_CURRENT_BINARY_DIR}/gemma-config.cmake INSTALL_DESTINATION ${gemma_cmake_dir})
+write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/gemma-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gemma-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/gemma-config-version.cmake
+        DESTINATION ${gemma_cmake_dir} COMPONENT library)
+install(EXPORT gemma-targets NAMESPACE gemma:: DESTINATION ${gemma_cmake_dir} COMPONENT library)
+
+# pkg-config: a static library asks its users for what it is made of, a shared one does not
+file(RELATIVE_PATH gemma_pc_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" gemma_pc_to_prefix "${gemma_pc_to_prefix}")
+if(gemma_is_static)
+  set(gemma_pc_public "Requires: sentencepiece libpcre2-8")
+  set(gemma_pc_libs "-lgemma -lstdc++ -lm ${OpenMP_CXX_FLAGS}")
+else()
+  set(gemma_pc_public "Requires.private: sentencepiece libpcre2-8")
+  set(gemma_pc_libs "-lgemma ${OpenMP_CXX_FLAGS}")
+endif()
+configure_file(${PROJECT_SOURCE_DIR}/cmake/gemma.pc.in ${CMAKE_CURRENT_BINARY_DIR}/gemma.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gemma.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT library)
+
+install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md ${PROJECT_SOURCE_DIR}/LICENSE
+              ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES.md
+        DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT library)
+foreach(program gemma-chat gemma-logits gemma-tokenize gguf-info gemma-bench gemma-squad)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
+  endif()
+endforeach()
+
+if(PROJECT_IS_TOP_LEVEL)
+  set(CPACK_GENERATOR DEB)
+  set(CPACK_PACKAGE_NAME gemma)
+  set(CPACK_PACKAGE_VENDOR gemma)
+  set(CPACK_PACKAGE_CONTACT "gemma maintainers <maintainers@localhost>")
+  set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+  set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+  set(CPACK_STRIP_FILES ON)
+  set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+  set(CPACK_DEBIAN_PACKAGE_SECTION science)
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+  if(gemma_is_static) # to link against it; a shared library brings what it needs
+    set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libsentencepiece-dev, libpcre2-dev")
+  endif()
+  set(CPACK_DEBIAN_PACKAGE_SUGGESTS "g++, cmake, pkg-config")
+  include(CPack)
+endif()

@@ -1,0 +1,306 @@
+/* The C interface: load a model, tokenise, chat, read logits, from C or any language that calls C.
+ *
+ * Invariants: no exception crosses it; every object is opaque and owned by whoever made it; no function
+ * prints, ends the program or reads the environment.
+ *
+ * Errors. A function that can fail takes a gemma_error** last. NULL: the caller does not want to know more.
+ * Otherwise, on failure, *error is set to an error that the caller frees with gemma_error_free(); on success
+ * it is left alone, so set it to NULL first. Functions that make something return NULL on failure, functions
+ * of type int return 0 on success and -1 on failure, unless they say otherwise.
+ *
+ * Lists of unknown length. Functions that fill `out` take its capacity and set *n to the length of the whole
+ * result; when that is more than the capacity only the first `capacity` elements are written, which is not a
+ * failure: call again with room for *n. `out` may be NULL when the capacity is 0.
+ *
+ * Threads. A gemma_model may be used by any number of threads at once, every other object by one thread at a
+ * time, except where a function says otherwise. A model must live longer than what was made from it.
+ *
+ * Options. Begin with GEMMA_..._INIT and change fields; the first field is the size of the structure as the
+ * caller was compiled, so that fields added at the end in later versions do not break it. Numbers are
+ * tokens, bytes and seconds. Text is UTF-8, in and out.
+ */
+#ifndef GEMMA_C_API_H
+#define GEMMA_C_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define GEMMA_API __attribute__((visibility("default")))
+#else
+#define GEMMA_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- version and errors ---- */
+
+/** The version of the library that runs, e.g. "0.1.0". Static. */
+GEMMA_API const char* gemma_version(void);
+
+/** Why a call failed. */
+typedef struct gemma_error gemma_error;
+
+/** Kinds of errors; numbers never change their meaning. */
+typedef enum gemma_error_code {
+  GEMMA_ERROR_IO = 1,                  /**< a file cannot be opened, mapped or read */
+  GEMMA_ERROR_BAD_MAGIC = 2,           /**< not a GGUF file at all */
+  GEMMA_ERROR_UNSUPPORTED_VERSION = 3, /**< GGUF, but of a version or byte order that is not read */
+  GEMMA_ERROR_TRUNCATED = 4,           /**< the file ends before what its header promises */
+  GEMMA_ERROR_MALFORMED = 5,           /**< structure that contradicts itself or the specification */
+  GEMMA_ERROR_MISSING_KEY = 6,         /**< a required metadata key is absent */
+  GEMMA_ERROR_WRONG_TYPE = 7,          /**< a metadata value of another type than asked for */
+  GEMMA_ERROR_MISSING_TENSOR = 8,      /**< a required tensor is absent */
+  GEMMA_ERROR_BAD_SHAPE = 9,           /**< a tensor's shape contradicts the metadata */
+  GEMMA_ERROR_UNSUPPORTED = 10,        /**< valid, but not something this engine runs */
+  GEMMA_ERROR_INVALID_ARGUMENT = 11,   /**< the caller's argument is out of range */
+  GEMMA_ERROR_CONTEXT_FULL = 12,       /**< more positions asked for than the session holds */
+  GEMMA_ERROR_OUT_OF_MEMORY = 13,      /**< an allocation failed or a memory cap would be exceeded */
+  GEMMA_ERROR_CANCELLED = 14,          /**< gemma_session_cancel() */
+  GEMMA_ERROR_NOT_FINITE = 15,         /**< the model computed what is not a number */
+  GEMMA_ERROR_INTERNAL = 99            /**< anything else: a fault of the library */
+} gemma_error_code;
+
+/** One of gemma_error_code. */
+GEMMA_API int gemma_error_get_code(const gemma_error* error);
+/** One line that names the file, key or tensor. Lives as long as the error. */
+GEMMA_API const char* gemma_error_get_message(const gemma_error* error);
+/** NULL is allowed. */
+GEMMA_API void gemma_error_free(gemma_error* error);
+
+/* ---- models ---- */
+
+/** A loaded model: a mapped file and its meaning. Immutable; safe to share between threads. */
+typedef struct gemma_model gemma_model;
+
+/** How to load a model. */
+typedef struct gemma_model_options {
+  size_t size;     /**< sizeof(gemma_model_options) */
+  const char* isa; /**< kernels: "scalar", "avx2", "avx512vnni", "neon"; NULL: the best of this CPU */
+  int64_t window;  /**< sliding window in place of the file's; 0: none; -1: as the file says */
+} gemma_model_options;
+#define GEMMA_MODEL_OPTIONS_INIT \
+  { sizeof(gemma_model_options), NULL, -1 }
+
+/** Maps and checks a GGUF file. options may be NULL. */
+GEMMA_API gemma_model* gemma_model_load(const char* path, const gemma_model_options* options,
+                                        gemma_error** error);
+/** NULL is allowed. Sessions made from it must be gone. */
+GEMMA_API void gemma_model_free(gemma_model* model);
+
+/** Sizes of a model. */
+typedef struct gemma_model_info {
+  size_t size;        /**< sizeof(gemma_model_info) */
+  size_t vocab_size;  /**< ids are 0 .. vocab_size - 1; logits are that many floats */
+  size_t d_model;     /**< floats of a hidden state */
+  size_t n_layers;    /**< decoder layers */
+  size_t max_seq_len; /**< trained context, tokens */
+  size_t file_bytes;  /**< of the mapped file */
+  int32_t bos;        /**< id of the token that begins a text, or -1 */
+  int32_t eos;        /**< id of the token that ends a text, or -1 */
+} gemma_model_info;
+#define GEMMA_MODEL_INFO_INIT \
+  { sizeof(gemma_model_info), 0, 0, 0, 0, 0, -1, -1 }
+
+/** Fills *info, whose size must be set. */
+GEMMA_API int gemma_model_get_info(const gemma_model* model, gemma_model_info* info, gemma_error** error);
+/** The name in the file, or "". Lives as long as the model. */
+GEMMA_API const char* gemma_model_get_name(const gemma_model* model);
+/** 1 when the token ends a turn or a text, else 0. */
+GEMMA_API int gemma_model_is_end(const gemma_model* model, int32_t token);
+
+/* ---- text and tokens ---- */
+
+/** Flags of gemma_encode(), to be added. */
+enum {
+  GEMMA_ENCODE_BOS = 1,    /**< begin with the BOS token where the model wants one */
+  GEMMA_ENCODE_SPECIAL = 2 /**< control tokens spelled in the text become their ids */
+};
+
+/** The ids of `length` bytes of text. */
+GEMMA_API int gemma_encode(const gemma_model* model, const char* text, size_t length, int flags, int32_t* out,
+                           size_t capacity, size_t* n, gemma_error** error);
+/** The bytes of `n_ids` ids, not terminated by a NUL. Control tokens are left out. */
+GEMMA_API int gemma_decode(const gemma_model* model, const int32_t* ids, size_t n_ids, char* out,
+                           size_t capacity, size_t* n, gemma_error** error);
+
+/** One turn of a conversation. */
+typedef struct gemma_message {
+  const char* role;    /**< "system", "user" or "assistant" */
+  const char* content; /**< terminated by a NUL */
+} gemma_message;
+
+/** The ids of a conversation in the model's own turns, ending where the answer begins. A model without system
+ * turns gets the system's text in front of the first user turn. */
+GEMMA_API int gemma_encode_chat(const gemma_model* model, const gemma_message* messages, size_t n_messages,
+                                int32_t* out, size_t capacity, size_t* n, gemma_error** error);
+
+/* ---- sessions ---- */
+
+/** One sequence: its keys and values, tokens, and the logits after the last of them. */
+typedef struct gemma_session gemma_session;
+
+/** What a session is made of. */
+typedef struct gemma_session_options {
+  size_t size;        /**< sizeof(gemma_session_options) */
+  size_t n_ctx;       /**< tokens it can hold; 0: the model's context, at most 8192, within max_memory */
+  size_t chunk;       /**< tokens of a prompt computed in one pass; 0: 512. Does not change results */
+  size_t logit_rows;  /**< tokens that gemma_session_score() computes at a time; 0: 1 */
+  size_t max_memory;  /**< bytes that the file and this session may take together; 0: no limit */
+  unsigned n_threads; /**< 0: one for each physical core */
+  int kv_float32;     /**< keys and values in 32 bits (1) or 16 (0) */
+} gemma_session_options;
+#define GEMMA_SESSION_OPTIONS_INIT \
+  { sizeof(gemma_session_options), 0, 0, 0, 0, 0, 0 }
+
+/** What a session takes, in bytes. */
+typedef struct gemma_memory_plan {
+  size_t size;            /**< sizeof(gemma_memory_plan) */
+  size_t file_bytes;      /**< mapped, shared between sessions and processes */
+  size_t kv_bytes;        /**< keys and values */
+  size_t workspace_bytes; /**< buffers of a pass */
+  size_t token_bytes;     /**< the list of tokens */
+  size_t n_ctx;           /**< the context that this is the plan of */
+} gemma_memory_plan;
+#define GEMMA_MEMORY_PLAN_INIT \
+  { sizeof(gemma_memory_plan), 0, 0, 0, 0, 0 }
+
+/** What a session of these options (NULL: the defaults) would take, without making it. Fails when max_memory
+ * does not allow it; the message names the largest context that fits. */
+GEMMA_API int gemma_model_plan(const gemma_model* model, const gemma_session_options* options,
+                               gemma_memory_plan* plan, gemma_error** error);
+
+/** Takes all memory that the session will need. options may be NULL. */
+GEMMA_API gemma_session* gemma_session_new(const gemma_model* model, const gemma_session_options* options,
+                                           gemma_error** error);
+/** NULL is allowed. */
+GEMMA_API void gemma_session_free(gemma_session* session);
+
+/** Makes the sequence equal to `ids`: what it already begins with is kept, the rest is computed. n_reused,
+ * when not NULL, gets the number of tokens that were kept. */
+GEMMA_API int gemma_session_prefill(gemma_session* session, const int32_t* ids, size_t n_ids,
+                                    size_t* n_reused, gemma_error** error);
+/** Adds tokens to the sequence. */
+GEMMA_API int gemma_session_append(gemma_session* session, const int32_t* ids, size_t n_ids,
+                                   gemma_error** error);
+/** Forgets all but the first n tokens. Fails when a sliding window no longer has what that needs. */
+GEMMA_API int gemma_session_truncate(gemma_session* session, size_t n, gemma_error** error);
+/** Tokens in the sequence. */
+GEMMA_API size_t gemma_session_n_past(const gemma_session* session);
+/** Tokens it can hold. */
+GEMMA_API size_t gemma_session_n_ctx(const gemma_session* session);
+
+/** Logits after the last token, vocab_size floats, valid until the next call that changes the sequence. NULL
+ * on failure: there is no token yet. */
+GEMMA_API const float* gemma_session_logits(const gemma_session* session, gemma_error** error);
+/** The final hidden state of the last token after the output norm, d_model floats; valid as the logits. */
+GEMMA_API const float* gemma_session_hidden_state(const gemma_session* session, gemma_error** error);
+/** out[i]: natural logarithm of the probability of ids[i] after the sequence and ids[0 .. i). The ids join
+ * the sequence. */
+GEMMA_API int gemma_session_score(gemma_session* session, const int32_t* ids, size_t n_ids, double* out,
+                                  gemma_error** error);
+
+/** From any thread, also while another call runs: that call, and later ones, stop as soon as they can. */
+GEMMA_API void gemma_session_cancel(gemma_session* session);
+/** Lets the session work again. */
+GEMMA_API void gemma_session_clear_cancel(gemma_session* session);
+
+/** A copy of a session's sequence. Immutable; safe to share between threads. */
+typedef struct gemma_snapshot gemma_snapshot;
+/** Copies the sequence as it is. */
+GEMMA_API gemma_snapshot* gemma_session_snapshot(const gemma_session* session, gemma_error** error);
+/** Makes the sequence that of the snapshot, taken from a session of the same model and options. */
+GEMMA_API int gemma_session_restore(gemma_session* session, const gemma_snapshot* snapshot,
+                                    gemma_error** error);
+/** NULL is allowed. */
+GEMMA_API void gemma_snapshot_free(gemma_snapshot* snapshot);
+
+/* ---- generation ---- */
+
+/** How the next token is chosen. */
+typedef struct gemma_sampler_options {
+  size_t size;          /**< sizeof(gemma_sampler_options) */
+  float temperature;    /**< 0: the likeliest token */
+  size_t top_k;         /**< keep the k likeliest; 0: all */
+  float top_p;          /**< keep the smallest set of at least this probability; 1: all */
+  float min_p;          /**< keep tokens of at least min_p times the likeliest one's probability; 0: all */
+  float repeat_penalty; /**< divide logits of recent tokens; 1: none */
+  size_t repeat_last;   /**< how many recent tokens that means */
+  uint64_t seed;        /**< the same seed, options and logits give the same tokens everywhere */
+} gemma_sampler_options;
+#define GEMMA_SAMPLER_OPTIONS_INIT \
+  { sizeof(gemma_sampler_options), 0.0f, 0, 1.0f, 0.0f, 1.0f, 64, 0 }
+
+/** Draws tokens. */
+typedef struct gemma_sampler gemma_sampler;
+/** options may be NULL: the likeliest token. */
+GEMMA_API gemma_sampler* gemma_sampler_new(const gemma_sampler_options* options, gemma_error** error);
+/** NULL is allowed. */
+GEMMA_API void gemma_sampler_free(gemma_sampler* sampler);
+/** The next token given `n` logits; -1 on failure. */
+GEMMA_API int32_t gemma_sampler_sample(gemma_sampler* sampler, const float* logits, size_t n,
+                                       gemma_error** error);
+
+/** One step of a generation. */
+typedef struct gemma_token {
+  int32_t id;             /**< -1: only brings out text that had been held back */
+  const char* text;       /**< whole characters, NUL after them; often ""; valid during the callback */
+  size_t text_length;     /**< bytes of text */
+  double log_probability; /**< natural logarithm of its probability, when asked for, else 0 */
+} gemma_token;
+
+/** Called with each token; return 1 to go on, 0 to stop. */
+typedef int (*gemma_token_callback)(const gemma_token* token, void* user);
+/** Chooses the next token from vocab_size logits in place of a sampler; a negative id fails the generation.
+ */
+typedef int32_t (*gemma_pick_callback)(const float* logits, size_t n, void* user);
+
+/** Why a generation ended. */
+typedef enum gemma_stop_reason {
+  GEMMA_STOP_END_OF_TURN = 0,  /**< the model said so */
+  GEMMA_STOP_STRING = 1,       /**< one of the stop strings */
+  GEMMA_STOP_MAX_TOKENS = 2,   /**< max_tokens */
+  GEMMA_STOP_CONTEXT_FULL = 3, /**< the session holds no further token */
+  GEMMA_STOP_CALLBACK = 4,     /**< the callback returned 0 */
+  GEMMA_STOP_CANCELLED = 5     /**< gemma_session_cancel() */
+} gemma_stop_reason;
+
+/** What to generate. */
+typedef struct gemma_generate_options {
+  size_t size;                     /**< sizeof(gemma_generate_options) */
+  size_t max_tokens;               /**< at most so many */
+  const char* const* stop_strings; /**< generation ends before the first of these */
+  size_t n_stop_strings;           /**< how many */
+  int ignore_end;                  /**< 1: go on past end-of-turn tokens */
+  int log_probabilities;           /**< 1: fill gemma_token.log_probability */
+  gemma_token_callback on_token;   /**< NULL: none */
+  gemma_pick_callback pick;        /**< NULL: the sampler */
+  void* user;                      /**< handed to both callbacks */
+} gemma_generate_options;
+#define GEMMA_GENERATE_OPTIONS_INIT \
+  { sizeof(gemma_generate_options), 512, NULL, 0, 0, 0, NULL, NULL, NULL }
+
+/** How a generation went. */
+typedef struct gemma_generate_result {
+  size_t size;                /**< sizeof(gemma_generate_result) */
+  size_t n_tokens;            /**< generated, without the one that ended the turn */
+  int reason;                 /**< one of gemma_stop_reason */
+  double seconds;             /**< from the call to its return */
+  double first_token_seconds; /**< from the call to the first token */
+} gemma_generate_result;
+#define GEMMA_GENERATE_RESULT_INIT \
+  { sizeof(gemma_generate_result), 0, 0, 0.0, 0.0 }
+
+/** Chooses tokens after the sequence until something ends it; they join the sequence. sampler may be NULL
+ * when options->pick is set, or for the likeliest token; result may be NULL. */
+GEMMA_API int gemma_session_generate(gemma_session* session, gemma_sampler* sampler,
+                                     const gemma_generate_options* options, gemma_generate_result* result,
+                                     gemma_error** error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,205 @@
+// The C interface: the same answers as the C++ one, structures of other sizes, misuse that is an error and
+// not a crash.
+#include "gemma/c_api.h"
+
+#include <cstring>
+#include <memory>
+
+#include <gtest/gtest.h>
+
+#include "tests/api/models.hpp"
+
+namespace gemma::test {
+namespace {
+
+class CApi : public testing::Test {
+ protected:
+  ~CApi() override {
+    gemma_session_free(session_);
+    gemma_model_free(model_);
+    gemma_error_free(error_);
+  }
+  /// What the last failure said; forgets it.
+  std::string why(int code) {
+    EXPECT_NE(error_, nullptr);
+    EXPECT_EQ(gemma_error_get_code(error_), code) << gemma_error_get_message(error_);
+    std::string message = gemma_error_get_message(error_);
+    gemma_error_free(error_);
+    error_ = nullptr;
+    return message;
+  }
+  std::vector<std::int32_t> question() {
+    const gemma_message messages[] = {{"system", "Be brief."}, {"user", "Where is the lighthouse?"}};
+    std::size_t n = 0;
+    EXPECT_EQ(gemma_encode_chat(model_, messages, 2, nullptr, 0, &n, &error_), 0);
+    std::vector<std::int32_t> ids(n);
+    EXPECT_EQ(gemma_encode_chat(model_, messages, 2, ids.data(), n, &n, &error_), 0);
+    return ids;
+  }
+
+  gemma_error* error_ = nullptr;
+  gemma_model* model_ = gemma_model_load(demo_model().c_str(), nullptr, &error_);
+  gemma_session* session_ = gemma_session_new(model_, nullptr, &error_);
+};
+
+TEST_F(CApi, SaysWhatTheCppInterfaceSays) {
+  ASSERT_NE(session_, nullptr);
+  const Model model = Model::load(demo_model());
+  Session session(model);
+  const std::vector<Message> turns = {{"system", "Be brief."}, {"user", "Where is the lighthouse?"}};
+  const auto ids = model.encode_chat(turns, {.merge_system = true});
+  EXPECT_EQ(question(), ids);
+  session.prefill(ids);
+  std::size_t reused = 99;
+  ASSERT_EQ(gemma_session_prefill(session_, ids.data(), ids.size(), &reused, &error_), 0);
+  EXPECT_EQ(reused, 0u);
+  const float* logits = gemma_session_logits(session_, &error_);
+  const float* hidden = gemma_session_hidden_state(session_, &error_);
+  EXPECT_EQ(std::vector<float>(logits, logits + model.config().vocab_size), copied(session.logits()));
+  EXPECT_EQ(std::vector<float>(hidden, hidden + model.config().d_model), copied(session.hidden_state()));
+
+  Sampler sampler({.temperature = 0.8f, .seed = 3});
+  const auto truth = session.generate(sampler, {.max_tokens = 15, .stop_strings = {"zzz"}});
+  gemma_sampler_options how = GEMMA_SAMPLER_OPTIONS_INIT;
+  how.temperature = 0.8f;
+  how.seed = 3;
+  gemma_sampler* c_sampler = gemma_sampler_new(&how, &error_);
+  gemma_generate_options options = GEMMA_GENERATE_OPTIONS_INIT;
+  const char* stops[] = {"zzz"};
+  std::string text;
+  options.max_tokens = 15;
+  options.stop_strings = stops;
+  options.n_stop_strings = 1;
+  options.user = &text;
+  options.on_token = [](const gemma_token* token, void* user) {
+    EXPECT_EQ(std::strlen(token->text), token->text_length);
+    *static_cast<std::string*>(user) += token->text;
+    return 1;
+  };
+  gemma_generate_result result = GEMMA_GENERATE_RESULT_INIT;
+  EXPECT_EQ(gemma_session_generate(session_, c_sampler, &options, &result, &error_), 0);
+  gemma_sampler_free(c_sampler);
+  EXPECT_EQ(text, truth.text);
+  EXPECT_EQ(result.n_tokens, truth.tokens.size());
+  EXPECT_EQ(result.reason, static_cast<int>(truth.reason));
+
+  gemma_memory_plan plan = GEMMA_MEMORY_PLAN_INIT;
+  EXPECT_EQ(gemma_model_plan(model_, nullptr, &plan, &error_), 0);
+  EXPECT_EQ(plan.kv_bytes + plan.workspace_bytes, session.memory_bytes());
+  EXPECT_EQ(error_, nullptr);
+}
+
+TEST_F(CApi, SnapshotsScoresAndTruncation) {
+  const auto ids = question();
+  ASSERT_EQ(gemma_session_prefill(session_, ids.data(), ids.size(), nullptr, &error_), 0);
+  gemma_snapshot* prefix = gemma_session_snapshot(session_, &error_);
+  double first[2], again[2];
+  const std::int32_t continuation[] = {5, 6};
+  EXPECT_EQ(gemma_session_score(session_, continuation, 2, first, &error_), 0);
+  EXPECT_EQ(gemma_session_n_past(session_), ids.size() + 2);
+  EXPECT_EQ(gemma_session_restore(session_, prefix, &error_), 0);
+  gemma_snapshot_free(prefix);
+  EXPECT_EQ(gemma_session_score(session_, continuation, 2, again, &error_), 0);
+  EXPECT_EQ(first[0], again[0]);
+  EXPECT_EQ(first[1], again[1]);
+  EXPECT_EQ(gemma_session_truncate(session_, ids.size(), &error_), 0);
+  EXPECT_EQ(gemma_session_truncate(session_, 10000, &error_), -1);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+}
+
+TEST_F(CApi, OwnSamplersAndCancelling) {
+  const auto ids = question();
+  ASSERT_EQ(gemma_session_prefill(session_, ids.data(), ids.size(), nullptr, &error_), 0);
+  gemma_generate_options options = GEMMA_GENERATE_OPTIONS_INIT;
+  options.ignore_end = 1;
+  int calls = 0;
+  options.user = &calls;
+  options.pick = [](const float*, std::size_t n, void* user) {
+    return ++*static_cast<int*>(user) > 3 ? -1 : static_cast<std::int32_t>(n - 1);
+  };
+  EXPECT_EQ(gemma_session_generate(session_, nullptr, &options, nullptr, &error_), -1);
+  EXPECT_NE(why(GEMMA_ERROR_INVALID_ARGUMENT).find("chose no token"), std::string::npos);
+  EXPECT_EQ(calls, 4);
+  EXPECT_EQ(gemma_session_n_past(session_), ids.size() + 3);
+  gemma_session_cancel(session_);
+  EXPECT_EQ(gemma_session_append(session_, ids.data(), 1, &error_), -1);
+  why(GEMMA_ERROR_CANCELLED);
+  gemma_session_clear_cancel(session_);
+  EXPECT_EQ(gemma_session_append(session_, ids.data(), 1, &error_), 0);
+}
+
+TEST_F(CApi, TextOfAnyLength) {
+  const std::string text("a\0b \xF0\x9F\x98\x80", 8);
+  std::size_t n = 0;
+  EXPECT_EQ(gemma_encode(model_, text.data(), text.size(), 0, nullptr, 0, &n, &error_), 0);
+  std::vector<std::int32_t> ids(n + 1, -7);
+  EXPECT_EQ(gemma_encode(model_, text.data(), text.size(), 0, ids.data(), n - 1, &n, &error_), 0);
+  EXPECT_EQ(ids[n - 1], -7) << "no more than the capacity";
+  EXPECT_EQ(gemma_encode(model_, text.data(), text.size(), 0, ids.data(), n, &n, &error_), 0);
+  std::string back(100, '?');
+  EXPECT_EQ(gemma_decode(model_, ids.data(), n, back.data(), back.size(), &n, &error_), 0);
+  EXPECT_EQ(back.substr(0, n), text);
+  EXPECT_EQ(gemma_model_is_end(model_, -5), 0);
+}
+
+TEST_F(CApi, StructuresOfOlderAndNewerCallers) {
+  // a caller compiled when n_ctx was the last field; what follows is not its to give
+  gemma_session_options older = GEMMA_SESSION_OPTIONS_INIT;
+  older.size = offsetof(gemma_session_options, chunk);
+  older.n_ctx = 77;
+  older.max_memory = 1;  // beyond its size: not read
+  gemma_session* s = gemma_session_new(model_, &older, &error_);
+  ASSERT_NE(s, nullptr);
+  EXPECT_EQ(gemma_session_n_ctx(s), 77u);
+  gemma_session_free(s);
+  // a newer caller, whose structure ends in fields that this library does not know
+  struct {
+    gemma_model_info info = GEMMA_MODEL_INFO_INIT;
+    std::int64_t later = 42;
+  } newer;
+  newer.info.size = sizeof newer;
+  EXPECT_EQ(gemma_model_get_info(model_, &newer.info, &error_), 0);
+  EXPECT_EQ(newer.later, 42);
+  EXPECT_EQ(newer.info.size, sizeof newer);
+  EXPECT_GT(newer.info.vocab_size, 0u);
+  older.size = 0;
+  EXPECT_EQ(gemma_session_new(model_, &older, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+}
+
+TEST_F(CApi, MisuseIsAnError) {
+  EXPECT_EQ(gemma_model_load(nullptr, nullptr, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gemma_model_load("no/such.gguf", nullptr, nullptr), nullptr) << "nobody wants to know more";
+  EXPECT_EQ(gemma_model_load("no/such.gguf", nullptr, &error_), nullptr);
+  EXPECT_NE(why(GEMMA_ERROR_IO).find("no/such.gguf"), std::string::npos);
+  gemma_model_options options = GEMMA_MODEL_OPTIONS_INIT;
+  options.isa = "abacus";
+  EXPECT_EQ(gemma_model_load(demo_model().c_str(), &options, &error_), nullptr);
+  EXPECT_NE(why(GEMMA_ERROR_INVALID_ARGUMENT).find("abacus"), std::string::npos);
+  EXPECT_EQ(gemma_session_new(nullptr, nullptr, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gemma_session_prefill(session_, nullptr, 3, nullptr, &error_), -1);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gemma_session_logits(session_, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  const std::int32_t id = 5;
+  EXPECT_EQ(gemma_decode(model_, &id, 1, nullptr, 10, nullptr, &error_), -1);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gemma_sampler_sample(nullptr, nullptr, 0, &error_), -1);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  gemma_sampler_options how = GEMMA_SAMPLER_OPTIONS_INIT;
+  how.top_p = 2;
+  EXPECT_EQ(gemma_sampler_new(&how, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  gemma_model_free(nullptr);
+  gemma_session_free(nullptr);
+  gemma_sampler_free(nullptr);
+  gemma_snapshot_free(nullptr);
+  gemma_session_cancel(nullptr);
+  EXPECT_STREQ(gemma_error_get_message(nullptr), "");
+  EXPECT_STREQ(gemma_version(), GEMMA_VERSION_STRING);
+}
+
+}  // namespace
+}  // namespace gemma::test

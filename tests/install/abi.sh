@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The symbols that the shared library shows are those of the list beside this script, no more and no fewer.
+#   abi.sh LIBGEMMA.so [--update]
+set -euo pipefail
+list=$(dirname "$0")/abi.txt
+shown=$(nm -D -C --defined-only "$1" | awk '{ $1 = ""; print substr($0, 2) }' | LC_ALL=C sort -u)
+if [ "${2:-}" = --update ]; then
+  printf '%s\n' "$shown" >"$list"
+  exit 0
+fi
+diff -u "$list" <(printf '%s\n' "$shown") && echo "abi: $(wc -l <"$list") symbols, as listed"

@@ -1,0 +1,19 @@
+// Linked to the shared library: an exception that its code throws is caught here by its type.
+#include <cstdio>
+#include <string>
+
+#include "gguf/error.hpp"
+#include "tokenizer/spm.hpp"
+
+int main() {
+  try {
+    const gemma::detail::SentencePiece piece("this is no model");
+    std::puts("nothing was thrown");
+  } catch (const gemma::Error& e) {
+    std::printf("caught: %s\n", e.what());
+    return e.code() == gemma::ErrorCode::kMalformed ? 0 : 1;
+  } catch (...) {
+    std::puts("caught, but not as gemma::Error");
+  }
+  return 1;
+}

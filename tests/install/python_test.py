@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""The C interface as Python meets it: answers, logits, scores, errors, exceptions in callbacks, threads.
+
+    python_test.py LIBGEMMA.so MODEL.gguf
+"""
+
+import math
+import sys
+import threading
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "python"))
+import gemma  # noqa: E402
+
+QUESTION = [("user", "Where is the lighthouse?")]
+
+
+class CInterface(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.model = gemma.Model(MODEL)
+
+    def ready(self, **options):
+        session = gemma.Session(self.model, n_ctx=256, n_threads=1, **options)
+        session.prefill(self.model.encode_chat(QUESTION))
+        return session
+
+    def test_text_goes_there_and_back(self):
+        text = "A sentence, with \u00e9 and \U0001f600."
+        self.assertEqual(self.model.decode(self.model.encode(text)), text)
+        self.assertEqual(self.model.encode("x", bos=True)[0], self.model.info.bos)
+
+    def test_answers_are_the_same_each_time(self):
+        answers = {"".join(self.ready().generate(max_tokens=20, temperature=0.9, seed=7)) for _ in range(2)}
+        self.assertEqual(len(answers), 1)
+        self.assertTrue(answers.pop())
+
+    def test_greedy_generation_takes_the_largest_logit(self):
+        session = self.ready()
+        logits = session.logits()
+        self.assertEqual(len(logits), self.model.info.vocab_size)
+        best = max(range(len(logits)), key=logits.__getitem__)
+        seen = []
+        session.generate(max_tokens=1, on_token=lambda token, _: seen.append(token))
+        if best != self.model.info.eos and seen:
+            self.assertEqual(seen[0], best)
+
+    def test_score_is_the_log_softmax(self):
+        session = self.ready()
+        logits = session.logits()
+        top = max(logits)
+        normaliser = top + math.log(sum(math.exp(x - top) for x in logits))
+        self.assertAlmostEqual(session.score([5, 6])[0], logits[5] - normaliser, places=9)
+
+    def test_a_prefix_is_reused(self):
+        session = self.ready()
+        ids = self.model.encode_chat(QUESTION)
+        self.assertEqual(session.prefill(ids), len(ids))
+
+    def test_errors_have_a_code_and_say_what_is_wrong(self):
+        with self.assertRaisesRegex(gemma.Error, "no/such.gguf") as caught:
+            gemma.Model("no/such.gguf")
+        self.assertEqual(caught.exception.code, 1)
+        with self.assertRaisesRegex(gemma.Error, "not in the vocabulary") as caught:
+            self.ready().prefill([-1])
+        self.assertEqual(caught.exception.code, 11)
+        with self.assertRaisesRegex(gemma.Error, "largest that fits|not even one") as caught:
+            gemma.Session(self.model, n_ctx=4096, max_memory=1000)
+        self.assertEqual(caught.exception.code, 13)
+        with self.assertRaisesRegex(gemma.Error, "before the first token"):
+            gemma.Session(self.model, n_ctx=16).logits()
+
+    def test_stop_strings_end_the_text(self):
+        whole = "".join(self.ready().generate(max_tokens=30))
+        if len(whole) > 4:
+            stop = whole[2:4]
+            self.assertEqual("".join(self.ready().generate(max_tokens=30, stop=[stop])), whole[:whole.find(stop)])
+
+    def test_a_callback_stops_and_its_exceptions_pass(self):
+        self.assertEqual(len(self.ready().generate(on_token=lambda *_: False)), 1)
+        with self.assertRaises(ZeroDivisionError):
+            self.ready().generate(on_token=lambda *_: 1 // 0)
+
+    def test_another_thread_cancels(self):
+        session = self.ready()
+        thread = []
+
+        def on_token(*_):
+            if not thread:
+                thread.append(threading.Thread(target=session.cancel))
+                thread[0].start()
+                thread[0].join()
+
+        session.generate(max_tokens=10**6, on_token=on_token)
+        with self.assertRaises(gemma.Error) as caught:
+            session.prefill([2, 3])
+        self.assertEqual(caught.exception.code, 14)
+
+
+if __name__ == "__main__":
+    LIBRARY, MODEL = sys.argv.pop(1), sys.argv.pop(1)
+    gemma.load_library(LIBRARY)
+    unittest.main()

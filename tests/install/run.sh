@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# Uses the library as its users do, each way in clean folders, by the files that docs/embedding.md shows.
+#   run.sh                      all of it: minutes; builds the library four times
+#   run.sh package BUILD        installs what BUILD holds, moves it, and uses it: find_package, pkg-config, C
+#   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
+#   run.sh static|shared|add_subdirectory|fetchcontent|deb|headers
+# CXX chooses the compiler, CXX_LAUNCHER a compiler cache.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+model=$root/examples/models/gemma-demo.Q4_K_M.gguf
+question="Where is the lighthouse?"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+launcher=()
+[ -n "${CXX_LAUNCHER:-}" ] && launcher=("-DCMAKE_CXX_COMPILER_LAUNCHER=$CXX_LAUNCHER" "-DCMAKE_C_COMPILER_LAUNCHER=$CXX_LAUNCHER")
+quiet() { "$@" >"$work/log" 2>&1 || { cat "$work/log"; return 1; }; }
+configure() { quiet cmake -G Ninja "${launcher[@]}" "$@"; }
+build() { quiet cmake --build "$1" -j "$(nproc)" "${@:2}"; }
+ok() { printf 'ok: %s\n' "$*"; }
+# the files of the guide, in $1
+guide() { python3 "$root/tests/docs/blocks.py" files "$1" "$root/docs/embedding.md" >/dev/null; }
+answers() { [ -n "$("$@" "$model" "$question")" ] || { echo "no answer from $*"; return 1; }; }
+
+# use_installed PREFIX WHAT: a C++ project by find_package, and C by pkg-config
+use_installed() {
+  local prefix=$1 what=$2 here=$work/use
+  rm -rf "$here" && mkdir "$here" && guide "$here"
+  configure -S "$here/cpp" -B "$here/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Debug
+  build "$here/build"
+  local libdir
+  libdir=$(dirname "$(find "$prefix" -name 'libgemma.*' | head -n 1)")
+  LD_LIBRARY_PATH=$libdir answers "$here/build/ask"
+  ok "$what: find_package(gemma), built and run"
+  pc() { PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config "$@" gemma; }
+  # shellcheck disable=SC2046
+  "${CC:-cc}" -std=c99 -Wall -Wextra -pedantic -Werror "$here/c/ask.c" -o "$here/ask_c" $(pc --cflags) $(pc --libs)
+  LD_LIBRARY_PATH=$libdir answers "$here/ask_c"
+  ok "$what: pkg-config $(pc --modversion), C99, built and run"
+}
+
+package() {
+  quiet cmake --install "$1" --prefix "$work/first/usr" --component library
+  mkdir "$work/second" && mv "$work/first/usr" "$work/second/moved"
+  if grep -rIl -e "$work/first" -e "$root" "$work/second/moved"; then
+    echo "installed files name the place they were built in"
+    return 1
+  fi
+  use_installed "$work/second/moved" "installed and moved"
+}
+
+# install_as on|off: builds the library alone as shared or static
+install_as() {
+  configure -S "$root" -B "$work/$1" -DBUILD_SHARED_LIBS="$1" -DGEMMA_BUILD_TESTS=OFF -DGEMMA_BUILD_BENCH=OFF \
+    -DGEMMA_BUILD_EXAMPLES=OFF
+  build "$work/$1"
+  package "$work/$1"
+}
+static() { install_as OFF; rm -rf "$work/second"; }
+shared() { install_as ON; rm -rf "$work/second"; }
+
+subproject_options() {
+  local here=$work/options
+  mkdir "$here" && guide "$here"
+  ln -s "$root" "$here/subproject/gemma"
+  configure -S "$here/subproject" -B "$here/build"
+  local targets
+  targets=$(cmake --build "$here/build" --target help)
+  if grep -qE 'gemma-chat|gemma_tests|gtest|gemma-bench' <<<"$targets" ||
+    grep -q gemma "$here/build/cmake_install.cmake" && [ -s "$here/build/gemma/cmake_install.cmake" ] &&
+    grep -q libgemma "$here/build/gemma/cmake_install.cmake"; then
+    echo "a project that contains this one is made to build or install more than the library"
+    return 1
+  fi
+  ok "as a subproject: only the library, nothing installed"
+}
+
+add_subdirectory() {
+  local here=$work/subdirectory
+  mkdir "$here" && guide "$here"
+  ln -s "$root" "$here/subproject/gemma"
+  configure -S "$here/subproject" -B "$here/build" -DCMAKE_BUILD_TYPE=Release
+  build "$here/build"
+  answers "$here/build/ask"
+  ok "add_subdirectory: built and run"
+}
+
+fetchcontent() {
+  local here=$work/fetchcontent
+  mkdir "$here" && guide "$here"
+  configure -S "$here/fetchcontent" -B "$here/build" -DFETCHCONTENT_SOURCE_DIR_GEMMA="$root" \
+    -DFETCHCONTENT_FULLY_DISCONNECTED=ON -DCMAKE_BUILD_TYPE=Release
+  build "$here/build"
+  answers "$here/build/ask"
+  ok "FetchContent from a folder: built and run"
+}
+
+deb() {
+  local here=$work/deb package
+  configure -S "$root" -B "$here/build" -DBUILD_SHARED_LIBS=ON -DGEMMA_BUILD_TESTS=OFF -DGEMMA_BUILD_BENCH=OFF
+  build "$here/build"
+  (cd "$here/build" && quiet cpack -G DEB)
+  package=$(echo "$here"/build/*.deb)
+  dpkg-deb --info "$package" | grep -E 'Version|Depends|Installed-Size|Recommends'
+  if [ "$(id -u)" -eq 0 ] && [ -n "${GEMMA_TEST_DPKG:-}" ]; then # changes this machine: only when asked for
+    quiet dpkg -i "$package"
+    answers gemma-chat -p "$question" --temp 0 -n 20 -m
+    quiet dpkg -r gemma
+    ok "dpkg -i, gemma-chat, dpkg -r"
+  fi
+  dpkg-deb -x "$package" "$here/root"
+  "$here/root/usr/bin/gguf-info" "$model" >/dev/null
+  [ -n "$("$here/root/usr/bin/gemma-chat" -m "$model" -p "$question" --temp 0 -n 20)" ]
+  ok "$(basename "$package"), $(stat -c %s "$package") bytes: unpacked, programs run"
+  use_installed "$here/root/usr" "the Debian package"
+}
+
+# each header alone, by gcc and clang, as C++20 and C++23
+headers() {
+  local compiler standard header n=0
+  for compiler in g++ clang++; do
+    for standard in c++20 c++2b; do
+      while read -r header; do
+        echo "#include \"$header\"" | "$compiler" -std=$standard -fsyntax-only -Wall -Wextra -Werror -fopenmp -I"$root" -x c++ -
+        n=$((n + 1))
+      done < <(cd "$root" && ls gguf/*.hpp tokenizer/*.hpp gemma/*.hpp gemma/families/*.hpp kernels/kernel_table.hpp)
+    done
+  done
+  for standard in c99 c11; do
+    for compiler in gcc clang; do
+      echo '#include "gemma/c_api.h"' | "$compiler" -std=$standard -fsyntax-only -Wall -Wextra -pedantic -Werror -I"$root" -x c -
+    done
+  done
+  ok "$n times a header alone: gcc and clang, C++20 and C++23; the C header as C99 and C11"
+}
+
+if [ $# -gt 0 ]; then
+  "$@"
+else
+  for each in headers subproject_options static shared add_subdirectory fetchcontent deb; do
+    (time "$each") 2>&1 | grep -vE '^(user|sys|$)'
+  done
+fi

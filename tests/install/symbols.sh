@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# What the library's objects define: nothing outside namespace gemma but instances of the standard library's
+# templates, and no function that an ISA unit shares with another unit (the linker keeps one of them, and it might
+# keep the one that needs AVX-512).
+#   symbols.sh LIBGEMMA.a|OBJECTS...
+set -euo pipefail
+failed=0
+defined() { nm -C --defined-only --extern-only "$@" 2>/dev/null | awk 'NF > 2 { t = $2; $1 = $2 = ""; sub(/^ +/, ""); print t " " $0 }'; }
+
+strangers=$(defined "$@" | grep -vE \
+  -e '^. (gemma::|gemma_)' \
+  -e '^. (typeinfo for|typeinfo name for|vtable for|guard variable for) (gemma::|std::)' \
+  -e '^. [a-z_]+( const)?[&*]? ?gemma::' \
+  -e '^[WVu] .*\b(gemma|std|__gnu_cxx)::' \
+  -e '^[WVu] (typeinfo (name )?for int|operator)' \
+  -e '^V DW\.ref\.' || true)
+if [ -n "$strangers" ]; then
+  printf 'outside namespace gemma:\n%s\n' "$strangers"
+  failed=1
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+weak() { nm -C --defined-only "$@" 2>/dev/null | awk '$2 == "W"' | cut -d' ' -f3- | sort -u; }
+objects=("$@")
+if [ $# -eq 1 ] && [[ $1 == *.a ]]; then
+  (cd "$work" && ar x "$1")
+  objects=("$work"/*.o)
+fi
+isa=0
+for object in "${objects[@]}"; do
+  case $object in
+    *avx*|*neon*)
+      isa=$((isa + 1))
+      weak "$object" >"$work/own"
+      for other in "${objects[@]}"; do
+        [ "$other" = "$object" ] && continue
+        weak "$other" | comm -12 "$work/own" - | sed "s|^|$(basename "$object") and $(basename "$other") share: |"
+      done >>"$work/shared" ;;
+  esac
+done
+if [ -s "$work/shared" ]; then
+  sort -u "$work/shared"
+  failed=1
+fi
+n=$(defined "$@" | wc -l)
+[ "$n" -gt 100 ] || { echo "only $n symbols: this is not the library"; failed=1; }
+[ $failed -eq 0 ] && echo "symbols: $n, all of namespace gemma or the standard library's; $isa ISA units share none"
+exit $failed
