@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -18,19 +20,23 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kRepeatLast = 64;
 
-/// Hands the evaluator's flag on to the session, which watches one of its own.
+/// Hands the evaluator's flag on to the session, which watches one of its own. Ends at once with the call
+/// that made it: a plain sleep here would add its length to every question.
 class CancelLink {
  public:
   CancelLink(Session& session, const std::atomic<bool>& cancel)
-      : thread_([&session, &cancel](const std::stop_token& done) {
+      : thread_([this, &session, &cancel](const std::stop_token& done) {
+          std::unique_lock lock(mutex_);
           while (!done.stop_requested() && !cancel.load()) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            wake_.wait_for(lock, done, std::chrono::milliseconds(20), [] { return false; });
           }
           if (cancel.load()) session.cancel();
         }) {}
 
  private:
-  std::jthread thread_;
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::jthread thread_;  // last: joined before the others go
 };
 
 /// The type that most of the weights' bytes are of, e.g. "Q4_K".

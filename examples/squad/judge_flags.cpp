@@ -53,10 +53,18 @@ void JudgeFlags::add_to(CLI::App& app) {
       ->type_name("SECONDS");
 }
 
+void JudgeFlags::check(const EngineOptions& engine) const {
+  if (kind == "gguf" && file.empty()) {
+    throw Error(ErrorCode::kInvalidArgument, "--judge gguf needs --judge-file FILE");
+  }
+  if (kind == "gguf") engine_factory(engine)({"judge", file});
+  if (kind == "openai") make(engine);
+}
+
 std::unique_ptr<Judge> JudgeFlags::make(const EngineOptions& engine) const {
   if (kind == "f1") return make_f1_judge();
   if (kind == "gguf") {
-    if (file.empty()) throw Error(ErrorCode::kInvalidArgument, "--judge gguf needs --judge-file FILE");
+    check(engine);
     const ModelSpec spec{"judge", file};
     return make_likelihood_judge(engine_factory(engine)(spec), spec.file.filename().string(),
                                  sha256_of(spec.file));

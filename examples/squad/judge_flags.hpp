@@ -25,7 +25,9 @@ struct JudgeFlags {
   void add_to(CLI::App& app);
   const std::string& verdicts_name() const { return name.empty() ? kind : name; }
   bool wanted() const { return kind != "none"; }
-  /// Throws gemma::Error for flags that do not fit together.
+  /// Throws gemma::Error for flags that do not fit together and files that are no models, before a long run.
+  void check(const EngineOptions& engine) const;
+  /// Throws gemma::Error as check().
   std::unique_ptr<Judge> make(const EngineOptions& engine) const;
 };
 

@@ -68,9 +68,10 @@ int run_score(const Flags& flags) {
 }
 
 int run_merge(const Flags& flags) {
+  const EngineOptions engine{flags.engine.isa, flags.engine.threads, flags.engine.kv == KvType::kF32};
+  flags.judge.check(engine);
   merge_runs({flags.directories.begin(), flags.directories.end()}, flags.out);
   const RunDirectory run = RunDirectory::read(flags.out);
-  const EngineOptions engine{flags.engine.isa, flags.engine.threads, flags.engine.kv == KvType::kF32};
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
   if (!judge(run, flags.judge, engine, cancel)) {

@@ -75,9 +75,20 @@ std::string known_sha256(const fs::path& directory, const ModelSpec& model) {
   return "";
 }
 
+/// Reading a large file takes a while, once: models have no other name that cannot lie.
+void say_hashing(const ModelSpec& model, bool quiet) {
+  constexpr std::uintmax_t kLarge = std::uintmax_t{256} << 20;
+  std::error_code error;
+  const std::uintmax_t bytes = fs::file_size(model.file, error);
+  if (quiet || error || bytes < kLarge) return;
+  fmt::print(stderr, "{}: SHA-256 of {:.1f} GB\n", app::printable(model.name),
+             static_cast<double>(bytes) / 1e9);
+}
+
 int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
                    const std::string& dataset_name, const std::string& dataset_sha256) {
   check_names(models);
+  flags.judge.check(engine_options(flags.engine));
   const SourceFactory factory = engine_factory(engine_options(flags.engine));
   const Dataset selection = selection_of(dataset, select_questions(dataset, flags.n, flags.seed));
   RunSettings settings;
@@ -92,7 +103,10 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
   for (const ModelSpec& model : models) {
     const std::string description = factory(model)->facts().description;  // also: every file loads
     std::string sha256 = known_sha256(flags.out, model);
-    if (sha256.empty()) sha256 = sha256_of(model.file);
+    if (sha256.empty()) {
+      say_hashing(model, flags.quiet);
+      sha256 = sha256_of(model.file);
+    }
     settings.models.push_back({model.name, model.file.filename().string(), sha256, description});
   }
 
@@ -178,8 +192,11 @@ void add_run(CLI::App& app, Command& chosen) {
   run->add_option("--out", flags->out, "Directory of the run; one that is there is continued")
       ->required()
       ->type_name("DIR");
-  run->add_option("-n,--questions", flags->n, "How many questions; 0: all (default: 60)")->type_name("N");
+  run->add_option("-n,--questions", flags->n, "How many questions; 0: all (default: 60)")
+      ->check(CLI::Range(0, 1 << 30).description(""))
+      ->type_name("N");
   run->add_option("--seed", flags->seed, "Which questions, and how answers are sampled (default: 1)")
+      ->check(CLI::Range(0.0, 0x1p64).description(""))
       ->type_name("N");
   run->add_option("--preset", flags->preset,
                   "chat: each model's own template, greedy, one prefill per passage (default); article: its "

@@ -127,7 +127,17 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
   run.lock_ = std::make_unique<DirectoryLock>(directory);
   remove_parts(directory);
   const std::string questions = to_squad_json(selection);
-  if (fs::exists(directory / kSettings)) {
+  const JsonLines stored = read_json_lines(directory / kAnswers);
+  if (!fs::exists(directory / kSettings) && !stored.lines.empty()) {
+    throw Error(ErrorCode::kMalformed, fmt::format("{}: answers without {}", directory.string(), kSettings));
+  }
+  if (stored.lines.empty()) {  // nothing depends on what may be there: other settings are welcome
+    write_text(directory / kQuestions, questions);
+    write_text(directory / kSettings,
+               to_json(settings).dump(1) + "\n");  // last: its presence means a whole start
+    run.settings_ = settings;
+    run.questions_ = selection;
+  } else {
     run.load();
     std::string differs = difference(run.settings_, settings, true);
     if (differs.empty() && read_text(directory / kQuestions) != questions) differs = "other questions";
@@ -137,18 +147,7 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
                               "--out or repeat its settings",
                               directory.string(), differs));
     }
-  } else {
-    if (fs::exists(directory / kAnswers)) {
-      throw Error(ErrorCode::kMalformed,
-                  fmt::format("{}: answers without {}", directory.string(), kSettings));
-    }
-    write_text(directory / kQuestions, questions);
-    write_text(directory / kSettings,
-               to_json(settings).dump(1) + "\n");  // last: its presence means a whole start
-    run.settings_ = settings;
-    run.questions_ = selection;
   }
-  const JsonLines stored = read_json_lines(directory / kAnswers);
   for (const json& line : stored.lines) {
     run.add(record_from(line, directory / kAnswers, run.answers_.size() + 1));
   }

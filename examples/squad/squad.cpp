@@ -106,6 +106,8 @@ Dataset parse_dataset(std::string_view text, std::string_view name) {
     Reader(name, dataset).read(json::parse(text));
   } catch (const json::parse_error& error) {
     fail(name, fmt::format("not JSON (byte {})", error.byte));
+  } catch (const json::out_of_range&) {
+    fail(name, "not JSON that is read: a number is beyond the range of any");
   }
   return dataset;
 }

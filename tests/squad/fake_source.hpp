@@ -2,6 +2,7 @@
 // be foretold.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -15,6 +16,8 @@
 #include "gguf/error.hpp"
 
 namespace gemma::squad::test {
+
+inline const std::atomic<bool> kNever{false};
 
 /// Each test's own empty directory, removed at the end.
 class TemporaryDirectory {

@@ -21,7 +21,7 @@
 namespace gemma::squad {
 namespace {
 
-const std::atomic<bool> kNever{false};
+using test::kNever;
 const std::vector<std::size_t> kOrder = {0, 1, 2};
 
 JudgeTask some_task() {
@@ -119,7 +119,7 @@ TEST(LikelihoodJudge, TheLikeliestRankingWins) {
 
 // ---- verdicts of a run ----
 
-const std::vector<ModelSpec> kModels = {{"gemma", "g"}, {"llama", "l"}, {"mistral", "m"}};
+const std::vector<ModelSpec> kJudged = {{"gemma", "g"}, {"llama", "l"}, {"mistral", "m"}};
 
 /// A judge that prefers what is shown first with a given probability, else ranks at random; it counts its
 /// questions.
@@ -160,9 +160,9 @@ class JudgedRun : public ::testing::Test {
     RunSettings settings;
     settings.n_questions = 48;
     settings.preset = make_preset("chat", false);
-    for (const ModelSpec& model : kModels) settings.models.push_back({model.name, model.name, "0", "fake"});
+    for (const ModelSpec& model : kJudged) settings.models.push_back({model.name, model.name, "0", "fake"});
     RunDirectory run = RunDirectory::start(folder_ / "run", settings, set);
-    run_questions(run, kModels, test::fake_factory(), kNever, nullptr);
+    run_questions(run, kJudged, test::fake_factory(), kNever, nullptr);
   }
   RunDirectory run() const { return RunDirectory::read(folder_ / "run"); }
   bool judge(Judge& judge, OrderPolicy policy, const std::string& name = "j") {

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 using test::fake_factory;
 using test::TemporaryDirectory;
 
-const std::atomic<bool> kNever{false};
+using test::kNever;
 const std::vector<ModelSpec> kModels = {{"gemma", "g.gguf"}, {"llama", "l.gguf"}, {"mistral", "m.gguf"}};
 
 Dataset some_questions(std::size_t passages, std::size_t per_passage) {
@@ -240,6 +240,16 @@ TEST(Run, OtherSettingsAreRefusedInOneLine) {
   EXPECT_EQ(refusal([](RunSettings& s) { s.models.pop_back(); }), "3 models, not 2");
   EXPECT_EQ(refusal([](RunSettings& s) { s.shard = {1, 2}; }), "shard \"1/1\", not \"1/2\"");
   EXPECT_EQ(refusal([](RunSettings& s) { s.machine = "another"; }), "no error");
+}
+
+TEST(Run, WithoutAnswersOtherSettingsAreWelcome) {
+  TemporaryDirectory folder;
+  const Dataset questions = selection();
+  RunSettings first = settings_for(questions);
+  first.preset.context = 7;
+  { RunDirectory run = RunDirectory::start(folder / "run", first, questions); }
+  run_all(folder / "run");
+  EXPECT_EQ(RunDirectory::read(folder / "run").settings().preset.context, 0);
 }
 
 TEST(Run, OneWriterAtATime) {

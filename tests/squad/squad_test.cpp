@@ -62,6 +62,7 @@ TEST(ReadDataset, Version2AllowsNoAnswer) {
 
 TEST(ReadDataset, BadInputIsOneLineThatNamesThePlace) {
   EXPECT_EQ(message_of("{"), "set.json: not JSON (byte 2)");
+  EXPECT_EQ(message_of("[1e999]"), "set.json: not JSON that is read: a number is beyond the range of any");
   EXPECT_EQ(message_of("[]"), "set.json: not a SQuAD file: the top level is not an object");
   EXPECT_EQ(message_of("{}"), "set.json: not a SQuAD file: the top level has no \"data\"");
   EXPECT_EQ(message_of(R"({"data":{}})"),

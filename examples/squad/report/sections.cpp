@@ -110,10 +110,16 @@ std::string bias_text(const JudgeSummary& judge) {
 
 // ---- tests ----
 
+const char* shade_of(std::string_view word) {
+  if (word == "better" || word == "faster") return " class=\"yes\"";
+  if (word == "worse" || word == "slower") return " class=\"no\"";
+  return word == "longer" || word == "shorter" ? " class=\"so\"" : "";
+}
+
 std::string pair_matrix(const RunDirectory& run, const Measure& measure) {
   const std::size_t k = measure.means.size();
   std::vector<std::string> head = {""};
-  for (std::size_t m = 0; m < k; ++m) head.push_back("than " + escape_html(run.settings().models[m].name));
+  for (std::size_t m = 0; m < k; ++m) head.push_back("against " + escape_html(run.settings().models[m].name));
   std::string rows;
   for (std::size_t a = 0; a < k; ++a) {
     rows += "<tr>" + name_cell(run, a);
@@ -127,12 +133,8 @@ std::string pair_matrix(const RunDirectory& run, const Measure& measure) {
                        [&](const stats::Pair& p) { return p.a == std::min(a, b) && p.b == std::max(a, b); });
       const auto index = static_cast<std::size_t>(pair - measure.conover.begin());
       const std::string word = relation_in_words(measure, index, a < b);
-      const bool ahead = word == "better" || word == "faster" || word == "longer";
-      rows += fmt::format("<td{}>{}<span class=\"range\">{}</span></td>",
-                          !measure.differs(index) ? ""
-                          : ahead                 ? " class=\"yes\""
-                                                  : " class=\"no\"",
-                          word, p_text(measure.conover[index].p_holm));
+      rows += fmt::format("<td{}>{}<span class=\"range\">{}</span></td>", shade_of(word), word,
+                          p_text(measure.conover[index].p_holm));
     }
     rows += "</tr>";
   }
@@ -227,7 +229,7 @@ std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
       "models are compared within questions: Friedman's test, then Conover's with Holm's correction for each "
       "pair, at "
       "5%. The article's own tests stand beside them.</p><div class=\"grid\" "
-      "style=\"grid-template-columns:1fr\">";
+      "style=\"grid-template-columns:minmax(0,1fr)\">";
   for (const JudgeSummary& judge : analysis.judges)
     out += measure_tests(run, analysis.measures[judge.measure]);
   for (const char* key : {"f1", "exact", "words_per_second", "words"})
@@ -244,7 +246,9 @@ std::string speed_section(const RunDirectory& run, const Analysis& analysis) {
         "<tr>{}<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
         name_cell(run, m), short_number(model.prefill_tokens_per_s), short_number(model.decode_tokens_per_s),
         short_number(model.first_token_s), short_number(model.prompt_tokens / n),
-        short_number(model.tokens / n), clock_time(model.total_s), saving_text(model));
+        short_number(model.tokens / n),
+        model.total_s < 10 ? fmt::format("{:.2f} s", model.total_s) : clock_time(model.total_s),
+        saving_text(model));
   }
   const std::string note =
       run.settings().preset.share_passages

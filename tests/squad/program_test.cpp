@@ -1,0 +1,380 @@
+// gemma-squad as its users meet it: the program itself, on the demo models, through kills, full disks, bad
+// input and other processes.
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "examples/squad/random.hpp"
+#include "tests/paths.hpp"
+#include "tests/squad/fake_endpoint.hpp"
+#include "tests/squad/fake_source.hpp"
+
+namespace gemma::squad {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string text_of(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+/// The answers without what depends on times.
+std::string timeless(const fs::path& directory) {
+  std::ifstream in(directory / "answers.jsonl");
+  std::string out;
+  for (std::string line; std::getline(in, line);) out += line.substr(0, line.find(",\"timing\":")) + "\n";
+  return out;
+}
+
+struct Result {
+  int status = -1;
+  std::string out, err;
+};
+
+class Program : public ::testing::Test {
+ protected:
+  fs::path path(const std::string& name) const { return folder_ / name; }
+  std::string file(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name), std::ios::binary) << text;
+    return path(name).string();
+  }
+
+  /// Runs `gemma-squad ARGUMENTS` in a shell; `before` comes before the program's name, `after` after it all.
+  Result squad(const std::string& arguments, const std::string& before = "",
+               const std::string& after = "") const {
+    const std::string command = fmt::format("{} {} {} >{} 2>{} {}", before, GEMMA_SQUAD_PROGRAM, arguments,
+                                            path("stdout").string(), path("stderr").string(), after);
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(path("stdout")), text_of(path("stderr"))};
+  }
+
+  static std::string model(const std::string& name) {
+    return (gemma::test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", name)).string();
+  }
+  static std::string models() {
+    return fmt::format("--model gemma={} --model llama={} --model mistral={}", model("gemma"), model("llama"),
+                       model("mistral"));
+  }
+  static std::string set() { return (gemma::test::source_dir() / "examples/squad/demo_set.json").string(); }
+  /// Arguments of a run of `n` questions into `out`.
+  std::string run(int n, const std::string& out, const std::string& more = "") const {
+    return fmt::format("run {} --squad {} -n {} --out {} -q {}", models(), set(), n, path(out).string(),
+                       more);
+  }
+
+ private:
+  test::TemporaryDirectory folder_;
+};
+
+TEST_F(Program, RunsTheDemoModelsEndToEnd) {
+  const std::string demo =
+      fmt::format("demo --models {} --out {}", (gemma::test::source_dir() / "examples/models").string(),
+                  path("demo").string());
+  const Result result = squad(demo);
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("report: "), std::string::npos);
+  EXPECT_NE(result.err.find("questions/s"), std::string::npos);
+  for (const char* name : {"settings.json", "questions.json", "answers.jsonl", "verdicts-f1.jsonl",
+                           "summary.json", "answers.csv", "report.html", "predictions-gemma.json"}) {
+    EXPECT_TRUE(fs::exists(path("demo") / name)) << name;
+  }
+  const json summary = json::parse(text_of(path("demo") / "summary.json"));
+  ASSERT_EQ(summary["models"].size(), 3U);
+  EXPECT_GE(summary["questions"], 90);
+  for (const json& model : summary["models"]) {
+    EXPECT_EQ(model["sha256"].get<std::string>().size(), 64U);
+    // each passage is computed once for its three questions
+    EXPECT_LT(model["computed_prompt_tokens"].get<double>(), 0.7 * model["prompt_tokens"].get<double>());
+  }
+  // far above a random span of the asked kind (F1 14): the models read their passages
+  EXPECT_GT(summary["measures"]["f1"]["means"]["gemma"]["mean"], 25);
+  EXPECT_GT(summary["measures"]["f1"]["means"]["mistral"]["mean"], 25);
+  // what is there is not asked again
+  const std::string before = text_of(path("demo") / "answers.jsonl");
+  ASSERT_EQ(squad(demo + " -q").status, 0);
+  EXPECT_EQ(text_of(path("demo") / "answers.jsonl"), before);
+  EXPECT_EQ(squad(fmt::format("score --squad {} --predictions {}", set(),
+                              (path("demo") / "predictions-gemma.json").string()))
+                .status,
+            0);
+}
+
+TEST_F(Program, SharingAndThreadsChangeNoAnswer) {
+  ASSERT_EQ(squad(run(15, "shared", "-t 2")).status, 0);
+  ASSERT_EQ(squad(run(15, "alone", "-t 1 --alone")).status, 0);
+  EXPECT_EQ(timeless(path("alone")), timeless(path("shared")));
+  EXPECT_EQ(text_of(path("alone") / "predictions-llama.json"),
+            text_of(path("shared") / "predictions-llama.json"));
+  ASSERT_EQ(squad(run(6, "article", "--preset article --max-tokens 20")).status, 0);
+  const json settings = json::parse(text_of(path("article") / "settings.json"));
+  EXPECT_EQ(settings["context"], 1024);
+  EXPECT_EQ(settings["temperature"], 0.7);
+  std::ifstream answers(path("article") / "answers.jsonl");
+  for (std::string line; std::getline(answers, line);) {
+    EXPECT_EQ(json::parse(line)["timing"]["cached_tokens"], 0);
+  }
+}
+
+// Killed 50 times at random moments; SIGKILL leaves no chance to tidy up.
+TEST_F(Program, SurvivesFiftyKills) {
+  ASSERT_EQ(squad(run(12, "whole", "-t 1 --judge none")).status, 0);
+  const std::string arguments = run(12, "killed", "-t 1 --judge none");
+  SplitMix64 random(29);
+  int kills = 0;
+  bool finished = false;
+  std::set<std::size_t> lengths;  // of the file at each kill
+  for (int round = 0; round < 1000 && (kills < 50 || !finished); ++round) {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      const std::string command = fmt::format("exec {} {} 2>/dev/null", GEMMA_SQUAD_PROGRAM, arguments);
+      ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
+      ::_exit(127);
+    }
+    if (kills < 50) {
+      ::usleep(static_cast<useconds_t>(below(90'000, random)));
+      ::kill(pid, SIGKILL);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    kills += WIFSIGNALED(status) ? 1 : 0;
+    finished = WIFEXITED(status);
+    if (finished) {
+      ASSERT_EQ(WEXITSTATUS(status), 0);
+    }
+    lengths.insert(text_of(path("killed") / "answers.jsonl").size());
+    if (finished && kills < 50) fs::remove_all(path("killed"));  // done before the fiftieth kill: again
+  }
+  EXPECT_EQ(kills, 50);
+  EXPECT_GE(lengths.size(), 10U) << "the kills came at too few different moments";
+  EXPECT_EQ(timeless(path("killed")), timeless(path("whole")));
+  EXPECT_EQ(
+      std::count(std::istreambuf_iterator<char>(std::ifstream(path("killed") / "answers.jsonl").rdbuf()), {},
+                 '\n'),
+      36);
+}
+
+TEST_F(Program, ShardsOfParallelProcessesJoinToTheSameBytes) {
+  ASSERT_EQ(squad(run(20, "whole", "-t 1")).status, 0);
+  std::string together, parts;
+  for (int i = 1; i <= 4; ++i) {
+    together += fmt::format("{} {} >/dev/null & ", GEMMA_SQUAD_PROGRAM,
+                            run(20, fmt::format("part{}", i), fmt::format("-t 1 --shard {}/4", i)));
+    parts += fmt::format(" {}", path(fmt::format("part{}", i)).string());
+  }
+  ASSERT_EQ(std::system((together + "wait").c_str()), 0);
+  const Result result = squad(fmt::format("merge {} --out {}", parts, path("merged").string()));
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(timeless(path("merged")), timeless(path("whole")));
+  for (const char* same :
+       {"settings.json", "questions.json", "predictions-gemma.json", "verdicts-f1.jsonl"}) {
+    EXPECT_EQ(text_of(path("merged") / same), text_of(path("whole") / same)) << same;
+  }
+}
+
+TEST_F(Program, BadInputIsOneLine) {
+  const std::string out = " --out " + path("out").string(), one = "run --model a=" + model("gemma");
+  const std::string text = file("text.json", "not JSON"), other = file("other.json", "{\"a\": 1}");
+  const std::string empty = file("empty.json", R"({"version": "1.1", "data": []})");
+  const std::string plain = file("plain.txt", "Answer!");
+  ASSERT_EQ(squad(run(2, "done")).status, 0);
+  struct Case {
+    std::string arguments, says;
+  };
+  const std::vector<Case> cases = {
+      {"", "subcommand"},
+      {"walk", "walk"},
+      {one + " --squad /nowhere.json" + out, "/nowhere.json: cannot be opened"},
+      {one + " --squad " + text + out, text},
+      {one + " --squad " + other + out, other},
+      {one + " --squad " + empty + out, "no question"},
+      {one + " --squad " + set() + " --out /dev/null/run", "/dev/null/run: cannot be made: Not a directory"},
+      {one + " --squad " + set() + " --out /proc/run", "/proc/run"},
+      {one + " --model a=" + model("llama") + " --squad " + set() + out, "two models are named 'a'"},
+      {one + " --squad " + set() + out + " -c 100000",
+       "a: a window of 100000 tokens is asked for; the model"},
+      {one + " --squad " + set() + out + " -c 40", "the window of 40 leaves no room for an answer"},
+      {"run --model /nowhere.gguf --squad " + set() + out, "/nowhere.gguf"},
+      {"run --model =" + model("gemma") + " --squad " + set() + out, "a model needs a name"},
+      {"run --model a=" + set() + " --squad " + set() + out, "demo_set.json"},
+      {"run --squad " + set() + out, "--model"},
+      {one + " --squad " + set() + out + " --preset chatty", "chatty"},
+      {one + " --squad " + set() + out + " --shard 3/2", "3/2"},
+      {one + " --squad " + set() + out + " -n -3", "-3"},
+      {one + " --squad " + set() + out + " --isa mmx", "mmx"},
+      {one + " --squad " + set() + out + " --template " + plain, "{context}"},
+      {one + " --squad " + set() + " --out " + path("done").string(), "holds a run with other settings"},
+      {one + " --squad " + set() + out + " -n 2 --model b=" + model("llama") + " -q --judge gguf",
+       "--judge-file"},
+      {"score --squad " + set() + " --predictions " + text, text},
+      {"score --squad " + set() + " --predictions /nowhere.json", "/nowhere.json"},
+      {"report " + path("nothing").string(), "holds no run"},
+      {"report " + path("done").string() + " --judge nobody", "nobody"},
+      {"judge " + path("nothing").string(), "holds no run"},
+      {"judge " + path("done").string() + " --judge openai --judge-key-variable NO_SUCH_KEY", "NO_SUCH_KEY"},
+      {"judge " + path("done").string() + " --judge openai --judge-url nowhere", "nowhere"},
+      {"merge " + path("nothing").string() + " --out " + path("m").string(), "holds no run"},
+      {"merge " + path("done").string() + " --out " + path("done").string(), "holds a run already"},
+      {"demo --models /nowhere" + out, "/nowhere: no demo models there"}};
+  for (const Case& bad : cases) {
+    const Result result = squad(bad.arguments);
+    EXPECT_EQ(result.status, 1) << bad.arguments;
+    EXPECT_EQ(result.out, "") << bad.arguments;
+    EXPECT_TRUE(result.err.starts_with("gemma-squad: ")) << bad.arguments << "\n" << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << bad.arguments << "\n"
+                                                                         << result.err;
+    EXPECT_NE(result.err.find(bad.says), std::string::npos) << bad.arguments << "\n" << result.err;
+  }
+}
+
+TEST_F(Program, HelpIsThere) {
+  for (const char* command : {"", "run", "demo", "judge", "report", "merge", "score"}) {
+    const Result result = squad(fmt::format("{} --help", command));
+    EXPECT_EQ(result.status, 0) << command;
+    EXPECT_NE(result.out.find("Usage: gemma-squad"), std::string::npos) << command;
+    EXPECT_EQ(result.err, "") << command;
+  }
+  EXPECT_EQ(squad("--version").out.substr(0, 12), "gemma-squad ");
+}
+
+// A limit on the size of files stands for the full disk: the write that reaches it comes back short, the next
+// one fails.
+TEST_F(Program, AFullDiskIsOneLineAndLosesNothing) {
+  ASSERT_EQ(squad(run(12, "whole")).status, 0);
+  const std::string wanted = timeless(path("whole"));
+  for (const int kilobytes : {1, 5, 6, 7}) {  // 1: not even the questions fit; else some of the answers
+    const std::string out = fmt::format("full{}", kilobytes);
+    const Result full =
+        squad(run(12, out), fmt::format("bash -c \"trap '' XFSZ; ulimit -f {}; exec", kilobytes), "\"");
+    EXPECT_EQ(full.status, 1) << kilobytes;
+    EXPECT_EQ(std::count(full.err.begin(), full.err.end(), '\n'), 1) << full.err;
+    EXPECT_NE(full.err.find("File too large"), std::string::npos) << full.err;
+    const std::string there = timeless(path(out));
+    EXPECT_EQ(there, wanted.substr(0, there.size()));
+    ASSERT_EQ(squad(run(12, out)).status, 0);
+    EXPECT_EQ(timeless(path(out)), wanted);
+  }
+  const Result device = squad("report " + path("whole").string(), "", ">/dev/full");
+  EXPECT_EQ(device.status, 1);
+  EXPECT_NE(device.err.find("cannot write to standard output: No space left on device"), std::string::npos)
+      << device.err;
+  EXPECT_EQ(timeless(path("whole")), wanted);
+}
+
+// A real one, a few kilobytes of memory disk, where the system lets us mount it.
+TEST_F(Program, AFullFileSystemIsOneLineAndLosesNothing) {
+  fs::create_directory(path("disk"));
+  const std::string mount =
+      fmt::format("mount -t tmpfs -o size=32k none {} 2>/dev/null", path("disk").string());
+  if (std::system(fmt::format("unshare --mount sh -c '{}' 2>/dev/null", mount).c_str()) != 0) {
+    GTEST_SKIP() << "mounting is not allowed here";
+  }
+  ASSERT_EQ(squad(run(40, "whole", "--judge none")).status, 0);
+  const Result full =
+      squad(run(40, "disk/run", "--judge none"), fmt::format("unshare --mount sh -c '{};", mount),
+            fmt::format("; status=$?; cp -r {} {}; exit $status'", path("disk/run").string(),
+                        path("saved").string()));
+  EXPECT_EQ(full.status, 1);
+  EXPECT_EQ(std::count(full.err.begin(), full.err.end(), '\n'), 1) << full.err;
+  EXPECT_NE(full.err.find("No space left on device"), std::string::npos) << full.err;
+  const std::string there = timeless(path("saved")), wanted = timeless(path("whole"));
+  EXPECT_GT(there.size(), 0U);
+  EXPECT_EQ(there, wanted.substr(0, there.size()));
+  ASSERT_EQ(squad(run(40, "saved", "--judge none")).status, 0);
+  EXPECT_EQ(timeless(path("saved")), wanted);
+}
+
+TEST_F(Program, CtrlCKeepsWhatWasAnswered) {
+  ASSERT_EQ(squad(run(30, "whole", "--judge none -t 1")).status, 0);
+  const std::string err = path("err").string();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    const std::string command =
+        fmt::format("exec {} {} 2>{}", GEMMA_SQUAD_PROGRAM, run(30, "stopped", "--judge none -t 1"), err);
+    ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  for (int i = 0; i < 5000 && text_of(path("stopped") / "answers.jsonl").empty(); ++i) ::usleep(1000);
+  ::kill(pid, SIGINT);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  EXPECT_NE(text_of(err).find("the same command goes on from there"), std::string::npos);
+  const std::string there = timeless(path("stopped")), wanted = timeless(path("whole"));
+  EXPECT_LT(there.size(), wanted.size());
+  EXPECT_EQ(there, wanted.substr(0, there.size()));
+  ASSERT_EQ(squad(run(30, "stopped", "--judge none -t 1")).status, 0);
+  EXPECT_EQ(timeless(path("stopped")), wanted);
+}
+
+TEST_F(Program, ALocalModelJudges) {
+  ASSERT_EQ(squad(run(4, "run", "--judge none")).status, 0);
+  const std::string judge = fmt::format("judge {} --judge gguf --judge-file {} --judge-order all",
+                                        path("run").string(), model("gemma"));
+  const Result result = squad(judge);
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("RAQ gguf"), std::string::npos);
+  const std::string verdicts = text_of(path("run") / "verdicts-gguf.jsonl");
+  EXPECT_EQ(std::count(verdicts.begin(), verdicts.end(), '\n'), 1 + 4 * 6);
+  ASSERT_EQ(squad(judge).status, 0);
+  EXPECT_EQ(text_of(path("run") / "verdicts-gguf.jsonl"), verdicts);
+}
+
+// An endpoint that goes down half-way: what was judged is kept, and asked for once.
+TEST_F(Program, AnEndpointThatGoesDownIsAskedForTheRestLater) {
+  const std::string good = json{
+      {"choices",
+       {{{"message", {{"function_call", {{"name", "return_rank"}, {"arguments", R"({"rank":"2,1,3"})"}}}}}}}},
+      {"usage",
+       {{"prompt_tokens", 1000},
+        {"completion_tokens",
+         100}}}}.dump();
+  std::atomic<std::size_t> served{0};
+  std::atomic<bool> is_up{true};
+  test::FakeEndpoint endpoint([&](std::size_t number, const std::string& request) {
+    EXPECT_NE(request.find("Authorization: Bearer of bad news\r\n"), std::string::npos);
+    if (!is_up) return test::http(401, R"({"error":{"message":"down"}})");
+    if (number % 3 == 0) return test::http(429, "{}", "Retry-After: 0\r\n");
+    if (++served == 5) is_up = false;
+    return test::http(200, good);
+  });
+  ASSERT_EQ(squad(run(10, "run", "--judge none")).status, 0);
+  const std::string judge =
+      fmt::format("judge {} --judge openai --judge-url {} -q", path("run").string(), endpoint.url());
+  const std::string key = "OPENAI_API_KEY='of bad news'";
+  const Result first = squad(judge, key);
+  EXPECT_EQ(first.status, 1);
+  EXPECT_NE(first.err.find("HTTP 401: down"), std::string::npos) << first.err;
+  EXPECT_EQ(first.err.find("of bad news"), std::string::npos);
+  is_up = true;
+  const Result second = squad(judge, key);
+  ASSERT_EQ(second.status, 0) << second.err;
+  EXPECT_EQ(served, 10U);
+  const std::string report = squad("report " + path("run").string()).out;
+  EXPECT_NE(report.find("10000 prompt and 1000 completion tokens, about $0.0065 at list price"),
+            std::string::npos)
+      << report;
+  for (const auto& entry : fs::directory_iterator(path("run"))) {
+    EXPECT_EQ(text_of(entry.path()).find("of bad news"), std::string::npos) << entry.path();
+  }
+}
+
+}  // namespace
+}  // namespace gemma::squad
