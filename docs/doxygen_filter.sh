@@ -5,7 +5,8 @@
 #   doxygen_filter.sh FILE
 set -euo pipefail
 case $1 in
-  *.md) sed -E 's/^<!-- (file|run|context|scope|compile|skip).*-->$//' "$1" ;;
+  *.md) # links to headings and out of docs/ are for readers of the files themselves
+    sed -E -e 's/^<!-- (file|run|context|scope|compile|skip).*-->$//' -e 's/\[([^]]*)\]\((#|\.\.)[^)]*\)/\1/g' "$1" ;;
   *) awk '
       NR == 1 && /^\/\/ / { print "/// \\file"; opening = 1 }
       /^#pragma once/ { next }                                       # makes up for the line above
