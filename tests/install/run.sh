@@ -63,11 +63,11 @@ subproject_options() {
   mkdir "$here" && guide "$here"
   ln -s "$root" "$here/subproject/gemma"
   configure -S "$here/subproject" -B "$here/build"
-  local targets
+  local targets extra=no
   targets=$(cmake --build "$here/build" --target help)
-  if grep -qE 'gemma-chat|gemma_tests|gtest|gemma-bench' <<<"$targets" ||
-    grep -q gemma "$here/build/cmake_install.cmake" && [ -s "$here/build/gemma/cmake_install.cmake" ] &&
-    grep -q libgemma "$here/build/gemma/cmake_install.cmake"; then
+  grep -qE 'gemma-chat|gemma_tests|gemma-bench' <<<"$targets" && extra=yes
+  grep -q libgemma "$here/build/gemma/cmake_install.cmake" && extra=yes
+  if [ $extra = yes ]; then
     echo "a project that contains this one is made to build or install more than the library"
     return 1
   fi
@@ -103,7 +103,7 @@ deb() {
   dpkg-deb --info "$package" | grep -E 'Version|Depends|Installed-Size|Recommends'
   if [ "$(id -u)" -eq 0 ] && [ -n "${GEMMA_TEST_DPKG:-}" ]; then # changes this machine: only when asked for
     quiet dpkg -i "$package"
-    answers gemma-chat -p "$question" --temp 0 -n 20 -m
+    [ -n "$(gemma-chat -m "$model" -p "$question" --temp 0 -n 20)" ]
     quiet dpkg -r gemma
     ok "dpkg -i, gemma-chat, dpkg -r"
   fi
