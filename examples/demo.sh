@@ -11,8 +11,7 @@ cmake --build --preset release -j "$(nproc)" | tail -n 1
 bin=build/release/bin
 
 passage="The Maris Bridge crosses the river Orne near the town of Velden. It was designed by the engineer Anna Keller \
-and opened in 1931. The bridge is 412 metres long and carries two railway tracks. In 1978 it was repaired after a \
-flood."
+and opened in 1931. The bridge is 412 metres long and carries two railway tracks."
 
 printf '\n%s\n\n' "$passage" | fold -s -w 100
 for question in "Who designed the Maris Bridge?" "When was the bridge opened?" "How long is the bridge?" \
@@ -22,7 +21,9 @@ $passage
 Question: $question
 Answer:"
   printf '%s\n  ' "$question"
-  "$bin/gemma-chat" -m examples/models/gemma-demo.Q4_K_M.gguf --raw --temp 0 -n 24 -p "$prompt" 2>/dev/null
+  # at a terminal it says how fast it was, on stderr
+  "$bin/gemma-chat" -m examples/models/gemma-demo.Q4_K_M.gguf --raw --temp 0 -n 24 -p "$prompt" 2>build/demo.log ||
+    { cat build/demo.log >&2 && exit 1; }
 done
 
 printf '\nThree such models, on the bundled questions (gemma-squad demo):\n\n'
