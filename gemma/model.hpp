@@ -176,7 +176,8 @@ class Model {
   /// forward. The bits of a row do not depend on chunk sizes, the batch, or the number of threads. `cancel`,
   /// when set by any thread, stops within a layer: throws Error{kCancelled}, caches as before the call. Other
   /// errors, all thrown before anything changes: kInvalidArgument (empty or too large a batch, a token id
-  /// outside the vocabulary, one cache in two chunks, a cache of another model), kContextFull.
+  /// outside the vocabulary, one cache in two chunks, a cache of another model), kContextFull, kIo (the file
+  /// was cut short since it was mapped).
   std::span<const float> forward(std::span<const Chunk> chunks, Workspace& ws,
                                  const std::atomic<bool>* cancel = nullptr,
                                  detail::Trace* trace = nullptr) const;
@@ -339,6 +340,7 @@ inline std::span<const float> Model::forward(std::span<const Chunk> chunks, Work
   if (!ws.fits(config(), weights(), kernels())) {
     throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
   }
+  file().map().check_size();  // a system call, against SIGBUS from weights that are gone
   std::size_t n_rows = 0;
   std::size_t n_logit_rows = 0;
   for (std::size_t i = 0; i < chunks.size(); ++i) {

@@ -1,0 +1,79 @@
+// Opening and closing a file over and over takes no memory and no descriptors for good.
+// GEMMA_STRESS_CYCLES=10000 in the environment makes it the long run of docs/security.md.
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <unistd.h>
+
+#include "gguf/file.hpp"
+#include "tests/gguf/temporary_folder.hpp"
+#include "tests/paths.hpp"
+#include "tokenizer/tokenizer.hpp"
+
+namespace gemma::gguf {
+namespace {
+
+std::size_t cycles() {
+  const char* text = std::getenv("GEMMA_STRESS_CYCLES");
+  return text != nullptr ? std::strtoul(text, nullptr, 10) : 300;
+}
+
+struct Use {
+  std::size_t heap = 0;      // bytes in use of malloc's
+  std::size_t mappings = 0;  // of the process
+  std::size_t descriptors = 0;
+
+  static Use now() {
+    Use u;
+    u.heap = ::mallinfo2().uordblks + ::mallinfo2().hblkhd;
+    std::ifstream maps("/proc/self/maps");
+    u.mappings = static_cast<std::size_t>(
+        std::count(std::istreambuf_iterator<char>(maps), std::istreambuf_iterator<char>(), '\n'));
+    namespace fs = std::filesystem;
+    u.descriptors = static_cast<std::size_t>(
+        std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator()));
+    return u;
+  }
+};
+
+void expect_no_growth(const Use& before, const Use& after) {
+  EXPECT_EQ(after.descriptors, before.descriptors);
+  EXPECT_LE(after.mappings, before.mappings + 2);  // malloc may have taken another arena
+  EXPECT_LE(after.heap,
+            before.heap + 64 * 1024);  // what the library keeps for itself, not a bit of each file
+}
+
+TEST(LoadStress, FilesAndTheirTokenizers) {
+  const std::string path = (gemma::test::source_dir() / "examples/models/gemma-demo.Q4_K_M.gguf").string();
+  Use before;
+  for (std::size_t i = 0; i < cycles() + 10; ++i) {
+    if (i == 10) before = Use::now();  // after what is made once
+    const File file = File::open(path);
+    const auto tokenizer = make_tokenizer(Vocab::from(file));
+    ASSERT_FALSE(tokenizer->encode("The Normans").empty());
+  }
+  expect_no_growth(before, Use::now());
+}
+
+TEST(LoadStress, FilesThatAreRefused) {
+  const test::TemporaryFolder folder;
+  std::ifstream in(gemma::test::source_dir() / "examples/models/llama-demo.Q4_K_M.gguf", std::ios::binary);
+  std::string whole(std::istreambuf_iterator<char>(in), {});
+  Use before;
+  for (std::size_t i = 0; i < cycles() + 10; ++i) {
+    if (i == 10) before = Use::now();
+    const std::string path = folder.write("cut.gguf", whole.substr(0, 40 + i * 97 % 60'000));
+    EXPECT_THROW(File::open(path), Error);
+    EXPECT_THROW(File::open(folder.path("missing")), Error);
+  }
+  expect_no_growth(before, Use::now());
+}
+
+}  // namespace
+}  // namespace gemma::gguf

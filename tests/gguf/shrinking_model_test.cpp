@@ -1,0 +1,35 @@
+// A model whose file is cut short while it is loaded: the next forward is refused before it reads a weight.
+#include <filesystem>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "gemma/session.hpp"
+#include "tests/gguf/temporary_folder.hpp"
+#include "tests/paths.hpp"
+
+namespace gemma {
+namespace {
+
+TEST(ShrinkingModel, IsNoticedByTheNextForward) {
+  const gguf::test::TemporaryFolder folder;
+  const std::string path = folder.path("model.gguf");
+  std::filesystem::copy_file(test::source_dir() / "examples/models/mistral-demo.Q4_K_M.gguf", path);
+  const Model model = Model::load(path);
+  Session session(model, {.n_ctx = 8, .n_threads = 1});
+  const std::int32_t tokens[] = {1, 300, 301};
+  session.append(std::span(tokens).first(2));
+  // by one byte only: its page stays mapped, so that even an engine that failed to notice would live
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
+  try {
+    session.append(std::span(tokens).last(1));
+    ADD_FAILURE() << "not noticed";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kIo);
+    EXPECT_NE(e.message().find("was cut to"), e.message().npos) << e.what();
+  }
+  EXPECT_EQ(session.n_past(), 2u);
+}
+
+}  // namespace
+}  // namespace gemma
