@@ -2,8 +2,10 @@
 #include "tokenizer/chat_template.hpp"
 
 #include <algorithm>
+#include <fstream>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -11,6 +13,7 @@
 #include "gguf/file.hpp"
 #include "tests/paths.hpp"
 #include "tests/tokenizer/jsonl.hpp"
+#include "tests/tokenizer/small_vocabulary.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::test {
@@ -63,6 +66,88 @@ TEST(ChatTemplate, RendersThePublishedTemplatesToTheCharacter) {
     }
   }
   EXPECT_EQ(compared, 100u);
+}
+
+/// The same for every published template, in a small vocabulary of its family.
+TEST(ChatTemplate, RendersEveryPublishedTemplateInASmallVocabulary) {
+  GEMMA_NEEDS_SHARED("tokenizers/chat_templates.json");
+  const auto folder = shared_dir() / "tokenizers";
+  const auto templates = nlohmann::json::parse(std::ifstream(folder / "chat_templates.json"));
+  const auto rows = read_jsonl(folder / "chat.jsonl");
+  const auto errors = read_jsonl(folder / "chat.errors.jsonl");
+  std::size_t compared = 0;
+  for (const auto& [key, entry] : templates.items()) {
+    SmallVocabulary v = key.starts_with("gemma")    ? small_gemma()
+                        : key.starts_with("llama3") ? small_llama3()
+                                                    : small_mistral();
+    v.chat_template = entry.at("template");
+    const auto bytes = v.bytes();
+    const auto file = gguf::File::from_memory(bytes, key);
+    const auto tokenizer = make_tokenizer(Vocab::from(file));
+    const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
+    EXPECT_TRUE(chat.recognised()) << key;
+    for (const auto& row : rows) {
+      if (row.at("model") != key) continue;
+      const ChatOptions options{.add_generation_prompt = row.at("add_generation_prompt")};
+      EXPECT_EQ(chat.render(messages_of(row), options).text, row.at("text").get<std::string>()) << row.dump();
+      const auto ids = chat.encode(*tokenizer, messages_of(row), options);
+      EXPECT_EQ(std::count(ids.begin(), ids.end(), tokenizer->vocab().bos()), 1) << row.dump();
+      ++compared;
+    }
+    for (const auto& row : errors) {
+      if (row.at("model") != key) continue;
+      try {
+        chat.render(messages_of(row));
+        ADD_FAILURE() << "no error: " << row.dump();
+      } catch (const Error& e) {
+        EXPECT_EQ(e.what(), row.at("error").get<std::string>());
+      }
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, rows.size() + errors.size());
+}
+
+struct Form {
+  const char* name;
+  SmallVocabulary vocabulary;
+  std::string source;  // only what tells the form: its markers and how it writes them
+  std::string rendered;
+};
+
+/// Forms by their markers, so that they are tested everywhere: a system text, two turns, the next question.
+TEST(ChatTemplate, FormsAreToldByTheirMarkers) {
+  const std::vector<Message> messages = {
+      {"system", "S"}, {"user", " U "}, {"assistant", " A "}, {"user", "V"}};
+  const std::vector<Form> forms = {
+      {"gemma 3", small_gemma(), "{{ bos_token }} first_user_prefix <start_of_turn>",
+       "<bos><start_of_turn>user\nS\n\nU<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n"
+       "<start_of_turn>user\nV<end_of_turn>\n<start_of_turn>model\n"},
+      {"mistral v0.2 with a system text", small_mistral(),
+       "bos_token system_message ' [INST] ' ' [/INST]' ' ' + message['content'] + eos_token",
+       "<s> [INST] S\n\n U  [/INST]  A </s> [INST] V [/INST]"},
+      {"mistral v0.3", small_mistral(),
+       "bos_token loop.last and system_message \"[INST] \" \"[/INST]\" \" \" + message[\"content\"]|trim "
+       "eos_token",
+       "<s>[INST]  U [/INST] A</s>[INST] S\n\nV[/INST]"},
+      {"llama 3", small_llama3(), "bos_token <|start_header_id|> add_generation_prompt",
+       "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|>"
+       "<|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|>"
+       "<|start_header_id|>assistant<|end_header_id|>\n\nA<|eot_id|>"
+       "<|start_header_id|>user<|end_header_id|>\n\nV<|eot_id|>"
+       "<|start_header_id|>assistant<|end_header_id|>\n\n"}};
+  for (const Form& form : forms) {
+    SmallVocabulary v = form.vocabulary;
+    v.chat_template = form.source;
+    const auto bytes = v.bytes();
+    const auto file = gguf::File::from_memory(bytes, form.name);
+    const auto tokenizer = make_tokenizer(Vocab::from(file));
+    const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
+    EXPECT_FALSE(chat.recognised()) << form.name;  // not one of the published, to the character
+    EXPECT_EQ(chat.render(messages).text, form.rendered) << form.name;
+    const auto ids = chat.encode(*tokenizer, messages);
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), tokenizer->vocab().bos()), 1) << form.name;
+  }
 }
 
 TEST(ChatTemplate, DemoModelsUsePublishedTemplates) {

@@ -1,11 +1,17 @@
-// The bundled models' vocabularies: round trips, awkward bytes, long texts.
+// The bundled models' vocabularies: ids by rules written apart (make_goldens.py), round trips, awkward bytes,
+// streams, long texts.
+#include <algorithm>
+#include <ctime>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "gguf/file.hpp"
 #include "tests/paths.hpp"
+#include "tests/tokenizer/jsonl.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::test {
@@ -18,6 +24,16 @@ class DemoVocabularies : public testing::TestWithParam<const char*> {
   std::unique_ptr<const Tokenizer> tokenizer_ = make_tokenizer(Vocab::from(file_));
   std::string round_trip(const std::string& text) { return tokenizer_->decode(tokenizer_->encode(text)); }
 };
+
+TEST_P(DemoVocabularies, EncodeAsThePlainRulesDo) {
+  const auto goldens = read_jsonl(source_dir() / "tests" / "tokenizer" / "goldens" /
+                                  (GetParam() + std::string("-demo.jsonl")));
+  ASSERT_GT(goldens.size(), 50u);
+  for (const auto& row : goldens) {
+    const std::string text = row.at("text");
+    EXPECT_EQ(tokenizer_->encode(text), row.at("ids").get<std::vector<TokenId>>()) << row.dump();
+  }
+}
 
 TEST_P(DemoVocabularies, RoundTripEveryText) {
   for (const std::string& text :
@@ -36,12 +52,59 @@ TEST_P(DemoVocabularies, KeepsBytesThatAreNotUtf8) {
   }
 }
 
-TEST_P(DemoVocabularies, LongTextsTakeTimeInProportion) {
+TEST_P(DemoVocabularies, AStreamNeverGivesHalfACharacter) {
+  // two, three and four bytes, then what can be no character: of each, every beginning
+  const std::string text = "\xc3\xa9\xe6\x97\xa5\xf0\x9f\x98\x80 \xf0\x9f\x98\xe2\x82\xc3 \xed\xa0\x80\xff";
+  for (std::size_t size = 0; size <= text.size(); ++size) {
+    const auto ids = tokenizer_->encode(text.substr(0, size));
+    StreamDecoder stream(*tokenizer_);
+    std::string shown;
+    for (const TokenId id : ids) {
+      const std::string part = stream.push(id);
+      EXPECT_EQ(utf8::replace_invalid(part), part);
+      shown += part;
+      const std::string sure = text.substr(0, utf8::valid_prefix(text));
+      EXPECT_TRUE(shown.starts_with(sure) || sure.starts_with(shown)) << size;
+    }
+    EXPECT_EQ(shown + stream.flush(), utf8::replace_invalid(text.substr(0, size)));
+  }
+}
+
+TEST_P(DemoVocabularies, ALongTextComesBack) {
   std::string text;
   while (text.size() < (1u << 20)) text += "The quick brown fox jumps over the lazy dog in 1889. ";
   EXPECT_EQ(round_trip(text), text);
-  const std::string one_word(1 << 18, 'a');
-  EXPECT_EQ(round_trip(one_word), one_word);
+}
+
+/// Four times the text takes about four times as long, and not sixteen times, whatever it is made of.
+TEST_P(DemoVocabularies, AwkwardTextsTakeTimeInProportion) {
+  const std::vector<std::pair<std::string, std::string>> kinds = {{"a letter", "a"},
+                                                                  {"spaces", " "},
+                                                                  {"newlines", "\n"},
+                                                                  {"digits", "7"},
+                                                                  {"emoji", "\xf0\x9f\x98\x80"},
+                                                                  {"not UTF-8", "\xff"},
+                                                                  {"half a character", "\xe2\x82"},
+                                                                  {"NUL", std::string(1, 0)},
+                                                                  {"marks", "\xcc\x81"},
+                                                                  {"words", "word "},
+                                                                  {"<", "<"},
+                                                                  {"markers cut short", "<start_of_"}};
+  for (const auto& [name, unit] : kinds) {
+    const auto seconds = [&, unit = unit](std::size_t size) {
+      std::string text;
+      while (text.size() < size) text += unit;
+      double best = 1e9;
+      for (int i = 0; i < 2; ++i) {
+        const std::clock_t begin = std::clock();  // of this process: other load does not count
+        EXPECT_EQ(tokenizer_->decode(tokenizer_->encode(text)), text);
+        best = std::min(best, static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC);
+      }
+      return best;
+    };
+    const double quarter = seconds(1 << 14);
+    EXPECT_LT(seconds(1 << 16), 9 * quarter + 0.02) << name;
+  }
 }
 
 TEST_P(DemoVocabularies, ControlTokensOnlyWhereAskedFor) {
