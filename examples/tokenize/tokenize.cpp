@@ -119,6 +119,8 @@ int run(int argc, char** argv) {
       out = chat ? lines.chat(in) : decode ? lines.decode(in) : lines.encode(in);
     } catch (const Json::parse_error& e) {
       out = {{"error", "not JSON (at byte " + std::to_string(e.byte) + ")"}};
+    } catch (const Json::exception& e) {  // a number beyond the range of any, for one
+      out = {{"error", std::string("not JSON that is read: ") + e.what()}};
     } catch (const Error& e) {
       out = {{"error", e.what()}};
     }
