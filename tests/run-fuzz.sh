@@ -2,9 +2,10 @@
 # Fuzzes everything that reads what strangers wrote, under AddressSanitizer and UndefinedBehaviorSanitizer.
 #   tests/run-fuzz.sh [SECONDS [TARGET...]]
 # SECONDS (default 600) are shared by the targets: gguf model vocabulary tokenizer chat squad, one after the other,
-# on one core. Prints for each its executions, and what of the engine's code it reached (regions and functions of
-# clang's coverage). Inputs found are kept in build/fuzz/corpus and go on from there the next time; a finding stops
-# its target and lies in build/fuzz/findings. Exit status 1 when there was one.
+# on one core. Prints for each its executions and the edges of control flow that it reached, of all that its program
+# has (every kernel of every instruction set among them, and code that it has no way to). Inputs that reached
+# something new are kept in build/fuzz/corpus, and the next run goes on from them; a finding stops its target and lies
+# in build/fuzz/findings. Exit status 1 when there was one. GEMMA_FUZZ_FOLDER: another folder than build/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,13 +29,15 @@ for target in "${targets[@]}"; do
   mkdir -p "$found"
   dictionary=()
   [ -f "tests/fuzz/$target.dict" ] && dictionary=("-dict=tests/fuzz/$target.dict")
-  "$folder/tests/fuzz/fuzz_$target" "$found" "$folder/seeds/$target" $(ls -d "tests/fuzz/corpus/$target" 2>/dev/null || true) \
+  mkdir -p "tests/fuzz/corpus/$target"
+  "$folder/tests/fuzz/fuzz_$target" "$found" "$folder/seeds/$target" "tests/fuzz/corpus/$target" \
     -max_total_time=$((seconds / ${#targets[@]})) -max_len=65536 -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=512 \
-    -artifact_prefix="$folder/findings/$target-" -print_final_stats=1 -print_coverage=0 -verbosity=1 \
+    -artifact_prefix="$folder/findings/$target-" -print_final_stats=1 \
     "${dictionary[@]}" >"$folder/$target.log" 2>&1 || status=1
-  printf '%-12s %s executions, %s edges, %s inputs kept\n' "$target" \
+  printf '%-12s %s executions, %s of %s edges, %s inputs kept\n' "$target" \
     "$(sed -n 's/^stat::number_of_executed_units: *//p' "$folder/$target.log")" \
-    "$(grep -oE 'cov: [0-9]+' "$folder/$target.log" | tail -n 1 | cut -d' ' -f2)" "$(ls "$found" | wc -l)"
+    "$(grep -aoE 'cov: [0-9]+' "$folder/$target.log" | tail -n 1 | cut -d' ' -f2)" \
+    "$(sed -n 's/.*PC tables (\([0-9]*\) PCs).*/\1/p' "$folder/$target.log")" "$(ls "$found" | wc -l)"
   grep -aE '^(==[0-9]+==ERROR|SUMMARY|terminate called)|what\(\)' "$folder/$target.log" || true
 done
 exit "$status"

@@ -2,7 +2,10 @@
 // Input: a byte of choices, then fields that end at 0xFE: the template, then a role byte and a content in
 // turn.
 #include <algorithm>
+#include <array>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "gguf/file.hpp"
 #include "tests/fuzz/targets.hpp"
@@ -11,7 +14,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::fuzz {
-namespace {
+namespace chat_target {  // named: these units are compiled together
 
 std::vector<Message> read_messages(Fields& fields) {
   std::vector<Message> out;
@@ -23,8 +26,8 @@ std::vector<Message> read_messages(Fields& fields) {
   return out;
 }
 
-void check(const Tokenizer& tokenizer, const std::vector<Message>& messages, const ChatOptions& options) {
-  const ChatTemplate chat = ChatTemplate::from(tokenizer.vocab());
+void check(const ChatTemplate& chat, const Tokenizer& tokenizer, const std::vector<Message>& messages,
+           const ChatOptions& options) {
   const RenderedChat rendered = chat.render(messages, options);
   std::size_t done = 0;
   std::string blank = rendered.text;  // the same turns, with nothing said in them
@@ -49,18 +52,30 @@ void check(const Tokenizer& tokenizer, const std::vector<Message>& messages, con
           "exactly one BOS");
 }
 
+struct Family {
+  explicit Family(test::SmallVocabulary v)
+      : vocabulary(std::move(v)),
+        bytes(vocabulary.bytes()),
+        file(gguf::File::from_memory(bytes, "family")),
+        tokenizer(make_tokenizer(Vocab::from(file))) {}
+  test::SmallVocabulary vocabulary;
+  Input bytes;
+  gguf::File file;
+  std::unique_ptr<const Tokenizer> tokenizer;
+};
+
 void run(Bytes input) {
+  static const std::array<Family, 3> families = {Family(test::small_gemma()), Family(test::small_llama3()),
+                                                 Family(test::small_mistral())};
   Fields fields(input);
   const unsigned choice = fields.byte();
-  test::SmallVocabulary v = choice % 3 == 0   ? test::small_gemma()
-                            : choice % 3 == 1 ? test::small_llama3()
-                                              : test::small_mistral();
+  const Family& family = families[choice % 3];
+  test::SmallVocabulary v = family.vocabulary;
   v.chat_template = fields.text();
   const Input bytes = v.bytes();
   try {
     const auto file = gguf::File::from_memory(bytes, "fuzz");
-    const auto tokenizer = make_tokenizer(Vocab::from(file));
-    check(*tokenizer, read_messages(fields),
+    check(ChatTemplate::from(Vocab::from(file)), *family.tokenizer, read_messages(fields),
           {.add_generation_prompt = (choice & 64) != 0, .merge_system = (choice & 128) != 0});
   } catch (const Error& e) {
     require(!e.message().empty(), "an error says what is wrong");
@@ -86,8 +101,8 @@ std::vector<Input> seeds() {
   return out;
 }
 
-}  // namespace
+}  // namespace chat_target
 
-const Target kChat{"chat", run, seeds, false};
+const Target kChat{"chat", chat_target::run, chat_target::seeds, false};
 
 }  // namespace gemma::fuzz

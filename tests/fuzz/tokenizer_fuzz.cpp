@@ -9,7 +9,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::fuzz {
-namespace {
+namespace tokenizer_target {  // named: these units are compiled together
 
 struct Opened {
   explicit Opened(const char* name)
@@ -95,8 +95,8 @@ std::vector<Input> seeds() {
   return out;
 }
 
-}  // namespace
+}  // namespace tokenizer_target
 
-const Target kTokenizer{"tokenizer", run, seeds, false};
+const Target kTokenizer{"tokenizer", tokenizer_target::run, tokenizer_target::seeds, false};
 
 }  // namespace gemma::fuzz

@@ -8,7 +8,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::fuzz {
-namespace {
+namespace vocabulary_target {  // named: these units are compiled together
 
 void use(const Tokenizer& tokenizer) {
   const Vocab& vocab = tokenizer.vocab();
@@ -49,12 +49,18 @@ std::vector<Input> seeds() {
   test::SmallVocabulary templated = test::small_mistral();
   templated.chat_template =
       "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]";
-  return {test::small_mistral().bytes(), test::small_gemma().bytes(), test::small_llama3().bytes(),
-          untyped.bytes(), templated.bytes()};
+  std::vector<Input> out;
+  for (const auto& v :
+       {test::small_mistral(), test::small_gemma(), test::small_llama3(), untyped, templated}) {
+    out.push_back(v.bytes());
+    const auto file = gguf::File::from_memory(out.back(), "seed");
+    use(*make_tokenizer(Vocab::from(file)));  // none is refused
+  }
+  return out;
 }
 
-}  // namespace
+}  // namespace vocabulary_target
 
-const Target kVocabulary{"vocabulary", run, seeds, true};
+const Target kVocabulary{"vocabulary", vocabulary_target::run, vocabulary_target::seeds, true};
 
 }  // namespace gemma::fuzz
