@@ -19,6 +19,7 @@ struct Avx2 {
   static constexpr int kStep = 2;               // tokens whose dots are interleaved
   static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = true;  // of Q8_0: q + 128 times x would saturate 16 bits
+  static constexpr bool kRowVectors = false;
 
   struct Rows {
     const std::uint8_t* row[kLanes];

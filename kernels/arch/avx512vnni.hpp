@@ -20,6 +20,8 @@ struct Avx512Vnni {
   static constexpr int kDirectTokens = 4;  // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
 
+  static constexpr bool kRowVectors = true;  // one token: rows from end to end (matmul_rows.hpp)
+
   struct Rows {
     const std::uint8_t* row[kLanes];
   };
@@ -91,6 +93,42 @@ struct Avx512Vnni {
   static void store(float* p, Float v) noexcept { _mm512_store_ps(p, v); }
   static Float broadcast(const float* p) noexcept { return _mm512_set1_ps(*p); }
   static Int broadcast_int(const std::int32_t* p) noexcept { return _mm512_set1_epi32(*p); }
+
+  // ---- rows
+  static Int load_int(const void* p) noexcept { return _mm512_loadu_si512(p); }
+  static Int add_int(Int a, Int b) noexcept { return _mm512_add_epi32(a, b); }
+  static Int dot(Int w, Int x) noexcept { return _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x); }
+  /// In each 128-bit lane: the sums of that lane's elements in v[0], v[1], v[2], v[3].
+  static Int sum_lanes(const Int (&v)[4]) noexcept {
+    const Int a = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+    const Int b = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  }
+  /// d[i][r] and d[r][i] change places.
+  static void transpose(Int (&d)[16]) noexcept {
+    Int t[16];
+    unroll<Avx512Vnni, 8>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      t[2 * I] = _mm512_unpacklo_epi32(d[2 * I], d[2 * I + 1]);
+      t[2 * I + 1] = _mm512_unpackhi_epi32(d[2 * I], d[2 * I + 1]);
+    });
+    unroll<Avx512Vnni, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {  // rows 4I .. 4I + 3
+      d[4 * I] = _mm512_unpacklo_epi64(t[4 * I], t[4 * I + 2]);
+      d[4 * I + 1] = _mm512_unpackhi_epi64(t[4 * I], t[4 * I + 2]);
+      d[4 * I + 2] = _mm512_unpacklo_epi64(t[4 * I + 1], t[4 * I + 3]);
+      d[4 * I + 3] = _mm512_unpackhi_epi64(t[4 * I + 1], t[4 * I + 3]);
+    });
+    unroll<Avx512Vnni, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {  // columns I, 4 + I, 8 + I, 12 + I
+      const Int low = _mm512_shuffle_i32x4(d[I], d[4 + I], 0x88);
+      const Int high = _mm512_shuffle_i32x4(d[8 + I], d[12 + I], 0x88);
+      const Int odd_low = _mm512_shuffle_i32x4(d[I], d[4 + I], 0xDD);
+      const Int odd_high = _mm512_shuffle_i32x4(d[8 + I], d[12 + I], 0xDD);
+      t[I] = _mm512_shuffle_i32x4(low, high, 0x88);
+      t[4 + I] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
+      t[8 + I] = _mm512_shuffle_i32x4(low, high, 0xDD);
+      t[12 + I] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xDD);
+    });
+    unroll<Avx512Vnni, 16>([&]<int I>() GEMMA_INLINE_LAMBDA { d[I] = t[I]; });
+  }
 
   // ---- bits
   static Int zero_int() noexcept { return _mm512_setzero_si512(); }

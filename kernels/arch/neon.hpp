@@ -19,6 +19,7 @@ struct Neon {
   static constexpr int kStep = 4;               // tokens whose dots are interleaved
   static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = true;  // sdot
+  static constexpr bool kRowVectors = false;
 
   struct Rows {
     const std::uint8_t* row[kLanes];

@@ -8,7 +8,7 @@
 
 #include "kernels/generic/dequantize_block.hpp"
 #include "kernels/generic/matmul_float.hpp"
-#include "kernels/generic/matmul_panel.hpp"
+#include "kernels/generic/matmul_rows.hpp"
 #include "kernels/generic/vector_table.hpp"
 #include "kernels/generic/weight_formats.hpp"
 #include "kernels/kernel_table.hpp"
@@ -17,7 +17,7 @@ namespace gemma::kernels {
 
 template <class A, template <class> class Format>
 consteval MatmulKernel panel_kernel(std::string_view name) {
-  using P = PanelMatmul<A, Format<A>>;
+  using P = QuantizedMatmul<A, Format<A>>;
   return {P::run, P::scratch_bytes, true, name};
 }
 

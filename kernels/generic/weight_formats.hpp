@@ -128,6 +128,16 @@ struct FormatQ6K {
                                A::and_mask(A::template shift_left<-2 * kChunk>(h.high_bits[C]), 0x30303030));
     });
   }
+  static constexpr int row_group(int v, int s) { return v + 4 * s; }
+  static void row_weights(const std::uint8_t* block, Int (&w)[4]) noexcept requires A::kRowVectors {
+    const Int high = A::load_int(block + 128);
+    unroll<A, 2>([&]<int C>() GEMMA_INLINE_LAMBDA {  // chunk C of each half of the block
+      const Int c = A::load32(block + 32 * C, block + 64 + 32 * C);
+      w[C] = A::and_mask_or(c, 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * C>(high), 0x30303030));
+      w[C + 2] = A::and_mask_or(A::template shift_right<4>(c), 0x0F0F0F0F,
+                                A::and_mask(A::template shift_left<-2 * C>(high), 0x30303030));
+    });
+  }
 };
 
 template <class A>

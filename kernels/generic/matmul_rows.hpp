@@ -1,0 +1,131 @@
+// y = x * w^T for one token with 8-bit activations: each row of weights is read from end to end before the
+// next. Invariant: the same bits as PanelMatmul (law 1): the dots are exact integers, and its own functions
+// turn them into floats in its order.
+//
+// Why not PanelMatmul::direct() here: it takes a block of each of 16 rows in turn, streams of a few hundred
+// bytes that no hardware prefetcher follows. Software prefetches for all of them hold the core's 24 miss
+// buffers, and the loads that hit the L2 wait for one: reading and computing take turns. Q6_K has the most to
+// read a block (210 bytes) and gains 1.6 times from one sequential stream; Q4_K and Q5_K, whose dots cost
+// more to add across lanes than their rows to read, lose by it and stay with direct().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/generic/activation_tiles.hpp"
+#include "kernels/generic/matmul_panel.hpp"
+#include "kernels/generic/unroll.hpp"
+#include "kernels/kernel_table.hpp"
+
+namespace gemma::kernels {
+
+/// For formats with row_weights(): blocks of 256 weights that unpack to four vectors of 64.
+template <class A, class W>
+struct RowMatmul {
+  using Panel = PanelMatmul<A, W>;
+  using Int = typename A::Int;
+  using Float = typename A::Float;
+  static_assert(A::kLanes == 16 && W::kGroups == 8 && W::kHalves == 2 && !W::kMins);
+
+  struct Unit {
+    alignas(64)
+        std::int8_t q[4][64];  // as row_weights() orders the weights: vector v is groups row_group(v, 0 | 1)
+    ActivationUnit<A, 8, 1, Panel::kOffsetSums, W::kMins> rest;
+  };
+
+  static constexpr std::size_t kUnits = 32;                     // of a slice of k
+  static constexpr std::size_t kAhead = std::size_t{16} << 10;  // bytes of the stream asked for early
+  static constexpr std::size_t kDotBytes = 16 * kUnits * sizeof(Int);
+  static std::size_t scratch_bytes(std::size_t /*k*/) noexcept { return kDotBytes + kUnits * sizeof(Unit); }
+
+  static void fill(Unit& unit, const std::int8_t* q, const Q8Group* groups) noexcept {
+    fill_unit(unit.rest, q, groups, 256, 1, W::kOffset);
+    for (int v = 0; v < 4; ++v)
+      for (int s = 0; s < 2; ++s) __builtin_memcpy(unit.q[v] + 32 * s, q + 32 * W::row_group(v, s), 32);
+  }
+
+  /// dots[u]: the 16 sums of 16 products of block u. Element 4 * (2 * s + h) + v belongs to half h of group
+  /// row_group(v, s).
+  [[gnu::noinline]] static void row_dots(const std::uint8_t* row, const Unit* units, std::size_t n_units,
+                                         Int* dots) noexcept {
+    for (std::size_t u = 0; u < n_units; ++u, row += W::kBytes) {
+      for (int i = 0; i < W::kBytes; i += 64) __builtin_prefetch(row + kAhead + i, 0, 2);
+      Int w[4], sums[4];
+      W::row_weights(row, w);
+      unroll<A, 4>([&]<int V>() GEMMA_INLINE_LAMBDA { sums[V] = A::dot(w[V], A::load_int(units[u].q[V])); });
+      dots[u] = A::sum_lanes(sums);
+    }
+  }
+
+  /// sums += the slice's products of 16 rows. dots: [16][kUnits].
+  [[gnu::noinline]] static void add(const typename A::Rows& rows, std::size_t offset, const Unit* units,
+                                    std::size_t n_units, const Int* dots,
+                                    float (&sums)[1][A::kLanes]) noexcept {
+    Float acc[1] = {A::load(sums[0])};
+    for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes) {
+      const auto& unit = units[u].rest;
+      typename W::Header h;
+      W::header(rows, offset, h);
+      Int d[16];
+      unroll<A, 16>([&]<int R>() GEMMA_INLINE_LAMBDA { d[R] = dots[R * kUnits + u]; });
+      A::transpose(d);
+      unroll<A, 8>([&]<int I>() GEMMA_INLINE_LAMBDA {
+        constexpr int kGroup = W::group(I / W::kStageGroups, I % W::kStageGroups);
+        constexpr int kAt = slot(kGroup);
+        Panel::add_scaled({A::add_int(d[kAt], A::broadcast_int(unit.offset[2 * kGroup])),
+                           A::add_int(d[kAt + 4], A::broadcast_int(unit.offset[2 * kGroup + 1]))},
+                          h.scale[kGroup], unit.scale[kGroup], acc[0]);
+      });
+    }
+    A::store(sums[0], acc[0]);
+  }
+
+  /// Where a group's first half is in a row's dots; its second is 4 further.
+  static consteval int slot(int group) {
+    for (int v = 0; v < 4; ++v)
+      for (int s = 0; s < 2; ++s)
+        if (W::row_group(v, s) == group) return 8 * s + v;
+    return -1;
+  }
+
+  static void run(const MatmulArgs& a) noexcept {
+    Int* const dots = reinterpret_cast<Int*>(a.scratch);
+    Unit* const units = reinterpret_cast<Unit*>(a.scratch + kDotBytes);
+    const std::size_t n_units = a.k / 256;
+    for (std::size_t u0 = 0; u0 < n_units; u0 += kUnits) {
+      const std::size_t n = n_units - u0 < kUnits ? n_units - u0 : kUnits;
+      for (std::size_t u = 0; u < n; ++u) fill(units[u], a.q + 256 * (u0 + u), a.groups + 8 * (u0 + u));
+      for (std::size_t r = a.row_begin; r < a.row_end; r += A::kLanes) {
+        const auto rows = Panel::row_pointers(a, r);
+        for (std::size_t i = 0; i < A::kLanes; ++i)
+          row_dots(rows.row[i] + u0 * W::kBytes, units, n, dots + i * kUnits);
+        alignas(64) float sums[1][A::kLanes];
+        Panel::load_sums(a, 0, 1, r, u0 == 0, sums);
+        add(rows, u0 * W::kBytes, units, n, dots, sums);
+        Panel::store_sums(a, 0, 1, r, sums);
+      }
+    }
+  }
+};
+
+/// The kernel of a type: rows for one token where the format and the instruction set can, panels else.
+template <class A, class W>
+struct QuantizedMatmul {
+  static constexpr bool kRows = requires(const std::uint8_t* p, typename A::Int (&w)[4]) {
+    W::row_weights(p, w);
+  };
+
+  static std::size_t scratch_bytes(std::size_t k) noexcept {
+    const std::size_t panels = PanelMatmul<A, W>::scratch_bytes(k);
+    if constexpr (kRows)
+      return panels > RowMatmul<A, W>::scratch_bytes(k) ? panels : RowMatmul<A, W>::scratch_bytes(k);
+    return panels;
+  }
+  static void run(const MatmulArgs& a) noexcept {
+    if constexpr (kRows)
+      if (a.m == 1) return RowMatmul<A, W>::run(a);
+    PanelMatmul<A, W>::run(a);
+  }
+};
+
+}  // namespace gemma::kernels
