@@ -81,7 +81,7 @@ struct RowMatmul {
   }
 
   /// Where a group's first half is in a row's dots; its second is 4 further.
-  static consteval int slot(int group) {
+  static constexpr int slot(int group) {
     for (int v = 0; v < 4; ++v)
       for (int s = 0; s < 2; ++s)
         if (W::row_group(v, s) == group) return 8 * s + v;
