@@ -23,7 +23,7 @@ inline constexpr std::size_t kKeyTile = 16;
 
 /// Activations quantised to 8 bits in groups of 32: x[i] ~ scale * q[i], |q| <= 127.
 struct Q8Group {
-  float scale;          // max |x| / 127
+  float scale;          // the least-squares fit of x by scale * q
   float scaled_sum;     // scale * (sum of the group's q)
   std::int32_t sum_lo;  // sum of q[0..16)
   std::int32_t sum_hi;  // sum of q[16..32)
@@ -81,8 +81,7 @@ struct AttentionArgs {
 
 /// Everything that is not a matmul. All pointers unaligned, lengths arbitrary unless said.
 struct VectorKernels {
-  /// q[k], groups[k / 32] from x[k]; k a multiple of 32. scale = max|x| / 127; q = round-to-nearest-even(x /
-  /// scale).
+  /// q[k], groups[k / 32] from x[k]; k a multiple of 32: the best of four grids (generic/quantize.hpp).
   void (*quantize_q8)(const float* x, std::size_t k, std::int8_t* q, Q8Group* groups) noexcept = nullptr;
   /// y = x / sqrt(mean(x^2) + eps) * w (Zhang & Sennrich 2019). y may be x.
   void (*rms_norm)(const float* x, const float* w, std::size_t n, float eps, float* y) noexcept = nullptr;
