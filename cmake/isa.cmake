@@ -23,7 +23,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(quiet_intrinsics -Wno-maybe-uninitialized -Wno-uninitialized)
   endif()
-  gemma_isa_unit(avx512vnni ${quiet_intrinsics} -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi)
+  gemma_isa_unit(avx512vnni ${quiet_intrinsics} -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi
+                 -mavx512cd -mavx512ifma)  # current xsimd's tag for VBMI wants these two
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   gemma_isa_unit(neon -march=armv8.2-a+dotprod+fp16)
 endif()

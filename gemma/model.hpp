@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -303,6 +304,9 @@ inline MemoryPlan Model::sequences_plan(std::size_t n_sequences, const SessionOp
   const std::size_t tokens = std::min(chunk, n_sequences * o.n_ctx);  // of one forward
   MemoryPlan p = plan(KvCacheOptions{o.n_ctx, o.kv_type, chunk},
                       WorkspaceOptions{tokens, std::min(o.logit_rows, tokens), o.n_threads});
+  if (p.kv_bytes > std::numeric_limits<std::size_t>::max() / 2 / n_sequences)
+    throw Error(ErrorCode::kOutOfMemory, "the caches of " + std::to_string(n_sequences) + " sequences of " +
+                                             std::to_string(o.n_ctx) + " tokens exceed any memory");
   p.kv_bytes *= n_sequences;
   p.token_bytes = n_sequences * o.n_ctx * sizeof(std::int32_t);
   return p;

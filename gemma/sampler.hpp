@@ -1,5 +1,5 @@
 // Choosing the next token from logits. Seeded: the same logits, options and seed give the same token
-// everywhere. Invariant: after construction a sampler allocates nothing; it never returns an id outside the
+// everywhere. Invariant: after its first token a sampler allocates nothing; it never returns an id outside the
 // vocabulary.
 #pragma once
 
@@ -75,6 +75,7 @@ class Sampler {
     require(options.min_p >= 0 && options.min_p <= 1, "min-p must be in [0, 1]");
     require(std::isfinite(options.repeat_penalty) && options.repeat_penalty > 0,
             "repeat penalty must be above 0");
+    require(options.repeat_last <= (1u << 20), "the repeat penalty sees at most 1,048,576 tokens");
     recent_.reserve(options.repeat_last);
   }
 

@@ -45,8 +45,9 @@ X86Features detect_x86() noexcept {
   if ((state & kYmm) != kYmm) return found;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   constexpr std::uint32_t kAvx2 = 1u << 5;
-  constexpr std::uint32_t kAvx512Ebx = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);  // F, DQ, BW, VL
-  constexpr std::uint32_t kAvx512Ecx = (1u << 1) | (1u << 11);                             // VBMI, VNNI
+  constexpr std::uint32_t kAvx512Ebx =  // F, DQ, IFMA, CD, BW, VL
+      (1u << 16) | (1u << 17) | (1u << 21) | (1u << 28) | (1u << 30) | (1u << 31);
+  constexpr std::uint32_t kAvx512Ecx = (1u << 1) | (1u << 11);  // VBMI, VNNI
   found.avx2 = (b & kAvx2) != 0;
   found.avx512vnni = found.avx2 && (state & kZmm) == kZmm && (b & kAvx512Ebx) == kAvx512Ebx &&
                      (c & kAvx512Ecx) == kAvx512Ecx;

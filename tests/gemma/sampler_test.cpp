@@ -96,6 +96,7 @@ TEST(Sampler, RefusesOptionsOutOfRange) {
   EXPECT_THROW(Sampler({.top_p = 1.5f}), Error);
   EXPECT_THROW(Sampler({.min_p = -0.1f}), Error);
   EXPECT_THROW(Sampler({.repeat_penalty = 0.0f}), Error);
+  EXPECT_THROW(Sampler({.repeat_last = std::size_t{1} << 60}), Error);
 }
 
 }  // namespace
