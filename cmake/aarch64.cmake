@@ -1,6 +1,7 @@
 # Cross-compiling for 64-bit Arm Linux. tests/run-aarch64.sh fetches the libraries and says where they are.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 
 # A folder of unpacked arm64 packages: headers and libraries come from there, programs from this machine.
