@@ -142,7 +142,7 @@ TEST_F(GgufInfo, HostileStringsNeitherSteerTheTerminalNorBreakJson) {
 }
 
 TEST_F(GgufInfo, WhatGoesWrongIsOneLine) {
-  expect_refused("", "file is required");
+  expect_refused("", "FILE is required");
   expect_refused("--no-such-flag x", "--no-such-flag");
   expect_refused("a b", "b");
   expect_refused("'" + folder_.path("missing") + "'", "No such file or directory");
