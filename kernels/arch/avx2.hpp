@@ -15,8 +15,11 @@ struct Avx2 {
   using Int = __m256i;
   using Float = __m256;
   static constexpr std::size_t kLanes = 8;
-  static constexpr int kTile = 8;               // tokens of a register tile: 8 sums of 16 registers
+  static constexpr int kPanels = 1;
+  static constexpr int kTile = 8;  // tokens of a register tile: 8 sums of 16 registers
+  static constexpr int kHalvesTile = 8;
   static constexpr int kStep = 2;               // tokens whose dots are interleaved
+  static constexpr int kPart = 2;               // tiles of what is left over are multiples of this
   static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = true;  // of Q8_0: q + 128 times x would saturate 16 bits
   static constexpr bool kRowVectors = false;
@@ -133,11 +136,11 @@ struct Avx2 {
     else
       return _mm256_maddubs_epi16(w, x);
   }
-  /// dots[t] += the products of w[kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32 bytes a
-  /// token).
+  /// dots[0][t] += the products of w[0][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
+  /// bytes a token).
   template <int kLargest, int kBegin, int kCount, int kTokens>
-  [[gnu::always_inline]] static void add_dots(const Int (&w)[8], const std::int8_t* x,
-                                              Int (&dots)[kTokens]) noexcept {
+  [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
+                                              Int (&dots)[1][kTokens]) noexcept {
     // columns whose 16-bit sums add up below 2^15: 8 * 3810, 4 * 7874, 2 * 16002, 1 * 32512
     constexpr int kTogether = kLargest <= 15 ? 8 : kLargest <= 31 ? 4 : kLargest <= 63 ? 2 : 1;
     constexpr int kRun = kTogether < kCount ? kTogether : kCount;
@@ -149,10 +152,10 @@ struct Avx2 {
           constexpr int kColumn = kBegin + R * kRun + I;
           std::int32_t four;
           __builtin_memcpy(&four, x + 32 * T + 4 * kColumn, sizeof four);
-          const Int pairs = pair_sums<kLargest>(w[kColumn], _mm256_set1_epi32(four));
+          const Int pairs = pair_sums<kLargest>(w[0][kColumn], _mm256_set1_epi32(four));
           sum = I == 0 ? pairs : _mm256_add_epi16(sum, pairs);
         });
-        dots[T] = _mm256_add_epi32(dots[T], _mm256_madd_epi16(sum, ones));
+        dots[0][T] = _mm256_add_epi32(dots[0][T], _mm256_madd_epi16(sum, ones));
       });
     });
   }

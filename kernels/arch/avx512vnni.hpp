@@ -15,9 +15,15 @@ struct Avx512Vnni {
   using Int = __m512i;
   using Float = __m512;
   static constexpr std::size_t kLanes = 16;
-  static constexpr int kTile = 16;         // tokens of a register tile: 16 sums, 8 weight vectors, 8 others
-  static constexpr int kStep = 2;          // tokens whose dots are interleaved
-  static constexpr int kDirectTokens = 4;  // up to here weights are used as they are unpacked
+  // A register tile: 2 panels x 6 tokens, 12 sums and 12 dots at a time. Each broadcast of activations serves
+  // two panels, each vector of weights six tokens: 8 loads for 12 dots, where one panel x 16 tokens took 17
+  // for 16 and was bound by them (two 64-byte loads a cycle, two dots a cycle).
+  static constexpr int kPanels = 2;
+  static constexpr int kTile = 6;
+  static constexpr int kHalvesTile = 4;          // two scales a group: 8 sums, 8 dots, 8 products
+  static constexpr int kStep = 6;                // tokens whose dots are interleaved
+  static constexpr int kPart = 2;                // what is left over is done by tiles of multiples of this
+  static constexpr int kDirectTokens = 4;        // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
 
   static constexpr bool kRowVectors = true;  // one token: rows from end to end (matmul_rows.hpp)
@@ -179,16 +185,19 @@ struct Avx512Vnni {
   /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept { return _mm512_dpwssd_epi32(sum, a, b); }
 
-  /// dots[t] += the products of w[kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32 bytes a
-  /// token).
-  template <int kLargest, int kBegin, int kCount, int kTokens>
-  [[gnu::always_inline]] static void add_dots(const Int (&w)[8], const std::int8_t* x,
-                                              Int (&dots)[kTokens]) noexcept {
+  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
+  /// bytes a token).
+  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
+                                              Int (&dots)[n_panels][kTokens]) noexcept {
     unroll<Avx512Vnni, kCount>([&]<int C>() GEMMA_INLINE_LAMBDA {
       unroll<Avx512Vnni, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
         std::int32_t four;
         __builtin_memcpy(&four, x + 32 * T + 4 * (kBegin + C), sizeof four);
-        dots[T] = _mm512_dpbusd_epi32(dots[T], w[kBegin + C], _mm512_set1_epi32(four));
+        const Int x4 = _mm512_set1_epi32(four);
+        unroll<Avx512Vnni, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          dots[P][T] = _mm512_dpbusd_epi32(dots[P][T], w[P][kBegin + C], x4);
+        });
       });
     });
   }

@@ -15,6 +15,9 @@ struct Neon {
   using Int = int32x4_t;
   using Float = float32x4_t;
   static constexpr std::size_t kLanes = 4;
+  static constexpr int kPanels = 1;
+  static constexpr int kHalvesTile = 8;
+  static constexpr int kPart = 4;               // tiles of what is left over are multiples of this
   static constexpr int kTile = 8;               // tokens of a register tile: 8 sums of 32 registers
   static constexpr int kStep = 4;               // tokens whose dots are interleaved
   static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
@@ -117,17 +120,17 @@ struct Neon {
     return vaddq_s32(sum, vpaddq_s32(low, high));
   }
 
-  /// dots[t] += the products of w[kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32 bytes a
-  /// token).
+  /// dots[0][t] += the products of w[0][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
+  /// bytes a token).
   template <int kLargest, int kBegin, int kCount, int kTokens>
-  [[gnu::always_inline]] static void add_dots(const Int (&w)[8], const std::int8_t* x,
-                                              Int (&dots)[kTokens]) noexcept {
+  [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
+                                              Int (&dots)[1][kTokens]) noexcept {
     unroll<Neon, kCount>([&]<int C>() GEMMA_INLINE_LAMBDA {
       unroll<Neon, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
         std::int32_t four;
         __builtin_memcpy(&four, x + 32 * T + 4 * (kBegin + C), sizeof four);
-        dots[T] =
-            vdotq_s32(dots[T], vreinterpretq_s8_s32(w[kBegin + C]), vreinterpretq_s8_s32(vdupq_n_s32(four)));
+        dots[0][T] = vdotq_s32(dots[0][T], vreinterpretq_s8_s32(w[0][kBegin + C]),
+                               vreinterpretq_s8_s32(vdupq_n_s32(four)));
       });
     });
   }

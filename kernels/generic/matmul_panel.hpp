@@ -24,22 +24,25 @@ template <class A, class W>
 struct PanelMatmul {
   using Int = typename A::Int;
   using Float = typename A::Float;
-  static constexpr int kTile = A::kTile;
+  static constexpr int kPanels = A::kPanels;  // that share a tile's activations
+  static constexpr int kTile = W::kHalves == 1 ? A::kTile : A::kHalvesTile;
   static constexpr int kOffsetSums = W::kOffset == 0 ? 0 : W::kHalves;
 
   template <int kTokens>
   using Unit = ActivationUnit<A, W::kGroups, kTokens, kOffsetSums, W::kMins>;
 
-  /// A unit of a panel, unpacked.
+  /// A unit of kPanels neighbouring panels, unpacked.
   struct PanelUnit {
-    Int w[W::kGroups][8];
-    Float scale[W::kGroups][W::kHalves];
-    Int min_pairs[4];
-    Float minus_dmin;
+    Int w[W::kGroups][kPanels][8];
+    Float scale[W::kGroups][kPanels][W::kHalves];
+    Int min_pairs[kPanels][4];
+    Float minus_dmin[kPanels];
   };
 
   // ---- sizes
-  static constexpr std::size_t kTokenBlock = 512;  // tokens whose activations are laid out at a time
+  // Tokens whose activations are laid out at a time. A multiple of every kTile; few enough for slices of nine
+  // super-blocks: at 512 tokens slices of four, whose sums come and go twice as often, took 15% longer.
+  static constexpr std::size_t kTokenBlock = 288;
   static constexpr std::size_t kActivationBytes = std::size_t{800} << 10;  // most of a 1 MiB L2
   static constexpr std::size_t kPanelBytes = std::size_t{96} << 10;
 
@@ -55,48 +58,63 @@ struct PanelMatmul {
   static std::size_t scratch_bytes(std::size_t /*k*/) noexcept { return kPanelBytes + kActivationBytes; }
 
   // ---- arithmetic
-  /// Adds a group's exact dots, one or two by W::kHalves: the one place where a product becomes a float.
-  [[gnu::always_inline]] static void add_scaled(const Int (&dots)[2], const Float (&scale)[W::kHalves],
-                                                const float* x_scale, Float& acc) noexcept {
-    Float t = A::mul(A::to_float(dots[0]), scale[0]);
-    if constexpr (W::kHalves == 2) t = A::fma(A::to_float(dots[1]), scale[1], t);
-    acc = A::fma(t, A::broadcast(x_scale), acc);
+  /// float(dot) * scale for the first half of a group, fma(float(dot), scale, t) for the second: the one
+  /// place where a dot becomes a float.
+  template <int kHalf>
+  [[gnu::always_inline]] static Float scaled(Int dot, const Float (&scale)[W::kHalves], Float t) noexcept {
+    if constexpr (kHalf == 0) return A::mul(A::to_float(dot), scale[0]);
+    return A::fma(A::to_float(dot), scale[kHalf], t);
   }
-  /// Adds group j of `unit` for kTokens tokens.
-  template <int kTokens, class U>
-  [[gnu::always_inline]] static void add_group(const Int (&w)[8], const Float (&scale)[W::kHalves],
-                                               const U& unit, int j, Float (&acc)[kTokens]) noexcept {
+  /// Adds group j of `unit`: n_panels panels of weights and scales, kTokens tokens.
+  template <int n_panels, int kTokens, class U>
+  [[gnu::always_inline]] static void add_group(const Int (*w)[8], const Float (*scale)[W::kHalves],
+                                               const U& unit, int j,
+                                               Float (&acc)[n_panels][kTokens]) noexcept {
     constexpr int kStep = kTokens % A::kStep == 0 ? A::kStep : kTokens < A::kStep ? kTokens : 1;
     unroll<A, kTokens / kStep>([&]<int S>() GEMMA_INLINE_LAMBDA {
-      Int dots[W::kHalves][kStep];
+      Float t[n_panels][kStep];
       unroll<A, W::kHalves>([&]<int H>() GEMMA_INLINE_LAMBDA {
+        Int dots[n_panels][kStep];
         unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
-          if constexpr (kOffsetSums > 0)
-            dots[H][T] = A::broadcast_int(&unit.offset[j * W::kHalves + H][S * kStep + T]);
-          else
-            dots[H][T] = A::zero_int();
+          unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+            if constexpr (kOffsetSums > 0)
+              dots[P][T] = A::broadcast_int(&unit.offset[j * W::kHalves + H][S * kStep + T]);
+            else
+              dots[P][T] = A::zero_int();
+          });
         });
-        A::template add_dots<W::kLargest, 8 / W::kHalves * H, 8 / W::kHalves, kStep>(w, unit.q[j][S * kStep],
-                                                                                     dots[H]);
+        A::template add_dots<W::kLargest, 8 / W::kHalves * H, 8 / W::kHalves>(w, unit.q[j][S * kStep], dots);
+        unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
+          unroll<A, n_panels>(
+              [&]<int P>() GEMMA_INLINE_LAMBDA { t[P][T] = scaled<H>(dots[P][T], scale[P], t[P][T]); });
+        });
       });
       unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
-        const Int t[2] = {dots[0][T], dots[W::kHalves - 1][T]};
-        add_scaled(t, scale, &unit.scale[j][S * kStep + T], acc[S * kStep + T]);
+        const Float x_scale = A::broadcast(&unit.scale[j][S * kStep + T]);
+        unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          acc[P][S * kStep + T] = A::fma(t[P][T], x_scale, acc[P][S * kStep + T]);
+        });
       });
     });
   }
 
   /// Subtracts the minima's part of `unit`.
-  template <int kTokens, class U>
-  [[gnu::always_inline]] static void subtract_mins(const Int (&min_pairs)[4], Float minus_dmin, const U& unit,
-                                                   Float (&acc)[kTokens]) noexcept {
+  template <int n_panels, int kTokens, class U>
+  [[gnu::always_inline]] static void subtract_mins(const Int (*min_pairs)[4], const Float* minus_dmin,
+                                                   const U& unit, Float (&acc)[n_panels][kTokens]) noexcept {
     unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
       const Float magic = A::broadcast(&unit.magic[T]);
-      Int sum = A::as_int(magic);
-      unroll<A, 4>([&]<int P>() GEMMA_INLINE_LAMBDA {
-        sum = A::add_pair_products(sum, min_pairs[P], A::broadcast_int(&unit.sum_pairs[P][T]));
+      Int sum[n_panels];
+      unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA { sum[P] = A::as_int(magic); });
+      unroll<A, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
+        const Int pair = A::broadcast_int(&unit.sum_pairs[I][T]);
+        unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          sum[P] = A::add_pair_products(sum[P], min_pairs[P][I], pair);
+        });
       });
-      acc[T] = A::fma(minus_dmin, A::sub(A::as_float(sum), magic), acc[T]);
+      unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+        acc[P][T] = A::fma(minus_dmin[P], A::sub(A::as_float(sum[P]), magic), acc[P][T]);
+      });
     });
   }
 
@@ -109,8 +127,8 @@ struct PanelMatmul {
   [[gnu::noinline]] static void direct(const typename A::Rows& rows, std::size_t offset,
                                        const Unit<kTokens>* units, std::size_t n_units,
                                        const std::uint8_t* next, float (&sums)[kTokens][A::kLanes]) noexcept {
-    Float acc[kTokens];
-    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { acc[T] = A::load(sums[T]); });
+    Float acc[1][kTokens];
+    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { acc[0][T] = A::load(sums[T]); });
     for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes) {
       const Unit<kTokens>& unit = units[u];
       typename W::Header h;
@@ -122,17 +140,18 @@ struct PanelMatmul {
           constexpr int kGroup = W::group(S, G);
           for (std::size_t i = 0; i < A::kLanes * W::kBytes / W::kGroups; i += 64, next += 64)
             __builtin_prefetch(next, 0, 2);
-          add_group<kTokens>(w[G], h.scale[kGroup], unit, kGroup, acc);
+          add_group(&w[G], &h.scale[kGroup], unit, kGroup, acc);
         });
       });
-      if constexpr (W::kMins) subtract_mins<kTokens>(h.min_pairs, h.minus_dmin, unit, acc);
+      if constexpr (W::kMins) subtract_mins(&h.min_pairs, &h.minus_dmin, unit, acc);
     }
-    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[T], acc[T]); });
+    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[T], acc[0][T]); });
   }
 
   // ---- many tokens
+  /// The units of one of the kPanels panels.
   [[gnu::noinline]] static void unpack(const typename A::Rows& rows, std::size_t offset, std::size_t n_units,
-                                       PanelUnit* panel) noexcept {
+                                       PanelUnit* panel, std::size_t part) noexcept {
     for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes, ++panel) {
       typename W::Header h;
       W::header(rows, offset, h);
@@ -140,35 +159,39 @@ struct PanelMatmul {
         Int w[W::kStageGroups][8];
         W::template stage<S>(rows, offset, h, w);
         unroll<A, W::kStageGroups>([&]<int G>() GEMMA_INLINE_LAMBDA {
-          unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { panel->w[W::group(S, G)][C] = w[G][C]; });
+          unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { panel->w[W::group(S, G)][part][C] = w[G][C]; });
         });
       });
       for (int j = 0; j < W::kGroups; ++j)
-        for (int i = 0; i < W::kHalves; ++i) panel->scale[j][i] = h.scale[j][i];
+        for (int i = 0; i < W::kHalves; ++i) panel->scale[j][part][i] = h.scale[j][i];
       if constexpr (W::kMins) {
-        for (int p = 0; p < 4; ++p) panel->min_pairs[p] = h.min_pairs[p];
-        panel->minus_dmin = h.minus_dmin;
+        for (int p = 0; p < 4; ++p) panel->min_pairs[part][p] = h.min_pairs[p];
+        panel->minus_dmin[part] = h.minus_dmin;
       }
     }
   }
 
-  /// The first kTokens tokens of a tile against a panel slice.
+  using Sums = float[kTile][A::kLanes];  // of one panel
+
+  /// The first kTokens tokens of a tile against a slice of kPanels panels.
   template <int kTokens>
   [[gnu::noinline]] static void tile(const PanelUnit* panel, const Unit<kTile>* units, std::size_t n_units,
-                                     float (&sums)[kTile][A::kLanes]) noexcept {
-    Float acc[kTokens];
-    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { acc[T] = A::load(sums[T]); });
+                                     Sums (&sums)[kPanels]) noexcept {
+    Float acc[kPanels][kTokens];
+    unroll<A, kPanels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+      unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { acc[P][T] = A::load(sums[P][T]); });
+    });
     for (std::size_t u = 0; u < n_units; ++u) {
       const PanelUnit& p = panel[u];
       for (int i = 0; i < W::kGroups; ++i) {
         const int j = W::group(i / W::kStageGroups, i % W::kStageGroups);
-        Int w[8];
-        unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { w[C] = p.w[j][C]; });
-        add_group<kTokens>(w, p.scale[j], units[u], j, acc);
+        add_group(p.w[j], p.scale[j], units[u], j, acc);
       }
-      if constexpr (W::kMins) subtract_mins<kTokens>(p.min_pairs, p.minus_dmin, units[u], acc);
+      if constexpr (W::kMins) subtract_mins(p.min_pairs, p.minus_dmin, units[u], acc);
     }
-    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[T], acc[T]); });
+    unroll<A, kPanels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+      unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[P][T], acc[P][T]); });
+    });
   }
 
   // ---- the loops around them
@@ -182,7 +205,7 @@ struct PanelMatmul {
   /// sums = y[t0 + ., r + .], or zero at the first slice.
   static void load_sums(const MatmulArgs& a, std::size_t t0, std::size_t n_tokens, std::size_t r, bool first,
                         float (*sums)[A::kLanes]) noexcept {
-    const std::size_t n_rows = min_of(A::kLanes, a.row_end - r);
+    const std::size_t n_rows = r < a.row_end ? min_of(A::kLanes, a.row_end - r) : 0;
     for (std::size_t t = 0; t < n_tokens; ++t) {
       const float* y = a.y + (t0 + t) * a.ldy + r;
       if (!first && n_rows == A::kLanes)
@@ -193,7 +216,7 @@ struct PanelMatmul {
   }
   static void store_sums(const MatmulArgs& a, std::size_t t0, std::size_t n_tokens, std::size_t r,
                          const float (*sums)[A::kLanes]) noexcept {
-    const std::size_t n_rows = min_of(A::kLanes, a.row_end - r);
+    const std::size_t n_rows = r < a.row_end ? min_of(A::kLanes, a.row_end - r) : 0;
     for (std::size_t t = 0; t < n_tokens; ++t) {
       float* y = a.y + (t0 + t) * a.ldy + r;
       if (n_rows == A::kLanes)
@@ -227,10 +250,10 @@ struct PanelMatmul {
   }
 
   static void run_tile(std::size_t n_tokens, const PanelUnit* panel, const Unit<kTile>* units,
-                       std::size_t n_units, float (&sums)[kTile][A::kLanes]) noexcept {
-    unroll<A, kTile / A::kStep>([&]<int S>() GEMMA_INLINE_LAMBDA {
-      if (n_tokens > S * A::kStep && n_tokens <= (S + 1) * A::kStep)
-        tile<(S + 1) * A::kStep>(panel, units, n_units, sums);
+                       std::size_t n_units, Sums (&sums)[kPanels]) noexcept {
+    unroll<A, kTile / A::kPart>([&]<int S>() GEMMA_INLINE_LAMBDA {
+      if (n_tokens > S * A::kPart && n_tokens <= (S + 1) * A::kPart)
+        tile<(S + 1) * A::kPart>(panel, units, n_units, sums);
     });
   }
 
@@ -252,14 +275,16 @@ struct PanelMatmul {
                     min_of(kTile, t0 + m - t), W::kOffset);
         }
       }
-      for (std::size_t r = a.row_begin; r < a.row_end; r += A::kLanes) {
-        unpack(row_pointers(a, r), u0 * W::kBytes, n, panel);
+      for (std::size_t r = a.row_begin; r < a.row_end; r += kPanels * A::kLanes) {
+        for (std::size_t p = 0; p < kPanels; ++p)
+          unpack(row_pointers(a, r + p * A::kLanes), u0 * W::kBytes, n, panel, p);
         for (std::size_t i = 0; i < n_tiles; ++i) {
           const std::size_t t = t0 + i * kTile, n_tokens = min_of(kTile, t0 + m - t);
-          alignas(64) float sums[kTile][A::kLanes];
-          load_sums(a, t, n_tokens, r, u0 == 0, sums);
+          alignas(64) Sums sums[kPanels];
+          for (std::size_t p = 0; p < kPanels; ++p)
+            load_sums(a, t, n_tokens, r + p * A::kLanes, u0 == 0, sums[p]);
           run_tile(n_tokens, panel, units + i * slice, n, sums);
-          store_sums(a, t, n_tokens, r, sums);
+          for (std::size_t p = 0; p < kPanels; ++p) store_sums(a, t, n_tokens, r + p * A::kLanes, sums[p]);
         }
       }
     }

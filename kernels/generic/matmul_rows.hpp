@@ -61,7 +61,7 @@ struct RowMatmul {
   [[gnu::noinline]] static void add(const typename A::Rows& rows, std::size_t offset, const Unit* units,
                                     std::size_t n_units, const Int* dots,
                                     float (&sums)[1][A::kLanes]) noexcept {
-    Float acc[1] = {A::load(sums[0])};
+    Float acc = A::load(sums[0]);
     for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes) {
       const auto& unit = units[u].rest;
       typename W::Header h;
@@ -72,12 +72,15 @@ struct RowMatmul {
       unroll<A, 8>([&]<int I>() GEMMA_INLINE_LAMBDA {
         constexpr int kGroup = W::group(I / W::kStageGroups, I % W::kStageGroups);
         constexpr int kAt = slot(kGroup);
-        Panel::add_scaled({A::add_int(d[kAt], A::broadcast_int(unit.offset[2 * kGroup])),
-                           A::add_int(d[kAt + 4], A::broadcast_int(unit.offset[2 * kGroup + 1]))},
-                          h.scale[kGroup], unit.scale[kGroup], acc[0]);
+        Float t{};
+        unroll<A, 2>([&]<int H>() GEMMA_INLINE_LAMBDA {
+          const Int dot = A::add_int(d[kAt + 4 * H], A::broadcast_int(unit.offset[2 * kGroup + H]));
+          t = Panel::template scaled<H>(dot, h.scale[kGroup], t);
+        });
+        acc = A::fma(t, A::broadcast(unit.scale[kGroup]), acc);
       });
     }
-    A::store(sums[0], acc[0]);
+    A::store(sums[0], acc);
   }
 
   /// Where a group's first half is in a row's dots; its second is 4 further.
