@@ -311,6 +311,11 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
   eos_ = read_id(file, "tokenizer.ggml.eos_token_id");
   eot_ = read_id(file, "tokenizer.ggml.eot_token_id");
   unk_ = read_id(file, "tokenizer.ggml.unknown_token_id");
+  if (kind_ == TokenizerKind::kSentencePiece && is_type(unk_, TokenType::kByte)) {
+    // taking it for unknown would leave a byte without a token
+    fail(ErrorCode::kMalformed, "tokenizer.ggml.unknown_token_id",
+         "is " + std::to_string(*unk_) + ", a byte token", place(file, "tokenizer.ggml.unknown_token_id"));
+  }
   // a padding id of -1 means that there is none, in files of several converters
   const auto pad = file.get_if<std::int64_t>("tokenizer.ggml.padding_token_id");
   if (pad && *pad != -1 && *pad != 0xFFFFFFFF) pad_ = read_id(file, "tokenizer.ggml.padding_token_id");

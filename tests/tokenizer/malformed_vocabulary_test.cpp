@@ -193,6 +193,17 @@ TEST(MalformedVocabulary, SpecialIdOutOfRange) {
   }
 }
 
+/// With all byte tokens the tokenizer counts on them; sentencepiece would find one missing, at the first
+/// text.
+TEST(MalformedVocabulary, UnknownTokenThatIsAByte) {
+  for (const std::uint32_t id : {5u, 260u}) {
+    const SmallVocabulary v =
+        with(small_mistral(), [id](gguf::Writer& w) { w.add("tokenizer.ggml.unknown_token_id", id); });
+    expect_error(v, ErrorCode::kMalformed, "tokenizer.ggml.unknown_token_id", 0,
+                 "is " + std::to_string(id) + ", a byte token");
+  }
+}
+
 TEST(MalformedVocabulary, ABosIsAskedForAndThereIsNone) {
   SmallVocabulary v = small_llama3();
   v.tokens[v.tokens.size() - 5] = "<|other|>";
