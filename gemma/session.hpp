@@ -103,7 +103,7 @@ class Session {
   }
 
   /// Makes the sequence equal to `tokens`: what the cache already holds of it is kept, the rest is computed.
-  /// Throws Error: as Model::forward; kContextFull before anything is computed.
+  /// Throws Error: as Model::forward; kContextFull and kInvalidArgument before anything is changed.
   PrefillResult prefill(std::span<const std::int32_t> tokens, const Progress& progress = {}) {
     if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
     if (tokens.size() > cache_.n_ctx()) {
@@ -111,6 +111,7 @@ class Session {
                                                " tokens; the context holds " +
                                                std::to_string(cache_.n_ctx()));
     }
+    check_tokens(tokens);
     const auto begin = Clock::now();
     std::size_t keep = static_cast<std::size_t>(
         std::mismatch(tokens.begin(), tokens.end(), tokens_.begin(), tokens_.end()).first - tokens.begin());
@@ -122,9 +123,11 @@ class Session {
     return {keep, tokens.size() - keep, seconds_since(begin)};
   }
 
-  /// Adds tokens to the sequence. Throws Error as Model::forward; on kCancelled the chunks done are kept.
+  /// Adds tokens to the sequence. Throws Error as Model::forward, kContextFull and kInvalidArgument before
+  /// anything is changed; on kCancelled the chunks done are kept.
   void append(std::span<const std::int32_t> tokens, const Progress& progress = {}) {
     check_room(tokens.size());
+    check_tokens(tokens);
     const std::size_t most = workspace_.options().max_tokens;
     for (std::size_t done = 0; done < tokens.size();) {
       const auto part = tokens.subspan(done, std::min(most, tokens.size() - done));
@@ -149,8 +152,7 @@ class Session {
   void truncate(std::size_t n) {
     cache_.truncate(n);
     tokens_.resize(n);
-    logits_ = {};
-    hidden_ = {};
+    forget_logits();
   }
   /// Forgets all tokens.
   void reset() { truncate(0); }
@@ -210,12 +212,24 @@ class Session {
                                              " tokens is full: " + std::to_string(cache_.n_past()) +
                                              " are used, " + std::to_string(n) + " more do not fit");
   }
+  void check_tokens(std::span<const std::int32_t> tokens) const {
+    for (const std::int32_t token : tokens) model_->check_token(token);
+  }
+  void forget_logits() noexcept {
+    logits_ = {};
+    hidden_ = {};
+  }
   /// One forward. Returns the logits of `part` that were asked for; logits() are the last row of them.
   std::span<const float> advance(std::span<const std::int32_t> part, Logits which) {
     const Chunk chunk{part, &cache_, which};
-    logits_ = {};
-    hidden_ = {};
-    const auto rows = model_->forward({&chunk, 1}, workspace_, cancelled_.get());
+    std::span<const float> rows;
+    try {
+      rows = model_->forward({&chunk, 1}, workspace_, cancelled_.get());
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::kCancelled) forget_logits();  // the only error after work has begun
+      throw;
+    }
+    forget_logits();
     tokens_.insert(tokens_.end(), part.begin(), part.end());
     if (!rows.empty()) {
       logits_ = rows.last(model_->config().vocab_size);
@@ -345,7 +359,7 @@ inline GenerateResult Session::generate(Sampler& sampler, const GenerateOptions&
 inline std::vector<double> Session::score(std::span<const std::int32_t> continuation) {
   check_room(continuation.size());
   std::span<const float> given = logits();  // [rows, vocab_size]
-  for (const std::int32_t token : continuation) model_->check_token(token);
+  check_tokens(continuation);
   const std::size_t vocab = model_->config().vocab_size;
   const std::size_t most = workspace_.options().max_logit_rows;
   std::vector<double> out;
@@ -381,8 +395,7 @@ inline void Session::restore(const Snapshot& from) {
   if (!same) throw Error(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
   cache_.copy_from(from.cache_);
   tokens_.assign(from.tokens_.begin(), from.tokens_.end());  // within the reserved n_ctx
-  logits_ = {};
-  hidden_ = {};
+  forget_logits();
   if (from.logits_.empty()) return;
   std::copy(from.logits_.begin(), from.logits_.end(), workspace_.logits.data());
   std::copy(from.hidden_.begin(), from.hidden_.end(), workspace_.h.data());

@@ -1,6 +1,8 @@
 // A session as its users meet it: generation by callback and by range, samplers of one's own, snapshots,
 // log-probabilities, hidden states, cancelling.
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <ranges>
@@ -213,6 +215,36 @@ TEST_F(SessionApi, ScoreRefusesBeforeItComputes) {
   EXPECT_TRUE(s.score({}).empty());
   Session empty(model_, {.n_ctx = 16, .n_threads = 1});
   EXPECT_THROW(empty.score(std::vector<std::int32_t>{5}), Error);
+}
+
+/// A wrong id anywhere in what is added, or no room for it, changes nothing: not the tokens, not the logits.
+TEST_F(SessionApi, WhatIsRefusedLeavesTheSessionAsItWas) {
+  Session s = ready();
+  const auto tokens = copied(s.tokens());
+  const auto logits = copied(s.logits());
+  const auto hidden = copied(s.hidden_state());
+  const auto refused = [&](ErrorCode code, const std::function<void()>& call) {
+    try {
+      call();
+      ADD_FAILURE() << "no error";
+    } catch (const Error& e) {
+      EXPECT_EQ(to_string(e.code()), to_string(code)) << e.message();
+    }
+    EXPECT_EQ(copied(s.tokens()), tokens);
+    EXPECT_EQ(copied(s.logits()), logits);
+    EXPECT_EQ(copied(s.hidden_state()), hidden);
+  };
+  const auto size = static_cast<std::int32_t>(model_.config().vocab_size);
+  for (const std::int32_t bad : {-1, size, std::numeric_limits<std::int32_t>::min()}) {
+    std::vector<std::int32_t> ids(70, 5);  // more than two chunks of 32
+    ids.back() = bad;
+    refused(ErrorCode::kInvalidArgument, [&] { s.append(ids); });
+    refused(ErrorCode::kInvalidArgument, [&] { s.prefill(ids); });
+    refused(ErrorCode::kInvalidArgument, [&] { s.score(ids); });
+  }
+  const std::vector<std::int32_t> many(200, 5);
+  refused(ErrorCode::kContextFull, [&] { s.append(many); });
+  refused(ErrorCode::kContextFull, [&] { s.prefill(many); });
 }
 
 TEST_F(SessionApi, ProbabilitiesSumToOne) {

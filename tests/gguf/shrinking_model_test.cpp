@@ -1,6 +1,8 @@
 // A model whose file is cut short while it is loaded: the next forward is refused before it reads a weight.
+#include <algorithm>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -19,6 +21,7 @@ TEST(ShrinkingModel, IsNoticedByTheNextForward) {
   Session session(model, {.n_ctx = 8, .n_threads = 1});
   const std::int32_t tokens[] = {1, 300, 301};
   session.append(std::span(tokens).first(2));
+  const std::vector<float> logits(session.logits().begin(), session.logits().end());
   // by one byte only: its page stays mapped, so that even an engine that failed to notice would live
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
   try {
@@ -29,6 +32,7 @@ TEST(ShrinkingModel, IsNoticedByTheNextForward) {
     EXPECT_NE(e.message().find("was cut to"), e.message().npos) << e.what();
   }
   EXPECT_EQ(session.n_past(), 2u);
+  EXPECT_TRUE(std::equal(logits.begin(), logits.end(), session.logits().begin(), session.logits().end()));
 }
 
 }  // namespace
