@@ -202,8 +202,10 @@ int gemma_model_get_info(const gemma_model* model, gemma_model_info* info, gemma
     out.n_layers = c.n_layers;
     out.max_seq_len = c.max_seq_len;
     out.file_bytes = model->model.file().size_bytes();
-    out.bos = model->model.vocab().bos().value_or(-1);
-    out.eos = model->model.vocab().eos().value_or(-1);
+    if (model->model.has_tokenizer()) {
+      out.bos = model->model.vocab().bos().value_or(-1);
+      out.eos = model->model.vocab().eos().value_or(-1);
+    }
     give(info, out);
     return 0;
   });
@@ -212,7 +214,7 @@ const char* gemma_model_get_name(const gemma_model* model) {
   return model == nullptr ? "" : model->name.c_str();
 }
 int gemma_model_is_end(const gemma_model* model, int32_t token) {
-  return guarded(nullptr, 0, [&] { return model != nullptr && model->model.vocab().is_stop(token) ? 1 : 0; });
+  return model != nullptr && model->model.has_tokenizer() && model->model.vocab().is_stop(token) ? 1 : 0;
 }
 
 int gemma_encode(const gemma_model* model, const char* text, size_t length, int flags, int32_t* out,

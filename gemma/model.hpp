@@ -112,6 +112,8 @@ class Model {
   const gguf::File& file() const noexcept { return state_->file; }
   /// The kernels that run it.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
+  /// Whether the file holds a vocabulary. Without one a model runs on ids.
+  bool has_tokenizer() const noexcept { return state_->tokenizer != nullptr; }
   /// Text <-> ids; what encoding needs beyond the vocabulary is built at its first call. Thread-safe.
   /// Throws Error{kMissingKey} when the file holds no vocabulary.
   const Tokenizer& tokenizer() const {

@@ -3,11 +3,14 @@
 #include "gemma/c_api.h"
 
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include <gtest/gtest.h>
 
 #include "tests/api/models.hpp"
+#include "tests/gemma/model_file.hpp"
+#include "tests/gguf/temporary_folder.hpp"
 
 namespace gemma::test {
 namespace {
@@ -165,6 +168,113 @@ TEST_F(CApi, StructuresOfOlderAndNewerCallers) {
   older.size = 0;
   EXPECT_EQ(gemma_session_new(model_, &older, &error_), nullptr);
   why(GEMMA_ERROR_INVALID_ARGUMENT);
+}
+
+TEST_F(CApi, ThePlanIsKeptToTheByteAndSoIsACap) {
+  gemma_session_options options = GEMMA_SESSION_OPTIONS_INIT;
+  options.n_ctx = 300;
+  options.chunk = 16;
+  options.n_threads = 1;
+  gemma_memory_plan plan = GEMMA_MEMORY_PLAN_INIT;
+  ASSERT_EQ(gemma_model_plan(model_, &options, &plan, &error_), 0);
+  const Model model = Model::load(demo_model());
+  const Session same(model, {.n_ctx = 300, .chunk = 16, .n_threads = 1});
+  EXPECT_EQ(plan.kv_bytes + plan.workspace_bytes, same.memory_bytes());
+  EXPECT_EQ(plan.token_bytes, 300 * sizeof(std::int32_t));
+  EXPECT_EQ(plan.file_bytes, model.file().size_bytes());
+  const std::size_t total = plan.file_bytes + plan.kv_bytes + plan.workspace_bytes + plan.token_bytes;
+  options.max_memory = total;
+  gemma_session* s = gemma_session_new(model_, &options, &error_);
+  EXPECT_NE(s, nullptr) << gemma_error_get_message(error_);
+  gemma_session_free(s);
+  options.max_memory = total - 1;
+  EXPECT_EQ(gemma_session_new(model_, &options, &error_), nullptr);
+  EXPECT_NE(why(GEMMA_ERROR_OUT_OF_MEMORY).find("the largest that fits is "), std::string::npos);
+  EXPECT_EQ(gemma_model_plan(model_, &options, &plan, &error_), -1);
+  why(GEMMA_ERROR_OUT_OF_MEMORY);
+  options.n_ctx = 0;  // any: the largest that fits
+  ASSERT_EQ(gemma_model_plan(model_, &options, &plan, &error_), 0);
+  EXPECT_EQ(plan.n_ctx, 299u);  // a cache grows by blocks of positions, the list of tokens one by one
+}
+
+TEST_F(CApi, TokenIdsOutsideTheVocabulary) {
+  gemma_model_info info = GEMMA_MODEL_INFO_INIT;
+  ASSERT_EQ(gemma_model_get_info(model_, &info, &error_), 0);
+  const auto prompt = question();
+  ASSERT_EQ(gemma_session_prefill(session_, prompt.data(), prompt.size(), nullptr, &error_), 0);
+  for (const std::int32_t bad :
+       {-1, static_cast<std::int32_t>(info.vocab_size), std::numeric_limits<std::int32_t>::max(),
+        std::numeric_limits<std::int32_t>::min()}) {
+    const std::int32_t ids[] = {5, bad};
+    const std::string named = "token id " + std::to_string(bad);
+    double scores[2];
+    char text[8];
+    std::size_t n = 0;
+    EXPECT_EQ(gemma_session_append(session_, ids, 2, &error_), -1);
+    EXPECT_NE(why(GEMMA_ERROR_INVALID_ARGUMENT).find(named), std::string::npos);
+    EXPECT_EQ(gemma_session_prefill(session_, ids, 2, nullptr, &error_), -1);
+    EXPECT_NE(why(GEMMA_ERROR_INVALID_ARGUMENT).find(named), std::string::npos);
+    EXPECT_EQ(gemma_session_score(session_, ids, 2, scores, &error_), -1);
+    EXPECT_NE(why(GEMMA_ERROR_INVALID_ARGUMENT).find(named), std::string::npos);
+    EXPECT_EQ(gemma_decode(model_, ids, 2, text, sizeof text, &n, &error_), -1);
+    EXPECT_NE(why(GEMMA_ERROR_INVALID_ARGUMENT).find(named), std::string::npos);
+    EXPECT_EQ(gemma_model_is_end(model_, bad), 0);
+    gemma_generate_options options = GEMMA_GENERATE_OPTIONS_INIT;
+    std::int32_t chosen = bad;
+    options.user = &chosen;
+    options.pick = [](const float*, std::size_t, void* user) { return *static_cast<std::int32_t*>(user); };
+    EXPECT_EQ(gemma_session_generate(session_, nullptr, &options, nullptr, &error_), -1);
+    why(GEMMA_ERROR_INVALID_ARGUMENT);
+  }
+  EXPECT_EQ(gemma_session_n_past(session_), prompt.size());
+  EXPECT_NE(gemma_session_logits(session_, &error_), nullptr);
+}
+
+/// Models of strangers, as a C host meets them.
+TEST_F(CApi, ModelsThatLie) {
+  const gguf::test::TemporaryFolder folder;
+  Shape shape;
+  ModelFile file = make_model(shape);
+  // no vocabulary: runs on ids, and says what it has
+  gemma_model* m = gemma_model_load(folder.write("ids.gguf", file.bytes()).c_str(), nullptr, &error_);
+  ASSERT_NE(m, nullptr);
+  gemma_model_info info = GEMMA_MODEL_INFO_INIT;
+  EXPECT_EQ(gemma_model_get_info(m, &info, &error_), 0);
+  EXPECT_EQ(info.vocab_size, shape.vocab_size);
+  EXPECT_EQ(info.bos, -1);
+  EXPECT_EQ(info.eos, -1);
+  EXPECT_EQ(gemma_model_is_end(m, 1), 0);
+  const gemma_message hello{"user", "hello"};
+  std::size_t n = 0;
+  EXPECT_EQ(gemma_encode_chat(m, &hello, 1, nullptr, 0, &n, &error_), -1);
+  EXPECT_NE(why(GEMMA_ERROR_MISSING_KEY).find("'tokenizer.ggml.model'"), std::string::npos);
+  gemma_model_free(m);
+
+  file.set("llama.attention.head_count", std::uint32_t{0});
+  EXPECT_EQ(gemma_model_load(folder.write("heads.gguf", file.bytes()).c_str(), nullptr, &error_), nullptr);
+  EXPECT_NE(why(GEMMA_ERROR_MALFORMED).find("key 'llama.attention.head_count' is 0"), std::string::npos);
+
+  // weights that are no numbers: reported when a token is to be chosen, by the library or by the caller
+  file = make_model(shape);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(file.tensor("blk.0.attn_v.weight").data.data(), &nan, sizeof nan);
+  m = gemma_model_load(folder.write("nan.gguf", file.bytes()).c_str(), nullptr, &error_);
+  ASSERT_NE(m, nullptr);
+  gemma_session_options options = GEMMA_SESSION_OPTIONS_INIT;
+  options.n_ctx = 8;
+  gemma_session* s = gemma_session_new(m, &options, &error_);
+  gemma_sampler* greedy = gemma_sampler_new(nullptr, &error_);
+  const std::int32_t ids[] = {1, 2, 3};
+  ASSERT_EQ(gemma_session_prefill(s, ids, 3, nullptr, &error_), 0);
+  const float* logits = gemma_session_logits(s, &error_);
+  EXPECT_EQ(gemma_sampler_sample(greedy, logits, shape.vocab_size, &error_), -1);
+  why(GEMMA_ERROR_NOT_FINITE);
+  double scores[3];
+  EXPECT_EQ(gemma_session_score(s, ids, 3, scores, &error_), -1);
+  why(GEMMA_ERROR_NOT_FINITE);
+  gemma_sampler_free(greedy);
+  gemma_session_free(s);
+  gemma_model_free(m);
 }
 
 TEST_F(CApi, MisuseIsAnError) {
