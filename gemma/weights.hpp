@@ -108,11 +108,12 @@ class WeightReader {
     }
   }
 
- private:
   [[noreturn]] void fail(ErrorCode code, const TensorView& t, const std::string& what) const {
     throw Error(code, file_.path() + ": tensor " + gemma::quoted(t.name) + " (at byte " +
                           std::to_string(file_.offset_of(t.data)) + "): " + what);
   }
+
+ private:
   const TensorView& checked(const std::string& name, std::size_t rows, std::size_t cols) const {
     const TensorView& t = file_.tensor(name);
     if (t.rows != rows || t.cols != cols) {
@@ -168,10 +169,10 @@ inline Weights Weights::from(const gguf::File& file, const ModelConfig& c,
   w.output_norm = read.vector("output_norm.weight", c.d_model);
   w.rope_factors =
       read.vector_if(file.find_tensor("rope_freqs.weight") != nullptr, "rope_freqs.weight", c.head_dim / 2);
-  for (const float f : w.rope_factors.span()) {
-    if (f <= 0.0f) {
-      throw Error(ErrorCode::kMalformed,
-                  file.path() + ": tensor 'rope_freqs.weight' holds a factor that is not positive");
+  for (std::size_t i = 0; i < w.rope_factors.size(); ++i) {
+    if (w.rope_factors[i] <= 0.0f) {
+      read.fail(ErrorCode::kMalformed, file.tensor("rope_freqs.weight"),
+                "element " + std::to_string(i) + ", a divisor of frequencies, is not positive");
     }
   }
   for (const char* name : {"output.bias", "output_norm.bias", "rope_factors_long.weight"}) read.refuse(name);

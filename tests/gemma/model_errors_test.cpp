@@ -172,7 +172,7 @@ TEST(ModelErrors, NormsAndRotaryFactorsThatAreNoNumbers) {
   }
   for (const float x : {0.0f, -1.0f}) {
     const ModelFile file = put(make_model(small()), "rope_freqs.weight", 0, x);
-    expect_error(ErrorCode::kMalformed, {"'rope_freqs.weight'", "positive"},
+    expect_error(ErrorCode::kMalformed, {"'rope_freqs.weight'", "at byte ", "element 0", "positive"},
                  [&] { MemoryModel model(file); });
   }
 }
