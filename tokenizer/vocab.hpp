@@ -30,6 +30,9 @@ class Vocab {
   static constexpr std::size_t kMaxTemplateBytes = 1 << 20;
   /// Longest piece that is taken: real ones stay below 200. It bounds how far matching a piece looks ahead.
   static constexpr std::size_t kMaxPieceBytes = 4096;
+  /// Longest pieces together: real ones stay below 4 MB. It bounds what tables of them take, and their 32-bit
+  /// numbers.
+  static constexpr std::size_t kMaxPiecesBytes = std::size_t{1} << 25;
 
   /// Throws Error naming the file and key: kMissingKey, kWrongType, kUnsupported (tokenizer model),
   /// kMalformed.
@@ -199,12 +202,18 @@ inline void Vocab::read_arrays(const gguf::File& file) {
   if (!std::in_range<TokenId>(pieces_.size())) {
     fail(ErrorCode::kMalformed, kKey, "has too many elements", place(file, kKey));
   }
+  std::size_t total = 0;
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
     if (pieces_[i].size() > kMaxPieceBytes) {
       fail(ErrorCode::kMalformed, kKey,
            "has a piece of " + std::to_string(pieces_[i].size()) + " bytes at " + std::to_string(i),
            pieces_[i].data());
     }
+    total += pieces_[i].size();
+  }
+  if (total > kMaxPiecesBytes) {
+    fail(ErrorCode::kMalformed, kKey,
+         "holds " + std::to_string(total) + " bytes of pieces, more than any vocabulary", place(file, kKey));
   }
   if (kind_ == TokenizerKind::kByteBpe) {
     constexpr std::string_view kMerges = "tokenizer.ggml.merges";

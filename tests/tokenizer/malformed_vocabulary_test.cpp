@@ -149,6 +149,27 @@ TEST(MalformedVocabulary, PieceOfMegabytes) {
   expect_error(v, ErrorCode::kMalformed, kTokens, 6, "has a piece of 2097152 bytes at 6");
 }
 
+/// Control tokens are found by a trie of a node for each of their bytes.
+TEST(MalformedVocabulary, PiecesOfMegabytesTogether) {
+  SmallVocabulary v = small_gemma();
+  for (std::size_t i = 0; i <= Vocab::kMaxPiecesBytes / Vocab::kMaxPieceBytes; ++i) {
+    std::string piece = "<" + std::to_string(i) + ">";
+    piece.resize(Vocab::kMaxPieceBytes, 'x');
+    v.add(std::move(piece), kControl);
+  }
+  const auto bytes = v.bytes();
+  const auto file = gguf::File::from_memory(bytes, "FILE");
+  try {
+    Vocab::from(file);
+    ADD_FAILURE() << "taken";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kMalformed);
+    EXPECT_TRUE(std::string_view(e.what()).starts_with("FILE: key 'tokenizer.ggml.tokens' holds 335"))
+        << e.what();
+    EXPECT_NE(std::string_view(e.what()).find("(at byte "), std::string_view::npos) << e.what();
+  }
+}
+
 TEST(MalformedVocabulary, ByteTokenThatIsNoByte) {
   for (const char* piece : {"<0x-1>", "<0x1>", "<0x100>", "<0xGG>", "0x41", "<0x 1>", "A"}) {
     SmallVocabulary v = small_mistral();
