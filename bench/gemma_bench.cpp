@@ -43,7 +43,23 @@ struct Options {
 struct Test {
   std::size_t n_prompt, n_gen, depth;
   unsigned threads;
+
+  /// In the cache at the end.
+  std::size_t tokens() const { return n_prompt + n_gen + depth; }
 };
+
+std::vector<Test> tests_of(const Options& options, unsigned threads) {
+  std::vector<Test> tests;
+  for (const std::size_t d : options.depth) {
+    for (const std::size_t p : options.n_prompt) {
+      if (p != 0) tests.push_back({p, 0, d, threads});
+    }
+    for (const std::size_t n : options.n_gen) {
+      if (n != 0) tests.push_back({0, n, d, threads});
+    }
+  }
+  return tests;
+}
 
 struct Result {
   Test test;
@@ -75,7 +91,7 @@ class Bench {
   Bench(const Model& model, const Options& options) : model_(model), options_(options) {}
 
   Result run(const Test& test) {
-    const std::size_t total = test.depth + test.n_prompt + test.n_gen;
+    const std::size_t total = test.tokens();
     KvCache cache = model_.make_cache({.n_ctx = total, .max_chunk = options_.chunk});
     Workspace ws =
         model_.make_workspace({.max_tokens = std::min(options_.chunk, total), .n_threads = test.threads});
@@ -208,7 +224,8 @@ int run(int argc, char** argv) {
   gemma::app::EngineFlags engine;
   CLI::App app("Prefill and decode speed of a GGUF model.", "gemma-bench");
   gemma::app::add_version(app);
-  engine.add_to(app, gemma::app::EngineFlags::kModel | gemma::app::EngineFlags::kIsa);
+  using Parts = gemma::app::EngineFlags;
+  engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory);
   app.add_option("-p,--n-prompt", options.n_prompt, "Prompt lengths, comma-separated; 0: no prompt test")
       ->check(gemma::app::whole_number)
       ->delimiter(',');
@@ -234,18 +251,17 @@ int run(int argc, char** argv) {
   Json rows = Json::array();
   const bool md = options.output == "md";
   bool first = true;
+  for (const unsigned threads : options.threads) {  // what does not fit is told before anything is measured
+    for (const Test& test : tests_of(options, threads)) {
+      model.plan({.n_ctx = test.tokens(),
+                  .chunk = options.chunk,
+                  .n_threads = threads,
+                  .max_memory = engine.max_memory});
+    }
+  }
   for (const unsigned threads : options.threads) {
     const auto limits = gemma::bench::measure_limits(model.kernels(), threads);
-    std::vector<Test> tests;
-    for (const std::size_t d : options.depth) {
-      for (const std::size_t p : options.n_prompt) {
-        if (p != 0) tests.push_back({p, 0, d, threads});
-      }
-      for (const std::size_t n : options.n_gen) {
-        if (n != 0) tests.push_back({0, n, d, threads});
-      }
-    }
-    for (const Test& test : tests) {
+    for (const Test& test : tests_of(options, threads)) {
       const Result r = bench.run(test);
       if (!md) {
         rows.push_back(to_json(model, r, limits));

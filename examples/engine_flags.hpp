@@ -3,7 +3,9 @@
 // nothing is chosen silently.
 #pragma once
 
+#include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +30,28 @@ inline const kernels::KernelTable& kernel_table(std::string_view name) {
               "instruction set " + quoted(name) + " is not available; this build on this CPU has " + valid);
 }
 
+/// Bytes of "800MB", "4GiB", "4g" or plain "1000000": units are powers of 1000, with an i of 1024. Throws
+/// Error{kInvalidArgument} for anything else, 0 and what does not fit in 64 bits.
+inline std::size_t parse_size(const std::string& text) {
+  std::uint64_t n = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, n);
+  std::string unit(rest, end);
+  for (char& c : unit) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  if (unit.ends_with('B')) unit.pop_back();
+  const bool binary = unit.size() == 2 && unit.ends_with('I');
+  if (binary) unit.pop_back();
+  constexpr std::string_view kUnits = "KMGT";
+  const std::size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;  // npos + 1 is 0
+  bool ok = error == std::errc() && n != 0 && unit.size() <= 1 && unit.empty() == (power == 0);
+  for (std::size_t i = 0; ok && i < power; ++i) {
+    ok = !__builtin_mul_overflow(n, std::uint64_t{binary ? 1024u : 1000u}, &n);
+  }
+  if (!ok)
+    throw Error(ErrorCode::kInvalidArgument, gemma::quoted(text) + " is no size such as 4GB or 800MiB");
+  return n;
+}
+
 /// Values of the shared flags. Fill it in by add_to() and CLI11, then load().
 struct EngineFlags {
   /// Which flags a program takes; combine by |.
@@ -38,7 +62,8 @@ struct EngineFlags {
     kContext = 8,  // -c
     kKv = 16,      // --kv
     kWindow = 32,  // --window
-    kAll = 63
+    kMemory = 64,  // --max-memory
+    kAll = 127
   };
 
   std::string model;        // path
@@ -47,6 +72,7 @@ struct EngineFlags {
   std::size_t context = 0;  // 0: the model's own, at most kDefaultContext
   KvType kv = KvType::kF16;
   std::optional<std::size_t> window;  // in place of the file's; 0: none
+  std::size_t max_memory = 0;         // bytes of the file and what it is run with; 0: no limit
 
   void add_to(CLI::App& app, unsigned parts = kAll) {
     if ((parts & kModel) != 0) {
@@ -79,6 +105,13 @@ struct EngineFlags {
           ->check(CLI::Range(0, 1 << 30).description(""))
           ->type_name("N");
     }
+    if ((parts & kMemory) != 0) {
+      app.add_option_function<std::string>(
+             "--max-memory", [this](const std::string& size) { max_memory = parse_size(size); },
+             "Most memory that the file, its cache and its buffers may take together, such as 4GB or 800MiB; "
+             "what needs more is refused before it is taken (default: no limit)")
+          ->type_name("SIZE");
+    }
     if ((parts & kIsa) != 0) {
       app.add_option(
              "--isa", isa,
@@ -102,6 +135,7 @@ struct EngineFlags {
     options.n_ctx = context;
     options.kv_type = kv;
     options.n_threads = threads;
+    options.max_memory = max_memory;
     return options;
   }
 };

@@ -63,11 +63,15 @@ void write_logits(const Model& model, const app::EngineFlags& engine, std::span<
                                              "; -c allows a longer one");
   }
   chunk = std::min(chunk, tokens.size());
+  SessionOptions planned = engine.session_options();
+  planned.n_ctx = tokens.size();
+  planned.chunk = planned.logit_rows = chunk;
+  model.plan(planned);  // for --max-memory
   KvCache cache = model.make_cache({tokens.size(), engine.kv, chunk});
   Workspace workspace = model.make_workspace({chunk, chunk, engine.threads});
-  app::WholeFile out(path);
   std::atomic<bool> cancelled = false;
-  const app::InterruptGuard guard(cancelled);
+  const app::InterruptGuard guard(cancelled);  // before the file is there, and until it is whole or gone
+  app::WholeFile out(path);
   for (std::size_t done = 0; done < tokens.size(); done += chunk) {
     const Chunk part{tokens.subspan(done, std::min(chunk, tokens.size() - done)), &cache, Logits::kAll};
     out.write(std::as_bytes(model.forward({&part, 1}, workspace, &cancelled)));

@@ -72,6 +72,7 @@ class EngineSource : public AnswerSource {
     options.n_ctx = n;
     options.kv_type = options_.kv_f32 ? KvType::kF32 : KvType::kF16;
     options.n_threads = options_.threads;
+    options.max_memory = options_.max_memory;
     session_.emplace(model_, options);
   }
 
@@ -155,6 +156,10 @@ class EngineSource : public AnswerSource {
 };
 
 }  // namespace
+
+EngineOptions engine_options(const app::EngineFlags& flags) {
+  return {flags.isa, flags.threads, flags.kv == KvType::kF32, flags.max_memory};
+}
 
 SourceFactory engine_factory(const EngineOptions& options) {
   app::kernel_table(options.isa);  // an error now rather than at the first model

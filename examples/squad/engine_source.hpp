@@ -4,13 +4,19 @@
 
 #include "examples/squad/answer_source.hpp"
 
+namespace gemma::app {
+struct EngineFlags;
+}
+
 namespace gemma::squad {
 
 struct EngineOptions {
-  std::string isa;       // "": the best of this CPU
-  unsigned threads = 0;  // 0: one for each physical core
-  bool kv_f32 = false;   // keys and values in f32 in place of f16
+  std::string isa;             // "": the best of this CPU
+  unsigned threads = 0;        // 0: one for each physical core
+  bool kv_f32 = false;         // keys and values in f32 in place of f16
+  std::size_t max_memory = 0;  // bytes of a file, its cache and workspace together; 0: no limit
 };
+EngineOptions engine_options(const app::EngineFlags& flags);
 
 /// Throws gemma::Error (invalid_argument) for an instruction set that is not there.
 SourceFactory engine_factory(const EngineOptions& options);

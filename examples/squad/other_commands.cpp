@@ -28,7 +28,7 @@ int run_judge(const Flags& flags) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("{}: one model: there is nothing to rank", flags.directory));
   }
-  const EngineOptions engine{flags.engine.isa, flags.engine.threads, flags.engine.kv == KvType::kF32};
+  const EngineOptions engine = engine_options(flags.engine);
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
   if (!judge(run, flags.judge, engine, cancel)) {
@@ -68,7 +68,7 @@ int run_score(const Flags& flags) {
 }
 
 int run_merge(const Flags& flags) {
-  const EngineOptions engine{flags.engine.isa, flags.engine.threads, flags.engine.kv == KvType::kF32};
+  const EngineOptions engine = engine_options(flags.engine);
   flags.judge.check(engine);
   merge_runs({flags.directories.begin(), flags.directories.end()}, flags.out);
   const RunDirectory run = RunDirectory::read(flags.out);
@@ -84,7 +84,7 @@ int run_merge(const Flags& flags) {
 
 void add_common(CLI::App& app, Flags& flags) {
   using Parts = app::EngineFlags;
-  flags.engine.add_to(app, Parts::kThreads | Parts::kIsa | Parts::kKv);
+  flags.engine.add_to(app, Parts::kThreads | Parts::kIsa | Parts::kKv | Parts::kMemory);
   flags.judge.add_to(app);
   app.add_flag("-q,--quiet", flags.quiet, "No table");
 }

@@ -33,10 +33,6 @@ struct RunFlags {
   JudgeFlags judge;
 };
 
-EngineOptions engine_options(const app::EngineFlags& flags) {
-  return {flags.isa, flags.threads, flags.kv == KvType::kF32};
-}
-
 /// NAME=FILE, or FILE named by its stem.
 ModelSpec parse_model(const std::string& text) {
   const std::size_t equals = text.find('=');
@@ -135,7 +131,7 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
 
 void add_engine(CLI::App& app, RunFlags& flags) {
   using Flags = app::EngineFlags;
-  flags.engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv);
+  flags.engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv | Flags::kMemory);
   app.add_flag("-q,--quiet", flags.quiet, "No progress and no table");
 }
 

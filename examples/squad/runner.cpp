@@ -81,7 +81,10 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
   std::vector<std::size_t> windows(models.size(), 0);  // 0: nothing to ask
   for (std::size_t m = 0; m < models.size(); ++m) {
     const std::vector<std::size_t> questions = missing(run, models[m].name);
-    if (!questions.empty()) windows[m] = window_for(run, models[m], *factory(models[m]), questions);
+    if (questions.empty()) continue;
+    const std::unique_ptr<AnswerSource> source = factory(models[m]);
+    windows[m] = window_for(run, models[m], *source, questions);
+    source->reserve(windows[m]);  // what does not fit is told before another model has worked for hours
   }
   const Preset& preset = run.settings().preset;
   const std::size_t own = run.own_questions().size();

@@ -1,7 +1,9 @@
 """What every program promises of its flags, its files and its output."""
 
+import json
 import os
 import pathlib
+import re
 import subprocess
 import unittest
 
@@ -56,6 +58,33 @@ class Flags(ProgramTest):
             for flag, value in [("-t", "0"), ("-t", "-1"), ("-t", "two"), ("-t", "5000"), ("-t", ""),
                                 ("-c", "0"), ("-c", "1e3"), ("-c", "99999999999999999999"), ("--kv", "f64")]:
                 self.refuses(program, *with_model(program, GEMMA), flag, value, says=flag.lstrip("-")[0])
+
+    def test_sizes_that_are_none(self):
+        for program in RUNS_MODEL:
+            for size in ["0", "-1", "", "4XB", "GB", "1.5GB", "4 GB", "4GBB", "4iB", "99999999999999999999", "19000000000GB"]:
+                self.refuses(program, *with_model(program, GEMMA), "--max-memory=" + size, says="max-memory" if not size else size)
+
+    def test_memory_is_kept_within_its_limit_or_refused(self):
+        size = os.path.getsize(GEMMA)
+        for program in RUNS_MODEL:
+            enough = self.succeeds(program, *with_model(program, GEMMA), "--max-memory", "200MB")
+            if program != "gemma-bench":
+                self.assertEqual(enough, self.succeeds(program, *with_model(program, GEMMA)))
+            self.refuses(program, *with_model(program, GEMMA), "--max-memory", str(size), says="not even one token fits")
+        # the largest context that fits is told, and is
+        asked = ["gemma-chat", *with_model("gemma-chat", GEMMA), "-t", "1", "--max-memory", "12MB"]
+        err = self.refuses(*asked, "-c", "1000000", says="1000000 tokens takes")
+        largest = int(re.search(r"the largest that fits is (\d+)$", err).group(1))
+        self.succeeds(*asked, "-c", str(largest))
+        self.refuses(*asked, "-c", str(largest + 1), says=f"the largest that fits is {largest}")
+        answer = json.loads(self.succeeds(*asked, "--json"))
+        self.assertLessEqual(answer["context"], largest)
+        out = str(self.folder / "l")
+        self.refuses("gemma-logits", "-m", GEMMA, "--tokens", ",".join(["2"] * 500), "--out", out, "-t", "1", "--chunk", "500",
+                     "--max-memory", "12MB", says="the largest that fits is ")
+        self.assertFalse(os.path.exists(out))
+        self.refuses("gemma-bench", "-m", GEMMA, "-p", "2,100000", "-n", "0", "-r", "1", "--max-memory", "20MB",
+                     says="the largest that fits is ")
 
     def test_a_flag_given_twice(self):
         for program in RUNS_MODEL:
