@@ -96,6 +96,8 @@ template <typename F>
 int run_program(int argc, char** argv, std::string_view name, F&& run) noexcept {
   // `program | head` ends quietly
   std::signal(SIGPIPE, SIG_DFL);
+  // a file that grew to its limit (ulimit -f) is an error of the write, like a full disk
+  std::signal(SIGXFSZ, SIG_IGN);
   reserve_standard_files();
   const auto run_and_flush = [&] {
     int status = 0;

@@ -103,6 +103,13 @@ class Logits(ProgramTest):
         self.assertEqual((p.returncode, err), (130, b"gemma-logits: stopped; nothing was written\n"))
         self.assertEqual(os.listdir(self.folder), [])
 
+    def test_a_limit_on_the_size_of_files(self):
+        line = f"ulimit -f 100; exec {BIN}/gemma-logits -m {GEMMA} --tokens {IDS} --out {self.folder}/l"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, env=environment(), check=False, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertRegex(done.stderr, rb"\Agemma-logits: [^\n]*cannot write: File too large\n\Z")
+        self.assertEqual(os.listdir(self.folder), [])
+
     def test_a_pipe(self):
         done = subprocess.run(["bash", "-c", f"{BIN}/gemma-logits -m {GEMMA} --tokens 2,3 --out /dev/stdout | wc -c"],
                               capture_output=True, env=environment(), check=True, timeout=60)
