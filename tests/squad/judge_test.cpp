@@ -91,6 +91,14 @@ TEST(F1Judge, TiesShareTheMidRank) {
   EXPECT_EQ(judge->judge(task, kOrder, kNever).ranks, (std::vector<double>{1.5, 3, 1.5}));
 }
 
+// Of four words one is right, of ten two: F1 is 1/3 twice, and in floating point it is not.
+TEST(F1Judge, EqualUpToRoundingIsATie) {
+  JudgeTask task = some_task();
+  task.truths = {{"red car", 0}};
+  task.answers = {"it was red then", "in those days it always was red car or bus", "nothing"};
+  EXPECT_EQ(make_f1_judge()->judge(task, kOrder, kNever).ranks, (std::vector<double>{1.5, 1.5, 3}));
+}
+
 /// A model that likes one ranking best, and counts what it was asked.
 class OneRanking : public test::FakeSource {
  public:

@@ -66,6 +66,21 @@ TEST(Rank, MidRanksAndTies) {
   EXPECT_EQ(ranked.ties, 24);
 }
 
+// F1 of a third comes out as 0.33333333333333337, 0.3333333333333333 or 0.33333333333333326, by how many
+// words were in common with how many: one value, which rounding must not put in an order.
+TEST(Rank, RoundingBreaksNoTie) {
+  const double low = 0.33333333333333326, middle = 0.3333333333333333, high = 0.33333333333333337;
+  const Ranked ranked = rank(std::vector<double>{high, 0.5, low, middle, 0.33333333});
+  EXPECT_EQ(ranked.ranks, (std::vector<double>{3, 5, 3, 3, 1}));
+  EXPECT_EQ(ranked.ties, 24);
+  EXPECT_EQ(friedman({{low, low}, {middle, high}, {high, middle}}).p, 1);
+  const Pair none = wilcoxon({{100 * low, 20}, {100 * high, 20}})[0];
+  EXPECT_EQ(none.n, 0U);
+  EXPECT_NE(0.3 - 0.2, 0.1);
+  const Pair tied = wilcoxon({{0.3, 0.1, 0.7}, {0.2, 0, 0}})[0];  // two differences of one size
+  EXPECT_FALSE(tied.exact);
+}
+
 // Holm (1979) by hand: 0.01 * 4, max(0.04, 0.02 * 3), max(0.06, 0.03 * 2), max(0.06, 0.04 * 1).
 TEST(Holm, StepsDown) {
   const std::vector<double> adjusted = holm(std::vector<double>{0.03, 0.01, 0.04, 0.02});

@@ -125,16 +125,17 @@ double signed_rank_lower(std::size_t n, double w) {
 }
 
 Pair signed_rank(const std::vector<double>& a, const std::vector<double>& b) {
+  const double size = largest_size(a, largest_size(b));  // of the values: that is what rounding is a share of
   std::vector<double> differences, sizes;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i] == b[i]) continue;
+    if (std::fabs(a[i] - b[i]) <= kRounding * size) continue;
     differences.push_back(a[i] - b[i]);
     sizes.push_back(std::fabs(a[i] - b[i]));
   }
   Pair pair;
   pair.n = differences.size();
   if (differences.empty()) return pair;
-  const Ranked ranked = rank(sizes);
+  const Ranked ranked = rank(sizes, size);
   double plus = 0, minus = 0;
   for (std::size_t i = 0; i < differences.size(); ++i) (differences[i] > 0 ? plus : minus) += ranked.ranks[i];
   const double n = real(pair.n);

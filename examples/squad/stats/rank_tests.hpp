@@ -1,7 +1,8 @@
 // Rank tests between k models: Kruskal-Wallis and Dunn (which take the answers for independent, as the
 // article did), Friedman, Conover and Wilcoxon (which compare within each question). Invariant: data is one
-// column per model; the blocked tests need columns of one length, row i being question i. All p values are
-// two-sided; all throw gemma::Error (invalid_argument) for fewer than 2 columns or an empty one.
+// column per model; the blocked tests need columns of one length, row i being question i. Values that differ
+// by rounding alone are equal (ranks.hpp). All p values are two-sided; all throw gemma::Error
+// (invalid_argument) for fewer than 2 columns or an empty one.
 #pragma once
 
 #include <cstddef>

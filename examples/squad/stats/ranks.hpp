@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <span>
@@ -16,8 +17,21 @@ struct Ranked {
   double ties = 0;            // sum of t^3 - t over groups of t equal values; 0 without ties
 };
 
-/// Ranks of `values`, smallest first. Values must not be NaN.
-inline Ranked rank(std::span<const double> values) {
+/// What values may differ by and still be equal, as a share of the largest: F1 of 1/3 differs by 2^-53 with
+/// the words it is computed from. Seconds are stored to a millionth, so measured values never come this
+/// close.
+inline constexpr double kRounding = 1e-12;
+
+/// The largest size among `values`, not below `least`.
+inline double largest_size(std::span<const double> values, double least = 0) {
+  for (const double value : values) least = std::max(least, std::fabs(value));
+  return least;
+}
+
+/// Ranks of `values`, smallest first; those within kRounding of `size` (or the largest, where that is more)
+/// of each other are tied. Values must be finite.
+inline Ranked rank(std::span<const double> values, double size = 0) {
+  const double slack = kRounding * largest_size(values, size);
   std::vector<std::size_t> order(values.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
@@ -25,7 +39,7 @@ inline Ranked rank(std::span<const double> values) {
   out.ranks.resize(values.size());
   for (std::size_t i = 0; i < order.size();) {
     std::size_t end = i + 1;
-    while (end < order.size() && values[order[end]] == values[order[i]]) ++end;
+    while (end < order.size() && values[order[end]] - values[order[i]] <= slack) ++end;
     const auto t = static_cast<double>(end - i);
     for (std::size_t j = i; j < end; ++j) {
       out.ranks[order[j]] = (static_cast<double>(i) + 1 + static_cast<double>(end)) / 2;
