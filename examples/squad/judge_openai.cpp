@@ -88,23 +88,74 @@ std::string error_words(const std::string& body) {
 
 bool is_spent_quota(const std::string& body) {
   const json root = json::parse(body, nullptr, false);
-  return root.is_object() && root.contains("error") && root["error"].is_object() &&
-         root["error"].value("code", json()) == "insufficient_quota";
+  if (!root.is_object() || !root.contains("error") || !root["error"].is_object()) return false;
+  const json& error = root["error"];
+  return error.contains("code") && error["code"] == "insufficient_quota";
 }
 
-/// The text that should hold the ranking: a function's arguments, a tool's, or the message itself.
+/// The text that should hold the ranking: a function's arguments, a tool's, or the message itself. Some
+/// servers send those that they do not use as null or empty.
 std::string reply_text(const json& message) {
-  if (message.contains("function_call")) return message.at("function_call").at("arguments");
-  if (message.contains("tool_calls")) return message.at("tool_calls").at(0).at("function").at("arguments");
+  const auto call = message.find("function_call");
+  if (call != message.end() && call->is_object()) return call->at("arguments");
+  const auto tools = message.find("tool_calls");
+  if (tools != message.end() && tools->is_array() && !tools->empty()) {
+    return tools->at(0).at("function").at("arguments");
+  }
   return message.at("content");
 }
 
-std::vector<double> ranking_in(const std::string& text, std::size_t k) {
+/// What stands between the fences of "```json ... ```"; other text as it is.
+std::string_view without_fence(std::string_view text) {
+  constexpr std::string_view kFence = "```";
+  const std::size_t open = text.find(kFence), close = text.rfind(kFence);
+  if (open == std::string_view::npos || open == close) return text;
+  const std::size_t line = text.find('\n', open);
+  return line < close ? text.substr(line + 1, close - line - 1) : text;
+}
+
+std::vector<double> ranking_in(std::string_view text, std::size_t k) {
+  text = without_fence(text);
   const json value = json::parse(text, nullptr, false);
   if (!value.is_object()) return parse_ranking(text, k);
-  if (!value.contains("rank")) return {};
-  const json& rank = value["rank"];
-  return parse_ranking(rank.is_string() ? rank.get<std::string>() : rank.dump(), k);
+  const auto rank = value.find("rank");
+  if (rank == value.end()) return {};
+  if (rank->is_string()) return parse_ranking(rank->get_ref<const std::string&>(), k);
+  if (!rank->is_array()) return {};
+  std::string ids;
+  for (const json& id : *rank) {  // not dump(): its recursion is as deep as what it is given
+    if (!id.is_string() && !id.is_number_unsigned()) return {};
+    ids += (id.is_string() ? id.get<std::string>() : std::to_string(id.get<std::uint64_t>())) + ",";
+  }
+  return parse_ranking(ids, k);
+}
+
+/// A count of the bill; what cannot be one is 0.
+std::size_t tokens_in(const json& usage, const char* name) {
+  constexpr std::size_t kMost = 1000000000;  // so that no sum of them overflows
+  const auto found = usage.find(name);
+  if (found == usage.end() || !found->is_number_unsigned()) return 0;
+  const auto tokens = found->get<std::size_t>();
+  return tokens <= kMost ? tokens : 0;
+}
+
+std::string connection_words(httplib::Error error) {
+  switch (error) {
+    case httplib::Error::Connection:
+    case httplib::Error::ConnectionTimeout:
+      return "no connection";
+    case httplib::Error::Read:
+    case httplib::Error::Write:
+      return "the connection broke off";
+    case httplib::Error::Canceled:
+      return "a reply of more than 1 MiB";  // kLargestReply: nothing else cancels a request
+    case httplib::Error::SSLConnection:
+      return "no TLS connection";
+    case httplib::Error::SSLServerVerification:
+      return "its certificate cannot be verified";
+    default:
+      return to_string(error);
+  }
 }
 
 /// Ends a request at its deadline or when the user stops: httplib's time-outs are those of single reads,
@@ -223,10 +274,11 @@ class OpenAiJudge : public Judge {
     const httplib::Result result = client.send(request);
     if (!result) {
       const bool late = Clock::now() >= deadline;
-      return {{},
-              late ? fmt::format("no reply within {} s", options_.timeout_s) : to_string(result.error()),
-              true,
-              -1};
+      return {
+          {},
+          late ? fmt::format("no reply within {} s", options_.timeout_s) : connection_words(result.error()),
+          true,
+          -1};
     }
     if (result->status != 200) return failed(*result, received);
     return read_reply(received, k, verdict);
@@ -235,8 +287,10 @@ class OpenAiJudge : public Judge {
   static Attempt failed(const httplib::Response& response, const std::string& body) {
     const int status = response.status;
     const bool again = status == 408 || status == 409 || status == 429 || status >= 500;
+    const std::string moved = response.get_header_value("Location");
     return {{},
-            fmt::format("HTTP {}: {}", status, error_words(body)),
+            fmt::format("HTTP {}: {}", status,
+                        moved.empty() ? error_words(body) : "moved to " + shortened(moved, 200)),
             again && !is_spent_quota(body),
             retry_after(response.headers)};
   }
@@ -245,8 +299,8 @@ class OpenAiJudge : public Judge {
     try {
       const json root = json::parse(body);
       if (root.contains("usage") && root["usage"].is_object()) {
-        verdict.prompt_tokens += root["usage"].value("prompt_tokens", std::size_t{0});
-        verdict.completion_tokens += root["usage"].value("completion_tokens", std::size_t{0});
+        verdict.prompt_tokens += tokens_in(root["usage"], "prompt_tokens");
+        verdict.completion_tokens += tokens_in(root["usage"], "completion_tokens");
       }
       const std::string text = reply_text(root.at("choices").at(0).at("message"));
       std::vector<double> ranks = ranking_in(text, k);

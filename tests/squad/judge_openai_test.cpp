@@ -97,6 +97,73 @@ TEST(OpenAiJudge, ToolsAndJsonOutput) {
   EXPECT_EQ(json::parse(seen[1])["response_format"]["type"], "json_object");
 }
 
+// What servers of other makes send along: members that are null or empty, JSON in a fence, a bill that is
+// none.
+TEST(OpenAiJudge, OtherServersWaysOfSayingIt) {
+  const json fenced = "```json\n{\"rank\": \"3,1,2\"}\n```";
+  const json tool = {{"function", {{"name", "return_rank"}, {"arguments", R"({"rank":["3","1","2"]})"}}}};
+  const std::vector<std::pair<const char*, std::string>> bodies = {
+      {"null function call, no tool calls",
+       completion(
+           {{"content", R"({"rank": [3,1,2]})"}, {"function_call", nullptr}, {"tool_calls", json::array()}})},
+      {"null tool calls", completion({{"content", "3,1,2"}, {"tool_calls", nullptr}})},
+      {"null content beside a tool call",
+       completion({{"content", nullptr}, {"function_call", nullptr}, {"tool_calls", json::array({tool})}})},
+      {"a fence", completion({{"content", fenced}})},
+      {"no usage", R"({"choices":[{"message":{"content":"3,1,2"}}]})"},
+      {"a usage that is none",
+       R"({"choices":[{"message":{"content":"3,1,2"}}],"usage":{"prompt_tokens":null,"completion_tokens":-5}})"},
+      {"a usage beyond all numbers",
+       R"({"choices":[{"message":{"content":"3,1,2"}}],"usage":{"prompt_tokens":1e300}})"}};
+  for (const auto& [name, body] : bodies) {
+    FakeEndpoint endpoint([&](std::size_t, const std::string&) { return http(200, body); });
+    OpenAiOptions options = quick(endpoint.url());
+    options.attempts = 1;
+    try {
+      const Verdict verdict = make_openai_judge(options)->judge(kTask, kOrder, kNever);
+      EXPECT_EQ(verdict.ranks, kGoodRanks) << name;
+      if (std::string_view(name).find("usage") != std::string_view::npos) {
+        EXPECT_EQ(verdict.prompt_tokens + verdict.completion_tokens, 0U) << name;
+      }
+    } catch (const Error& error) {
+      ADD_FAILURE() << name << ": " << error.message();
+    }
+  }
+}
+
+// JSON nested deeper than any stack: in the ranking, in an error, everywhere.
+TEST(OpenAiJudge, DeepNestingIsNonsenseLikeAnyOther) {
+  const std::string deep = std::string(400000, '[') + std::string(400000, ']');
+  for (const std::string& body :
+       {completion({{"content", R"({"rank":)" + deep + "}"}}), R"({"choices":)" + deep + "}",
+        R"({"choices":[{"message":{"content":)" + deep + "}}]}",
+        R"({"choices":[{"message":)" + deep + "}]}"}) {
+    FakeEndpoint endpoint([&](std::size_t, const std::string&) { return http(200, body); });
+    OpenAiOptions options = quick("");
+    options.attempts = 1;
+    options.timeout_s = 5;
+    EXPECT_NE(trouble(endpoint, options), "a verdict");
+  }
+  FakeEndpoint refuses([&](std::size_t, const std::string&) {
+    return http(400, R"({"error":{"message":"no","code":)" + deep + "}}");
+  });
+  EXPECT_NE(trouble(refuses, quick("")).find("HTTP 400: no"), std::string::npos);
+}
+
+TEST(OpenAiJudge, TroubleIsSaidInWords) {
+  OpenAiOptions once = quick("");
+  once.attempts = 1;
+  FakeEndpoint huge([&](std::size_t, const std::string&) { return http(200, std::string(2 << 20, ' ')); });
+  EXPECT_NE(trouble(huge, once).find("a reply of more than 1 MiB"), std::string::npos) << trouble(huge, once);
+  FakeEndpoint silent([&](std::size_t, const std::string&) { return Reply{"", 0, 0}; });
+  EXPECT_NE(trouble(silent, once).find("the connection broke off"), std::string::npos)
+      << trouble(silent, once);
+  FakeEndpoint moved(
+      [&](std::size_t, const std::string&) { return http(302, "", "Location: http://x/\r\n"); });
+  EXPECT_NE(trouble(moved, once).find("HTTP 302: moved to http://x/"), std::string::npos)
+      << trouble(moved, once);
+}
+
 /// Everything that is to be asked again, before the one good reply.
 struct Bad {
   const char* name;
