@@ -83,6 +83,16 @@ TEST(Bootstrap, PassagesAreDrawnWhole) {
   EXPECT_EQ(by_passage.mean, alone.mean);
 }
 
+// With all questions about one passage, drawing passages would give the mean every time.
+TEST(Bootstrap, OnePassageIsNoCertainty) {
+  const std::vector<double> values = {0, 1, 0, 1, 1, 0, 1, 0};
+  const Interval one = bootstrap_mean(values, std::vector<std::size_t>(8, 3), 1),
+                 alone = bootstrap_mean(values, {}, 1);
+  EXPECT_LT(one.low, one.high);
+  EXPECT_EQ(one.low, alone.low);
+  EXPECT_EQ(one.high, alone.high);
+}
+
 TEST(Bootstrap, EmptyAndBad) {
   EXPECT_TRUE(std::isnan(bootstrap_mean({}, {}, 1).mean));
   EXPECT_THROW(bootstrap_mean(std::vector<double>{1, 2}, std::vector<std::size_t>{1}, 1), Error);

@@ -32,11 +32,14 @@ Interval bootstrap_mean(std::span<const double> values, std::span<const std::siz
     double total = 0;
     double n = 0;
   };
+  // one passage alone says nothing of others: then questions are drawn, else the interval would be a point
+  const bool by_value =
+      std::all_of(clusters.begin(), clusters.end(), [&](std::size_t c) { return c == clusters[0]; });
   std::vector<Sum> sums;  // one per cluster, in order of first appearance
   std::unordered_map<std::size_t, std::size_t> place;
   Sum all;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::size_t cluster = clusters.empty() ? i : clusters[i];
+    const std::size_t cluster = by_value ? i : clusters[i];
     const auto [found, is_new] = place.try_emplace(cluster, sums.size());
     if (is_new) sums.emplace_back();
     sums[found->second].total += values[i];
