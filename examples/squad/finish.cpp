@@ -1,6 +1,5 @@
 #include "examples/squad/finish.hpp"
 
-#include <algorithm>
 #include <csignal>
 
 #include <fmt/format.h>
@@ -8,6 +7,7 @@
 
 #include "examples/program.hpp"
 #include "examples/squad/analysis.hpp"
+#include "examples/squad/json_lines.hpp"
 #include "examples/squad/report/report.hpp"
 #include "examples/squad/summary.hpp"
 #include "examples/squad/verdicts.hpp"
@@ -24,26 +24,36 @@ void write_file(const std::filesystem::path& file, std::string_view text) {
   out.commit();
 }
 
-/// A model's name as part of a file's: what could be a path becomes a dash.
-std::string file_part(std::string name) {
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return c == '/' || static_cast<unsigned char>(c) < 0x21; }, '-');
-  return name;
+/// All judges whose verdicts are all there; of others it says so.
+std::vector<std::string> complete_judges(const RunDirectory& run) {
+  std::vector<std::string> judges;
+  for (const std::string& name : judges_of(run.path())) {
+    const Verdicts verdicts = read_verdicts(run, name);
+    const std::size_t wanted = n_wanted(run, verdicts.policy);
+    if (verdicts.records.size() >= wanted) {
+      judges.push_back(name);
+    } else {
+      app::print_error("gemma-squad", fmt::format("judge {} is left out: {} of {} verdicts", name,
+                                                  verdicts.records.size(), wanted));
+    }
+  }
+  return judges;
 }
 
 }  // namespace
 
 bool judge(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
-           const std::atomic<bool>& cancel) {
+           const std::atomic<bool>& cancel, bool quiet) {
   if (!flags.wanted() || run.settings().models.size() < 2) return true;
   std::signal(SIGPIPE, SIG_IGN);  // an endpoint that hangs up is an error of that attempt, not the end
   const std::unique_ptr<Judge> made = flags.make(engine);
   return judge_run(run, *made, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
-                   made->sees_order() ? stderr : nullptr);
+                   made->sees_order() && !quiet ? stderr : nullptr);
 }
 
 void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet) {
-  if (judges.empty() && run.settings().models.size() > 1) judges = judges_of(run.path());
+  const DirectoryLock lock(run.path());
+  if (judges.empty() && run.settings().models.size() > 1) judges = complete_judges(run);
   const Analysis analysis = analyse(run, judges, kBootstrapSeed);
   write_file(run.path() / "summary.json", summary_json(run, analysis).dump(1) + "\n");
   write_file(run.path() / "answers.csv", answers_csv(run, analysis));

@@ -14,12 +14,13 @@ namespace gemma::squad {
 /// Status for a run that the user stopped (128 + SIGINT).
 inline constexpr int kStopped = 130;
 
-/// Judges a complete run (unless it has one model only) with what is stored already. False: stopped.
+/// Judges a complete run (unless it has one model only) with what is stored already. `quiet`: no progress.
+/// False: stopped.
 bool judge(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
-           const std::atomic<bool>& cancel);
+           const std::atomic<bool>& cancel, bool quiet);
 
 /// Writes report.html, summary.json, answers.csv and predictions-MODEL.json into the run's directory, and the
-/// table to standard output. `judges`: whose verdicts; empty: all that are there. `quiet`: no table.
+/// table to standard output. `judges`: whose verdicts; empty: all that are complete. `quiet`: no table.
 void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet);
 
 /// Says on stderr how to go on after Ctrl-C.

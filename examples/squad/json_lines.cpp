@@ -92,6 +92,10 @@ DirectoryLock::DirectoryLock(const std::filesystem::path& directory) {
     if (error != EWOULDBLOCK) fail(file, "cannot be locked", error);
     throw Error(ErrorCode::kIo, fmt::format("{}: another process is writing there", directory.string()));
   }
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    if (entry.path().extension() == ".part") std::filesystem::remove(entry.path(), ignored);
+  }
 }
 
 DirectoryLock::~DirectoryLock() {

@@ -44,6 +44,7 @@ class LineAppender {
 };
 
 /// Keeps a second process from writing into the same directory. Freed when the process ends, however it ends.
+/// Taking it removes what a killed writer left of files that never got their names (WholeFile's "*.part").
 class DirectoryLock {
  public:
   /// Throws gemma::Error (io) when another process holds it or the directory cannot be written to.

@@ -6,6 +6,7 @@
 
 #include "examples/squad/digest.hpp"
 #include "examples/squad/judge_likelihood.hpp"
+#include "examples/squad/verdicts.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::squad {
@@ -54,6 +55,7 @@ void JudgeFlags::add_to(CLI::App& app) {
 }
 
 void JudgeFlags::check(const EngineOptions& engine) const {
+  if (wanted()) check_judge_name(verdicts_name());
   if (kind == "gguf" && file.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "--judge gguf needs --judge-file FILE");
   }

@@ -31,7 +31,7 @@ int run_judge(const Flags& flags) {
   const EngineOptions engine = engine_options(flags.engine);
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
-  if (!judge(run, flags.judge, engine, cancel)) {
+  if (!judge(run, flags.judge, engine, cancel, flags.quiet)) {
     say_stopped(run);
     return kStopped;
   }
@@ -74,7 +74,7 @@ int run_merge(const Flags& flags) {
   const RunDirectory run = RunDirectory::read(flags.out);
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
-  if (!judge(run, flags.judge, engine, cancel)) {
+  if (!judge(run, flags.judge, engine, cancel, flags.quiet)) {
     say_stopped(run);
     return kStopped;
   }
@@ -86,7 +86,7 @@ void add_common(CLI::App& app, Flags& flags) {
   using Parts = app::EngineFlags;
   flags.engine.add_to(app, Parts::kThreads | Parts::kIsa | Parts::kKv | Parts::kMemory);
   flags.judge.add_to(app);
-  app.add_flag("-q,--quiet", flags.quiet, "No table");
+  app.add_flag("-q,--quiet", flags.quiet, "No progress and no table");
 }
 
 CLI::Option* add_directory(CLI::App& app, Flags& flags) {
@@ -107,7 +107,7 @@ void add_report(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* report = app.add_subcommand("report", "Write a run's report again");
   add_directory(*report, *flags);
-  report->add_option("--judge", flags->judges, "Whose verdicts (default: all that are there)")
+  report->add_option("--judge", flags->judges, "Whose verdicts (default: all that are complete)")
       ->type_name("NAME");
   report->add_flag("-q,--quiet", flags->quiet, "No table");
   report->callback([flags, &chosen] {

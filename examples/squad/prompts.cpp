@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "examples/squad/text.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::squad {
@@ -27,6 +28,9 @@ Preset make_preset(std::string_view name, bool is_v2) {
 }
 
 void check_template(std::string_view text) {
+  if (encode_utf8(decode_utf8(text)) != text) {
+    throw Error(ErrorCode::kInvalidArgument, "a prompt template is text in UTF-8; this one is not");
+  }
   for (const std::string_view part : {kContext, kQuestion}) {
     if (!stands_once(text, part)) {
       throw Error(ErrorCode::kInvalidArgument,

@@ -53,7 +53,8 @@ struct Preset {
 /// `is_v2`: the set is of v2.0. Throws gemma::Error (invalid_argument) for another name.
 Preset make_preset(std::string_view name, bool is_v2);
 
-/// Throws gemma::Error (invalid_argument) unless `text` holds {context} and {question}, once each.
+/// Throws gemma::Error (invalid_argument) unless `text` is UTF-8 and holds {context} and {question}, once
+/// each.
 void check_template(std::string_view text);
 
 /// The prompt of one question. What looks like a placeholder inside the passage or the question stays as it

@@ -1,5 +1,6 @@
 // gemma-squad run and demo.
 #include <atomic>
+#include <charconv>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -33,6 +34,22 @@ struct RunFlags {
   JudgeFlags judge;
 };
 
+/// For CLI::Option::check. CLI11 takes what is beyond 64 bits for the largest number.
+std::string seed_number(const std::string& text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool good = error == std::errc() && end == text.data() + text.size();
+  return good ? "" : text + " is not a whole number below 2^64";
+}
+
+/// The same: CLI::Range lets NaN through.
+std::string temperature(const std::string& text) {
+  double value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool good = error == std::errc() && end == text.data() + text.size() && value >= 0 && value <= 100;
+  return good ? "" : text + " is not a number from 0 to 100";
+}
+
 /// NAME=FILE, or FILE named by its stem.
 ModelSpec parse_model(const std::string& text) {
   const std::size_t equals = text.find('=');
@@ -44,7 +61,9 @@ Preset preset_of(const RunFlags& flags, bool is_v2) {
   Preset preset = make_preset(flags.preset, is_v2);
   if (!flags.template_file.empty()) {
     std::ifstream in(flags.template_file, std::ios::binary);
-    if (!in) throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", flags.template_file));
+    if (!in || fs::is_directory(flags.template_file)) {
+      throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", flags.template_file));
+    }
     preset.prompt_template = std::string(std::istreambuf_iterator<char>(in), {});
     check_template(preset.prompt_template);
   }
@@ -55,23 +74,7 @@ Preset preset_of(const RunFlags& flags, bool is_v2) {
   return preset;
 }
 
-/// The hashes of an earlier start of the same run are taken over where the files have not changed since;
-/// models are large.
-std::string known_sha256(const fs::path& directory, const ModelSpec& model) {
-  std::error_code error;
-  const auto written = fs::last_write_time(directory / "settings.json", error);
-  if (error || fs::last_write_time(model.file, error) > written || error) return "";
-  try {
-    const RunDirectory earlier = RunDirectory::read(directory);
-    for (const ModelIdentity& known : earlier.settings().models) {
-      if (known.name == model.name && known.file == model.file.filename().string()) return known.sha256;
-    }
-  } catch (const Error&) {  // what is wrong there is said when the run is opened
-  }
-  return "";
-}
-
-/// Reading a large file takes a while, once: models have no other name that cannot lie.
+/// Reading a large file takes a while: models have no other name that cannot lie.
 void say_hashing(const ModelSpec& model, bool quiet) {
   constexpr std::uintmax_t kLarge = std::uintmax_t{256} << 20;
   std::error_code error;
@@ -88,7 +91,7 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
   const SourceFactory factory = engine_factory(engine_options(flags.engine));
   const Dataset selection = selection_of(dataset, select_questions(dataset, flags.n, flags.seed));
   RunSettings settings;
-  settings.dataset = dataset_name;
+  settings.dataset = app::printable(dataset_name);
   settings.dataset_sha256 = dataset_sha256;
   settings.n_questions = selection.questions.size();
   settings.seed = flags.seed;
@@ -98,12 +101,9 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
   settings.machine = describe_machine(engine_options(flags.engine));
   for (const ModelSpec& model : models) {
     const std::string description = factory(model)->facts().description;  // also: every file loads
-    std::string sha256 = known_sha256(flags.out, model);
-    if (sha256.empty()) {
-      say_hashing(model, flags.quiet);
-      sha256 = sha256_of(model.file);
-    }
-    settings.models.push_back({model.name, model.file.filename().string(), sha256, description});
+    say_hashing(model, flags.quiet);
+    settings.models.push_back({model.name, app::printable(model.file.filename().string()),
+                               sha256_of(model.file), app::printable(description)});
   }
 
   std::atomic<bool> cancel{false};
@@ -121,7 +121,7 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
                                   run.answers().size(), app::printable(flags.out)));
     return 0;
   }
-  if (!judge(run, flags.judge, engine_options(flags.engine), cancel)) {
+  if (!judge(run, flags.judge, engine_options(flags.engine), cancel, flags.quiet)) {
     say_stopped(run);
     return kStopped;
   }
@@ -192,7 +192,7 @@ void add_run(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(0, 1 << 30).description(""))
       ->type_name("N");
   run->add_option("--seed", flags->seed, "Which questions, and how answers are sampled (default: 1)")
-      ->check(CLI::Range(0.0, 0x1p64).description(""))
+      ->check(seed_number)
       ->type_name("N");
   run->add_option("--preset", flags->preset,
                   "chat: each model's own template, greedy, one prefill per passage (default); article: its "
@@ -205,7 +205,7 @@ void add_run(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(1, 1 << 20).description(""))
       ->type_name("N");
   run->add_option("--temp", flags->temperature, "Temperature (default: the preset's)")
-      ->check(CLI::Range(0.0, 100.0).description(""))
+      ->check(temperature)
       ->type_name("N");
   run->add_option("-c,--context", flags->engine.context, "Window in tokens (default: the preset's)")
       ->check(CLI::Range(1, 1 << 24).description(""))

@@ -1,10 +1,12 @@
 #include "examples/squad/run_directory.hpp"
 
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <iterator>
 #include <system_error>
 #include <unordered_set>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -45,14 +47,6 @@ void make_directory(const fs::path& directory) {
   fs::create_directories(directory, error);
   if (error) {
     throw Error(ErrorCode::kIo, fmt::format("{}: cannot be made: {}", directory.string(), error.message()));
-  }
-}
-
-/// Removes what a killed writer left of files that never got their names. Only while holding the lock.
-void remove_parts(const fs::path& directory) {
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
-    if (entry.path().extension() == ".part") fs::remove(entry.path(), ignored);
   }
 }
 
@@ -125,7 +119,6 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
   RunDirectory run;
   run.path_ = directory;
   run.lock_ = std::make_unique<DirectoryLock>(directory);
-  remove_parts(directory);
   const std::string questions = to_squad_json(selection);
   const JsonLines stored = read_json_lines(directory / kAnswers);
   if (!fs::exists(directory / kSettings) && !stored.lines.empty()) {
@@ -169,14 +162,22 @@ void RunDirectory::write(const fs::path& directory, const RunSettings& settings,
                          const std::vector<AnswerRecord>& answers) {
   make_directory(directory);
   const DirectoryLock lock(directory);
-  if (fs::exists(directory / kSettings)) {
-    throw Error(ErrorCode::kInvalidArgument, fmt::format("{}: holds a run already", directory.string()));
-  }
   std::string text;
   for (const AnswerRecord& record : answers) text += squad::to_line(record) + "\n";
-  write_text(directory / kAnswers, text);
-  write_text(directory / kQuestions, to_squad_json(selection));
-  write_text(directory / kSettings, to_json(settings).dump(1) + "\n");
+  // the settings come last: their presence means a whole run
+  const std::array<std::pair<fs::path, std::string>, 3> files = {
+      {{directory / kAnswers, std::move(text)},
+       {directory / kQuestions, to_squad_json(selection)},
+       {directory / kSettings, to_json(settings).dump(1) + "\n"}}};
+  if (fs::exists(directory / kSettings)) {
+    for (const auto& [file, content] : files) {
+      if (read_text(file) != content) {
+        throw Error(ErrorCode::kInvalidArgument, fmt::format("{}: holds a run already", directory.string()));
+      }
+    }
+    return;
+  }
+  for (const auto& [file, content] : files) write_text(file, content);
 }
 
 std::vector<std::size_t> RunDirectory::own_questions() const {

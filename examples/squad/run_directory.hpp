@@ -38,7 +38,8 @@ class RunDirectory {
                             const Dataset& selection);
   /// Reads a run without changing it. Throws gemma::Error (io, malformed).
   static RunDirectory read(const std::filesystem::path& directory);
-  /// Writes a whole run at once, answers in the order given. The directory must not hold a run.
+  /// Writes a whole run at once, answers in the order given. The directory must not hold another run
+  /// (invalid_argument); the same one, from a call that was killed after it, is left as it is.
   static void write(const std::filesystem::path& directory, const RunSettings& settings,
                     const Dataset& selection, const std::vector<AnswerRecord>& answers);
 

@@ -1,9 +1,12 @@
 // RunSettings and the selected questions as JSON, and what differs between two settings.
 #include "examples/squad/run_settings.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/printable.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::squad {
@@ -37,6 +40,21 @@ std::string first_difference(const ordered_json& a, const ordered_json& b, const
 }
 
 }  // namespace
+
+void check_name(std::string_view what, std::string_view name) {
+  constexpr std::size_t kLongest = 100;  // of 255 that a file's name may have
+  if (name.empty() || name.size() > kLongest || app::printable(name) != name) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}'s name is 1 to {} bytes of printable text, not {}", what, kLongest, quoted(name)));
+  }
+}
+
+std::string file_part(std::string name) {
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '/' || c == ' '; }, '-');
+  return name;
+}
 
 ordered_json to_json(const RunSettings& settings) {
   ordered_json models = ordered_json::array();

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -32,6 +33,12 @@ struct RunSettings {
   Shard shard;
   std::string machine;  // where it ran, for the report; not compared
 };
+
+/// Throws gemma::Error (invalid_argument) for a name of a model or a judge (`what`) that cannot be shown or
+/// become part of a file's name: empty, longer than 100 bytes, not UTF-8, with control characters.
+void check_name(std::string_view what, std::string_view name);
+/// A model's name as part of a file's: what could be a path or a space becomes a dash.
+std::string file_part(std::string name);
 
 nlohmann::ordered_json to_json(const RunSettings& settings);
 /// `name` stands in messages for the file. Throws gemma::Error (malformed, unsupported).

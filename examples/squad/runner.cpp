@@ -1,7 +1,7 @@
 #include "examples/squad/runner.hpp"
 
 #include <algorithm>
-#include <unordered_set>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -64,14 +64,18 @@ std::uint64_t sampling_seed(std::uint64_t run_seed, std::string_view id) {
 
 void check_names(const std::vector<ModelSpec>& models) {
   if (models.empty()) throw Error(ErrorCode::kInvalidArgument, "no model: give --model NAME=FILE");
-  std::unordered_set<std::string> names;
+  std::unordered_map<std::string, std::string> names;  // by what they make of a file's name
   for (const ModelSpec& model : models) {
-    if (model.name.empty())
-      throw Error(ErrorCode::kInvalidArgument, "a model needs a name: --model NAME=FILE");
-    if (!names.insert(model.name).second) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("two models are named {}", gemma::quoted(model.name)));
-    }
+    if (model.name.empty() || model.file.empty())
+      throw Error(ErrorCode::kInvalidArgument, "a model needs a name and a file: --model NAME=FILE");
+    check_name("a model", model.name);
+    const auto [there, is_new] = names.emplace(file_part(model.name), model.name);
+    if (is_new) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                there->second == model.name
+                    ? fmt::format("two models are named {}", gemma::quoted(model.name))
+                    : fmt::format("the models {} and {} would share predictions-{}.json: choose other names",
+                                  gemma::quoted(there->second), gemma::quoted(model.name), there->first));
   }
 }
 

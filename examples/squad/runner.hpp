@@ -11,7 +11,8 @@
 
 namespace gemma::squad {
 
-/// Throws gemma::Error (invalid_argument): no model, or two of one name.
+/// Throws gemma::Error (invalid_argument): no model, one without a name or a file, a name that check_name()
+/// refuses, two of one name or whose files would have one.
 void check_names(const std::vector<ModelSpec>& models);
 
 /// Asks what is missing in `run` of each of `models` (which are the settings' models, in that order). All

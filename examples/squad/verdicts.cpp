@@ -126,6 +126,18 @@ std::size_t Verdicts::attempts() const noexcept {
   return sum;
 }
 
+void check_judge_name(const std::string& name) {
+  check_name("a judge", name);
+  if (name.find('/') != std::string::npos) {
+    throw Error(ErrorCode::kInvalidArgument, "a judge's name becomes part of a file name: no / in it");
+  }
+}
+
+std::size_t n_wanted(const RunDirectory& run, OrderPolicy policy) {
+  const std::size_t k = run.settings().models.size();
+  return run.questions().questions.size() * orders_for(policy, 0, k).size();
+}
+
 bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, OrderPolicy policy,
                const std::atomic<bool>& cancel, std::FILE* progress) {
   const std::size_t k = run.settings().models.size();
@@ -135,9 +147,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
                 fmt::format("{}: {} of {} answers: a run is judged when it is whole", run.path().string(),
                             run.answers().size(), run.questions().questions.size() * k));
   }
-  if (name.empty() || name.find('/') != std::string::npos) {
-    throw Error(ErrorCode::kInvalidArgument, "a judge's name becomes part of a file name");
-  }
+  check_judge_name(name);
   if (!judge.sees_order()) policy = OrderPolicy::kFixed;
   const fs::path file = file_of(run.path(), name);
   const DirectoryLock lock(run.path());
@@ -151,9 +161,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   if (stored.lines.empty()) out.append(header);
 
   const std::vector<Question>& questions = run.questions().questions;
-  const std::size_t per_question = orders_for(policy, 0, k).size();
-  Progress bar(progress, fmt::format("judge {}", name), "verdicts", done.size(),
-               questions.size() * per_question);
+  Progress bar(progress, fmt::format("judge {}", name), "verdicts", done.size(), n_wanted(run, policy));
   for (std::size_t i = 0; i < questions.size(); ++i) {
     for (std::vector<std::size_t>& order : orders_for(policy, i, k)) {
       if (done.contains(key_of(questions[i].id, order))) continue;
@@ -196,6 +204,12 @@ std::vector<std::string> judges_of(const fs::path& directory) {
 std::vector<std::vector<double>> rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
   const std::size_t k = run.settings().models.size();
   const std::vector<Question>& questions = run.questions().questions;
+  if (verdicts.records.size() < n_wanted(run, verdicts.policy)) {
+    throw Error(ErrorCode::kMalformed,
+                fmt::format("{}: judge {} has given {} of {} verdicts: continue with gemma-squad judge",
+                            run.path().string(), verdicts.name, verdicts.records.size(),
+                            n_wanted(run, verdicts.policy)));
+  }
   std::unordered_map<std::string, std::size_t> place;
   for (std::size_t i = 0; i < questions.size(); ++i) place.emplace(questions[i].id, i);
   std::vector<std::vector<double>> columns(k, std::vector<double>(questions.size(), 0));

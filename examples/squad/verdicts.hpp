@@ -39,14 +39,20 @@ struct Verdicts {
 bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, OrderPolicy policy,
                const std::atomic<bool>& cancel, std::FILE* progress);
 
+/// Throws gemma::Error (invalid_argument) for a name that cannot be part of verdicts-NAME.jsonl.
+void check_judge_name(const std::string& name);
+
+/// How many verdicts `judge_run` asks for in all.
+std::size_t n_wanted(const RunDirectory& run, OrderPolicy policy);
+
 /// The stored verdicts. Throws gemma::Error (io when there is no such file, malformed).
 Verdicts read_verdicts(const RunDirectory& run, const std::string& name);
 /// Names of the judges that have left verdicts, sorted.
 std::vector<std::string> judges_of(const std::filesystem::path& directory);
 
 /// Rank of each model's answer per question, averaged over the orders it was shown in: [k models][n
-/// questions], in the order of run.questions(). Throws gemma::Error (malformed) when a question has no
-/// verdict.
+/// questions], in the order of run.questions(). Throws gemma::Error (malformed) when verdicts are
+/// missing.
 std::vector<std::vector<double>> rank_columns(const RunDirectory& run, const Verdicts& verdicts);
 
 /// How the rank depends on the place in which an answer was shown.

@@ -253,6 +253,19 @@ TEST_F(JudgedRun, F1NeedsOneOrder) {
   }
 }
 
+// Some of the orders of a question are not all of them: the mean rank would be that of a place.
+TEST_F(JudgedRun, HalfTheOrdersAreNoVerdict) {
+  BiasedJudge judge_of_places(1);
+  judge(judge_of_places, OrderPolicy::kAll);
+  const auto file = folder_ / "run/verdicts-j.jsonl";
+  std::ifstream in(file);
+  std::string text(std::istreambuf_iterator<char>(in), {});
+  text.pop_back();
+  std::ofstream(file, std::ios::binary) << text.substr(0, text.rfind('\n') + 1);
+  EXPECT_EQ(read_verdicts(run(), "j").records.size(), 287U);
+  EXPECT_THROW(rank_columns(run(), read_verdicts(run(), "j")), Error);
+}
+
 TEST_F(JudgedRun, MissingVerdictsAreSaid) {
   EXPECT_THROW(read_verdicts(run(), "nobody"), Error);
   std::ofstream(folder_ / "run/verdicts-j.jsonl") << R"({"judge":{"judge":"biased"},"order":"rotate"})"

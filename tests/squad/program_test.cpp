@@ -135,11 +135,11 @@ TEST_F(Program, SharingAndThreadsChangeNoAnswer) {
 // Killed 50 times at random moments; SIGKILL leaves no chance to tidy up.
 TEST_F(Program, SurvivesFiftyKills) {
   const auto begin = std::chrono::steady_clock::now();
-  ASSERT_EQ(squad(run(12, "whole", "-t 1 --judge none")).status, 0);
+  ASSERT_EQ(squad(run(30, "whole", "-t 1 --judge none")).status, 0);
   const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
   // a third of a whole run: on a slow machine too, the program gets somewhere and rarely to the end
   const auto longest = static_cast<std::uint64_t>(std::clamp(took.count() / 3, 5e4, 1e6));
-  const std::string arguments = run(12, "killed", "-t 1 --judge none");
+  const std::string arguments = run(30, "killed", "-t 1 --judge none");
   SplitMix64 random(29);
   int kills = 0;
   bool finished = false;
@@ -171,7 +171,7 @@ TEST_F(Program, SurvivesFiftyKills) {
   EXPECT_EQ(
       std::count(std::istreambuf_iterator<char>(std::ifstream(path("killed") / "answers.jsonl").rdbuf()), {},
                  '\n'),
-      36);
+      90);
 }
 
 TEST_F(Program, ShardsOfParallelProcessesJoinToTheSameBytes) {
@@ -198,6 +198,7 @@ TEST_F(Program, BadInputIsOneLine) {
   const std::string empty = file("empty.json", R"({"version": "1.1", "data": []})");
   const std::string plain = file("plain.txt", "Answer!");
   ASSERT_EQ(squad(run(2, "done")).status, 0);
+  ASSERT_EQ(squad(run(3, "other")).status, 0);
   struct Case {
     std::string arguments, says;
   };
@@ -236,7 +237,17 @@ TEST_F(Program, BadInputIsOneLine) {
       {"judge " + path("done").string() + " --judge openai --judge-key-variable NO_SUCH_KEY", "NO_SUCH_KEY"},
       {"judge " + path("done").string() + " --judge openai --judge-url nowhere", "nowhere"},
       {"merge " + path("nothing").string() + " --out " + path("m").string(), "holds no run"},
-      {"merge " + path("done").string() + " --out " + path("done").string(), "holds a run already"},
+      {"merge " + path("done").string() + " --out " + path("other").string(), "holds a run already"},
+      {one + " --squad " + set() + out + " --model 'a\xFF=" + model("llama") + "'", "printable text"},
+      {one + " --squad " + set() + out + " --model a/b=" + model("llama") + " --model a-b=" + model("llama"),
+       "would share predictions-a-b.json"},
+      {"run --model a= --squad " + set() + out, "a model needs a name and a file"},
+      {one + " --squad " + set() + out + " --judge-name x/y", "a judge's name"},
+      {one + " --squad " + set() + out + " --temp nan", "nan"},
+      {one + " --squad " + set() + out + " --seed 18446744073709551616", "18446744073709551616"},
+      {one + " --squad " + set() + out + " --template /", "/: cannot be opened"},
+      {one + " --squad " + set() + out + " --template " + file("latin1.txt", "{context} \xE9 {question}"),
+       "UTF-8"},
       {"demo --models /nowhere" + out, "/nowhere: no demo models there"}};
   for (const Case& bad : cases) {
     const Result result = squad(bad.arguments);
@@ -340,6 +351,48 @@ TEST_F(Program, ALocalModelJudges) {
   EXPECT_EQ(std::count(verdicts.begin(), verdicts.end(), '\n'), 1 + 4 * 6);
   ASSERT_EQ(squad(judge).status, 0);
   EXPECT_EQ(text_of(path("run") / "verdicts-gguf.jsonl"), verdicts);
+}
+
+// What killed reports leave behind is no hindrance to the next, not even to one of the same process id, and
+// goes.
+TEST_F(Program, PartsOfKilledReportsAreRemoved) {
+  ASSERT_EQ(squad(run(4, "run")).status, 0);
+  // the shell's id becomes the program's, as a container's first process has the same one each time
+  const Result result =
+      squad("report " + path("run").string(),
+            fmt::format("sh -c 'for f in summary.json report.html; do : >{}/$f.$$.part; done; exec",
+                        path("run").string()),
+            "'");
+  EXPECT_EQ(result.status, 0) << result.err;
+  for (const auto& entry : fs::directory_iterator(path("run"))) EXPECT_NE(entry.path().extension(), ".part");
+}
+
+// A file of the same name put in a model's place is another model, however old it is.
+TEST_F(Program, AnotherFileOfTheSameNameIsAnotherModel) {
+  for (const char* folder : {"a", "b"}) fs::create_directory(path(folder));
+  fs::copy(model("gemma"), path("a/m.gguf"));
+  fs::copy(model("llama"), path("b/m.gguf"));
+  const auto ask = [&](const char* folder, int n) {
+    return squad(fmt::format("run --model m={} --squad {} -n {} --out {} -q",
+                             path(folder).string() + "/m.gguf", set(), n, path("run").string()));
+  };
+  ASSERT_EQ(ask("a", 3).status, 0);
+  const Result result = ask("b", 3);
+  EXPECT_EQ(result.status, 1);
+  EXPECT_NE(result.err.find("models 1 sha256"), std::string::npos) << result.err;
+}
+
+// A judge that was cut short blocks no report: the others' verdicts are there.
+TEST_F(Program, AnUnfinishedJudgeIsLeftOut) {
+  ASSERT_EQ(squad(run(4, "run")).status, 0);
+  const auto verdicts = path("run") / "verdicts-late.jsonl";
+  std::ofstream(verdicts) << R"({"judge":{"judge":"late"},"order":"rotate"})"
+                          << "\n";
+  const Result result = squad("report " + path("run").string());
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.err, "gemma-squad: judge late is left out: 0 of 4 verdicts\n");
+  EXPECT_NE(result.out.find("RAQ f1"), std::string::npos);
+  EXPECT_EQ(squad("report " + path("run").string() + " --judge late").status, 1);
 }
 
 // An endpoint that goes down half-way: what was judged is kept, and asked for once.

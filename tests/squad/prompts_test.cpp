@@ -13,6 +13,11 @@ namespace {
 
 // Spelled by its bytes rather than by the constants under test: newline, 12 spaces, ..., a space after
 // "end.", and 8 spaces on the last line without a newline.
+TEST(CheckTemplate, IsText) {
+  EXPECT_NO_THROW(check_template("caf\xC3\xA9 {context} {question}"));
+  EXPECT_THROW(check_template("caf\xE9 {context} {question}"), Error);
+}
+
 TEST(ArticlePrompt, ByteForByte) {
   const std::string indent(12, ' ');
   const std::string expected = "\n" + indent +
