@@ -177,7 +177,7 @@ std::string text_table(const RunDirectory& run, const std::vector<Column>& colum
       lines[i] += (lines[i].empty() ? "" : "  ") + (left ? cells[i] + pad : pad + cells[i]);
     }
   };
-  add("model", true, [&](std::size_t m) { return shortened(app::printable(model_name(run, m)), 24); });
+  add("model", true, [&](std::size_t m) { return shortened_middle(app::printable(model_name(run, m)), 24); });
   for (const Column& column : columns) add(column.title, false, column.cell);
   std::string out;
   for (const std::string& line : lines) out += line + "\n";
@@ -248,11 +248,18 @@ std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
     }
     return text;
   }
+  constexpr std::size_t kMostPairs = 6;  // all of four models; of more nobody reads a sentence
   std::string pairs;
+  std::size_t n = 0;
   for (std::size_t i = 0; i < measure.conover.size(); ++i) {
-    if (measure.differs(i)) pairs += (pairs.empty() ? "" : "; ") + pair_in_words(run, measure, i);
+    if (!measure.differs(i)) continue;
+    pairs += (n == 0 ? "" : "; ") + pair_in_words(run, measure, i);
+    ++n;
   }
-  if (pairs.empty()) pairs = "which of them, no pair shows at 5%";
+  if (n == 0) pairs = "which of them, no pair shows at 5%";
+  if (n > kMostPairs) {
+    pairs = fmt::format("{} of {} pairs do at 5% (Conover, after Holm)", n, measure.conover.size());
+  }
   return fmt::format("The models differ (Friedman, {}): {}.", p_text(measure.friedman.p), pairs);
 }
 
@@ -281,7 +288,7 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
       "model,id,title,question,truths,answer,exact,f1,words,words_corrected,words_per_second,"
       "words_per_second_corrected,prompt_tokens,cached_tokens,tokens,total_s,prefill_s,first_token_s,decode_"
       "s,stop";
-  for (const JudgeSummary& judge : analysis.judges) out += ",rank_" + judge.verdicts.name;
+  for (const JudgeSummary& judge : analysis.judges) out += "," + csv_field("rank_" + judge.verdicts.name);
   out += "\r\n";
   const Dataset& set = run.questions();
   for (std::size_t m = 0; m < run.settings().models.size(); ++m) {

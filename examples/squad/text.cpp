@@ -175,4 +175,12 @@ std::string shortened(std::string_view text, std::size_t n) {
   return encode_utf8(std::u32string_view(codes).substr(0, n > 0 ? n - 1 : 0)) + "\xE2\x80\xA6";
 }
 
+std::string shortened_middle(std::string_view text, std::size_t n) {
+  const std::u32string codes = decode_utf8(text);
+  if (codes.size() <= n || n == 0) return shortened(text, n);
+  const std::u32string_view all = codes;
+  const std::size_t first = n / 2, last = n - 1 - first;
+  return encode_utf8(all.substr(0, first)) + "\xE2\x80\xA6" + encode_utf8(all.substr(all.size() - last));
+}
+
 }  // namespace gemma::squad

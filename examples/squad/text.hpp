@@ -43,5 +43,7 @@ std::string article_reduction(std::string_view text);
 
 /// `text` shortened to at most `n` code points, with an ellipsis where something was cut.
 std::string shortened(std::string_view text, std::size_t n);
+/// The same with the ellipsis in the middle: names of files differ at their ends.
+std::string shortened_middle(std::string_view text, std::size_t n);
 
 }  // namespace gemma::squad

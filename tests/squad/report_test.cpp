@@ -26,6 +26,9 @@ using nlohmann::json;
 using test::kNever;
 const std::string kHostile = "</script><img src=x onerror=alert(1)> \"q\", 'r' & \xE2\x80\xA8 line\nbreak";
 
+// what a model can be called, at its worst
+const std::string kHostileName = "</script><img src=x onerror=alert(1)> \"q\", 'r' &";
+
 class Report : public ::testing::Test {
  protected:
   /// A run of fakes named `models` over 30 passages of two questions; v2.0: every third without an answer.
@@ -144,7 +147,7 @@ TEST_F(Report, FiguresAgreeInEveryForm) {
 }
 
 TEST_F(Report, IsOneFileThatNothingBreaksOutOf) {
-  const RunDirectory run = make({"gemma", kHostile});
+  const RunDirectory run = make({"gemma", kHostileName});
   const Analysis analysis = analyse(run, {"f1"}, 1);
   const std::string html = report::report_html(run, analysis);
   EXPECT_EQ(html, report::report_html(run, analysis));
@@ -156,7 +159,7 @@ TEST_F(Report, IsOneFileThatNothingBreaksOutOf) {
   const std::string open = "<script type=\"application/json\" id=\"data\">";
   const std::size_t begin = html.find(open) + open.size();
   const json data = json::parse(html.substr(begin, html.find("</script>", begin) - begin));
-  EXPECT_EQ(data["models"], json({"gemma", kHostile}));
+  EXPECT_EQ(data["models"], json({"gemma", kHostileName}));
   EXPECT_EQ(data["questions"].size(), 60U);
   EXPECT_EQ(data["passages"][0]["title"], kHostile);
   const RunDirectory& answered = run;
@@ -173,6 +176,18 @@ TEST_F(Report, TagsAreClosed) {
               count_of(html, "</" + tag + ">"))
         << tag;
   }
+}
+
+TEST_F(Report, ManyModelsAreCountedNotListed) {
+  const std::vector<std::string> names = {"a", "b", "c", "d", "e", "f"};
+  const RunDirectory run = make(names);
+  Analysis analysis = analyse(run, {"f1"}, 1);
+  EXPECT_NE(report::report_html(run, analysis).find("<h1>6 models on SQuAD</h1>"), std::string::npos);
+  Measure& measure = analysis.measures[0];
+  measure.friedman.p = 0.001;
+  for (stats::Pair& pair : measure.conover) pair.p_holm = 0.01;
+  EXPECT_EQ(verdict_in_words(run, measure),
+            "The models differ (Friedman, p = 0.001): 15 of 15 pairs do at 5% (Conover, after Holm).");
 }
 
 TEST_F(Report, OneModelHasNoTests) {

@@ -104,5 +104,11 @@ TEST(Shortened, CutsByCodePoint) {
   EXPECT_EQ(shortened("äöüß", 3), "äö…");
 }
 
+TEST(Shortened, InTheMiddleKeepsBothEnds) {
+  EXPECT_EQ(shortened_middle("Meta-Llama-3-8B.Q4_K_M", 9), "Meta…_K_M");
+  EXPECT_EQ(shortened_middle("äöüß", 3), "ä…ß");
+  EXPECT_EQ(shortened_middle("äöü", 3), "äöü");
+}
+
 }  // namespace
 }  // namespace gemma::squad

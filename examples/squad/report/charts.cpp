@@ -94,7 +94,7 @@ std::string bar_chart_svg(const BarChart& chart) {
     const stats::Interval& value = chart.values[i];
     const double top = kRow * static_cast<double>(i) + 23, middle = top + kBar / 2;
     svg += fmt::format("<text class=\"name\" x=\"0\" y=\"{:.1f}\">{}</text>", top - 6,
-                       escape_html(shortened(chart.labels[i], 24)));
+                       escape_html(shortened_middle(chart.labels[i], 24)));
     svg += fmt::format(
         "<text class=\"value\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{} <tspan class=\"range\">{} "
         "\xE2\x80\x93 "
@@ -120,7 +120,7 @@ std::string stacked_chart_svg(const StackedChart& chart) {
   for (std::size_t row = 0; row < chart.shares.size(); ++row) {
     const double top = kRow * static_cast<double>(row) + 20;
     svg += fmt::format("<text class=\"name\" x=\"0\" y=\"{:.1f}\">{}</text>", top - 6,
-                       escape_html(shortened(chart.labels[row], 40)));
+                       escape_html(shortened_middle(chart.labels[row], 40)));
     double at = 0;
     for (std::size_t c = 0; c < chart.shares[row].size(); ++c) {
       const double width = kRight * chart.shares[row][c];

@@ -92,8 +92,9 @@ std::string answers_section(const RunDirectory& run) {
 
 std::string header(const RunDirectory& run, const Analysis& analysis) {
   const RunSettings& settings = run.settings();
-  std::string names;
-  for (std::size_t m = 0; m < settings.models.size(); ++m) {
+  const bool is_many = settings.models.size() > 4;
+  std::string names = is_many ? fmt::format("{} models", settings.models.size()) : "";
+  for (std::size_t m = 0; m < settings.models.size() && !is_many; ++m) {
     names += fmt::format("{}{}",
                          m == 0                            ? ""
                          : m + 1 == settings.models.size() ? " and "
