@@ -151,8 +151,10 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   if (!judge.sees_order()) policy = OrderPolicy::kFixed;
   const fs::path file = file_of(run.path(), name);
   const DirectoryLock lock(run.path());
-  const JsonLines stored = read_json_lines(file);
+  JsonLines stored = read_json_lines(file);
   const std::string header = header_line(judge, policy);
+  // a judge that never gave a verdict, e.g. at a mistyped URL, leaves nothing that others could be mixed with
+  if (stored.lines.size() == 1 && stored.lines[0] != json::parse(header)) stored = {};
   check_header(file, stored, header);
   const Verdicts before = verdicts_from(run, name, stored);
   std::set<std::string> done;

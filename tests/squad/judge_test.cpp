@@ -217,6 +217,15 @@ TEST_F(JudgedRun, VerdictsOfJudgesAreNotMixed) {
   EXPECT_THROW(judge(first, OrderPolicy::kRotate, "a/b"), Error);
 }
 
+TEST_F(JudgedRun, AJudgeWithoutAVerdictGivesWay) {
+  std::ofstream(folder_ / "run/verdicts-j.jsonl") << R"({"judge":{"judge":"mistyped"},"order":"all"})"
+                                                  << "\n";
+  BiasedJudge right(0);
+  EXPECT_TRUE(judge(right, OrderPolicy::kRotate));
+  EXPECT_EQ(read_verdicts(run(), "j").identity, R"({"judge":"biased"})");
+  EXPECT_EQ(read_verdicts(run(), "j").records.size(), 48U);
+}
+
 TEST_F(JudgedRun, RanksAreAveragedOverOrders) {
   BiasedJudge blind(1);  // always 1, 2, 3 by place: over all orders every model gets 2
   judge(blind, OrderPolicy::kAll);
