@@ -67,7 +67,8 @@ class AnswerSource {
   /// Tokens of the prompt as ask() would compute them.
   virtual std::size_t count_tokens(const Prompt& prompt) const = 0;
 
-  /// Plans a cache of `n` positions; called once, before the first ask(). Throws gemma::Error.
+  /// Plans a cache of `n` positions, empty; called before the first ask() or log_likelihood(), and again for
+  /// another size. Throws gemma::Error.
   virtual void reserve(std::size_t n) = 0;
 
   /// Generates an answer. With `share`, the tokens that the prompt has in common with the one before are not

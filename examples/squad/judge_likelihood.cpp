@@ -15,8 +15,12 @@ class LikelihoodJudge : public Judge {
  public:
   LikelihoodJudge(std::unique_ptr<AnswerSource> source, std::string label, std::string sha256,
                   std::size_t positions)
-      : source_(std::move(source)), label_(std::move(label)), sha256_(std::move(sha256)) {
-    source_->reserve(std::min(positions, source_->facts().context_limit));
+      : source_(std::move(source)),
+        label_(std::move(label)),
+        sha256_(std::move(sha256)),
+        limit_(source_->facts().context_limit),
+        window_(std::min(positions, limit_)) {
+    source_->reserve(window_);
   }
 
   nlohmann::ordered_json identity() const override {
@@ -27,6 +31,7 @@ class LikelihoodJudge : public Judge {
   Verdict judge(const JudgeTask& task, std::span<const std::size_t> order,
                 const std::atomic<bool>& cancel) override {
     const Prompt prompt{ranking_prompt(JudgePrompt::kFull, task, order), true};
+    make_room(task, source_->count_tokens(prompt) + kTokensPerId * order.size());
     const std::vector<std::vector<std::size_t>> rankings = orders_for(OrderPolicy::kAll, 0, order.size());
     double best = 0;
     const std::vector<std::size_t>* likeliest = nullptr;
@@ -51,8 +56,25 @@ class LikelihoodJudge : public Judge {
   }
 
  private:
+  static constexpr std::size_t kTokensPerId = 4;  // "3, " at its worst, a byte each and a space before
+
+  /// Long answers of many models need a larger cache than most questions do.
+  void make_room(const JudgeTask& task, std::size_t needed) {
+    if (needed > limit_) {
+      throw Error(
+          ErrorCode::kContextFull,
+          fmt::format(
+              "judge {}, question {}: the answers make a prompt of {} tokens; the model was made for {}",
+              label_, task.id, needed, limit_));
+    }
+    if (needed <= window_) return;
+    window_ = std::min(limit_, std::max(needed, 2 * window_));
+    source_->reserve(window_);
+  }
+
   std::unique_ptr<AnswerSource> source_;
   std::string label_, sha256_;
+  std::size_t limit_, window_;
 };
 
 }  // namespace

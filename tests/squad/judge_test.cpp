@@ -125,6 +125,38 @@ TEST(LikelihoodJudge, TheLikeliestRankingWins) {
   EXPECT_TRUE(judge->sees_order());
 }
 
+TEST(LikelihoodJudge, MakesRoomForLongAnswersUpToTheModelsLimit) {
+  struct Source : test::FakeSource {  // a token per byte, made for 4096
+    explicit Source(std::vector<std::size_t>& sizes) : FakeSource("judge", {}), sizes_(sizes) {}
+    void reserve(std::size_t n) override { sizes_.push_back(n); }
+    double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
+      EXPECT_LE(prompt.text.size() + continuation.size(), sizes_.back());
+      return -1;
+    }
+    std::vector<std::size_t>& sizes_;
+  };
+  std::vector<std::size_t> sizes;
+  const auto judge = make_likelihood_judge(std::make_unique<Source>(sizes), "j.gguf", "00", 500);
+  JudgeTask task = some_task();
+  judge->judge(task, kOrder, kNever);
+  EXPECT_EQ(sizes, (std::vector<std::size_t>{500}));
+  task.answers[1] = std::string(1500, 'x');
+  judge->judge(task, kOrder, kNever);
+  task.answers[2] = std::string(1500, 'y');
+  judge->judge(task, kOrder, kNever);
+  ASSERT_EQ(sizes.size(), 3U);
+  EXPECT_EQ(sizes[2], 2 * sizes[1]);
+  task.answers[0] = std::string(1500, 'z');
+  try {
+    judge->judge(task, kOrder, kNever);
+    FAIL() << "a verdict";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.message()).find("judge j.gguf, question q1: the answers make a prompt of 4"),
+              std::string::npos)
+        << error.message();
+  }
+}
+
 // ---- verdicts of a run ----
 
 const std::vector<ModelSpec> kJudged = {{"gemma", "g"}, {"llama", "l"}, {"mistral", "m"}};
