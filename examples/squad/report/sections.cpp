@@ -260,7 +260,10 @@ std::string speed_section(const RunDirectory& run, const Analysis& analysis) {
          card(table({"Model", "Prefill tokens/s", "Decode tokens/s", "First token, s", "Prompt tokens",
                      "Answer tokens", "Time in all", "Saved"},
                     rows) +
-              "<p class=\"note\" style=\"margin:10px 0 0\">" + note + "</p>");
+              "<p class=\"note\" style=\"margin:10px 0 0\">" + note +
+              " Times are of one run, one model after the other: what else the machine did meanwhile is in "
+              "them, "
+              "and no test of words per second can tell it from the model.</p>");
 }
 
 std::string settings_section(const RunDirectory& run, const Analysis& analysis) {
