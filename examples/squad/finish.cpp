@@ -45,10 +45,13 @@ std::vector<std::string> complete_judges(const RunDirectory& run) {
 bool judge(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
            const std::atomic<bool>& cancel, bool quiet) {
   if (!flags.wanted() || run.settings().models.size() < 2) return true;
-  std::signal(SIGPIPE, SIG_IGN);  // an endpoint that hangs up is an error of that attempt, not the end
   const std::unique_ptr<Judge> made = flags.make(engine);
-  return judge_run(run, *made, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
-                   made->sees_order() && !quiet ? stderr : nullptr);
+  // an endpoint that hangs up is an error of that attempt, not the end; a reader of the table that does is
+  const auto before = std::signal(SIGPIPE, SIG_IGN);
+  const bool finished = judge_run(run, *made, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
+                                  made->sees_order() && !quiet ? stderr : nullptr);
+  std::signal(SIGPIPE, before);
+  return finished;
 }
 
 void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet) {

@@ -382,6 +382,18 @@ TEST_F(Program, AnotherFileOfTheSameNameIsAnotherModel) {
   EXPECT_NE(result.err.find("models 1 sha256"), std::string::npos) << result.err;
 }
 
+TEST_F(Program, AReaderThatLeavesEndsItQuietly) {
+  ASSERT_EQ(squad(run(4, "run")).status, 0);
+  for (const char* command : {"report", "judge"}) {
+    const int status =
+        std::system(fmt::format("bash -c 'set -o pipefail; (sleep 0.3; exec {} {} {} 2>{}) | true'",
+                                GEMMA_SQUAD_PROGRAM, command, path("run").string(), path("stderr").string())
+                        .c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 128 + SIGPIPE) << command;
+    EXPECT_EQ(text_of(path("stderr")), "") << command;
+  }
+}
+
 // A judge that was cut short blocks no report: the others' verdicts are there.
 TEST_F(Program, AnUnfinishedJudgeIsLeftOut) {
   ASSERT_EQ(squad(run(4, "run")).status, 0);
