@@ -25,6 +25,7 @@ using nlohmann::ordered_json;
 constexpr const char* kSettings = "settings.json";
 constexpr const char* kQuestions = "questions.json";
 constexpr const char* kAnswers = "answers.jsonl";
+constexpr std::size_t kMissing = static_cast<std::size_t>(-1);
 
 std::string key_of(std::string_view model, std::string_view id) {
   return fmt::format("{}\n{}", model, id);
@@ -96,11 +97,23 @@ RunDirectory::RunDirectory() = default;
 RunDirectory::RunDirectory(RunDirectory&&) noexcept = default;
 RunDirectory::~RunDirectory() = default;
 
-void RunDirectory::add(AnswerRecord record) {
-  if (!places_.emplace(key_of(record.model, record.id), answers_.size()).second) {
-    throw Error(ErrorCode::kMalformed, fmt::format("{}: the answer of {} to question {} stands twice",
-                                                   (path_ / kAnswers).string(), record.model, record.id));
+void RunDirectory::expect() {
+  for (const std::size_t question : own_questions()) {
+    for (const ModelIdentity& model : settings_.models) {
+      places_.emplace(key_of(model.name, questions_.questions[question].id), kMissing);
+    }
   }
+}
+
+void RunDirectory::add(AnswerRecord record) {
+  const auto place = places_.find(key_of(record.model, record.id));
+  if (place == places_.end() || place->second != kMissing) {
+    throw Error(
+        ErrorCode::kMalformed,
+        fmt::format("{}: the answer of {} to question {} {}", (path_ / kAnswers).string(), record.model,
+                    record.id, place == places_.end() ? "is none of this run's" : "stands twice"));
+  }
+  place->second = answers_.size();
   answers_.push_back(std::move(record));
 }
 
@@ -111,6 +124,7 @@ void RunDirectory::load() {
   }
   settings_ = settings_from_json(read_text(settings), settings.string());
   questions_ = read_dataset(path_ / kQuestions);
+  expect();
 }
 
 RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& settings,
@@ -130,6 +144,7 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
                to_json(settings).dump(1) + "\n");  // last: its presence means a whole start
     run.settings_ = settings;
     run.questions_ = selection;
+    run.expect();
   } else {
     run.load();
     std::string differs = difference(run.settings_, settings, true);
@@ -186,7 +201,7 @@ std::vector<std::size_t> RunDirectory::own_questions() const {
 
 const AnswerRecord* RunDirectory::find(std::string_view model, std::string_view id) const {
   const auto found = places_.find(key_of(model, id));
-  return found == places_.end() ? nullptr : &answers_[found->second];
+  return found == places_.end() || found->second == kMissing ? nullptr : &answers_[found->second];
 }
 
 std::size_t RunDirectory::n_wanted() const {

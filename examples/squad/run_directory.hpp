@@ -1,7 +1,7 @@
 // A run on disk: settings.json (what was asked, of whom, how), questions.json (the selected questions, in
 // SQuAD's own format, in the order they are asked) and answers.jsonl (one line per answer, appended as it
-// comes). Invariant: all answers of a directory were made under its settings; none stands twice; none is lost
-// or doubled by a kill at any moment.
+// comes). Invariant: all answers of a directory were asked for by its settings; none stands twice; none is
+// lost or doubled by a kill at any moment.
 #pragma once
 
 #include <filesystem>
@@ -65,13 +65,15 @@ class RunDirectory {
  private:
   RunDirectory();
   void load();
+  void expect();
   void add(AnswerRecord record);
 
   std::filesystem::path path_;
   RunSettings settings_;
   Dataset questions_;
   std::vector<AnswerRecord> answers_;
-  std::unordered_map<std::string, std::size_t> places_;  // model and id -> index into answers_
+  // model and id, of every answer wanted -> index into answers_, or that it is missing
+  std::unordered_map<std::string, std::size_t> places_;
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<LineAppender> appender_;
 };

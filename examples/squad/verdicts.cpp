@@ -59,6 +59,18 @@ VerdictRecord record_from(const RunDirectory& run, const json& line) {
   for (const ModelIdentity& model : run.settings().models) {
     record.verdict.ranks.push_back(line.at("ranks").at(model.name));
   }
+  const std::size_t k = run.settings().models.size();
+  std::vector<std::size_t> sorted = record.order;
+  std::sort(sorted.begin(), sorted.end());
+  double sum = 0;
+  bool good = sorted == permutation(0, k);
+  for (const double rank : record.verdict.ranks) {
+    sum += rank;
+    good = good && rank >= 1 && rank <= static_cast<double>(k);
+  }
+  if (!good || 2 * sum != static_cast<double>(k * (k + 1))) {
+    throw Error(ErrorCode::kMalformed, "not a ranking of the models");
+  }
   record.verdict.attempts = line.at("attempts");
   record.verdict.prompt_tokens = line.at("prompt_tokens");
   record.verdict.completion_tokens = line.at("completion_tokens");

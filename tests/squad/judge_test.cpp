@@ -307,6 +307,25 @@ TEST_F(JudgedRun, HalfTheOrdersAreNoVerdict) {
   EXPECT_THROW(rank_columns(run(), read_verdicts(run(), "j")), Error);
 }
 
+TEST_F(JudgedRun, WhatIsNoRankingIsNoVerdict) {
+  const auto read = [&](const std::string& order, const std::string& ranks) {
+    std::ofstream(folder_ / "run/verdicts-j.jsonl")
+        << R"({"judge":{"judge":"x"},"order":"rotate"})"
+        << "\n"
+        << R"({"id":"q1","order":)" << order << R"(,"ranks":)" << ranks
+        << R"(,"attempts":1,"prompt_tokens":0,"completion_tokens":0})"
+        << "\n";
+    return read_verdicts(run(), "j").records.size();
+  };
+  const std::string order = R"(["mistral","gemma","llama"])";
+  EXPECT_EQ(read(order, R"({"gemma":1,"llama":2.5,"mistral":2.5})"), 1U);
+  EXPECT_THROW(read(order, R"({"gemma":1,"llama":2,"mistral":300})"), Error);
+  EXPECT_THROW(read(order, R"({"gemma":1,"llama":1,"mistral":1})"), Error);
+  EXPECT_THROW(read(order, R"({"gemma":-1,"llama":4,"mistral":3})"), Error);
+  EXPECT_THROW(read(R"(["mistral","gemma"])", R"({"gemma":1,"llama":2,"mistral":3})"), Error);
+  EXPECT_THROW(read(R"(["mistral","gemma","gemma"])", R"({"gemma":1,"llama":2,"mistral":3})"), Error);
+}
+
 TEST_F(JudgedRun, MissingVerdictsAreSaid) {
   EXPECT_THROW(read_verdicts(run(), "nobody"), Error);
   std::ofstream(folder_ / "run/verdicts-j.jsonl") << R"({"judge":{"judge":"biased"},"order":"rotate"})"

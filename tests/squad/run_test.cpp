@@ -222,6 +222,21 @@ TEST(Run, ADoubledLineIsAnError) {
   EXPECT_NE(message_of([&] { RunDirectory::read(folder / "run"); }).find("stands twice"), std::string::npos);
 }
 
+// As many lines as the run wants, one of them of another run: it is not complete, and must not be taken for
+// it.
+TEST(Run, AnAnswerOfAnotherRunIsAnError) {
+  TemporaryDirectory folder;
+  for (const char* what : {"\"id\":\"q", "\"model\":\"gem"}) {
+    run_all(folder / "run");
+    std::string text = text_of(folder / "run/answers.jsonl");
+    text.replace(text.find(what), std::string(what).size(), std::string(what) + "x");
+    std::ofstream(folder / "run/answers.jsonl", std::ios::binary) << text;
+    EXPECT_NE(message_of([&] { RunDirectory::read(folder / "run"); }).find("is none of this run's"),
+              std::string::npos);
+    std::filesystem::remove_all(folder / "run");
+  }
+}
+
 TEST(Run, OtherSettingsAreRefusedInOneLine) {
   TemporaryDirectory folder;
   run_all(folder / "run");
