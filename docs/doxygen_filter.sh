@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What Doxygen reads of a file: the opening comment as the file's documentation, trailing comments as that of members,
-# structures and enumerations; a field without a comment is covered by its structure's. Moves and what the language
-# gives for nothing are passed over. In guides, the marks for tests/docs/blocks.py are left out. Line numbers stay.
+# structures and enumerations. Fields of disk blocks, chunks and what kernels take, whose names are those in their
+# structure's comment, need none of their own. Moves and what the language gives for nothing are passed over. In guides,
+# the marks for tests/docs/blocks.py are left out. Line numbers stay.
 #   doxygen_filter.sh FILE
 set -euo pipefail
 case $1 in
@@ -15,10 +16,12 @@ case $1 in
       /= (delete|default);/ { print ""; next }
       /^ *(explicit )?[A-Z][A-Za-z]*\([A-Z][A-Za-z]*&& / || /operator=\([A-Z][A-Za-z]*&& / || /^ *~[A-Z]/ {
         sub(/^ */, "/** Moves, or ends. */ "); print; next }
-      /^ *\/\/\/ / { print; next }                                   # documentation already
+      /^ *\/\/\/ / { print; documented = 1; next }                   # documentation already
+      documented && !/^ *struct / { documented = 0; print; next }
+      { documented = 0 }
       /^ *(struct|class|enum class) .*[{] +\/\/ [^ ]/ {
         text = $0; sub(/.*[{] +\/\/ /, "", text); code = $0; sub(/ +\/\/ .*/, "", code)
-        print "/** " text " */ " code; in_struct = 1; next }
+        print "/** " text " */ " code; in_struct = code ~ /struct Block/; next }
       /^ +[A-Za-z_:<>0-9]+ [a-z_0-9]+(, [a-z_0-9]+)+;/ {             # a, b; is two fields
         text = $0; if (!sub(/.*; +\/\/ /, "", text)) text = "See the structure."
         code = $0; sub(/;.*/, "", code); n = split(code, part, ", ")
@@ -29,7 +32,7 @@ case $1 in
       /[;,{}] +\/\/ [^ ]/ || /^ +k[A-Z][A-Za-z0-9]* +\/\/ / { sub(/ \/\/ /, " ///< "); trailing = 1; print; next }
       trailing && /^ +\/\/ [^ ]/ && match($0, /\/\//) > 24 { sub(/\/\/ /, "///< "); print; next }
       { trailing = 0 }
-      /^ *struct [A-Za-z]* *{$/ || /^ *struct .*{ *$/ { in_struct = 1 }
+      /^struct .* [{]$/ && FILENAME ~ /kernel_table|decoder/ { in_struct = 1 }
       /^ *};/ { in_struct = 0 }
       in_struct && /^ +[A-Za-z_:<>*, 0-9]+ [*&]*[a-z_0-9]+(\[[0-9]+\])?( = [^;()]*| = [a-z:_<>A-Z]*\([^;]*\)|, [a-z_, ]+)?;$/ {
         print $0 " ///< See the structure."; next }

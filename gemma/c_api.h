@@ -1,4 +1,5 @@
-/* The C interface: load a model, tokenise, chat, read logits, from C or any language that calls C.
+/** \file
+ * The C interface: load a model, tokenise, chat, read logits, from C or any language that calls C.
  *
  * Invariants: no exception crosses it; every object is opaque and owned by whoever made it; no function
  * prints, ends the program or reads the environment.
@@ -25,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** Functions of the interface: a shared library shows them. */
 #if defined(__GNUC__)
 #define GEMMA_API __attribute__((visibility("default")))
 #else
@@ -81,6 +83,7 @@ typedef struct gemma_model_options {
   const char* isa; /**< kernels: "scalar", "avx2", "avx512vnni", "neon"; NULL: the best of this CPU */
   int64_t window;  /**< sliding window in place of the file's; 0: none; -1: as the file says */
 } gemma_model_options;
+/** Its defaults. */
 #define GEMMA_MODEL_OPTIONS_INIT \
   { sizeof(gemma_model_options), NULL, -1 }
 
@@ -101,6 +104,7 @@ typedef struct gemma_model_info {
   int32_t bos;        /**< id of the token that begins a text, or -1 */
   int32_t eos;        /**< id of the token that ends a text, or -1 */
 } gemma_model_info;
+/** Its defaults. */
 #define GEMMA_MODEL_INFO_INIT \
   { sizeof(gemma_model_info), 0, 0, 0, 0, 0, -1, -1 }
 
@@ -152,6 +156,7 @@ typedef struct gemma_session_options {
   unsigned n_threads; /**< 0: one for each physical core */
   int kv_float32;     /**< keys and values in 32 bits (1) or 16 (0) */
 } gemma_session_options;
+/** Its defaults. */
 #define GEMMA_SESSION_OPTIONS_INIT \
   { sizeof(gemma_session_options), 0, 0, 0, 0, 0, 0 }
 
@@ -164,6 +169,7 @@ typedef struct gemma_memory_plan {
   size_t token_bytes;     /**< the list of tokens */
   size_t n_ctx;           /**< the context that this is the plan of */
 } gemma_memory_plan;
+/** Its defaults. */
 #define GEMMA_MEMORY_PLAN_INIT \
   { sizeof(gemma_memory_plan), 0, 0, 0, 0, 0 }
 
@@ -230,6 +236,7 @@ typedef struct gemma_sampler_options {
   size_t repeat_last;   /**< how many recent tokens that means */
   uint64_t seed;        /**< the same seed, options and logits give the same tokens everywhere */
 } gemma_sampler_options;
+/** Its defaults. */
 #define GEMMA_SAMPLER_OPTIONS_INIT \
   { sizeof(gemma_sampler_options), 0.0f, 0, 1.0f, 0.0f, 1.0f, 64, 0 }
 
@@ -279,6 +286,7 @@ typedef struct gemma_generate_options {
   gemma_pick_callback pick;        /**< NULL: the sampler */
   void* user;                      /**< handed to both callbacks */
 } gemma_generate_options;
+/** Its defaults. */
 #define GEMMA_GENERATE_OPTIONS_INIT \
   { sizeof(gemma_generate_options), 512, NULL, 0, 0, 0, NULL, NULL, NULL }
 
@@ -290,6 +298,7 @@ typedef struct gemma_generate_result {
   double seconds;             /**< from the call to its return */
   double first_token_seconds; /**< from the call to the first token */
 } gemma_generate_result;
+/** Its defaults. */
 #define GEMMA_GENERATE_RESULT_INIT \
   { sizeof(gemma_generate_result), 0, 0, 0.0, 0.0 }
 

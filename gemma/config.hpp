@@ -21,8 +21,8 @@ enum class RopePairing { kHalf, kPairs };
 /// Rotary frequencies: theta_i = scale * base^(-2i / head_dim), divided by the file's rope_freqs where it has
 /// them.
 struct RopeConfig {
-  float base = 10000.0f;
-  float scale = 1.0f;  // linear scaling (Chen et al. 2023): 1 / factor
+  float base = 10000.0f;  // 10,000 in Su et al. 2021; models for long contexts have larger ones
+  float scale = 1.0f;     // linear scaling (Chen et al. 2023): 1 / factor
   bool operator==(const RopeConfig&) const = default;
 };
 
@@ -39,26 +39,26 @@ struct ModelConfig {
   /// The longest context that a cache may be made for.
   static constexpr std::size_t kMostPositions = std::size_t{1} << 31;
 
-  std::string architecture;  // general.architecture: for people, never for decisions
-  std::string name;
-  std::size_t n_layers = 0;
-  std::size_t d_model = 0;
-  std::size_t d_ff = 0;
-  std::size_t n_heads = 0;
-  std::size_t n_kv_heads = 0;  // 1: multi-query; n_heads: multi-head; between: grouped-query
-  std::size_t head_dim = 0;    // apart from d_model / n_heads (Gemma 7B: 256, not 192)
-  std::size_t vocab_size = 0;
-  std::size_t max_seq_len = 0;  // trained context
-  float rms_eps = 0.0f;
-  float embedding_scale = 1.0f;    // Gemma: sqrt(d_model)
-  float attention_scale = 0.0f;    // usually 1 / sqrt(head_dim)
-  float attention_softcap = 0.0f;  // 0: none
-  float logit_softcap = 0.0f;      // 0: none
-  Activation activation = Activation::kSilu;
-  RopePairing rope_pairing = RopePairing::kPairs;
-  bool qk_norm = false;     // RMSNorm of each query and key head before RoPE
-  bool post_norms = false;  // RMSNorm after attention and feed-forward, before the residual sum
-  std::vector<RopeConfig> ropes;
+  std::string architecture;                   // general.architecture: for people, never for decisions
+  std::string name;                           // general.name, or ""
+  std::size_t n_layers = 0;                   // decoder layers
+  std::size_t d_model = 0;                    // floats of a hidden state
+  std::size_t d_ff = 0;                       // floats between the feed-forward matrices
+  std::size_t n_heads = 0;                    // query heads
+  std::size_t n_kv_heads = 0;                 // 1: multi-query; n_heads: multi-head; between: grouped-query
+  std::size_t head_dim = 0;                   // apart from d_model / n_heads (Gemma 7B: 256, not 192)
+  std::size_t vocab_size = 0;                 // token ids are 0 .. vocab_size - 1
+  std::size_t max_seq_len = 0;                // trained context
+  float rms_eps = 0.0f;                       // added to the mean square of a norm
+  float embedding_scale = 1.0f;               // Gemma: sqrt(d_model)
+  float attention_scale = 0.0f;               // usually 1 / sqrt(head_dim)
+  float attention_softcap = 0.0f;             // 0: none
+  float logit_softcap = 0.0f;                 // 0: none
+  Activation activation = Activation::kSilu;  // of the feed-forward gate
+  RopePairing rope_pairing = RopePairing::kPairs;  // of Q and K as the file stores them
+  bool qk_norm = false;                            // RMSNorm of each query and key head before RoPE
+  bool post_norms = false;          // RMSNorm after attention and feed-forward, before the residual sum
+  std::vector<RopeConfig> ropes;    // each distinct one once; layers name theirs by index
   std::vector<LayerConfig> layers;  // [n_layers]
 
   /// Width of all query heads.

@@ -22,8 +22,8 @@ using kernels::KvType;
 
 /// What a cache is made of.
 struct KvCacheOptions {
-  std::size_t n_ctx = 4096;  // positions the cache can hold
-  KvType type = KvType::kF16;
+  std::size_t n_ctx = 4096;     // positions the cache can hold
+  KvType type = KvType::kF16;   // how keys and values are stored
   std::size_t max_chunk = 512;  // the most tokens one forward adds (rings are window + max_chunk long)
 };
 

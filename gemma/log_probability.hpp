@@ -16,8 +16,8 @@ namespace gemma {
 
 /// A token and the natural logarithm of its probability.
 struct TokenProbability {
-  std::int32_t id = 0;
-  double log_probability = 0;
+  std::int32_t id = 0;         // the token
+  double log_probability = 0;  // at temperature 1, by the logits alone
 };
 
 /// log(sum(exp(logits))), shifted by the largest logit so that nothing overflows.

@@ -24,7 +24,7 @@ struct SamplerOptions {
   float repeat_penalty =
       1.0f;  // divide positive (multiply negative) logits of recent tokens (Keskar et al. 2019)
   std::size_t repeat_last = 64;  // how many recent tokens that means
-  std::uint64_t seed = 0;
+  std::uint64_t seed = 0;        // of SplitMix64
 };
 
 /// A small generator with a fixed definition (SplitMix64, Steele et al. 2014): the same numbers on every

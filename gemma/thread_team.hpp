@@ -48,15 +48,15 @@ class Barrier {
 
 /// A share of work: [begin, end).
 struct Range {
-  std::size_t begin = 0;
-  std::size_t end = 0;
+  std::size_t begin = 0;  // the first
+  std::size_t end = 0;    // one past the last
 };
 
 /// One thread of a team.
 struct Worker {
-  unsigned id = 0;
-  unsigned count = 1;
-  Barrier* barrier = nullptr;
+  unsigned id = 0;             // below count; 0 is the caller's own thread
+  unsigned count = 1;          // workers of the team
+  Barrier* barrier = nullptr;  // shared by the team
 
   /// Waits for all workers of the team.
   void sync() const noexcept { barrier->wait(count); }

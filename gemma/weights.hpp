@@ -19,12 +19,12 @@ namespace gemma {
 
 /// A weight matrix w[rows, cols] in the file, and the kernel that multiplies by it.
 struct Matrix {
-  const std::byte* data = nullptr;
-  DType type = DType::kF32;
-  std::size_t rows = 0;  // n: outputs
-  std::size_t cols = 0;  // k: inputs
-  std::size_t row_bytes = 0;
-  const kernels::MatmulKernel* kernel = nullptr;
+  const std::byte* data = nullptr;                // the first row, in the file's own blocks
+  DType type = DType::kF32;                       // how elements are stored
+  std::size_t rows = 0;                           // n: outputs
+  std::size_t cols = 0;                           // k: inputs
+  std::size_t row_bytes = 0;                      // from one row to the next
+  const kernels::MatmulKernel* kernel = nullptr;  // static
 
   /// Bytes in the file.
   std::size_t size_bytes() const noexcept { return rows * row_bytes; }
@@ -48,11 +48,11 @@ struct LayerWeights {
 
 /// All weights of a model. Valid while the File lives.
 struct Weights {
-  Matrix embedding;  // [vocab_size, d_model]
-  Matrix output;     // [vocab_size, d_model]; the embedding where the file has no matrix of its own
-  Vector output_norm;
+  Matrix embedding;     // [vocab_size, d_model]
+  Matrix output;        // [vocab_size, d_model]; the embedding where the file has no matrix of its own
+  Vector output_norm;   // [d_model]
   Vector rope_factors;  // [head_dim / 2] divisors of the frequencies (Llama 3.1), or empty
-  std::vector<LayerWeights> layers;
+  std::vector<LayerWeights> layers;  // [n_layers]
 
   /// Throws Error naming the tensor: kMissingTensor, kBadShape, kMalformed (a norm or rotary factor that is
   /// no possible number), kUnsupported (a tensor that would change the answer and is not run, e.g. a bias).

@@ -115,9 +115,9 @@ inline constexpr std::array<std::int8_t, 16> kIQ4Values = {-127, -104, -83, -65,
 
 /// What is known of an element type: its GGUF name, and how many elements take how many bytes.
 struct DTypeInfo {
-  std::string_view name;
+  std::string_view name;             // e.g. "Q4_K"
   std::uint16_t block_elements = 0;  // 0: not a type that is read
-  std::uint16_t block_bytes = 0;
+  std::uint16_t block_bytes = 0;     // bytes of that many elements
 };
 
 namespace detail {

@@ -44,8 +44,8 @@ inline constexpr std::string_view kAlignmentKey = "general.alignment";
 
 /// A key and its value; the key points into the file.
 struct Metadata {
-  std::string_view key;
-  Value value;
+  std::string_view key;  // any bytes, not empty
+  Value value;           // points into the file where it is text or an array
 };
 
 /// An open GGUF file. Immutable and safe to read from many threads; movable. Views stay valid while it (or

@@ -13,13 +13,13 @@ namespace gemma {
 
 /// Row-major [rows, cols]; higher dimensions are folded into rows. Valid while the File it came from lives.
 struct TensorView {
-  std::string_view name;
-  DType type = DType::kF32;
+  std::string_view name;               // points into the file
+  DType type = DType::kF32;            // how elements are stored
   std::uint32_t n_dims = 0;            // as the file says, 1 to 4
   std::size_t dims[4] = {1, 1, 1, 1};  // as the file says: dims[0] is the fastest (cols)
-  std::size_t rows = 0;
-  std::size_t cols = 0;
-  std::span<const std::byte> data;
+  std::size_t rows = 0;                // all dimensions but the fastest, multiplied
+  std::size_t cols = 0;                // dims[0]
+  std::span<const std::byte> data;     // the rows, without gaps, in the file's own blocks
 
   /// Bytes of a row.
   std::size_t row_size_bytes() const noexcept { return row_bytes(type, cols); }

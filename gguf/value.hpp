@@ -74,9 +74,9 @@ constexpr ValueType value_type_of() noexcept {
 
 /// An array as it lies in the file: element type, count, and the encoded elements.
 struct ArrayView {
-  ValueType element = ValueType::kU8;
-  std::uint64_t count = 0;
-  std::span<const std::byte> bytes;
+  ValueType element = ValueType::kU8;  // never kArray
+  std::uint64_t count = 0;             // elements
+  std::span<const std::byte> bytes;    // as encoded: little-endian, unaligned; strings with their lengths
 };
 
 namespace detail {

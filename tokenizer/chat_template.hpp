@@ -19,13 +19,13 @@ namespace gemma {
 
 /// One turn. role: "system", "user" or "assistant".
 struct Message {
-  std::string role;
-  std::string content;
+  std::string role;     // who speaks
+  std::string content;  // UTF-8; never read as control tokens
 };
 
 /// A conversation as text.
 struct RenderedChat {
-  std::string text;
+  std::string text;                // with the turns' markers, BOS included where the template prints it
   std::vector<TextRange> literal;  // ascending: the contents of the messages
 };
 

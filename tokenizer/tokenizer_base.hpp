@@ -19,8 +19,8 @@ namespace gemma {
 
 /// Bytes [begin, end) of a text.
 struct TextRange {
-  std::size_t begin = 0;
-  std::size_t end = 0;
+  std::size_t begin = 0;  // the first byte
+  std::size_t end = 0;    // one past the last
   friend bool operator==(const TextRange&, const TextRange&) = default;
 };
 

@@ -12,8 +12,8 @@ namespace gemma::families {
 
 /// A family by its name in files, and its recipe.
 struct Family {
-  std::string_view architecture;
-  ModelConfig (*read)(const Keys&, const Overrides&);
+  std::string_view architecture;                       // general.architecture
+  ModelConfig (*read)(const Keys&, const Overrides&);  // throws Error as read_config()
 };
 
 /// All families.
