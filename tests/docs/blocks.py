@@ -14,6 +14,8 @@ What a block means is said by HTML comments on the lines just before its fence:
     <!-- compile -->          (cpp) compiled, not run
     <!-- skip: REASON -->     left out, and counted
 
+A block that none of this touches is an error, but for plain text (``` or ```text).
+
 C++ blocks without main() are the inside of a function. All run in a folder with a model called model.gguf.
 """
 
@@ -57,6 +59,12 @@ def blocks_of(path):
             marks = {}
     if block is not None:
         sys.exit(f"{block.place}: the block has no end")
+    for b in found:
+        needed = {"cpp": [], "c": [], "python": [], "": [], "text": [], "bash": ["run", "skip"], "cmake": ["file"]}
+        if b.language not in needed:
+            sys.exit(f"{b.place}: no test runs {b.language!r}")
+        if needed[b.language] and not any(mark in b.marks for mark in needed[b.language]):
+            sys.exit(f"{b.place}: a block of {b.language} needs the mark {' or '.join(needed[b.language])}")
     return found
 
 
@@ -154,7 +162,7 @@ def write_files(out, files):
 
 def run(language, files):
     command = {"python": [sys.executable, "-"], "bash": ["bash", "-euo", "pipefail", "-s"]}[language]
-    chosen = [b for b in all_blocks(files, language) if language != "bash" or "run" in b.marks]
+    chosen = all_blocks(files, language)
     failed = 0
     for b in chosen:
         print(f"\n== {b.place}", flush=True)

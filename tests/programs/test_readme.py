@@ -1,4 +1,4 @@
-"""What README.md and docs/chat.md say of programs, flags and files is so; the training package can be read.
+"""What README.md and docs/ say of programs, flags and files is so; the training package can be read.
 
 Code in the documentation is compiled and run by tests/docs.
 """
@@ -10,6 +10,7 @@ from programs import BIN, GEMMA, SOURCE, ProgramTest
 
 README = (SOURCE / "README.md").read_text()
 CHAT = (SOURCE / "docs/chat.md").read_text()
+ALL = README + "".join(path.read_text() for path in sorted((SOURCE / "docs").glob("*.md")))
 
 
 class Readme(ProgramTest):
@@ -21,16 +22,18 @@ class Readme(ProgramTest):
             self.assertTrue((BIN / program).exists(), program)
 
     def test_flags_of_its_commands_exist(self):
-        commands = re.findall(r"(?m)^ +build/release/bin/(\S+) ([^#\n]*)", README + CHAT)
-        self.assertGreater(len(commands), 3)
-        for program, arguments in commands:
-            shown = self.succeeds(program, "--help")
-            for flag in re.findall(r"(?:^| )(--?[a-z][a-z-]*)", re.sub(r'"[^"]*"', '""', arguments)):
+        lines = re.sub(r"\\\n *", "", ALL)
+        commands = re.findall(r"(?m)^    .*?((?:gemma-|gguf-)[a-z]+) +((?:[a-z]+ )?)((?!\.)[^#\n]*)", lines)
+        self.assertGreater(len(commands), 15)
+        for program, command, arguments in commands:
+            shown = self.succeeds(program, *([command.strip()] if program == "gemma-squad" else []), "--help")
+            for flag in re.findall(r"(?:^| )(--?[a-z][a-z_-]*)", re.sub(r'"[^"]*"', '""', arguments)):
                 self.assertRegex(shown, rf"(?m)(^|[ ,]){re.escape(flag)}([ ,\n]|$)", f"{program} {arguments}")
 
     def test_its_files_exist(self):
-        for path in re.findall(r"`?\b((?:examples|tests|docs|cmake)/[\w./-]+\w)", README + CHAT):
-            self.assertTrue((SOURCE / path).exists(), path)
+        for path in re.findall(r"(?<![\w/])((?:examples|tests|docs|cmake)/[\w./-]+\w|(?:gemma|kernels|tokenizer|gguf)/[\w/]+\.\w+)", ALL):
+            if not re.search("NAME|qwen", path):  # files that a reader is told to make
+                self.assertTrue((SOURCE / path).exists(), path)
 
 
 class ChatPage(ProgramTest):
