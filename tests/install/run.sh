@@ -3,6 +3,7 @@
 #   run.sh                      all of it: minutes; builds the library four times
 #   run.sh package BUILD        installs what BUILD holds, moves it, and uses it: find_package, pkg-config, C
 #   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
+#   run.sh rust LIBGEMMA.so     examples/rust, linked to that library
 #   run.sh static|shared|add_subdirectory|fetchcontent|deb|headers
 # CXX chooses the compiler, CXX_LAUNCHER a compiler cache.
 set -euo pipefail
@@ -72,6 +73,12 @@ subproject_options() {
     return 1
   fi
   ok "as a subproject: only the library, nothing installed"
+}
+
+rust() {
+  rustc --edition 2021 -O -D warnings "$root/examples/rust/ask.rs" -L "$(dirname "$1")" -o "$work/ask"
+  LD_LIBRARY_PATH=$(dirname "$1") answers "$work/ask"
+  ok "$(rustc --version): built and run"
 }
 
 add_subdirectory() {
