@@ -5,13 +5,13 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config
-  libeigen3-dev libxsimd-dev libsentencepiece-dev libpcre2-dev                  # the library
+  libxsimd-dev libsentencepiece-dev libpcre2-dev                                # the library
   libcli11-dev libfmt-dev nlohmann-json3-dev libedit-dev                        # the programs
   libboost-math-dev libcpp-httplib-dev libssl-dev                               # the evaluator
 )
 for flag in "$@"; do
   case $flag in
-    --tests) packages+=(libgtest-dev libbenchmark-dev clang libomp-dev clang-format doxygen python3-numpy git) ;;
+    --tests) packages+=(libgtest-dev libeigen3-dev libbenchmark-dev clang libomp-dev clang-format doxygen python3-numpy git) ;;
     --aarch64) packages+=(g++-aarch64-linux-gnu qemu-user ca-certificates) ;;
     *) echo "install.sh: there is no flag $flag" >&2 && exit 1 ;;
   esac
