@@ -29,7 +29,7 @@ if(gemma_is_static)
   set(gemma_pc_public "Requires: sentencepiece libpcre2-8")
   set(gemma_pc_libs "-lgemma -lstdc++ -lm ${OpenMP_CXX_FLAGS}")
 else()
-  set(gemma_pc_public "Requires.private: sentencepiece libpcre2-8")
+  set(gemma_pc_public "") # not even Requires.private: pkg-config --cflags would want those packages installed
   set(gemma_pc_libs "-lgemma ${OpenMP_CXX_FLAGS}")
 endif()
 configure_file(${PROJECT_SOURCE_DIR}/cmake/gemma.pc.in ${CMAKE_CURRENT_BINARY_DIR}/gemma.pc @ONLY)

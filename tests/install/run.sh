@@ -33,6 +33,9 @@ use_installed() {
   LD_LIBRARY_PATH=$libdir answers "$here/build/ask"
   ok "$what: find_package(gemma), built and run"
   pc() { PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config "$@" gemma; }
+  if [ ! -e "$libdir/libgemma.a" ]; then # a shared library wants nothing else installed to be linked to
+    pc() { PKG_CONFIG_LIBDIR=$libdir/pkgconfig PKG_CONFIG_PATH='' pkg-config "$@" gemma; }
+  fi
   # shellcheck disable=SC2046
   "${CC:-cc}" -std=c99 -Wall -Wextra -pedantic -Werror "$here/c/ask.c" -o "$here/ask_c" $(pc --cflags) $(pc --libs)
   LD_LIBRARY_PATH=$libdir answers "$here/ask_c"
