@@ -3,6 +3,7 @@
 #   run.sh                      all of it: minutes; builds the library four times
 #   run.sh package BUILD        installs what BUILD holds, moves it, and uses it: find_package, pkg-config, C
 #   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
+#   run.sh xsimd PREFIX         the kernels and their tests with the xsimd that is installed in PREFIX
 #   run.sh rust LIBGEMMA.so     examples/rust, linked to that library
 #   run.sh static|shared|add_subdirectory|fetchcontent|deb|headers
 # CXX chooses the compiler, CXX_LAUNCHER a compiler cache.
@@ -76,6 +77,17 @@ subproject_options() {
     return 1
   fi
   ok "as a subproject: only the library, nothing installed"
+}
+
+xsimd() {
+  configure -S "$root" -B "$work/xsimd" -DCMAKE_PREFIX_PATH="$1" -DGEMMA_BUILD_EXAMPLES=OFF -DGEMMA_BUILD_BENCH=OFF \
+    -DGEMMA_WERROR=ON
+  grep -q "isystem $1/" "$work/xsimd/build.ninja" || { echo "this is not built with the xsimd of $1"; return 1; }
+  local each tests=()
+  for each in "$root"/tests/kernels/*_test.cpp; do tests+=("kernels_$(basename "$each" .cpp)"); done
+  build "$work/xsimd" -t "${tests[@]}"
+  for each in "${tests[@]}"; do quiet "$work/xsimd/tests/kernels/$each"; done
+  ok "xsimd $(sed -n 's/^set(PACKAGE_VERSION "\(.*\)")/\1/p' "$(find "$1" -name 'xsimdConfigVersion.cmake')"): ${#tests[@]} tests of kernels"
 }
 
 rust() {
