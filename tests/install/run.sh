@@ -3,7 +3,7 @@
 #   run.sh                      all of it: minutes; builds the library four times
 #   run.sh package BUILD        installs what BUILD holds, moves it, and uses it: find_package, pkg-config, C
 #   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
-#   run.sh xsimd PREFIX         the kernels and their tests with the xsimd that is installed in PREFIX
+#   run.sh xsimd /PREFIX        the kernels and their tests with the xsimd that is installed in /PREFIX
 #   run.sh rust LIBGEMMA.so     examples/rust, linked to that library
 #   run.sh static|shared|add_subdirectory|fetchcontent|deb|headers
 # CXX chooses the compiler, CXX_LAUNCHER a compiler cache.
@@ -124,9 +124,13 @@ deb() {
   package=$(echo "$here"/build/*.deb)
   dpkg-deb --info "$package" | grep -E 'Version|Depends|Installed-Size|Recommends'
   if [ "$(id -u)" -eq 0 ] && [ -n "${GEMMA_TEST_DPKG:-}" ]; then # changes this machine: only when asked for
+    trap 'dpkg -r gemma; rm -rf "$work"' EXIT
     quiet dpkg -i "$package"
     [ -n "$(gemma-chat -m "$model" -p "$question" --temp 0 -n 20)" ]
+    use_installed /usr "dpkg -i"
     quiet dpkg -r gemma
+    trap 'rm -rf "$work"' EXIT
+    [ ! -e /usr/bin/gemma-chat ]
     ok "dpkg -i, gemma-chat, dpkg -r"
   fi
   dpkg-deb -x "$package" "$here/root"
