@@ -124,14 +124,14 @@ deb() {
   package=$(echo "$here"/build/*.deb)
   dpkg-deb --info "$package" | grep -E 'Version|Depends|Installed-Size|Recommends'
   if [ "$(id -u)" -eq 0 ] && [ -n "${GEMMA_TEST_DPKG:-}" ]; then # changes this machine: only when asked for
-    trap 'dpkg -r gemma; rm -rf "$work"' EXIT
+    trap 'dpkg -P gemma; rm -rf "$work"' EXIT
     quiet dpkg -i "$package"
     [ -n "$(gemma-chat -m "$model" -p "$question" --temp 0 -n 20)" ]
     use_installed /usr "dpkg -i"
-    quiet dpkg -r gemma
+    quiet dpkg -P gemma
     trap 'rm -rf "$work"' EXIT
     [ ! -e /usr/bin/gemma-chat ]
-    ok "dpkg -i, gemma-chat, dpkg -r"
+    ok "dpkg -i, gemma-chat, dpkg -P"
   fi
   dpkg-deb -x "$package" "$here/root"
   "$here/root/usr/bin/gguf-info" "$model" >/dev/null
