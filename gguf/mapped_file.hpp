@@ -42,6 +42,10 @@ class MappedFile {
     if (size == 0) return;  // nothing to map; the reader reports an empty file
     void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.number, 0);
     if (address == MAP_FAILED) fail("cannot map", errno);
+    // A hint. Where the file system has large folios (ext4 and xfs of current kernels), pages that are not in
+    // the cache yet are then read and mapped 2 MiB at a time. Decoding touches each page once a token; misses
+    // of the TLB for 4 KiB pages held reading to 1 to 13 GB/s on a busy machine, 13 to 33 with 2 MiB.
+    ::madvise(address, size, MADV_HUGEPAGE);
     bytes_ = {static_cast<const std::byte*>(address), size};
     fd_.swap(fd);
   }
