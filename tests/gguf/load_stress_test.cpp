@@ -19,6 +19,14 @@
 namespace gemma::gguf {
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kAddressSanitizer = true;
+#elif defined(__has_feature)
+constexpr bool kAddressSanitizer = __has_feature(address_sanitizer);
+#else
+constexpr bool kAddressSanitizer = false;
+#endif
+
 std::size_t cycles() {
   const char* text = std::getenv("GEMMA_STRESS_CYCLES");
   return text != nullptr ? std::strtoul(text, nullptr, 10) : 300;
@@ -44,7 +52,9 @@ struct Use {
 
 void expect_no_growth(const Use& before, const Use& after) {
   EXPECT_EQ(after.descriptors, before.descriptors);
-  EXPECT_LE(after.mappings, before.mappings + 2);  // malloc may have taken another arena
+  // malloc may have taken another arena; AddressSanitizer's allocator takes mappings of its own: 50 in 300
+  // cycles, 66 in 3,000
+  EXPECT_LE(after.mappings, before.mappings + (kAddressSanitizer ? 100 : 2));
   EXPECT_LE(after.heap,
             before.heap + 64 * 1024);  // what the library keeps for itself, not a bit of each file
 }
