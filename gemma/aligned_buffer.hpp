@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <new>
 #include <span>
@@ -11,9 +12,29 @@
 #include <type_traits>
 #include <utility>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include "gguf/error.hpp"
 
 namespace gemma {
+
+namespace detail {
+
+/// A hint, for the whole 2 MiB pages of [data, data + size).
+inline void prefer_huge_pages(void* data, std::size_t size) noexcept {
+#ifdef __linux__
+  constexpr std::uintptr_t kPage = std::uintptr_t{2} << 20;
+  const auto address = reinterpret_cast<std::uintptr_t>(data);
+  const std::uintptr_t begin = (address + kPage - 1) / kPage * kPage, end = (address + size) / kPage * kPage;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  (void)data, (void)size;
+#endif
+}
+
+}  // namespace detail
 
 /// Owns `size` elements of a trivial type. Move-only.
 template <typename T>
@@ -47,6 +68,10 @@ class AlignedBuffer {
   AlignedBuffer(const AlignedBuffer&) = delete;
   AlignedBuffer& operator=(const AlignedBuffer&) = delete;
   ~AlignedBuffer() { ::operator delete (data_, std::align_val_t{kAlignment}); }
+
+  /// Asks the system for 2 MiB pages where the buffer spans them: matrices whose rows lie far apart touch a
+  /// page for each row. Memory is then taken 2 MiB at a time, so not for what fills slowly.
+  void prefer_huge_pages() noexcept { detail::prefer_huge_pages(data_, size_bytes()); }
 
   /// The first element, or nullptr.
   T* data() noexcept { return data_; }

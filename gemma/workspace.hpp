@@ -95,7 +95,11 @@ class Workspace {
             const WorkspaceOptions& options)
       : options_(options), sizes_(config, weights, kernels, options_) {
     options_.n_threads = sizes_.n_threads;
-    auto floats = [](std::size_t n) { return AlignedBuffer<float>(n, "workspace"); };
+    auto floats = [](std::size_t n) {
+      AlignedBuffer<float> b(n, "workspace");
+      b.prefer_huge_pages();
+      return b;
+    };
     x = floats(sizes_.hidden);
     h = floats(sizes_.hidden);
     residual = floats(sizes_.hidden);
@@ -109,6 +113,8 @@ class Workspace {
     rope = floats(sizes_.rope);
     q8 = AlignedBuffer<std::int8_t>(sizes_.quantized, "workspace");
     groups = AlignedBuffer<kernels::Q8Group>(sizes_.groups, "workspace");
+    q8.prefer_huge_pages();
+    groups.prefer_huge_pages();
     scratch = AlignedBuffer<std::byte>(sizes_.scratch_per_thread * sizes_.n_threads, "workspace");
     row_token = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
     row_position = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");

@@ -61,6 +61,21 @@ struct Avx2Vector {
     const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
   }
+  /// sum() of eight vectors.
+  static void sums_8(const batch (&v)[8], float (&out)[8]) noexcept {
+    __m256 s4[4];  // 4 lanes of the sums i and i + 4
+    for (int i = 0; i < 4; ++i)
+      s4[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
+                            _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
+    __m256 s2[2];  // 2 lanes of the sums i, i + 1, i + 4, i + 5
+    for (int i = 0; i < 2; ++i) {
+      const __m256d a = _mm256_castps_pd(s4[2 * i]), b = _mm256_castps_pd(s4[2 * i + 1]);
+      s2[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+                            _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    _mm256_storeu_ps(
+        out, _mm256_add_ps(_mm256_shuffle_ps(s2[0], s2[1], 0x88), _mm256_shuffle_ps(s2[0], s2[1], 0xDD)));
+  }
   static float max(batch x) noexcept {
     const __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     const __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
@@ -93,12 +108,11 @@ struct Avx2Vector {
     const __m128i m2 = _mm_max_epi32(m4, _mm_shuffle_epi32(m4, 0x4E));
     return __builtin_bit_cast(float, _mm_cvtsi128_si32(_mm_max_epi32(m2, _mm_shuffle_epi32(m2, 0xB1))));
   }
-  /// q = round-to-nearest-even(x / scale) for 32 floats, and the sums of both halves of q.
-  static void quantize_32(const float* x, float scale, std::int8_t* q, std::int32_t* sums) noexcept {
-    const __m256 divisor = _mm256_set1_ps(scale);
+  /// q = x for 32 integers, and the sums of both halves.
+  static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
     for (int half = 0; half < 2; ++half, x += 16, q += 16) {
-      const __m256i a = _mm256_cvtps_epi32(_mm256_div_ps(_mm256_loadu_ps(x), divisor));
-      const __m256i b = _mm256_cvtps_epi32(_mm256_div_ps(_mm256_loadu_ps(x + 8), divisor));
+      const __m256i a = _mm256_cvtps_epi32(_mm256_loadu_ps(x));
+      const __m256i b = _mm256_cvtps_epi32(_mm256_loadu_ps(x + 8));
       // packing works in 128-bit lanes: 64-bit pieces a0 b0 a1 b1 -> a0 a1 b0 b1
       const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
       const __m128i bytes =

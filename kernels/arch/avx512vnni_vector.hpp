@@ -72,6 +72,23 @@ struct Avx512Vector {
     const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
   }
+  /// sum() of eight vectors.
+  static void sums_8(const batch (&v)[8], float (&out)[8]) noexcept {
+    __m512 s8[4], s4[2];  // 8 lanes of two sums, 4 lanes of four
+    for (int i = 0; i < 4; ++i)
+      s8[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x44),
+                            _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0xEE));
+    for (int i = 0; i < 2; ++i)
+      s4[i] = _mm512_add_ps(_mm512_shuffle_f32x4(s8[2 * i], s8[2 * i + 1], 0x88),
+                            _mm512_shuffle_f32x4(s8[2 * i], s8[2 * i + 1], 0xDD));
+    const __m512d a = _mm512_castps_pd(s4[0]), b = _mm512_castps_pd(s4[1]);
+    const __m512 s2 =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    const __m512 s1 = _mm512_add_ps(s2, _mm512_permute_ps(s2, 0xB1));
+    // lanes 0, 4, 8, 12 hold the first four, lanes 2, 6, 10, 14 the others
+    const __m512i index = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+    _mm256_storeu_ps(out, _mm512_castps512_ps256(_mm512_permutexvar_ps(index, s1)));
+  }
   static float max(batch x) noexcept {
     const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1));
     const __m256 m8 = _mm256_max_ps(_mm512_castps512_ps256(x), high);
@@ -109,14 +126,17 @@ struct Avx512Vector {
                                        _mm512_and_si512(_mm512_loadu_si512(x + 16), mask));
     return __builtin_bit_cast(float, _mm512_reduce_max_epi32(m));
   }
-  /// q = round-to-nearest-even(x / scale) for 32 floats, and the sums of both halves of q.
-  static void quantize_32(const float* x, float scale, std::int8_t* q, std::int32_t* sums) noexcept {
-    const __m512 divisor = _mm512_set1_ps(scale);
-    for (int half = 0; half < 2; ++half) {
-      const __m512i r = _mm512_cvtps_epi32(_mm512_div_ps(_mm512_loadu_ps(x + 16 * half), divisor));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16 * half), _mm512_cvtepi32_epi8(r));
-      sums[half] = _mm512_reduce_add_epi32(r);
-    }
+  /// q = x for 32 integers, and the sums of both halves.
+  static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
+    const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_load_ps(x)));
+    const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_load_ps(x + 16)));
+    const __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
+    const __m256i s4 = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), bytes);
+    const __m256i s2 = _mm256_add_epi32(s4, _mm256_shuffle_epi32(s4, 0x4E));
+    const __m256i s1 = _mm256_add_epi32(s2, _mm256_shuffle_epi32(s2, 0xB1));
+    sums[0] = _mm256_cvtsi256_si32(s1);
+    sums[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(s1, 1));
   }
 
  private:

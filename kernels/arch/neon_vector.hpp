@@ -64,6 +64,10 @@ struct NeonVector {
     const float32x2_t s2 = vadd_f32(vget_low_f32(x), vget_high_f32(x));
     return vget_lane_f32(s2, 0) + vget_lane_f32(s2, 1);
   }
+  /// sum() of eight vectors.
+  static void sums_8(const batch (&v)[8], float (&out)[8]) noexcept {
+    for (int i = 0; i < 8; ++i) out[i] = sum(v[i]);
+  }
   static float max(batch x) noexcept { return vmaxvq_f32(x); }
 
   /// The float whose bits are those of x moved up by 23: an integer in x's low mantissa bits becomes an
@@ -97,12 +101,11 @@ struct NeonVector {
       m = vmaxq_u32(m, vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x + i)), vdupq_n_u32(0x7FFFFFFFu)));
     return __builtin_bit_cast(float, vmaxvq_u32(m));
   }
-  /// q = round-to-nearest-even(x / scale) for 32 floats, and the sums of both halves of q.
-  static void quantize_32(const float* x, float scale, std::int8_t* q, std::int32_t* sums) noexcept {
-    const float32x4_t divisor = vdupq_n_f32(scale);
+  /// q = x for 32 integers, and the sums of both halves.
+  static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
     for (int half = 0; half < 2; ++half, x += 16, q += 16) {
       int32x4_t r[4];
-      for (int i = 0; i < 4; ++i) r[i] = vcvtnq_s32_f32(vdivq_f32(vld1q_f32(x + 4 * i), divisor));
+      for (int i = 0; i < 4; ++i) r[i] = vcvtnq_s32_f32(vld1q_f32(x + 4 * i));
       const int16x8_t low = vcombine_s16(vqmovn_s32(r[0]), vqmovn_s32(r[1]));
       const int16x8_t high = vcombine_s16(vqmovn_s32(r[2]), vqmovn_s32(r[3]));
       vst1q_s8(q, vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));

@@ -173,16 +173,28 @@ struct PanelMatmul {
 
   using Sums = float[kTile][A::kLanes];  // of one panel
 
+  /// Rows of a slice that will be unpacked soon: asked for meanwhile, into the L2.
+  struct NextRows {
+    const std::uint8_t* begin;  // unit 0 of the first
+    std::size_t n_rows, row_bytes;
+    void prefetch(std::size_t unit) const noexcept {
+      const std::uint8_t* p = begin + unit * W::kBytes;
+      for (std::size_t r = 0; r < n_rows; ++r, p += row_bytes)
+        for (int i = 0; i < W::kBytes; i += 64) __builtin_prefetch(p + i, 0, 2);
+    }
+  };
+
   /// The first kTokens tokens of a tile against a slice of kPanels panels.
   template <int kTokens>
   [[gnu::noinline]] static void tile(const PanelUnit* panel, const Unit<kTile>* units, std::size_t n_units,
-                                     Sums (&sums)[kPanels]) noexcept {
+                                     const NextRows& next, Sums (&sums)[kPanels]) noexcept {
     Float acc[kPanels][kTokens];
     unroll<A, kPanels>([&]<int P>() GEMMA_INLINE_LAMBDA {
       unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { acc[P][T] = A::load(sums[P][T]); });
     });
     for (std::size_t u = 0; u < n_units; ++u) {
       const PanelUnit& p = panel[u];
+      next.prefetch(u);
       for (int i = 0; i < W::kGroups; ++i) {
         const int j = W::group(i / W::kStageGroups, i % W::kStageGroups);
         add_group(p.w[j], p.scale[j], units[u], j, acc);
@@ -208,10 +220,12 @@ struct PanelMatmul {
     const std::size_t n_rows = r < a.row_end ? min_of(A::kLanes, a.row_end - r) : 0;
     for (std::size_t t = 0; t < n_tokens; ++t) {
       const float* y = a.y + (t0 + t) * a.ldy + r;
-      if (!first && n_rows == A::kLanes)
+      if (first)
+        __builtin_memset(sums[t], 0, sizeof(float) * A::kLanes);
+      else if (n_rows == A::kLanes)
         __builtin_memcpy(sums[t], y, sizeof(float) * A::kLanes);
       else
-        for (std::size_t i = 0; i < A::kLanes; ++i) sums[t][i] = first || i >= n_rows ? 0.0f : y[i];
+        for (std::size_t i = 0; i < A::kLanes; ++i) sums[t][i] = i < n_rows ? y[i] : 0.0f;
     }
   }
   static void store_sums(const MatmulArgs& a, std::size_t t0, std::size_t n_tokens, std::size_t r,
@@ -226,6 +240,13 @@ struct PanelMatmul {
     }
   }
 
+  /// Asks for what load_sums() and store_sums() will touch.
+  static void prefetch_sums(const MatmulArgs& a, std::size_t t0, std::size_t n_tokens,
+                            std::size_t r) noexcept {
+    for (std::size_t t = 0; t < n_tokens; ++t)
+      for (std::size_t i = 0; i < kPanels * A::kLanes; i += 16)
+        __builtin_prefetch(a.y + (t0 + t) * a.ldy + r + i, 1);
+  }
   template <int kTokens>
   static void run_direct(const MatmulArgs& a) noexcept {
     using U = Unit<kTokens>;
@@ -250,10 +271,10 @@ struct PanelMatmul {
   }
 
   static void run_tile(std::size_t n_tokens, const PanelUnit* panel, const Unit<kTile>* units,
-                       std::size_t n_units, Sums (&sums)[kPanels]) noexcept {
+                       std::size_t n_units, const NextRows& next, Sums (&sums)[kPanels]) noexcept {
     unroll<A, kTile / A::kPart>([&]<int S>() GEMMA_INLINE_LAMBDA {
       if (n_tokens > S * A::kPart && n_tokens <= (S + 1) * A::kPart)
-        tile<(S + 1) * A::kPart>(panel, units, n_units, sums);
+        tile<(S + 1) * A::kPart>(panel, units, n_units, next, sums);
     });
   }
 
@@ -275,15 +296,24 @@ struct PanelMatmul {
                     min_of(kTile, t0 + m - t), W::kOffset);
         }
       }
-      for (std::size_t r = a.row_begin; r < a.row_end; r += kPanels * A::kLanes) {
+      constexpr std::size_t kRows = kPanels * A::kLanes;
+      for (std::size_t r = a.row_begin; r < a.row_end; r += kRows) {
+        prefetch_sums(a, t0, min_of(kTile, m), r);
         for (std::size_t p = 0; p < kPanels; ++p)
           unpack(row_pointers(a, r + p * A::kLanes), u0 * W::kBytes, n, panel, p);
         for (std::size_t i = 0; i < n_tiles; ++i) {
           const std::size_t t = t0 + i * kTile, n_tokens = min_of(kTile, t0 + m - t);
+          // the tile takes long enough for these to arrive
+          if (i + 1 < n_tiles) prefetch_sums(a, t + kTile, min_of(kTile, t0 + m - t - kTile), r);
+          const std::size_t next_row = min_of(r + kRows + kRows * i / n_tiles, a.row_end);
+          const std::size_t next_end = min_of(r + kRows + kRows * (i + 1) / n_tiles, a.row_end);
+          const NextRows next{
+              reinterpret_cast<const std::uint8_t*>(a.w) + next_row * a.row_bytes + u0 * W::kBytes,
+              next_end - next_row, a.row_bytes};
           alignas(64) Sums sums[kPanels];
           for (std::size_t p = 0; p < kPanels; ++p)
             load_sums(a, t, n_tokens, r + p * A::kLanes, u0 == 0, sums[p]);
-          run_tile(n_tokens, panel, units + i * slice, n, sums);
+          run_tile(n_tokens, panel, units + i * slice, n, next, sums);
           for (std::size_t p = 0; p < kPanels; ++p) store_sums(a, t, n_tokens, r + p * A::kLanes, sums[p]);
         }
       }

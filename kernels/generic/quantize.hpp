@@ -14,13 +14,7 @@ struct ActivationQuantizer {
   using batch = typename A::batch;
   static constexpr int kVectors = 32 / static_cast<int>(A::kLanes);
   static constexpr int kCandidates = 4;
-
-  /// Sum of 32 floats: x[i] + x[i + 16], then + 8, ... + 1.
-  static float sum(batch (&v)[kVectors]) noexcept {
-    for (int half = kVectors / 2; half > 0; half /= 2)
-      for (int i = 0; i < half; ++i) v[i] = v[i] + v[i + half];
-    return A::sum(v[0]);
-  }
+  static constexpr float kRatio[kCandidates] = {1.0f, 126.0f / 127.0f, 125.0f / 127.0f, 124.0f / 127.0f};
 
   /// One group whose largest magnitude is 127 * unit. Tries kCandidates spacings of the grid and keeps the
   /// one with the least squared error; the scale is the least-squares fit sum(x q) / sum(q q). About 15% less
@@ -29,29 +23,46 @@ struct ActivationQuantizer {
     batch z[kVectors];  // in [-127, 127]
     for (int i = 0; i < kVectors; ++i)
       z[i] = A::divide(batch::load_unaligned(x + i * static_cast<int>(A::kLanes)), batch(unit));
-    float best = -1.0f, fit = 1.0f;
-    alignas(64) float rounded[32];
+    const batch magic(0x1.8p23f);  // adding it rounds to the nearest even integer
+    // Sums of 32 are x[i] + x[i + 16], then + 8, ... + 1.
+    batch terms[2 * kCandidates];  // of each candidate's sum(z r) and sum(r r), kLanes of them
     for (int c = 0; c < kCandidates; ++c) {
-      const batch ratio(static_cast<float>(127 - c) / 127.0f);
-      const batch magic(0x1.8p23f);  // adding it rounds to the nearest even integer
-      batch r[kVectors], zr[kVectors], rr[kVectors];
+      batch zr[kVectors], rr[kVectors];
       for (int i = 0; i < kVectors; ++i) {
-        r[i] = (z[i] * ratio + magic) - magic;
-        zr[i] = z[i] * r[i];
-        rr[i] = r[i] * r[i];
+        const batch r = (z[i] * batch(kRatio[c]) + magic) - magic;
+        zr[i] = z[i] * r;
+        rr[i] = r * r;
       }
-      const float cross = sum(zr);
-      const float candidate_fit = cross / sum(rr);
-      const float explained = cross * candidate_fit;  // |z|^2 less the squared error
-      if (explained > best) {
-        best = explained;
-        fit = candidate_fit;
-        for (int i = 0; i < kVectors; ++i) r[i].store_aligned(rounded + i * static_cast<int>(A::kLanes));
+      for (int half = kVectors / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; ++i) {
+          zr[i] = zr[i] + zr[i + half];
+          rr[i] = rr[i] + rr[i + half];
+        }
       }
+      terms[c] = zr[0];
+      terms[kCandidates + c] = rr[0];
     }
+    float sums_of[2 * kCandidates];
+    A::sums_8(terms, sums_of);
+    // The largest is selected, not branched to: which one it is cannot be predicted. Bits of positive floats
+    // are in the order of the floats; below them, so that the first of equals is taken, 3 - c.
+    float fit[kCandidates], explained[kCandidates];  // |z|^2 less the squared error
+    for (int c = 0; c < kCandidates; ++c) fit[c] = sums_of[c] / sums_of[kCandidates + c];
+    for (int c = 0; c < kCandidates; ++c) explained[c] = sums_of[c] * fit[c];
+    std::uint64_t best = 0;
+    for (int c = 0; c < kCandidates; ++c) {
+      const std::uint64_t key = std::uint64_t{__builtin_bit_cast(std::uint32_t, explained[c])} << 2 |
+                                static_cast<std::uint64_t>(kCandidates - 1 - c);
+      best = key > best ? key : best;
+    }
+    const std::size_t choice = kCandidates - 1 - (best & 3);
+    const batch ratio(kRatio[choice]);
+    alignas(64) float rounded[32];
+    for (int i = 0; i < kVectors; ++i)
+      ((z[i] * ratio + magic) - magic).store_aligned(rounded + i * static_cast<int>(A::kLanes));
     std::int32_t sums[2];
-    A::quantize_32(rounded, 1.0f, q, sums);
-    const float scale = unit * fit;
+    A::to_bytes_32(rounded, q, sums);
+    const float scale = unit * fit[choice];
     out = {scale, scale * static_cast<float>(sums[0] + sums[1]), sums[0], sums[1]};
   }
 };
