@@ -120,9 +120,10 @@ struct PanelMatmul {
 
   // ---- few tokens
   /// acc += the units [0, n_units) of the rows, straight from the file's layout. Meanwhile asks for the bytes
-  /// from `next` on, as many as it reads, a few lines at a time and into the L2: all at once and into the L1
-  /// they would hold the miss buffers that its own loads need, and throw out what it is reading (10
-  /// GB/s instead of 22 on two cores). Asking past the end of the matrix is harmless.
+  /// from `next` on, as many as it reads, a few lines at a time: all at once they would hold the miss buffers
+  /// that its own loads need (10 GB/s instead of 22 on two cores). Into the L1, 18 KB of which are the next
+  /// panel of 2048 weights a row: 7% faster there than into the L2, the same at 16384. Asking past the end of
+  /// the matrix is harmless.
   template <int kTokens>
   [[gnu::noinline]] static void direct(const typename A::Rows& rows, std::size_t offset,
                                        const Unit<kTokens>* units, std::size_t n_units,
@@ -139,7 +140,7 @@ struct PanelMatmul {
         unroll<A, W::kStageGroups>([&]<int G>() GEMMA_INLINE_LAMBDA {
           constexpr int kGroup = W::group(S, G);
           for (std::size_t i = 0; i < A::kLanes * W::kBytes / W::kGroups; i += 64, next += 64)
-            __builtin_prefetch(next, 0, 2);
+            __builtin_prefetch(next);
           add_group(&w[G], &h.scale[kGroup], unit, kGroup, acc);
         });
       });

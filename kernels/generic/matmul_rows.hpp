@@ -27,47 +27,50 @@ struct RowMatmul {
   using Float = typename A::Float;
   static_assert(A::kLanes == 16 && W::kGroups == 8 && W::kHalves == 2 && !W::kMins);
 
-  struct Unit {
-    alignas(64)
-        std::int8_t q[4][64];  // as row_weights() orders the weights: vector v is groups row_group(v, 0 | 1)
-    ActivationUnit<A, 8, 1, Panel::kOffsetSums, W::kMins> rest;
+  using Unit = ActivationUnit<A, 8, 1, Panel::kOffsetSums, W::kMins>;
+  /// A block's activations as row_weights() orders the weights: vector v is groups row_group(v, 0 | 1).
+  /// Apart from the units, so that those of a row of 24,576 stay in the L1.
+  struct Vectors {
+    alignas(64) std::int8_t q[4][64];
   };
 
-  static constexpr std::size_t kUnits = 32;                     // of a slice of k
+  static constexpr std::size_t kUnits = 128;                    // of a slice of k: rows end to end
   static constexpr std::size_t kAhead = std::size_t{16} << 10;  // bytes of the stream asked for early
   static constexpr std::size_t kDotBytes = 16 * kUnits * sizeof(Int);
-  static std::size_t scratch_bytes(std::size_t /*k*/) noexcept { return kDotBytes + kUnits * sizeof(Unit); }
-
-  static void fill(Unit& unit, const std::int8_t* q, const Q8Group* groups) noexcept {
-    fill_unit(unit.rest, q, groups, 256, 1, W::kOffset);
-    for (int v = 0; v < 4; ++v)
-      for (int s = 0; s < 2; ++s) __builtin_memcpy(unit.q[v] + 32 * s, q + 32 * W::row_group(v, s), 32);
+  static std::size_t scratch_bytes(std::size_t /*k*/) noexcept {
+    return kDotBytes + kUnits * (sizeof(Vectors) + sizeof(Unit));
   }
 
-  /// dots[u]: the 16 sums of 16 products of block u. Element 4 * (2 * s + h) + v belongs to half h of group
-  /// row_group(v, s).
-  [[gnu::noinline]] static void row_dots(const std::uint8_t* row, const Unit* units, std::size_t n_units,
+  static void fill(Vectors& vectors, Unit& unit, const std::int8_t* q, const Q8Group* groups) noexcept {
+    fill_unit(unit, q, groups, 256, 1, W::kOffset);
+    for (int v = 0; v < 4; ++v)
+      for (int s = 0; s < 2; ++s) __builtin_memcpy(vectors.q[v] + 32 * s, q + 32 * W::row_group(v, s), 32);
+  }
+
+  /// dots[16 * u]: the 16 sums of 16 products of block u. Element 4 * (2 * s + h) + v belongs to half h of
+  /// group row_group(v, s).
+  [[gnu::noinline]] static void row_dots(const std::uint8_t* row, const Vectors* x, std::size_t n_units,
                                          Int* dots) noexcept {
     for (std::size_t u = 0; u < n_units; ++u, row += W::kBytes) {
       for (int i = 0; i < W::kBytes; i += 64) __builtin_prefetch(row + kAhead + i, 0, 2);
       Int w[4], sums[4];
       W::row_weights(row, w);
-      unroll<A, 4>([&]<int V>() GEMMA_INLINE_LAMBDA { sums[V] = A::dot(w[V], A::load_int(units[u].q[V])); });
-      dots[u] = A::sum_lanes(sums);
+      unroll<A, 4>([&]<int V>() GEMMA_INLINE_LAMBDA { sums[V] = A::dot(w[V], A::load_int(x[u].q[V])); });
+      dots[16 * u] = A::sum_lanes(sums);
     }
   }
 
-  /// sums += the slice's products of 16 rows. dots: [16][kUnits].
+  /// sums += the slice's products of 16 rows. dots: [n_units][16].
   [[gnu::noinline]] static void add(const typename A::Rows& rows, std::size_t offset, const Unit* units,
                                     std::size_t n_units, const Int* dots,
                                     float (&sums)[1][A::kLanes]) noexcept {
     Float acc = A::load(sums[0]);
     for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes) {
-      const auto& unit = units[u].rest;
+      const Unit& unit = units[u];
       typename W::Header h;
       W::header(rows, offset, h);
       Int d[16];
-      unroll<A, 16>([&]<int R>() GEMMA_INLINE_LAMBDA { d[R] = dots[R * kUnits + u]; });
+      unroll<A, 16>([&]<int R>() GEMMA_INLINE_LAMBDA { d[R] = dots[16 * u + R]; });
       A::transpose(d);
       unroll<A, 8>([&]<int I>() GEMMA_INLINE_LAMBDA {
         constexpr int kGroup = W::group(I / W::kStageGroups, I % W::kStageGroups);
@@ -93,15 +96,15 @@ struct RowMatmul {
 
   static void run(const MatmulArgs& a) noexcept {
     Int* const dots = reinterpret_cast<Int*>(a.scratch);
-    Unit* const units = reinterpret_cast<Unit*>(a.scratch + kDotBytes);
+    Vectors* const x = reinterpret_cast<Vectors*>(a.scratch + kDotBytes);
+    Unit* const units = reinterpret_cast<Unit*>(x + kUnits);
     const std::size_t n_units = a.k / 256;
     for (std::size_t u0 = 0; u0 < n_units; u0 += kUnits) {
       const std::size_t n = n_units - u0 < kUnits ? n_units - u0 : kUnits;
-      for (std::size_t u = 0; u < n; ++u) fill(units[u], a.q + 256 * (u0 + u), a.groups + 8 * (u0 + u));
+      for (std::size_t u = 0; u < n; ++u) fill(x[u], units[u], a.q + 256 * (u0 + u), a.groups + 8 * (u0 + u));
       for (std::size_t r = a.row_begin; r < a.row_end; r += A::kLanes) {
         const auto rows = Panel::row_pointers(a, r);
-        for (std::size_t i = 0; i < A::kLanes; ++i)
-          row_dots(rows.row[i] + u0 * W::kBytes, units, n, dots + i * kUnits);
+        for (std::size_t i = 0; i < A::kLanes; ++i) row_dots(rows.row[i] + u0 * W::kBytes, x, n, dots + i);
         alignas(64) float sums[1][A::kLanes];
         Panel::load_sums(a, 0, 1, r, u0 == 0, sums);
         add(rows, u0 * W::kBytes, units, n, dots, sums);
