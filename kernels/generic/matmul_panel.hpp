@@ -121,9 +121,9 @@ struct PanelMatmul {
   // ---- few tokens
   /// acc += the units [0, n_units) of the rows, straight from the file's layout. Meanwhile asks for the bytes
   /// from `next` on, as many as it reads, a few lines at a time: all at once they would hold the miss buffers
-  /// that its own loads need (10 GB/s instead of 22 on two cores). Into the L1, 18 KB of which are the next
-  /// panel of 2048 weights a row: 7% faster there than into the L2, the same at 16384. Asking past the end of
-  /// the matrix is harmless.
+  /// that its own loads need. Into the L1: on a Zen 5 guest whose memory the host maps in small pages, hints
+  /// for the L2 came to nothing (one core: 14 GB/s instead of 33). Asking past the end of the matrix is
+  /// harmless.
   template <int kTokens>
   [[gnu::noinline]] static void direct(const typename A::Rows& rows, std::size_t offset,
                                        const Unit<kTokens>* units, std::size_t n_units,
@@ -174,14 +174,14 @@ struct PanelMatmul {
 
   using Sums = float[kTile][A::kLanes];  // of one panel
 
-  /// Rows of a slice that will be unpacked soon: asked for meanwhile, into the L2.
+  /// Rows of a slice that will be unpacked soon: asked for meanwhile.
   struct NextRows {
     const std::uint8_t* begin;  // unit 0 of the first
     std::size_t n_rows, row_bytes;
     void prefetch(std::size_t unit) const noexcept {
       const std::uint8_t* p = begin + unit * W::kBytes;
       for (std::size_t r = 0; r < n_rows; ++r, p += row_bytes)
-        for (int i = 0; i < W::kBytes; i += 64) __builtin_prefetch(p + i, 0, 2);
+        for (int i = 0; i < W::kBytes; i += 64) __builtin_prefetch(p + i);
     }
   };
 
