@@ -298,6 +298,10 @@ struct PanelMatmul {
         }
       }
       constexpr std::size_t kRows = kPanels * A::kLanes;
+      // how many of the next rows are asked for before tile i: in the second half, or they are gone again
+      const auto asked = [n_tiles](std::size_t i) {
+        return 2 * i > n_tiles ? kRows * (2 * i - n_tiles) / n_tiles : 0;
+      };
       for (std::size_t r = a.row_begin; r < a.row_end; r += kRows) {
         prefetch_sums(a, t0, min_of(kTile, m), r);
         for (std::size_t p = 0; p < kPanels; ++p)
@@ -306,8 +310,8 @@ struct PanelMatmul {
           const std::size_t t = t0 + i * kTile, n_tokens = min_of(kTile, t0 + m - t);
           // the tile takes long enough for these to arrive
           if (i + 1 < n_tiles) prefetch_sums(a, t + kTile, min_of(kTile, t0 + m - t - kTile), r);
-          const std::size_t next_row = min_of(r + kRows + kRows * i / n_tiles, a.row_end);
-          const std::size_t next_end = min_of(r + kRows + kRows * (i + 1) / n_tiles, a.row_end);
+          const std::size_t next_row = min_of(r + kRows + asked(i), a.row_end);
+          const std::size_t next_end = min_of(r + kRows + asked(i + 1), a.row_end);
           const NextRows next{
               reinterpret_cast<const std::uint8_t*>(a.w) + next_row * a.row_bytes + u0 * W::kBytes,
               next_end - next_row, a.row_bytes};
