@@ -94,6 +94,19 @@ __attribute__((target("avx2"))) double dots_avx2() {
   for (auto& a : acc) __asm__ volatile("" : "+x"(a));
   return kRounds * 8.0 * 32;
 }
+__attribute__((target("avx2,avxvnni"))) double dots_avxvnni() {
+  __m256i acc[12];
+  for (auto& a : acc) a = _mm256_setzero_si256();
+  __m256i x = _mm256_set1_epi8(3);
+  __m256i y = _mm256_set1_epi8(5);
+  for (int i = 0; i < kRounds; ++i) {
+    __asm__ volatile("" : "+x"(x), "+x"(y));
+#pragma GCC unroll 12
+    for (auto& a : acc) a = _mm256_dpbusd_avx_epi32(a, x, y);
+  }
+  for (auto& a : acc) __asm__ volatile("" : "+x"(a));
+  return kRounds * 12.0 * 32;
+}
 #elif defined(__aarch64__)
 __attribute__((target("arch=armv8.2-a+dotprod"))) double dots_neon() {
   int32x4_t acc[16];
@@ -114,6 +127,7 @@ double integer_peak(kernels::Isa isa, unsigned threads) {
   double (*dots)() = nullptr;
 #if defined(__x86_64__)
   if (isa == kernels::Isa::kAvx512Vnni) dots = dots_avx512vnni;
+  if (isa == kernels::Isa::kAvxVnni) dots = dots_avxvnni;
   if (isa == kernels::Isa::kAvx2) dots = dots_avx2;
 #elif defined(__aarch64__)
   if (isa == kernels::Isa::kNeon) dots = dots_neon;

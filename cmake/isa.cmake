@@ -19,6 +19,7 @@ target_sources(gemma_kernels PRIVATE ${PROJECT_SOURCE_DIR}/kernels/arch/scalar.c
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/scalar.cpp PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   gemma_isa_unit(avx2 -mavx2 -mfma -mf16c)
+  gemma_isa_unit(avxvnni -mavx2 -mfma -mf16c -mavxvnni)
   # gcc 12 warns of registers that its own AVX-512 intrinsics leave undefined on purpose (GCC PR 105593)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(quiet_intrinsics -Wno-maybe-uninitialized -Wno-uninitialized)

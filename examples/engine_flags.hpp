@@ -113,10 +113,10 @@ struct EngineFlags {
           ->type_name("SIZE");
     }
     if ((parts & kIsa) != 0) {
-      app.add_option(
-             "--isa", isa,
-             "Instruction set: scalar, avx2, avx512vnni or neon (default: GEMMA_ISA in the environment, "
-             "else the best of this CPU)")
+      app.add_option("--isa", isa,
+                     "Instruction set: scalar, avx2, avxvnni, avx512vnni or neon (default: GEMMA_ISA in the "
+                     "environment, "
+                     "else the best of this CPU)")
           ->envname("GEMMA_ISA")
           ->type_name("NAME");
     }

@@ -117,12 +117,12 @@ struct VectorKernels {
 };
 
 /// Instruction sets.
-enum class Isa : std::uint8_t { kScalar, kAvx2, kAvx512Vnni, kNeon };
+enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeon };
 
 /// All kernels of one instruction set. Immutable.
 struct KernelTable {
   Isa isa = Isa::kScalar;
-  std::string_view name;  // "scalar", "avx2", "avx512vnni", "neon": GEMMA_ISA's and --isa's values
+  std::string_view name;  // "scalar", "avx2", "avxvnni", "avx512vnni", "neon": values of GEMMA_ISA and --isa
   std::array<MatmulKernel, kDTypeLimit> matmul{};  // by DType; every DType has one
   /// out[n] = the n weights stored at `from`; n a multiple of the type's block. By DType.
   std::array<void (*)(const std::byte* from, std::size_t n, float* out) noexcept, kDTypeLimit> dequantize{};

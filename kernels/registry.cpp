@@ -28,6 +28,7 @@ std::uint64_t saved_register_state() noexcept {
 
 struct X86Features {
   bool avx2 = false;
+  bool avxvnni = false;
   bool avx512vnni = false;
 };
 
@@ -51,6 +52,10 @@ X86Features detect_x86() noexcept {
   found.avx2 = (b & kAvx2) != 0;
   found.avx512vnni = found.avx2 && (state & kZmm) == kZmm && (b & kAvx512Ebx) == kAvx512Ebx &&
                      (c & kAvx512Ecx) == kAvx512Ecx;
+  constexpr std::uint32_t kAvxVnni = 1u << 4;
+  const bool has_subleaf1 = a >= 1;  // leaf 7 says which is its last
+  found.avxvnni =
+      found.avx2 && has_subleaf1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
   return found;
 }
 
@@ -68,7 +73,7 @@ bool detect_neon_dotprod() noexcept {
 #endif
 
 struct Available {
-  std::array<const KernelTable*, 3> tables{};
+  std::array<const KernelTable*, 4> tables{};
   std::size_t count = 0;
 };
 
@@ -76,6 +81,9 @@ Available detect() noexcept {
   Available found;
 #if defined(GEMMA_WITH_AVX512VNNI)
   if (detect_x86().avx512vnni) found.tables[found.count++] = &kAvx512VnniTable;
+#endif
+#if defined(GEMMA_WITH_AVXVNNI)
+  if (detect_x86().avxvnni) found.tables[found.count++] = &kAvxVnniTable;
 #endif
 #if defined(GEMMA_WITH_AVX2)
   if (detect_x86().avx2) found.tables[found.count++] = &kAvx2Table;

@@ -1,5 +1,6 @@
 // Primitives of the 8-bit matmul on AVX2: 8 rows a vector, pairs of products in 16 bits.
-// Invariant: included by kernels/arch/avx2.cpp alone; no 16-bit sum saturates (bounds at add_dots).
+// Invariant: no 16-bit sum saturates (bounds at add_dots). Avx2Primitives is a template on the instruction
+// set that uses it, so that units with different flags share no function.
 #pragma once
 
 #include <cstddef>
@@ -11,17 +12,12 @@
 
 namespace gemma::kernels {
 
-struct Avx2 {
+/// What AVX2 and its successors with 32-byte vectors have in common; A is the one that derives from this.
+template <class A>
+struct Avx2Primitives {
   using Int = __m256i;
   using Float = __m256;
   static constexpr std::size_t kLanes = 8;
-  static constexpr int kPanels = 1;
-  static constexpr int kTile = 8;  // tokens of a register tile: 8 sums of 16 registers
-  static constexpr int kHalvesTile = 8;
-  static constexpr int kStep = 2;               // tokens whose dots are interleaved
-  static constexpr int kPart = 2;               // tiles of what is left over are multiples of this
-  static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
-  static constexpr bool kSignedWeights = true;  // of Q8_0: q + 128 times x would saturate 16 bits
   static constexpr bool kRowVectors = false;
 
   struct Rows {
@@ -35,7 +31,7 @@ struct Avx2 {
   /// 16 bytes of each row: c[i] holds bytes 4i .. 4i + 3, lane r of row r.
   static void load_columns16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
     Int a[4];  // rows i and i + 4
-    unroll<Avx2, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
+    unroll<A, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
       a[I] = _mm256_inserti128_si256(_mm256_castsi128_si256(load16(rows.row[I] + offset)),
                                      load16(rows.row[I + 4] + offset), 1);
     });
@@ -51,7 +47,7 @@ struct Avx2 {
     Int low[4], high[4];
     load_columns16(rows, offset, low);
     load_columns16(rows, offset + 16, high);
-    unroll<Avx2, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
+    unroll<A, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
       c[I] = low[I];
       c[I + 4] = high[I];
     });
@@ -59,7 +55,7 @@ struct Avx2 {
   /// The binary16 at `offset` of each row.
   static Float load_half(const Rows& rows, std::size_t offset) noexcept {
     __m128i h = _mm_setzero_si128();
-    unroll<Avx2, 8>([&]<int I>() GEMMA_INLINE_LAMBDA {
+    unroll<A, 8>([&]<int I>() GEMMA_INLINE_LAMBDA {
       std::uint16_t v;
       __builtin_memcpy(&v, rows.row[I] + offset, sizeof v);
       h = _mm_insert_epi16(h, v, I);
@@ -122,6 +118,17 @@ struct Avx2 {
   static Float mul(Float a, Float b) noexcept { return _mm256_mul_ps(a, b); }
   static Float sub(Float a, Float b) noexcept { return _mm256_sub_ps(a, b); }
   static Float fma(Float a, Float b, Float c) noexcept { return _mm256_fmadd_ps(a, b, c); }
+};
+
+struct Avx2 : Avx2Primitives<Avx2> {
+  static constexpr int kPanels = 1;
+  static constexpr int kTile = 8;  // tokens of a register tile: 8 sums of 16 registers
+  static constexpr int kHalvesTile = 8;
+  static constexpr int kStep = 2;               // tokens whose dots are interleaved
+  static constexpr int kPart = 2;               // tiles of what is left over are multiples of this
+  static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
+  static constexpr bool kSignedWeights = true;  // of Q8_0: q + 128 times x would saturate 16 bits
+
   /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));

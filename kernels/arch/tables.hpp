@@ -8,6 +8,7 @@ namespace gemma::kernels {
 
 extern const KernelTable kScalarTable;
 extern const KernelTable kAvx2Table;        // x86-64
+extern const KernelTable kAvxVnniTable;     // x86-64
 extern const KernelTable kAvx512VnniTable;  // x86-64
 extern const KernelTable kNeonTable;        // aarch64
 

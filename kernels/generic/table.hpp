@@ -15,14 +15,21 @@
 
 namespace gemma::kernels {
 
-template <class A, template <class> class Format>
+/// The 8-bit matmuls that primitives A make.
+template <class A>
+struct MatmulsOf {
+  template <template <class> class Format>
+  using Matmul = QuantizedMatmul<A, Format<A>>;
+};
+
+template <class Matmuls, template <class> class Format>
 consteval MatmulKernel panel_kernel(std::string_view name) {
-  using P = QuantizedMatmul<A, Format<A>>;
+  using P = typename Matmuls::template Matmul<Format>;
   return {P::run, P::scratch_bytes, true, name};
 }
 
-template <class A, class V>
-consteval KernelTable make_table(Isa isa, std::string_view name) {
+template <class Matmuls, class V>
+consteval KernelTable make_table_of(Isa isa, std::string_view name) {
   KernelTable t;
   t.isa = isa;
   t.name = name;
@@ -35,13 +42,18 @@ consteval KernelTable make_table(Isa isa, std::string_view name) {
   decoded.template operator()<DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1,
                               DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
                               DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS>();
-  t.matmul[at(DType::kQ4_0)] = panel_kernel<A, FormatQ4_0>("q4_0 panels");
-  t.matmul[at(DType::kQ8_0)] = panel_kernel<A, FormatQ8_0>("q8_0 panels");
-  t.matmul[at(DType::kQ4_K)] = panel_kernel<A, FormatQ4K>("q4_k panels");
-  t.matmul[at(DType::kQ5_K)] = panel_kernel<A, FormatQ5K>("q5_k panels");
-  t.matmul[at(DType::kQ6_K)] = panel_kernel<A, FormatQ6K>("q6_k panels");
+  t.matmul[at(DType::kQ4_0)] = panel_kernel<Matmuls, FormatQ4_0>("q4_0 panels");
+  t.matmul[at(DType::kQ8_0)] = panel_kernel<Matmuls, FormatQ8_0>("q8_0 panels");
+  t.matmul[at(DType::kQ4_K)] = panel_kernel<Matmuls, FormatQ4K>("q4_k panels");
+  t.matmul[at(DType::kQ5_K)] = panel_kernel<Matmuls, FormatQ5K>("q5_k panels");
+  t.matmul[at(DType::kQ6_K)] = panel_kernel<Matmuls, FormatQ6K>("q6_k panels");
   t.vec = make_vector_kernels<V>();
   return t;
+}
+
+template <class A, class V>
+consteval KernelTable make_table(Isa isa, std::string_view name) {
+  return make_table_of<MatmulsOf<A>, V>(isa, name);
 }
 
 }  // namespace gemma::kernels

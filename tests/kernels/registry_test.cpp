@@ -1,6 +1,12 @@
 // Which kernels are offered, and that each table is whole.
+#include <algorithm>
+#include <fstream>
+#include <initializer_list>
 #include <set>
+#include <sstream>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -25,6 +31,33 @@ TEST(Registry, TablesAreFoundByTheirOwnNamesOnly) {
   for (const std::string_view unknown : {"", "sse2", "AVX2", "avx2 ", "best"})
     EXPECT_EQ(find_table(unknown), nullptr) << unknown;
 }
+
+#if defined(__x86_64__) && defined(__linux__)
+TEST(Registry, OffersWhatTheSystemSaysThisCpuCan) {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::set<std::string> flags;
+  for (std::string line; flags.empty() && std::getline(cpuinfo, line);) {
+    if (!line.starts_with("flags")) continue;
+    std::istringstream words(line);
+    for (std::string word; words >> word;) flags.insert(word);
+  }
+  if (flags.empty()) GTEST_SKIP() << "no flags in /proc/cpuinfo";
+  const auto has = [&](std::initializer_list<const char*> all) {
+    return std::ranges::all_of(all, [&](const char* flag) { return flags.contains(flag); });
+  };
+  std::vector<std::string_view> expected;  // best first
+  const bool avx2 = has({"avx2", "fma", "f16c", "popcnt"});
+  if (avx2 && has({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "avx512ifma", "avx512vbmi",
+                   "avx512_vnni"}))
+    expected.push_back("avx512vnni");
+  if (avx2 && has({"avx_vnni"})) expected.push_back("avxvnni");
+  if (avx2) expected.push_back("avx2");
+  expected.push_back("scalar");
+  std::vector<std::string_view> offered;
+  for (const KernelTable* table : available_tables()) offered.push_back(table->name);
+  EXPECT_EQ(offered, expected);
+}
+#endif
 
 TEST(Registry, EveryTableIsWhole) {
   for (const KernelTable* table : available_tables()) {

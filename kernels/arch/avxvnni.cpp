@@ -1,0 +1,26 @@
+// The 8-bit matmuls of the AVX-VNNI table. Compiled with that instruction set's flags; nothing here runs
+// before selection.
+#include "kernels/arch/avxvnni.hpp"
+
+#include "kernels/arch/avxvnni_matmuls.hpp"
+#include "kernels/generic/matmul_rows.hpp"
+
+namespace gemma::kernels {
+
+template <template <class> class Format>
+void AvxVnniMatmuls::Matmul<Format>::run(const MatmulArgs& a) noexcept {
+  QuantizedMatmul<AvxVnni, Format<AvxVnni>>::run(a);
+}
+
+template <template <class> class Format>
+std::size_t AvxVnniMatmuls::Matmul<Format>::scratch_bytes(std::size_t k) noexcept {
+  return QuantizedMatmul<AvxVnni, Format<AvxVnni>>::scratch_bytes(k);
+}
+
+template struct AvxVnniMatmuls::Matmul<FormatQ4_0>;
+template struct AvxVnniMatmuls::Matmul<FormatQ8_0>;
+template struct AvxVnniMatmuls::Matmul<FormatQ4K>;
+template struct AvxVnniMatmuls::Matmul<FormatQ5K>;
+template struct AvxVnniMatmuls::Matmul<FormatQ6K>;
+
+}  // namespace gemma::kernels

@@ -1,0 +1,45 @@
+// Primitives of the 8-bit matmul on AVX-VNNI: AVX2's, with 8 dot products of four bytes in one instruction.
+// Invariant: included by kernels/arch/avxvnni.cpp alone.
+#pragma once
+
+#include <cstdint>
+
+#include <immintrin.h>
+
+#include "kernels/arch/avx2.hpp"
+#include "kernels/generic/unroll.hpp"
+
+namespace gemma::kernels {
+
+struct AvxVnni : Avx2Primitives<AvxVnni> {
+  // TUNE
+  static constexpr int kPanels = 2;
+  static constexpr int kTile = 6;
+  static constexpr int kHalvesTile = 6;
+  static constexpr int kStep = 6;                // tokens whose dots are interleaved
+  static constexpr int kPart = 2;                // tiles of what is left over are multiples of this
+  static constexpr int kDirectTokens = 4;        // up to here weights are used as they are unpacked
+  static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
+
+  /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
+  static Int add_pair_products(Int sum, Int a, Int b) noexcept { return _mm256_dpwssd_avx_epi32(sum, a, b); }
+
+  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
+  /// bytes a token).
+  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
+                                              Int (&dots)[n_panels][kTokens]) noexcept {
+    unroll<AvxVnni, kCount>([&]<int C>() GEMMA_INLINE_LAMBDA {
+      unroll<AvxVnni, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
+        std::int32_t four;
+        __builtin_memcpy(&four, x + 32 * T + 4 * (kBegin + C), sizeof four);
+        const Int x4 = _mm256_set1_epi32(four);
+        unroll<AvxVnni, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          dots[P][T] = _mm256_dpbusd_avx_epi32(dots[P][T], w[P][kBegin + C], x4);
+        });
+      });
+    });
+  }
+};
+
+}  // namespace gemma::kernels
