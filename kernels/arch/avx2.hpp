@@ -121,10 +121,12 @@ struct Avx2Primitives {
 };
 
 struct Avx2 : Avx2Primitives<Avx2> {
-  static constexpr int kPanels = 1;
-  static constexpr int kTile = 8;  // tokens of a register tile: 8 sums of 16 registers
-  static constexpr int kHalvesTile = 8;
-  static constexpr int kStep = 2;               // tokens whose dots are interleaved
+  // The register tile: 2 panels x 6 tokens. 12 sums of 16 bits at a time, two vectors of weights, one of
+  // activations and one of products fill the 16 registers; the floats rest in the L1.
+  static constexpr int kPanels = 2;
+  static constexpr int kTile = 6;
+  static constexpr int kHalvesTile = 6;
+  static constexpr int kStep = 6;               // tokens whose dots are interleaved
   static constexpr int kPart = 2;               // tiles of what is left over are multiples of this
   static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = true;  // of Q8_0: q + 128 times x would saturate 16 bits
@@ -134,35 +136,92 @@ struct Avx2 : Avx2Primitives<Avx2> {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
   }
 
-  /// Four products a lane as two 16-bit sums: 2 * kLargest * 127 each, and 2 * 128 * 127 = 32512 < 2^15 for
-  /// Q8_0.
-  template <int kLargest>
-  static Int pair_sums(Int w, Int x) noexcept {
-    if constexpr (kLargest > 127)
-      return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    else
-      return _mm256_maddubs_epi16(w, x);
+  /// -offset * (sums of x[4i] + x[4i + 1] and of x[4i + 2] + x[4i + 3], i < kCount / 4), int16 low and high:
+  /// what a weight offset takes from add_dots' 16-bit sums.
+  template <int kCount>
+  static std::int32_t offset_pair(const std::int8_t* x, std::int32_t offset) noexcept {
+    const __m128i one = _mm_set1_epi8(1);
+    __m128i sums = _mm_setzero_si128();
+    for (int i = 0; i < kCount; i += 16)
+      sums =
+          _mm_add_epi16(sums, _mm_maddubs_epi16(one, load16(reinterpret_cast<const std::uint8_t*>(x) + i)));
+    sums = _mm_add_epi16(sums, _mm_shuffle_epi32(sums, 0x4E));
+    sums = _mm_add_epi16(sums, _mm_shuffle_epi32(sums, 0xB1));
+    return _mm_cvtsi128_si32(_mm_mullo_epi16(sums, _mm_set1_epi16(static_cast<std::int16_t>(-offset))));
   }
-  /// dots[0][t] += the products of w[0][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
-  /// bytes a token).
-  template <int kLargest, int kBegin, int kCount, int kTokens>
+
+  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
+  /// bytes a token). At first dots are zero or, where a format has an offset, its offset_pair.
+  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
-                                              Int (&dots)[1][kTokens]) noexcept {
-    // columns whose 16-bit sums add up below 2^15: 8 * 3810, 4 * 7874, 2 * 16002, 1 * 32512
-    constexpr int kTogether = kLargest <= 15 ? 8 : kLargest <= 31 ? 4 : kLargest <= 63 ? 2 : 1;
+                                              Int (&dots)[n_panels][kTokens]) noexcept {
+    if constexpr (kLargest > 127)
+      add_signed_dots<kBegin, kCount>(w, x, dots);
+    else
+      add_unsigned_dots<kLargest, kBegin, kCount>(w, x, dots);
+  }
+
+ private:
+  /// The sum is wanted now, in a register. gcc adds up at the end otherwise, and all products wait in memory.
+  static void pin(Int& sum) noexcept { __asm__("" : "+x"(sum)); }
+
+  static Int broadcast_four(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return _mm256_set1_epi32(four);
+  }
+
+  /// Pairs of products in 16 bits, as many as fit, then pairs of their sums.
+  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  [[gnu::always_inline]] static void add_unsigned_dots(const Int (*w)[8], const std::int8_t* x,
+                                                       Int (&dots)[n_panels][kTokens]) noexcept {
+    // columns whose 16-bit sums stay below 2^15: Q4_K 8 * 2 * 15 * 127 = 30480, Q5_K 4 * 2 * 31 * 127 =
+    // 31496; less the offset, Q4_0 8 * 2 * 8 * 127 = 16256, Q6_K 4 * 2 * 32 * 127 = 32512. On the way there
+    // they may wrap; a single pair, 2 * 63 * 127 = 16002, does not saturate.
+    constexpr int kTogether = kLargest == 31 ? 4 : 8;
+    static_assert(kLargest <= 31 || (kLargest == 63 && kCount == 4));
     constexpr int kRun = kTogether < kCount ? kTogether : kCount;
-    const Int ones = _mm256_set1_epi16(1);
-    unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
-      unroll<Avx2, kCount / kRun>([&]<int R>() GEMMA_INLINE_LAMBDA {
-        Int sum = zero_int();
-        unroll<Avx2, kRun>([&]<int I>() GEMMA_INLINE_LAMBDA {
-          constexpr int kColumn = kBegin + R * kRun + I;
-          std::int32_t four;
-          __builtin_memcpy(&four, x + 32 * T + 4 * kColumn, sizeof four);
-          const Int pairs = pair_sums<kLargest>(w[0][kColumn], _mm256_set1_epi32(four));
-          sum = I == 0 ? pairs : _mm256_add_epi16(sum, pairs);
+    unroll<Avx2, kCount / kRun>([&]<int R>() GEMMA_INLINE_LAMBDA {
+      Int sums[n_panels][kTokens];
+      unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
+        unroll<Avx2, n_panels>([&]<int P>()
+                                   GEMMA_INLINE_LAMBDA { sums[P][T] = R == 0 ? dots[P][T] : zero_int(); });
+      });
+      unroll<Avx2, kRun>([&]<int I>() GEMMA_INLINE_LAMBDA {
+        constexpr int kColumn = kBegin + R * kRun + I;
+        unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
+          const Int x4 = broadcast_four(x + 32 * T + 4 * kColumn);
+          unroll<Avx2, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+            sums[P][T] = _mm256_add_epi16(sums[P][T], _mm256_maddubs_epi16(w[P][kColumn], x4));
+            pin(sums[P][T]);
+          });
         });
-        dots[0][T] = _mm256_add_epi32(dots[0][T], _mm256_madd_epi16(sum, ones));
+      });
+      unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
+        unroll<Avx2, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          const Int sum = _mm256_madd_epi16(sums[P][T], _mm256_set1_epi16(1));
+          dots[P][T] = R == 0 ? sum : _mm256_add_epi32(dots[P][T], sum);
+        });
+      });
+    });
+  }
+
+  /// Q8_0: |w| times x with the sign of w; a pair of products is at most 2 * 128 * 127 = 32512.
+  template <int kBegin, int kCount, int n_panels, int kTokens>
+  [[gnu::always_inline]] static void add_signed_dots(const Int (*w)[8], const std::int8_t* x,
+                                                     Int (&dots)[n_panels][kTokens]) noexcept {
+    unroll<Avx2, kCount>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      constexpr int kColumn = kBegin + I;
+      Int magnitude[n_panels];
+      unroll<Avx2, n_panels>([&]<int P>()
+                                 GEMMA_INLINE_LAMBDA { magnitude[P] = _mm256_abs_epi8(w[P][kColumn]); });
+      unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
+        const Int x4 = broadcast_four(x + 32 * T + 4 * kColumn);
+        unroll<Avx2, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          const Int pairs = _mm256_maddubs_epi16(magnitude[P], _mm256_sign_epi8(x4, w[P][kColumn]));
+          dots[P][T] = _mm256_add_epi32(dots[P][T], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+          pin(dots[P][T]);
+        });
       });
     });
   }

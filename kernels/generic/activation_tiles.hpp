@@ -18,7 +18,7 @@ struct ActivationUnit {
   static constexpr int kSumRows = kOffsetSums > 0 ? kGroups* kOffsetSums : 0;
   alignas(64) std::int8_t q[kGroups][kTile][32];
   float scale[kGroups][kTile];
-  std::int32_t offset[kSumRows > 0 ? kSumRows : 1][kTile];  // -(weight offset) * sum of q
+  std::int32_t offset[kSumRows > 0 ? kSumRows : 1][kTile];  // -(weight offset) * sum of q; or A::offset_pair
   std::int32_t sum_pairs[kMins ? kGroups / 2 : 1][kTile];  // int16 pairs of groups (j, j + 2), j = 0, 1, 4, 5
   float magic[kMins ? kTile : 1];
 };
@@ -58,9 +58,15 @@ inline void fill_unit(ActivationUnit<A, kGroups, kTile, kOffsetSums, kMins>& uni
     for (int j = 0; j < kGroups; ++j) {
       __builtin_memcpy(unit.q[j][t], q + 32 * j, 32);
       unit.scale[j][t] = groups[j].scale;
-      if constexpr (kOffsetSums == 1)
+      if constexpr (kOffsetSums > 0 && requires { A::template offset_pair<32>(q, 0); }) {
+        for (int h = 0; h < kOffsetSums; ++h) {
+          constexpr int kCount = 32 / kOffsetSums;
+          unit.offset[kOffsetSums * j + h][t] =
+              A::template offset_pair<kCount>(q + 32 * j + kCount * h, weight_offset);
+        }
+      } else if constexpr (kOffsetSums == 1) {
         unit.offset[j][t] = -weight_offset * (groups[j].sum_lo + groups[j].sum_hi);
-      if constexpr (kOffsetSums == 2) {
+      } else if constexpr (kOffsetSums == 2) {
         unit.offset[2 * j][t] = -weight_offset * groups[j].sum_lo;
         unit.offset[2 * j + 1][t] = -weight_offset * groups[j].sum_hi;
       }
