@@ -12,7 +12,8 @@
 namespace gemma::kernels {
 
 struct AvxVnni : Avx2Primitives<AvxVnni> {
-  // TUNE
+  // The register tile: 2 panels x 6 tokens. 12 dots, two vectors of weights and one of activations fill 15 of
+  // 16 registers; the sums rest in the L1: a load and a store for eight dots.
   static constexpr int kPanels = 2;
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 6;
