@@ -259,6 +259,14 @@ int run(int argc, char** argv) {
                   .max_memory = engine.max_memory});
     }
   }
+  const std::size_t least = model.file().size_bytes() + gemma::bench::kMeasuredBytes;
+  if (engine.max_memory != 0 && engine.max_memory < least) {
+    throw gemma::Error(
+        gemma::ErrorCode::kOutOfMemory,
+        fmt::format("measuring the machine's limits takes {} bytes beside the model's file, {} in all, "
+                    "more than the limit of {}",
+                    gemma::bench::kMeasuredBytes, least, engine.max_memory));
+  }
   for (const unsigned threads : options.threads) {
     const auto limits = gemma::bench::measure_limits(model.kernels(), threads);
     for (const Test& test : tests_of(options, threads)) {

@@ -243,6 +243,12 @@ int run(int argc, char** argv) {
   for (int i = 0; i < argc; ++i) {
     constexpr std::string_view kFlag = "--threads=";
     const std::string_view arg = argv[i];
+    if (arg == "--help") {  // Google Benchmark tells of its own flags, and ends the program
+      fmt::print(
+          "kernels-bench: the speed of kernels, by Google Benchmark.\n"
+          "  --threads=N  threads of a matmul, 1 to 1024 (default: one for each physical core)\n\n");
+      std::fflush(stdout);
+    }
     if (!arg.starts_with(kFlag)) {
       rest.push_back(argv[i]);
       continue;

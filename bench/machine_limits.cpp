@@ -41,8 +41,7 @@ std::uint64_t stream(const std::uint64_t* data, std::size_t n) {
 }
 
 double read_bandwidth(unsigned threads) {
-  constexpr std::size_t kWords = std::size_t{256}
-                                 << 17;  // 256 MiB: no last-level cache holds a useful part of it
+  constexpr std::size_t kWords = kMeasuredBytes / 8;
   AlignedBuffer<std::uint64_t> data(kWords, "the bandwidth measurement");
   data.prefer_huge_pages();  // small ones would measure address translation
   std::fill_n(data.data(), kWords, 1);

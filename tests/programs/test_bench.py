@@ -31,6 +31,9 @@ class Bench(ProgramTest):
         self.assertRegex(out, r"(?m)^\| tg2 @ d16 \|")
         self.assertIn("Q4_K", out)
 
+    def test_help_of_the_kernels(self):
+        self.assertIn("--threads=N", self.succeeds("kernels-bench", "--help"))
+
     def test_bad_flags(self):
         for flags in [["-p", "x"], ["-n", "-1"], ["-r", "0"], ["-o", "xml"], ["-b", "0"]]:
             self.refuses("gemma-bench", "-m", GEMMA, *flags, says="--")
