@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What Doxygen reads of a file: the opening comment as the file's documentation, trailing comments as that of members,
-# structures and enumerations. Fields of disk blocks, chunks and what kernels take, whose names are those in their
-# structure's comment, need none of their own. Moves and what the language gives for nothing are passed over. In guides,
+# structures and enumerations. Fields of disk blocks, whose names are those in their structure's comment, need none of
+# their own. Moves and what the language gives for nothing are passed over. In guides,
 # the marks for tests/docs/blocks.py are left out. Line numbers stay.
 #   doxygen_filter.sh FILE
 set -euo pipefail
@@ -32,10 +32,8 @@ case $1 in
       /[;,{}] +\/\/ [^ ]/ || /^ +k[A-Z][A-Za-z0-9]* +\/\/ / { sub(/ \/\/ /, " ///< "); trailing = 1; print; next }
       trailing && /^ +\/\/ [^ ]/ && match($0, /\/\//) > 24 { sub(/\/\/ /, "///< "); print; next }
       { trailing = 0 }
-      /^struct .* [{]$/ && FILENAME ~ /kernel_table|decoder/ { in_struct = 1 }
       /^ *};/ { in_struct = 0 }
       in_struct && /^ +[A-Za-z_:<>*, 0-9]+ [*&]*[a-z_0-9]+(\[[0-9]+\])?( = [^;()]*| = [a-z:_<>A-Z]*\([^;]*\)|, [a-z_, ]+)?;$/ {
         print $0 " ///< See the structure."; next }
-      in_struct && /^ +[a-z_:A-Z]+ \(\*[a-z_]+\)\(.*;$/ { print $0 " ///< See the structure."; next }
       { print }' "$1" ;;
 esac

@@ -33,9 +33,9 @@ enum class Logits : std::uint8_t { kNone, kLast, kAll };
 
 /// Tokens that continue the sequence in `cache`, and which of their logits are wanted.
 struct Chunk {
-  std::span<const std::int32_t> tokens;
-  KvCache* cache = nullptr;
-  Logits logits = Logits::kLast;
+  std::span<const std::int32_t> tokens;  // at least one
+  KvCache* cache = nullptr;              // of the sequence: they are appended
+  Logits logits = Logits::kLast;         // whose are wanted
 };
 
 namespace detail {

@@ -47,10 +47,10 @@ struct MatmulArgs {
 
 /// How one weight type is multiplied on one ISA.
 struct MatmulKernel {
-  void (*matmul)(const MatmulArgs&) noexcept = nullptr;
-  std::size_t (*scratch_bytes)(std::size_t k) noexcept = nullptr;
-  bool quantized_activations = false;  // reads q/groups rather than x
-  std::string_view name;               // e.g. "q4_k panel 16x12 vnni"; shown by gemma-bench
+  void (*matmul)(const MatmulArgs&) noexcept = nullptr;            // computes the rows asked for
+  std::size_t (*scratch_bytes)(std::size_t k) noexcept = nullptr;  // of each thread, for rows of k
+  bool quantized_activations = false;                              // reads q/groups rather than x
+  std::string_view name;  // e.g. "q4_k panel 16x12 vnni"; shown by gemma-bench
 };
 
 /// How keys and values are stored.
@@ -61,20 +61,20 @@ enum class KvType : std::uint8_t { kF32, kF16 };
 /// value: v[s * head_dim + d]. n_slots is a multiple of kKeyBlock.
 /// Query (t, h) sees positions j <= pos0 + t, and when window > 0 only pos0 + t - j < window.
 struct AttentionArgs {
-  const float* q = nullptr;  // (t, h) at q + t * q_stride + h * head_dim
-  float* out = nullptr;      // (t, h) at out + t * out_stride + h * head_dim
-  std::size_t q_stride = 0;
-  std::size_t out_stride = 0;
-  std::size_t n_tokens = 0;
-  std::size_t n_heads = 0;   // query heads of this call; all share the key/value head
-  std::size_t head_dim = 0;  // any value >= 1; multiples of 16 are fast
-  const void* k = nullptr;   // of this key/value head
-  const void* v = nullptr;
-  KvType type = KvType::kF16;
-  std::size_t n_slots = 0;
-  std::size_t pos0 = 0;    // position of token 0
-  std::size_t window = 0;  // 0: all positions
-  float scale = 1.0f;
+  const float* q = nullptr;      // (t, h) at q + t * q_stride + h * head_dim
+  float* out = nullptr;          // (t, h) at out + t * out_stride + h * head_dim
+  std::size_t q_stride = 0;      // floats from one token of q to the next
+  std::size_t out_stride = 0;    // floats from one token of out to the next
+  std::size_t n_tokens = 0;      // t < n_tokens
+  std::size_t n_heads = 0;       // query heads of this call; all share the key/value head
+  std::size_t head_dim = 0;      // any value >= 1; multiples of 16 are fast
+  const void* k = nullptr;       // of this key/value head
+  const void* v = nullptr;       // of this key/value head
+  KvType type = KvType::kF16;    // of k and v
+  std::size_t n_slots = 0;       // positions that k and v hold
+  std::size_t pos0 = 0;          // position of token 0
+  std::size_t window = 0;        // 0: all positions
+  float scale = 1.0f;            // of the scores
   float softcap = 0.0f;          // 0: none; else score = softcap * tanh(score / softcap)
   std::byte* scratch = nullptr;  // this thread's, 64-byte aligned, attention_scratch_bytes(...) long
 };
@@ -121,12 +121,12 @@ enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeon };
 
 /// All kernels of one instruction set. Immutable.
 struct KernelTable {
-  Isa isa = Isa::kScalar;
-  std::string_view name;  // "scalar", "avx2", "avxvnni", "avx512vnni", "neon": values of GEMMA_ISA and --isa
+  Isa isa = Isa::kScalar;  // that they need
+  std::string_view name;   // "scalar", "avx2", "avxvnni", "avx512vnni", "neon": values of GEMMA_ISA and --isa
   std::array<MatmulKernel, kDTypeLimit> matmul{};  // by DType; every DType has one
   /// out[n] = the n weights stored at `from`; n a multiple of the type's block. By DType.
   std::array<void (*)(const std::byte* from, std::size_t n, float* out) noexcept, kDTypeLimit> dequantize{};
-  VectorKernels vec;
+  VectorKernels vec;  // everything else
 
   /// The kernel that multiplies by weights of a type.
   const MatmulKernel& matmul_for(DType type) const noexcept { return matmul[static_cast<std::size_t>(type)]; }
