@@ -49,21 +49,24 @@ class Batch {
 
   /// A sequence joins: `prompt` is computed by the next steps, then tokens are chosen by `pick` (its own for
   /// each sequence) until something ends it. Throws Error{kContextFull} when the prompt does not fit,
-  /// {kInvalidArgument} for an empty prompt, ids outside the vocabulary, or when every place is taken.
+  /// {kInvalidArgument} for an empty prompt, ids outside the vocabulary, or when every place is taken,
+  /// {kOutOfMemory}.
   Id add(std::span<const std::int32_t> prompt, PickToken pick, const GenerateOptions& options = {});
   /// The same with a sampler, which the sequence keeps.
   Id add(std::span<const std::int32_t> prompt, Sampler sampler, const GenerateOptions& options = {}) {
-    return add(prompt, PickToken([s = std::move(sampler)](std::span<const float> logits) mutable {
-                 return s.sample(logits);
-               }),
-               options);
+    auto pick = [s = std::move(sampler)](std::span<const float> logits) mutable { return s.sample(logits); };
+    return add(
+        prompt,
+        detail::or_out_of_memory("no memory for a sampler", [&] { return PickToken(std::move(pick)); }),
+        options);
   }
 
   /// One forward: a token for every sequence that is past its prompt, and as much of the prompts as
   /// BatchOptions::chunk leaves room for, the oldest first. Calls the sequences' callbacks. Returns whether
   /// any sequence is still running.
   /// Throws Error{kCancelled} after cancel(), with all sequences as before the step. What a callback or a
-  /// sampler throws ends its sequence (kCallback) and is thrown on when the others have had their token.
+  /// sampler throws, and {kOutOfMemory} when an answer finds no more room, ends its sequence (kCallback) and
+  /// is thrown on when the others have had their token.
   bool step();
   /// Steps until no sequence is running.
   void run() {
@@ -113,7 +116,8 @@ class Batch {
     for (const Place& p : places_) {
       if (p.taken() && p.id == id) return p;
     }
-    throw Error(ErrorCode::kInvalidArgument, "there is no sequence " + std::to_string(id) + " in the batch");
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   [&] { return "there is no sequence " + std::to_string(id) + " in the batch"; });
   }
   void collect();
   void choose(Place& p, std::span<const float> logits);
@@ -135,7 +139,7 @@ inline Batch::Batch(const Model& model, const BatchOptions& options, const Memor
       workspace_(model.make_workspace(
           {std::min(std::max(options.chunk, options.max_sequences), options.max_sequences * plan.n_ctx),
            options.max_sequences, options.n_threads})) {
-  detail::or_out_of_memory("a batch", [&] {
+  detail::or_out_of_memory("no memory for a batch", [&] {
     const KvCacheOptions cache{n_ctx_, options.kv_type, std::max(options.chunk, options.max_sequences)};
     places_.reserve(options.max_sequences);
     for (std::size_t i = 0; i < options.max_sequences; ++i) {
@@ -165,17 +169,21 @@ inline Batch::Id Batch::add(std::span<const std::int32_t> prompt, PickToken pick
                             const GenerateOptions& options) {
   if (prompt.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
   if (prompt.size() > n_ctx_) {
-    throw Error(ErrorCode::kContextFull, "a prompt of " + std::to_string(prompt.size()) +
-                                             " tokens; the context holds " + std::to_string(n_ctx_));
+    detail::refuse(ErrorCode::kContextFull, [&] {
+      return "a prompt of " + std::to_string(prompt.size()) + " tokens; the context holds " +
+             std::to_string(n_ctx_);
+    });
   }
   for (const std::int32_t token : prompt) model_->check_token(token);
   const auto free = std::find_if(places_.begin(), places_.end(), [](const Place& p) { return !p.taken(); });
   if (free == places_.end()) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "all " + std::to_string(places_.size()) + " places of the batch are taken");
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "all " + std::to_string(places_.size()) + " places of the batch are taken";
+    });
   }
   Place& p = *free;
-  p.generation.emplace(model_->tokenizer(), options);
+  detail::or_out_of_memory("no memory for a generation",
+                           [&] { p.generation.emplace(model_->tokenizer(), options); });
   p.cache.truncate(0);
   p.tokens.assign(prompt.begin(), prompt.end());
   p.n_prompt = prompt.size();

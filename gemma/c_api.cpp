@@ -76,7 +76,7 @@ T guarded(gemma_error** error, T failed, F&& f) noexcept {
   return failed;
 }
 
-void require(bool ok, const char* what) {
+void require(bool ok, StaticText what) {
   if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
 }
 

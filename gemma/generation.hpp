@@ -143,15 +143,14 @@ class Generation {
   const GeneratedToken& last() const noexcept { return last_; }
 
   /// The next token. False: it ended the generation and does not join the sequence.
-  /// Throws Error{kInvalidArgument} for an id that is not in the vocabulary, before anything changes.
+  /// Throws Error{kInvalidArgument} for an id that is not in the vocabulary, before anything changes;
+  /// {kOutOfMemory}, and then the generation has ended.
   bool take(std::int32_t token, double log_probability) {
     if (!options_.ignore_end && vocab_->is_stop(token)) {
       end(StopReason::kEndOfTurn);
       return false;
     }
-    text_ = filter_.push(decoder_.push(token));
-    result_.tokens.push_back(token);
-    if (options_.log_probabilities) result_.log_probabilities.push_back(log_probability);
+    join(token, log_probability);
     const bool wanted = tell({token, text_, log_probability});
     if (!wanted) muted_ = true;
     if (filter_.stopped() || !wanted) {
@@ -164,9 +163,14 @@ class Generation {
   }
 
   /// Ends the generation and calls nobody: after a callback threw.
-  void abandon() {
+  void abandon() noexcept {
     muted_ = true;
-    end(StopReason::kCallback);
+    try {
+      end(StopReason::kCallback);
+    } catch (const Error&) {
+      // no memory for text that was held back: it is lost, the rest of the result is not
+    }
+    result_.reason = StopReason::kCallback;
   }
   /// Ends the generation; text that was held back comes out. What ended before stays as it was.
   void end(StopReason reason) {
@@ -175,20 +179,30 @@ class Generation {
     result_.reason = reason;
     last_ = {};
     if (filter_.stopped()) return;
-    std::string rest = filter_.push(decoder_.flush());
-    if (!filter_.stopped()) rest += filter_.flush();
-    if (muted_) {  // the callback wants no more, but the result is whole
-      result_.text += rest;
-      return;
-    }
-    held_ = std::move(rest);
-    if (!held_.empty()) tell({GeneratedToken::kNone, held_, 0});
+    or_out_of_memory("no memory for an answer", [&] {
+      held_ = filter_.push(decoder_.flush());
+      if (!filter_.stopped()) held_ += filter_.flush();
+      result_.text += held_;
+    });
+    // a callback that wants no more is not told, but the result is whole
+    if (!muted_ && !held_.empty()) tell({GeneratedToken::kNone, held_, 0});
   }
 
  private:
+  /// The token joins the result; text_ is what it brings out.
+  void join(std::int32_t token, double log_probability) {
+    vocab_->type(token);  // is there one?
+    done_ = true;         // until all of it has joined: what memory lets in by half cannot go on
+    or_out_of_memory("no memory for an answer", [&] {
+      text_ = filter_.push(decoder_.push(token));
+      result_.tokens.push_back(token);
+      if (options_.log_probabilities) result_.log_probabilities.push_back(log_probability);
+      result_.text += text_;
+    });
+    done_ = false;
+  }
   bool tell(const GeneratedToken& token) {
     last_ = token;
-    result_.text += token.text;
     const bool by_text = token.text.empty() || !options_.on_text || options_.on_text(token.text);
     const bool by_token = !options_.on_token || options_.on_token(token);
     return by_text && by_token;

@@ -48,9 +48,10 @@ class KvCache {
   /// no memory could hold them. Throws Error{kInvalidArgument} as the constructor does.
   static std::size_t bytes_for(const ModelConfig& config, const KvCacheOptions& options) {
     if (options.n_ctx == 0 || options.max_chunk == 0 || options.n_ctx > ModelConfig::kMostPositions) {
-      throw Error(ErrorCode::kInvalidArgument, "a cache of " + std::to_string(options.n_ctx) +
-                                                   " positions and chunks of " +
-                                                   std::to_string(options.max_chunk) + " is not possible");
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return "a cache of " + std::to_string(options.n_ctx) + " positions and chunks of " +
+               std::to_string(options.max_chunk) + " is not possible";
+      });
     }
     constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
     std::size_t sum = 0;
@@ -103,11 +104,20 @@ class KvCache {
   /// Forgets all but the first n positions. Throws Error{kInvalidArgument} unless can_truncate(n).
   void truncate(std::size_t n) {
     if (!can_truncate(n)) {
-      throw Error(ErrorCode::kInvalidArgument, "a cache of " + std::to_string(n_past_) +
-                                                   " positions cannot go back to " + std::to_string(n));
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return "a cache of " + std::to_string(n_past_) + " positions cannot go back to " + std::to_string(n);
+      });
     }
     n_past_ = n;
     if (n == 0) written_ = 0;
+  }
+
+  /// Throws Error{kContextFull}: n more tokens do not fit.
+  [[noreturn]] void refuse_more(std::size_t n) const {
+    detail::refuse(ErrorCode::kContextFull, [&] {
+      return "the context of " + std::to_string(n_ctx()) + " tokens is full: " + std::to_string(n_past_) +
+             " are used, " + std::to_string(n) + " more do not fit";
+    });
   }
 
   /// Makes this cache equal to `other`, of the same model and options. Throws Error{kInvalidArgument}

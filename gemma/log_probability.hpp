@@ -41,18 +41,20 @@ inline double log_sum_exp(std::span<const float> logits) {
 /// id outside of it, {kNotFinite} as log_sum_exp().
 inline double log_probability(std::span<const float> logits, std::int32_t token) {
   if (token < 0 || static_cast<std::size_t>(token) >= logits.size()) {
-    throw Error(ErrorCode::kInvalidArgument, "token id " + std::to_string(token) +
-                                                 " is not in the vocabulary of " +
-                                                 std::to_string(logits.size()));
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "token id " + std::to_string(token) + " is not in the vocabulary of " +
+             std::to_string(logits.size());
+    });
   }
   return static_cast<double>(logits[static_cast<std::size_t>(token)]) - log_sum_exp(logits);
 }
 
 /// The n likeliest tokens, likeliest first, the smaller id of equals; all of them when n is larger.
-/// Throws Error{kNotFinite} as log_sum_exp().
+/// Throws Error{kNotFinite} as log_sum_exp(), {kOutOfMemory}.
 inline std::vector<TokenProbability> top_log_probabilities(std::span<const float> logits, std::size_t n) {
   const double normaliser = log_sum_exp(logits);
-  std::vector<TokenProbability> all(logits.size());
+  auto all = detail::or_out_of_memory("no memory for the tokens' probabilities",
+                                      [&] { return std::vector<TokenProbability>(logits.size()); });
   for (std::size_t i = 0; i < logits.size(); ++i) {
     all[i] = {static_cast<std::int32_t>(i), static_cast<double>(logits[i]) - normaliser};
   }

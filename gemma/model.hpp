@@ -10,10 +10,8 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,22 +28,6 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma {
-
-namespace detail {
-
-/// f(), with the standard library's failure to allocate as an Error like any other.
-template <typename F>
-auto or_out_of_memory(const char* what, F&& f) {
-  try {
-    return f();
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::kOutOfMemory, std::string("no memory for ") + what);
-  } catch (const std::length_error&) {
-    throw Error(ErrorCode::kOutOfMemory, std::string("no memory for ") + what);
-  }
-}
-
-}  // namespace detail
 
 /// Choices that a file does not make.
 struct ModelOptions {
@@ -96,12 +78,12 @@ class Model {
   /// Maps and checks the file; reads no weights. Throws Error (see gguf::File::open, families::read_config,
   /// Weights::from, Vocab::from), {kBadShape} when the vocabulary and the embedding differ in size.
   static Model load(std::string path, const ModelOptions& options = {}) {
-    return detail::or_out_of_memory("a model",
+    return detail::or_out_of_memory("no memory for a model",
                                     [&] { return Model(gguf::File::open(std::move(path)), options); });
   }
   /// The same for a file that is open already, or in memory (gguf::File::from_memory).
   static Model from(gguf::File file, const ModelOptions& options = {}) {
-    return detail::or_out_of_memory("a model", [&] { return Model(std::move(file), options); });
+    return detail::or_out_of_memory("no memory for a model", [&] { return Model(std::move(file), options); });
   }
 
   /// The model's numbers.
@@ -118,8 +100,9 @@ class Model {
   /// Throws Error{kMissingKey} when the file holds no vocabulary.
   const Tokenizer& tokenizer() const {
     if (state_->tokenizer == nullptr) {
-      throw Error(ErrorCode::kMissingKey,
-                  file().path() + ": key 'tokenizer.ggml.model' is missing: no vocabulary");
+      detail::refuse(ErrorCode::kMissingKey, [&] {
+        return file().path() + ": key 'tokenizer.ggml.model' is missing: no vocabulary";
+      });
     }
     return *state_->tokenizer;
   }
@@ -136,11 +119,11 @@ class Model {
 
   /// The cache of one sequence. Throws Error{kInvalidArgument} for sizes of zero, {kOutOfMemory}.
   KvCache make_cache(const KvCacheOptions& options) const {
-    return detail::or_out_of_memory("a cache", [&] { return KvCache(config(), options); });
+    return detail::or_out_of_memory("no memory for a cache", [&] { return KvCache(config(), options); });
   }
   /// The buffers of forward(). Throws as make_cache().
   Workspace make_workspace(const WorkspaceOptions& options) const {
-    return detail::or_out_of_memory("a workspace",
+    return detail::or_out_of_memory("no memory for a workspace",
                                     [&] { return Workspace(config(), weights(), kernels(), options); });
   }
 
@@ -156,15 +139,19 @@ class Model {
   /// What a Session of these options will take. With n_ctx = 0 and a cap, the context is the largest that the
   /// cap allows. Throws Error{kOutOfMemory} when the cap does not allow it, naming the largest context that
   /// would fit; {kInvalidArgument} for options out of range.
-  MemoryPlan plan(const SessionOptions& options = {}) const { return capped(1, options); }
+  MemoryPlan plan(const SessionOptions& options = {}) const {
+    return detail::or_out_of_memory("no memory for a plan", [&] { return capped(1, options); });
+  }
   /// The same for a Batch.
   MemoryPlan plan_batch(const BatchOptions& o = {}) const {
-    return capped(o.max_sequences, {.n_ctx = o.n_ctx,
-                                    .kv_type = o.kv_type,
-                                    .chunk = std::max(o.chunk, o.max_sequences),
-                                    .n_threads = o.n_threads,
-                                    .logit_rows = o.max_sequences,
-                                    .max_memory = o.max_memory});
+    return detail::or_out_of_memory("no memory for a plan", [&] {
+      return capped(o.max_sequences, {.n_ctx = o.n_ctx,
+                                      .kv_type = o.kv_type,
+                                      .chunk = std::max(o.chunk, o.max_sequences),
+                                      .n_threads = o.n_threads,
+                                      .logit_rows = o.max_sequences,
+                                      .max_memory = o.max_memory});
+    });
   }
 
   /// Throws Error{kInvalidArgument} naming a token id that is not in the vocabulary.
@@ -191,9 +178,10 @@ class Model {
   /// Throws Error{kInvalidArgument} for more rows than the workspace has.
   std::span<const float> hidden_states(const Workspace& ws, std::size_t n_rows) const {
     if (n_rows > ws.options().max_logit_rows) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "a workspace of " + std::to_string(ws.options().max_logit_rows) +
-                      " rows of logits has no " + std::to_string(n_rows) + " hidden states");
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return "a workspace of " + std::to_string(ws.options().max_logit_rows) + " rows of logits has no " +
+               std::to_string(n_rows) + " hidden states";
+      });
     }
     return ws.h.span().first(n_rows * config().d_model);
   }
@@ -258,24 +246,23 @@ inline void Model::check_chunk(const Chunk& chunk) const {
   const KvCache& cache = *chunk.cache;
   check_cache(cache);
   if (chunk.tokens.size() > cache.max_chunk()) {
-    throw Error(ErrorCode::kInvalidArgument, "a chunk of " + std::to_string(chunk.tokens.size()) +
-                                                 " tokens; the cache takes " +
-                                                 std::to_string(cache.max_chunk()));
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "a chunk of " + std::to_string(chunk.tokens.size()) + " tokens; the cache takes " +
+             std::to_string(cache.max_chunk());
+    });
   }
   if (chunk.tokens.size() > cache.n_ctx() - cache.n_past()) {
-    throw Error(ErrorCode::kContextFull, "the context of " + std::to_string(cache.n_ctx()) +
-                                             " tokens is full: " + std::to_string(cache.n_past()) +
-                                             " are used, " + std::to_string(chunk.tokens.size()) +
-                                             " more do not fit");
+    cache.refuse_more(chunk.tokens.size());
   }
   for (const std::int32_t token : chunk.tokens) check_token(token);
 }
 
 inline void Model::check_token(std::int32_t token) const {
   if (token < 0 || static_cast<std::size_t>(token) >= config().vocab_size) {
-    throw Error(ErrorCode::kInvalidArgument, "token id " + std::to_string(token) +
-                                                 " is not in the vocabulary of " +
-                                                 std::to_string(config().vocab_size));
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "token id " + std::to_string(token) + " is not in the vocabulary of " +
+             std::to_string(config().vocab_size);
+    });
   }
 }
 
@@ -283,8 +270,10 @@ inline void Model::token_embedding(std::int32_t token, std::span<float> out) con
   check_token(token);
   const ModelConfig& c = config();
   if (out.size() != c.d_model) {
-    throw Error(ErrorCode::kInvalidArgument, "an embedding of " + std::to_string(c.d_model) +
-                                                 " numbers does not go into " + std::to_string(out.size()));
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "an embedding of " + std::to_string(c.d_model) + " numbers does not go into " +
+             std::to_string(out.size());
+    });
   }
   const Matrix& e = weights().embedding;
   kernels().dequantize[static_cast<std::size_t>(e.type)](
@@ -359,10 +348,11 @@ inline std::span<const float> Model::forward(std::span<const Chunk> chunks, Work
     n_logit_rows += c.logits == Logits::kAll ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
   }
   if (n_rows == 0 || n_rows > ws.options().max_tokens || n_logit_rows > ws.options().max_logit_rows) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "a forward of " + std::to_string(n_rows) + " tokens and " + std::to_string(n_logit_rows) +
-                    " rows of logits; the workspace takes " + std::to_string(ws.options().max_tokens) +
-                    " and " + std::to_string(ws.options().max_logit_rows));
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "a forward of " + std::to_string(n_rows) + " tokens and " + std::to_string(n_logit_rows) +
+             " rows of logits; the workspace takes " + std::to_string(ws.options().max_tokens) + " and " +
+             std::to_string(ws.options().max_logit_rows);
+    });
   }
   std::size_t row = 0;
   for (std::size_t i = 0; i < chunks.size(); ++i) {

@@ -65,9 +65,9 @@ inline std::int32_t argmax(std::span<const float> logits) {
 /// Draws tokens. Not thread-safe; copyable (a copy draws the same tokens).
 class Sampler {
  public:
-  /// Throws Error{kInvalidArgument} naming the option that is out of range.
+  /// Throws Error{kInvalidArgument} naming the option that is out of range, {kOutOfMemory}.
   explicit Sampler(const SamplerOptions& options = {}) : options_(options), random_(options.seed) {
-    auto require = [](bool ok, const char* what) {
+    auto require = [](bool ok, StaticText what) {
       if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
     };
     require(std::isfinite(options.temperature) && options.temperature >= 0, "temperature must be 0 or more");
@@ -76,7 +76,7 @@ class Sampler {
     require(std::isfinite(options.repeat_penalty) && options.repeat_penalty > 0,
             "repeat penalty must be above 0");
     require(options.repeat_last <= (1u << 20), "the repeat penalty sees at most 1,048,576 tokens");
-    recent_.reserve(options.repeat_last);
+    detail::or_out_of_memory("no memory for a sampler", [&] { recent_.reserve(options.repeat_last); });
   }
 
   /// A token that the repeat penalty is to know of (sample() notes its own).
@@ -90,9 +90,11 @@ class Sampler {
     }
   }
 
-  /// The next token given its logits [vocab_size]. Throws Error{kNotFinite} when a logit is NaN.
+  /// The next token given its logits [vocab_size]. Throws Error{kNotFinite} when a logit is NaN,
+  /// {kOutOfMemory} at the first.
   std::int32_t sample(std::span<const float> logits) {
-    const std::int32_t token = draw(logits);
+    const std::int32_t token =
+        detail::or_out_of_memory("no memory for sampling a token", [&] { return draw(logits); });
     note(token);
     return token;
   }

@@ -107,9 +107,10 @@ class Session {
   PrefillResult prefill(std::span<const std::int32_t> tokens, const Progress& progress = {}) {
     if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
     if (tokens.size() > cache_.n_ctx()) {
-      throw Error(ErrorCode::kContextFull, "a prompt of " + std::to_string(tokens.size()) +
-                                               " tokens; the context holds " +
-                                               std::to_string(cache_.n_ctx()));
+      detail::refuse(ErrorCode::kContextFull, [&] {
+        return "a prompt of " + std::to_string(tokens.size()) + " tokens; the context holds " +
+               std::to_string(cache_.n_ctx());
+      });
     }
     check_tokens(tokens);
     const auto begin = Clock::now();
@@ -165,8 +166,9 @@ class Session {
 
   /// Samples tokens after the sequence until something ends it; they join the sequence. A token whose
   /// callback returned false, the one that completed a stop string and the one that ended the turn do not.
-  /// Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits; what was generated before
-  /// stays in the sequence. An exception of a callback passes through.
+  /// Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits, {kOutOfMemory} when the
+  /// answer finds no more room; what was generated before stays in the sequence. An exception of a callback
+  /// passes through.
   GenerateResult generate(Sampler& sampler, const GenerateOptions& options = {});
   /// The same with a way of one's own to choose tokens.
   GenerateResult generate(PickToken pick, const GenerateOptions& options = {});
@@ -200,17 +202,14 @@ class Session {
         workspace_(model.make_workspace({std::min(chunk(options), plan.n_ctx),
                                          std::min({options.logit_rows, chunk(options), plan.n_ctx}),
                                          options.n_threads})) {
-    detail::or_out_of_memory("a session", [&] {
+    detail::or_out_of_memory("no memory for a session", [&] {
       cancelled_ = std::make_unique<std::atomic<bool>>(false);
       tokens_.reserve(plan.n_ctx);
     });
   }
 
   void check_room(std::size_t n) const {
-    if (n <= cache_.n_ctx() - cache_.n_past()) return;
-    throw Error(ErrorCode::kContextFull, "the context of " + std::to_string(cache_.n_ctx()) +
-                                             " tokens is full: " + std::to_string(cache_.n_past()) +
-                                             " are used, " + std::to_string(n) + " more do not fit");
+    if (n > cache_.n_ctx() - cache_.n_past()) cache_.refuse_more(n);
   }
   void check_tokens(std::span<const std::int32_t> tokens) const {
     for (const std::int32_t token : tokens) model_->check_token(token);
@@ -340,7 +339,8 @@ inline bool TokenStream::step() {
 }
 
 inline TokenStream Session::stream(PickToken pick, const GenerateOptions& options) {
-  return TokenStream(*this, std::move(pick), options);
+  return detail::or_out_of_memory("no memory for a generation",
+                                  [&] { return TokenStream(*this, std::move(pick), options); });
 }
 inline TokenStream Session::stream(Sampler& sampler, const GenerateOptions& options) {
   return stream([&sampler](std::span<const float> logits) { return sampler.sample(logits); }, options);
@@ -363,7 +363,7 @@ inline std::vector<double> Session::score(std::span<const std::int32_t> continua
   const std::size_t vocab = model_->config().vocab_size;
   const std::size_t most = workspace_.options().max_logit_rows;
   std::vector<double> out;
-  out.reserve(continuation.size());
+  detail::or_out_of_memory("no memory for scores", [&] { out.reserve(continuation.size()); });
   for (std::size_t done = 0; done < continuation.size();) {
     if (done == 0) out.push_back(log_probability(given, continuation[0]));
     const auto part = continuation.subspan(done, std::min(most, continuation.size() - done));
@@ -377,7 +377,7 @@ inline std::vector<double> Session::score(std::span<const std::int32_t> continua
 }
 
 inline Snapshot Session::snapshot() const {
-  return detail::or_out_of_memory("a snapshot", [&] {
+  return detail::or_out_of_memory("no memory for a snapshot", [&] {
     Snapshot s(model_->make_cache({cache_.n_ctx(), cache_.type(), cache_.max_chunk()}));
     s.cache_.copy_from(cache_);
     s.tokens_.assign(tokens_.begin(), tokens_.end());

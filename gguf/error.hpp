@@ -1,8 +1,11 @@
 // The one error type of the library: every boundary (opening, loading, construction, public calls) throws it.
 // Invariant: message() names the file, key or tensor it is about, and the byte offset where there is one.
+// Memory that runs out is an Error too, also when none is left for telling so.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -85,12 +88,27 @@ inline std::string quoted(std::string_view text) {
   return out + "'";
 }
 
+/// Text that the program itself holds: a literal.
+struct StaticText {
+  /// Of a literal.
+  consteval StaticText(const char* literal) : text(literal) {}
+  const char* text;  // never gone
+};
+
 /// Thrown by everything that can fail. Immutable; copying shares the message. Visible, so that what a shared
 /// libgemma throws is caught outside of it.
 class [[gnu::visibility("default")]] Error : public std::runtime_error {
  public:
-  /// `message` names the file, key or tensor.
-  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  /// `message` names the file, key or tensor. (A template, so that a literal is no candidate for it.)
+  template <std::same_as<std::string> Text>
+  Error(ErrorCode code, const Text& message) : std::runtime_error(message), code_(code) {}
+  /// A literal is not copied: nothing is allocated.
+  Error(ErrorCode code, StaticText message) : std::runtime_error(""), literal_(message.text), code_(code) {}
+
+  /// The message.
+  const char* what() const noexcept override {
+    return literal_ != nullptr ? literal_ : std::runtime_error::what();
+  }
 
   /// For programs.
   ErrorCode code() const noexcept {
@@ -102,7 +120,31 @@ class [[gnu::visibility("default")]] Error : public std::runtime_error {
   }
 
  private:
+  const char* literal_ = nullptr;  // the message, when it is one
   ErrorCode code_;
 };
 
+namespace detail {
+
+/// f(), with the standard library's failure to allocate as an Error like any other; `message` says what for.
+/// Every public call whose work or whose refusals take memory goes through this, but not the callbacks that
+/// it calls: what those throw is theirs.
+template <typename F>
+decltype(auto) or_out_of_memory(StaticText message, F&& f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::kOutOfMemory, message);
+  } catch (const std::length_error&) {
+    throw Error(ErrorCode::kOutOfMemory, message);
+  }
+}
+
+/// Throws Error{code, message()}.
+template <typename F>
+[[noreturn]] void refuse(ErrorCode code, F&& message) {
+  throw or_out_of_memory("no memory for the message of an error", [&] { return Error(code, message()); });
+}
+
+}  // namespace detail
 }  // namespace gemma

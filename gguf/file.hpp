@@ -55,15 +55,20 @@ class File {
   /// Maps and checks `path`. Throws Error: kIo, kBadMagic, kUnsupportedVersion, kTruncated, kMalformed,
   /// kWrongType (of general.alignment), kUnsupported (a tensor type that is not read, an array of arrays),
   /// kOutOfMemory; each names the file, the key or tensor, and the offset.
-  static File open(std::string path) { return make(MappedFile(std::move(path))); }
+  static File open(std::string path) {
+    return gemma::detail::or_out_of_memory("no memory for opening a file",
+                                           [&] { return make(MappedFile(std::move(path))); });
+  }
 
   /// The same for a file that is in memory already. `bytes` must outlive the File and start at a multiple of
   /// kLeastAlignment (else kInvalidArgument); `name` stands for the path in errors.
   static File from_memory(std::span<const std::byte> bytes, std::string name) {
-    if (reinterpret_cast<std::uintptr_t>(bytes.data()) % kLeastAlignment != 0) {
-      throw Error(ErrorCode::kInvalidArgument, name + ": a file in memory must be aligned to 8 bytes");
-    }
-    return make(MappedFile::borrow(bytes, std::move(name)));
+    return gemma::detail::or_out_of_memory("no memory for opening a file", [&] {
+      if (reinterpret_cast<std::uintptr_t>(bytes.data()) % kLeastAlignment != 0) {
+        throw Error(ErrorCode::kInvalidArgument, name + ": a file in memory must be aligned to 8 bytes");
+      }
+      return make(MappedFile::borrow(bytes, std::move(name)));
+    });
   }
 
   /// As given to open().
@@ -99,16 +104,19 @@ class File {
   /// another kind or out of T's range.
   template <Readable T>
   std::optional<T> get_if(std::string_view key) const {
-    const Value* value = find(key);
-    if (value == nullptr) return std::nullopt;
-    auto result = value->as<T>();
-    if (!result) {
-      throw Error(ErrorCode::kWrongType, path() + ": key " + quoted(key) + ": " + value->type_name() +
-                                             " where " + type_name<T>() +
-                                             " is expected, or out of its range (at byte " +
-                                             std::to_string(offset_of(value->bytes())) + ")");
-    }
-    return result;
+    return gemma::detail::or_out_of_memory(
+        "no memory for a value of the metadata", [&]() -> std::optional<T> {
+          const Value* value = find(key);
+          if (value == nullptr) return std::nullopt;
+          auto result = value->as<T>();
+          if (!result) {
+            throw Error(ErrorCode::kWrongType, path() + ": key " + quoted(key) + ": " + value->type_name() +
+                                                   " where " + type_name<T>() +
+                                                   " is expected, or out of its range (at byte " +
+                                                   std::to_string(offset_of(value->bytes())) + ")");
+          }
+          return result;
+        });
   }
   /// The value of `key`, or the fallback where there is none. Throws Error{kWrongType}.
   template <Readable T>
@@ -120,15 +128,13 @@ class File {
   template <Readable T>
   T get(std::string_view key) const {
     auto result = get_if<T>(key);
-    if (!result) throw Error(ErrorCode::kMissingKey, path() + ": key " + quoted(key) + " is missing");
+    if (!result) missing(ErrorCode::kMissingKey, "key ", key);
     return *std::move(result);
   }
   /// The tensor called `name`. Throws Error{kMissingTensor} when absent.
   const TensorView& tensor(std::string_view name) const {
     const TensorView* t = find_tensor(name);
-    if (t == nullptr) {
-      throw Error(ErrorCode::kMissingTensor, path() + ": tensor " + quoted(name) + " is missing");
-    }
+    if (t == nullptr) missing(ErrorCode::kMissingTensor, "tensor ", name);
     return *t;
   }
 
@@ -150,6 +156,9 @@ class File {
   static constexpr std::size_t kLeastTensorBytes = 33;
   static constexpr std::size_t kMostReserved = 256;  // entries; beyond, tables grow as the file is read
 
+  [[noreturn]] void missing(ErrorCode code, const char* kind, std::string_view name) const {
+    gemma::detail::refuse(code, [&] { return path() + ": " + kind + quoted(name) + " is missing"; });
+  }
   static File make(MappedFile map) {
     const std::string path = map.path();
     try {

@@ -36,7 +36,7 @@ class MappedFile {
     struct stat st {};
     if (::fstat(fd.number, &st) != 0) fail("cannot stat", errno);
     if (S_ISDIR(st.st_mode)) fail("cannot map", EISDIR);
-    if (!S_ISREG(st.st_mode)) throw Error(ErrorCode::kIo, path_ + ": not a regular file");
+    if (!S_ISREG(st.st_mode)) detail::refuse(ErrorCode::kIo, [&] { return path_ + ": not a regular file"; });
     if (!std::in_range<std::size_t>(st.st_size)) fail("cannot map", EFBIG);
     const auto size = static_cast<std::size_t>(st.st_size);
     if (size == 0) return;  // nothing to map; the reader reports an empty file
@@ -82,9 +82,10 @@ class MappedFile {
     struct stat st {};
     if (::fstat(fd_.number, &st) != 0) fail("cannot stat", errno);
     if (static_cast<std::uint64_t>(st.st_size) < bytes_.size()) {
-      throw Error(ErrorCode::kIo, path_ + ": the file was cut to " + std::to_string(st.st_size) +
-                                      " bytes while it was open; " + std::to_string(bytes_.size()) +
-                                      " are mapped");
+      detail::refuse(ErrorCode::kIo, [&] {
+        return path_ + ": the file was cut to " + std::to_string(st.st_size) + " bytes while it was open; " +
+               std::to_string(bytes_.size()) + " are mapped";
+      });
     }
   }
 
@@ -118,7 +119,8 @@ class MappedFile {
     fd_.swap(other.fd_);
   }
   [[noreturn]] void fail(const char* what, int error) const {
-    throw Error(ErrorCode::kIo, path_ + ": " + what + ": " + std::generic_category().message(error));
+    detail::refuse(ErrorCode::kIo,
+                   [&] { return path_ + ": " + what + ": " + std::generic_category().message(error); });
   }
 
   std::string path_;

@@ -249,6 +249,11 @@ class Value {
 
   template <typename E>
   std::optional<std::vector<E>> as_vector(std::uint64_t count) const {
+    return gemma::detail::or_out_of_memory("no memory for an array of the metadata",
+                                           [&] { return elements<E>(count); });
+  }
+  template <typename E>
+  std::optional<std::vector<E>> elements(std::uint64_t count) const {
     if (type_ != ValueType::kArray) return std::nullopt;
     std::vector<E> out;
     if constexpr (std::is_arithmetic_v<E>) {

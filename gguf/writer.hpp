@@ -1,6 +1,7 @@
 // Writes GGUF files (version 2 or 3): metadata of every type, tensors of every type, any alignment.
 // Invariant: what has been added is a valid file at any moment; whatever would make it invalid is refused
-// when it is added. A file on disk appears whole under its name, or not at all.
+// when it is added, and leaves no trace; so does what memory (Error{kOutOfMemory} of every call) has no room
+// for. A file on disk appears whole under its name, or not at all.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +43,9 @@ class Writer {
 
   /// Throws Error{kInvalidArgument} unless version is 2 or 3.
   explicit Writer(std::uint32_t version = 3) : version_(version) {
-    if (version != 2 && version != 3) refuse("GGUF version " + std::to_string(version) + " is not written");
+    if (version == 2 || version == 3) return;
+    gemma::detail::or_out_of_memory(
+        kNoMemory, [&] { refuse("GGUF version " + std::to_string(version) + " is not written"); });
   }
 
   /// Adds a pair; the GGUF type is that of T (bool, any integer, float, double, text). Throws
@@ -68,13 +71,15 @@ class Writer {
     std::string elements;
     ValueType type = ValueType::kString;
     if constexpr (kNumbers) type = value_type_of<T>();
-    for (const T& value : values) {
-      if constexpr (kNumbers) {
-        append(elements, value);
-      } else {
-        append_string(elements, value);
+    in_memory([&] {
+      for (const T& value : values) {
+        if constexpr (kNumbers) {
+          append(elements, value);
+        } else {
+          append_string(elements, value);
+        }
       }
-    }
+    });
     return add_encoded_array(key, type, std::ranges::size(values), std::as_bytes(std::span(elements)));
   }
   /// The same for a list in braces.
@@ -101,18 +106,22 @@ class Writer {
   /// The same for a shape of any size.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape,
                      std::span<const std::byte> data) {
-    const std::uint64_t size = size_of(name, type, shape);
-    if (data.size() != size) {
-      refuse("tensor " + quoted(name) + " takes " + std::to_string(size) + " bytes, not " +
-             std::to_string(data.size()));
-    }
-    return add_sized(name, type, shape, {size, data, {}});
+    return in_memory([&] {
+      const std::uint64_t size = size_of(name, type, shape);
+      if (data.size() != size) {
+        refuse("tensor " + quoted(name) + " takes " + std::to_string(size) + " bytes, not " +
+               std::to_string(data.size()));
+      }
+      add_sized(name, type, shape, {size, data, {}});
+    });
   }
   /// The same with data made when they are written, one tensor at a time: for files larger than memory.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape, Fill fill) {
-    const std::uint64_t size = size_of(name, type, shape);
-    if (!fill) refuse("tensor " + quoted(name) + " has nothing to fill it");
-    return add_sized(name, type, shape, {size, {}, std::move(fill)});
+    return in_memory([&] {
+      const std::uint64_t size = size_of(name, type, shape);
+      if (!fill) refuse("tensor " + quoted(name) + " has nothing to fill it");
+      add_sized(name, type, shape, {size, {}, std::move(fill)});
+    });
   }
 
   /// Size of the file in bytes.
@@ -121,7 +130,7 @@ class Writer {
   /// The whole file in memory.
   std::vector<std::byte> bytes() const {
     std::vector<std::byte> out;
-    out.reserve(size_bytes());
+    gemma::detail::or_out_of_memory(kNoMemory, [&] { out.reserve(size_bytes()); });
     emit([&out](std::span<const std::byte> part) { out.insert(out.end(), part.begin(), part.end()); });
     return out;
   }
@@ -129,7 +138,7 @@ class Writer {
   /// Writes `path` by way of `path`.part, renamed when complete: who has the old file mapped keeps it, and a
   /// failure leaves nothing behind. Throws Error{kIo}, and whatever a Fill throws.
   void write(const std::string& path) const {
-    OutputFile file(path);
+    OutputFile file = gemma::detail::or_out_of_memory(kNoMemory, [&] { return OutputFile(path); });
     emit([&file](std::span<const std::byte> part) { file.write(part); });
     file.commit();
   }
@@ -173,7 +182,9 @@ class Writer {
 
    private:
     [[noreturn]] void fail(const char* what, int error) const {
-      throw Error(ErrorCode::kIo, part_ + ": " + what + ": " + std::generic_category().message(error));
+      gemma::detail::refuse(ErrorCode::kIo, [&] {
+        return part_ + ": " + what + ": " + std::generic_category().message(error);
+      });
     }
     std::string path_;
     std::string part_;
@@ -185,6 +196,13 @@ class Writer {
     throw Error(ErrorCode::kInvalidArgument, message);
   }
 
+  static constexpr StaticText kNoMemory = "no memory for writing a file";
+  /// f(), which adds something.
+  template <typename F>
+  Writer& in_memory(F&& f) {
+    gemma::detail::or_out_of_memory(kNoMemory, f);
+    return *this;
+  }
   template <typename T>
   static std::span<const std::byte> encoded(const T& value) {
     static_assert(sizeof(bool) == 1);
@@ -202,41 +220,48 @@ class Writer {
     to.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
 
-  /// Checks everything about a pair, then writes all but its payload.
-  void begin_pair(std::string_view key, ValueType type, std::span<const std::byte> payload) {
+  Writer& add_encoded(std::string_view key, ValueType type, std::span<const std::byte> payload) {
+    return in_memory([&] {
+      std::string value;
+      if (type == ValueType::kString) append<std::uint64_t>(value, payload.size());
+      append_bytes(value, payload);
+      add_pair(key, type, value);
+    });
+  }
+  Writer& add_encoded_array(std::string_view key, ValueType element, std::uint64_t count,
+                            std::span<const std::byte> elements) {
+    return in_memory([&] {
+      std::string value;
+      append(value, static_cast<std::uint32_t>(element));
+      append(value, count);
+      append_bytes(value, elements);
+      add_pair(key, ValueType::kArray, value);
+    });
+  }
+  /// Checks everything about a pair, then adds it.
+  void add_pair(std::string_view key, ValueType type, const std::string& value) {
     if (key.empty() || key.size() > 65535) {
       refuse("key " + quoted(key) + " is empty or longer than 65535 bytes");
     }
     std::string name = "k" + std::string(key);
     if (names_.count(name) != 0) refuse("key " + quoted(key) + " is there already");
-    if (key == kAlignmentKey) set_alignment(type, payload);
-    names_.insert(std::move(name));
+    const std::uint32_t alignment = key == kAlignmentKey ? alignment_of(type, value) : alignment_;
+    pairs_.reserve(pairs_.size() + 12 + key.size() + value.size());
+    names_.insert(std::move(name));  // the last that may fail
     append_string(pairs_, key);
     append(pairs_, static_cast<std::uint32_t>(type));
+    pairs_ += value;
     ++n_pairs_;
+    alignment_ = alignment;
   }
-  Writer& add_encoded(std::string_view key, ValueType type, std::span<const std::byte> payload) {
-    begin_pair(key, type, payload);
-    if (type == ValueType::kString) append<std::uint64_t>(pairs_, payload.size());
-    append_bytes(pairs_, payload);
-    return *this;
-  }
-  Writer& add_encoded_array(std::string_view key, ValueType element, std::uint64_t count,
-                            std::span<const std::byte> elements) {
-    begin_pair(key, ValueType::kArray, elements);
-    append(pairs_, static_cast<std::uint32_t>(element));
-    append(pairs_, count);
-    append_bytes(pairs_, elements);
-    return *this;
-  }
-  void set_alignment(ValueType type, std::span<const std::byte> payload) {
+  std::uint32_t alignment_of(ValueType type, const std::string& value) const {
     std::uint32_t alignment = 0;
-    if (type == ValueType::kU32) std::memcpy(&alignment, payload.data(), sizeof(alignment));
+    if (type == ValueType::kU32) std::memcpy(&alignment, value.data(), sizeof(alignment));
     if (!std::has_single_bit(alignment) || alignment < kLeastAlignment) {
       refuse("general.alignment must be a uint32 power of two of at least 8");
     }
     if (!tensors_.empty()) refuse("general.alignment must come before the first tensor");
-    alignment_ = alignment;
+    return alignment;
   }
 
   std::uint64_t aligned(std::uint64_t offset) const noexcept {
@@ -260,11 +285,14 @@ class Writer {
     }
     return elements / t.block_elements * t.block_bytes;
   }
-  Writer& add_sized(std::string_view name, DType type, std::span<const std::size_t> shape, Data data) {
+  void add_sized(std::string_view name, DType type, std::span<const std::size_t> shape, Data data) {
     // the specification allows 64 bytes, the format's own library 63
     if (name.empty() || name.size() > 63) refuse("tensor " + quoted(name) + " has an empty or overlong name");
-    if (!names_.insert("t" + std::string(name)).second)
-      refuse("tensor " + quoted(name) + " is there already");
+    std::string known = "t" + std::string(name);
+    if (names_.count(known) != 0) refuse("tensor " + quoted(name) + " is there already");
+    if (tensors_.size() == tensors_.capacity()) tensors_.reserve(2 * tensors_.size() + 8);
+    table_.reserve(table_.size() + 24 + name.size() + 8 * shape.size());
+    names_.insert(std::move(known));  // the last that may fail
     const std::uint64_t offset = aligned(data_size_);
     append_string(table_, name);
     append(table_, static_cast<std::uint32_t>(shape.size()));
@@ -273,28 +301,30 @@ class Writer {
     append(table_, offset);
     data_size_ = aligned(offset + data.size);
     tensors_.push_back(std::move(data));
-    return *this;
   }
 
   /// Hands the file's bytes to `sink` from first to last.
   template <typename Sink>
   void emit(Sink&& sink) const {
     std::string header = "GGUF";
-    append(header, version_);
-    append<std::uint64_t>(header, tensors_.size());
-    append<std::uint64_t>(header, n_pairs_);
-    header += pairs_;
-    header += table_;
-    header.resize(data_begin());
+    gemma::detail::or_out_of_memory(kNoMemory, [&] {
+      append(header, version_);
+      append<std::uint64_t>(header, tensors_.size());
+      append<std::uint64_t>(header, n_pairs_);
+      header += pairs_;
+      header += table_;
+      header.resize(data_begin());
+    });
     sink(std::as_bytes(std::span(header)));
     std::vector<std::byte> filled;
+    std::vector<std::byte> padding;
     for (const Data& data : tensors_) {
-      if (data.fill) {
-        filled.assign(data.size, std::byte{0});
-        data.fill(filled);
-      }
+      gemma::detail::or_out_of_memory(kNoMemory, [&] {
+        if (data.fill) filled.assign(data.size, std::byte{0});
+        padding.resize(aligned(data.size) - data.size);
+      });
+      if (data.fill) data.fill(filled);
       sink(data.fill ? std::span<const std::byte>(filled) : data.bytes);
-      const std::vector<std::byte> padding(aligned(data.size) - data.size);
       sink(std::span<const std::byte>(padding));
     }
   }

@@ -39,15 +39,20 @@ struct ChatOptions {
 class ChatTemplate {
  public:
   /// From the file's own template where it has one, else by the vocabulary's markers.
-  /// Throws Error{kUnsupported} when neither is of a family that is known.
-  static ChatTemplate from(const Vocab& vocab);
+  /// Throws Error{kUnsupported} when neither is of a family that is known, {kOutOfMemory}.
+  static ChatTemplate from(const Vocab& vocab) {
+    return detail::or_out_of_memory("no memory for a chat template", [&] { return read(vocab); });
+  }
 
   /// Whether the file's template is one of the published ones, rendered exactly. Otherwise the turns follow
   /// the template's markers (or the vocabulary's), which is a good guess and not a promise.
   bool recognised() const noexcept { return recognised_; }
 
-  /// Throws Error{kInvalidArgument} with the template's own message for a conversation that it refuses.
-  RenderedChat render(std::span<const Message> messages, const ChatOptions& options = {}) const;
+  /// Throws Error{kInvalidArgument} with the template's own message for a conversation that it refuses,
+  /// {kOutOfMemory}.
+  RenderedChat render(std::span<const Message> messages, const ChatOptions& options = {}) const {
+    return detail::or_out_of_memory("no memory for a conversation", [&] { return write(messages, options); });
+  }
 
   /// The ids of the rendered conversation with exactly one BOS (where the vocabulary wants one).
   std::vector<TokenId> encode(const Tokenizer& tokenizer, std::span<const Message> messages,
@@ -60,6 +65,8 @@ class ChatTemplate {
  private:
   enum class System { kRefused, kTurn, kInFirstUserTurn, kInLastTurn };
 
+  static ChatTemplate read(const Vocab& vocab);
+  RenderedChat write(std::span<const Message> messages, const ChatOptions& options) const;
   void use_gemma(std::string_view source);
   void use_llama3(std::string_view source);
   void use_mistral(std::string_view source);
@@ -160,7 +167,7 @@ inline void ChatTemplate::use_mistral(std::string_view source) {
   trim_assistant_ = has("message[\"content\"]|trim");
 }
 
-inline ChatTemplate ChatTemplate::from(const Vocab& vocab) {
+inline ChatTemplate ChatTemplate::read(const Vocab& vocab) {
   std::string_view source = vocab.chat_template();
   while (!source.empty() && (source.back() == '\n' || source.back() == ' ')) source.remove_suffix(1);
   auto has = [source](std::string_view text) { return source.find(text) != std::string_view::npos; };
@@ -206,8 +213,7 @@ inline void ChatTemplate::check_roles(std::span<const Message> turns) const {
   }
 }
 
-inline RenderedChat ChatTemplate::render(std::span<const Message> messages,
-                                         const ChatOptions& options) const {
+inline RenderedChat ChatTemplate::write(std::span<const Message> messages, const ChatOptions& options) const {
   if (messages.empty()) throw Error(ErrorCode::kInvalidArgument, "a conversation without messages");
   std::string_view system;
   bool has_system = false;

@@ -1,7 +1,14 @@
 // The one unit that sees sentencepiece's header.
 // Invariant: nothing of sentencepiece leaves it, neither types nor exceptions nor messages on stderr.
+//
+// An allocation that fails inside sentencepiece breaks the lists of its protobuf library, and that ends the
+// process (3.14: RepeatedPtrField counts an element before it is allocated). So what a call will take is
+// asked for first, and given back to it: memory that is short is found before sentencepiece is entered,
+// except where other threads take it in that moment.
 #include "tokenizer/spm.hpp"
 
+#include <cstddef>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -15,7 +22,17 @@ struct SentencePiece::Processor {
   sentencepiece::SentencePieceProcessor spm;
 };
 
+namespace {
+
+/// Throws std::bad_alloc unless there are so many bytes.
+void want(std::size_t bytes) {
+  ::operator delete(::operator new(bytes));
+}
+
+}  // namespace
+
 SentencePiece::SentencePiece(std::string_view model) {
+  want(kTableBytes * model.size() + kFixedBytes);
   auto processor = std::make_unique<Processor>();
   const auto status = processor->spm.LoadFromSerializedProto(model);
   if (!status.ok()) {
@@ -27,6 +44,7 @@ SentencePiece::SentencePiece(std::string_view model) {
 SentencePiece::~SentencePiece() = default;
 
 void SentencePiece::encode(std::string_view text, std::vector<TokenId>& ids) const {
+  want(kTextBytes * text.size() + kFixedBytes);
   std::vector<int> out;
   const auto status = processor_->spm.Encode(text, &out);
   if (!status.ok()) {

@@ -41,6 +41,11 @@ class SentencePiece {
   void encode(std::string_view text, std::vector<TokenId>& ids) const;
 
  private:
+  // what sentencepiece takes at most for a byte of a serialized model, for a byte of text, and in any case
+  static constexpr std::size_t kTableBytes = 40;
+  static constexpr std::size_t kTextBytes = 640;
+  static constexpr std::size_t kFixedBytes = std::size_t{1} << 16;
+
   struct Processor;
   std::unique_ptr<const Processor> processor_;
 };
@@ -69,9 +74,9 @@ class SpmTokenizer final : public Tokenizer {
     }
   }
 
-  void warm_up() const override { model(); }
-
  protected:
+  void prepare() const override { model(); }
+
   void append_text(std::string_view text, std::vector<TokenId>& ids) const override {
     std::string marked;
     marked.reserve(text.size() + text.size() / 2 + utf8::kSpaceMark.size());

@@ -20,13 +20,18 @@ class StreamDecoder {
       : tokenizer_(&tokenizer), options_(options), at_start_(!options.continues) {}
 
   /// The characters that `id` completes; bytes that can be no character any more come out as U+FFFD.
-  /// Throws Error{kInvalidArgument} on an id out of range, and then nothing has changed.
+  /// Throws Error{kInvalidArgument} on an id out of range, {kOutOfMemory}, and then nothing has changed.
   std::string push(TokenId id) {
-    tokenizer_->append_token(id, options_.show_special, at_start_, pending_);
-    const std::size_t whole = utf8::incomplete_tail(pending_);
-    std::string out = utf8::replace_invalid(std::string_view(pending_).substr(0, whole));
-    pending_.erase(0, whole);
-    return out;
+    return detail::or_out_of_memory("no memory for decoding a token", [&] {
+      std::string pending = pending_;
+      bool at_start = at_start_;
+      tokenizer_->append_token(id, options_.show_special, at_start, pending);
+      const std::size_t whole = utf8::incomplete_tail(pending);
+      std::string out = utf8::replace_invalid(std::string_view(pending).substr(0, whole));
+      pending_.assign(pending, whole);  // at most 3 bytes: in place
+      at_start_ = at_start;
+      return out;
+    });
   }
 
   /// Ends the text: what was held back cannot be completed any more. Ready for the next text afterwards.

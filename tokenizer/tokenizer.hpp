@@ -15,12 +15,14 @@
 namespace gemma {
 
 /// The tokenizer for `vocab`. Throws Error{kMalformed, kUnsupported, kMissingKey} naming the file and key
-/// when pieces, merges or the pre-tokenizer do not make one.
+/// when pieces, merges or the pre-tokenizer do not make one, {kOutOfMemory}.
 inline std::unique_ptr<const Tokenizer> make_tokenizer(Vocab vocab) {
-  if (vocab.kind() == TokenizerKind::kSentencePiece) {
-    return std::make_unique<SpmTokenizer>(std::move(vocab));
-  }
-  return std::make_unique<BpeTokenizer>(std::move(vocab));
+  using Made = std::unique_ptr<const Tokenizer>;
+  return detail::or_out_of_memory("no memory for a tokenizer", [&]() -> Made {
+    if (vocab.kind() == TokenizerKind::kSentencePiece)
+      return std::make_unique<SpmTokenizer>(std::move(vocab));
+    return std::make_unique<BpeTokenizer>(std::move(vocab));
+  });
 }
 
 }  // namespace gemma

@@ -55,8 +55,72 @@ class Tokenizer {
   /// Longest text for encode(): sentencepiece counts bytes in an int, after spaces have become three bytes.
   static constexpr std::size_t kMaxTextBytes = std::size_t{1} << 29;
 
-  /// Throws Error{kInvalidArgument} when BOS is asked for and there is none, or the text is too long.
+  /// Throws Error{kInvalidArgument} when BOS is asked for and there is none, or the text is too long;
+  /// {kOutOfMemory}.
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const {
+    return detail::or_out_of_memory("no memory for encoding a text", [&] { return ids_of(text, options); });
+  }
+
+  /// The bytes of `ids`, which need not be UTF-8. Throws Error{kInvalidArgument} on an id out of range,
+  /// {kOutOfMemory}.
+  std::string decode(std::span<const TokenId> ids, const DecodeOptions& options = {}) const {
+    std::string out;
+    bool at_start = !options.continues;
+    for (const TokenId id : ids) append_token(id, options.show_special, at_start, out);
+    return out;
+  }
+
+  /// The bytes that `id` stands for inside a text; a control token's spelling. Throws as decode().
+  std::string token_bytes(TokenId id) const {
+    std::string out;
+    bool at_start = false;
+    append_token(id, true, at_start, out);
+    return out;
+  }
+
+  /// Appends what `id` adds to a text; `at_start` says that no text came before, and is kept up to date.
+  /// Throws as decode().
+  void append_token(TokenId id, bool show_special, bool& at_start, std::string& out) const {
+    detail::or_out_of_memory("no memory for decoding a token", [&] {
+      const TokenType type = vocab_.type(id);
+      if (type == TokenType::kControl || type == TokenType::kUnknown) {
+        if (show_special) out += vocab_.piece(id);
+        return;
+      }
+      const std::size_t begin = out.size();
+      append_piece(id, out);
+      if (at_start && vocab_.add_space_prefix() && type != TokenType::kByte && out.size() > begin &&
+          out[begin] == ' ') {
+        out.erase(begin, 1);  // the space that encode() put before the text
+      }
+      at_start = false;
+    });
+  }
+
+  /// Builds now what encode() would build at its first call. Throws Error{kOutOfMemory}.
+  void warm_up() const {
+    detail::or_out_of_memory("no memory for encoding a text", [&] { prepare(); });
+  }
+
+ protected:
+  /// For derived classes.
+  explicit Tokenizer(Vocab vocab) : vocab_(std::move(vocab)) {
+    for (std::size_t i = 0; i < vocab_.size(); ++i) {
+      const auto id = static_cast<TokenId>(i);
+      const TokenType type = vocab_.type(id);
+      if (type == TokenType::kControl || type == TokenType::kUnknown) control_.add(vocab_.piece(id), id);
+    }
+  }
+
+  /// Appends the ids of `text`, which is not empty and holds no control tokens to be parsed.
+  virtual void append_text(std::string_view text, std::vector<TokenId>& ids) const = 0;
+  /// Appends the bytes of a piece that is neither control nor unknown.
+  virtual void append_piece(TokenId id, std::string& out) const = 0;
+  /// Builds what append_text() would build at its first call.
+  virtual void prepare() const {}
+
+ private:
+  std::vector<TokenId> ids_of(std::string_view text, const EncodeOptions& options) const {
     if (text.size() > kMaxTextBytes) {
       throw Error(ErrorCode::kInvalidArgument, "a text of " + std::to_string(text.size()) +
                                                    " bytes is too long to be encoded in one piece");
@@ -87,57 +151,6 @@ class Tokenizer {
     return ids;
   }
 
-  /// The bytes of `ids`, which need not be UTF-8. Throws Error{kInvalidArgument} on an id out of range.
-  std::string decode(std::span<const TokenId> ids, const DecodeOptions& options = {}) const {
-    std::string out;
-    bool at_start = !options.continues;
-    for (const TokenId id : ids) append_token(id, options.show_special, at_start, out);
-    return out;
-  }
-
-  /// The bytes that `id` stands for inside a text; a control token's spelling. Throws as decode().
-  std::string token_bytes(TokenId id) const {
-    std::string out;
-    bool at_start = false;
-    append_token(id, true, at_start, out);
-    return out;
-  }
-
-  /// Appends what `id` adds to a text; `at_start` says that no text came before, and is kept up to date.
-  void append_token(TokenId id, bool show_special, bool& at_start, std::string& out) const {
-    const TokenType type = vocab_.type(id);
-    if (type == TokenType::kControl || type == TokenType::kUnknown) {
-      if (show_special) out += vocab_.piece(id);
-      return;
-    }
-    const std::size_t begin = out.size();
-    append_piece(id, out);
-    if (at_start && vocab_.add_space_prefix() && type != TokenType::kByte && out.size() > begin &&
-        out[begin] == ' ') {
-      out.erase(begin, 1);  // the space that encode() put before the text
-    }
-    at_start = false;
-  }
-
-  /// Builds now what encode() would build at its first call.
-  virtual void warm_up() const {}
-
- protected:
-  /// For derived classes.
-  explicit Tokenizer(Vocab vocab) : vocab_(std::move(vocab)) {
-    for (std::size_t i = 0; i < vocab_.size(); ++i) {
-      const auto id = static_cast<TokenId>(i);
-      const TokenType type = vocab_.type(id);
-      if (type == TokenType::kControl || type == TokenType::kUnknown) control_.add(vocab_.piece(id), id);
-    }
-  }
-
-  /// Appends the ids of `text`, which is not empty and holds no control tokens to be parsed.
-  virtual void append_text(std::string_view text, std::vector<TokenId>& ids) const = 0;
-  /// Appends the bytes of a piece that is neither control nor unknown.
-  virtual void append_piece(TokenId id, std::string& out) const = 0;
-
- private:
   Vocab vocab_;
   PieceMatcher control_;
 };

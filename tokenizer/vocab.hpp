@@ -116,11 +116,13 @@ class Vocab {
  private:
   Vocab() = default;
 
+  static Vocab read(const gguf::File& file);
   std::size_t checked(TokenId id) const {
     if (id < 0 || static_cast<std::size_t>(id) >= pieces_.size()) {
-      throw Error(ErrorCode::kInvalidArgument, "token id " + std::to_string(id) +
-                                                   " is not in the vocabulary of " +
-                                                   std::to_string(pieces_.size()) + " pieces");
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return "token id " + std::to_string(id) + " is not in the vocabulary of " +
+               std::to_string(pieces_.size()) + " pieces";
+      });
     }
     return static_cast<std::size_t>(id);
   }
@@ -165,6 +167,10 @@ class Vocab {
 };
 
 inline Vocab Vocab::from(const gguf::File& file) {
+  return detail::or_out_of_memory("no memory for a vocabulary", [&] { return read(file); });
+}
+
+inline Vocab Vocab::read(const gguf::File& file) {
   Vocab v;
   v.source_ = file.path();
   v.file_begin_ = file.map().bytes().data();

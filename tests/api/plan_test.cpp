@@ -1,24 +1,51 @@
 // The memory contract: what was planned is what is taken, a cap is kept or refused with what would fit, and
 // memory that runs out is an Error.
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <optional>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
+#include "gguf/writer.hpp"
 #include "tests/api/models.hpp"
 
 // Counts bytes of every allocation of this program, and fails the n-th one on demand.
 namespace {
 std::atomic<std::size_t> allocated = 0;
 std::atomic<std::size_t> until_failure = 0;  // 0: never
+std::atomic<bool> for_good = false;          // not only the n-th, but all from then on
+std::atomic<bool> failed = false;
+std::atomic<std::size_t> live = 0;  // bytes allocated and not yet given back
+std::atomic<std::size_t> most = 0;  // live stays below; 0: no limit
 void* take(std::size_t size, std::size_t alignment) noexcept {
-  if (until_failure != 0 && --until_failure == 0) return nullptr;
+  if (until_failure != 0 && --until_failure == 0) {
+    failed = true;
+    if (for_good) until_failure = 1;
+    return nullptr;
+  }
+  if (most != 0 && live + size > most) {
+    failed = true;
+    return nullptr;
+  }
   allocated += size;
   size = size == 0 ? 1 : size;
-  if (alignment <= alignof(std::max_align_t)) return std::malloc(size);
-  return std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  void* p = alignment <= alignof(std::max_align_t)
+                ? std::malloc(size)
+                : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  live += malloc_usable_size(p);
+  return p;
+}
+void give_back(void* p) noexcept {
+  live -= malloc_usable_size(p);
+  std::free(p);
 }
 void* take_or_throw(std::size_t size, std::size_t alignment) {
   if (void* p = take(size, alignment)) return p;
@@ -44,32 +71,82 @@ void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noe
   return take(n, static_cast<std::size_t>(a));
 }
 void operator delete(void* p) noexcept {
-  std::free(p);
+  give_back(p);
 }
 void operator delete[](void* p) noexcept {
-  std::free(p);
+  give_back(p);
 }
 void operator delete(void* p, std::size_t) noexcept {
-  std::free(p);
+  give_back(p);
 }
 void operator delete[](void* p, std::size_t) noexcept {
-  std::free(p);
+  give_back(p);
 }
 void operator delete(void* p, std::align_val_t) noexcept {
-  std::free(p);
+  give_back(p);
 }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-  std::free(p);
+  give_back(p);
 }
 void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept {
-  std::free(p);
+  give_back(p);
 }
 void operator delete(void* p, const std::nothrow_t&) noexcept {
-  std::free(p);
+  give_back(p);
 }
 
 namespace gemma::test {
 namespace {
+
+/// Does `work` again and again while its n-th allocation fails, and then while all from the n-th on do: the
+/// first hundred one by one, then ever fewer. Returns how many were told of, each as Error{kOutOfMemory}.
+template <typename F>
+std::size_t fail_each(const F& work) {
+  std::size_t failures = 0;
+  for (const bool all : {false, true}) {
+    failed = true;
+    for (std::size_t n = 1; failed; n += 1 + n / 100) {
+      for_good = all;
+      failed = false;
+      until_failure = n;
+      std::optional<ErrorCode> code;
+      try {
+        work();
+        until_failure = 0;
+      } catch (const Error& e) {
+        until_failure = 0;
+        code = e.code();
+      }
+      if (!code) continue;  // never reached the n-th, or the standard library did without
+      EXPECT_EQ(*code, ErrorCode::kOutOfMemory);
+      ++failures;
+    }
+  }
+  return failures;
+}
+
+/// The same while no more than some bytes may be allocated, then ever more, until it is done.
+template <typename F>
+std::size_t fail_short_of_memory(const F& work) {
+  std::size_t failures = 0;
+  failed = true;
+  for (std::size_t bytes = 0; failed; bytes += 16 + bytes / 16) {
+    failed = false;
+    most = live + bytes + 1;
+    std::optional<ErrorCode> code;
+    try {
+      work();
+      most = 0;
+    } catch (const Error& e) {
+      most = 0;
+      code = e.code();
+    }
+    if (!code) continue;
+    EXPECT_EQ(*code, ErrorCode::kOutOfMemory);
+    ++failures;
+  }
+  return failures;
+}
 
 class Plan : public testing::TestWithParam<std::string> {
  protected:
@@ -171,28 +248,11 @@ TEST_P(Plan, RefusesNumbersThatWouldOverflow) {
   EXPECT_THROW(model_.plan_batch({.max_sequences = most}), Error);
 }
 
-/// Every allocation of loading, making and running fails once: an Error each time, or success where the
-/// standard library does without.
+/// Every allocation of making and running fails.
 TEST_P(Plan, AFailedAllocationIsAnError) {
   const SessionOptions options{.n_ctx = 100, .chunk = 8, .n_threads = 1};
   const std::vector<std::int32_t> prompt = random_tokens(model_, 20, 1);
   Session(model_, options).prefill(prompt);  // OpenMP's runtime takes what it needs at its first call
-  const auto fail_each = [](const auto& work) {
-    std::size_t failures = 0;
-    for (std::size_t n = 1;; ++n) {
-      until_failure = n;
-      bool finished = false;
-      try {
-        work();
-        finished = until_failure != 0;  // never reached the n-th
-      } catch (const Error& e) {
-        EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
-        ++failures;
-      }
-      until_failure = 0;
-      if (finished) return failures;
-    }
-  };
   EXPECT_GT(fail_each([&] { const Session s(model_, options); }), 15u);
   EXPECT_GT(fail_each([&] { const Batch b(model_, {.max_sequences = 2, .n_ctx = 50, .n_threads = 1}); }),
             15u);
@@ -210,24 +270,187 @@ INSTANTIATE_TEST_SUITE_P(Models, Plan, testing::Values("nano-gemma3.F32", "tiny-
 
 TEST(Load, AFailedAllocationIsAnError) {
   const std::string path = golden_model("nano-gemma-mha.F32");
-  std::size_t failures = 0;
-  // the first hundred one by one, then ever fewer: a vocabulary takes thousands
-  for (std::size_t n = 1;; n += 1 + n / 100) {
-    std::string copy = path;  // the caller's own memory
-    until_failure = n;
-    bool finished = false;
-    try {
-      const Model model = Model::load(std::move(copy));
-      finished = until_failure != 0;
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory) << e.message();
-      ++failures;
+  EXPECT_GT(fail_each([&] {
+              const std::size_t n = until_failure.exchange(0);
+              std::string copy = path;  // the caller's own memory
+              until_failure = n;
+              const Model model = Model::load(std::move(copy));
+            }),
+            100u);
+}
+
+TEST(Writer, AFailedAllocationIsAnErrorAndLeavesAValidFile) {
+  const std::vector<std::byte> data(64);
+  const std::vector<float> numbers(20, 1.0f);
+  EXPECT_GT(fail_each([&] {
+              gguf::Writer writer;
+              const auto check = [&writer](std::size_t n_pairs, std::size_t n_tensors) {
+                const std::size_t n = until_failure.exchange(0);
+                const std::vector<std::byte> bytes = writer.bytes();
+                const gguf::File file = gguf::File::from_memory(bytes, "written");
+                EXPECT_EQ(file.metadata().size(), n_pairs);
+                EXPECT_EQ(file.tensors().size(), n_tensors);
+                until_failure = n;
+              };
+              std::size_t n_pairs = 0;
+              std::size_t n_tensors = 0;
+              try {
+                writer.add("a key with a long name", std::uint32_t{1});
+                ++n_pairs;
+                writer.add("a text with a long name", "a text that is longer than a few bytes");
+                ++n_pairs;
+                writer.add_array("an array with a long name", numbers);
+                ++n_pairs;
+                writer.add_tensor("a tensor with a long name", DType::kF32, {4, 4}, data);
+                ++n_tensors;
+                writer.add_tensor("another one with a long name", DType::kF32, {4, 4}, data);
+                ++n_tensors;
+                writer.bytes();
+              } catch (const Error&) {
+                check(n_pairs, n_tensors);
+                throw;
+              }
+            }),
+            20u);
+}
+
+/// What takes memory after a model is loaded: texts, and answers that grow.
+class Growing : public testing::TestWithParam<std::string> {
+ protected:
+  Model model_ = Model::load(demo_model(GetParam()));
+  const std::string text_ = "Where is the red ball? It is \xF0\x9F\x98\x80 \xFF in the garden.";
+  const std::vector<Message> chat_ = {{"user", text_}};
+  const std::vector<std::int32_t> ids_ = model_.encode_chat(chat_);  // builds what encoding needs
+  const GenerateOptions options_{.max_tokens = 30,
+                                 .stop_strings = {"no answer holds this"},
+                                 .ignore_end = true,
+                                 .log_probabilities = true};
+};
+
+TEST_P(Growing, AFailedAllocationOfATextIsAnError) {
+  const Tokenizer& t = model_.tokenizer();
+  const std::vector<std::int32_t> ids = t.encode(text_);
+  const std::string text = t.decode(ids);
+  std::vector<std::int32_t> got_ids;
+  std::string got;
+  // inside sentencepiece none may fail: too little memory is found before
+  if (t.vocab().kind() != TokenizerKind::kSentencePiece) {
+    EXPECT_GT(fail_each([&] { got_ids = t.encode(text_); }), 5u);
+  }
+  EXPECT_GT(fail_short_of_memory([&] { got_ids = t.encode(text_); }), 5u);
+  EXPECT_EQ(got_ids, ids);
+  EXPECT_GT(fail_short_of_memory([&] { got_ids = model_.encode_chat(chat_); }), 10u);
+  EXPECT_EQ(got_ids, ids_);
+  const std::string word(5000, 'x');
+  EXPECT_GT(fail_short_of_memory([&] { t.encode(word); }), 5u);
+  EXPECT_GT(fail_each([&] { got = t.decode(ids); }), 1u);
+  EXPECT_EQ(got, text);
+  const std::vector<std::int32_t> no_ids = {-1};
+  EXPECT_GT(fail_each([&] {
+              try {
+                t.decode(no_ids);
+              } catch (const Error& e) {
+                if (e.code() != ErrorCode::kInvalidArgument) throw;
+              }
+            }),
+            1u)
+      << "the message of another error takes memory too";
+}
+
+TEST_P(Growing, TooLittleMemoryForTheFirstEncodingIsAnErrorAndTheNextEncodes) {
+  const std::vector<std::int32_t> ids = model_.tokenizer().encode(text_);
+  const Model fresh = Model::load(demo_model(GetParam()));
+  std::vector<std::int32_t> got;
+  EXPECT_GT(fail_short_of_memory([&] { got = fresh.tokenizer().encode(text_); }), 5u);
+  EXPECT_EQ(got, ids);
+}
+
+TEST_P(Growing, AFailedAllocationOfAnAnswerIsAnErrorAndKeepsTheSequence) {
+  Session s(model_, {.n_ctx = 300, .chunk = 64, .n_threads = 1});
+  s.prefill(ids_);
+  Sampler first({.temperature = 1});
+  const GenerateResult whole = s.generate(first, options_);
+  GenerateResult got;
+  EXPECT_GT(fail_each([&] {
+              s.truncate(ids_.size() - 1);
+              s.append(std::span(ids_).last(1));
+              Sampler sampler({.temperature = 1});
+              got = s.generate(sampler, options_);
+            }),
+            20u);
+  EXPECT_EQ(got.text, whole.text);
+  EXPECT_EQ(got.tokens, whole.tokens);
+  // one that fails on the way: what joined the sequence is what the whole answer begins with
+  s.truncate(ids_.size() - 1);
+  s.append(std::span(ids_).last(1));
+  Sampler sampler({.temperature = 1});
+  TokenStream stream = s.stream(sampler, options_);
+  for (int i = 0; i < 10; ++i) ASSERT_NE(stream.next(), nullptr);
+  for_good = true;
+  until_failure = 1;
+  std::optional<ErrorCode> code;
+  try {
+    while (stream.next() != nullptr) {
     }
     until_failure = 0;
-    if (finished) break;
+  } catch (const Error& e) {
+    until_failure = 0;
+    code = e.code();
   }
-  EXPECT_GT(failures, 50u);
+  EXPECT_EQ(code, ErrorCode::kOutOfMemory);
+  EXPECT_EQ(stream.next(), nullptr) << "it has ended";
+  ASSERT_LE(s.n_past(), ids_.size() + whole.tokens.size());
+  const auto answered = s.tokens().subspan(ids_.size());
+  EXPECT_TRUE(std::equal(answered.begin(), answered.end(), whole.tokens.begin()));
+  ASSERT_TRUE(whole.text.starts_with(stream.result().text));
 }
+
+TEST_P(Growing, AFailedAllocationOfOneAnswerOfABatchLeavesTheOthersWhole) {
+  const auto run = [&] {
+    Batch batch(model_, {.max_sequences = 3, .n_ctx = 300, .chunk = 64, .n_threads = 1});
+    std::vector<Batch::Id> ids;
+    for (std::uint64_t i = 0; i < 3; ++i) {
+      ids.push_back(batch.add(ids_, Sampler({.temperature = 1, .seed = i}), options_));
+    }
+    return std::pair(std::move(batch), std::move(ids));
+  };
+  auto [alone, alone_ids] = run();
+  alone.run();
+  std::vector<GenerateResult> whole;
+  for (const auto id : alone_ids) whole.push_back(alone.take(id));
+  std::size_t n_broken = 0;
+  failed = true;
+  for (std::size_t n = 1; failed; n += 1 + n / 10) {
+    auto [batch, ids] = run();
+    for_good = false;
+    failed = false;
+    until_failure = n;
+    std::size_t errors = 0;
+    for (bool running = true; running;) {
+      try {
+        running = batch.step();
+      } catch (const Error& e) {
+        EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
+        ++errors;
+      }
+    }
+    until_failure = 0;
+    std::size_t broken = 0;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const GenerateResult result = batch.take(ids[i]);
+      broken += result.reason == StopReason::kCallback ? 1 : 0;
+      if (result.reason == StopReason::kCallback) continue;
+      EXPECT_EQ(result.tokens, whole[i].tokens);
+      EXPECT_EQ(result.text, whole[i].text);
+    }
+    EXPECT_EQ(broken, errors);
+    n_broken += broken;
+  }
+  EXPECT_GT(n_broken, 10u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, Growing, testing::Values("gemma", "llama", "mistral"),
+                         [](const auto& param) { return param.param; });
 
 }  // namespace
 }  // namespace gemma::test
