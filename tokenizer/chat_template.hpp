@@ -19,14 +19,17 @@ namespace gemma {
 
 /// One turn. role: "system", "user" or "assistant".
 struct Message {
-  std::string role;     // who speaks
-  std::string content;  // UTF-8; never read as control tokens
+  std::string role;               // who speaks
+  std::string content;            // UTF-8; never read as control tokens
+  std::vector<TokenId> ids = {};  // of an answer, as generated: encode() takes them in place of `content`
 };
 
 /// A conversation as text.
 struct RenderedChat {
   std::string text;                // with the turns' markers, BOS included where the template prints it
   std::vector<TextRange> literal;  // ascending: the contents of the messages
+  /// Ascending: what lies between the place where an answer begins and its end, of messages with `ids`.
+  std::vector<TextRange> answers;
 };
 
 /// How a conversation is written.
@@ -54,13 +57,11 @@ class ChatTemplate {
     return detail::or_out_of_memory("no memory for a conversation", [&] { return write(messages, options); });
   }
 
-  /// The ids of the rendered conversation with exactly one BOS (where the vocabulary wants one).
+  /// The ids of the rendered conversation with exactly one BOS (where the vocabulary wants one). An answer
+  /// that carries its ids keeps them, and with them the prefix that a cache holds: its text would often give
+  /// others, as templates trim it and sampling does not always take the longest piece.
   std::vector<TokenId> encode(const Tokenizer& tokenizer, std::span<const Message> messages,
-                              const ChatOptions& options = {}) const {
-    const RenderedChat chat = render(messages, options);
-    return tokenizer.encode(
-        chat.text, {.parse_special = true, .add_bos = tokenizer.vocab().add_bos(), .literal = chat.literal});
-  }
+                              const ChatOptions& options = {}) const;
 
  private:
   enum class System { kRefused, kTurn, kInFirstUserTurn, kInLastTurn };
@@ -238,6 +239,7 @@ inline RenderedChat ChatTemplate::write(std::span<const Message> messages, const
   for (std::size_t i = 0; i < messages.size(); ++i) {
     const Message& m = messages[i];
     const bool assistant = m.role == "assistant";
+    const std::size_t answer_begin = chat.text.size() + generation_.size();  // assistant_open_, or nothing
     if (m.role == "system") {
       chat.text += "<|start_header_id|>system<|end_header_id|>\n\n";
     } else {
@@ -250,10 +252,38 @@ inline RenderedChat ChatTemplate::write(std::span<const Message> messages, const
     }
     const bool trim = assistant ? trim_assistant_ : trim_user_;
     say(trim ? detail::strip(m.content) : std::string_view(m.content));
+    if (assistant && !m.ids.empty()) chat.answers.push_back({answer_begin, chat.text.size()});
     chat.text += assistant ? assistant_close_ : user_close_;
   }
   if (options.add_generation_prompt || always_generation_) chat.text += generation_;
   return chat;
+}
+
+inline std::vector<TokenId> ChatTemplate::encode(const Tokenizer& tokenizer,
+                                                 std::span<const Message> messages,
+                                                 const ChatOptions& options) const {
+  const RenderedChat chat = render(messages, options);
+  std::vector<TokenId> ids;
+  std::size_t done = 0;
+  const auto append_text_until = [&](std::size_t end) {
+    std::vector<TextRange> literal;
+    for (const TextRange& r : chat.literal) {
+      if (r.begin >= done && r.end <= end) literal.push_back({r.begin - done, r.end - done});
+    }
+    const auto part = tokenizer.encode(
+        std::string_view(chat.text).substr(done, end - done),
+        {.parse_special = true, .add_bos = done == 0 && tokenizer.vocab().add_bos(), .literal = literal});
+    ids.insert(ids.end(), part.begin(), part.end());
+  };
+  const TextRange* answer = chat.answers.data();
+  for (const Message& m : messages) {
+    if (m.ids.empty() || m.role != "assistant") continue;
+    append_text_until(answer->begin);
+    ids.insert(ids.end(), m.ids.begin(), m.ids.end());
+    done = answer++->end;  // a control token follows, where encoding may begin anew
+  }
+  append_text_until(chat.text.size());
+  return ids;
 }
 
 }  // namespace gemma

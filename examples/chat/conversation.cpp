@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <utility>
 
 #include <nlohmann/json.hpp>
+
+#include "tokenizer/utf8.hpp"
 
 namespace gemma::app {
 namespace {
@@ -35,6 +38,17 @@ std::vector<TokenId> Conversation::prompt_tokens(const std::string& message) con
   all.push_back({"user", message});
   return ChatTemplate::from(model_.vocab())
       .encode(tokenizer, all, {.add_generation_prompt = true, .merge_system = true});
+}
+
+/// Whether these tokens are that text, and no control token hides between them.
+bool Conversation::spell(std::span<const TokenId> ids, std::string_view text) const {
+  const Tokenizer& tokenizer = model_.tokenizer();
+  const Vocab& vocab = tokenizer.vocab();
+  const auto says_something = [&](TokenId id) {
+    return id >= 0 && static_cast<std::size_t>(id) < vocab.size() && vocab.type(id) != TokenType::kControl;
+  };
+  return std::all_of(ids.begin(), ids.end(), says_something) &&
+         utf8::replace_invalid(tokenizer.decode(ids)) == text;
 }
 
 Answer Conversation::ask(const std::string& message, const Watch& watch) {
@@ -82,6 +96,7 @@ Answer Conversation::ask(const std::string& message, const Watch& watch) {
   if (!options_.raw) {
     messages_.push_back({"user", message});
     messages_.push_back({"assistant", answer.text});
+    if (spell(answer.tokens, answer.text)) messages_.back().ids = answer.tokens;  // no stop string cut it
   }
   return answer;
 }
@@ -97,7 +112,10 @@ std::string Conversation::to_json() const {
   out["model"] = model_.config().name;
   out["system"] = options_.system;
   out["messages"] = nlohmann::ordered_json::array();
-  for (const Message& m : messages_) out["messages"].push_back({{"role", m.role}, {"content", m.content}});
+  for (const Message& m : messages_) {
+    out["messages"].push_back({{"role", m.role}, {"content", m.content}});
+    if (!m.ids.empty()) out["messages"].back()["ids"] = m.ids;
+  }
   // what was typed need not be UTF-8
   return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
@@ -108,7 +126,9 @@ void Conversation::from_json(const std::string& text, const std::string& source)
   try {
     const auto in = nlohmann::json::parse(text);
     system = in.value("system", "");
-    for (const auto& m : in.at("messages")) messages.push_back({m.at("role"), m.at("content")});
+    for (const auto& m : in.at("messages")) {
+      messages.push_back({m.at("role"), m.at("content"), m.value("ids", std::vector<TokenId>())});
+    }
   } catch (const nlohmann::json::exception&) {
     throw Error(ErrorCode::kMalformed, source + ": not a saved conversation");
   }
@@ -119,6 +139,9 @@ void Conversation::from_json(const std::string& text, const std::string& source)
   }
   if (messages.size() % 2 != 0)
     throw Error(ErrorCode::kMalformed, source + ": the last message has no answer");
+  for (Message& m : messages) {  // of another vocabulary, or the text was edited
+    if (m.role == "user" || !spell(m.ids, m.content)) m.ids.clear();
+  }
   messages_ = std::move(messages);
   options_.system = std::move(system);
   sampler_ = Sampler(options_.sampler);

@@ -1,11 +1,13 @@
 // A conversation with a model: turns in, answers out, one cache for all of it.
-// Invariant: the tokens of a turn are those of the whole conversation's text in the model's template, so an
-// answer depends on that text, the sampling options and the seed alone; the cache only saves time. A turn
-// that fails leaves the conversation as it was.
+// Invariant: the tokens of a turn are those of the whole conversation in the model's template, with each
+// answer as it was generated (its text, where a stop string cut it), so what comes depends on these, the
+// sampling options and the seed alone; the cache only saves time. A turn that fails leaves the conversation
+// as it was.
 #pragma once
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,7 +66,7 @@ class Conversation {
   void set_system(std::string text) { options_.system = std::move(text); }
   const std::string& system() const noexcept { return options_.system; }
 
-  /// The conversation as JSON: {"model", "system", "messages": [{"role", "content"}]}.
+  /// The conversation as JSON: {"model", "system", "messages": [{"role", "content", "ids" of an answer}]}.
   std::string to_json() const;
   /// Takes a conversation that to_json() made in place of this one. Throws Error{kMalformed} naming `source`,
   /// and then nothing has changed.
@@ -78,6 +80,7 @@ class Conversation {
 
  private:
   std::vector<TokenId> prompt_tokens(const std::string& message) const;
+  bool spell(std::span<const TokenId> ids, std::string_view text) const;
 
   const Model& model_;
   ConversationOptions options_;

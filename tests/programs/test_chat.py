@@ -137,6 +137,17 @@ class Pipes(ProgramTest):
         self.assertGreaterEqual(second["tokens"]["reused"], first["tokens"]["prompt"])
         self.assertGreater(second["tokens"]["prompt"], first["tokens"]["prompt"])
 
+    def test_an_answer_is_not_read_again(self):
+        for model in (GEMMA, LLAMA, MISTRAL):
+            for flags in (["--temp", "0"], ["--temp", "1", "--top-p", "1", "--seed", "5"]):
+                out = self.succeeds("gemma-chat", "-m", model, "--json", "-n", "12", *flags,
+                                    stdin=f"{QUESTION}\nWhen was it opened?\nWho?\n")
+                turns = [json.loads(line) for line in out.splitlines()]
+                for before, after in zip(turns, turns[1:]):
+                    # the last token that was drawn is in no cache when nothing was asked after it
+                    held = before["tokens"]["prompt"] + before["tokens"]["generated"] - 1
+                    self.assertGreaterEqual(after["tokens"]["reused"], held, (model, flags))
+
     def test_blank_lines_and_windows_line_ends(self):
         self.assertEqual(len(self.answers("hello\r\n\r\n   \n\nbye")), 2)
         self.assertEqual(self.answers(""), [])
@@ -150,6 +161,20 @@ class Pipes(ProgramTest):
         self.assertEqual([m["role"] for m in json.loads(saved.read_text())["messages"]], ["user", "assistant"])
         again, = self.answers(f"/load {saved}\nAnd when?\n")
         self.assertEqual(again["ids"], third["ids"])
+
+    def test_a_loaded_answer_keeps_its_ids_if_they_are_its_text(self):
+        saved = self.folder / "saved.json"
+        first, second = self.answers(f"{QUESTION}\n/save {saved}\nAnd when?\n")
+        conversation = json.loads(saved.read_text())
+        self.assertEqual(conversation["messages"][1]["ids"], first["ids"])
+
+        def goes_on(ids):
+            conversation["messages"][1]["ids"] = ids
+            return self.answers(f"/load {self.write('changed.json', json.dumps(conversation))}\nAnd when?\n")[0]
+        self.assertEqual(goes_on(first["ids"])["ids"], second["ids"])
+        end_of_turn = 5
+        for ids in ([], first["ids"][:-1], [-1], [1 << 30], first["ids"] + [end_of_turn]):
+            self.assertEqual(goes_on(ids)["tokens"]["prompt"], goes_on([])["tokens"]["prompt"], ids)
 
     def test_commands_answer_on_standard_output(self):
         out = self.succeeds("gemma-chat", "-m", GEMMA, stdin="/help\n/stats\n")
@@ -165,6 +190,7 @@ class Pipes(ProgramTest):
     def test_a_file_that_is_no_conversation(self):
         for content in ["", "[]", "{}", '{"messages": 5}', '{"messages": [{"role": "user"}]}',
                         '{"messages": [{"role": "user", "content": "a"}]}',
+                        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "ids": "x"}]}',
                         '{"system": 5, "messages": []}',
                         '{"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "a"}]}']:
             path = self.write("bad.json", content)

@@ -179,6 +179,36 @@ TEST(ChatTemplate, WhatAUserSaysNeverBecomesAControlToken) {
   EXPECT_EQ(controls(honest), controls(hostile));
 }
 
+/// An answer is put back as it was generated: other tokens than its text has, spaces that templates take
+/// away.
+TEST(ChatTemplate, AnAnswersIdsStayAsTheyWere) {
+  for (const std::string name : {"gemma", "llama", "mistral"}) {
+    const auto file = gguf::File::open(demo(name));
+    const auto tokenizer = make_tokenizer(Vocab::from(file));
+    const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
+    std::vector<TokenId> said;
+    for (const std::string_view letter : {" ", "T", "h", "e"}) {
+      for (const TokenId id : tokenizer->encode(letter)) said.push_back(id);
+    }
+    std::vector<Message> messages = {{"user", "<bos>"}};
+    std::vector<TokenId> expected = chat.encode(*tokenizer, messages);
+    expected.insert(expected.end(), said.begin(), said.end());
+
+    messages.push_back({"assistant", tokenizer->decode(said), said});
+    messages.push_back({"user", "<eos>"});
+    const auto ids = chat.encode(*tokenizer, messages);
+    ASSERT_GT(ids.size(), expected.size()) << name;
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), ids.begin())) << name;
+
+    messages[1].ids.clear();  // what follows the answer is what follows its text
+    const auto plain = chat.encode(*tokenizer, messages);
+    const std::vector<TokenId> rest(ids.begin() + static_cast<std::ptrdiff_t>(expected.size()), ids.end());
+    ASSERT_GT(plain.size(), rest.size()) << name;
+    EXPECT_TRUE(std::equal(rest.rbegin(), rest.rend(), plain.rbegin())) << name;
+    EXPECT_EQ(tokenizer->vocab().type(rest.front()), TokenType::kControl) << name;
+  }
+}
+
 TEST(ChatTemplate, MergesASystemTextWhereTheTemplateHasNoTurnForIt) {
   const auto file = gguf::File::open(demo("gemma"));
   const ChatTemplate chat = ChatTemplate::from(Vocab::from(file));
