@@ -135,9 +135,11 @@ class SpmTokenizer final : public Tokenizer {
     return piece.find(utf8::kSpaceMark) != piece.npos;
   }
 
+  /// Not by std::call_once: glibc aborts when an exception leaves it and there is no memory to load the
+  /// unwinder.
   const detail::SentencePiece& model() const {
-    std::call_once(
-        built_, [this] { model_ = std::make_unique<detail::SentencePiece>(detail::model_proto(vocab())); });
+    const std::lock_guard lock(building_);
+    if (!model_) model_ = std::make_unique<detail::SentencePiece>(detail::model_proto(vocab()));
     return *model_;
   }
 
@@ -177,7 +179,7 @@ class SpmTokenizer final : public Tokenizer {
 
   PieceMatcher user_defined_;
   bool by_word_ = true;
-  mutable std::once_flag built_;
+  mutable std::mutex building_;
   mutable std::unique_ptr<const detail::SentencePiece> model_;
 };
 

@@ -1,9 +1,11 @@
 """gemma-tokenize: JSON lines in, a line out for each, whatever the lines hold."""
 
 import json
+import resource
+import subprocess
 import unittest
 
-from programs import GEMMA, LLAMA, MISTRAL, ProgramTest
+from programs import BIN, GEMMA, LIMIT, LLAMA, MISTRAL, ProgramTest, environment
 
 TEXTS = ["Hello world", " leading and trailing ", "Grüße, 日本語 🙂", "a\u0000b\x1b[2J", "", "\n\n\t", "x" * 5000,
          "1889 and 3.14", "<start_of_turn>user", "e\u0301 \u202e"]
@@ -97,6 +99,23 @@ class Tokenize(ProgramTest):
     def test_the_last_line_may_lack_its_newline_and_others_may_end_as_on_windows(self):
         self.assertEqual(len(self.lines(GEMMA, stdin='{"text": "a"}\r\n{"text": "b"}')), 2)
         self.assertEqual(self.lines(GEMMA, stdin=""), [])
+
+    def test_too_little_memory_is_an_error_wherever_it_is_noticed(self):
+        def run_within(kibibytes):
+            size = kibibytes * 1024
+            done = subprocess.run([str(BIN / "gemma-tokenize"), "-m", GEMMA], input=b'{"text": "Hello"}\n',
+                                  capture_output=True, env=environment(), timeout=LIMIT, check=False,
+                                  preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)))
+            return done.returncode, done.stderr.decode()
+
+        if run_within(1 << 20)[0] != 0:
+            self.skipTest("a sanitizer's shadow takes more address space than any limit")
+        enough = next(k for k in range(4 << 10, 1 << 20, 1 << 10) if run_within(k)[0] == 0)
+        for kibibytes in range(enough - 2048, enough, 64):  # the vocabulary's tables take less
+            status, err = run_within(kibibytes)
+            self.assertIn(status, (0, 1), f"{kibibytes} KiB: {err}")
+            if status == 1:
+                self.assertRegex(err, r"\Agemma-tokenize: [^\n]+\n\Z")
 
     def test_modes_exclude_each_other(self):
         self.refuses("gemma-tokenize", "-m", GEMMA, "--decode", "--chat", says=["--decode", "--chat"])
