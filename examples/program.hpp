@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -34,10 +36,13 @@ inline void add_version(CLI::App& app) {
   app.set_version_flag("--version", app.get_name() + " " + GEMMA_VERSION, "Print the version and exit");
 }
 
-/// For CLI::Option::check: digits only. CLI11 reads "-1" as the largest unsigned number.
+/// For CLI::Option::check: digits only, in 64 bits. CLI11 reads "-1", and what is larger, as the largest
+/// unsigned number.
 inline std::string whole_number(const std::string& text) {
-  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-  return digits ? "" : text + " is not a whole number";
+  std::uint64_t n = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, n);
+  return rest == end && error == std::errc() ? "" : text + " is not a whole number of 64 bits";
 }
 
 /// Writes to standard output. Throws Error{kIo} when that fails.

@@ -127,6 +127,9 @@ int run(int argc, char** argv) {
     throw Error(ErrorCode::kInvalidArgument, "--json needs -p, --prompt-file, or messages on standard input");
   }
   if (!flags.prompt_file.empty()) flags.prompt = read_prompt(flags.prompt_file);
+  if (flags.prompt && flags.prompt->empty() && !flags.conversation.raw) {
+    throw Error(ErrorCode::kInvalidArgument, "--prompt: no prompt");
+  }
   // results are the same; the progress line moves more often
   if (screen.status_is_terminal()) flags.conversation.session.chunk = 256;
 

@@ -90,6 +90,8 @@ class OneAnswer(ProgramTest):
         self.refuses("gemma-chat", "-m", GEMMA, "--prompt-file", self.write("empty", ""), says="no prompt")
         self.refuses("gemma-chat", "-m", GEMMA, "--prompt-file", "-", says="no prompt")
         self.refuses("gemma-chat", "-m", GEMMA, "--prompt-file", "x", "-p", "y", says="--prompt")
+        self.refuses("gemma-chat", "-m", GEMMA, "-p", "", says="no prompt")  # an unset variable of a script
+        self.succeeds("gemma-chat", "-m", GEMMA, "-p", "", "--raw", "-n", "2")  # goes on from BOS
 
     def test_bytes_that_are_no_text(self):
         for prompt in [b"\xff\xfe caf\xe9", b"\xf0\x9f", b"\x1b[2J\x07"]:
@@ -110,7 +112,7 @@ class OneAnswer(ProgramTest):
     def test_bad_sampling(self):
         for flag, value in [("--temp", "-1"), ("--temp", "nan"), ("--temp", "warm"), ("--top-p", "0"), ("--top-p", "1.5"),
                             ("--top-k", "-1"), ("--min-p", "2"), ("--repeat-penalty", "0"), ("-n", "-2"), ("--seed", "-1"),
-                            ("--seed", "x")]:
+                            ("--seed", "x"), ("--seed", "18446744073709551616")]:
             self.refuses("gemma-chat", "-m", GEMMA, "-p", "hello", flag, value, says="")
 
     def test_an_interrupt_keeps_what_was_written(self):
