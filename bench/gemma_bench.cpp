@@ -226,22 +226,33 @@ int run(int argc, char** argv) {
   gemma::app::add_version(app);
   using Parts = gemma::app::EngineFlags;
   engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory);
-  app.add_option("-p,--n-prompt", options.n_prompt, "Prompt lengths, comma-separated; 0: no prompt test")
+  app.add_option("-p,--n-prompt", options.n_prompt,
+                 "Prompt lengths, comma-separated; 0: no prompt test (default: 512)")
       ->check(gemma::app::whole_number)
-      ->delimiter(',');
-  app.add_option("-n,--n-gen", options.n_gen, "Tokens to generate, comma-separated; 0: no decode test")
+      ->delimiter(',')
+      ->type_name("N");
+  app.add_option("-n,--n-gen", options.n_gen,
+                 "Tokens to generate, comma-separated; 0: no decode test (default: 128)")
       ->check(gemma::app::whole_number)
-      ->delimiter(',');
-  app.add_option("-d,--n-depth", options.depth, "Tokens already in the cache, comma-separated")
+      ->delimiter(',')
+      ->type_name("N");
+  app.add_option("-d,--n-depth", options.depth, "Tokens already in the cache, comma-separated (default: 0)")
       ->check(gemma::app::whole_number)
-      ->delimiter(',');
+      ->delimiter(',')
+      ->type_name("N");
   app.add_option("-t,--threads", options.threads, "Threads, comma-separated (default: physical cores)")
       ->check(gemma::app::whole_number)
-      ->delimiter(',');
-  app.add_option("-r,--repetitions", options.repetitions, "Runs of each test")->check(CLI::Range(1, 1000));
-  app.add_option("-b,--batch-size,--ubatch-size", options.chunk, "Tokens of one forward pass")
-      ->check(CLI::Range(1, 65536));
-  app.add_option("-o,--output", options.output, "md or json")->check(CLI::IsMember({"md", "json"}));
+      ->delimiter(',')
+      ->type_name("N");
+  app.add_option("-r,--repetitions", options.repetitions, "Runs of each test (default: 5)")
+      ->check(CLI::Range(1, 1000).description(""))
+      ->type_name("N");
+  app.add_option("-b,--batch-size,--ubatch-size", options.chunk, "Tokens of one forward pass (default: 512)")
+      ->check(CLI::Range(1, 65536).description(""))
+      ->type_name("N");
+  app.add_option("-o,--output", options.output, "md or json (default: md)")
+      ->check(CLI::IsMember({"md", "json"}).description(""))
+      ->type_name("FORM");
   app.add_flag("--no-warmup", options.no_warmup, "Time the first run too");
   gemma::app::parse(app, argc, argv);
   if (options.threads.empty()) options.threads = {gemma::physical_core_count()};

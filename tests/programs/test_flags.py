@@ -33,6 +33,7 @@ class Flags(ProgramTest):
             for line in out.splitlines():
                 self.assertLessEqual(len(line), 100, f"{program}: {line}")
                 self.assertEqual(line, line.rstrip())
+                self.assertNotIn(":", line.split("  ")[1] if line.startswith("  -") else "")  # CLI11's TYPE:CHECK
             self.assertEqual(self.succeeds(program, "-h"), out)
 
     def test_version(self):
