@@ -135,6 +135,9 @@ inline ModelConfig read_common(const Keys& keys) {
   ModelConfig c;
   c.architecture = keys.architecture();
   c.name = std::string(file.get_or<std::string_view>("general.name", ""));
+  if (file.tensors().empty()) {
+    throw Error(ErrorCode::kMissingTensor, file.path() + ": there are no tensors in the file, so no model");
+  }
   c.n_layers = keys.size("block_count");
   // each layer has tensors of its own: a count beyond that is refused before anything is sized by it
   if (c.n_layers > file.tensors().size()) {

@@ -133,6 +133,15 @@ class Files(ProgramTest):
         os.chmod(path, 0)
         self.refused_by_all(path, "Permission denied")
 
+    def test_a_vocabulary_without_a_model(self):
+        whole = pathlib.Path(GEMMA).read_bytes()
+        path = self.write("vocab.gguf", whole[:8] + bytes(8) + whole[16:])  # the number of tensors
+        for program in RUNS_MODEL:
+            self.refuses(program, *with_model(program, path), says="vocab.gguf: there are no tensors in the file")
+        self.assertEqual(self.succeeds("gemma-tokenize", "-m", path, stdin='{"text": "hello"}\n'),
+                         self.succeeds("gemma-tokenize", "-m", GEMMA, stdin='{"text": "hello"}\n'))
+        self.succeeds("gguf-info", path)
+
     def test_a_truncated_model(self):
         whole = pathlib.Path(GEMMA).read_bytes()
         for size in [4, 23, 1000, len(whole) // 2, len(whole) - 1]:
