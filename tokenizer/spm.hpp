@@ -41,11 +41,6 @@ class SentencePiece {
   void encode(std::string_view text, std::vector<TokenId>& ids) const;
 
  private:
-  // what sentencepiece takes at most for a byte of a serialized model, for a byte of text, and in any case
-  static constexpr std::size_t kTableBytes = 40;
-  static constexpr std::size_t kTextBytes = 640;
-  static constexpr std::size_t kFixedBytes = std::size_t{1} << 16;
-
   struct Processor;
   std::unique_ptr<const Processor> processor_;
 };
