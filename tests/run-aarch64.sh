@@ -26,7 +26,7 @@ fetch_root() {
     -o Dir::Etc::SourceParts=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User=root)
   apt-get "${options[@]}" update
   apt-get "${options[@]}" install -y --no-install-recommends --download-only >/dev/null \
-    libsentencepiece-dev libpcre2-dev libeigen3-dev libxsimd-dev libgtest-dev nlohmann-json3-dev libgomp1 libstdc++6
+    libsentencepiece-dev libpcre2-dev libeigen3-dev libxsimd-dev libgtest-dev libfmt-dev nlohmann-json3-dev libgomp1 libstdc++6
   local package
   for package in "$apt"/archives/*.deb; do
     case $package in
