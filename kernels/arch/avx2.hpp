@@ -19,6 +19,14 @@ struct Avx2Primitives {
   using Float = __m256;
   static constexpr std::size_t kLanes = 8;
   static constexpr bool kRowVectors = false;
+  // The register tile: 2 panels x 6 tokens. 12 dots (AVX2: sums of 16 bits), two vectors of weights, one of
+  // activations and AVX2's one of products fill the 16 registers; the floats rest in the L1.
+  static constexpr int kPanels = 2;
+  static constexpr int kTile = 6;
+  static constexpr int kHalvesTile = 6;
+  static constexpr int kStep = 6;          // tokens whose dots are interleaved
+  static constexpr int kPart = 2;          // tiles of what is left over are multiples of this
+  static constexpr int kDirectTokens = 4;  // up to here weights are used as they are unpacked
 
   struct Rows {
     const std::uint8_t* row[kLanes];
@@ -121,14 +129,6 @@ struct Avx2Primitives {
 };
 
 struct Avx2 : Avx2Primitives<Avx2> {
-  // The register tile: 2 panels x 6 tokens. 12 sums of 16 bits at a time, two vectors of weights, one of
-  // activations and one of products fill the 16 registers; the floats rest in the L1.
-  static constexpr int kPanels = 2;
-  static constexpr int kTile = 6;
-  static constexpr int kHalvesTile = 6;
-  static constexpr int kStep = 6;               // tokens whose dots are interleaved
-  static constexpr int kPart = 2;               // tiles of what is left over are multiples of this
-  static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = true;  // of Q8_0: q + 128 times x would saturate 16 bits
 
   /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane

@@ -12,14 +12,6 @@
 namespace gemma::kernels {
 
 struct AvxVnni : Avx2Primitives<AvxVnni> {
-  // The register tile: 2 panels x 6 tokens. 12 dots, two vectors of weights and one of activations fill 15 of
-  // 16 registers; the sums rest in the L1: a load and a store for eight dots.
-  static constexpr int kPanels = 2;
-  static constexpr int kTile = 6;
-  static constexpr int kHalvesTile = 6;
-  static constexpr int kStep = 6;                // tokens whose dots are interleaved
-  static constexpr int kPart = 2;                // tiles of what is left over are multiples of this
-  static constexpr int kDirectTokens = 4;        // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
 
   /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
