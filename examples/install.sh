@@ -11,7 +11,7 @@ packages=(
 )
 for flag in "$@"; do
   case $flag in
-    --tests) packages+=(libgtest-dev libeigen3-dev libbenchmark-dev clang libomp-dev clang-format doxygen python3-numpy git) ;;
+    --tests) packages+=(libgtest-dev libeigen3-dev libbenchmark-dev clang libclang-rt-dev libomp-dev clang-format doxygen python3-numpy git) ;;
     --aarch64) packages+=(g++-aarch64-linux-gnu qemu-user ca-certificates) ;;
     *) echo "install.sh: there is no flag $flag" >&2 && exit 1 ;;
   esac
