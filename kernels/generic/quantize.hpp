@@ -9,27 +9,33 @@
 
 namespace gemma::kernels {
 
+/// Tries kCandidates spacings of the grid and keeps the one with the least squared error; the scale is the
+/// least-squares fit sum(x q) / sum(q q). About 15% less error in the logits than the first spacing alone.
+/// Groups go through the steps kGroups at a time: a group alone is one long chain of dependent steps, of
+/// which too few fit the reorder buffer at once (26 ns a group; in steps 14).
 template <class A>
 struct ActivationQuantizer {
   using batch = typename A::batch;
-  static constexpr int kVectors = 32 / static_cast<int>(A::kLanes);
+  static constexpr int kLanes = static_cast<int>(A::kLanes);
+  static constexpr int kVectors = 32 / kLanes;
+  static constexpr int kGroups = 8;
   static constexpr int kCandidates = 4;
   static constexpr float kRatio[kCandidates] = {1.0f, 126.0f / 127.0f, 125.0f / 127.0f, 124.0f / 127.0f};
+  static constexpr float kMagic = 0x1.8p23f;  // adding it rounds to the nearest even integer
 
-  /// One group whose largest magnitude is 127 * unit. Tries kCandidates spacings of the grid and keeps the
-  /// one with the least squared error; the scale is the least-squares fit sum(x q) / sum(q q). About 15% less
-  /// error in the logits than the first spacing alone.
-  static void group(const float* x, float unit, std::int8_t* q, Q8Group& out) noexcept {
+  /// z = x / unit, and of every candidate sum(z r), then of every one sum(r r), r = z * ratio rounded.
+  static void sums_of_candidates(const float* x, float unit, float* z_out, float (&sums)[8]) noexcept {
     batch z[kVectors];  // in [-127, 127]
-    for (int i = 0; i < kVectors; ++i)
-      z[i] = A::divide(batch::load_unaligned(x + i * static_cast<int>(A::kLanes)), batch(unit));
-    const batch magic(0x1.8p23f);  // adding it rounds to the nearest even integer
+    for (int i = 0; i < kVectors; ++i) {
+      z[i] = A::divide(batch::load_unaligned(x + i * kLanes), batch(unit));
+      z[i].store_aligned(z_out + i * kLanes);
+    }
     // Sums of 32 are x[i] + x[i + 16], then + 8, ... + 1.
-    batch terms[2 * kCandidates];  // of each candidate's sum(z r) and sum(r r), kLanes of them
+    batch terms[2 * kCandidates];  // kLanes of each sum
     for (int c = 0; c < kCandidates; ++c) {
       batch zr[kVectors], rr[kVectors];
       for (int i = 0; i < kVectors; ++i) {
-        const batch r = (z[i] * batch(kRatio[c]) + magic) - magic;
+        const batch r = (z[i] * batch(kRatio[c]) + batch(kMagic)) - batch(kMagic);
         zr[i] = z[i] * r;
         rr[i] = r * r;
       }
@@ -42,44 +48,67 @@ struct ActivationQuantizer {
       terms[c] = zr[0];
       terms[kCandidates + c] = rr[0];
     }
-    float sums_of[2 * kCandidates];
-    A::sums_8(terms, sums_of);
-    // The largest is selected, not branched to: which one it is cannot be predicted. Bits of positive floats
-    // are in the order of the floats; below them, so that the first of equals is taken, 3 - c.
-    float fit[kCandidates], explained[kCandidates];  // |z|^2 less the squared error
-    for (int c = 0; c < kCandidates; ++c) fit[c] = sums_of[c] / sums_of[kCandidates + c];
-    for (int c = 0; c < kCandidates; ++c) explained[c] = sums_of[c] * fit[c];
+    A::sums_8(terms, sums);
+  }
+
+  /// The candidate with the largest |z|^2 less its squared error, and its fit. Selected, not branched to:
+  /// which one it is cannot be predicted. Bits of positive floats are in the order of the floats; below them,
+  /// so that the first of equals is taken, 3 - c.
+  static std::size_t best_candidate(const float (&sums)[8], float& best_fit) noexcept {
+    float fit[kCandidates];
+    for (int c = 0; c < kCandidates; ++c) fit[c] = sums[c] / sums[kCandidates + c];
     std::uint64_t best = 0;
     for (int c = 0; c < kCandidates; ++c) {
-      const std::uint64_t key = std::uint64_t{__builtin_bit_cast(std::uint32_t, explained[c])} << 2 |
+      const std::uint64_t key = std::uint64_t{__builtin_bit_cast(std::uint32_t, sums[c] * fit[c])} << 2 |
                                 static_cast<std::uint64_t>(kCandidates - 1 - c);
       best = key > best ? key : best;
     }
     const std::size_t choice = kCandidates - 1 - (best & 3);
-    const batch ratio(kRatio[choice]);
-    alignas(64) float rounded[32];
-    for (int i = 0; i < kVectors; ++i)
-      ((z[i] * ratio + magic) - magic).store_aligned(rounded + i * static_cast<int>(A::kLanes));
-    std::int32_t sums[2];
-    A::to_bytes_32(rounded, q, sums);
-    const float scale = unit * fit[choice];
-    out = {scale, scale * static_cast<float>(sums[0] + sums[1]), sums[0], sums[1]};
+    best_fit = fit[choice];
+    return choice;
   }
+
+  /// n <= kGroups groups.
+  static void groups(const float* x, int n, std::int8_t* q, Q8Group* out) noexcept {
+    alignas(64) float z[kGroups][32];
+    float unit[kGroups], divisor[kGroups], sums[kGroups][8], ratio[kGroups], fit[kGroups];
+    for (int g = 0; g < n; ++g) {
+      unit[g] = A::max_magnitude_32(x + 32 * g) / 127.0f;
+      divisor[g] = is_normal(unit[g]) ? unit[g] : 1.0f;
+    }
+    for (int g = 0; g < n; ++g) sums_of_candidates(x + 32 * g, divisor[g], z[g], sums[g]);
+    for (int g = 0; g < n; ++g) ratio[g] = kRatio[best_candidate(sums[g], fit[g])];
+    for (int g = 0; g < n; ++g) {
+      for (int i = 0; i < kVectors; ++i) {
+        const batch r = batch::load_aligned(z[g] + i * kLanes) * batch(ratio[g]) + batch(kMagic);
+        (r - batch(kMagic)).store_aligned(z[g] + i * kLanes);
+      }
+      std::int32_t sum[2];
+      A::to_bytes_32(z[g], q + 32 * g, sum);
+      const float scale = unit[g] * fit[g];
+      out[g] = {scale, scale * static_cast<float>(sum[0] + sum[1]), sum[0], sum[1]};
+    }
+    for (int g = 0; g < n; ++g) {
+      if (is_normal(unit[g])) continue;
+      const float left = unit[g] < __FLT_MIN__ ? 0.0f : unit[g];
+      for (int i = 0; i < 32; ++i) q[32 * g + i] = 0;
+      out[g] = {left, left * 0.0f, 0, 0};
+    }
+  }
+
+ private:
+  static bool is_normal(float unit) noexcept { return unit >= __FLT_MIN__ && unit <= __FLT_MAX__; }
 };
 
 /// VectorKernels::quantize_q8. A group whose scale would be subnormal is stored as zeros; a group that holds
 /// an infinity or NaN gets that (or NaN) as its scale and q = 0, so that its products come out NaN.
 template <class A>
 void quantize_q8(const float* x, std::size_t k, std::int8_t* q, Q8Group* groups) noexcept {
-  for (std::size_t g = 0; g < k / 32; ++g, x += 32, q += 32) {
-    const float unit = A::max_magnitude_32(x) / 127.0f;
-    if (unit >= __FLT_MIN__ && unit <= __FLT_MAX__) {
-      ActivationQuantizer<A>::group(x, unit, q, groups[g]);
-    } else {
-      const float left = unit < __FLT_MIN__ ? 0.0f : unit;
-      for (int i = 0; i < 32; ++i) q[i] = 0;
-      groups[g] = {left, left * 0.0f, 0, 0};
-    }
+  using Quantizer = ActivationQuantizer<A>;
+  constexpr std::size_t kGroups = Quantizer::kGroups;
+  for (std::size_t g = 0; g < k / 32; g += kGroups) {
+    const std::size_t n = k / 32 - g < kGroups ? k / 32 - g : kGroups;
+    Quantizer::groups(x + 32 * g, static_cast<int>(n), q + 32 * g, groups + g);
   }
 }
 
