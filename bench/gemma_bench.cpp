@@ -25,6 +25,7 @@ using gemma::KvCache;
 using gemma::Logits;
 using gemma::Model;
 using gemma::Workspace;
+using gemma::bench::MachineLimits;
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
@@ -61,18 +62,6 @@ std::vector<Test> tests_of(const Options& options, unsigned threads) {
   return tests;
 }
 
-struct Result {
-  Test test;
-  std::vector<double> seconds;
-
-  double tokens() const { return static_cast<double>(test.n_prompt + test.n_gen); }
-  std::vector<double> speeds() const {
-    std::vector<double> out;
-    for (const double s : seconds) out.push_back(tokens() / s);
-    return out;
-  }
-};
-
 double mean(const std::vector<double>& v) {
   double sum = 0;
   for (const double x : v) sum += x;
@@ -84,18 +73,41 @@ double stddev(const std::vector<double>& v) {
   for (const double x : v) sum += (x - mean(v)) * (x - mean(v));
   return std::sqrt(sum / static_cast<double>(v.size() - 1));
 }
+double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return (v[(v.size() - 1) / 2] + v[v.size() / 2]) / 2;
+}
+
+struct Result {
+  Test test;
+  std::vector<double> seconds;
+  std::vector<MachineLimits> limits;  // measured before and after each of these
+
+  double tokens() const { return static_cast<double>(test.n_prompt + test.n_gen); }
+  std::vector<double> speeds() const {
+    std::vector<double> out;
+    for (const double s : seconds) out.push_back(tokens() / s);
+    return out;
+  }
+  /// One of the limits, during each run.
+  std::vector<double> limit(double MachineLimits::*of) const {
+    std::vector<double> out;
+    for (std::size_t i = 0; i < seconds.size(); ++i) out.push_back((limits[i].*of + limits[i + 1].*of) / 2);
+    return out;
+  }
+};
 
 /// Runs tests on one model. Token ids are drawn at random: weights are read whatever they say.
 class Bench {
  public:
   Bench(const Model& model, const Options& options) : model_(model), options_(options) {}
 
-  Result run(const Test& test) {
+  Result run(const Test& test, const gemma::bench::Machine& machine) {
     const std::size_t total = test.tokens();
     KvCache cache = model_.make_cache({.n_ctx = total, .max_chunk = options_.chunk});
     Workspace ws =
         model_.make_workspace({.max_tokens = std::min(options_.chunk, total), .n_threads = test.threads});
-    Result result{test, {}};
+    Result result{test, {}, {}};
     if (!options_.no_warmup) {
       if (test.n_prompt != 0) feed(cache, ws, test.n_prompt);
       if (test.n_gen != 0) step(cache, ws);
@@ -103,10 +115,12 @@ class Bench {
     for (std::size_t r = 0; r < options_.repetitions; ++r) {
       cache.truncate(0);
       feed(cache, ws, test.depth);
+      if (r == 0) result.limits.push_back(machine.measure());
       const auto begin = Clock::now();
       feed(cache, ws, test.n_prompt);
       for (std::size_t i = 0; i < test.n_gen; ++i) step(cache, ws);
       result.seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+      result.limits.push_back(machine.measure());
     }
     return result;
   }
@@ -147,15 +161,18 @@ std::size_t layer_weights(const Model& model) {
   return sum;
 }
 
-/// Share of the machine's limit: of the integer peak for a prompt, of the read bandwidth for decoding.
-double roofline_share(const Model& model, const Result& r, const gemma::bench::MachineLimits& limits) {
-  const double speed = mean(r.speeds());
-  if (r.test.n_gen == 0)
-    return speed * 2 * static_cast<double>(layer_weights(model)) / limits.integer_ops_per_second;
-  if (r.test.n_prompt == 0) {
-    return speed * static_cast<double>(model.weights().step_bytes()) / limits.read_bytes_per_second;
-  }
-  return 0;
+/// Share of the machine's limit: of the integer peak for a prompt, of the read bandwidth for decoding. The
+/// median of the runs, each by the limits measured before and after it.
+double roofline_share(const Model& model, const Result& r) {
+  if (r.test.n_gen != 0 && r.test.n_prompt != 0) return 0;
+  const bool prompt = r.test.n_gen == 0;
+  const double each = prompt ? 2 * static_cast<double>(layer_weights(model))
+                             : static_cast<double>(model.weights().step_bytes());
+  std::vector<double> shares = r.speeds();
+  const auto limit =
+      r.limit(prompt ? &MachineLimits::integer_ops_per_second : &MachineLimits::read_bytes_per_second);
+  for (std::size_t i = 0; i < shares.size(); ++i) shares[i] *= each / limit[i];
+  return median(shares);
 }
 
 std::size_t parameter_count(const Model& model) {
@@ -171,7 +188,7 @@ std::string test_name(const Test& t) {
 }
 
 /// llama-bench's fields, and ours: isa, roofline_share, the measured limits.
-Json to_json(const Model& model, const Result& r, const gemma::bench::MachineLimits& limits) {
+Json to_json(const Model& model, const Result& r) {
   std::vector<double> ns;
   for (const double s : r.seconds) ns.push_back(s * 1e9);
   return {{"build_commit", GEMMA_VERSION},
@@ -193,9 +210,9 @@ Json to_json(const Model& model, const Result& r, const gemma::bench::MachineLim
           {"stddev_ts", stddev(r.speeds())},
           {"samples_ts", r.speeds()},
           {"isa", std::string(model.kernels().name)},
-          {"roofline_share", roofline_share(model, r, limits)},
-          {"read_bytes_per_second", limits.read_bytes_per_second},
-          {"integer_ops_per_second", limits.integer_ops_per_second}};
+          {"roofline_share", roofline_share(model, r)},
+          {"read_bytes_per_second", median(r.limit(&MachineLimits::read_bytes_per_second))},
+          {"integer_ops_per_second", median(r.limit(&MachineLimits::integer_ops_per_second))}};
 }
 
 /// Which kernel each tensor type runs, so that no slow path goes unseen.
@@ -279,11 +296,11 @@ int run(int argc, char** argv) {
                     gemma::bench::kMeasuredBytes, least, engine.max_memory));
   }
   for (const unsigned threads : options.threads) {
-    const auto limits = gemma::bench::measure_limits(model.kernels(), threads);
+    const gemma::bench::Machine machine(model.kernels(), threads);
     for (const Test& test : tests_of(options, threads)) {
-      const Result r = bench.run(test);
+      const Result r = bench.run(test, machine);
       if (!md) {
-        rows.push_back(to_json(model, r, limits));
+        rows.push_back(to_json(model, r));
         continue;
       }
       if (first) {
@@ -294,10 +311,11 @@ int run(int argc, char** argv) {
         first = false;
       }
       fmt::print("| {} | {} | {:.2f} ± {:.2f} | {:.0f}% of {} |\n", test_name(test), threads,
-                 mean(r.speeds()), stddev(r.speeds()), 100 * roofline_share(model, r, limits),
-                 test.n_gen == 0
-                     ? fmt::format("{:.2f} Tops/s (integer dot)", limits.integer_ops_per_second / 1e12)
-                     : fmt::format("{:.1f} GB/s (reading)", limits.read_bytes_per_second / 1e9));
+                 mean(r.speeds()), stddev(r.speeds()), 100 * roofline_share(model, r),
+                 test.n_gen == 0 ? fmt::format("{:.2f} Tops/s (integer dot)",
+                                               median(r.limit(&MachineLimits::integer_ops_per_second)) / 1e12)
+                                 : fmt::format("{:.1f} GB/s (reading)",
+                                               median(r.limit(&MachineLimits::read_bytes_per_second)) / 1e9));
       std::fflush(stdout);
     }
   }

@@ -61,7 +61,7 @@ const AlignedBuffer<std::byte>& weights(DType type, std::size_t n, std::size_t k
 
 const gemma::bench::MachineLimits& limits_of(const KernelTable& table) {
   static std::map<const KernelTable*, gemma::bench::MachineLimits> measured;
-  if (!measured.contains(&table)) measured[&table] = gemma::bench::measure_limits(table, n_threads);
+  if (!measured.contains(&table)) measured[&table] = gemma::bench::Machine(table, n_threads).measure();
   return measured[&table];
 }
 

@@ -40,11 +40,9 @@ std::uint64_t stream(const std::uint64_t* data, std::size_t n) {
   return s[0] + s[1] + s[2] + s[3];
 }
 
-double read_bandwidth(unsigned threads) {
-  constexpr std::size_t kWords = kMeasuredBytes / 8;
-  AlignedBuffer<std::uint64_t> data(kWords, "the bandwidth measurement");
-  data.prefer_huge_pages();  // small ones would measure address translation
-  std::fill_n(data.data(), kWords, 1);
+constexpr std::size_t kWords = kMeasuredBytes / 8;
+
+double read_bandwidth(const AlignedBuffer<std::uint64_t>& data, unsigned threads) {
   double best = 0;
   std::uint64_t sink = 0;
   for (int round = 0; round < 7; ++round) {
@@ -148,8 +146,14 @@ double integer_peak(kernels::Isa isa, unsigned threads) {
 
 }  // namespace
 
-MachineLimits measure_limits(const kernels::KernelTable& table, unsigned threads) {
-  return {read_bandwidth(threads), integer_peak(table.isa, threads)};
+Machine::Machine(const kernels::KernelTable& table, unsigned threads)
+    : isa_(table.isa), threads_(threads), data_(kWords, "the bandwidth measurement") {
+  data_.prefer_huge_pages();  // small ones would measure address translation
+  std::fill_n(data_.data(), kWords, 1);
+}
+
+MachineLimits Machine::measure() const {
+  return {read_bandwidth(data_, threads_), integer_peak(isa_, threads_)};
 }
 
 }  // namespace gemma::bench
