@@ -60,7 +60,8 @@ struct FormatQ4K {
     k_header<A>(rows, offset, h);
   }
   template <int kStage>
-  static void stage(const typename A::Rows& rows, std::size_t offset, Header&, Int (&w)[2][8]) noexcept {
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
+                                           Int (&w)[2][8]) noexcept {
     Int c[8];
     A::load_columns32(rows, offset + 16 + 32 * kStage, c);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
@@ -84,7 +85,8 @@ struct FormatQ5K {
     A::load_columns32(rows, offset + 16, h.high_bits);
   }
   template <int kStage>
-  static void stage(const typename A::Rows& rows, std::size_t offset, Header& h, Int (&w)[2][8]) noexcept {
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
+                                           Int (&w)[2][8]) noexcept {
     Int c[8];
     A::load_columns32(rows, offset + 48 + 32 * kStage, c);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {  // bit j of each byte is bit 4 of group j's weights
@@ -116,7 +118,8 @@ struct FormatQ6K {
     });
   }
   template <int kStage>
-  static void stage(const typename A::Rows& rows, std::size_t offset, Header& h, Int (&w)[2][8]) noexcept {
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
+                                           Int (&w)[2][8]) noexcept {
     constexpr int kHalf = kStage / 2, kChunk = kStage % 2;
     if constexpr (kChunk == 0) A::load_columns32(rows, offset + 128 + 32 * kHalf, h.high_bits);
     Int c[8];
@@ -154,7 +157,8 @@ struct FormatQ8_0 {
     h.scale[0][0] = A::load_half(rows, offset);
   }
   template <int kStage>
-  static void stage(const typename A::Rows& rows, std::size_t offset, Header&, Int (&w)[1][8]) noexcept {
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
+                                           Int (&w)[1][8]) noexcept {
     A::load_columns32(rows, offset + 2, w[0]);
     if constexpr (!A::kSignedWeights)
       unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { w[0][C] = A::xor_mask(w[0][C], 0x80808080); });
@@ -174,7 +178,8 @@ struct FormatQ4_0 {
     h.scale[0][0] = A::load_half(rows, offset);
   }
   template <int kStage>
-  static void stage(const typename A::Rows& rows, std::size_t offset, Header&, Int (&w)[1][8]) noexcept {
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
+                                           Int (&w)[1][8]) noexcept {
     Int c[4];
     A::load_columns16(rows, offset + 2, c);
     unroll<A, 4>([&]<int C>() GEMMA_INLINE_LAMBDA {
