@@ -27,5 +27,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   gemma_isa_unit(avx512vnni ${quiet_intrinsics} -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi
                  -mavx512cd -mavx512ifma)  # current xsimd's tag for VBMI wants these two
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
-  gemma_isa_unit(neon -march=armv8.2-a+dotprod+fp16)
+  # gcc 12 draws loads together before it assigns registers; the tiles, which need most of them, then spill
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    set(keep_order -fno-schedule-insns)
+  endif()
+  gemma_isa_unit(neon ${keep_order} -march=armv8.2-a+dotprod+fp16)
 endif()

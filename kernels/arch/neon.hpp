@@ -125,12 +125,13 @@ struct Neon {
   template <int kLargest, int kBegin, int kCount, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[1][kTokens]) noexcept {
-    unroll<Neon, kCount>([&]<int C>() GEMMA_INLINE_LAMBDA {
+    unroll<Neon, kCount / 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      constexpr int kFirst = kBegin + 4 * I;
       unroll<Neon, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
-        std::int32_t four;
-        __builtin_memcpy(&four, x + 32 * T + 4 * (kBegin + C), sizeof four);
-        dots[0][T] = vdotq_s32(dots[0][T], vreinterpretq_s8_s32(w[0][kBegin + C]),
-                               vreinterpretq_s8_s32(vdupq_n_s32(four)));
+        const int8x16_t token = vld1q_s8(x + 32 * T + 4 * kFirst);  // a lane serves four rows
+        unroll<Neon, 4>([&]<int C>() GEMMA_INLINE_LAMBDA {
+          dots[0][T] = vdotq_laneq_s32(dots[0][T], vreinterpretq_s8_s32(w[0][kFirst + C]), token, C);
+        });
       });
     });
   }
