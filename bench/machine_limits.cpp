@@ -118,6 +118,19 @@ __attribute__((target("arch=armv8.2-a+dotprod"))) double dots_neon() {
   for (auto& a : acc) __asm__ volatile("" : "+w"(a));
   return kRounds * 16.0 * 16;
 }
+__attribute__((target("arch=armv8.2-a+i8mm"))) double dots_neoni8mm() {
+  int32x4_t acc[16];
+  for (auto& a : acc) a = vdupq_n_s32(0);
+  int8x16_t x = vdupq_n_s8(3);
+  int8x16_t y = vdupq_n_s8(5);
+  for (int i = 0; i < kRounds; ++i) {
+    __asm__ volatile("" : "+w"(x), "+w"(y));
+#pragma GCC unroll 16
+    for (auto& a : acc) a = vmmlaq_s32(a, x, y);
+  }
+  for (auto& a : acc) __asm__ volatile("" : "+w"(a));
+  return kRounds * 16.0 * 32;
+}
 #endif
 
 double integer_peak(kernels::Isa isa, unsigned threads) {
@@ -128,6 +141,7 @@ double integer_peak(kernels::Isa isa, unsigned threads) {
   if (isa == kernels::Isa::kAvx2) dots = dots_avx2;
 #elif defined(__aarch64__)
   if (isa == kernels::Isa::kNeon) dots = dots_neon;
+  if (isa == kernels::Isa::kNeonI8mm) dots = dots_neoni8mm;
 #endif
   if (dots == nullptr) return 0;
   double best = 0;

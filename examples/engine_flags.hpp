@@ -114,9 +114,8 @@ struct EngineFlags {
     }
     if ((parts & kIsa) != 0) {
       app.add_option("--isa", isa,
-                     "Instruction set: scalar, avx2, avxvnni, avx512vnni or neon (default: GEMMA_ISA in the "
-                     "environment, "
-                     "else the best of this CPU)")
+                     "Instruction set: scalar, avx2, avxvnni, avx512vnni, neon or neoni8mm (default: "
+                     "GEMMA_ISA in the environment, else the best of this CPU)")
           ->envname("GEMMA_ISA")
           ->type_name("NAME");
     }

@@ -80,8 +80,8 @@ typedef struct gemma_model gemma_model;
 /** How to load a model. */
 typedef struct gemma_model_options {
   size_t size; /**< sizeof(gemma_model_options) */
-  const char*
-      isa; /**< kernels: "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; NULL: the best of this CPU */
+  /** kernels: "scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neoni8mm"; NULL: the best of this CPU */
+  const char* isa;
   int64_t window; /**< sliding window in place of the file's; 0: none; -1: as the file says */
 } gemma_model_options;
 /** Its defaults. */

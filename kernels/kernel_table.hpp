@@ -117,12 +117,13 @@ struct VectorKernels {
 };
 
 /// Instruction sets.
-enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeon };
+enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeon, kNeonI8mm };
 
 /// All kernels of one instruction set. Immutable.
 struct KernelTable {
   Isa isa = Isa::kScalar;  // that they need
-  std::string_view name;   // "scalar", "avx2", "avxvnni", "avx512vnni", "neon": values of GEMMA_ISA and --isa
+  /// "scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neoni8mm": values of GEMMA_ISA and --isa
+  std::string_view name;
   std::array<MatmulKernel, kDTypeLimit> matmul{};  // by DType; every DType has one
   /// out[n] = the n weights stored at `from`; n a multiple of the type's block. By DType.
   std::array<void (*)(const std::byte* from, std::size_t n, float* out) noexcept, kDTypeLimit> dequantize{};

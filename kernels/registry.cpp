@@ -12,6 +12,8 @@
 #elif defined(GEMMA_WITH_NEON) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(GEMMA_WITH_NEON) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace gemma::kernels {
@@ -70,6 +72,19 @@ bool detect_neon_dotprod() noexcept {
 #endif
 }
 
+/// Besides what detect_neon_dotprod() asks for.
+bool detect_neon_i8mm() noexcept {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#elif defined(__APPLE__)
+  int has = 0;
+  std::size_t size = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nullptr, 0) == 0 && has == 1;
+#else
+  return false;
+#endif
+}
+
 #endif
 
 struct Available {
@@ -87,6 +102,9 @@ Available detect() noexcept {
 #endif
 #if defined(GEMMA_WITH_AVX2)
   if (detect_x86().avx2) found.tables[found.count++] = &kAvx2Table;
+#endif
+#if defined(GEMMA_WITH_NEONI8MM)
+  if (detect_neon_dotprod() && detect_neon_i8mm()) found.tables[found.count++] = &kNeonI8mmTable;
 #endif
 #if defined(GEMMA_WITH_NEON)
   if (detect_neon_dotprod()) found.tables[found.count++] = &kNeonTable;

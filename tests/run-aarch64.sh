@@ -53,5 +53,5 @@ run() { # CPU, ctest's selection: each program runs through the emulator that cm
     grep -vE ' Passed +[0-9.]+ sec$|^ +Start '
 }
 run cortex-a76             # dot products: the NEON kernels; everything
-run max -L kernels         # everything that the emulator knows
+run max -L kernels         # everything that the emulator knows, int8 matrix multiplies among it
 run cortex-a72 -L kernels  # no dot products: detection has to fall back to the scalar kernels

@@ -1,12 +1,16 @@
-// The NEON kernel table. Compiled for Armv8.2-A with dot products; nothing here runs before selection.
+// The NEON kernel tables, with dot products and with int8 matrix multiplies. Compiled for Armv8.2-A with dot
+// products; nothing here runs before selection. Of the second table the 8-bit matmuls alone are other code.
 #include "kernels/arch/neon.hpp"
 
 #include "kernels/arch/neon_vector.hpp"
+#include "kernels/arch/neoni8mm_matmuls.hpp"
 #include "kernels/arch/tables.hpp"
 #include "kernels/generic/table.hpp"
 
 namespace gemma::kernels {
 
 constinit const KernelTable kNeonTable = make_table<Neon, NeonVector>(Isa::kNeon, "neon");
+constinit const KernelTable kNeonI8mmTable =
+    make_table_of<NeonI8mmMatmuls, NeonVector>(Isa::kNeonI8mm, "neoni8mm");
 
 }  // namespace gemma::kernels

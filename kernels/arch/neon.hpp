@@ -1,5 +1,6 @@
 // Primitives of the 8-bit matmul on NEON with dot products (Armv8.2-A): 4 rows a vector, signed weights.
-// Invariant: included by kernels/arch/neon.cpp alone.
+// Invariant: NeonPrimitives is a template on the instruction set that uses it, so that units with different
+// flags share no function.
 #pragma once
 
 #include <cstddef>
@@ -11,17 +12,15 @@
 
 namespace gemma::kernels {
 
-struct Neon {
+/// What NEON with dot products and with matrix multiplies have in common; A is the one that derives from
+/// this.
+template <class A>
+struct NeonPrimitives {
   using Int = int32x4_t;
   using Float = float32x4_t;
   static constexpr std::size_t kLanes = 4;
-  static constexpr int kPanels = 1;
-  static constexpr int kHalvesTile = 8;
-  static constexpr int kPart = 4;               // tiles of what is left over are multiples of this
-  static constexpr int kTile = 8;               // tokens of a register tile: 8 sums of 32 registers
-  static constexpr int kStep = 4;               // tokens whose dots are interleaved
   static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
-  static constexpr bool kSignedWeights = true;  // sdot
+  static constexpr bool kSignedWeights = true;  // sdot, smmla
   static constexpr bool kRowVectors = false;
 
   struct Rows {
@@ -32,8 +31,8 @@ struct Neon {
   /// 16 bytes of each row: c[i] holds bytes 4i .. 4i + 3, lane r of row r.
   static void load_columns16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
     Int a[4];
-    unroll<Neon, 4>([&]<int I>()
-                        GEMMA_INLINE_LAMBDA { a[I] = vreinterpretq_s32_u8(vld1q_u8(rows.row[I] + offset)); });
+    unroll<A, 4>([&]<int I>()
+                     GEMMA_INLINE_LAMBDA { a[I] = vreinterpretq_s32_u8(vld1q_u8(rows.row[I] + offset)); });
     const int64x2_t b0 = vreinterpretq_s64_s32(vtrn1q_s32(a[0], a[1])),
                     b1 = vreinterpretq_s64_s32(vtrn2q_s32(a[0], a[1]));
     const int64x2_t b2 = vreinterpretq_s64_s32(vtrn1q_s32(a[2], a[3])),
@@ -48,7 +47,7 @@ struct Neon {
     Int low[4], high[4];
     load_columns16(rows, offset, low);
     load_columns16(rows, offset + 16, high);
-    unroll<Neon, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
+    unroll<A, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
       c[I] = low[I];
       c[I + 4] = high[I];
     });
@@ -56,8 +55,8 @@ struct Neon {
   /// The binary16 at `offset` of each row.
   static Float load_half(const Rows& rows, std::size_t offset) noexcept {
     std::uint16_t h[4];
-    unroll<Neon, 4>([&]<int I>()
-                        GEMMA_INLINE_LAMBDA { __builtin_memcpy(&h[I], rows.row[I] + offset, sizeof h[I]); });
+    unroll<A, 4>([&]<int I>()
+                     GEMMA_INLINE_LAMBDA { __builtin_memcpy(&h[I], rows.row[I] + offset, sizeof h[I]); });
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(h)));
   }
   static Float load(const float* p) noexcept { return vld1q_f32(p); }
@@ -119,6 +118,14 @@ struct Neon {
     const Int high = vmull_high_s16(x, y);
     return vaddq_s32(sum, vpaddq_s32(low, high));
   }
+};
+
+struct Neon : NeonPrimitives<Neon> {
+  static constexpr int kPanels = 1;
+  static constexpr int kHalvesTile = 8;
+  static constexpr int kPart = 4;  // tiles of what is left over are multiples of this
+  static constexpr int kTile = 8;  // tokens of a register tile: 8 sums of 32 registers
+  static constexpr int kStep = 4;  // tokens whose dots are interleaved
 
   /// dots[0][t] += the products of w[0][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
   /// bytes a token).

@@ -11,5 +11,6 @@ extern const KernelTable kAvx2Table;        // x86-64
 extern const KernelTable kAvxVnniTable;     // x86-64
 extern const KernelTable kAvx512VnniTable;  // x86-64
 extern const KernelTable kNeonTable;        // aarch64
+extern const KernelTable kNeonI8mmTable;    // aarch64
 
 }  // namespace gemma::kernels

@@ -56,7 +56,10 @@ inline void fill_unit(ActivationUnit<A, kGroups, kTile, kOffsetSums, kMins>& uni
                       std::int32_t weight_offset) noexcept {
   for (std::size_t t = 0; t < n_tokens; ++t, q += k, groups += k / 32) {
     for (int j = 0; j < kGroups; ++j) {
-      __builtin_memcpy(unit.q[j][t], q + 32 * j, 32);
+      if constexpr (requires { A::template place_token<kTile>(q, t, unit.q[j]); })
+        A::template place_token<kTile>(q + 32 * j, t, unit.q[j]);
+      else
+        __builtin_memcpy(unit.q[j][t], q + 32 * j, 32);
       unit.scale[j][t] = groups[j].scale;
       if constexpr (kOffsetSums > 0 && requires { A::template offset_pair<32>(q, 0); }) {
         for (int h = 0; h < kOffsetSums; ++h) {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -126,6 +127,22 @@ TEST(Matmul, EightBitKernelsGiveTheReferencesBits) {
                            label(*table, p, m));
         }
       }
+    }
+  }
+}
+
+TEST(Matmul, EightBitKernelsOfAllTablesGiveTheSameBits) {
+  // at sizes that take the reference too long: full tiles, odd rests, slices of k, blocks of tokens
+  const std::span<const KernelTable* const> tables = available_tables();
+  if (tables.size() < 3) GTEST_SKIP() << "fewer than two tables beside scalar on this CPU";
+  for (DType type : kEightBitTypes) {
+    for (std::size_t m : {1, 2, 3, 4, 5, 7, 11, 24, 61, 293}) {
+      const Problem p(type, 37, 2816, static_cast<std::uint32_t>(m), Scales::kUsual, m % 4);
+      const Activations a = random_activations(oracle(), m, p.k, 9);
+      const std::vector<float> best = multiply(tables.front()->matmul_for(type), p, a);
+      for (const KernelTable* table : tables.subspan(1, tables.size() - 2))  // without scalar
+        expect_same_bits(multiply(table->matmul_for(type), p, a), best,
+                         label(*table, p, m) + " beside " + std::string(tables.front()->name));
     }
   }
 }

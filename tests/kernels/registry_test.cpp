@@ -1,7 +1,9 @@
 // Which kernels are offered, and that each table is whole.
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <initializer_list>
+#include <map>
 #include <set>
 #include <sstream>
 #include <string>
@@ -31,6 +33,21 @@ TEST(Registry, TablesAreFoundByTheirOwnNamesOnly) {
   for (const std::string_view unknown : {"", "sse2", "AVX2", "avx2 ", "best"})
     EXPECT_EQ(find_table(unknown), nullptr) << unknown;
 }
+
+#if defined(__aarch64__)
+TEST(Registry, OffersWhatTheEmulatedCpuCan) {
+  const char* cpu = std::getenv("QEMU_CPU");  // tests/run-aarch64.sh sets it
+  if (cpu == nullptr) GTEST_SKIP() << "not emulated: QEMU_CPU does not say which CPU this is";
+  const std::map<std::string_view, std::vector<std::string_view>> expected = {
+      {"max", {"neoni8mm", "neon", "scalar"}},  // best first
+      {"cortex-a76", {"neon", "scalar"}},       // Armv8.2-A with dot products
+      {"cortex-a72", {"scalar"}}};              // Armv8.0-A
+  ASSERT_TRUE(expected.contains(cpu)) << cpu;
+  std::vector<std::string_view> offered;
+  for (const KernelTable* table : available_tables()) offered.push_back(table->name);
+  EXPECT_EQ(offered, expected.at(cpu));
+}
+#endif
 
 #if defined(__x86_64__) && defined(__linux__)
 TEST(Registry, OffersWhatTheSystemSaysThisCpuCan) {

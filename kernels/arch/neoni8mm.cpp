@@ -1,0 +1,26 @@
+// The 8-bit matmuls of the table of NEON with int8 matrix multiplies. Compiled with that instruction set's
+// flags; nothing here runs before selection.
+#include "kernels/arch/neoni8mm.hpp"
+
+#include "kernels/arch/neoni8mm_matmuls.hpp"
+#include "kernels/generic/matmul_rows.hpp"
+
+namespace gemma::kernels {
+
+template <template <class> class Format>
+void NeonI8mmMatmuls::Matmul<Format>::run(const MatmulArgs& a) noexcept {
+  QuantizedMatmul<NeonI8mm, SignedFormat<Format<NeonI8mm>>>::run(a);
+}
+
+template <template <class> class Format>
+std::size_t NeonI8mmMatmuls::Matmul<Format>::scratch_bytes(std::size_t k) noexcept {
+  return QuantizedMatmul<NeonI8mm, SignedFormat<Format<NeonI8mm>>>::scratch_bytes(k);
+}
+
+template struct NeonI8mmMatmuls::Matmul<FormatQ4_0>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ8_0>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ4K>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ5K>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ6K>;
+
+}  // namespace gemma::kernels

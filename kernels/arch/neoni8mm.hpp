@@ -1,0 +1,154 @@
+// Primitives of the 8-bit matmul on NEON with int8 matrix multiplies (Armv8.6-A): NEON's, with the 2 x 2 dots
+// of eight bytes of two rows and two tokens in one instruction.
+//
+// smmla takes (row 0 | row 1) and (token 0 | token 1), eight bytes of each, and adds (r0 t0, r0 t1, r1 t0,
+// r1 t1). So here a group's eight vectors are not columns of four rows but, for i < 4,
+//   w[2i] = (row 0 | row 1), w[2i + 1] = (row 2 | row 3), weights 8i .. 8i + 7 of each,
+// which is also half of the transpose that columns take; and tokens lie in pairs, eight bytes of one after
+// eight of the other, so that no operand is put together in the loop.
+// Invariant: included by kernels/arch/neoni8mm.cpp alone.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <arm_neon.h>
+
+#include "kernels/arch/neon.hpp"
+#include "kernels/generic/unroll.hpp"
+#include "kernels/generic/weight_formats.hpp"
+
+namespace gemma::kernels {
+
+struct NeonI8mm : NeonPrimitives<NeonI8mm> {
+  // The register tile: 2 panels x 6 tokens. 12 dots, 12 sums, four vectors of weights and one to three of
+  // activations: 29 to 31 of 32 registers, and 7 loads for 12 smmla (one panel x 8 tokens, or two x 4: 9).
+  // With two halves, whose first products wait for the second: 2 panels x 4 tokens, 8 dots, products and
+  // sums.
+  static constexpr int kPanels = 2;
+  static constexpr int kTile = 6;
+  static constexpr int kHalvesTile = 4;
+  static constexpr int kStep = 6;  // tokens whose dots are interleaved
+  static constexpr int kPart = 2;  // tiles of what is left over are multiples of this
+
+  // ---- loads
+  /// 16 bytes of each row: p[0], p[1] hold bytes 0 .. 7 of rows (0 | 1), (2 | 3), p[2], p[3] bytes 8 .. 15.
+  static void load_pairs16(const Rows& rows, std::size_t offset, Int* p) noexcept {
+    int64x2_t a[4];
+    unroll<NeonI8mm, 4>(
+        [&]<int I>() GEMMA_INLINE_LAMBDA { a[I] = vreinterpretq_s64_u8(vld1q_u8(rows.row[I] + offset)); });
+    unroll<NeonI8mm, 2>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      p[I] = vreinterpretq_s32_s64(vzip1q_s64(a[2 * I], a[2 * I + 1]));
+      p[I + 2] = vreinterpretq_s32_s64(vzip2q_s64(a[2 * I], a[2 * I + 1]));
+    });
+  }
+  /// 32 bytes of each row, for weights, in add_dots' order (hides NEON's columns).
+  static void load_columns32(const Rows& rows, std::size_t offset, Int (&p)[8]) noexcept {
+    load_pairs16(rows, offset, p);
+    load_pairs16(rows, offset + 16, p + 4);
+  }
+
+  // ---- activations
+  /// Places the 32 bytes of token t of kTokens in a unit's group: tokens 2i and 2i + 1 share their 64 bytes,
+  /// eight of one and eight of the other in turn; a last one without a partner lies as it is.
+  template <int kTokens>
+  static void place_token(const std::int8_t* q, std::size_t t, std::int8_t (*group)[32]) noexcept {
+    if ((t | 1) < kTokens) {
+      for (std::size_t i = 0; i < 4; ++i)
+        __builtin_memcpy(&group[t - t % 2 + i / 2][i % 2 * 16 + t % 2 * 8], q + 8 * i, 8);
+    } else {
+      __builtin_memcpy(group[t], q, 32);
+    }
+  }
+
+  // ---- arithmetic
+  static Int sub_bytes(Int v, int subtrahend) noexcept {
+    return vreinterpretq_s32_s8(
+        vsubq_s8(vreinterpretq_s8_s32(v), vdupq_n_s8(static_cast<std::int8_t>(subtrahend))));
+  }
+
+  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with those bytes of token t (as
+  /// place_token() laid them).
+  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
+                                              Int (&dots)[n_panels][kTokens]) noexcept {
+    constexpr int kPairs = kTokens / 2;
+    Int pair[n_panels][kPairs + 1][2];  // rows (0 | 1) and (2 | 3)
+    // the last of an odd number of tokens: (bytes 0 .. 7 | 8 .. 15) in place of a pair, so that of a dot of
+    // bytes 0 .. 7 lanes 0 and 2 count, else 1 and 3
+    Int last[2][n_panels][2];
+    unroll<NeonI8mm, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+      unroll<NeonI8mm, kPairs>([&]<int T>()
+                                   GEMMA_INLINE_LAMBDA { pair[P][T][0] = pair[P][T][1] = zero_int(); });
+      last[0][P][0] = last[0][P][1] = last[1][P][0] = last[1][P][1] = zero_int();
+    });
+    unroll<NeonI8mm, kCount / 2>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      constexpr int kFirst = kBegin + 2 * I;
+      unroll<NeonI8mm, kPairs>([&]<int T>() GEMMA_INLINE_LAMBDA {
+        const int8x16_t tokens = vld1q_s8(x + 64 * T + 8 * kFirst);
+        unroll<NeonI8mm, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          unroll<NeonI8mm, 2>([&]<int R>() GEMMA_INLINE_LAMBDA {
+            pair[P][T][R] = vmmlaq_s32(pair[P][T][R], vreinterpretq_s8_s32(w[P][kFirst + R]), tokens);
+          });
+        });
+      });
+      if constexpr (kTokens % 2 == 1) {
+        const int8x16_t token = vld1q_s8(x + 64 * kPairs + 4 * (kFirst - kFirst % 4));
+        unroll<NeonI8mm, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          unroll<NeonI8mm, 2>([&]<int R>() GEMMA_INLINE_LAMBDA {
+            Int& sum = last[kFirst / 2 % 2][P][R];
+            sum = vmmlaq_s32(sum, vreinterpretq_s8_s32(w[P][kFirst + R]), token);
+          });
+        });
+      }
+    });
+    unroll<NeonI8mm, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+      unroll<NeonI8mm, kPairs>([&]<int T>() GEMMA_INLINE_LAMBDA {
+        dots[P][2 * T] = vaddq_s32(dots[P][2 * T], vuzp1q_s32(pair[P][T][0], pair[P][T][1]));
+        dots[P][2 * T + 1] = vaddq_s32(dots[P][2 * T + 1], vuzp2q_s32(pair[P][T][0], pair[P][T][1]));
+      });
+      if constexpr (kTokens % 2 == 1)
+        dots[P][kTokens - 1] = vaddq_s32(
+            dots[P][kTokens - 1],
+            vaddq_s32(vuzp1q_s32(last[0][P][0], last[0][P][1]), vuzp2q_s32(last[1][P][0], last[1][P][1])));
+    });
+  }
+};
+
+/// A format whose weights come as signed integers: an offset is subtracted from a weight once, when it is
+/// unpacked, and not from the dots of every token (for Q6_K, 8 rows and 4 tokens: 16 more instructions a
+/// group of 88, and 8 to load the offsets' sums).
+template <class Format>
+struct SignedFormat : Format {
+  static constexpr int kOffset = 0;
+  template <int kStage>
+  [[gnu::always_inline]] static void stage(const NeonI8mm::Rows& rows, std::size_t offset,
+                                           typename Format::Header& h,
+                                           NeonI8mm::Int (&w)[Format::kStageGroups][8]) noexcept {
+    Format::template stage<kStage>(rows, offset, h, w);
+    if constexpr (Format::kOffset != 0)
+      unroll<NeonI8mm, Format::kStageGroups>([&]<int G>() GEMMA_INLINE_LAMBDA {
+        unroll<NeonI8mm, 8>(
+            [&]<int C>() GEMMA_INLINE_LAMBDA { w[G][C] = NeonI8mm::sub_bytes(w[G][C], Format::kOffset); });
+      });
+  }
+};
+/// The one format that takes weights, not scales, from load_columns16().
+template <>
+struct SignedFormat<FormatQ4_0<NeonI8mm>> : FormatQ4_0<NeonI8mm> {
+  static constexpr int kOffset = 0;
+  template <int kStage>
+  [[gnu::always_inline]] static void stage(const NeonI8mm::Rows& rows, std::size_t offset, Header&,
+                                           Int (&w)[1][8]) noexcept {
+    constexpr int kStored = FormatQ4_0<NeonI8mm>::kOffset;
+    Int p[4];
+    NeonI8mm::load_pairs16(rows, offset + 2, p);
+    unroll<NeonI8mm, 4>([&]<int C>() GEMMA_INLINE_LAMBDA {
+      w[0][C] = NeonI8mm::sub_bytes(NeonI8mm::and_mask(p[C], 0x0F0F0F0F), kStored);
+      w[0][C + 4] =
+          NeonI8mm::sub_bytes(NeonI8mm::and_mask(NeonI8mm::shift_right<4>(p[C]), 0x0F0F0F0F), kStored);
+    });
+  }
+};
+
+}  // namespace gemma::kernels

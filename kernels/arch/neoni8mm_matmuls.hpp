@@ -1,0 +1,22 @@
+// What the table of NEON with int8 matrix multiplies has of its own. Everything else in it is NEON's code, so
+// kernels/arch/neon.cpp defines that table and kernels/arch/neoni8mm.cpp these functions alone. Invariant:
+// declarations only; no code of one unit is compiled with the other's flags.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/generic/weight_formats.hpp"
+#include "kernels/kernel_table.hpp"
+
+namespace gemma::kernels {
+
+/// As MatmulsOf<A> in generic/table.hpp.
+struct NeonI8mmMatmuls {
+  template <template <class> class Format>
+  struct Matmul {
+    static void run(const MatmulArgs&) noexcept;
+    static std::size_t scratch_bytes(std::size_t k) noexcept;
+  };
+};
+
+}  // namespace gemma::kernels
