@@ -78,15 +78,18 @@ struct Forward {
   void add_residual(const Worker& w, std::size_t n, const Vector& post_norm) noexcept;
   void quantize_rows(const Worker& w, const float* rows, std::size_t n, std::size_t width) noexcept;
   void matmul(const Worker& w, const Matrix& m, const float* in, std::size_t n, float* out,
-              std::size_t ld_out, Range rows) noexcept;
-  void matmul(const Worker& w, const Matrix& m, const float* in, std::size_t n, float* out) noexcept {
-    matmul(w, m, in, n, out, m.rows, w.share(m.rows, kernels::kPanelRows));
+              Range rows) noexcept;
+  template <class F>
+  void share_rows(const Worker& w, const Matrix& m, std::size_t n, std::size_t step, F f) noexcept;
+  void matmul(const Worker& w, const Matrix& m, const float* in, std::size_t n, float* out,
+              std::size_t step) noexcept {
+    share_rows(w, m, n, step, [&](Range rows) { matmul(w, m, in, n, out, rows); });
   }
   void rotate_and_store(const Worker& w, std::size_t l) noexcept;
   void attend(const Worker& w, std::size_t l) noexcept;
   void attend_unit(const Worker& w, std::size_t l, std::size_t unit, std::size_t splits) noexcept;
   void keep_logit_rows() noexcept;
-  void feed_forward(const Worker& w, const LayerWeights& l, std::size_t n) noexcept;
+  void feed_forward(const Worker& w, const LayerWeights& l, std::size_t n, std::size_t step) noexcept;
   void output(const Worker& w) noexcept;
 };
 
@@ -174,9 +177,27 @@ inline void Forward::quantize_rows(const Worker& w, const float* rows, std::size
   }
 }
 
+/// f(rows of m) for this worker's rows. With few tokens, where the weights are read only once, whoever is
+/// free takes the next: memory does not serve all cores alike, nor does a shared machine. With many, even
+/// shares, since each call of a kernel lays out the tokens again.
+template <class F>
+void Forward::share_rows(const Worker& w, const Matrix& m, std::size_t n, std::size_t step, F f) noexcept {
+  constexpr std::size_t kPiece = std::size_t{512} << 10;  // bytes of the last pieces, at most
+  if (w.count == 1 || n > 4) {
+    const Range rows = w.share(m.rows, kernels::kPanelRows);
+    if (rows.begin < rows.end) f(rows);
+    return;
+  }
+  const std::size_t unit = std::max<std::size_t>(1, std::min(kPiece / m.row_bytes, m.rows / (12 * w.count)) /
+                                                        kernels::kPanelRows) *
+                           kernels::kPanelRows;
+  for (Range r = take(ws.taken[step], m.rows, unit, w.count); r.begin < r.end;
+       r = take(ws.taken[step], m.rows, unit, w.count))
+    f(r);
+}
+
 inline void Forward::matmul(const Worker& w, const Matrix& m, const float* in, std::size_t n, float* out,
-                            std::size_t ld_out, Range rows) noexcept {
-  if (rows.begin >= rows.end) return;
+                            Range rows) noexcept {
   m.kernel->matmul({.w = m.data,
                     .row_bytes = m.row_bytes,
                     .k = m.cols,
@@ -187,7 +208,7 @@ inline void Forward::matmul(const Worker& w, const Matrix& m, const float* in, s
                     .q = ws.q8.data(),
                     .groups = ws.groups.data(),
                     .y = out,
-                    .ldy = ld_out,
+                    .ldy = m.rows,
                     .scratch = ws.scratch_of(w.id)});
 }
 
@@ -226,7 +247,7 @@ inline void Forward::attend(const Worker& w, std::size_t l) noexcept {
   // heads of one group share a pass over the cache; they part only when there is too little work otherwise
   const std::size_t splits =
       units >= w.count ? 1 : std::min<std::size_t>(group, (w.count + units - 1) / units);
-  std::atomic<std::size_t>& done = ws.attention_units_done[l];
+  std::atomic<std::size_t>& done = ws.taken[l * kSteps + kAttention];
   for (std::size_t u = done.fetch_add(1); u < units * splits; u = done.fetch_add(1))
     attend_unit(w, l, u, splits);
 }
@@ -288,14 +309,12 @@ inline void Forward::keep_logit_rows() noexcept {
   }
 }
 
-/// gate, up and the activation of one share of d_ff stay with one worker; so does their 8-bit form.
-inline void Forward::feed_forward(const Worker& w, const LayerWeights& l, std::size_t n) noexcept {
+inline void Forward::feed_forward(const Worker& w, const LayerWeights& l, std::size_t n,
+                                  std::size_t step) noexcept {
   const std::size_t ff = config.d_ff;
-  const auto share = w.share(ff, 32);  // whole 32-groups, and whole panels
-  if (share.begin < share.end) {
-    matmul(w, l.gate, ws.h.data(), n, ws.gate.data(), ff, share);
-    matmul(w, l.up, ws.h.data(), n, ws.up.data(), ff, share);
-  }
+  matmul(w, l.gate, ws.h.data(), n, ws.gate.data(), step + kGate);
+  matmul(w, l.up, ws.h.data(), n, ws.up.data(), step + kUp);
+  const auto share = w.share(ff, 32);  // whole 32-groups
   const auto activate = config.activation == Activation::kGeluTanh ? vec().gelu_mul : vec().silu_mul;
   w.sync();  // the 8-bit form overwrites what the matmuls read
   const std::size_t size = share.end - share.begin;
@@ -308,7 +327,7 @@ inline void Forward::feed_forward(const Worker& w, const LayerWeights& l, std::s
     }
   }
   w.sync();
-  matmul(w, l.down, ws.gate.data(), n, ws.residual.data());
+  matmul(w, l.down, ws.gate.data(), n, ws.residual.data(), step + kDown);
 }
 
 inline void Forward::output(const Worker& w) noexcept {
@@ -316,12 +335,13 @@ inline void Forward::output(const Worker& w) noexcept {
   norm_rows(w, n_logit_rows, weights.output_norm, m.kernel->quantized_activations);
   note(w, "result_norm", 0, ws.h.data(), n_logit_rows, config.d_model);
   w.sync();
-  const auto share = w.share(m.rows, kernels::kPanelRows);
-  matmul(w, m, ws.h.data(), n_logit_rows, ws.logits.data(), m.rows, share);
-  if (config.logit_softcap == 0.0f) return;
-  for (std::size_t r = 0; r < n_logit_rows; ++r) {
-    vec().softcap(ws.logits.data() + r * m.rows + share.begin, share.end - share.begin, config.logit_softcap);
-  }
+  share_rows(w, m, n_logit_rows, config.n_layers * kSteps, [&](Range rows) {
+    matmul(w, m, ws.h.data(), n_logit_rows, ws.logits.data(), rows);
+    if (config.logit_softcap == 0.0f) return;
+    for (std::size_t r = 0; r < n_logit_rows; ++r) {
+      vec().softcap(ws.logits.data() + r * m.rows + rows.begin, rows.end - rows.begin, config.logit_softcap);
+    }
+  });
 }
 
 inline void Forward::run(const Worker& w) noexcept {
@@ -340,9 +360,9 @@ inline void Forward::run(const Worker& w) noexcept {
     norm_rows(w, n, l.attn_norm, quantized({&l.q, &l.k, &l.v}));
     note(w, "attn_norm", i, ws.h.data(), n, d);
     w.sync();
-    matmul(w, l.q, ws.h.data(), n, ws.q.data());
-    matmul(w, l.k, ws.h.data(), n, ws.k.data());
-    matmul(w, l.v, ws.h.data(), n, ws.v.data());
+    matmul(w, l.q, ws.h.data(), n, ws.q.data(), i * kSteps + kQ);
+    matmul(w, l.k, ws.h.data(), n, ws.k.data(), i * kSteps + kK);
+    matmul(w, l.v, ws.h.data(), n, ws.v.data(), i * kSteps + kV);
     w.sync();
     rotate_and_store(w, i);
     note(w, "q_rope", i, ws.q.data(), n, config.q_width());
@@ -362,14 +382,14 @@ inline void Forward::run(const Worker& w) noexcept {
       quantize_rows(w, ws.attention.data(), n, config.q_width());
       w.sync();
     }
-    matmul(w, l.attn_out, ws.attention.data(), n, ws.residual.data());
+    matmul(w, l.attn_out, ws.attention.data(), n, ws.residual.data(), i * kSteps + kAttentionOut);
     w.sync();
     note(w, "attn_out", i, ws.residual.data(), n, d);
     add_residual(w, n, l.post_attn_norm);
     norm_rows(w, n, l.ffn_norm, quantized({&l.gate, &l.up}));
     note(w, "ffn_norm", i, ws.h.data(), n, d);
     w.sync();
-    feed_forward(w, l, n);
+    feed_forward(w, l, n, i * kSteps);
     w.sync();
     note(w, "ffn_out", i, ws.residual.data(), n, d);
     add_residual(w, n, l.post_ffn_norm);

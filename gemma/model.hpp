@@ -363,8 +363,7 @@ inline std::span<const float> Model::forward(std::span<const Chunk> chunks, Work
       ws.row_chunk[row] = static_cast<std::uint32_t>(i);
     }
   }
-  for (std::size_t i = 0; i < config().n_layers; ++i)
-    ws.attention_units_done[i].store(0, std::memory_order_relaxed);
+  for (auto& taken : ws.taken) taken.store(0, std::memory_order_relaxed);
   ws.shared->stop.store(false, std::memory_order_relaxed);
 
   detail::Forward pass{config(),     weights(), kernels(), state_->frequencies, chunks, ws, n_rows,

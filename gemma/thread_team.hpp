@@ -52,6 +52,19 @@ struct Range {
   std::size_t end = 0;    // one past the last
 };
 
+/// The next piece of [0, n) for whoever asks first, in multiples of `unit`; empty when all is taken. Three
+/// quarters of an even share of what is left: few pieces, and the last ones are small, so that no worker
+/// waits long for one that was held up.
+inline Range take(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit, unsigned count) noexcept {
+  std::size_t begin = taken.load(std::memory_order_relaxed);
+  while (begin < n) {
+    const std::size_t units = std::max<std::size_t>(1, (n - begin) * 3 / (4 * unit * count));
+    const std::size_t end = std::min(n, begin + units * unit);
+    if (taken.compare_exchange_weak(begin, end, std::memory_order_relaxed)) return {begin, end};
+  }
+  return {n, n};
+}
+
 /// One thread of a team.
 struct Worker {
   unsigned id = 0;             // below count; 0 is the caller's own thread

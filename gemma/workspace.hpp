@@ -31,6 +31,9 @@ namespace detail {
 /// Query tokens that one call of the attention kernel takes.
 inline constexpr std::size_t kAttentionTile = 32;
 
+/// The steps of a layer whose work is given out in pieces to whoever asks.
+enum Step : std::size_t { kQ, kK, kV, kAttention, kAttentionOut, kGate, kUp, kDown, kSteps };
+
 /// What workers of one forward share and cannot move.
 struct WorkspaceShared {
   Barrier barrier;
@@ -76,7 +79,7 @@ struct WorkspaceSizes {
     const std::size_t floats = 3 * hidden + 2 * q + 2 * kv + 2 * ffn + logits + rope;
     return floats * sizeof(float) + quantized + groups * sizeof(kernels::Q8Group) +
            scratch_per_thread * n_threads + 3 * tokens * sizeof(std::uint32_t) +
-           layers * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
+           (layers * kSteps + 1) * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
   }
 
   bool operator==(const WorkspaceSizes&) const = default;
@@ -119,7 +122,7 @@ class Workspace {
     row_token = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
     row_position = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
     row_chunk = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
-    attention_units_done = std::vector<std::atomic<std::size_t>>(sizes_.layers);
+    taken = std::vector<std::atomic<std::size_t>>(sizes_.layers * detail::kSteps + 1);
   }
 
   /// As given, n_threads settled.
@@ -144,7 +147,7 @@ class Workspace {
   AlignedBuffer<kernels::Q8Group> groups;  // [T, k / 32]
   AlignedBuffer<std::byte> scratch;        // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
-  std::vector<std::atomic<std::size_t>> attention_units_done;       // [n_layers]
+  std::vector<std::atomic<std::size_t>> taken;  // [n_layers, kSteps], and the output's: work given out
   /// What the workers share.
   std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 
