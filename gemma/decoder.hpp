@@ -182,18 +182,20 @@ inline void Forward::quantize_rows(const Worker& w, const float* rows, std::size
 /// shares, since each call of a kernel lays out the tokens again.
 template <class F>
 void Forward::share_rows(const Worker& w, const Matrix& m, std::size_t n, std::size_t step, F f) noexcept {
-  constexpr std::size_t kPiece = std::size_t{512} << 10;  // bytes of the last pieces, at most
-  if (w.count == 1 || n > 4) {
+  constexpr std::size_t kFewTokens = 4;
+  constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // the last pieces at most
+  if (w.count == 1 || n > kFewTokens) {
     const Range rows = w.share(m.rows, kernels::kPanelRows);
     if (rows.begin < rows.end) f(rows);
     return;
   }
-  const std::size_t unit = std::max<std::size_t>(1, std::min(kPiece / m.row_bytes, m.rows / (12 * w.count)) /
-                                                        kernels::kPanelRows) *
-                           kernels::kPanelRows;
-  for (Range r = take(ws.taken[step], m.rows, unit, w.count); r.begin < r.end;
-       r = take(ws.taken[step], m.rows, unit, w.count))
-    f(r);
+  const std::size_t piece = std::min(kPieceBytes / m.row_bytes, m.rows / (12 * w.count));
+  const std::size_t unit = std::max(kernels::kPanelRows, piece / kernels::kPanelRows * kernels::kPanelRows);
+  for (;;) {
+    const Range rows = take(ws.taken[step], m.rows, unit, w.count);
+    if (rows.begin == rows.end) return;
+    f(rows);
+  }
 }
 
 inline void Forward::matmul(const Worker& w, const Matrix& m, const float* in, std::size_t n, float* out,

@@ -1,5 +1,6 @@
 // One Model, many Sessions in many threads: the same bits as alone, cancelling from outside, 64 at once.
 // tests/run-tsan.sh runs this under ThreadSanitizer.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "gemma/session.hpp"
+#include "gemma/thread_team.hpp"
 #include "tests/gemma/golden_models.hpp"
 #include "tests/gemma/model_file.hpp"
 #include "tests/gemma/run.hpp"
@@ -51,6 +53,30 @@ Answer answer(const Model& model, std::size_t i, unsigned n_threads) {
 
 Model golden(const char* name) {
   return Model::load((golden_dir() / name).string());
+}
+
+TEST(Take, EveryRowIsGivenOutOnceInWholeUnitsAndLessAndLess) {
+  for (const unsigned count : {1u, 2u, 3u, 16u}) {
+    for (const std::size_t n : {1u, 16u, 17u, 300u, 2048u, 256000u}) {
+      std::atomic<std::size_t> taken{0};
+      std::vector<std::vector<Range>> pieces(count);
+      at_once(count, [&](std::size_t i) {
+        for (Range r = take(taken, n, 16, count); r.begin != r.end; r = take(taken, n, 16, count))
+          pieces[i].push_back(r);
+      });
+      std::vector<Range> all;
+      for (const auto& own : pieces) all.insert(all.end(), own.begin(), own.end());
+      std::sort(all.begin(), all.end(), [](Range a, Range b) { return a.begin < b.begin; });
+      std::size_t at = 0, size = n;
+      for (const Range r : all) {
+        EXPECT_EQ(r.begin, at);
+        EXPECT_TRUE(r.end % 16 == 0 || r.end == n);
+        EXPECT_LE(r.end - r.begin, size);
+        at = r.end, size = r.end - r.begin;
+      }
+      EXPECT_EQ(at, n);
+    }
+  }
 }
 
 class Threads : public testing::TestWithParam<const char*> {
