@@ -9,6 +9,7 @@
 #include <cwchar>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -17,6 +18,7 @@
 #include <langinfo.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "examples/chat/line_source.hpp"
 #include "examples/chat/terminal.hpp"
@@ -32,6 +34,36 @@ void use_utf8() {
   std::setlocale(LC_CTYPE, "");
   if (std::string_view(::nl_langinfo(CODESET)) != "UTF-8") std::setlocale(LC_CTYPE, "C.UTF-8");
 }
+
+/// While one lives, a signal that ends the program first ends what the prompt has switched on: colour and the
+/// marks around pasted text. libedit gives the terminal's modes back before it passes the signal on.
+class PlainAtTheEnd {
+ public:
+  PlainAtTheEnd() {
+    struct sigaction action {};
+    action.sa_handler = [](int number) {
+      constexpr std::string_view kPlain = "\x1b[?2004l\x1b[0m\n";
+      if (::write(STDOUT_FILENO, kPlain.data(), kPlain.size()) < 0) {
+      }  // nobody is left to be told
+      ::signal(number, SIG_DFL);
+      ::raise(number);
+    };
+    sigemptyset(&action.sa_mask);
+    for (std::size_t i = 0; i < kSignals.size(); ++i) {
+      ::sigaction(kSignals[i], &action, &before_[i]);
+      if (before_[i].sa_handler == SIG_IGN) ::sigaction(kSignals[i], &before_[i], nullptr);
+    }
+  }
+  PlainAtTheEnd(const PlainAtTheEnd&) = delete;
+  PlainAtTheEnd& operator=(const PlainAtTheEnd&) = delete;
+  ~PlainAtTheEnd() {
+    for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
+  }
+
+ private:
+  static constexpr std::array kSignals = {SIGTERM, SIGHUP};
+  std::array<struct sigaction, kSignals.size()> before_{};
+};
 
 class EditedLines final : public LineSource {
  public:
@@ -118,6 +150,8 @@ class EditedLines final : public LineSource {
     ::el_resize(editor_.get());  // the window may have changed during an answer
     ::el_set(editor_.get(), EL_PREP_TERM,
              1);  // else a key on the heels of the prompt is taken as if in a shell
+    std::optional<PlainAtTheEnd> plain;
+    if (paste_ || colour_) plain.emplace();
     if (paste_) put("\x1b[?2004h");
     int length = 0;
     const char* typed = ::el_gets(editor_.get(), &length);

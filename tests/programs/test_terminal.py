@@ -1,7 +1,9 @@
 """gemma-chat at a terminal: editing, history, colours, Ctrl-C, progress."""
 
 import json
+import os
 import re
+import signal
 import unittest
 
 from programs import BIN, GEMMA, ProgramTest, Terminal, environment, plain
@@ -228,6 +230,17 @@ class Chat(ProgramTest):
             chat.send(keys)
             self.assertEqual(chat.end(), 0)
             self.assertEqual(after.read_text(), before.read_text())
+
+    def test_a_signal_at_the_prompt_ends_colours_and_paste_marks(self):
+        for number in [signal.SIGTERM, signal.SIGHUP]:
+            chat = self.chat(env={"TERM": "xterm", "NO_COLOR": ""})
+            chat.wait_for_prompt()
+            chat.send("half a line")
+            shown = chat.wait_for("line")
+            os.kill(chat.pid, number)
+            self.assertEqual(chat.end(), -number)
+            self.assertIn("\x1b[0m", chat.seen[shown:])
+            self.assertIn("\x1b[?2004l", chat.seen[shown:])
 
 
 if __name__ == "__main__":
