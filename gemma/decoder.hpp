@@ -65,6 +65,12 @@ struct Forward {
   void run(const Worker& worker) noexcept;
 
  private:
+  /// What a matmul reads: one of the two, by its kernel.
+  struct Input {
+    const float* x;
+    Workspace::QuantizedRows& quantized;
+  };
+
   const kernels::VectorKernels& vec() const noexcept { return kernels.vec; }
   const LayerWeights& layer(std::size_t i) const noexcept { return weights.layers[i]; }
   bool wants_logits(std::size_t row) const noexcept;
@@ -77,13 +83,14 @@ struct Forward {
   void norm_rows(const Worker& w, std::size_t n, const Vector& weight, bool quantized) noexcept;
   void add_residual(const Worker& w, std::size_t n, const Vector& post_norm) noexcept;
   void quantize_rows(const Worker& w, const float* rows, std::size_t n, std::size_t width) noexcept;
-  void matmul(const Worker& w, const Matrix& m, const float* in, std::size_t n, float* out,
-              Range rows) noexcept;
   template <class F>
   void share_rows(const Worker& w, const Matrix& m, std::size_t n, std::size_t step, F f) noexcept;
-  void matmul(const Worker& w, const Matrix& m, const float* in, std::size_t n, float* out,
+  void multiply(const Worker& w, const Matrix& m, Range rows, const Input& in, std::size_t n, float* out,
+                std::size_t ld_out) noexcept;
+  /// out[n, m.rows] = in * m^T, shared.
+  void matmul(const Worker& w, const Matrix& m, const Input& in, std::size_t n, float* out,
               std::size_t step) noexcept {
-    share_rows(w, m, n, step, [&](Range rows) { matmul(w, m, in, n, out, rows); });
+    share_rows(w, m, n, step, [&](Range rows) { multiply(w, m, rows, in, n, out + rows.begin, m.rows); });
   }
   void rotate_and_store(const Worker& w, std::size_t l) noexcept;
   void attend(const Worker& w, std::size_t l) noexcept;
@@ -150,7 +157,7 @@ inline void Forward::norm_rows(const Worker& w, std::size_t n, const Vector& wei
   for (std::size_t r = share.begin; r < share.end; ++r) {
     float* h = ws.h.data() + r * d;
     vec().rms_norm(ws.x.data() + r * d, weight.data(), d, config.rms_eps, h);
-    if (quantized) vec().quantize_q8(h, d, ws.q8.data() + r * d, ws.groups.data() + r * (d / 32));
+    if (quantized) vec().quantize_q8(h, d, ws.q8.q.data() + r * d, ws.q8.groups.data() + r * (d / 32));
   }
 }
 
@@ -172,7 +179,7 @@ inline void Forward::quantize_rows(const Worker& w, const float* rows, std::size
   const auto share = w.share(n * groups);
   for (std::size_t g = share.begin; g < share.end;) {
     const std::size_t run = std::min(share.end, (g / groups + 1) * groups) - g;
-    vec().quantize_q8(rows + g * 32, run * 32, ws.q8.data() + g * 32, ws.groups.data() + g);
+    vec().quantize_q8(rows + g * 32, run * 32, ws.q8.q.data() + g * 32, ws.q8.groups.data() + g);
     g += run;
   }
 }
@@ -185,12 +192,12 @@ void Forward::share_rows(const Worker& w, const Matrix& m, std::size_t n, std::s
   constexpr std::size_t kFewTokens = 4;
   constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // the last pieces at most
   if (w.count == 1 || n > kFewTokens) {
-    const Range rows = w.share(m.rows, kernels::kPanelRows);
+    const Range rows = w.share(m.rows, kRowUnit);
     if (rows.begin < rows.end) f(rows);
     return;
   }
   const std::size_t piece = std::min(kPieceBytes / m.row_bytes, m.rows / (12 * w.count));
-  const std::size_t unit = std::max(kernels::kPanelRows, piece / kernels::kPanelRows * kernels::kPanelRows);
+  const std::size_t unit = std::max(kRowUnit, piece / kRowUnit * kRowUnit);
   for (;;) {
     const Range rows = take(ws.taken[step], m.rows, unit, w.count);
     if (rows.begin == rows.end) return;
@@ -198,19 +205,20 @@ void Forward::share_rows(const Worker& w, const Matrix& m, std::size_t n, std::s
   }
 }
 
-inline void Forward::matmul(const Worker& w, const Matrix& m, const float* in, std::size_t n, float* out,
-                            Range rows) noexcept {
-  m.kernel->matmul({.w = m.data,
+/// out[n, ld_out] = in * (rows of m)^T.
+inline void Forward::multiply(const Worker& w, const Matrix& m, Range rows, const Input& in, std::size_t n,
+                              float* out, std::size_t ld_out) noexcept {
+  m.kernel->matmul({.w = m.data + rows.begin * m.row_bytes,
                     .row_bytes = m.row_bytes,
                     .k = m.cols,
-                    .row_begin = rows.begin,
-                    .row_end = rows.end,
+                    .row_begin = 0,
+                    .row_end = rows.end - rows.begin,
                     .m = n,
-                    .x = in,
-                    .q = ws.q8.data(),
-                    .groups = ws.groups.data(),
+                    .x = in.x,
+                    .q = in.quantized.q.data(),
+                    .groups = in.quantized.groups.data(),
                     .y = out,
-                    .ldy = m.rows,
+                    .ldy = ld_out,
                     .scratch = ws.scratch_of(w.id)});
 }
 
@@ -311,25 +319,34 @@ inline void Forward::keep_logit_rows() noexcept {
   }
 }
 
+/// residual = down(activation(gate(h)) * up(h)). Block of rows by block of rows, so that gate and up of many
+/// tokens are activated and quantised where they are, not in memory a step later.
 inline void Forward::feed_forward(const Worker& w, const LayerWeights& l, std::size_t n,
                                   std::size_t step) noexcept {
-  const std::size_t ff = config.d_ff;
-  matmul(w, l.gate, ws.h.data(), n, ws.gate.data(), step + kGate);
-  matmul(w, l.up, ws.h.data(), n, ws.up.data(), step + kUp);
-  const auto share = w.share(ff, 32);  // whole 32-groups
+  const std::size_t ff = config.d_ff, ld = ws.ffn_rows();
+  const bool quantized = l.down.kernel->quantized_activations;
   const auto activate = config.activation == Activation::kGeluTanh ? vec().gelu_mul : vec().silu_mul;
-  w.sync();  // the 8-bit form overwrites what the matmuls read
-  const std::size_t size = share.end - share.begin;
-  for (std::size_t r = 0; r < n && size != 0; ++r) {
-    float* gate = ws.gate.data() + r * ff + share.begin;
-    activate(gate, ws.up.data() + r * ff + share.begin, size);
-    if (l.down.kernel->quantized_activations) {
-      vec().quantize_q8(gate, size, ws.q8.data() + r * ff + share.begin,
-                        ws.groups.data() + (r * ff + share.begin) / 32);
+  const Input in{ws.h.data(), ws.q8};
+  float* const up = ws.ffn_block_of(w.id);
+  share_rows(w, l.gate, n, step + kGateUp, [&](Range rows) {
+    for (std::size_t begin = rows.begin; begin < rows.end; begin += ld) {
+      const Range block{begin, std::min(begin + ld, rows.end)};
+      const std::size_t size = block.end - block.begin;
+      float* const gate = quantized ? up + n * ld : ws.ffn.data() + begin;
+      const std::size_t ld_gate = quantized ? ld : ff;
+      multiply(w, l.gate, block, in, n, gate, ld_gate);
+      multiply(w, l.up, block, in, n, up, ld);
+      for (std::size_t r = 0; r < n; ++r) {
+        activate(gate + r * ld_gate, up + r * ld, size);
+        const std::size_t at = r * ff + begin;
+        if (quantized)
+          vec().quantize_q8(gate + r * ld_gate, size, ws.ffn_q8.q.data() + at,
+                            ws.ffn_q8.groups.data() + at / 32);
+      }
     }
-  }
+  });
   w.sync();
-  matmul(w, l.down, ws.gate.data(), n, ws.residual.data(), step + kDown);
+  matmul(w, l.down, {ws.ffn.data(), ws.ffn_q8}, n, ws.residual.data(), step + kDown);
 }
 
 inline void Forward::output(const Worker& w) noexcept {
@@ -338,7 +355,7 @@ inline void Forward::output(const Worker& w) noexcept {
   note(w, "result_norm", 0, ws.h.data(), n_logit_rows, config.d_model);
   w.sync();
   share_rows(w, m, n_logit_rows, config.n_layers * kSteps, [&](Range rows) {
-    matmul(w, m, ws.h.data(), n_logit_rows, ws.logits.data(), rows);
+    multiply(w, m, rows, {ws.h.data(), ws.q8}, n_logit_rows, ws.logits.data() + rows.begin, m.rows);
     if (config.logit_softcap == 0.0f) return;
     for (std::size_t r = 0; r < n_logit_rows; ++r) {
       vec().softcap(ws.logits.data() + r * m.rows + rows.begin, rows.end - rows.begin, config.logit_softcap);
@@ -362,9 +379,9 @@ inline void Forward::run(const Worker& w) noexcept {
     norm_rows(w, n, l.attn_norm, quantized({&l.q, &l.k, &l.v}));
     note(w, "attn_norm", i, ws.h.data(), n, d);
     w.sync();
-    matmul(w, l.q, ws.h.data(), n, ws.q.data(), i * kSteps + kQ);
-    matmul(w, l.k, ws.h.data(), n, ws.k.data(), i * kSteps + kK);
-    matmul(w, l.v, ws.h.data(), n, ws.v.data(), i * kSteps + kV);
+    matmul(w, l.q, {ws.h.data(), ws.q8}, n, ws.q.data(), i * kSteps + kQ);
+    matmul(w, l.k, {ws.h.data(), ws.q8}, n, ws.k.data(), i * kSteps + kK);
+    matmul(w, l.v, {ws.h.data(), ws.q8}, n, ws.v.data(), i * kSteps + kV);
     w.sync();
     rotate_and_store(w, i);
     note(w, "q_rope", i, ws.q.data(), n, config.q_width());
@@ -384,7 +401,7 @@ inline void Forward::run(const Worker& w) noexcept {
       quantize_rows(w, ws.attention.data(), n, config.q_width());
       w.sync();
     }
-    matmul(w, l.attn_out, ws.attention.data(), n, ws.residual.data(), i * kSteps + kAttentionOut);
+    matmul(w, l.attn_out, {ws.attention.data(), ws.q8}, n, ws.residual.data(), i * kSteps + kAttentionOut);
     w.sync();
     note(w, "attn_out", i, ws.residual.data(), n, d);
     add_residual(w, n, l.post_attn_norm);

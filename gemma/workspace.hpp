@@ -31,8 +31,18 @@ namespace detail {
 /// Query tokens that one call of the attention kernel takes.
 inline constexpr std::size_t kAttentionTile = 32;
 
+/// Rows of the feed-forward's gate and up matrices that a worker multiplies before it turns them into 8-bit
+/// input of the down matrix: few enough for 512 tokens of both to be found in the L3 again, many enough that
+/// laying out the tokens for each (as matmuls do) costs little.
+inline constexpr std::size_t kFeedForwardRows = 2048;
+
+/// Threads share the rows of a matrix in multiples of this: whole panels, and whole groups of what is
+/// quantised next.
+inline constexpr std::size_t kRowUnit = 32;
+static_assert(kRowUnit % kernels::kPanelRows == 0);
+
 /// The steps of a layer whose work is given out in pieces to whoever asks.
-enum Step : std::size_t { kQ, kK, kV, kAttention, kAttentionOut, kGate, kUp, kDown, kSteps };
+enum Step : std::size_t { kQ, kK, kV, kAttention, kAttentionOut, kGateUp, kDown, kSteps };
 
 /// What workers of one forward share and cannot move.
 struct WorkspaceShared {
@@ -58,11 +68,16 @@ struct WorkspaceSizes {
     hidden = t * c.d_model;
     q = t * c.q_width();
     kv = t * c.kv_width();
-    ffn = t * c.d_ff;
+    const bool reads_floats = std::any_of(w.layers.begin(), w.layers.end(), [](const LayerWeights& l) {
+      return !l.down.kernel->quantized_activations;
+    });
+    ffn = reads_floats ? t * c.d_ff : 0;
+    const std::size_t even_share = (c.d_ff + n_threads - 1) / n_threads;
+    ffn_rows = std::min(kFeedForwardRows, (even_share + kRowUnit - 1) / kRowUnit * kRowUnit);
     logits = o.max_logit_rows * c.vocab_size;
     rope = c.ropes.size() * t * c.head_dim;
-    quantized = t * std::max({c.d_model, c.q_width(), c.d_ff});
-    groups = quantized / 32 + 1;
+    quantized = t * std::max(c.d_model, c.q_width());
+    ffn_quantized = t * c.d_ff;
     std::size_t most = kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile),
                                                            c.n_heads / c.n_kv_heads, c.head_dim);
     auto see = [&most](const Matrix& m) { most = std::max(most, m.kernel->scratch_bytes(m.cols)); };
@@ -76,16 +91,23 @@ struct WorkspaceSizes {
   }
 
   std::size_t bytes() const noexcept {
-    const std::size_t floats = 3 * hidden + 2 * q + 2 * kv + 2 * ffn + logits + rope;
-    return floats * sizeof(float) + quantized + groups * sizeof(kernels::Q8Group) +
+    const std::size_t floats =
+        3 * hidden + 2 * q + 2 * kv + ffn + n_threads * ffn_block_floats() + logits + rope;
+    return floats * sizeof(float) + quantized + ffn_quantized +
+           (groups(quantized) + groups(ffn_quantized)) * sizeof(kernels::Q8Group) +
            scratch_per_thread * n_threads + 3 * tokens * sizeof(std::uint32_t) +
            (layers * kSteps + 1) * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
   }
 
+  static std::size_t groups(std::size_t elements) noexcept { return elements / 32 + 1; }
+  /// What one worker keeps of gate and up.
+  std::size_t ffn_block_floats() const noexcept { return 2 * tokens * ffn_rows; }
+
   bool operator==(const WorkspaceSizes&) const = default;
 
   unsigned n_threads;
-  std::size_t hidden, q, kv, ffn, logits, rope, quantized, groups, scratch_per_thread, tokens, layers;
+  std::size_t hidden, q, kv, ffn, ffn_rows, logits, rope, quantized, ffn_quantized, scratch_per_thread,
+      tokens, layers;
 };
 
 }  // namespace detail
@@ -103,6 +125,13 @@ class Workspace {
       b.prefer_huge_pages();
       return b;
     };
+    auto quantized = [](std::size_t n) {
+      QuantizedRows rows{AlignedBuffer<std::int8_t>(n, "workspace"),
+                         AlignedBuffer<kernels::Q8Group>(detail::WorkspaceSizes::groups(n), "workspace")};
+      rows.q.prefer_huge_pages();
+      rows.groups.prefer_huge_pages();
+      return rows;
+    };
     x = floats(sizes_.hidden);
     h = floats(sizes_.hidden);
     residual = floats(sizes_.hidden);
@@ -110,14 +139,12 @@ class Workspace {
     attention = floats(sizes_.q);
     k = floats(sizes_.kv);
     v = floats(sizes_.kv);
-    gate = floats(sizes_.ffn);
-    up = floats(sizes_.ffn);
+    ffn = floats(sizes_.ffn);
+    ffn_blocks = floats(sizes_.n_threads * sizes_.ffn_block_floats());
     logits = floats(sizes_.logits);
     rope = floats(sizes_.rope);
-    q8 = AlignedBuffer<std::int8_t>(sizes_.quantized, "workspace");
-    groups = AlignedBuffer<kernels::Q8Group>(sizes_.groups, "workspace");
-    q8.prefer_huge_pages();
-    groups.prefer_huge_pages();
+    q8 = quantized(sizes_.quantized);
+    ffn_q8 = quantized(sizes_.ffn_quantized);
     scratch = AlignedBuffer<std::byte>(sizes_.scratch_per_thread * sizes_.n_threads, "workspace");
     row_token = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
     row_position = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
@@ -134,23 +161,36 @@ class Workspace {
   /// Bytes of all buffers.
   std::size_t size_bytes() const noexcept { return sizes_.bytes(); }
 
+  /// 8-bit activations.
+  struct QuantizedRows {
+    AlignedBuffer<std::int8_t> q;            // [T, k]
+    AlignedBuffer<kernels::Q8Group> groups;  // [T, k / 32]
+  };
+
   // ---- for the decoder; T = tokens of the forward, R = rows with logits ----
-  AlignedBuffer<float> x;                  // [T, d_model] residual stream
-  AlignedBuffer<float> h;                  // [T, d_model] normalised input of a matmul
-  AlignedBuffer<float> residual;           // [T, d_model] output of attention or feed-forward
-  AlignedBuffer<float> q, attention;       // [T, n_heads, head_dim]
-  AlignedBuffer<float> k, v;               // [T, n_kv_heads, head_dim]
-  AlignedBuffer<float> gate, up;           // [T, d_ff]
-  AlignedBuffer<float> logits;             // [R, vocab_size]
-  AlignedBuffer<float> rope;               // [n_ropes, T, head_dim]: cos, then sin
-  AlignedBuffer<std::int8_t> q8;           // [T, k] activations of the next matmul, 8 bits
-  AlignedBuffer<kernels::Q8Group> groups;  // [T, k / 32]
-  AlignedBuffer<std::byte> scratch;        // [n_threads, scratch_per_thread]
+  AlignedBuffer<float> x;             // [T, d_model] residual stream
+  AlignedBuffer<float> h;             // [T, d_model] normalised input of a matmul
+  AlignedBuffer<float> residual;      // [T, d_model] output of attention or feed-forward
+  AlignedBuffer<float> q, attention;  // [T, n_heads, head_dim]
+  AlignedBuffer<float> k, v;          // [T, n_kv_heads, head_dim]
+  AlignedBuffer<float> ffn;           // [T, d_ff] activated, where a down matrix reads floats; else empty
+  AlignedBuffer<float> ffn_blocks;    // [n_threads, 2, T, ffn_rows()] of gate and up
+  AlignedBuffer<float> logits;        // [R, vocab_size]
+  AlignedBuffer<float> rope;          // [n_ropes, T, head_dim]: cos, then sin
+  QuantizedRows q8;                   // [T, k] what q, k, v, gate and up, or attn_out read
+  QuantizedRows ffn_q8;               // [T, d_ff] what down reads
+  AlignedBuffer<std::byte> scratch;   // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
   std::vector<std::atomic<std::size_t>> taken;  // [n_layers, kSteps], and the output's: work given out
   /// What the workers share.
   std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 
+  /// Rows of gate or up that a worker multiplies at a time.
+  std::size_t ffn_rows() const noexcept { return sizes_.ffn_rows; }
+  /// [2, T, ffn_rows()] of one worker.
+  float* ffn_block_of(unsigned worker) noexcept {
+    return ffn_blocks.data() + worker * sizes_.ffn_block_floats();
+  }
   /// Scratch of one worker, 64-byte aligned.
   std::byte* scratch_of(unsigned worker) noexcept {
     return scratch.data() + worker * sizes_.scratch_per_thread;
