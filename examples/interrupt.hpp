@@ -10,30 +10,46 @@
 
 namespace gemma::app {
 
+/// Sets a handler for each of `signals`, but for those that whoever started us wanted ignored (nohup, a
+/// shell's background job). Returns what was there before, for restore_signals().
+template <std::size_t N>
+std::array<struct sigaction, N> handle_signals(const std::array<int, N>& signals, void (*handler)(int),
+                                               int flags) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = flags;
+  std::array<struct sigaction, N> before{};
+  for (std::size_t i = 0; i < N; ++i) {
+    ::sigaction(signals[i], &action, &before[i]);
+    if (before[i].sa_handler == SIG_IGN) ::sigaction(signals[i], &before[i], nullptr);
+  }
+  return before;
+}
+template <std::size_t N>
+void restore_signals(const std::array<int, N>& signals, const std::array<struct sigaction, N>& before) {
+  for (std::size_t i = 0; i < N; ++i) ::sigaction(signals[i], &before[i], nullptr);
+}
+
 /// While one lives, SIGINT, SIGTERM and SIGHUP set the flag instead of ending the process. One at a time.
 class InterruptGuard {
  public:
   explicit InterruptGuard(std::atomic<bool>& flag) {
     last_.store(0);
     flag_.store(&flag);
-    struct sigaction action {};
-    action.sa_handler = [](int number) {
-      last_.store(number);
-      // lock-free, hence allowed in a handler; null for a moment while the guard ends
-      if (std::atomic<bool>* f = flag_.load()) f->store(true);
-    };
-    sigemptyset(&action.sa_mask);
-    action.sa_flags = SA_RESTART;
-    for (std::size_t i = 0; i < kSignals.size(); ++i) {
-      ::sigaction(kSignals[i], &action, &before_[i]);
-      // who started us wanted it ignored (nohup, a shell's background job)
-      if (before_[i].sa_handler == SIG_IGN) ::sigaction(kSignals[i], &before_[i], nullptr);
-    }
+    before_ = handle_signals(
+        kSignals,
+        [](int number) {
+          last_.store(number);
+          // lock-free, hence allowed in a handler; null for a moment while the guard ends
+          if (std::atomic<bool>* f = flag_.load()) f->store(true);
+        },
+        SA_RESTART);
   }
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   ~InterruptGuard() {
-    for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
+    restore_signals(kSignals, before_);
     flag_.store(nullptr);
   }
 

@@ -4,9 +4,9 @@
 // result.
 //
 // One layer (pre-norm decoder, Vaswani et al. 2017; Touvron et al. 2023):
-//   h = rms_norm(x);  q, k, v = W h;  [q, k = rms_norm(q), rms_norm(k)];  q, k = rope(q), rope(k);  cache k,
-//   v x += [rms_norm](W_o attention(q, cache)) h = rms_norm(x);  x += [rms_norm](W_down (activation(W_gate h)
-//   * (W_up h)))
+//   h = rms_norm(x);  q, k, v = W h;  [q, k = rms_norm(q), rms_norm(k)];  q, k = rope(q), rope(k);
+//   cache k, v;  x += [rms_norm](W_o attention(q, cache));
+//   h = rms_norm(x);  x += [rms_norm](W_down (activation(W_gate h) * (W_up h))).
 #pragma once
 
 #include <algorithm>
@@ -19,6 +19,7 @@
 #include <span>
 #include <vector>
 
+#include "gemma/chunk.hpp"
 #include "gemma/config.hpp"
 #include "gemma/kv_cache.hpp"
 #include "gemma/thread_team.hpp"
@@ -28,25 +29,7 @@
 
 namespace gemma {
 
-/// Which tokens of a chunk get logits.
-enum class Logits : std::uint8_t { kNone, kLast, kAll };
-
-/// Tokens that continue the sequence in `cache`, and which of their logits are wanted.
-struct Chunk {
-  std::span<const std::int32_t> tokens;  // at least one
-  KvCache* cache = nullptr;              // of the sequence: they are appended
-  Logits logits = Logits::kLast;         // whose are wanted
-};
-
 namespace detail {
-
-/// A named intermediate of one layer, for tests that look for the first wrong one: rows of [width] floats.
-/// Called by worker 0 while the others wait. Costs a barrier per value when set, nothing otherwise.
-struct Trace {
-  virtual ~Trace() = default;
-  virtual void value(const char* name, std::size_t layer, const float* rows, std::size_t n_rows,
-                     std::size_t width) = 0;
-};
 
 /// What one forward pass works on. Built by Model::forward, which has checked everything.
 struct Forward {
@@ -68,7 +51,7 @@ struct Forward {
   /// What a matmul reads: one of the two, by its kernel.
   struct Input {
     const float* x;
-    Workspace::QuantizedRows& quantized;
+    const Workspace::QuantizedRows& quantized;
   };
 
   const kernels::VectorKernels& vec() const noexcept { return kernels.vec; }

@@ -22,6 +22,7 @@
 
 #include "examples/chat/line_source.hpp"
 #include "examples/chat/terminal.hpp"
+#include "examples/interrupt.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::app {
@@ -39,30 +40,24 @@ void use_utf8() {
 /// marks around pasted text. libedit gives the terminal's modes back before it passes the signal on.
 class PlainAtTheEnd {
  public:
-  PlainAtTheEnd() {
-    struct sigaction action {};
-    action.sa_handler = [](int number) {
-      constexpr std::string_view kPlain = "\x1b[?2004l\x1b[0m\n";
-      if (::write(STDOUT_FILENO, kPlain.data(), kPlain.size()) < 0) {
-      }  // nobody is left to be told
-      ::signal(number, SIG_DFL);
-      ::raise(number);
-    };
-    sigemptyset(&action.sa_mask);
-    for (std::size_t i = 0; i < kSignals.size(); ++i) {
-      ::sigaction(kSignals[i], &action, &before_[i]);
-      if (before_[i].sa_handler == SIG_IGN) ::sigaction(kSignals[i], &before_[i], nullptr);
-    }
-  }
+  PlainAtTheEnd()
+      : before_(handle_signals(
+            kSignals,
+            [](int number) {
+              constexpr std::string_view kPlain = "\x1b[?2004l\x1b[0m\n";
+              if (::write(STDOUT_FILENO, kPlain.data(), kPlain.size()) < 0) {
+              }  // nobody is left to be told
+              ::signal(number, SIG_DFL);
+              ::raise(number);
+            },
+            0)) {}
   PlainAtTheEnd(const PlainAtTheEnd&) = delete;
   PlainAtTheEnd& operator=(const PlainAtTheEnd&) = delete;
-  ~PlainAtTheEnd() {
-    for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
-  }
+  ~PlainAtTheEnd() { restore_signals(kSignals, before_); }
 
  private:
   static constexpr std::array kSignals = {SIGTERM, SIGHUP};
-  std::array<struct sigaction, kSignals.size()> before_{};
+  std::array<struct sigaction, kSignals.size()> before_;
 };
 
 class EditedLines final : public LineSource {
