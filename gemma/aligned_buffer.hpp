@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #endif
 
-#include "gguf/error.hpp"
+#include "../gguf/error.hpp"
 
 namespace gemma {
 

@@ -17,10 +17,10 @@
 #include <utility>
 #include <vector>
 
-#include "gemma/generation.hpp"
-#include "gemma/log_probability.hpp"
-#include "gemma/model.hpp"
-#include "gemma/sampler.hpp"
+#include "generation.hpp"
+#include "log_probability.hpp"
+#include "model.hpp"
+#include "sampler.hpp"
 
 namespace gemma {
 

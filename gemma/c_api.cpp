@@ -1,6 +1,6 @@
 // The C interface over the C++ one. Invariant: every function that can throw does so inside guarded(), which
 // turns it into a gemma_error.
-#include "gemma/c_api.h"
+#include "c_api.h"
 
 #include <algorithm>
 #include <cstring>
@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "gemma/gemma.hpp"
+#include "gemma.hpp"
 
 struct gemma_error {
   int code;

@@ -19,13 +19,13 @@
 #include <span>
 #include <vector>
 
-#include "gemma/chunk.hpp"
-#include "gemma/config.hpp"
-#include "gemma/kv_cache.hpp"
-#include "gemma/thread_team.hpp"
-#include "gemma/weights.hpp"
-#include "gemma/workspace.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernels/kernel_table.hpp"
+#include "chunk.hpp"
+#include "config.hpp"
+#include "kv_cache.hpp"
+#include "thread_team.hpp"
+#include "weights.hpp"
+#include "workspace.hpp"
 
 namespace gemma {
 

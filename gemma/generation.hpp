@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "tokenizer/tokenizer.hpp"
+#include "../tokenizer/tokenizer.hpp"
 
 namespace gemma {
 

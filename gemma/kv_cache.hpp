@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "gemma/aligned_buffer.hpp"
-#include "gemma/config.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernels/kernel_table.hpp"
+#include "aligned_buffer.hpp"
+#include "config.hpp"
 
 namespace gemma {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "gguf/error.hpp"
+#include "../gguf/error.hpp"
 
 namespace gemma {
 

@@ -16,16 +16,16 @@
 #include <utility>
 #include <vector>
 
-#include "gemma/config.hpp"
-#include "gemma/decoder.hpp"
-#include "gemma/families/registry.hpp"
-#include "gemma/kv_cache.hpp"
-#include "gemma/weights.hpp"
-#include "gemma/workspace.hpp"
-#include "gguf/file.hpp"
-#include "kernels/kernel_table.hpp"
-#include "tokenizer/chat_template.hpp"
-#include "tokenizer/tokenizer.hpp"
+#include "../gguf/file.hpp"
+#include "../kernels/kernel_table.hpp"
+#include "../tokenizer/chat_template.hpp"
+#include "../tokenizer/tokenizer.hpp"
+#include "config.hpp"
+#include "decoder.hpp"
+#include "families/registry.hpp"
+#include "kv_cache.hpp"
+#include "weights.hpp"
+#include "workspace.hpp"
 
 namespace gemma {
 

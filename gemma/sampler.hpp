@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "gguf/error.hpp"
+#include "../gguf/error.hpp"
 
 namespace gemma {
 

@@ -18,11 +18,11 @@
 #include <utility>
 #include <vector>
 
-#include "gemma/generation.hpp"
-#include "gemma/log_probability.hpp"
-#include "gemma/model.hpp"
-#include "gemma/sampler.hpp"
-#include "tokenizer/tokenizer.hpp"
+#include "../tokenizer/tokenizer.hpp"
+#include "generation.hpp"
+#include "log_probability.hpp"
+#include "model.hpp"
+#include "sampler.hpp"
 
 namespace gemma {
 

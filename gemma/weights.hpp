@@ -10,10 +10,10 @@
 #include <string_view>
 #include <vector>
 
-#include "gemma/aligned_buffer.hpp"
-#include "gemma/config.hpp"
-#include "gguf/file.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../gguf/file.hpp"
+#include "../kernels/kernel_table.hpp"
+#include "aligned_buffer.hpp"
+#include "config.hpp"
 
 namespace gemma {
 

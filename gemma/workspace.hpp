@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "gemma/aligned_buffer.hpp"
-#include "gemma/config.hpp"
-#include "gemma/thread_team.hpp"
-#include "gemma/weights.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernels/kernel_table.hpp"
+#include "aligned_buffer.hpp"
+#include "config.hpp"
+#include "thread_team.hpp"
+#include "weights.hpp"
 
 namespace gemma {
 

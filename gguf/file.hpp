@@ -26,12 +26,12 @@
 #include <utility>
 #include <vector>
 
-#include "gguf/error.hpp"
-#include "gguf/mapped_file.hpp"
-#include "gguf/name_index.hpp"
-#include "gguf/reader.hpp"
-#include "gguf/tensor_view.hpp"
-#include "gguf/value.hpp"
+#include "error.hpp"
+#include "mapped_file.hpp"
+#include "name_index.hpp"
+#include "reader.hpp"
+#include "tensor_view.hpp"
+#include "value.hpp"
 
 namespace gemma::gguf {
 

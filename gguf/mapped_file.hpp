@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "gguf/error.hpp"
+#include "error.hpp"
 
 namespace gemma {
 

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "gguf/error.hpp"
+#include "error.hpp"
 
 namespace gemma::gguf {
 

@@ -7,7 +7,7 @@
 #include <span>
 #include <string_view>
 
-#include "gguf/dtype.hpp"
+#include "dtype.hpp"
 
 namespace gemma {
 

@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include "gguf/reader.hpp"
+#include "reader.hpp"
 
 namespace gemma::gguf {
 

@@ -28,10 +28,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "gguf/dtype.hpp"
-#include "gguf/error.hpp"
-#include "gguf/file.hpp"
-#include "gguf/value.hpp"
+#include "dtype.hpp"
+#include "error.hpp"
+#include "file.hpp"
+#include "value.hpp"
 
 namespace gemma::gguf {
 

@@ -10,7 +10,7 @@
 #include <span>
 #include <string_view>
 
-#include "gguf/dtype.hpp"
+#include "../gguf/dtype.hpp"
 
 namespace gemma::kernels {
 

@@ -2,7 +2,7 @@
 // included by a unit that is compiled for more than the baseline CPU.
 #pragma once
 
-#include "kernels/reference/attention.hpp"
-#include "kernels/reference/dequantize.hpp"
-#include "kernels/reference/matmul.hpp"
-#include "kernels/reference/vector.hpp"
+#include "reference/attention.hpp"
+#include "reference/dequantize.hpp"
+#include "reference/matmul.hpp"
+#include "reference/vector.hpp"

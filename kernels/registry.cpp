@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/arch/tables.hpp"
+#include "arch/tables.hpp"
 
 #if defined(GEMMA_WITH_AVX2) || defined(GEMMA_WITH_AVX512VNNI)
 #include <cpuid.h>

@@ -16,13 +16,13 @@
 #include <utility>
 #include <vector>
 
-#include "gguf/error.hpp"
-#include "tokenizer/piece_index.hpp"
-#include "tokenizer/piece_matcher.hpp"
-#include "tokenizer/pretokenize.hpp"
-#include "tokenizer/tokenizer_base.hpp"
-#include "tokenizer/utf8.hpp"
-#include "tokenizer/vocab.hpp"
+#include "../gguf/error.hpp"
+#include "piece_index.hpp"
+#include "piece_matcher.hpp"
+#include "pretokenize.hpp"
+#include "tokenizer_base.hpp"
+#include "utf8.hpp"
+#include "vocab.hpp"
 
 namespace gemma {
 

@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "gguf/error.hpp"
-#include "tokenizer/tokenizer_base.hpp"
-#include "tokenizer/vocab.hpp"
+#include "../gguf/error.hpp"
+#include "tokenizer_base.hpp"
+#include "vocab.hpp"
 
 namespace gemma {
 

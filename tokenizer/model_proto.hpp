@@ -12,7 +12,7 @@
 #include <string_view>
 #include <unordered_set>
 
-#include "tokenizer/vocab.hpp"
+#include "vocab.hpp"
 
 namespace gemma::detail {
 

@@ -1,7 +1,7 @@
 // The one unit that sees PCRE2's header.
 // Invariant: nothing of PCRE2 leaves it; each call has match data of its own, the compiled pattern is only
 // read.
-#include "tokenizer/pretokenize.hpp"
+#include "pretokenize.hpp"
 
 #include <cstdint>
 #include <limits>
@@ -10,7 +10,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-#include "gguf/error.hpp"
+#include "../gguf/error.hpp"
 
 namespace gemma::detail {
 

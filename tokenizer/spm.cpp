@@ -5,7 +5,7 @@
 // process (3.14: RepeatedPtrField counts an element before it is allocated). So what a call will take is
 // asked for first, and given back to it: memory that is short is found before sentencepiece is entered,
 // except where other threads take it in that moment.
-#include "tokenizer/spm.hpp"
+#include "spm.hpp"
 
 #include <cstddef>
 #include <new>
@@ -14,7 +14,7 @@
 
 #include <sentencepiece_processor.h>
 
-#include "gguf/error.hpp"
+#include "../gguf/error.hpp"
 
 namespace gemma::detail {
 

@@ -17,12 +17,12 @@
 #include <utility>
 #include <vector>
 
-#include "gguf/error.hpp"
-#include "tokenizer/model_proto.hpp"
-#include "tokenizer/piece_matcher.hpp"
-#include "tokenizer/tokenizer_base.hpp"
-#include "tokenizer/utf8.hpp"
-#include "tokenizer/vocab.hpp"
+#include "../gguf/error.hpp"
+#include "model_proto.hpp"
+#include "piece_matcher.hpp"
+#include "tokenizer_base.hpp"
+#include "utf8.hpp"
+#include "vocab.hpp"
 
 namespace gemma {
 

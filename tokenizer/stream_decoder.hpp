@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "tokenizer/tokenizer_base.hpp"
-#include "tokenizer/utf8.hpp"
+#include "tokenizer_base.hpp"
+#include "utf8.hpp"
 
 namespace gemma {
 

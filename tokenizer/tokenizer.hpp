@@ -6,11 +6,11 @@
 #include <memory>
 #include <utility>
 
-#include "tokenizer/bpe.hpp"
-#include "tokenizer/spm.hpp"
-#include "tokenizer/stream_decoder.hpp"
-#include "tokenizer/tokenizer_base.hpp"
-#include "tokenizer/vocab.hpp"
+#include "bpe.hpp"
+#include "spm.hpp"
+#include "stream_decoder.hpp"
+#include "tokenizer_base.hpp"
+#include "vocab.hpp"
 
 namespace gemma {
 

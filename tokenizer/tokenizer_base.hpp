@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "gguf/error.hpp"
-#include "tokenizer/piece_matcher.hpp"
-#include "tokenizer/vocab.hpp"
+#include "../gguf/error.hpp"
+#include "piece_matcher.hpp"
+#include "vocab.hpp"
 
 namespace gemma {
 

@@ -16,9 +16,9 @@
 #include <utility>
 #include <vector>
 
-#include "gguf/error.hpp"
-#include "gguf/file.hpp"
-#include "tokenizer/token_types.hpp"
+#include "../gguf/error.hpp"
+#include "../gguf/file.hpp"
+#include "token_types.hpp"
 
 namespace gemma {
 

@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "gemma/families/keys.hpp"
-#include "gguf/half.hpp"
+#include "../../gguf/half.hpp"
+#include "keys.hpp"
 
 namespace gemma::families {
 

@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "gemma/config.hpp"
-#include "gguf/file.hpp"
+#include "../../gguf/file.hpp"
+#include "../config.hpp"
 
 namespace gemma::families {
 

@@ -2,7 +2,7 @@
 // Llama 3 (arXiv:2407.21783), Jiang et al. 2023 (arXiv:2310.06825).
 #pragma once
 
-#include "gemma/families/keys.hpp"
+#include "keys.hpp"
 
 namespace gemma::families {
 

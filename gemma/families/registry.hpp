@@ -4,9 +4,9 @@
 #include <string>
 #include <string_view>
 
-#include "gemma/families/gemma.hpp"
-#include "gemma/families/keys.hpp"
-#include "gemma/families/llama.hpp"
+#include "gemma.hpp"
+#include "keys.hpp"
+#include "llama.hpp"
 
 namespace gemma::families {
 

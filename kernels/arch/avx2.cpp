@@ -1,11 +1,11 @@
 // The AVX2 and AVX-VNNI kernel tables. Compiled with AVX2's flags; nothing here runs before selection. Of the
 // AVX-VNNI table the 8-bit matmuls alone are other code.
-#include "kernels/arch/avx2.hpp"
+#include "avx2.hpp"
 
-#include "kernels/arch/avx2_vector.hpp"
-#include "kernels/arch/avxvnni_matmuls.hpp"
-#include "kernels/arch/tables.hpp"
-#include "kernels/generic/table.hpp"
+#include "../generic/table.hpp"
+#include "avx2_vector.hpp"
+#include "avxvnni_matmuls.hpp"
+#include "tables.hpp"
 
 namespace gemma::kernels {
 

@@ -1,10 +1,10 @@
 // The AVX-512 VNNI kernel table. Compiled with that instruction set's flags; nothing here runs before
 // selection.
-#include "kernels/arch/avx512vnni.hpp"
+#include "avx512vnni.hpp"
 
-#include "kernels/arch/avx512vnni_vector.hpp"  // first: it quiets gcc about its own intrinsics
-#include "kernels/arch/tables.hpp"
-#include "kernels/generic/table.hpp"
+#include "../generic/table.hpp"
+#include "avx512vnni_vector.hpp"
+#include "tables.hpp"
 
 namespace gemma::kernels {
 

@@ -7,7 +7,7 @@
 
 #include <immintrin.h>
 
-#include "kernels/generic/unroll.hpp"
+#include "../generic/unroll.hpp"
 
 namespace gemma::kernels {
 

@@ -1,9 +1,9 @@
 // The 8-bit matmuls of the AVX-VNNI table. Compiled with that instruction set's flags; nothing here runs
 // before selection.
-#include "kernels/arch/avxvnni.hpp"
+#include "avxvnni.hpp"
 
-#include "kernels/arch/avxvnni_matmuls.hpp"
-#include "kernels/generic/matmul_rows.hpp"
+#include "../generic/matmul_rows.hpp"
+#include "avxvnni_matmuls.hpp"
 
 namespace gemma::kernels {
 

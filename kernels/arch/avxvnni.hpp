@@ -6,8 +6,8 @@
 
 #include <immintrin.h>
 
-#include "kernels/arch/avx2.hpp"
-#include "kernels/generic/unroll.hpp"
+#include "../generic/unroll.hpp"
+#include "avx2.hpp"
 
 namespace gemma::kernels {
 

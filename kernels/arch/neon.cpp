@@ -1,11 +1,11 @@
 // The NEON kernel tables, with dot products and with int8 matrix multiplies. Compiled for Armv8.2-A with dot
 // products; nothing here runs before selection. Of the second table the 8-bit matmuls alone are other code.
-#include "kernels/arch/neon.hpp"
+#include "neon.hpp"
 
-#include "kernels/arch/neon_vector.hpp"
-#include "kernels/arch/neoni8mm_matmuls.hpp"
-#include "kernels/arch/tables.hpp"
-#include "kernels/generic/table.hpp"
+#include "../generic/table.hpp"
+#include "neon_vector.hpp"
+#include "neoni8mm_matmuls.hpp"
+#include "tables.hpp"
 
 namespace gemma::kernels {
 

@@ -8,7 +8,7 @@
 
 #include <arm_neon.h>
 
-#include "kernels/generic/unroll.hpp"
+#include "../generic/unroll.hpp"
 
 namespace gemma::kernels {
 

@@ -1,9 +1,9 @@
 // The 8-bit matmuls of the table of NEON with int8 matrix multiplies. Compiled with that instruction set's
 // flags; nothing here runs before selection.
-#include "kernels/arch/neoni8mm.hpp"
+#include "neoni8mm.hpp"
 
-#include "kernels/arch/neoni8mm_matmuls.hpp"
-#include "kernels/generic/matmul_rows.hpp"
+#include "../generic/matmul_rows.hpp"
+#include "neoni8mm_matmuls.hpp"
 
 namespace gemma::kernels {
 

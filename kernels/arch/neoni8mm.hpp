@@ -14,9 +14,9 @@
 
 #include <arm_neon.h>
 
-#include "kernels/arch/neon.hpp"
-#include "kernels/generic/unroll.hpp"
-#include "kernels/generic/weight_formats.hpp"
+#include "../generic/unroll.hpp"
+#include "../generic/weight_formats.hpp"
+#include "neon.hpp"
 
 namespace gemma::kernels {
 

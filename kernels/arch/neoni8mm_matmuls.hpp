@@ -5,8 +5,8 @@
 
 #include <cstddef>
 
-#include "kernels/generic/weight_formats.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../generic/weight_formats.hpp"
+#include "../kernel_table.hpp"
 
 namespace gemma::kernels {
 

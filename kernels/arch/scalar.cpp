@@ -1,6 +1,6 @@
 // The scalar kernel table: the reference functions themselves. Runs everywhere.
-#include "kernels/arch/tables.hpp"
-#include "kernels/reference.hpp"
+#include "../reference.hpp"
+#include "tables.hpp"
 
 namespace gemma::kernels {
 namespace {

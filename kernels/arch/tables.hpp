@@ -2,7 +2,7 @@
 // instruction beyond the baseline; only calling through it does. Each is constant-initialised.
 #pragma once
 
-#include "kernels/kernel_table.hpp"
+#include "../kernel_table.hpp"
 
 namespace gemma::kernels {
 

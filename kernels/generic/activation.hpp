@@ -4,8 +4,8 @@
 
 #include <cstddef>
 
-#include "kernels/generic/elementwise.hpp"
-#include "kernels/generic/exponential.hpp"
+#include "elementwise.hpp"
+#include "exponential.hpp"
 
 namespace gemma::kernels {
 

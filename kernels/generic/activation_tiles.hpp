@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kernel_table.hpp"
+#include "../kernel_table.hpp"
 
 namespace gemma::kernels {
 

@@ -10,9 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/generic/exponential.hpp"
-#include "kernels/generic/stored_element.hpp"
-#include "kernels/kernel_table.hpp"
+#include <xsimd/xsimd.hpp>
+
+#include "../kernel_table.hpp"
+#include "exponential.hpp"
+#include "stored_element.hpp"
 
 namespace gemma::kernels {
 

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "gguf/dtype.hpp"
+#include "../../gguf/dtype.hpp"
 
 namespace gemma::kernels {
 

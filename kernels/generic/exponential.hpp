@@ -4,6 +4,8 @@
 // within 3.4.
 #pragma once
 
+#include <xsimd/xsimd.hpp>
+
 namespace gemma::kernels {
 
 template <class A>

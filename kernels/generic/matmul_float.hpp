@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "kernels/generic/dequantize_block.hpp"
-#include "kernels/generic/stored_element.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernel_table.hpp"
+#include "dequantize_block.hpp"
+#include "stored_element.hpp"
 
 namespace gemma::kernels {
 

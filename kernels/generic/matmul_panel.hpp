@@ -14,9 +14,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/generic/activation_tiles.hpp"
-#include "kernels/generic/unroll.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernel_table.hpp"
+#include "activation_tiles.hpp"
+#include "unroll.hpp"
 
 namespace gemma::kernels {
 

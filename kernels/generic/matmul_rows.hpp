@@ -12,10 +12,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/generic/activation_tiles.hpp"
-#include "kernels/generic/matmul_panel.hpp"
-#include "kernels/generic/unroll.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernel_table.hpp"
+#include "activation_tiles.hpp"
+#include "matmul_panel.hpp"
+#include "unroll.hpp"
 
 namespace gemma::kernels {
 

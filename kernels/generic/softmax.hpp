@@ -3,7 +3,9 @@
 
 #include <cstddef>
 
-#include "kernels/generic/exponential.hpp"
+#include <xsimd/xsimd.hpp>
+
+#include "exponential.hpp"
 
 namespace gemma::kernels {
 

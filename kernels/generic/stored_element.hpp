@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "gguf/dtype.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../../gguf/dtype.hpp"
+#include "../kernel_table.hpp"
 
 namespace gemma::kernels {
 

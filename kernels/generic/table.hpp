@@ -6,12 +6,12 @@
 #include <cstddef>
 #include <string_view>
 
-#include "kernels/generic/dequantize_block.hpp"
-#include "kernels/generic/matmul_float.hpp"
-#include "kernels/generic/matmul_rows.hpp"
-#include "kernels/generic/vector_table.hpp"
-#include "kernels/generic/weight_formats.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernel_table.hpp"
+#include "dequantize_block.hpp"
+#include "matmul_float.hpp"
+#include "matmul_rows.hpp"
+#include "vector_table.hpp"
+#include "weight_formats.hpp"
 
 namespace gemma::kernels {
 

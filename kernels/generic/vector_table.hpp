@@ -2,15 +2,15 @@
 // Invariant: each entry is a template on A alone, so every instruction set has its own code for all of it.
 #pragma once
 
-#include "kernels/generic/activation.hpp"
-#include "kernels/generic/attention.hpp"
-#include "kernels/generic/elementwise.hpp"
-#include "kernels/generic/quantize.hpp"
-#include "kernels/generic/rms_norm.hpp"
-#include "kernels/generic/rope.hpp"
-#include "kernels/generic/softmax.hpp"
-#include "kernels/generic/stored_element.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../kernel_table.hpp"
+#include "activation.hpp"
+#include "attention.hpp"
+#include "elementwise.hpp"
+#include "quantize.hpp"
+#include "rms_norm.hpp"
+#include "rope.hpp"
+#include "softmax.hpp"
+#include "stored_element.hpp"
 
 namespace gemma::kernels {
 

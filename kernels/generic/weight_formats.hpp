@@ -11,8 +11,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "gguf/dtype.hpp"
-#include "kernels/generic/unroll.hpp"
+#include "../../gguf/dtype.hpp"
+#include "unroll.hpp"
 
 namespace gemma::kernels {
 

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstddef>
 
-#include "kernels/kernel_table.hpp"
-#include "kernels/reference/vector.hpp"
+#include "../kernel_table.hpp"
+#include "vector.hpp"
 
 namespace gemma::kernels::reference {
 

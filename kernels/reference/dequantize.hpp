@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "gguf/dtype.hpp"
-#include "gguf/half.hpp"
+#include "../../gguf/dtype.hpp"
+#include "../../gguf/half.hpp"
 
 namespace gemma::kernels::reference {
 

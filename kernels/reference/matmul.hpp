@@ -9,8 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kernel_table.hpp"
-#include "kernels/reference/dequantize.hpp"
+#include "../kernel_table.hpp"
+#include "dequantize.hpp"
 
 namespace gemma::kernels::reference {
 

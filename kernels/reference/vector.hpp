@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <limits>
 
-#include "gguf/half.hpp"
-#include "kernels/kernel_table.hpp"
+#include "../../gguf/half.hpp"
+#include "../kernel_table.hpp"
 
 namespace gemma::kernels::reference {
 

@@ -15,12 +15,14 @@ forbid() {
   printf '%s:\n%s\n' "$what" "$found"
   failed=1
 }
-includes() { printf '#include "(%s)/' "$1"; }
+includes() { printf '#include "(\\.\\./)*(%s)/' "$1"; }
 
 forbid 'gguf is the ground floor' "$(includes 'kernels|tokenizer|gemma|examples|bench|tests')" gguf
 forbid 'kernels know gguf only' "$(includes 'tokenizer|gemma|examples|bench|tests')" kernels
 forbid 'the tokenizer knows gguf only' "$(includes 'kernels|gemma|examples|bench|tests')" tokenizer
 forbid 'the engine knows nothing above it' "$(includes 'examples|bench|tests')" gemma
+forbid 'library files include each other by relative paths, which no folder of a user can shadow' \
+  '#include ["<](gguf|kernels|tokenizer|gemma)/' gguf kernels tokenizer gemma
 forbid 'the library must not end its host' '\b(abort|exit|terminate) *\(' gguf kernels tokenizer gemma
 forbid 'the library must not print or read the environment' \
   'std::(cout|cerr|clog)\b|\b(f?printf|puts|fputs|getenv) *\(' gguf kernels tokenizer gemma
