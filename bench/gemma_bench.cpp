@@ -155,8 +155,7 @@ class Bench {
 std::size_t layer_weights(const Model& model) {
   std::size_t sum = 0;
   for (const auto& l : model.weights().layers) {
-    for (const gemma::Matrix* m : {&l.q, &l.k, &l.v, &l.attn_out, &l.gate, &l.up, &l.down})
-      sum += m->rows * m->cols;
+    l.for_each_matrix([&](const gemma::Matrix& m) { sum += m.rows * m.cols; });
   }
   return sum;
 }
@@ -224,9 +223,7 @@ void print_kernels(const Model& model) {
     bytes += m.size_bytes();
   };
   see(model.weights().output);
-  for (const auto& l : model.weights().layers) {
-    for (const gemma::Matrix* m : {&l.q, &l.k, &l.v, &l.attn_out, &l.gate, &l.up, &l.down}) see(*m);
-  }
+  for (const auto& l : model.weights().layers) l.for_each_matrix(see);
   fmt::print("\n| type | matrices | MiB | kernel |\n| --- | ---: | ---: | --- |\n");
   for (const auto& [type, use] : used) {
     const auto& kernel = model.kernels().matmul_for(type);

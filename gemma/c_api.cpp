@@ -199,7 +199,7 @@ int gemma_model_get_info(const gemma_model* model, gemma_model_info* info, gemma
     gemma_model_info out GEMMA_MODEL_INFO_INIT;
     out.vocab_size = c.vocab_size;
     out.d_model = c.d_model;
-    out.n_layers = c.n_layers;
+    out.n_layers = c.n_layers();
     out.max_seq_len = c.max_seq_len;
     out.file_bytes = model->model.file().size_bytes();
     if (model->model.has_tokenizer()) {

@@ -1,8 +1,9 @@
 // A model as data: every number the decoder reads. Families fill it in from metadata; nothing else does.
-// Invariant: after validate(), every size is positive, divides as the decoder needs, and every constant is
-// finite.
+// Invariant: after validate(), every size is positive, divides as the decoder needs, every constant is
+// finite, and every layer reads keys and values that it or an earlier layer of the same shape computed.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -18,53 +19,107 @@ enum class Activation { kGeluTanh, kSilu };
 /// Which elements of a head RoPE rotates together (Su et al. 2021): (i, i + head_dim / 2) or (2i, 2i + 1).
 enum class RopePairing { kHalf, kPairs };
 
-/// Rotary frequencies: theta_i = scale * base^(-2i / head_dim), divided by the file's rope_freqs where it has
-/// them.
+/// Rotary frequencies of heads of one size: theta_i = scale * base^(-2i / head_dim), divided by the file's
+/// rope_freqs where `divided` says so.
 struct RopeConfig {
-  float base = 10000.0f;  // 10,000 in Su et al. 2021; models for long contexts have larger ones
-  float scale = 1.0f;     // linear scaling (Chen et al. 2023): 1 / factor
+  float base = 10000.0f;     // 10,000 in Su et al. 2021; models for long contexts have larger ones
+  float scale = 1.0f;        // linear scaling (Chen et al. 2023): 1 / factor
+  std::size_t head_dim = 0;  // elements of the heads that it rotates
+  bool divided = false;      // by Weights::rope_divisors (Llama 3.1)
   bool operator==(const RopeConfig&) const = default;
 };
 
-/// What differs from layer to layer.
-struct LayerConfig {
-  std::size_t window = 0;  // position i sees j with i - j < window; 0: all
-  std::size_t rope = 0;    // index into ModelConfig::ropes
+/// Attention of one layer.
+struct AttentionConfig {
+  std::size_t n_heads = 0;     // query heads
+  std::size_t n_kv_heads = 0;  // 1: multi-query; n_heads: multi-head; between: grouped-query
+  std::size_t head_dim = 0;    // apart from d_model / n_heads (Gemma 7B: 256, not 192)
+  std::size_t rope = 0;        // index into ModelConfig::ropes
+  std::size_t window = 0;      // position i sees j with i - j < window; 0: all
+  float scale = 0.0f;          // of the scores, usually 1 / sqrt(head_dim)
+  float softcap = 0.0f;        // of the scores; 0: none
+  bool qk_norm = false;        // RMSNorm of each query and key head before RoPE
+  std::size_t kv_layer = 0;    // whose keys and values it reads; its own index: it computes and stores them
+
+  /// Width of all query heads.
+  std::size_t q_width() const noexcept { return n_heads * head_dim; }
+  /// Width of all key (or value) heads.
+  std::size_t kv_width() const noexcept { return n_kv_heads * head_dim; }
 };
 
-/// The numbers of one model.
+/// Feed-forward block of one layer.
+struct FeedForwardConfig {
+  std::size_t d_ff = 0;                       // floats between its matrices
+  Activation activation = Activation::kSilu;  // of the gate
+};
+
+/// One decoder layer.
+struct LayerConfig {
+  AttentionConfig attention;
+  FeedForwardConfig feed_forward;
+};
+
+/// The numbers of one model: what is the model's as a whole, and its layers.
 struct ModelConfig {
   /// Far above any model's dimension, far below where the product of two could overflow.
   static constexpr std::size_t kMostSize = std::size_t{1} << 24;
   /// The longest context that a cache may be made for.
   static constexpr std::size_t kMostPositions = std::size_t{1} << 31;
 
-  std::string architecture;                   // general.architecture: for people, never for decisions
-  std::string name;                           // general.name, or ""
-  std::size_t n_layers = 0;                   // decoder layers
-  std::size_t d_model = 0;                    // floats of a hidden state
-  std::size_t d_ff = 0;                       // floats between the feed-forward matrices
-  std::size_t n_heads = 0;                    // query heads
-  std::size_t n_kv_heads = 0;                 // 1: multi-query; n_heads: multi-head; between: grouped-query
-  std::size_t head_dim = 0;                   // apart from d_model / n_heads (Gemma 7B: 256, not 192)
-  std::size_t vocab_size = 0;                 // token ids are 0 .. vocab_size - 1
-  std::size_t max_seq_len = 0;                // trained context
-  float rms_eps = 0.0f;                       // added to the mean square of a norm
-  float embedding_scale = 1.0f;               // Gemma: sqrt(d_model)
-  float attention_scale = 0.0f;               // usually 1 / sqrt(head_dim)
-  float attention_softcap = 0.0f;             // 0: none
-  float logit_softcap = 0.0f;                 // 0: none
-  Activation activation = Activation::kSilu;  // of the feed-forward gate
+  std::string architecture;                        // general.architecture: for people, never for decisions
+  std::string name;                                // general.name, or ""
+  std::size_t d_model = 0;                         // floats of a hidden state
+  std::size_t vocab_size = 0;                      // token ids are 0 .. vocab_size - 1
+  std::size_t max_seq_len = 0;                     // trained context
+  float rms_eps = 0.0f;                            // added to the mean square of a norm
+  float embedding_scale = 1.0f;                    // Gemma: sqrt(d_model)
+  float logit_softcap = 0.0f;                      // 0: none
   RopePairing rope_pairing = RopePairing::kPairs;  // of Q and K as the file stores them
-  bool qk_norm = false;                            // RMSNorm of each query and key head before RoPE
   bool post_norms = false;          // RMSNorm after attention and feed-forward, before the residual sum
   std::vector<RopeConfig> ropes;    // each distinct one once; layers name theirs by index
   std::vector<LayerConfig> layers;  // [n_layers]
 
-  /// Width of all query heads.
-  std::size_t q_width() const noexcept { return n_heads * head_dim; }
-  /// Width of all key (or value) heads.
-  std::size_t kv_width() const noexcept { return n_kv_heads * head_dim; }
+  /// Decoder layers.
+  std::size_t n_layers() const noexcept { return layers.size(); }
+  /// Whether a layer computes and stores keys and values of its own.
+  bool owns_kv(std::size_t layer) const noexcept { return layers[layer].attention.kv_layer == layer; }
+  /// The last layer that does. After its keys and values are stored, only rows whose logits or hidden states
+  /// are wanted go on.
+  std::size_t last_kv_layer() const noexcept {
+    std::size_t last = 0;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      if (owns_kv(i)) last = i;
+    }
+    return last;
+  }
+
+  /// The largest value of f(layer) over all layers, for the sizes of buffers.
+  template <typename F>
+  std::size_t largest(F f) const {
+    std::size_t most = 0;
+    for (const LayerConfig& l : layers) most = std::max<std::size_t>(most, f(l));
+    return most;
+  }
+  /// The widest query heads of any layer.
+  std::size_t largest_q_width() const {
+    return largest([](const LayerConfig& l) { return l.attention.q_width(); });
+  }
+  /// The widest key (or value) heads of any layer.
+  std::size_t largest_kv_width() const {
+    return largest([](const LayerConfig& l) { return l.attention.kv_width(); });
+  }
+  /// The widest feed-forward block of any layer.
+  std::size_t largest_d_ff() const {
+    return largest([](const LayerConfig& l) { return l.feed_forward.d_ff; });
+  }
+  /// Floats of the cosines and sines of one position, all ropes together.
+  std::size_t rope_width() const noexcept { return rope_offset(ropes.size()); }
+  /// Where those of one rope begin among them.
+  std::size_t rope_offset(std::size_t rope) const noexcept {
+    std::size_t sum = 0;
+    for (std::size_t i = 0; i < rope; ++i) sum += ropes[i].head_dim;
+    return sum;
+  }
 
   /// Index of `rope` in ropes, added when new.
   std::size_t rope_index(const RopeConfig& rope) {
@@ -75,38 +130,79 @@ struct ModelConfig {
     return ropes.size() - 1;
   }
 
-  /// Throws Error{kMalformed} naming `source` and the first field that no model can have. Families check what
-  /// they read key by key; this holds what they computed, and configurations made by hand, to the invariant.
-  void validate(const std::string& source) const {
-    auto require = [&](bool ok, const char* what) {
-      if (!ok) throw Error(ErrorCode::kMalformed, source + ": " + what);
-    };
-    auto sane = [](std::size_t n) { return n >= 1 && n <= kMostSize; };
-    require(sane(n_layers) && layers.size() == n_layers, "block_count is out of range");
-    require(sane(d_model), "embedding_length is out of range");
-    require(sane(d_ff), "feed_forward_length is out of range");
-    require(sane(n_heads), "attention.head_count is out of range");
-    require(sane(n_kv_heads), "attention.head_count_kv is out of range");
-    require(n_heads % n_kv_heads == 0, "attention.head_count is not a multiple of attention.head_count_kv");
-    require(sane(head_dim) && head_dim % 2 == 0, "attention.key_length is out of range or odd");
-    require(q_width() <= kMostSize, "attention.head_count times attention.key_length is out of range");
-    require(sane(vocab_size), "the vocabulary's size is out of range");
-    require(max_seq_len >= 1 && max_seq_len <= kMostPositions, "context_length is out of range");
-    auto positive = [](float f) { return std::isfinite(f) && f > 0.0f; };
-    auto cap = [](float f) { return std::isfinite(f) && f >= 0.0f; };
-    require(positive(rms_eps), "attention.layer_norm_rms_epsilon is not a positive number");
-    require(positive(embedding_scale) && positive(attention_scale), "a scale is not a positive number");
-    require(cap(attention_softcap), "attn_logit_softcapping is negative or not a number");
-    require(cap(logit_softcap), "final_logit_softcapping is negative or not a number");
-    for (const RopeConfig& r : ropes) {
+  /// Throws Error{kMalformed} naming `source`, the key and the layer of the first field that no model can
+  /// have. It is the one place that decides which numbers can run, whether they were read from keys, computed
+  /// by a family, or made by hand.
+  void validate(const std::string& source) const;
+};
+
+namespace detail {
+
+/// Checks one configuration, and names what is wrong as metadata does.
+class ConfigChecker {
+ public:
+  ConfigChecker(const ModelConfig& config, const std::string& source) : c_(config), source_(source) {}
+
+  void model() const {
+    require(sane(c_.n_layers()), "block_count is out of range");
+    require(sane(c_.d_model), "embedding_length is out of range");
+    require(sane(c_.vocab_size), "the vocabulary's size is out of range");
+    require(c_.max_seq_len >= 1 && c_.max_seq_len <= ModelConfig::kMostPositions,
+            "context_length is out of range");
+    require(positive(c_.rms_eps), "attention.layer_norm_rms_epsilon is not a positive number");
+    require(positive(c_.embedding_scale), "a scale is not a positive number");
+    require(cap(c_.logit_softcap), "final_logit_softcapping is negative or not a number");
+    for (const RopeConfig& r : c_.ropes) {
       require(positive(r.base), "rope.freq_base is not a positive number");
       require(positive(r.scale), "rope.scaling.factor is not a positive number");
     }
-    for (const LayerConfig& l : layers) {
-      require(l.rope < ropes.size(), "a layer without rotary frequencies");
-      require(l.window <= kMostPositions, "attention.sliding_window is out of range");
-    }
+    for (std::size_t i = 0; i < c_.n_layers(); ++i) layer(i);
   }
+
+ private:
+  static bool sane(std::size_t n) noexcept { return n >= 1 && n <= ModelConfig::kMostSize; }
+  static bool positive(float f) noexcept { return std::isfinite(f) && f > 0.0f; }
+  static bool cap(float f) noexcept { return std::isfinite(f) && f >= 0.0f; }
+
+  void layer(std::size_t i) const {
+    const AttentionConfig& a = c_.layers[i].attention;
+    const auto in_layer = [&](bool ok, const char* what) {
+      if (!ok) fail(std::string(what) + " (layer " + std::to_string(i) + ")");
+    };
+    in_layer(sane(c_.layers[i].feed_forward.d_ff), "feed_forward_length is out of range");
+    in_layer(sane(a.n_heads), "attention.head_count is out of range");
+    in_layer(sane(a.n_kv_heads), "attention.head_count_kv is out of range");
+    in_layer(a.n_heads % a.n_kv_heads == 0,
+             "attention.head_count is not a multiple of attention.head_count_kv");
+    in_layer(sane(a.head_dim) && a.head_dim % 2 == 0, "attention.key_length is out of range or odd");
+    in_layer(a.q_width() <= ModelConfig::kMostSize,
+             "attention.head_count times attention.key_length is out of range");
+    in_layer(positive(a.scale), "the attention scale is not a positive number");
+    in_layer(cap(a.softcap), "attn_logit_softcapping is negative or not a number");
+    in_layer(a.rope < c_.ropes.size() && c_.ropes[a.rope].head_dim == a.head_dim,
+             "there are no rotary frequencies for its heads");
+    in_layer(a.window <= ModelConfig::kMostPositions, "attention.sliding_window is out of range");
+    in_layer(a.kv_layer <= i && c_.owns_kv(a.kv_layer), "no earlier layer has the keys and values it reads");
+    const AttentionConfig& from = c_.layers[a.kv_layer].attention;
+    in_layer(from.n_kv_heads == a.n_kv_heads && from.head_dim == a.head_dim && from.window == a.window,
+             "the keys and values that it reads have another shape or window");
+  }
+
+  void require(bool ok, const char* what) const {
+    if (!ok) fail(what);
+  }
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(ErrorCode::kMalformed, source_ + ": " + what);
+  }
+
+  const ModelConfig& c_;
+  const std::string& source_;
 };
+
+}  // namespace detail
+
+inline void ModelConfig::validate(const std::string& source) const {
+  detail::ConfigChecker(*this, source).model();
+}
 
 }  // namespace gemma

@@ -31,15 +31,15 @@ struct KvCacheOptions {
 class KvCache {
  public:
   /// Throws Error{kInvalidArgument} for an empty context or chunk, {kOutOfMemory}.
-  KvCache(const ModelConfig& config, const KvCacheOptions& options)
-      : options_(options), head_dim_(config.head_dim), n_kv_heads_(config.n_kv_heads) {
+  KvCache(const ModelConfig& config, const KvCacheOptions& options) : options_(options) {
     const std::size_t bytes = bytes_for(config, options);  // checks the options
-    layers_.reserve(config.layers.size());
+    layers_.reserve(config.n_layers());
     std::size_t offset = 0;
-    for (const LayerConfig& layer : config.layers) {
-      const std::size_t slots = slots_for(layer, options);
-      layers_.push_back({offset, slots, layer.window});
-      offset += layer_bytes(slots);
+    for (std::size_t i = 0; i < config.n_layers(); ++i) {
+      const AttentionConfig& a = config.layers[i].attention;
+      const std::size_t slots = config.owns_kv(i) ? slots_for(a, options) : 0;
+      layers_.push_back({offset, slots, a.window, a.n_kv_heads, a.head_dim});
+      offset += layer_bytes(a, slots, options.type);
     }
     memory_ = AlignedBuffer<std::byte>(bytes, "KV cache");
   }
@@ -55,10 +55,11 @@ class KvCache {
     }
     constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
     std::size_t sum = 0;
-    for (const LayerConfig& layer : config.layers) {
+    for (std::size_t i = 0; i < config.n_layers(); ++i) {
+      if (!config.owns_kv(i)) continue;
+      const AttentionConfig& a = config.layers[i].attention;
       // 2 x 4 bytes x 2^31 slots x 2^24 wide: a layer's product stays below 2^60, their sum may not
-      const std::size_t bytes =
-          2 * element_bytes(options.type) * slots_for(layer, options) * config.kv_width();
+      const std::size_t bytes = layer_bytes(a, slots_for(a, options), options.type);
       sum = bytes > kMost - sum ? kMost : sum + bytes;
     }
     return sum;
@@ -76,19 +77,23 @@ class KvCache {
   std::size_t size_bytes() const noexcept { return memory_.size_bytes(); }
   /// Layers of the model it was made for.
   std::size_t n_layers() const noexcept { return layers_.size(); }
-  /// Elements of a head.
-  std::size_t head_dim() const noexcept { return head_dim_; }
+  /// Elements of a head of a layer.
+  std::size_t head_dim(std::size_t layer) const noexcept { return layers_[layer].head_dim; }
   /// Key/value heads of a layer.
-  std::size_t n_kv_heads() const noexcept { return n_kv_heads_; }
+  std::size_t n_kv_heads(std::size_t layer) const noexcept { return layers_[layer].n_kv_heads; }
 
   /// Whether the cache is what a model of this configuration would make with the same options.
   bool fits(const ModelConfig& config) const noexcept {
-    if (config.layers.size() != layers_.size() || config.n_kv_heads != n_kv_heads_ ||
-        config.head_dim != head_dim_) {
-      return false;
+    if (config.n_layers() != layers_.size()) return false;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const AttentionConfig& a = config.layers[i].attention;
+      const Layer& l = layers_[i];
+      if (l.window != a.window || l.n_kv_heads != a.n_kv_heads || l.head_dim != a.head_dim ||
+          (l.n_slots != 0) != config.owns_kv(i)) {
+        return false;
+      }
     }
-    return std::equal(layers_.begin(), layers_.end(), config.layers.begin(),
-                      [](const Layer& l, const LayerConfig& c) { return l.window == c.window; });
+    return true;
   }
 
   /// Whether the cache can go back to its first n positions: rings may have overwritten what they would need.
@@ -97,7 +102,7 @@ class KvCache {
     return std::all_of(layers_.begin(), layers_.end(), [&](const Layer& l) {
       // the next token, at position n, sees from n - window + 1; slots up to written_ were last used by
       // positions >= written_ - n_slots
-      return l.window == 0 || n == 0 || written_ <= l.n_slots ||
+      return l.n_slots == 0 || l.window == 0 || n == 0 || written_ <= l.n_slots ||
              n + 1 + l.n_slots >= written_ + std::min(l.window, n + 1);
     });
   }
@@ -133,7 +138,7 @@ class KvCache {
   }
 
   // ---- for the decoder ----
-  /// Positions that a layer keeps: all, or its ring.
+  /// Positions that a layer keeps: all, or its ring; 0 for one that reads another's.
   std::size_t n_slots(std::size_t layer) const noexcept { return layers_[layer].n_slots; }
   /// Keys of one head of one layer: [n_slots / 16, head_dim, 16].
   std::byte* keys(std::size_t layer, std::size_t kv_head) noexcept {
@@ -141,18 +146,19 @@ class KvCache {
   }
   /// Values of one head of one layer: [n_slots, head_dim].
   std::byte* values(std::size_t layer, std::size_t kv_head) noexcept {
-    return memory_.data() + layers_[layer].offset + (n_kv_heads_ + kv_head) * head_bytes(layer);
+    return memory_.data() + layers_[layer].offset + (n_kv_heads(layer) + kv_head) * head_bytes(layer);
   }
   /// Where the key and the value of `position` are stored.
   std::byte* key_slot(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
     const std::size_t slot = position % n_slots(layer);
     const std::size_t tile =
-        slot / kernels::kKeyTile * head_dim_ * kernels::kKeyTile + slot % kernels::kKeyTile;
+        slot / kernels::kKeyTile * head_dim(layer) * kernels::kKeyTile + slot % kernels::kKeyTile;
     return keys(layer, kv_head) + tile * element_bytes(options_.type);
   }
   /// Where the value of `position` is stored: [head_dim].
   std::byte* value_slot(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
-    return values(layer, kv_head) + position % n_slots(layer) * head_dim_ * element_bytes(options_.type);
+    return values(layer, kv_head) +
+           position % n_slots(layer) * head_dim(layer) * element_bytes(options_.type);
   }
   /// Positions up to n_past + n are about to be written; they count only after advance().
   void will_write(std::size_t n) noexcept { written_ = std::max(written_, n_past_ + n); }
@@ -165,11 +171,13 @@ class KvCache {
  private:
   struct Layer {
     std::size_t offset;   // bytes
-    std::size_t n_slots;  // a multiple of kKeyBlock
+    std::size_t n_slots;  // a multiple of kKeyBlock; 0 for a layer that reads another's keys and values
     std::size_t window;
+    std::size_t n_kv_heads;
+    std::size_t head_dim;
   };
 
-  static std::size_t slots_for(const LayerConfig& layer, const KvCacheOptions& o) noexcept {
+  static std::size_t slots_for(const AttentionConfig& layer, const KvCacheOptions& o) noexcept {
     // a chunk writes before it reads: its first token still needs the window before it
     const std::size_t chunk = std::min(o.max_chunk, o.n_ctx);
     const std::size_t needed =
@@ -177,25 +185,23 @@ class KvCache {
     return (needed + kernels::kKeyBlock - 1) / kernels::kKeyBlock * kernels::kKeyBlock;
   }
   std::size_t head_bytes(std::size_t layer) const noexcept {
-    return n_slots(layer) * head_dim_ * element_bytes(options_.type);
+    return n_slots(layer) * head_dim(layer) * element_bytes(options_.type);
   }
-  std::size_t layer_bytes(std::size_t slots) const noexcept {
-    return 2 * slots * n_kv_heads_ * head_dim_ * element_bytes(options_.type);
+  static std::size_t layer_bytes(const AttentionConfig& layer, std::size_t slots, KvType type) noexcept {
+    return 2 * slots * layer.kv_width() * element_bytes(type);
   }
   void copy_layer(std::size_t i, const KvCache& other) {
     // only slots in use: a large cache that holds little is copied in little time
     const std::size_t tiles =
         (std::min(other.written_, n_slots(i)) + kernels::kKeyTile - 1) / kernels::kKeyTile;
-    const std::size_t bytes = tiles * kernels::kKeyTile * head_dim_ * element_bytes(options_.type);
-    for (std::size_t h = 0; h < 2 * n_kv_heads_; ++h) {
+    const std::size_t bytes = tiles * kernels::kKeyTile * head_dim(i) * element_bytes(options_.type);
+    for (std::size_t h = 0; h < 2 * n_kv_heads(i); ++h) {
       const std::size_t at = layers_[i].offset + h * head_bytes(i);
       std::copy_n(other.memory_.data() + at, bytes, memory_.data() + at);
     }
   }
 
   KvCacheOptions options_;
-  std::size_t head_dim_;
-  std::size_t n_kv_heads_;
   std::vector<Layer> layers_;
   AlignedBuffer<std::byte> memory_;
   std::size_t n_past_ = 0;

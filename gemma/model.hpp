@@ -21,7 +21,7 @@
 #include "../tokenizer/chat_template.hpp"
 #include "../tokenizer/tokenizer.hpp"
 #include "config.hpp"
-#include "decoder.hpp"
+#include "decoder/run.hpp"
 #include "families/registry.hpp"
 #include "kv_cache.hpp"
 #include "weights.hpp"
@@ -70,6 +70,13 @@ struct MemoryPlan {
 
   /// All of it; what max_memory limits.
   std::size_t total_bytes() const noexcept { return file_bytes + kv_bytes + workspace_bytes + token_bytes; }
+};
+
+/// A part of a model's layers, and the hidden rows that enter it.
+struct LayerRange {
+  std::size_t begin = 0;              // the first layer
+  std::size_t end = 0;                // one past the last
+  std::span<const float> input = {};  // [n_rows, d_model]; empty when begin is 0: the tokens' embeddings
 };
 
 /// Move-only owner of the file. Everything const is safe to call from many threads at once.
@@ -170,7 +177,20 @@ class Model {
   /// was cut short since it was mapped).
   std::span<const float> forward(std::span<const Chunk> chunks, Workspace& ws,
                                  const std::atomic<bool>* cancel = nullptr,
-                                 detail::Trace* trace = nullptr) const;
+                                 detail::Trace* trace = nullptr) const {
+    return forward_layers(chunks, ws, {0, config().n_layers(), {}}, cancel, trace);
+  }
+
+  /// The same for a part of the layers, so that several processes can share a model: its result is the
+  /// `input` of the part that follows, and the logits when the part ends with the last layer. The caches get
+  /// keys and values of these layers only. Rows that nobody wants leave behind ModelConfig::last_kv_layer():
+  /// up to there a part takes and gives a row for each token, [n_tokens, d_model], from there on one for each
+  /// row of logits that was asked for. Valid until the workspace's next forward. Throws as forward(), and
+  /// Error{kInvalidArgument} for an empty range, an input of another size, or layers that read keys and
+  /// values of a layer outside the range.
+  std::span<const float> forward_layers(std::span<const Chunk> chunks, Workspace& ws, const LayerRange& range,
+                                        const std::atomic<bool>* cancel = nullptr,
+                                        detail::Trace* trace = nullptr) const;
 
   /// The final hidden states behind the logits of the last forward() on `ws`: [n_rows, d_model], after the
   /// output norm, in the order of those logits; logits are their product with the output matrix. n_rows is
@@ -202,16 +222,15 @@ class Model {
       }
       for (const RopeConfig& r : config.ropes) frequencies.push_back(rope_frequencies(r));
     }
-    /// Radians per position of each pair: scale * base^(-2i / head_dim) / factor_i (Su et al. 2021, eq. 15).
+    /// Radians per position of each pair: scale * base^(-2i / head_dim) / divisor_i (Su et al. 2021, eq. 15).
     AlignedBuffer<double> rope_frequencies(const RopeConfig& rope) const {
-      const std::size_t half = config.head_dim / 2;
+      const std::size_t half = rope.head_dim / 2;
       AlignedBuffer<double> out(half, "rotary frequencies");
       for (std::size_t i = 0; i < half; ++i) {
-        const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim);
-        const double factor =
-            weights.rope_factors.size() != 0 ? static_cast<double>(weights.rope_factors[i]) : 1.0;
+        const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(rope.head_dim);
+        const double divisor = rope.divided ? static_cast<double>(weights.rope_divisors[i]) : 1.0;
         out[i] =
-            static_cast<double>(rope.scale) * std::pow(static_cast<double>(rope.base), exponent) / factor;
+            static_cast<double>(rope.scale) * std::pow(static_cast<double>(rope.base), exponent) / divisor;
       }
       return out;
     }
@@ -228,6 +247,11 @@ class Model {
       : state_(std::make_unique<State>(std::move(file), options)) {}
 
   void check_chunk(const Chunk& chunk) const;
+  /// Checks all of them; the rows whose logits are wanted.
+  std::size_t check_chunks(std::span<const Chunk> chunks, const Workspace& ws) const;
+  void check_range(const LayerRange& range, std::size_t n_rows) const;
+  /// Fills the workspace's lists of rows; returns how many there are.
+  std::size_t list_rows(std::span<const Chunk> chunks, Workspace& ws, bool only_wanted) const;
   void check_cache(const KvCache& cache) const;
   MemoryPlan sequences_plan(std::size_t n_sequences, const SessionOptions& options) const;
   MemoryPlan capped(std::size_t n_sequences, SessionOptions options) const;
@@ -330,14 +354,9 @@ inline MemoryPlan Model::capped(std::size_t n_sequences, SessionOptions o) const
                                    : "the largest that fits is " + std::to_string(best.n_ctx)));
 }
 
-inline std::span<const float> Model::forward(std::span<const Chunk> chunks, Workspace& ws,
-                                             const std::atomic<bool>* cancel, detail::Trace* trace) const {
-  if (!ws.fits(config(), weights(), kernels())) {
-    throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
-  }
-  file().map().check_size();  // a system call, against SIGBUS from weights that are gone
+inline std::size_t Model::check_chunks(std::span<const Chunk> chunks, const Workspace& ws) const {
   std::size_t n_rows = 0;
-  std::size_t n_logit_rows = 0;
+  std::size_t n_wanted = 0;
   for (std::size_t i = 0; i < chunks.size(); ++i) {
     const Chunk& c = chunks[i];
     check_chunk(c);
@@ -345,34 +364,94 @@ inline std::span<const float> Model::forward(std::span<const Chunk> chunks, Work
       if (chunks[j].cache == c.cache) throw Error(ErrorCode::kInvalidArgument, "two chunks share one cache");
     }
     n_rows += c.tokens.size();
-    n_logit_rows += c.logits == Logits::kAll ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
+    n_wanted += c.logits == Logits::kAll ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
   }
-  if (n_rows == 0 || n_rows > ws.options().max_tokens || n_logit_rows > ws.options().max_logit_rows) {
+  if (n_rows == 0 || n_rows > ws.options().max_tokens || n_wanted > ws.options().max_logit_rows) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "a forward of " + std::to_string(n_rows) + " tokens and " + std::to_string(n_logit_rows) +
+      return "a forward of " + std::to_string(n_rows) + " tokens and " + std::to_string(n_wanted) +
              " rows of logits; the workspace takes " + std::to_string(ws.options().max_tokens) + " and " +
              std::to_string(ws.options().max_logit_rows);
     });
   }
-  std::size_t row = 0;
-  for (std::size_t i = 0; i < chunks.size(); ++i) {
-    chunks[i].cache->will_write(chunks[i].tokens.size());
-    for (std::size_t t = 0; t < chunks[i].tokens.size(); ++t, ++row) {
-      ws.row_token[row] = static_cast<std::uint32_t>(chunks[i].tokens[t]);
-      ws.row_position[row] = static_cast<std::uint32_t>(chunks[i].cache->n_past() + t);
-      ws.row_chunk[row] = static_cast<std::uint32_t>(i);
+  return n_wanted;
+}
+
+inline void Model::check_range(const LayerRange& range, std::size_t n_rows) const {
+  if (range.begin >= range.end || range.end > config().n_layers()) {
+    throw Error(ErrorCode::kInvalidArgument, "a range of layers that the model does not have");
+  }
+  for (std::size_t i = range.begin; i < range.end; ++i) {
+    if (config().layers[i].attention.kv_layer < range.begin) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "a range of layers of which one reads keys and values of a layer before it");
     }
   }
+  const std::size_t wanted = range.begin == 0 ? 0 : n_rows * config().d_model;
+  if (range.input.size() != wanted) {
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "hidden rows of " + std::to_string(range.input.size()) + " numbers where " +
+             std::to_string(wanted) + " are needed";
+    });
+  }
+}
+
+inline std::size_t Model::list_rows(std::span<const Chunk> chunks, Workspace& ws, bool only_wanted) const {
+  std::size_t row = 0;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    const Chunk& c = chunks[i];
+    const std::size_t last = c.tokens.size() - 1;
+    for (std::size_t t = 0; t < c.tokens.size(); ++t) {
+      const bool wanted = c.logits == Logits::kAll || (c.logits == Logits::kLast && t == last);
+      if (only_wanted && !wanted) continue;
+      ws.row_token[row] = static_cast<std::uint32_t>(c.tokens[t]);
+      ws.row_position[row] = static_cast<std::uint32_t>(c.cache->n_past() + t);
+      ws.row_chunk[row] = static_cast<std::uint32_t>(i);
+      ws.row_origin[row] = static_cast<std::uint32_t>(row);
+      ++row;
+    }
+  }
+  return row;
+}
+
+inline std::span<const float> Model::forward_layers(std::span<const Chunk> chunks, Workspace& ws,
+                                                    const LayerRange& range, const std::atomic<bool>* cancel,
+                                                    detail::Trace* trace) const {
+  if (!ws.fits(config(), weights(), kernels())) {
+    throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
+  }
+  file().map().check_size();  // a system call, against SIGBUS from weights that are gone
+  const std::size_t n_wanted = check_chunks(chunks, ws);
+  const std::size_t last_kv_layer = config().last_kv_layer();
+  const bool only_wanted = range.begin > last_kv_layer;
+  const std::size_t n_rows = list_rows(chunks, ws, only_wanted);
+  check_range(range, n_rows);
+  for (const Chunk& c : chunks) c.cache->will_write(c.tokens.size());
   for (auto& taken : ws.taken) taken.store(0, std::memory_order_relaxed);
   ws.shared->stop.store(false, std::memory_order_relaxed);
 
-  detail::Forward pass{config(),     weights(), kernels(), state_->frequencies, chunks, ws, n_rows,
-                       n_logit_rows, cancel,    trace};
-  run_team(ws.options().n_threads, ws.shared->barrier, [&pass](const Worker& w) noexcept { pass.run(w); });
-
+  const detail::Pass pass{.config = config(),
+                          .weights = weights(),
+                          .kernels = kernels(),
+                          .frequencies = state_->frequencies,
+                          .chunks = chunks,
+                          .ws = ws,
+                          .layer_begin = range.begin,
+                          .layer_end = range.end,
+                          .hidden = range.input,
+                          .last_kv_layer = last_kv_layer,
+                          .n_wanted = n_wanted,
+                          .cancel = cancel,
+                          .trace = trace,
+                          .n_rows = n_rows,
+                          .only_wanted = only_wanted};
+  if (n_rows != 0) {
+    run_team(ws.options().n_threads, ws.shared->barrier,
+             [&pass](const Worker& w) noexcept { detail::run(pass, w); });
+  }
   if (ws.shared->stop.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "cancelled");
   for (const Chunk& c : chunks) c.cache->advance(c.tokens.size());
-  return {ws.logits.data(), n_logit_rows * config().vocab_size};
+  if (range.end == config().n_layers()) return ws.logits.span().first(n_wanted * config().vocab_size);
+  return ws.x.span().first((range.end > last_kv_layer ? n_wanted : n_rows) * config().d_model);
 }
 
 }  // namespace gemma

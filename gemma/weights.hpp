@@ -3,6 +3,7 @@
 // copied.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <span>
@@ -33,10 +34,11 @@ struct Matrix {
 /// Norm weights as float32 (a copy: they are small, and files may hold them in any type).
 using Vector = AlignedBuffer<float>;
 
-/// Weights of one decoder layer.
+/// Weights of one decoder layer. A matrix that the layer does not have is empty.
 struct LayerWeights {
   Vector attn_norm;       // [d_model]
-  Matrix q, k, v;         // [n_heads * head_dim, d_model], [n_kv_heads * head_dim, d_model] twice
+  Matrix q, k, v;         // [n_heads * head_dim, d_model], [n_kv_heads * head_dim, d_model] twice;
+                          // k and v only where the layer owns its keys and values
   Vector q_norm, k_norm;  // [head_dim]; empty unless qk_norm
   Matrix attn_out;        // [d_model, n_heads * head_dim]
   Vector post_attn_norm;  // [d_model]; empty unless post_norms
@@ -44,14 +46,22 @@ struct LayerWeights {
   Matrix gate, up;        // [d_ff, d_model]
   Matrix down;            // [d_model, d_ff]
   Vector post_ffn_norm;   // [d_model]; empty unless post_norms
+
+  /// f(matrix) for each matrix that the layer has: the one list of them, for sizes, plans and benches.
+  template <typename F>
+  void for_each_matrix(F f) const {
+    for (const Matrix* m : {&q, &k, &v, &attn_out, &gate, &up, &down}) {
+      if (m->data != nullptr) f(*m);
+    }
+  }
 };
 
 /// All weights of a model. Valid while the File lives.
 struct Weights {
-  Matrix embedding;     // [vocab_size, d_model]
-  Matrix output;        // [vocab_size, d_model]; the embedding where the file has no matrix of its own
-  Vector output_norm;   // [d_model]
-  Vector rope_factors;  // [head_dim / 2] divisors of the frequencies (Llama 3.1), or empty
+  Matrix embedding;      // [vocab_size, d_model]
+  Matrix output;         // [vocab_size, d_model]; the embedding where the file has no matrix of its own
+  Vector output_norm;    // [d_model]
+  Vector rope_divisors;  // [head_dim / 2] of the ropes that are divided (Llama 3.1), or empty
   std::vector<LayerWeights> layers;  // [n_layers]
 
   /// Throws Error naming the tensor: kMissingTensor, kBadShape, kMalformed (a norm or rotary factor that is
@@ -66,9 +76,7 @@ struct Weights {
   /// See matrix_bytes().
   std::size_t step_bytes() const noexcept {
     std::size_t sum = output.size_bytes();
-    for (const LayerWeights& l : layers) {
-      for (const Matrix* m : {&l.q, &l.k, &l.v, &l.attn_out, &l.gate, &l.up, &l.down}) sum += m->size_bytes();
-    }
+    for (const LayerWeights& l : layers) l.for_each_matrix([&](const Matrix& m) { sum += m.size_bytes(); });
     return sum;
   }
 };
@@ -132,28 +140,48 @@ class WeightReader {
 
 inline LayerWeights read_layer(const WeightReader& read, const ModelConfig& c, std::size_t index) {
   const std::string p = "blk." + std::to_string(index) + ".";
+  const AttentionConfig& a = c.layers[index].attention;
+  const std::size_t d_ff = c.layers[index].feed_forward.d_ff;
   LayerWeights l;
   l.attn_norm = read.vector(p + "attn_norm.weight", c.d_model);
-  l.q = read.matrix(p + "attn_q.weight", c.q_width(), c.d_model);
-  l.k = read.matrix(p + "attn_k.weight", c.kv_width(), c.d_model);
-  l.v = read.matrix(p + "attn_v.weight", c.kv_width(), c.d_model);
-  l.q_norm = read.vector_if(c.qk_norm, p + "attn_q_norm.weight", c.head_dim);
-  l.k_norm = read.vector_if(c.qk_norm, p + "attn_k_norm.weight", c.head_dim);
-  l.attn_out = read.matrix(p + "attn_output.weight", c.d_model, c.q_width());
+  l.q = read.matrix(p + "attn_q.weight", a.q_width(), c.d_model);
+  l.q_norm = read.vector_if(a.qk_norm, p + "attn_q_norm.weight", a.head_dim);
+  if (c.owns_kv(index)) {
+    l.k = read.matrix(p + "attn_k.weight", a.kv_width(), c.d_model);
+    l.v = read.matrix(p + "attn_v.weight", a.kv_width(), c.d_model);
+    l.k_norm = read.vector_if(a.qk_norm, p + "attn_k_norm.weight", a.head_dim);
+  }
+  l.attn_out = read.matrix(p + "attn_output.weight", c.d_model, a.q_width());
   l.post_attn_norm = read.vector_if(c.post_norms, p + "post_attention_norm.weight", c.d_model);
   l.ffn_norm = read.vector(p + "ffn_norm.weight", c.d_model);
-  l.gate = read.matrix(p + "ffn_gate.weight", c.d_ff, c.d_model);
-  l.up = read.matrix(p + "ffn_up.weight", c.d_ff, c.d_model);
-  l.down = read.matrix(p + "ffn_down.weight", c.d_model, c.d_ff);
+  l.gate = read.matrix(p + "ffn_gate.weight", d_ff, c.d_model);
+  l.up = read.matrix(p + "ffn_up.weight", d_ff, c.d_model);
+  l.down = read.matrix(p + "ffn_down.weight", c.d_model, d_ff);
   l.post_ffn_norm = read.vector_if(c.post_norms, p + "post_ffw_norm.weight", c.d_model);
   for (const char* part : {"attn_q", "attn_k", "attn_v", "attn_output", "attn_norm", "ffn_norm", "ffn_gate",
                            "ffn_up", "ffn_down"})
     read.refuse(p + part + ".bias");
-  if (!c.qk_norm) read.refuse(p + "attn_q_norm.weight");
-  if (!c.qk_norm) read.refuse(p + "attn_k_norm.weight");
+  if (!a.qk_norm) read.refuse(p + "attn_q_norm.weight");
+  if (!a.qk_norm) read.refuse(p + "attn_k_norm.weight");
   if (!c.post_norms) read.refuse(p + "post_attention_norm.weight");
   if (!c.post_norms) read.refuse(p + "post_ffw_norm.weight");
   return l;
+}
+
+/// The divisors of the rotary frequencies that use them; empty when none does.
+inline Vector read_rope_divisors(const WeightReader& read, const gguf::File& file, const ModelConfig& c) {
+  constexpr const char* kName = "rope_freqs.weight";
+  const auto divided =
+      std::find_if(c.ropes.begin(), c.ropes.end(), [](const RopeConfig& r) { return r.divided; });
+  if (divided == c.ropes.end()) return {};
+  Vector out = read.vector(kName, divided->head_dim / 2);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (out[i] <= 0.0f) {
+      read.fail(ErrorCode::kMalformed, file.tensor(kName),
+                "element " + std::to_string(i) + ", a divisor of frequencies, is not positive");
+    }
+  }
+  return out;
 }
 
 }  // namespace detail
@@ -167,17 +195,10 @@ inline Weights Weights::from(const gguf::File& file, const ModelConfig& c,
                  ? read.matrix("output.weight", c.vocab_size, c.d_model)
                  : w.embedding;
   w.output_norm = read.vector("output_norm.weight", c.d_model);
-  w.rope_factors =
-      read.vector_if(file.find_tensor("rope_freqs.weight") != nullptr, "rope_freqs.weight", c.head_dim / 2);
-  for (std::size_t i = 0; i < w.rope_factors.size(); ++i) {
-    if (w.rope_factors[i] <= 0.0f) {
-      read.fail(ErrorCode::kMalformed, file.tensor("rope_freqs.weight"),
-                "element " + std::to_string(i) + ", a divisor of frequencies, is not positive");
-    }
-  }
+  w.rope_divisors = detail::read_rope_divisors(read, file, c);
   for (const char* name : {"output.bias", "output_norm.bias", "rope_factors_long.weight"}) read.refuse(name);
-  w.layers.reserve(c.n_layers);
-  for (std::size_t i = 0; i < c.n_layers; ++i) w.layers.push_back(detail::read_layer(read, c, i));
+  w.layers.reserve(c.n_layers());
+  for (std::size_t i = 0; i < c.n_layers(); ++i) w.layers.push_back(detail::read_layer(read, c, i));
   return w;
 }
 

@@ -41,8 +41,9 @@ inline constexpr std::size_t kFeedForwardRows = 2048;
 inline constexpr std::size_t kRowUnit = 32;
 static_assert(kRowUnit % kernels::kPanelRows == 0);
 
-/// The steps of a layer whose work is given out in pieces to whoever asks.
-enum Step : std::size_t { kQ, kK, kV, kAttention, kAttentionOut, kGateUp, kDown, kSteps };
+/// The most steps of a layer, or of what comes before and after the layers, whose work is given out in pieces
+/// to whoever asks. Each has a counter of its own, drawn in order by the pass.
+inline constexpr std::size_t kMostSteps = 16;
 
 /// What workers of one forward share and cannot move.
 struct WorkspaceShared {
@@ -66,28 +67,30 @@ struct WorkspaceSizes {
     }
     const std::size_t t = o.max_tokens;
     hidden = t * c.d_model;
-    q = t * c.q_width();
-    kv = t * c.kv_width();
+    q = t * c.largest_q_width();
+    kv = t * c.largest_kv_width();
     const bool reads_floats = std::any_of(w.layers.begin(), w.layers.end(), [](const LayerWeights& l) {
       return !l.down.kernel->quantized_activations;
     });
-    ffn = reads_floats ? t * c.d_ff : 0;
-    const std::size_t even_share = (c.d_ff + n_threads - 1) / n_threads;
+    const std::size_t d_ff = c.largest_d_ff();
+    ffn = reads_floats ? t * d_ff : 0;
+    const std::size_t even_share = (d_ff + n_threads - 1) / n_threads;
     ffn_rows = std::min(kFeedForwardRows, (even_share + kRowUnit - 1) / kRowUnit * kRowUnit);
     logits = o.max_logit_rows * c.vocab_size;
-    rope = c.ropes.size() * t * c.head_dim;
-    quantized = t * std::max(c.d_model, c.q_width());
-    ffn_quantized = t * c.d_ff;
-    std::size_t most = kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile),
-                                                           c.n_heads / c.n_kv_heads, c.head_dim);
+    rope = t * c.rope_width();
+    quantized = t * std::max(c.d_model, c.largest_q_width());
+    ffn_quantized = t * d_ff;
+    std::size_t most = c.largest([&](const LayerConfig& l) {
+      const AttentionConfig& a = l.attention;
+      return kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile), a.n_heads / a.n_kv_heads,
+                                                 a.head_dim);
+    });
     auto see = [&most](const Matrix& m) { most = std::max(most, m.kernel->scratch_bytes(m.cols)); };
     see(w.output);
-    for (const LayerWeights& l : w.layers) {
-      for (const Matrix* m : {&l.q, &l.k, &l.v, &l.attn_out, &l.gate, &l.up, &l.down}) see(*m);
-    }
+    for (const LayerWeights& l : w.layers) l.for_each_matrix(see);
     scratch_per_thread = (most + 63) / 64 * 64;
     tokens = t;
-    layers = c.n_layers;
+    steps = (c.n_layers() + 2) * kMostSteps;
   }
 
   std::size_t bytes() const noexcept {
@@ -95,8 +98,8 @@ struct WorkspaceSizes {
         3 * hidden + 2 * q + 2 * kv + ffn + n_threads * ffn_block_floats() + logits + rope;
     return floats * sizeof(float) + quantized + ffn_quantized +
            (groups(quantized) + groups(ffn_quantized)) * sizeof(kernels::Q8Group) +
-           scratch_per_thread * n_threads + 3 * tokens * sizeof(std::uint32_t) +
-           (layers * kSteps + 1) * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
+           scratch_per_thread * n_threads + 4 * tokens * sizeof(std::uint32_t) +
+           steps * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
   }
 
   static std::size_t groups(std::size_t elements) noexcept { return elements / 32 + 1; }
@@ -107,7 +110,7 @@ struct WorkspaceSizes {
 
   unsigned n_threads;
   std::size_t hidden, q, kv, ffn, ffn_rows, logits, rope, quantized, ffn_quantized, scratch_per_thread,
-      tokens, layers;
+      tokens, steps;
 };
 
 }  // namespace detail
@@ -149,7 +152,8 @@ class Workspace {
     row_token = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
     row_position = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
     row_chunk = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
-    taken = std::vector<std::atomic<std::size_t>>(sizes_.layers * detail::kSteps + 1);
+    row_origin = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
+    taken = std::vector<std::atomic<std::size_t>>(sizes_.steps);
   }
 
   /// As given, n_threads settled.
@@ -171,17 +175,18 @@ class Workspace {
   AlignedBuffer<float> x;             // [T, d_model] residual stream
   AlignedBuffer<float> h;             // [T, d_model] normalised input of a matmul
   AlignedBuffer<float> residual;      // [T, d_model] output of attention or feed-forward
-  AlignedBuffer<float> q, attention;  // [T, n_heads, head_dim]
-  AlignedBuffer<float> k, v;          // [T, n_kv_heads, head_dim]
+  AlignedBuffer<float> q, attention;  // [T, n_heads, head_dim] of the layer
+  AlignedBuffer<float> k, v;          // [T, n_kv_heads, head_dim] of the layer
   AlignedBuffer<float> ffn;           // [T, d_ff] activated, where a down matrix reads floats; else empty
   AlignedBuffer<float> ffn_blocks;    // [n_threads, 2, T, ffn_rows()] of gate and up
   AlignedBuffer<float> logits;        // [R, vocab_size]
-  AlignedBuffer<float> rope;          // [n_ropes, T, head_dim]: cos, then sin
+  AlignedBuffer<float> rope;          // each rope's [T, head_dim]: cos, then sin
   QuantizedRows q8;                   // [T, k] what q, k, v, gate and up, or attn_out read
   QuantizedRows ffn_q8;               // [T, d_ff] what down reads
   AlignedBuffer<std::byte> scratch;   // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
-  std::vector<std::atomic<std::size_t>> taken;  // [n_layers, kSteps], and the output's: work given out
+  AlignedBuffer<std::uint32_t> row_origin;      // [T] the row's number when the pass began
+  std::vector<std::atomic<std::size_t>> taken;  // [steps] work given out
   /// What the workers share.
   std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 

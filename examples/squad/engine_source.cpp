@@ -61,7 +61,7 @@ class EngineSource : public AnswerSource {
     for (const TensorView& tensor : model_.file().tensors()) parameters += tensor.rows * tensor.cols;
     const std::string name = config.name.empty() ? std::string() : fmt::format("{}: ", config.name);
     return {fmt::format("{}{}, {} layers, {:.3g} billion parameters, mostly {}", name, config.architecture,
-                        config.n_layers, static_cast<double>(parameters) / 1e9, main_type(model_.file())),
+                        config.n_layers(), static_cast<double>(parameters) / 1e9, main_type(model_.file())),
             config.max_seq_len};
   }
 

@@ -16,24 +16,30 @@ inline ModelConfig read_gemma_base(const Keys& keys, const Overrides& overrides)
   ModelConfig c = read_common(keys);
   c.embedding_scale = std::sqrt(static_cast<float>(c.d_model));
   if (overrides.bf16_embedding_scale) c.embedding_scale = bf16_to_f32(f32_to_bf16(c.embedding_scale));
-  c.activation = Activation::kGeluTanh;
+  for (LayerConfig& layer : c.layers) layer.feed_forward.activation = Activation::kGeluTanh;
   c.rope_pairing = RopePairing::kHalf;
   return c;
 }
 
-/// The 27B models of Gemma 2 and 3, told by their number of layers, scale scores by 1 / sqrt(d_model /
-/// n_heads) (144, 168) instead of 1 / sqrt(head_dim) (128). No key says so.
+/// The 27B models of Gemma 2 and 3 scale scores by 1 / sqrt(d_model / n_heads) (144, 168) instead of
+/// 1 / sqrt(head_dim) (128). No key says so: they are told by their number of layers, as other engines do. A
+/// pruned or merged 27B with another number of layers therefore gets 1 / sqrt(head_dim).
 inline void scale_as_27b(ModelConfig& c, std::size_t n_layers_27b) {
-  if (c.n_layers != n_layers_27b) return;
-  c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.d_model) / static_cast<float>(c.n_heads));
+  if (c.n_layers() != n_layers_27b) return;
+  for (LayerConfig& layer : c.layers) {
+    const auto n_heads = static_cast<float>(layer.attention.n_heads);
+    layer.attention.scale = 1.0f / std::sqrt(static_cast<float>(c.d_model) / n_heads);
+  }
 }
 
 /// The first generation: no windows, no softcaps, no post-norms.
 inline ModelConfig read_gemma1(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   const std::size_t window = sliding_window(keys, overrides, 0);
-  const std::size_t rope = c.rope_index({keys.positive_or("rope.freq_base", 10000.0f), rope_scale(keys)});
-  for (LayerConfig& layer : c.layers) layer = {window, rope};
+  const RopeConfig rope{.base = keys.positive_or("rope.freq_base", 10000.0f),
+                        .scale = rope_scale(keys),
+                        .divided = has_rope_divisors(keys)};
+  for (LayerConfig& layer : c.layers) set_position(c, layer, window, rope);
   return c;
 }
 
@@ -42,16 +48,18 @@ inline ModelConfig read_gemma2(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   scale_as_27b(c, 46);
   c.post_norms = true;
-  c.attention_softcap = keys.non_negative_or("attn_logit_softcapping", 50.0f);
   c.logit_softcap = keys.non_negative_or("final_logit_softcapping", 30.0f);
+  const float softcap = keys.non_negative_or("attn_logit_softcapping", 50.0f);
   const std::size_t window = sliding_window(keys, overrides, 4096);
-  const float scale = rope_scale(keys);
-  const float base = keys.positive_or("rope.freq_base", 10000.0f);
-  const std::size_t global = c.rope_index({base, scale});
-  const std::size_t local = c.rope_index({keys.positive_or("rope.freq_base_swa", base), scale});
-  const std::vector<bool> slides = sliding_layers(keys, c.n_layers, 2);
-  for (std::size_t i = 0; i < c.n_layers; ++i) {
-    c.layers[i] = slides[i] ? LayerConfig{window, local} : LayerConfig{0, global};
+  const RopeConfig global{.base = keys.positive_or("rope.freq_base", 10000.0f),
+                          .scale = rope_scale(keys),
+                          .divided = has_rope_divisors(keys)};
+  RopeConfig local = global;
+  local.base = keys.positive_or("rope.freq_base_swa", global.base);
+  const std::vector<bool> slides = sliding_layers(keys, c.n_layers(), 2);
+  for (std::size_t i = 0; i < c.n_layers(); ++i) {
+    c.layers[i].attention.softcap = softcap;
+    set_position(c, c.layers[i], slides[i] ? window : 0, slides[i] ? local : global);
   }
   return c;
 }
@@ -61,15 +69,18 @@ inline ModelConfig read_gemma3(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   scale_as_27b(c, 62);
   c.post_norms = true;
-  c.qk_norm = true;
-  c.attention_softcap = keys.non_negative_or("attn_logit_softcapping", 0.0f);
   c.logit_softcap = keys.non_negative_or("final_logit_softcapping", 0.0f);
+  const float softcap = keys.non_negative_or("attn_logit_softcapping", 0.0f);
   const std::size_t window = sliding_window(keys, overrides, std::nullopt);  // 512 or 1024: no default fits
-  const std::size_t global = c.rope_index({keys.positive_or("rope.freq_base", 1000000.0f), rope_scale(keys)});
-  const std::size_t local = c.rope_index({keys.positive_or("rope.freq_base_swa", 10000.0f), 1.0f});
-  const std::vector<bool> slides = sliding_layers(keys, c.n_layers, 6);
-  for (std::size_t i = 0; i < c.n_layers; ++i) {
-    c.layers[i] = slides[i] ? LayerConfig{window, local} : LayerConfig{0, global};
+  const RopeConfig global{.base = keys.positive_or("rope.freq_base", 1000000.0f),
+                          .scale = rope_scale(keys),
+                          .divided = has_rope_divisors(keys)};
+  const RopeConfig local{.base = keys.positive_or("rope.freq_base_swa", 10000.0f), .divided = global.divided};
+  const std::vector<bool> slides = sliding_layers(keys, c.n_layers(), 6);
+  for (std::size_t i = 0; i < c.n_layers(); ++i) {
+    c.layers[i].attention.softcap = softcap;
+    c.layers[i].attention.qk_norm = true;
+    set_position(c, c.layers[i], slides[i] ? window : 0, slides[i] ? local : global);
   }
   return c;
 }

@@ -37,15 +37,15 @@ class Keys {
   std::size_t size(const std::string& key) const {
     return checked_size(key, file_.get<std::uint64_t>(full(key)));
   }
-  /// The same where a file may hold an array of one value for each layer; layers that differ are not run.
-  std::size_t layer_size(const std::string& key, std::size_t n_layers) const {
+  /// The same for each layer, [n_layers]: files hold one number for all of them or an array.
+  std::vector<std::size_t> layer_sizes(const std::string& key, std::size_t n_layers) const {
     const gguf::Value* value = find(key);
-    if (value == nullptr || value->type() != gguf::ValueType::kArray) return size(key);
-    const auto each = per_layer<std::uint64_t>(key, n_layers);
-    if (std::any_of(each.begin(), each.end(), [&](std::uint64_t n) { return n != each[0]; })) {
-      unsupported(key, "differs between layers");
+    if (value == nullptr || value->type() != gguf::ValueType::kArray) {
+      return std::vector<std::size_t>(n_layers, size(key));
     }
-    return checked_size(key, each[0]);
+    std::vector<std::size_t> out;
+    for (const std::uint64_t n : per_layer<std::uint64_t>(key, n_layers)) out.push_back(checked_size(key, n));
+    return out;
   }
   /// A number of things that there may be none of.
   std::uint64_t count_or(const std::string& key, std::uint64_t fallback) const {
@@ -119,17 +119,53 @@ class Keys {
   std::string architecture_;
 };
 
-/// d_model / n_heads, for files that do not tell the size of a head.
-inline std::size_t head_dim_of(const Keys& keys, const ModelConfig& c) {
+/// The size of a head: the file's, else d_model / n_heads.
+inline std::size_t head_dim_of(const Keys& keys, std::size_t d_model, std::size_t n_heads) {
   if (keys.find("attention.key_length") != nullptr) return keys.size("attention.key_length");
-  if (c.d_model % c.n_heads != 0) {
-    keys.malformed("attention.head_count", std::to_string(c.n_heads),
-                   "a divisor of embedding_length, " + std::to_string(c.d_model) + ",");
+  if (d_model % n_heads != 0) {
+    keys.malformed("attention.head_count", std::to_string(n_heads),
+                   "a divisor of embedding_length, " + std::to_string(d_model) + ",");
   }
-  return c.d_model / c.n_heads;
+  return d_model / n_heads;
 }
 
-/// The fields that all families spell alike. Layers are left with window 0 and rope 0.
+/// Refuses files whose value heads, or the part of a head that RoPE rotates, have another size than key
+/// heads.
+inline void check_head_sizes(const Keys& keys, std::size_t head_dim) {
+  for (const char* same : {"attention.value_length", "rope.dimension_count"}) {
+    const std::uint64_t n = keys.count_or(same, head_dim);
+    if (n != head_dim) {
+      keys.unsupported(same, "is " + std::to_string(n) + " and a head's size " + std::to_string(head_dim));
+    }
+  }
+}
+
+/// Heads and feed-forward widths of all layers; each owns its keys and values. Scores are scaled by
+/// 1 / sqrt(head_dim). Layers are left with window 0 and rope 0.
+inline void read_layers(const Keys& keys, ModelConfig& c) {
+  const std::size_t n_layers = c.n_layers();
+  const auto d_ff = keys.layer_sizes("feed_forward_length", n_layers);
+  const auto n_heads = keys.layer_sizes("attention.head_count", n_layers);
+  const bool grouped = keys.find("attention.head_count_kv") != nullptr;
+  const auto n_kv_heads = grouped ? keys.layer_sizes("attention.head_count_kv", n_layers) : n_heads;
+  for (std::size_t i = 0; i < n_layers; ++i) {
+    if (n_heads[i] % n_kv_heads[i] != 0) {
+      keys.malformed("attention.head_count_kv", std::to_string(n_kv_heads[i]),
+                     "a divisor of attention.head_count, " + std::to_string(n_heads[i]) + " (layer " +
+                         std::to_string(i) + "),");
+    }
+    const std::size_t head_dim = head_dim_of(keys, c.d_model, n_heads[i]);
+    check_head_sizes(keys, head_dim);
+    c.layers[i].feed_forward.d_ff = d_ff[i];
+    c.layers[i].attention = {.n_heads = n_heads[i],
+                             .n_kv_heads = n_kv_heads[i],
+                             .head_dim = head_dim,
+                             .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
+                             .kv_layer = i};
+  }
+}
+
+/// The fields that all families spell alike.
 inline ModelConfig read_common(const Keys& keys) {
   const gguf::File& file = keys.file();
   ModelConfig c;
@@ -138,38 +174,35 @@ inline ModelConfig read_common(const Keys& keys) {
   if (file.tensors().empty()) {
     throw Error(ErrorCode::kMissingTensor, file.path() + ": there are no tensors in the file, so no model");
   }
-  c.n_layers = keys.size("block_count");
+  const std::size_t n_layers = keys.size("block_count");
   // each layer has tensors of its own: a count beyond that is refused before anything is sized by it
-  if (c.n_layers > file.tensors().size()) {
-    keys.malformed("block_count", std::to_string(c.n_layers),
+  if (n_layers > file.tensors().size()) {
+    keys.malformed("block_count", std::to_string(n_layers),
                    "no more than the " + std::to_string(file.tensors().size()) + " tensors of the file");
   }
-  c.layers.resize(c.n_layers);
+  c.layers.resize(n_layers);
   c.d_model = keys.size("embedding_length");
-  c.d_ff = keys.layer_size("feed_forward_length", c.n_layers);
-  c.n_heads = keys.layer_size("attention.head_count", c.n_layers);
-  const bool grouped = keys.find("attention.head_count_kv") != nullptr;
-  c.n_kv_heads = grouped ? keys.layer_size("attention.head_count_kv", c.n_layers) : c.n_heads;
-  if (c.n_heads % c.n_kv_heads != 0) {
-    keys.malformed("attention.head_count_kv", std::to_string(c.n_kv_heads),
-                   "a divisor of attention.head_count, " + std::to_string(c.n_heads) + ",");
-  }
-  c.head_dim = head_dim_of(keys, c);
+  read_layers(keys, c);
   c.max_seq_len = keys.size("context_length");
   c.rms_eps = keys.positive("attention.layer_norm_rms_epsilon");
-  c.attention_scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
   c.vocab_size = file.tensor("token_embd.weight").rows;
-  for (const char* same : {"attention.value_length", "rope.dimension_count"}) {
-    const std::uint64_t n = keys.count_or(same, c.head_dim);
-    if (n != c.head_dim) {
-      keys.unsupported(same, "is " + std::to_string(n) + " and a head's size " + std::to_string(c.head_dim));
-    }
-  }
   if (const std::uint64_t n = keys.count_or("vocab_size", c.vocab_size); n != c.vocab_size) {
     keys.malformed("vocab_size", std::to_string(n),
                    std::to_string(c.vocab_size) + ", the rows of tensor 'token_embd.weight',");
   }
   return c;
+}
+
+/// Whether the file divides rotary frequencies (Llama 3.1 and later).
+inline bool has_rope_divisors(const Keys& keys) {
+  return keys.file().find_tensor("rope_freqs.weight") != nullptr;
+}
+
+/// Gives a layer its window and rotary frequencies; those are for heads of the layer's size.
+inline void set_position(ModelConfig& c, LayerConfig& layer, std::size_t window, RopeConfig rope) {
+  rope.head_dim = layer.attention.head_dim;
+  layer.attention.window = window;
+  layer.attention.rope = c.rope_index(rope);
 }
 
 /// Linear RoPE scaling as 1 / factor; refuses kinds of scaling that are not run here.

@@ -13,8 +13,10 @@ inline ModelConfig read_llama(const Keys& keys, const Overrides& overrides) {
   if (keys.count_or("expert_count", 0) != 0)
     keys.unsupported("expert_count", "asks for a mixture of experts");
   const std::size_t window = sliding_window(keys, overrides, 0);
-  const std::size_t rope = c.rope_index({keys.positive_or("rope.freq_base", 10000.0f), rope_scale(keys)});
-  for (LayerConfig& layer : c.layers) layer = {window, rope};
+  const RopeConfig rope{.base = keys.positive_or("rope.freq_base", 10000.0f),
+                        .scale = rope_scale(keys),
+                        .divided = has_rope_divisors(keys)};
+  for (LayerConfig& layer : c.layers) set_position(c, layer, window, rope);
   return c;
 }
 

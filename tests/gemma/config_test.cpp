@@ -84,27 +84,27 @@ Shape llama3_8b() {
 TEST(Families, Gemma7B) {
   const ModelConfig c = config_of(published(gemma_7b()));
   EXPECT_EQ(c.architecture, "gemma");
-  EXPECT_EQ(c.n_layers, 28u);
+  EXPECT_EQ(c.n_layers(), 28u);
   EXPECT_EQ(c.d_model, 3072u);
-  EXPECT_EQ(c.d_ff, 24576u);
-  EXPECT_EQ(c.n_heads, 16u);
-  EXPECT_EQ(c.n_kv_heads, 16u);
-  EXPECT_EQ(c.head_dim, 256u);  // not 3072 / 16 = 192
-  EXPECT_EQ(c.q_width(), 4096u);
+  EXPECT_EQ(c.layers[0].feed_forward.d_ff, 24576u);
+  EXPECT_EQ(c.layers[0].attention.n_heads, 16u);
+  EXPECT_EQ(c.layers[0].attention.n_kv_heads, 16u);
+  EXPECT_EQ(c.layers[0].attention.head_dim, 256u);  // not 3072 / 16 = 192
+  EXPECT_EQ(c.layers[0].attention.q_width(), 4096u);
   EXPECT_EQ(c.vocab_size, 256u);
   EXPECT_EQ(c.max_seq_len, 8192u);
   EXPECT_EQ(c.rms_eps, 1e-6f);
   EXPECT_FLOAT_EQ(c.embedding_scale, 55.4256258f);  // sqrt(3072), not rounded
-  EXPECT_EQ(c.attention_scale, 1.0f / 16);
-  EXPECT_EQ(c.attention_softcap, 0.0f);
+  EXPECT_EQ(c.layers[0].attention.scale, 1.0f / 16);
+  EXPECT_EQ(c.layers[0].attention.softcap, 0.0f);
   EXPECT_EQ(c.logit_softcap, 0.0f);
-  EXPECT_EQ(c.activation, Activation::kGeluTanh);
+  EXPECT_EQ(c.layers[0].feed_forward.activation, Activation::kGeluTanh);
   EXPECT_EQ(c.rope_pairing, RopePairing::kHalf);
-  EXPECT_FALSE(c.qk_norm);
+  EXPECT_FALSE(c.layers[0].attention.qk_norm);
   EXPECT_FALSE(c.post_norms);
   ASSERT_EQ(c.ropes.size(), 1u);
   EXPECT_EQ(c.ropes[0], (RopeConfig{10000.0f, 1.0f}));
-  for (const LayerConfig& l : c.layers) EXPECT_EQ(l.window, 0u);
+  for (const LayerConfig& l : c.layers) EXPECT_EQ(l.attention.window, 0u);
 }
 
 TEST(Families, GemmaEmbeddingScaleRoundedToBfloat16WhenAsked) {
@@ -119,16 +119,16 @@ TEST(Families, GemmaEmbeddingScaleRoundedToBfloat16WhenAsked) {
 
 TEST(Families, Gemma2DefaultsWhenKeysAreMissing) {
   const ModelConfig c = config_of(published(gemma2_9b()));
-  EXPECT_EQ(c.attention_softcap, 50.0f);
+  EXPECT_EQ(c.layers[0].attention.softcap, 50.0f);
   EXPECT_EQ(c.logit_softcap, 30.0f);
-  EXPECT_EQ(c.attention_scale, 1.0f / 16);
+  EXPECT_EQ(c.layers[0].attention.scale, 1.0f / 16);
   EXPECT_FLOAT_EQ(c.embedding_scale, std::sqrt(3584.0f));
   EXPECT_TRUE(c.post_norms);
-  EXPECT_FALSE(c.qk_norm);
-  EXPECT_EQ(c.activation, Activation::kGeluTanh);
+  EXPECT_FALSE(c.layers[0].attention.qk_norm);
+  EXPECT_EQ(c.layers[0].feed_forward.activation, Activation::kGeluTanh);
   EXPECT_EQ(c.rope_pairing, RopePairing::kHalf);
   ASSERT_EQ(c.layers.size(), 42u);
-  for (std::size_t i = 0; i < 42; ++i) EXPECT_EQ(c.layers[i].window, i % 2 == 0 ? 4096u : 0u) << i;
+  for (std::size_t i = 0; i < 42; ++i) EXPECT_EQ(c.layers[i].attention.window, i % 2 == 0 ? 4096u : 0u) << i;
   ASSERT_EQ(c.ropes.size(), 1u);
   EXPECT_EQ(c.ropes[0], (RopeConfig{10000.0f, 1.0f}));
 }
@@ -139,14 +139,14 @@ TEST(Families, Gemma2KeysOfTheFile) {
   s.logit_softcap = 20;
   s.window = 16;
   const ModelConfig c = config_of(published(s));
-  EXPECT_EQ(c.attention_softcap, 40.0f);
+  EXPECT_EQ(c.layers[0].attention.softcap, 40.0f);
   EXPECT_EQ(c.logit_softcap, 20.0f);
-  EXPECT_EQ(c.layers[0].window, 16u);
-  EXPECT_EQ(c.layers[1].window, 0u);
+  EXPECT_EQ(c.layers[0].attention.window, 16u);
+  EXPECT_EQ(c.layers[1].attention.window, 0u);
   // a softcap of 0 is none, not a division by it
   ModelFile none = published(s);
   none.set("gemma2.attn_logit_softcapping", 0.0f);
-  EXPECT_EQ(config_of(none).attention_softcap, 0.0f);
+  EXPECT_EQ(config_of(none).layers[0].attention.softcap, 0.0f);
 }
 
 TEST(Families, ScaleOf27BModels) {
@@ -156,28 +156,30 @@ TEST(Families, ScaleOf27BModels) {
   s.n_heads = 32;
   s.n_kv_heads = 16;
   s.head_dim = 128;
-  EXPECT_EQ(config_of(published(s)).attention_scale, 1.0f / 12);  // sqrt(144), not sqrt(128)
+  EXPECT_EQ(config_of(published(s)).layers[0].attention.scale, 1.0f / 12);  // sqrt(144), not sqrt(128)
   s = gemma3_4b();
   s.n_layers = 62;
   s.d_model = 5376;
   s.n_heads = 32;
   s.n_kv_heads = 16;
   s.head_dim = 128;
-  EXPECT_FLOAT_EQ(config_of(published(s)).attention_scale, 1.0f / std::sqrt(168.0f));
+  EXPECT_FLOAT_EQ(config_of(published(s)).layers[0].attention.scale, 1.0f / std::sqrt(168.0f));
 }
 
 TEST(Families, Gemma3) {
   const ModelConfig c = config_of(published(gemma3_4b()));
-  EXPECT_TRUE(c.qk_norm);
+  EXPECT_TRUE(c.layers[0].attention.qk_norm);
   EXPECT_TRUE(c.post_norms);
-  EXPECT_EQ(c.attention_softcap, 0.0f);
+  EXPECT_EQ(c.layers[0].attention.softcap, 0.0f);
   EXPECT_EQ(c.logit_softcap, 0.0f);
-  EXPECT_EQ(c.attention_scale, 1.0f / 16);
+  EXPECT_EQ(c.layers[0].attention.scale, 1.0f / 16);
   EXPECT_EQ(c.max_seq_len, 131072u);
-  for (std::size_t i = 0; i < c.n_layers; ++i) {
+  for (std::size_t i = 0; i < c.n_layers(); ++i) {
     const bool global = i % 6 == 5;
-    EXPECT_EQ(c.layers[i].window, global ? 0u : 1024u) << i;
-    EXPECT_EQ(c.ropes[c.layers[i].rope], global ? (RopeConfig{1e6f, 0.125f}) : (RopeConfig{1e4f, 1.0f})) << i;
+    EXPECT_EQ(c.layers[i].attention.window, global ? 0u : 1024u) << i;
+    EXPECT_EQ(c.ropes[c.layers[i].attention.rope],
+              global ? (RopeConfig{1e6f, 0.125f, 256}) : (RopeConfig{1e4f, 1.0f, 256}))
+        << i;
   }
   EXPECT_EQ(c.ropes.size(), 2u);
 }
@@ -187,12 +189,12 @@ TEST(Families, Gemma3DefaultsWhenKeysAreMissing) {
   s.rope_base = 0;
   s.rope_factor = 0;
   const ModelConfig c = config_of(published(s));
-  EXPECT_EQ(c.ropes[c.layers[5].rope], (RopeConfig{1e6f, 1.0f}));
-  EXPECT_EQ(c.ropes[c.layers[0].rope], (RopeConfig{1e4f, 1.0f}));
+  EXPECT_EQ(c.ropes[c.layers[5].attention.rope], (RopeConfig{1e6f, 1.0f, 256}));
+  EXPECT_EQ(c.ropes[c.layers[0].attention.rope], (RopeConfig{1e4f, 1.0f, 256}));
   ModelFile file = published(s);
   file.set("gemma3.rope.freq_base_swa", 20000.0f);
   const ModelConfig local = config_of(file);
-  EXPECT_EQ(local.ropes[local.layers[0].rope], (RopeConfig{2e4f, 1.0f}));
+  EXPECT_EQ(local.ropes[local.layers[0].attention.rope], (RopeConfig{2e4f, 1.0f, 256}));
 }
 
 TEST(Families, SlidingPatternsOfTheFile) {
@@ -204,7 +206,7 @@ TEST(Families, SlidingPatternsOfTheFile) {
   each.set_array("gemma3.attention.sliding_window_pattern", std::vector<bool>{false, true, true, false});
   auto windows = [](const ModelConfig& c) {
     std::vector<std::size_t> w;
-    for (const LayerConfig& l : c.layers) w.push_back(l.window);
+    for (const LayerConfig& l : c.layers) w.push_back(l.attention.window);
     return w;
   };
   EXPECT_EQ(windows(config_of(published(s))), (std::vector<std::size_t>{1024, 1024, 1024, 1024}));
@@ -215,46 +217,46 @@ TEST(Families, SlidingPatternsOfTheFile) {
 TEST(Families, Llama3) {
   const ModelConfig c = config_of(published(llama3_8b()));
   EXPECT_EQ(c.architecture, "llama");
-  EXPECT_EQ(c.head_dim, 128u);  // no key: 4096 / 32
-  EXPECT_EQ(c.n_kv_heads, 8u);
-  EXPECT_EQ(c.kv_width(), 1024u);
+  EXPECT_EQ(c.layers[0].attention.head_dim, 128u);  // no key: 4096 / 32
+  EXPECT_EQ(c.layers[0].attention.n_kv_heads, 8u);
+  EXPECT_EQ(c.layers[0].attention.kv_width(), 1024u);
   EXPECT_EQ(c.rms_eps, 1e-5f);
   EXPECT_EQ(c.embedding_scale, 1.0f);
-  EXPECT_FLOAT_EQ(c.attention_scale, 1.0f / std::sqrt(128.0f));
-  EXPECT_EQ(c.activation, Activation::kSilu);
+  EXPECT_FLOAT_EQ(c.layers[0].attention.scale, 1.0f / std::sqrt(128.0f));
+  EXPECT_EQ(c.layers[0].feed_forward.activation, Activation::kSilu);
   EXPECT_EQ(c.rope_pairing, RopePairing::kPairs);
   EXPECT_EQ(c.ropes.at(0), (RopeConfig{500000.0f, 1.0f}));
-  EXPECT_EQ(c.attention_softcap, 0.0f);
+  EXPECT_EQ(c.layers[0].attention.softcap, 0.0f);
   EXPECT_FALSE(c.post_norms);
-  for (const LayerConfig& l : c.layers) EXPECT_EQ(l.window, 0u);
+  for (const LayerConfig& l : c.layers) EXPECT_EQ(l.attention.window, 0u);
 }
 
 TEST(Families, MistralsWindowIsTheFilesOrTheCallers) {
   Shape s = llama3_8b();
   s.rope_base = 0;  // 10,000
   s.context = 32768;
-  EXPECT_EQ(config_of(published(s)).layers[31].window, 0u);
+  EXPECT_EQ(config_of(published(s)).layers[31].attention.window, 0u);
   EXPECT_EQ(config_of(published(s)).ropes.at(0).base, 10000.0f);
-  EXPECT_EQ(config_of(published(s), {.window = 4096}).layers[31].window, 4096u);
+  EXPECT_EQ(config_of(published(s), {.window = 4096}).layers[31].attention.window, 4096u);
   s.window = 256;
-  EXPECT_EQ(config_of(published(s)).layers[0].window, 256u);
-  EXPECT_EQ(config_of(published(s), {.window = 64}).layers[0].window, 64u);
-  EXPECT_EQ(config_of(published(s), {.window = 0}).layers[0].window, 0u);
+  EXPECT_EQ(config_of(published(s)).layers[0].attention.window, 256u);
+  EXPECT_EQ(config_of(published(s), {.window = 64}).layers[0].attention.window, 64u);
+  EXPECT_EQ(config_of(published(s), {.window = 0}).layers[0].attention.window, 0u);
 }
 
 TEST(Families, CallersWindowLeavesGlobalLayersAlone) {
   const ModelConfig g2 = config_of(published(gemma2_9b()), {.window = 8});
-  EXPECT_EQ(g2.layers[0].window, 8u);
-  EXPECT_EQ(g2.layers[1].window, 0u);
+  EXPECT_EQ(g2.layers[0].attention.window, 8u);
+  EXPECT_EQ(g2.layers[1].attention.window, 0u);
   const ModelConfig g3 = config_of(published(gemma3_4b()), {.window = 8});
-  EXPECT_EQ(g3.layers[4].window, 8u);
-  EXPECT_EQ(g3.layers[5].window, 0u);
+  EXPECT_EQ(g3.layers[4].attention.window, 8u);
+  EXPECT_EQ(g3.layers[5].attention.window, 0u);
 }
 
 TEST(Families, AWindowLongerThanAnyContextIsNone) {
   ModelFile file = published(llama3_8b());
   file.set("llama.attention.sliding_window", std::numeric_limits<std::uint64_t>::max());
-  EXPECT_EQ(config_of(file).layers[0].window, 0u);
+  EXPECT_EQ(config_of(file).layers[0].attention.window, 0u);
 }
 
 TEST(Families, RopeScaling) {
@@ -284,8 +286,8 @@ TEST(Families, IntegersOfAnyWidthAndDoublesAreTaken) {
   file.set("llama.attention.head_count_kv", std::uint8_t{8});
   file.set("llama.attention.layer_norm_rms_epsilon", 1e-5);
   const ModelConfig c = config_of(file);
-  EXPECT_EQ(c.n_layers, 32u);
-  EXPECT_EQ(c.n_kv_heads, 8u);
+  EXPECT_EQ(c.n_layers(), 32u);
+  EXPECT_EQ(c.layers[0].attention.n_kv_heads, 8u);
   EXPECT_EQ(c.rms_eps, 1e-5f);
 }
 
@@ -295,15 +297,44 @@ TEST(Families, ArraysOfOneValueForEachLayer) {
   file.set_array("llama.attention.head_count_kv", std::vector<u32>(32, 8));
   file.set_array("llama.feed_forward_length", std::vector<u32>(32, 14336));
   const ModelConfig c = config_of(file);
-  EXPECT_EQ(c.n_heads, 32u);
-  EXPECT_EQ(c.n_kv_heads, 8u);
-  EXPECT_EQ(c.d_ff, 14336u);
+  EXPECT_EQ(c.layers[0].attention.n_heads, 32u);
+  EXPECT_EQ(c.layers[0].attention.n_kv_heads, 8u);
+  EXPECT_EQ(c.layers[0].feed_forward.d_ff, 14336u);
+}
+
+TEST(Families, LayersMayDiffer) {
+  ModelFile file = published(llama3_8b());
+  std::vector<u32> d_ff(32, 14336), kv(32, 8);
+  d_ff[3] = 4096;
+  kv[5] = 4;
+  file.set_array("llama.feed_forward_length", d_ff).set_array("llama.attention.head_count_kv", kv);
+  const ModelConfig c = config_of(file);
+  EXPECT_EQ(c.layers[2].feed_forward.d_ff, 14336u);
+  EXPECT_EQ(c.layers[3].feed_forward.d_ff, 4096u);
+  EXPECT_EQ(c.layers[5].attention.n_kv_heads, 4u);
+  EXPECT_EQ(c.layers[6].attention.n_kv_heads, 8u);
+  EXPECT_EQ(c.largest_d_ff(), 14336u);
+  EXPECT_EQ(c.largest_kv_width(), 1024u);
+}
+
+TEST(Families, ALayerThatCannotRunIsNamed) {
+  ModelFile file = published(llama3_8b());
+  std::vector<u32> kv(32, 8);
+  kv[5] = 3;
+  file.set_array("llama.attention.head_count_kv", kv);
+  try {
+    config_of(file);
+    FAIL() << "read";
+  } catch (const Error& e) {
+    EXPECT_NE(e.message().find("llama.attention.head_count_kv' is 3"), std::string::npos) << e.message();
+    EXPECT_NE(e.message().find("layer 5"), std::string::npos) << e.message();
+  }
 }
 
 TEST(Families, HeadCountKvDefaultsToHeadCount) {
   ModelFile file = published(llama3_8b());
   file.erase("llama.attention.head_count_kv");
-  EXPECT_EQ(config_of(file).n_kv_heads, 32u);
+  EXPECT_EQ(config_of(file).layers[0].attention.n_kv_heads, 32u);
 }
 
 TEST(Families, UnknownKeysAndTensorsAreNormal) {
@@ -408,13 +439,13 @@ std::vector<Refusal> refusals_of(const std::string& arch) {
       "empty_array", "feed_forward_length",
       [](ModelFile& f, const std::string& k) { f.set_array(k, std::vector<u32>{}); }, ErrorCode::kMalformed);
   add(
-      "layers_differ", "feed_forward_length",
+      "zero_in_one_layer", "feed_forward_length",
       [n = shape_of(arch).n_layers](ModelFile& f, const std::string& k) {
         std::vector<u32> each(n, 1024);
-        each.back() = 512;
+        each.back() = 0;
         f.set_array(k, each);
       },
-      ErrorCode::kUnsupported);
+      ErrorCode::kMalformed);
   add(
       "array_of_floats", "attention.head_count",
       [n = shape_of(arch).n_layers](ModelFile& f, const std::string& k) {
@@ -534,24 +565,34 @@ TEST(ModelConfig, HandMadeOnesAreHeldToTheSameRules) {
     edit(bad);
     EXPECT_THROW(bad.validate("it"), Error);
   };
-  refused([](ModelConfig& c) { c.n_layers = 0; });
-  refused([](ModelConfig& c) { c.layers.pop_back(); });
+  refused([](ModelConfig& c) { c.layers.clear(); });
   refused([](ModelConfig& c) { c.d_model = 0; });
-  refused([](ModelConfig& c) { c.d_ff = ModelConfig::kMostSize + 1; });
-  refused([](ModelConfig& c) { c.n_heads = 0; });
-  refused([](ModelConfig& c) { c.n_kv_heads = 3; });
-  refused([](ModelConfig& c) { c.head_dim = 63; });
+  refused([](ModelConfig& c) { c.layers[3].feed_forward.d_ff = ModelConfig::kMostSize + 1; });
+  refused([](ModelConfig& c) { c.layers[3].attention.n_heads = 0; });
+  refused([](ModelConfig& c) { c.layers[3].attention.n_kv_heads = 3; });
+  refused([](ModelConfig& c) { c.layers[3].attention.head_dim = 63; });
   refused([](ModelConfig& c) { c.vocab_size = 0; });
   refused([](ModelConfig& c) { c.max_seq_len = 0; });
   refused([](ModelConfig& c) { c.rms_eps = kNan; });
   refused([](ModelConfig& c) { c.embedding_scale = 0; });
-  refused([](ModelConfig& c) { c.attention_scale = kInf; });
-  refused([](ModelConfig& c) { c.attention_softcap = -1; });
+  refused([](ModelConfig& c) { c.layers[3].attention.scale = kInf; });
+  refused([](ModelConfig& c) { c.layers[3].attention.softcap = -1; });
   refused([](ModelConfig& c) { c.logit_softcap = kNan; });
   refused([](ModelConfig& c) { c.ropes[0].base = -1; });
   refused([](ModelConfig& c) { c.ropes[1].scale = 0; });
-  refused([](ModelConfig& c) { c.layers[3].rope = 2; });
-  refused([](ModelConfig& c) { c.layers[3].window = ~std::size_t{0}; });
+  refused([](ModelConfig& c) { c.layers[3].attention.rope = 2; });
+  refused([](ModelConfig& c) { c.layers[3].attention.window = ~std::size_t{0}; });
+  refused([](ModelConfig& c) { c.layers[3].attention.kv_layer = 4; });  // a later one
+  refused([](ModelConfig& c) { c.ropes[0].head_dim = 128; });
+  // keys and values of another layer: of one that owns them, and of the same kind
+  ModelConfig shared = good;
+  shared.layers[7].attention.kv_layer = 6;
+  shared.validate("it");
+  EXPECT_EQ(shared.last_kv_layer(), good.n_layers() - 1);
+  shared.layers[8].attention.kv_layer = 7;
+  EXPECT_THROW(shared.validate("it"), Error);
+  shared.layers[8].attention.kv_layer = 5;  // sees everything, layer 8 has a window
+  EXPECT_THROW(shared.validate("it"), Error);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ TEST(MistralDemo, AnswersLongPromptsAsTheReferenceDoes) {
     if (table->isa == kernels::Isa::kScalar) continue;  // minutes, and the same code above the kernels
     SCOPED_TRACE(std::string(table->name));
     const Model model = Model::load(demo_model(), {.kernels = table});
-    EXPECT_EQ(model.config().layers[0].window, 256u);
+    EXPECT_EQ(model.config().layers[0].attention.window, 256u);
     for (const Prompt& p : all) {
       ASSERT_GT(p.ids.size(), 256u);
       Session session(model, {.n_ctx = 512, .chunk = 100, .n_threads = 2});

@@ -83,8 +83,8 @@ TEST_F(Forward, WhatLiesInUnwrittenSlotsNeverShows) {
       KvCache cache = model_->make_cache({.n_ctx = 200, .type = kv, .max_chunk = chunk});
       for (std::size_t l = 0; l < cache.n_layers(); ++l) {
         const std::size_t head =
-            cache.n_slots(l) * cache.head_dim() * KvCache::element_bytes(kv);  // bytes, keys or values
-        for (std::size_t h = 0; h < cache.n_kv_heads(); ++h) {
+            cache.n_slots(l) * cache.head_dim(l) * KvCache::element_bytes(kv);  // bytes, keys or values
+        for (std::size_t h = 0; h < cache.n_kv_heads(l); ++h) {
           std::memset(cache.keys(l, h), 0xFF, head);  // NaN in either type
           std::memset(cache.values(l, h), 0xFF, head);
         }

@@ -123,7 +123,7 @@ TEST_P(Intermediates, EachOneMatchesTheReference) {
   all_logits(model, golden_tokens(), KvType::kF32, &check);
   EXPECT_EQ(check.first_wrong, "");
   EXPECT_EQ(check.compared, check.truth.size());
-  EXPECT_EQ(check.compared, 2 + 8 * model.config().n_layers);
+  EXPECT_EQ(check.compared, 2 + 8 * model.config().n_layers());
 }
 INSTANTIATE_TEST_SUITE_P(Models, Intermediates,
                          testing::Values("nano-gemma-mqa.F32", "nano-gemma-mha.F32", "nano-gemma2.F32",

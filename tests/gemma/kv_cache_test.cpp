@@ -11,13 +11,15 @@
 namespace gemma {
 namespace {
 
+LayerConfig layer(std::size_t index, std::size_t window) {
+  LayerConfig l;
+  l.attention = {.n_heads = 4, .n_kv_heads = 2, .head_dim = 32, .window = window, .kv_layer = index};
+  return l;
+}
+
 ModelConfig two_layers(std::size_t window) {
   ModelConfig c;
-  c.n_layers = 2;
-  c.n_heads = 4;
-  c.n_kv_heads = 2;
-  c.head_dim = 32;
-  c.layers = {{window, 0}, {0, 0}};
+  c.layers = {layer(0, window), layer(1, 0)};
   return c;
 }
 
@@ -72,10 +74,11 @@ TEST(KvCache, GoesBackAsFarAsTheRingAllows) {
 
 TEST(KvCache, WhatNoMemoryHoldsIsPlannedWithoutOverflowAndRefused) {
   ModelConfig c;  // the largest that a file may describe: 2^64 bytes in all
-  c.n_layers = 64;
-  c.n_heads = c.n_kv_heads = std::size_t{1} << 12;
-  c.head_dim = std::size_t{1} << 12;
   c.layers.assign(64, {});
+  for (std::size_t i = 0; i < 64; ++i) {
+    constexpr std::size_t kMost = std::size_t{1} << 12;
+    c.layers[i].attention = {.n_heads = kMost, .n_kv_heads = kMost, .head_dim = kMost, .kv_layer = i};
+  }
   const KvCacheOptions options{.n_ctx = ModelConfig::kMostPositions, .type = KvType::kF32, .max_chunk = 1};
   EXPECT_EQ(KvCache::bytes_for(c, options), std::numeric_limits<std::size_t>::max());
   try {
@@ -93,14 +96,28 @@ TEST(KvCache, FitsConfigurationsOfItsShape) {
   EXPECT_FALSE(cache.fits(two_layers(17)));
   EXPECT_FALSE(cache.fits(two_layers(0)));
   ModelConfig c = two_layers(16);
-  c.n_kv_heads = 4;
+  c.layers[0].attention.n_kv_heads = 4;
   EXPECT_FALSE(cache.fits(c));
   c = two_layers(16);
-  c.head_dim = 16;
+  c.layers[1].attention.head_dim = 16;
   EXPECT_FALSE(cache.fits(c));
   c = two_layers(16);
-  c.layers.push_back({});
+  c.layers.push_back(layer(2, 0));
   EXPECT_FALSE(cache.fits(c));
+  c = two_layers(16);
+  c.layers[1].attention.kv_layer = 0;
+  EXPECT_FALSE(cache.fits(c));
+}
+
+TEST(KvCache, ALayerThatReadsAnothersTakesNoMemory) {
+  ModelConfig c = two_layers(0);
+  c.layers.push_back(layer(1, 0));  // reads the second layer's
+  const KvCacheOptions options{.n_ctx = 100};
+  EXPECT_EQ(KvCache::bytes_for(c, options), KvCache::bytes_for(two_layers(0), options));
+  const KvCache cache(c, options);
+  EXPECT_EQ(cache.n_slots(2), 0u);
+  EXPECT_TRUE(cache.fits(c));
+  EXPECT_FALSE(cache.fits(two_layers(0)));
 }
 
 TEST(KvCache, CopiesWhatIsInUse) {

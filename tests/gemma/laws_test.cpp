@@ -66,6 +66,26 @@ TEST_P(OneAnswer, AloneOrInABatch) {
   }
 }
 
+TEST_P(OneAnswer, OfLayersRunPartByPart) {
+  const auto truth = logits_in_chunks(model_, ids_, 512, 1);
+  const std::size_t n_layers = model_.config().n_layers(), n = ids_.size();
+  for (const Logits logits : {Logits::kAll, Logits::kLast}) {
+    for (std::size_t cut = 1; cut < n_layers; ++cut) {
+      KvCache low = model_.make_cache({.n_ctx = n}), high = model_.make_cache({.n_ctx = n});
+      Workspace first = model_.make_workspace({.max_tokens = n, .max_logit_rows = n, .n_threads = 2});
+      Workspace second = model_.make_workspace({.max_tokens = n, .max_logit_rows = n, .n_threads = 1});
+      const Chunk lower{ids_, &low, logits}, upper{ids_, &high, logits};
+      const auto rows = model_.forward_layers({&lower, 1}, first, {0, cut, {}});
+      EXPECT_EQ(rows.size(), n * model_.config().d_model);
+      const auto got = model_.forward_layers({&upper, 1}, second, {cut, n_layers, rows});
+      const std::size_t wanted = logits == Logits::kAll ? n : 1;
+      ASSERT_EQ(got.size(), wanted * vocab_);
+      EXPECT_TRUE(std::equal(got.begin(), got.end(), truth.end() - static_cast<std::ptrdiff_t>(got.size())))
+          << "cut before layer " << cut;
+    }
+  }
+}
+
 TEST_P(OneAnswer, WithLogitsOfTheLastTokenOnly) {
   const auto truth = logits_in_chunks(model_, ids_, 512, 1);
   Session session(model_, {.n_ctx = 160, .chunk = 64, .n_threads = 2});

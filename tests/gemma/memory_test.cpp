@@ -47,8 +47,8 @@ TEST_P(Memory, PlansAreWhatIsAllocatedToTheByte) {
     const AllocationMark mark;
     const KvCache cache = model_.make_cache(o);
     EXPECT_EQ(cache.size_bytes(), planned);
-    // beside the keys and values: three numbers for each layer
-    EXPECT_EQ(mark.bytes(), planned + model_.config().n_layers * 3 * sizeof(std::size_t));
+    // beside the keys and values: five numbers for each layer
+    EXPECT_EQ(mark.bytes(), planned + model_.config().n_layers() * 5 * sizeof(std::size_t));
   }
   for (const WorkspaceOptions& o : {WorkspaceOptions{1, 1, 1}, WorkspaceOptions{512, 1, 2},
                                     WorkspaceOptions{33, 33, 3}, WorkspaceOptions{7, 0, 1}}) {

@@ -115,7 +115,7 @@ TEST(ModelErrors, MetadataThatContradictsTheTensors) {
 TEST(ModelErrors, FewerLayersThanTheFileHoldsAreRun) {
   ModelFile file = make_model(small());
   file.set("llama.block_count", std::uint32_t{1});
-  EXPECT_EQ(MemoryModel(file)->config().n_layers, 1u);  // extra tensors are normal
+  EXPECT_EQ(MemoryModel(file)->config().n_layers(), 1u);  // extra tensors are normal
 }
 
 TEST(ModelErrors, ATensorTwice) {

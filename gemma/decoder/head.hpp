@@ -1,0 +1,29 @@
+// The end of a pass: the output norm and the product with the vocabulary's matrix.
+#pragma once
+
+#include <cstddef>
+
+#include "linear.hpp"
+#include "pass.hpp"
+#include "residual.hpp"
+
+namespace gemma::detail {
+
+/// h = rms_norm(x), the hidden states; logits = [softcap](W h). For the rows that are left.
+inline void head(Pass& p, const Worker& w) noexcept {
+  const Matrix& m = p.weights.output;
+  norm_rows(p, w, p.weights.output_norm, reads_quantized(m));
+  note(p, w, "result_norm", 0, p.ws.h.data(), p.config.d_model);
+  w.sync();
+  const float softcap = p.config.logit_softcap;
+  share_rows(p, w, m, [&](Range rows) {
+    float* const logits = p.ws.logits.data() + rows.begin;
+    multiply(p, w, m, rows, {p.ws.h.data(), p.ws.q8}, logits, m.rows);
+    if (softcap == 0.0f) return;
+    for (std::size_t r = 0; r < p.n_rows; ++r) {
+      p.vec().softcap(logits + r * m.rows, rows.end - rows.begin, softcap);
+    }
+  });
+}
+
+}  // namespace gemma::detail

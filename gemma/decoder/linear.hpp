@@ -1,0 +1,79 @@
+// Products with weight matrices: how rows are shared between workers, and the 8-bit form of what is
+// multiplied.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "pass.hpp"
+
+namespace gemma::detail {
+
+/// What a matmul reads: one of the two, by its kernel.
+struct Input {
+  const float* x;                             // [n, k]
+  const Workspace::QuantizedRows& quantized;  // [n, k]
+};
+
+/// Whether the kernel of `m` reads 8-bit activations.
+inline bool reads_quantized(const Matrix& m) noexcept {
+  return m.data != nullptr && m.kernel->quantized_activations;
+}
+
+/// f(rows of m) for this worker's rows. With few tokens, where the weights are read only once, whoever is
+/// free takes the next: memory does not serve all cores alike, nor does a shared machine. With many, even
+/// shares, since each call of a kernel lays out the tokens again.
+template <class F>
+void share_rows(Pass& p, const Worker& w, const Matrix& m, F f) noexcept {
+  constexpr std::size_t kFewTokens = 4;
+  constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // the last pieces at most
+  std::atomic<std::size_t>& taken = p.draw_step();
+  if (w.count == 1 || p.n_rows > kFewTokens) {
+    const Range rows = w.share(m.rows, kRowUnit);
+    if (rows.begin < rows.end) f(rows);
+    return;
+  }
+  const std::size_t piece = std::min(kPieceBytes / m.row_bytes, m.rows / (12 * w.count));
+  const std::size_t unit = std::max(kRowUnit, piece / kRowUnit * kRowUnit);
+  for (;;) {
+    const Range rows = take(taken, m.rows, unit, w.count);
+    if (rows.begin == rows.end) return;
+    f(rows);
+  }
+}
+
+/// out[n_rows, ld_out] = in * (rows of m)^T.
+inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows, const Input& in, float* out,
+                     std::size_t ld_out) noexcept {
+  m.kernel->matmul({.w = m.data + rows.begin * m.row_bytes,
+                    .row_bytes = m.row_bytes,
+                    .k = m.cols,
+                    .row_begin = 0,
+                    .row_end = rows.end - rows.begin,
+                    .m = p.n_rows,
+                    .x = in.x,
+                    .q = in.quantized.q.data(),
+                    .groups = in.quantized.groups.data(),
+                    .y = out,
+                    .ldy = ld_out,
+                    .scratch = p.ws.scratch_of(w.id)});
+}
+
+/// out[n_rows, m.rows] = in * m^T, shared between the workers.
+inline void matmul(Pass& p, const Worker& w, const Matrix& m, const Input& in, float* out) noexcept {
+  share_rows(p, w, m, [&](Range rows) { multiply(p, w, m, rows, in, out + rows.begin, m.rows); });
+}
+
+/// The 8-bit form of rows[n_rows, width] in ws.q8. Shared by groups of 32, not rows, so that one row is
+/// shared too.
+inline void quantize_rows(const Pass& p, const Worker& w, const float* rows, std::size_t width) noexcept {
+  const std::size_t groups = width / 32;
+  const auto share = w.share(p.n_rows * groups);
+  for (std::size_t g = share.begin; g < share.end;) {
+    const std::size_t run = std::min(share.end, (g / groups + 1) * groups) - g;
+    p.vec().quantize_q8(rows + g * 32, run * 32, p.ws.q8.q.data() + g * 32, p.ws.q8.groups.data() + g);
+    g += run;
+  }
+}
+
+}  // namespace gemma::detail
