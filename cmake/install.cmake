@@ -7,7 +7,7 @@ install(TARGETS gemma_kernels gemma_gemma EXPORT gemma-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT library
         INCLUDES DESTINATION ${gemma_headers_dir})
-foreach(part gguf tokenizer gemma gemma/decoder gemma/families)
+foreach(part gguf tokenizer tokenizer/dialects gemma gemma/decoder gemma/families)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${part}/*.hpp ${PROJECT_SOURCE_DIR}/${part}/*.h)
   install(FILES ${headers} DESTINATION ${gemma_headers_dir}/${part} COMPONENT library)
 endforeach()

@@ -1,9 +1,10 @@
-// Byte-level BPE (Llama 3): pre-tokens of bytes, merged by rank.
+// Byte-level BPE (Llama 3, SmolLM2): pre-tokens of bytes, merged by rank.
 // Invariant: every byte has a token, so every text can be encoded and decode(encode(text)) is the text.
 //
 // Pieces and merges lie in the file in GPT-2's printable form, a character for each byte; here they are
-// bytes. A pre-token that is a piece is taken whole ("ignore_merges"). Otherwise the pair of lowest rank is
-// merged, leftmost first, until none is left: a heap of pairs, O(n log n) for a pre-token of n bytes.
+// bytes. With Llama 3's pre-tokenizer one that is a piece is taken whole ("ignore_merges"). Otherwise the
+// pair of lowest rank is merged, leftmost first, until none is left: a heap of pairs, O(n log n) for a
+// pre-token of n bytes.
 #pragma once
 
 #include <algorithm>
@@ -109,10 +110,10 @@ class MergeTable {
 
 class BpeTokenizer final : public Tokenizer {
  public:
-  /// Throws Error naming file and key: kUnsupported (a pre-tokenizer other than Llama 3's), kMalformed (a
-  /// byte without a piece, a merge of pieces that do not exist).
-  explicit BpeTokenizer(Vocab from) : Tokenizer(std::move(from)) {
-    check_pre();
+  /// Throws Error naming file and key: kUnsupported (a pre-tokenizer that is not known), kMalformed (a byte
+  /// without a piece, a merge of pieces that do not exist).
+  explicit BpeTokenizer(Vocab from)
+      : Tokenizer(std::move(from)), pre_(pre_tokenizer()), pretokenizer_(pre_.pattern) {
     build_pieces();
     build_merges();
   }
@@ -158,18 +159,21 @@ class BpeTokenizer final : public Tokenizer {
     std::vector<Candidate> heap;
   };
 
-  void check_pre() const {
-    const std::string_view pre = vocab().pre();
-    if (pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3") return;
+  /// The one that the file names, or that of its dialect.
+  const PreTokenizer& pre_tokenizer() const {
+    const std::string_view named = vocab().pre();
     // the first Llama 3 files have no such key: their markers tell
-    if ((pre.empty() || pre == "default") && vocab().family() == VocabFamily::kLlama3) return;
+    const bool unsaid = named.empty() || named == "default";
+    const PreTokenizer* known = dialects::find_pre_tokenizer(unsaid ? vocab().markers().pre : named);
+    if (known != nullptr) return *known;
     constexpr std::string_view kKey = "tokenizer.ggml.pre";
-    if (pre.data() == nullptr) {
+    if (named.data() == nullptr) {
       throw Error(ErrorCode::kUnsupported, vocab().source() + ": key " + quoted(kKey) +
-                                               " is missing, and the vocabulary is not Llama 3's");
+                                               " is missing, and the vocabulary's markers do not tell it");
     }
-    vocab().fail(ErrorCode::kUnsupported, kKey, "is " + quoted(pre) + "; Llama 3's 'llama-bpe' is supported",
-                 pre.data());
+    vocab().fail(ErrorCode::kUnsupported, kKey,
+                 "is " + quoted(named) + "; 'llama-bpe', 'smaug-bpe' and 'smollm' are supported",
+                 named.data());
   }
 
   void build_pieces() {
@@ -258,7 +262,7 @@ class BpeTokenizer final : public Tokenizer {
   }
 
   void append_pretoken(std::string_view text, Scratch& scratch, std::vector<TokenId>& ids) const {
-    if (const TokenId whole = index_.find(text); whole >= 0) {
+    if (const TokenId whole = pre_.whole_pieces ? index_.find(text) : -1; whole >= 0) {
       ids.push_back(whole);
       return;
     }
@@ -311,6 +315,7 @@ class BpeTokenizer final : public Tokenizer {
     }
   }
 
+  const PreTokenizer& pre_;
   detail::Pretokenizer pretokenizer_;
   std::string arena_;                    // the bytes of all pieces, one after the other
   std::vector<std::string_view> bytes_;  // [vocab_size], into arena_

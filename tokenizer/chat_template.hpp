@@ -1,262 +1,149 @@
-// Conversations as text: the turns of Gemma, Llama 3 and Mistral, rendered natively and character for
-// character as their published templates do. Invariant: what a user or the model said is marked as literal in
-// the rendered text, so that markers spelled in it never become control tokens.
+// Conversations as text: the turns of a dialect, rendered natively and character for character as its
+// published templates do. Invariant: what a user or the model said is marked as literal in the rendered text,
+// so that markers spelled in it never become control tokens.
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "../gguf/error.hpp"
+#include "dialects/registry.hpp"
 #include "tokenizer_base.hpp"
+#include "turn_writer.hpp"
 #include "vocab.hpp"
 
 namespace gemma {
 
-/// One turn. role: "system", "user" or "assistant".
-struct Message {
-  std::string role;               // who speaks
-  std::string content;            // UTF-8; never read as control tokens
-  std::vector<TokenId> ids = {};  // of an answer, as generated: encode() takes them in place of `content`
-};
-
-/// A conversation as text.
-struct RenderedChat {
-  std::string text;                // with the turns' markers, BOS included where the template prints it
-  std::vector<TextRange> literal;  // ascending: the contents of the messages
-  /// Ascending: what lies between the place where an answer begins and its end, of messages with `ids`.
-  std::vector<TextRange> answers;
-};
-
-/// How a conversation is written.
-struct ChatOptions {
-  bool add_generation_prompt = true;  // end where the assistant's answer begins
-  bool merge_system = false;  // a template without a system turn gets it in front of the first user turn
-};
-
-/// How one family of templates writes a conversation. Immutable; made from a vocabulary.
+/// How a model's conversations are written. Immutable; made from a vocabulary.
 class ChatTemplate {
  public:
-  /// From the file's own template where it has one, else by the vocabulary's markers.
-  /// Throws Error{kUnsupported} when neither is of a family that is known, {kOutOfMemory}.
+  /// The dialect of the file's own template where it has one, else that of its vocabulary. recognised() says
+  /// whether this is certain. Throws Error{kOutOfMemory}.
   static ChatTemplate from(const Vocab& vocab) {
     return detail::or_out_of_memory("no memory for a chat template", [&] { return read(vocab); });
   }
+  /// The dialect of that name, whatever the file says; "": as from(vocab). Throws Error{kInvalidArgument}
+  /// listing the names, {kOutOfMemory}.
+  static ChatTemplate from(const Vocab& vocab, std::string_view name) {
+    if (name.empty()) return from(vocab);
+    return detail::or_out_of_memory("no memory for a chat template", [&] { return named(vocab, name); });
+  }
 
-  /// Whether the file's template is one of the published ones, rendered exactly. Otherwise the turns follow
-  /// the template's markers (or the vocabulary's), which is a good guess and not a promise.
-  bool recognised() const noexcept { return recognised_; }
+  /// Whether the turns are known to be the model's: the file's template is rendered exactly, or the file has
+  /// none and its vocabulary tells, or they were chosen by name. Otherwise they are a good guess, and note()
+  /// says so.
+  bool recognised() const noexcept { return note_.empty(); }
+  /// What a user should be told about the choice, one sentence without a full stop; "" if recognised().
+  const std::string& note() const noexcept { return note_; }
+  /// The dialect: its name, its turns, its defaults.
+  const Dialect& dialect() const noexcept { return *dialect_; }
 
   /// Throws Error{kInvalidArgument} with the template's own message for a conversation that it refuses,
   /// {kOutOfMemory}.
   RenderedChat render(std::span<const Message> messages, const ChatOptions& options = {}) const {
-    return detail::or_out_of_memory("no memory for a conversation", [&] { return write(messages, options); });
+    return detail::or_out_of_memory("no memory for a conversation", [&] {
+      return detail::TurnWriter(turns_, {bos_, eos_}, options).write(messages);
+    });
   }
 
-  /// The ids of the rendered conversation with exactly one BOS (where the vocabulary wants one). An answer
-  /// that carries its ids keeps them, and with them the prefix that a cache holds: its text would often give
-  /// others, as templates trim it and sampling does not always take the longest piece.
+  /// The ids of the rendered conversation with exactly one BOS at its beginning (where the vocabulary wants
+  /// one). An answer that carries its ids keeps them, and with them the prefix that a cache holds: its text
+  /// would often give others, as templates trim it and sampling does not always take the longest piece.
   std::vector<TokenId> encode(const Tokenizer& tokenizer, std::span<const Message> messages,
                               const ChatOptions& options = {}) const;
 
  private:
-  enum class System { kRefused, kTurn, kInFirstUserTurn, kInLastTurn };
-
+  ChatTemplate(const Vocab& vocab, const Dialect& dialect) : dialect_(&dialect), turns_(dialect.turns) {
+    if (vocab.bos()) bos_ = vocab.piece(*vocab.bos());
+    if (vocab.eos()) eos_ = vocab.piece(*vocab.eos());
+  }
   static ChatTemplate read(const Vocab& vocab);
-  RenderedChat write(std::span<const Message> messages, const ChatOptions& options) const;
-  void use_gemma(std::string_view source);
-  void use_llama3(std::string_view source);
-  void use_mistral(std::string_view source);
-  void check_roles(std::span<const Message> turns) const;
+  static ChatTemplate without_template(const Vocab& vocab);
+  static ChatTemplate named(const Vocab& vocab, std::string_view name);
+  static const Dialect* told_by_vocabulary(const Vocab& vocab, bool& certain);
 
-  bool recognised_ = false;
-  System system_ = System::kRefused;
-  std::string system_refusal_;  // message for a system turn that is refused; empty: as a wrong order
-  std::string order_refusal_;   // message for turns that do not alternate; empty: any order is taken
-  std::string bos_;             // what the template prints first
-  std::string user_open_, user_close_;
-  std::string assistant_open_, assistant_close_;
-  std::string generation_;          // where the answer begins
-  bool always_generation_ = false;  // even when it is not asked for
-  bool trim_user_ = false;
-  bool trim_assistant_ = false;
+  const Dialect* dialect_;
+  Turns turns_;
+  std::string bos_, eos_;
+  std::string note_;
 };
 
 namespace detail {
 
-/// Without white space at both ends, as Python's str.strip and Jinja's trim.
-inline std::string_view strip(std::string_view text) {
-  constexpr std::array<std::string_view, 29> kSpaces = {
-      "\t",           "\n",           "\v",           "\f",           "\r",
-      "\x1c",         "\x1d",         "\x1e",         "\x1f",         " ",
-      "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81",
-      "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86",
-      "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8",
-      "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
-  for (bool found = true; found;) {
-    found = false;
-    for (const std::string_view space : kSpaces) {
-      if (text.starts_with(space)) text.remove_prefix(space.size()), found = true;
-      if (text.ends_with(space)) text.remove_suffix(space.size()), found = true;
-    }
+/// A model's name as files are called: lower case, dashes between words.
+inline std::string as_file_name(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c == ' ' || c == '_' ? '-' : c;
   }
-  return text;
+  return out;
 }
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo).
-constexpr std::uint64_t fnv1a(std::string_view text) {
-  std::uint64_t hash = 0xCBF29CE484222325u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
-  return hash;
-}
-
-/// Hashes of published templates, without white space at the end, that are rendered to the character.
-inline constexpr std::uint64_t kPublishedTemplates[] = {
-    0x5C10EE65212D93B3u,  // gemma-it
-    0x690954969EC87269u,  // gemma-it-2024-02
-    0xD19B6FF3A49DEEA5u,  // gemma3-it
-    0x0E60067A5537498Eu,  // llama3-instruct
-    0x74891E390E614AE2u,  // llama3-instruct-2024-04
-    0xC730ACC029CE6EE0u,  // mistral-instruct-v0.1
-    0x8C734B90B4F8D84Du,  // mistral-instruct-v0.2
-    0x46EAC0BF5C765C47u,  // mistral-instruct-v0.2-system
-    0x2487E6E79D6345CFu,  // mistral-instruct-v0.3
-};
 
 }  // namespace detail
 
-inline void ChatTemplate::use_gemma(std::string_view source) {
-  const bool prefix = source.find("first_user_prefix") != std::string_view::npos;
-  system_ = prefix ? System::kInFirstUserTurn : System::kRefused;
-  system_refusal_ = "System role not supported";
-  order_refusal_ = "Conversation roles must alternate user/assistant/user/assistant/...";
-  user_open_ = "<start_of_turn>user\n";
-  assistant_open_ = "<start_of_turn>model\n";
-  user_close_ = assistant_close_ = "<end_of_turn>\n";
-  generation_ = assistant_open_;
-  trim_user_ = trim_assistant_ = true;
-}
-
-inline void ChatTemplate::use_llama3(std::string_view source) {
-  system_ = System::kTurn;
-  user_open_ = "<|start_header_id|>user<|end_header_id|>\n\n";
-  assistant_open_ = "<|start_header_id|>assistant<|end_header_id|>\n\n";
-  user_close_ = assistant_close_ = "<|eot_id|>";
-  generation_ = assistant_open_;
-  always_generation_ = !source.empty() && source.find("add_generation_prompt") == std::string_view::npos;
-  trim_user_ = trim_assistant_ = true;
-}
-
-inline void ChatTemplate::use_mistral(std::string_view source) {
-  auto has = [source](std::string_view text) { return source.find(text) != std::string_view::npos; };
-  const bool system = has("system_message");
-  system_ = !system                               ? System::kRefused
-            : has("loop.last and system_message") ? System::kInLastTurn
-                                                  : System::kInFirstUserTurn;
-  order_refusal_ = std::string(system ? "After the optional system message, conversation" : "Conversation") +
-                   " roles must alternate user/assistant/user/assistant/...";
-  const bool space_before = has("' [INST] '") || has("\" [INST] \"");
-  const bool space_after = source.empty() || has("' [/INST]'") || has("\" [/INST]\"");
-  user_open_ = space_before ? " [INST] " : "[INST] ";
-  user_close_ = space_after ? " [/INST]" : "[/INST]";
-  assistant_open_ = has("' ' + message['content']") || has("\" \" + message[\"content\"]") ? " " : "";
-  assistant_close_ = source.empty() || has("eos_token + ' '") ? "</s> " : "</s>";
-  trim_assistant_ = has("message[\"content\"]|trim");
-}
-
-inline ChatTemplate ChatTemplate::read(const Vocab& vocab) {
-  std::string_view source = vocab.chat_template();
-  while (!source.empty() && (source.back() == '\n' || source.back() == ' ')) source.remove_suffix(1);
-  auto has = [source](std::string_view text) { return source.find(text) != std::string_view::npos; };
-  ChatTemplate t;
-  for (const std::uint64_t hash : detail::kPublishedTemplates) t.recognised_ |= hash == detail::fnv1a(source);
-  if (has("<start_of_turn>") || (source.empty() && vocab.family() == VocabFamily::kGemma)) {
-    t.use_gemma(source);
-  } else if (has("<|start_header_id|>") || (source.empty() && vocab.family() == VocabFamily::kLlama3)) {
-    t.use_llama3(source);
-  } else if (has("[INST]") || (source.empty() && vocab.family() == VocabFamily::kMistral)) {
-    t.use_mistral(source);
-  } else {
-    switch (vocab.family()) {  // a template without known markers, a vocabulary that has them
-      case VocabFamily::kGemma:
-        t.use_gemma({});
-        break;
-      case VocabFamily::kLlama3:
-        t.use_llama3({});
-        break;
-      case VocabFamily::kMistral:
-        t.use_mistral({});
-        break;
-      case VocabFamily::kOther:
-        throw Error(
-            ErrorCode::kUnsupported,
-            vocab.source() + ": the chat template is of no known kind, nor has the vocabulary known turns");
+/// The turns of a vocabulary without a template. Not certain where only the kind of tokenizer speaks for
+/// them.
+inline const Dialect* ChatTemplate::told_by_vocabulary(const Vocab& vocab, bool& certain) {
+  certain = true;
+  if (vocab.markers_are_told()) {
+    if (const Dialect* d = dialects::find_without_template(vocab.markers())) return d;
+  }
+  for (const Dialect* d : dialects::kAll) {
+    if (d->without_template && vocab.has_markers(*d->markers)) return d;
+  }
+  const std::string name = detail::as_file_name(vocab.name());
+  for (const Dialect* d : dialects::kAll) {
+    for (const std::string_view known : d->file_names) {
+      if (d->markers == &vocab.markers() && name.starts_with(known)) return d;
     }
   }
-  // files without a template: Gemma's are of the time when the template did not print BOS
-  const bool prints_bos = source.empty() ? vocab.family() != VocabFamily::kGemma : has("bos_token");
-  if (prints_bos && vocab.bos()) t.bos_ = vocab.piece(*vocab.bos());
+  certain = false;
+  const Dialect* d = dialects::find_without_template(vocab.markers());
+  return d != nullptr ? d : &dialects::kChatMl;
+}
+
+inline ChatTemplate ChatTemplate::without_template(const Vocab& vocab) {
+  bool certain = false;
+  const Dialect* dialect = told_by_vocabulary(vocab, certain);
+  ChatTemplate t(vocab, *dialect);
+  if (!certain) {
+    t.note_ = "the file has no chat template, and nothing in it tells its turns; those of '" +
+              std::string(dialect->name) + "' are used";
+  }
   return t;
 }
 
-inline void ChatTemplate::check_roles(std::span<const Message> turns) const {
-  for (std::size_t i = 0; i < turns.size(); ++i) {
-    const std::string& role = turns[i].role;
-    const bool alternates = (role == "user") == (i % 2 == 0);
-    if (!order_refusal_.empty() && !alternates) throw Error(ErrorCode::kInvalidArgument, order_refusal_);
-    const bool known =
-        role == "user" || role == "assistant" || (role == "system" && system_ == System::kTurn);
-    if (!known) throw Error(ErrorCode::kInvalidArgument, "a message of the role " + gemma::quoted(role));
+inline ChatTemplate ChatTemplate::read(const Vocab& vocab) {
+  const std::string_view source = vocab.chat_template();
+  if (source.empty()) return without_template(vocab);
+  if (const Dialect* exact = dialects::find_exact(source)) return {vocab, *exact};
+  const Dialect* signs = dialects::find_by_signs(source);
+  bool certain = false;
+  const Dialect* dialect = signs != nullptr ? signs : told_by_vocabulary(vocab, certain);
+  ChatTemplate t(vocab, *dialect);
+  if (source.find("bos_token") == source.npos) {
+    t.turns_.begin = "";
+  } else if (dialect->turns.user.open.find("{bos}") == std::string_view::npos) {
+    t.turns_.begin = "{bos}";
   }
+  t.note_ = signs != nullptr ? "the file's chat template is not one of the known ones; the turns of '" +
+                                   std::string(dialect->name) + "' are used, whose markers it has"
+                             : "the file's chat template is of no known kind; the turns of '" +
+                                   std::string(dialect->name) + "' are used";
+  return t;
 }
 
-inline RenderedChat ChatTemplate::write(std::span<const Message> messages, const ChatOptions& options) const {
-  if (messages.empty()) throw Error(ErrorCode::kInvalidArgument, "a conversation without messages");
-  std::string_view system;
-  bool has_system = false;
-  System how = system_;
-  if (messages[0].role == "system" && how != System::kTurn) {
-    if (how == System::kRefused && options.merge_system) how = System::kInFirstUserTurn;
-    if (how == System::kRefused) {
-      throw Error(ErrorCode::kInvalidArgument, system_refusal_.empty() ? order_refusal_ : system_refusal_);
-    }
-    system = messages[0].content;
-    has_system = true;
-    messages = messages.subspan(1);
+inline ChatTemplate ChatTemplate::named(const Vocab& vocab, std::string_view name) {
+  const Dialect* dialect = dialects::find(name);
+  if (dialect == nullptr) {
+    throw Error(ErrorCode::kInvalidArgument, "no chat template is called " +
+                                                 gemma::quoted(std::string(name)) + "; there are " +
+                                                 dialects::names());
   }
-  check_roles(messages);
-  RenderedChat chat;
-  chat.text = bos_;
-  auto say = [&chat](std::string_view content) {
-    if (content.empty()) return;
-    chat.literal.push_back({chat.text.size(), chat.text.size() + content.size()});
-    chat.text += content;
-  };
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    const Message& m = messages[i];
-    const bool assistant = m.role == "assistant";
-    const std::size_t answer_begin = chat.text.size() + generation_.size();  // assistant_open_, or nothing
-    if (m.role == "system") {
-      chat.text += "<|start_header_id|>system<|end_header_id|>\n\n";
-    } else {
-      chat.text += assistant ? assistant_open_ : user_open_;
-    }
-    const std::size_t system_at = how == System::kInLastTurn ? messages.size() - 1 : 0;
-    if (has_system && i == system_at && !assistant) {
-      say(system);
-      chat.text += "\n\n";
-    }
-    const bool trim = assistant ? trim_assistant_ : trim_user_;
-    say(trim ? detail::strip(m.content) : std::string_view(m.content));
-    if (assistant && !m.ids.empty()) chat.answers.push_back({answer_begin, chat.text.size()});
-    chat.text += assistant ? assistant_close_ : user_close_;
-  }
-  if (options.add_generation_prompt || always_generation_) chat.text += generation_;
-  return chat;
+  return {vocab, *dialect};
 }
 
 inline std::vector<TokenId> ChatTemplate::encode(const Tokenizer& tokenizer,

@@ -54,6 +54,32 @@ std::string llama3_pattern() {
   return p;
 }
 
+// SmolLM2 cuts out every digit, then GPT-2's published pattern cuts what lies between:
+//   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+// As one pattern: a digit ends a run of spaces as the end of the text does.
+std::string smollm_pattern() {
+  const std::string space(kSpace);
+  const std::string letter(kLetter);
+  const std::string number(kNumber);
+  std::string p = "[" + number + "]";
+  p += R"(|'(?:s|t|re|ve|m|ll|d))";
+  p += R"(|\x20?+[)" + letter + "]++";
+  p += R"(|\x20?+[^)" + space + letter + number + "]++";
+  p += "|[" + space + "]+(?![^" + space + number + "])";
+  p += "|[" + space + "]++";
+  return p;
+}
+
+std::string pattern_of(PrePattern pattern) {
+  switch (pattern) {
+    case PrePattern::kSmolLm:
+      return smollm_pattern();
+    case PrePattern::kLlama3:
+      break;
+  }
+  return llama3_pattern();
+}
+
 template <auto Free>
 struct Freer {
   template <typename T>
@@ -79,9 +105,9 @@ struct Pretokenizer::Pattern {
   MatchContext context;
 };
 
-Pretokenizer::Pretokenizer() {
+Pretokenizer::Pretokenizer(PrePattern wanted) {
   auto pattern = std::make_unique<Pattern>();
-  const std::string text = llama3_pattern();
+  const std::string text = pattern_of(wanted);
   int error = 0;
   PCRE2_SIZE at = 0;
   // anchored: a pre-token starts where the one before it ended

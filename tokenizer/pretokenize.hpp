@@ -1,4 +1,4 @@
-// Cuts a text into the pre-tokens of Llama 3's byte-level BPE; merges never cross them.
+// Cuts a text into the pre-tokens of byte-level BPE; merges never cross them.
 // Invariant: the pre-tokens of a text are its bytes in order, none empty, none left out.
 #pragma once
 
@@ -7,13 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "dialects/pre_tokenizers.hpp"
+
 namespace gemma::detail {
 
-/// Llama 3's pattern behind PCRE2, compiled by its JIT where there is one. Safe to use from many threads.
+/// A pattern behind PCRE2, compiled by its JIT where there is one. Safe to use from many threads.
 class Pretokenizer {
  public:
   /// Throws Error{kOutOfMemory} when the pattern cannot be compiled.
-  Pretokenizer();
+  explicit Pretokenizer(PrePattern pattern = PrePattern::kLlama3);
   ~Pretokenizer();
   Pretokenizer(const Pretokenizer&) = delete;
   Pretokenizer& operator=(const Pretokenizer&) = delete;

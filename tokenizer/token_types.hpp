@@ -1,5 +1,6 @@
 // What kinds of tokens there are, and which kind a piece is where a file does not say, or says it wrongly.
-// Invariant: these rules look at spelling and place only, and nothing else of the engine does.
+// Invariant: these rules look at spelling and place only, by the facts of a dialect, and nothing else of the
+// engine does.
 #pragma once
 
 #include <algorithm>
@@ -8,6 +9,8 @@
 #include <optional>
 #include <span>
 #include <string_view>
+
+#include "dialects/dialect.hpp"
 
 namespace gemma {
 
@@ -26,9 +29,6 @@ enum class TokenType : std::uint8_t {
   kUnused = 5,
   kByte = 6,
 };
-
-/// Whose chat markers and conventions the vocabulary has.
-enum class VocabFamily : std::uint8_t { kGemma, kLlama3, kMistral, kOther };
 
 namespace detail {
 
@@ -54,10 +54,24 @@ inline std::size_t first_byte_piece(std::span<const std::string_view> pieces) {
   return static_cast<std::size_t>(it - pieces.begin());
 }
 
+/// Whether `piece` is one of a handful.
+inline bool is_one_of(std::span<const std::string_view> pieces, std::string_view piece) {
+  return std::find(pieces.begin(), pieces.end(), piece) != pieces.end();
+}
+
+/// Whether `piece` is a control piece by its spelling.
+inline bool is_marker(const Markers& markers, std::string_view piece) {
+  if (piece.empty()) return false;
+  const bool reserved = !markers.reserved_prefix.empty() && piece.starts_with(markers.reserved_prefix) &&
+                        piece.ends_with(markers.reserved_suffix);
+  return reserved || is_one_of(markers.control, piece) || piece == markers.bos || piece == markers.eos ||
+         piece == markers.eot;
+}
+
 /// The types of a file that has none, where all are kNormal to begin with. SentencePiece's trainer lays a
 /// vocabulary out as meta pieces, byte pieces, learned pieces; byte-level BPE vocabularies spell their
 /// control tokens <|...|>.
-inline void infer_types(std::span<const std::string_view> pieces, TokenizerKind kind, VocabFamily family,
+inline void infer_types(std::span<const std::string_view> pieces, TokenizerKind kind, const Markers& markers,
                         std::span<TokenType> types) {
   if (kind == TokenizerKind::kByteBpe) {
     for (std::size_t i = 0; i < pieces.size(); ++i) {
@@ -66,34 +80,31 @@ inline void infer_types(std::span<const std::string_view> pieces, TokenizerKind 
     return;
   }
   const std::size_t first = first_byte_piece(pieces);
-  const bool has_bytes = first < pieces.size();
+  const bool meta_is_control = first < pieces.size() && !markers.meta_pieces;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (parse_byte(pieces[i])) {
       types[i] = TokenType::kByte;
     } else if (pieces[i] == "<unk>") {
       types[i] = TokenType::kUnknown;
-    } else if ((has_bytes && i < first && family != VocabFamily::kGemma) || pieces[i] == "<bos>" ||
-               pieces[i] == "<eos>" || pieces[i] == "<pad>" ||
-               (family != VocabFamily::kGemma && (pieces[i] == "<s>" || pieces[i] == "</s>"))) {
+    } else if ((meta_is_control && i < first) || is_marker(markers, pieces[i])) {
       types[i] = TokenType::kControl;
     }
   }
 }
 
-/// The first Gemma files typed all but <pad>, <eos>, <bos>, <unk> and the bytes as plain pieces. In the
-/// published model the meta pieces before the byte block and the runs of newlines and tabs are user-defined,
-/// except the markers below, which the converters since type as control.
-inline void retype_gemma(std::span<const std::string_view> pieces, std::span<TokenType> types) {
+/// Files have been published that type all but a few control pieces and the bytes as plain: the first ones of
+/// Gemma, and repaired quantisation-aware ones. Their other meta pieces (what lies before the byte pieces,
+/// runs of newlines and tabs) are user-defined in the published model.
+inline void restore_meta_types(std::span<const std::string_view> pieces, const Markers& markers,
+                               std::span<TokenType> types) {
   const std::size_t first = first_byte_piece(pieces);
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (types[i] != TokenType::kNormal) continue;
     const std::string_view p = pieces[i];
-    const bool marker = p == "<start_of_turn>" || p == "<end_of_turn>" || p == "<mask>" || p == "<2mass>" ||
-                        p == "[@BOS@]" || (p.starts_with("<unused") && p.ends_with(">"));
-    if (marker) {
+    if (is_marker(markers, p)) {
       types[i] = TokenType::kControl;
-    } else if (p == "[toxicity=0]" || (first < pieces.size() && i < first) ||
-               p.find_first_not_of('\n') == p.npos || p.find_first_not_of('\t') == p.npos) {
+    } else if ((first < pieces.size() && i < first) || p.find_first_not_of('\n') == p.npos ||
+               p.find_first_not_of('\t') == p.npos || is_one_of(markers.user_defined, p)) {
       types[i] = TokenType::kUserDefined;
     }
   }

@@ -13,16 +13,10 @@
 
 #include "../gguf/error.hpp"
 #include "piece_matcher.hpp"
+#include "text_range.hpp"
 #include "vocab.hpp"
 
 namespace gemma {
-
-/// Bytes [begin, end) of a text.
-struct TextRange {
-  std::size_t begin = 0;  // the first byte
-  std::size_t end = 0;    // one past the last
-  friend bool operator==(const TextRange&, const TextRange&) = default;
-};
 
 /// How text becomes ids.
 struct EncodeOptions {

@@ -1,7 +1,8 @@
 // A model's vocabulary as its GGUF file gives it, with the oddities of real files settled once.
 // Invariant: every id held is inside the vocabulary, every piece is non-empty unless it is unused and at most
-// kMaxPieceBytes long, scores are finite, and types mean what they say: early Gemma files type markers and
-// HTML tags as plain pieces, some files have no types or scores, and here that is already put right.
+// kMaxPieceBytes long, scores are finite, and types mean what they say: some files type turn markers or HTML
+// tags as plain pieces, some have no types or scores, and here that is already put right. What the file does
+// not say is a fact of its dialect (dialects/).
 #pragma once
 
 #include <algorithm>
@@ -18,6 +19,8 @@
 
 #include "../gguf/error.hpp"
 #include "../gguf/file.hpp"
+#include "dialects/registry.hpp"
+#include "marker_ids.hpp"
 #include "token_types.hpp"
 
 namespace gemma {
@@ -40,8 +43,14 @@ class Vocab {
 
   /// How text is cut into pieces.
   TokenizerKind kind() const noexcept { return kind_; }
-  /// Whose markers it has.
-  VocabFamily family() const noexcept { return family_; }
+  /// The conventions that it follows where the file does not say.
+  const Markers& markers() const noexcept { return *markers_; }
+  /// Whether its pieces or its architecture tell these conventions; otherwise they are those of its kind.
+  bool markers_are_told() const noexcept { return told_; }
+  /// Whether the pieces that tell a dialect's vocabulary are all there.
+  bool has_markers(const Markers& markers) const { return marker_ids_.has_all(markers.told_by); }
+  /// general.name, or "".
+  std::string_view name() const noexcept { return name_; }
   /// general.architecture, or "".
   std::string_view architecture() const noexcept { return architecture_; }
   /// tokenizer.ggml.pre, or "".
@@ -138,8 +147,11 @@ class Vocab {
   void read_special_ids(const gguf::File& file);
   void find_stop_ids(const gguf::File& file);
   std::optional<TokenId> read_id(const gguf::File& file, std::string_view key) const;
-  std::optional<TokenId> find_control(std::string_view piece) const {
-    const auto id = find(piece);
+  void choose_markers();
+  void apply_markers(const Markers& markers);
+  void find_specials(const gguf::File& file);
+  std::optional<TokenId> marker(std::string_view piece) const {
+    const auto id = marker_ids_.find(piece);
     return is_type(id, TokenType::kControl) ? id : std::nullopt;
   }
   /// Where the value of `key`, which must be there, or the element `index` of its array begins.
@@ -154,7 +166,10 @@ class Vocab {
   std::string_view pre_;
   std::string_view chat_template_;
   TokenizerKind kind_ = TokenizerKind::kSentencePiece;
-  VocabFamily family_ = VocabFamily::kOther;
+  const Markers* markers_ = &dialects::kNoMarkers;
+  bool told_ = false;
+  detail::MarkerIds marker_ids_;
+  std::string_view name_;
   std::vector<std::string_view> pieces_;  // [vocab_size]
   std::vector<TokenType> types_;          // [vocab_size]
   std::vector<float> scores_;             // [vocab_size], empty for BPE
@@ -175,6 +190,7 @@ inline Vocab Vocab::read(const gguf::File& file) {
   v.source_ = file.path();
   v.file_begin_ = file.map().bytes().data();
   v.architecture_ = file.get_or<std::string_view>("general.architecture", {});
+  v.name_ = file.get_or<std::string_view>("general.name", {});
   v.pre_ = file.get_or<std::string_view>("tokenizer.ggml.pre", {});
   v.chat_template_ = file.get_or<std::string_view>("tokenizer.chat_template", {});
   if (v.chat_template_.size() > kMaxTemplateBytes) {
@@ -193,6 +209,7 @@ inline Vocab Vocab::read(const gguf::File& file) {
            model.data());
   }
   v.read_arrays(file);
+  v.choose_markers();
   v.read_types(file);
   v.read_scores(file);
   v.index_bytes();
@@ -228,11 +245,34 @@ inline void Vocab::read_arrays(const gguf::File& file) {
       fail(ErrorCode::kMalformed, kMerges, "has too many elements", place(file, kMerges));
     }
   }
-  const bool turns = find("<start_of_turn>") && find("<end_of_turn>");
-  if (kind_ == TokenizerKind::kSentencePiece) {
-    family_ = turns || architecture_.starts_with("gemma") ? VocabFamily::kGemma : VocabFamily::kMistral;
-  } else if (find("<|begin_of_text|>") && find("<|start_header_id|>") && find("<|eot_id|>")) {
-    family_ = VocabFamily::kLlama3;
+}
+
+/// The dialect that the pieces or the architecture tell, or the conventions of the tokenizer's kind.
+inline void Vocab::choose_markers() {
+  marker_ids_ = detail::MarkerIds(pieces_);
+  markers_ = kind_ == TokenizerKind::kSentencePiece ? &dialects::kPlainMarkers : &dialects::kNoMarkers;
+  for (const Dialect* d : dialects::kAll) {
+    const Markers& m = *d->markers;
+    if (m.byte_level != (kind_ == TokenizerKind::kByteBpe)) continue;
+    if (!marker_ids_.has_all(m.told_by) &&
+        (m.architecture.empty() || !architecture_.starts_with(m.architecture)))
+      continue;
+    markers_ = &m;
+    told_ = true;
+    return;
+  }
+}
+
+/// The pieces of a dialect act as control tokens whatever the file types them.
+inline void Vocab::apply_markers(const Markers& markers) {
+  for (const std::string_view piece : markers.control) {
+    const auto id = marker_ids_.find(piece);
+    if (is_type(id, TokenType::kNormal) || is_type(id, TokenType::kUserDefined)) {
+      set_type(*id, TokenType::kControl);
+    }
+  }
+  for (const std::string_view piece : markers.stops) {
+    if (const auto id = marker(piece)) stop_ids_.push_back(*id);
   }
 }
 
@@ -255,11 +295,15 @@ inline void Vocab::read_types(const gguf::File& file) {
       if (t != 0) types_[i] = static_cast<TokenType>(t);  // 0 is "undefined": a plain piece
     }
   } else {
-    detail::infer_types(pieces_, kind_, family_, types_);
+    detail::infer_types(pieces_, kind_, *markers_, types_);
   }
-  const auto turn = find("<start_of_turn>");
-  if (family_ == VocabFamily::kGemma && is_type(turn, TokenType::kNormal))
-    detail::retype_gemma(pieces_, types_);
+  const bool flattened = std::find(types_.begin(), types_.end(), TokenType::kUserDefined) == types_.end();
+  if (markers_->meta_pieces && flattened) detail::restore_meta_types(pieces_, *markers_, types_);
+  apply_markers(*markers_);
+  // a fine-tune may add another dialect's markers, and write its turns with them
+  for (const Dialect* d : dialects::kAll) {
+    if (d->markers != markers_ && marker_ids_.has_all(d->markers->told_by)) apply_markers(*d->markers);
+  }
   for (std::size_t i = 0; i < pieces_.size(); ++i) {
     if (pieces_[i].empty() && types_[i] != TokenType::kUnused) {
       fail(ErrorCode::kMalformed, "tokenizer.ggml.tokens", "has an empty piece at " + std::to_string(i),
@@ -310,7 +354,7 @@ inline void Vocab::index_bytes() {
 
 inline std::optional<TokenId> Vocab::read_id(const gguf::File& file, std::string_view key) const {
   const auto id = file.get_if<std::int64_t>(key);
-  if (!id) return std::nullopt;
+  if (!id || *id == -1 || *id == 0xFFFFFFFF) return std::nullopt;  // several converters write -1 for "none"
   if (*id < 0 || static_cast<std::uint64_t>(*id) >= pieces_.size()) {
     fail(ErrorCode::kMalformed, key,
          "is " + std::to_string(*id) + ", not an id of the " + std::to_string(pieces_.size()) + " tokens",
@@ -320,30 +364,17 @@ inline std::optional<TokenId> Vocab::read_id(const gguf::File& file, std::string
 }
 
 inline void Vocab::read_special_ids(const gguf::File& file) {
-  const bool gemma = family_ == VocabFamily::kGemma;
-  const bool llama3 = family_ == VocabFamily::kLlama3;
   bos_ = read_id(file, "tokenizer.ggml.bos_token_id");
   eos_ = read_id(file, "tokenizer.ggml.eos_token_id");
   eot_ = read_id(file, "tokenizer.ggml.eot_token_id");
   unk_ = read_id(file, "tokenizer.ggml.unknown_token_id");
+  pad_ = read_id(file, "tokenizer.ggml.padding_token_id");
   if (kind_ == TokenizerKind::kSentencePiece && is_type(unk_, TokenType::kByte)) {
     // taking it for unknown would leave a byte without a token
     fail(ErrorCode::kMalformed, "tokenizer.ggml.unknown_token_id",
          "is " + std::to_string(*unk_) + ", a byte token", place(file, "tokenizer.ggml.unknown_token_id"));
   }
-  // a padding id of -1 means that there is none, in files of several converters
-  const auto pad = file.get_if<std::int64_t>("tokenizer.ggml.padding_token_id");
-  if (pad && *pad != -1 && *pad != 0xFFFFFFFF) pad_ = read_id(file, "tokenizer.ggml.padding_token_id");
-
-  if (!bos_) bos_ = find_control(gemma ? "<bos>" : llama3 ? "<|begin_of_text|>" : "<s>");
-  if (!eos_) eos_ = find_control(gemma ? "<eos>" : llama3 ? "<|end_of_text|>" : "</s>");
-  if (!eot_) eot_ = find_control(gemma ? "<end_of_turn>" : "<|eot_id|>");
-  if (!unk_) {
-    const auto it = std::find(types_.begin(), types_.end(), TokenType::kUnknown);
-    if (it != types_.end()) unk_ = static_cast<TokenId>(it - types_.begin());
-  }
-  if (!unk_) unk_ = find_control("<unk>");
-  if (unk_ && kind_ == TokenizerKind::kSentencePiece) set_type(*unk_, TokenType::kUnknown);
+  find_specials(file);
   for (const auto id : {bos_, eos_, eot_}) {  // what the file calls an end or a begin is no text
     if (is_type(id, TokenType::kNormal) || is_type(id, TokenType::kUserDefined)) {
       set_type(*id, TokenType::kControl);
@@ -353,12 +384,12 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
   const auto add_bos = file.get_if<bool>("tokenizer.ggml.add_bos_token");
   if (add_bos.value_or(false) && !bos_) {
     fail(ErrorCode::kMissingKey, "tokenizer.ggml.bos_token_id",
-         "is missing, though 'tokenizer.ggml.add_bos_token' asks for it",
+         "is missing or -1, though 'tokenizer.ggml.add_bos_token' asks for it",
          place(file, "tokenizer.ggml.add_bos_token"));
   }
-  add_bos_ = bos_ && add_bos.value_or(kind_ == TokenizerKind::kSentencePiece || llama3);
+  add_bos_ = bos_ && (markers_->always_bos || add_bos.value_or(markers_->add_bos));
   if (kind_ == TokenizerKind::kSentencePiece) {
-    add_space_prefix_ = file.get_or<bool>("tokenizer.ggml.add_space_prefix", !gemma);
+    add_space_prefix_ = file.get_or<bool>("tokenizer.ggml.add_space_prefix", markers_->space_prefix);
     if (file.get_or<bool>("tokenizer.ggml.remove_extra_whitespaces", false)) {
       fail(ErrorCode::kUnsupported, "tokenizer.ggml.remove_extra_whitespaces",
            "is true, which is not supported", place(file, "tokenizer.ggml.remove_extra_whitespaces"));
@@ -366,20 +397,24 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
   }
 }
 
-inline void Vocab::find_stop_ids(const gguf::File& file) {
-  const auto add = [&](std::optional<TokenId> id) {
-    if (id) stop_ids_.push_back(*id);
-  };
-  add(eos_);
-  add(eot_);
-  add(read_id(file, "tokenizer.ggml.eom_token_id"));
-  // by spelling only where the piece is a control token: </s> in Gemma is HTML's strike-through
-  for (const std::string_view name :
-       {"<eos>", "<end_of_turn>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>"}) {
-    add(find_control(name));
+/// Special ids that the file does not name, by spelling. A key of -1 says that there is none.
+inline void Vocab::find_specials(const gguf::File& file) {
+  const auto unsaid = [&](std::string_view key) { return file.find(key) == nullptr; };
+  if (unsaid("tokenizer.ggml.bos_token_id")) bos_ = marker(markers_->bos);
+  if (unsaid("tokenizer.ggml.eos_token_id")) eos_ = marker(markers_->eos);
+  if (unsaid("tokenizer.ggml.eot_token_id")) eot_ = marker(markers_->eot);
+  if (!unk_) {
+    const auto it = std::find(types_.begin(), types_.end(), TokenType::kUnknown);
+    if (it != types_.end()) unk_ = static_cast<TokenId>(it - types_.begin());
   }
-  const auto im_end = find("<|im_end|>");  // fine-tunes add it as a user-defined piece
-  if (is_type(im_end, TokenType::kControl) || is_type(im_end, TokenType::kUserDefined)) add(im_end);
+  if (!unk_) unk_ = marker("<unk>");
+  if (unk_ && kind_ == TokenizerKind::kSentencePiece) set_type(*unk_, TokenType::kUnknown);
+}
+
+inline void Vocab::find_stop_ids(const gguf::File& file) {
+  for (const auto id : {eos_, eot_, read_id(file, "tokenizer.ggml.eom_token_id")}) {
+    if (id) stop_ids_.push_back(*id);
+  }
   std::sort(stop_ids_.begin(), stop_ids_.end());
   stop_ids_.erase(std::unique(stop_ids_.begin(), stop_ids_.end()), stop_ids_.end());
 }

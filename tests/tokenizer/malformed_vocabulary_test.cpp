@@ -207,8 +207,8 @@ TEST(MalformedVocabulary, SpecialIdOutOfRange) {
   }
   for (const char* key : {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"}) {
     SmallVocabulary v = small_mistral();
-    v.more = [key](gguf::Writer& w) { w.add(key, std::uint32_t{0xFFFFFFFF}); };
-    expect_error(v, ErrorCode::kMalformed, key, 0, "is 4294967295, not an id");
+    v.more = [key](gguf::Writer& w) { w.add(key, std::uint32_t{0xFFFFFFFE}); };
+    expect_error(v, ErrorCode::kMalformed, key, 0, "is 4294967294, not an id");
     v.more = [key](gguf::Writer& w) { w.add(key, std::uint64_t{1} << 32 | 1); };
     expect_error(v, ErrorCode::kMalformed, key, 0, "is 4294967297, not an id");
   }

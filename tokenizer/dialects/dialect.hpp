@@ -1,0 +1,108 @@
+// What a dialect is: the facts by which one family of instruction-tuned models differs from another in its
+// vocabulary's conventions and in how it writes a conversation.
+// Invariant: facts only. Who uses them reads fields and never asks which dialect it has; every string lives
+// as long as the program.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace gemma {
+
+/// How tokens are drawn where neither the user nor the file says so.
+struct SamplingDefaults {
+  float temperature = 0.7F;  // 0 takes the likeliest token
+  std::uint32_t top_k = 64;  // 0: all tokens
+  float top_p = 0.95F;       // 1: all tokens
+};
+
+/// Conventions of a vocabulary. They count where the file does not say, or is known to say it wrongly.
+struct Markers {
+  /// A vocabulary that holds all of these pieces follows these conventions; empty: pieces do not tell.
+  std::span<const std::string_view> told_by = {};
+  /// So does one whose general.architecture begins like this; "": the architecture does not tell.
+  std::string_view architecture = {};
+  /// Whether only vocabularies of byte-level BPE follow them (and otherwise only others).
+  bool byte_level = false;
+  /// Spelling of the special tokens, for files that name no ids; "": there is none.
+  std::string_view bos = {}, eos = {}, eot = {};
+  /// Pieces that act as control tokens, whatever type the file gives them.
+  std::span<const std::string_view> control = {};
+  /// Those of them at which an answer ends, besides the ids that the file names.
+  std::span<const std::string_view> stops = {};
+  /// Pieces that are user-defined even if the file types them as normal (see meta_pieces).
+  std::span<const std::string_view> user_defined = {};
+  /// Whether a prompt begins with BOS if the file does not say.
+  bool add_bos = false;
+  /// Whether it does whatever the file says.
+  bool always_bos = false;
+  /// Whether a space is put before the text if the file does not say. SentencePiece only.
+  bool space_prefix = false;
+  /// Whether the pieces before the byte pieces and the runs of newlines and tabs are user-defined: files that
+  /// lost these types get them back, and files without types do not take them for control tokens.
+  bool meta_pieces = false;
+  /// Prefix and suffix of further control pieces of such files, e.g. "<unused" and ">".
+  std::string_view reserved_prefix = {}, reserved_suffix = {};
+  /// Pre-tokenizer of byte-level BPE if the file names none or "default"; "": then it is an error.
+  std::string_view pre = {};
+};
+
+namespace dialects {
+/// The conventions of byte-level BPE if nothing tells more: none.
+inline constexpr Markers kNoMarkers = {};
+}  // namespace dialects
+
+/// What stands around a text. "{bos}" and "{eos}" stand for the spelling of the vocabulary's tokens.
+struct Turn {
+  std::string_view open = {}, close = {};
+  bool trim = false;  // white space at both ends of the text is left out
+};
+
+/// Where the text of a leading system message goes.
+enum class SystemPlace : std::uint8_t {
+  kRefused,    // nowhere: the template raises an error
+  kTurn,       // in a turn of its own
+  kFirstUser,  // before the text of the first user turn
+  kLastUser,   // before the text of the last message, if that is the user's
+};
+
+/// How a conversation is written.
+struct Turns {
+  std::string_view begin = "{bos}";  // before the first turn
+  Turn user = {};
+  Turn assistant = {};
+  Turn system = {};                  // around the system text, wherever it goes
+  std::string_view generation = {};  // where an answer begins
+  bool always_generation = false;    // written even if it is not asked for
+  SystemPlace system_place = SystemPlace::kTurn;
+  /// Text at the start of the first system turn, which is then written in every conversation; "": none.
+  std::string_view system_head = {};
+  /// System text of a conversation that has none, in a turn of its own; "": none.
+  std::string_view system_default = {};
+  /// Whether the system text and the message it is put into are trimmed as one.
+  bool trim_joined = false;
+  /// Messages of the errors for roles that do not alternate and for a system message that is refused;
+  /// "": any order is taken; a refused system message is a wrong order.
+  std::string_view order_refusal = {}, system_refusal = {};
+};
+
+/// All of it. `signs` tell the dialect from the text of a template that is not known to the letter.
+struct Dialect {
+  std::string_view name;  // unique, as --chat-template takes it
+  const Markers* markers = nullptr;
+  Turns turns = {};
+  SamplingDefaults sampling = {};
+  /// Fingerprints (template_form.hpp) of the published templates that these turns render exactly.
+  std::span<const std::uint64_t> templates = {};
+  /// A template that holds all of `signs` and none of `no_signs` is written in this dialect, by all
+  /// likelihood.
+  std::span<const std::string_view> signs = {}, no_signs = {};
+  /// Whether a vocabulary with these markers and no template gets these turns.
+  bool without_template = false;
+  /// Beginnings of general.name, in lower case with dashes, of published files that lack a template and whose
+  /// vocabulary does not tell.
+  std::span<const std::string_view> file_names = {};
+};
+
+}  // namespace gemma
