@@ -16,47 +16,56 @@
 #include "examples/chat/line_source.hpp"
 #include "examples/chat/report.hpp"
 #include "examples/chat/terminal.hpp"
+#include "examples/chat_template_flag.hpp"
 #include "examples/engine_flags.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
+#include "tokenizer/sampling_defaults.hpp"
 
 namespace {
 
 using namespace gemma;
 using app::Screen;
 
+/// What was given on the command line; the rest is the file's or its dialect's.
+struct GivenSampling {
+  std::optional<float> temperature, top_p, min_p, repeat_penalty;
+  std::optional<std::size_t> top_k;
+};
+
 struct Flags {
   app::EngineFlags engine;
   app::ConversationOptions conversation;
+  GivenSampling sampling;
   std::optional<std::string> prompt;
   std::string prompt_file;
   bool json = false;
 };
 
 void add_sampling(CLI::App& cli, Flags& flags, std::int64_t& max_tokens, std::optional<std::uint64_t>& seed) {
-  SamplerOptions& s = flags.conversation.sampler;
-  s.temperature = 0.7f;
-  s.top_k = 64;
-  s.top_p = 0.95f;
+  GivenSampling& s = flags.sampling;
   cli.add_option(
          "-n,--max-tokens", max_tokens,
          "Most tokens of an answer; -1: until the model ends it or the context is full (default: 1024)")
       ->check(CLI::Range(-1, 1 << 30).description(""))
       ->type_name("N");
-  cli.add_option("--temp", s.temperature,
-                 "Temperature: 0 always takes the likeliest token, higher is more varied (default: 0.7)")
+  cli.add_option(
+         "--temp", s.temperature,
+         "Temperature: 0 always takes the likeliest token, higher is more varied (default: the file's "
+         "or its family's, 0.7 if neither says)")
       ->type_name("T");
-  cli.add_option("--top-k", s.top_k, "Choose among the K likeliest tokens; 0: among all (default: 64)")
+  cli.add_option("--top-k", s.top_k,
+                 "Choose among the K likeliest tokens; 0: among all (default: so too, 64)")
       ->check(CLI::Range(0, 1 << 30).description(""))
       ->type_name("K");
   cli.add_option("--top-p", s.top_p,
-                 "Choose among the likeliest tokens that make up probability P (default: 0.95)")
+                 "Choose among the likeliest tokens that make up probability P (default: so too, 0.95)")
       ->type_name("P");
   cli.add_option("--min-p", s.min_p,
-                 "Leave out tokens below P times the likeliest one's probability (default: 0)")
+                 "Leave out tokens below P times the likeliest one's probability (default: so too, 0)")
       ->type_name("P");
   cli.add_option("--repeat-penalty", s.repeat_penalty,
-                 "Make the last 64 generated tokens less likely by this factor; 1: no (default: 1)")
+                 "Make the last 64 generated tokens less likely by this factor; 1: no (default: so too, 1)")
       ->type_name("X");
   cli.add_option("--seed", seed,
                  "Seed of the random choices; the same seed gives the same answers (default: random)")
@@ -88,6 +97,7 @@ Flags parse_flags(int argc, char** argv) {
   cli.add_flag("--raw", flags.conversation.raw,
                "No chat template: the model goes on with the text as it is (markers such as <start_of_turn> "
                "in it count)");
+  app::add_chat_template(cli, flags.conversation.chat_template);
   cli.add_option("--system", flags.conversation.system, "How the model is to behave")->type_name("TEXT");
   cli.add_flag("--json", flags.json,
                "A line of JSON for each answer: text, token counts, stop reason, timings in seconds");
@@ -98,6 +108,20 @@ Flags parse_flags(int argc, char** argv) {
       seed ? *seed : (std::uint64_t{std::random_device{}()} << 32) + std::random_device{}();
   flags.conversation.session = flags.engine.session_options();
   return flags;
+}
+
+void choose_sampling(const Model& model, const GivenSampling& given, app::ConversationOptions& conversation) {
+  SamplingDefaults d;
+  if (model.has_tokenizer()) {
+    const ChatTemplate chat = ChatTemplate::from(model.vocab(), conversation.chat_template);
+    d = sampling_defaults(model.file(), chat.dialect());
+  }
+  SamplerOptions& s = conversation.sampler;
+  s.temperature = given.temperature.value_or(d.temperature);
+  s.top_k = given.top_k.value_or(d.top_k);
+  s.top_p = given.top_p.value_or(d.top_p);
+  s.min_p = given.min_p.value_or(d.min_p);
+  s.repeat_penalty = given.repeat_penalty.value_or(d.repeat_penalty);
 }
 
 /// The whole file but one newline at its end, which editors add.
@@ -135,6 +159,7 @@ int run(int argc, char** argv) {
 
   const auto begin = std::chrono::steady_clock::now();
   const Model model = flags.engine.load();
+  choose_sampling(model, flags.sampling, flags.conversation);
   app::Conversation conversation(model, flags.conversation);
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   app::Dialogue dialogue(model, conversation, screen, {flags.json, load_seconds});
@@ -144,6 +169,7 @@ int run(int argc, char** argv) {
     screen.status("the model was trained for " + std::to_string(model.config().max_seq_len) +
                   " tokens; answers beyond them may be poor");
   }
+  if (!flags.json && !conversation.note().empty()) screen.problem("note: " + conversation.note());
   if (one_shot) return dialogue.turn(*flags.prompt);
   if (!screen.interactive()) return dialogue.run(*app::plain_lines());
   const auto warm = warm_up(model);

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "examples/chat_template_flag.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace gemma::app {
@@ -24,7 +25,13 @@ Conversation::Conversation(const Model& model, ConversationOptions options)
     : model_(model),
       options_(std::move(options)),
       session_(model, options_.session),
-      sampler_(options_.sampler) {}
+      sampler_(options_.sampler) {
+  if (!options_.raw) template_ = ChatTemplate::from(model_.vocab(), options_.chat_template);
+}
+
+std::string Conversation::note() const {
+  return template_ ? chat_template_note(*template_) : "";
+}
 
 std::vector<TokenId> Conversation::prompt_tokens(const std::string& message) const {
   const Tokenizer& tokenizer = model_.tokenizer();
@@ -36,8 +43,7 @@ std::vector<TokenId> Conversation::prompt_tokens(const std::string& message) con
   if (!options_.system.empty()) all.push_back({"system", options_.system});
   all.insert(all.end(), messages_.begin(), messages_.end());
   all.push_back({"user", message});
-  return ChatTemplate::from(model_.vocab())
-      .encode(tokenizer, all, {.add_generation_prompt = true, .merge_system = true});
+  return template_->encode(tokenizer, all, {.add_generation_prompt = true, .merge_system = true});
 }
 
 /// Whether these tokens are that text, and no control token hides between them.

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@ struct ConversationOptions {
   std::size_t max_tokens = 1024;          // of one answer
   std::vector<std::string> stop_strings;  // an answer ends before the first of these
   std::string system;                     // "": none
+  std::string chat_template;              // name of the turns to use; "": the file's
   bool raw = false;                       // no template: each message is a text of its own to go on with
 };
 
@@ -49,7 +51,7 @@ struct Answer {
 /// One thread at a time, except session().cancel(). The Model must outlive it.
 class Conversation {
  public:
-  /// Throws Error as Session and Sampler do.
+  /// Throws Error as Session, Sampler and ChatTemplate do.
   Conversation(const Model& model, ConversationOptions options);
 
   struct Watch {
@@ -74,6 +76,8 @@ class Conversation {
 
   /// Turns of both sides.
   std::size_t n_messages() const noexcept { return messages_.size(); }
+  /// What a user should know about the turns, or "".
+  std::string note() const;
   const ConversationOptions& options() const noexcept { return options_; }
   Session& session() noexcept { return session_; }
   const Session& session() const noexcept { return session_; }
@@ -84,6 +88,7 @@ class Conversation {
 
   const Model& model_;
   ConversationOptions options_;
+  std::optional<ChatTemplate> template_;  // unless raw
   Session session_;
   Sampler sampler_;
   std::vector<Message> messages_;  // user, assistant, user, ...

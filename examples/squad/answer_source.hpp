@@ -18,6 +18,7 @@ namespace gemma::squad {
 struct ModelSpec {
   std::string name;
   std::filesystem::path file;
+  std::string chat_template = {};  // name of the turns to use; "": the file's
 };
 
 struct Prompt {
@@ -55,6 +56,8 @@ struct Answer {
 struct ModelFacts {
   std::string description;        // e.g. "gemma, 6 layers, Q4_K_M"
   std::size_t context_limit = 0;  // positions it was made for
+  std::string turns = {};         // whose turns a chat prompt is written in, e.g. "gemma"
+  std::string note = {};          // what a user should know about that choice, or ""
 };
 
 /// One loaded model. One thread at a time.

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "examples/chat_template_flag.hpp"
 #include "examples/engine_flags.hpp"
 #include "gemma/gemma.hpp"
 
@@ -53,7 +54,9 @@ std::string main_type(const gguf::File& file) {
 class EngineSource : public AnswerSource {
  public:
   EngineSource(const ModelSpec& spec, const EngineOptions& options)
-      : options_(options), model_(load(spec, options)) {}
+      : options_(options), model_(load(spec, options)) {
+    if (model_.has_tokenizer()) chat_ = ChatTemplate::from(model_.vocab(), spec.chat_template);
+  }
 
   ModelFacts facts() const override {
     const ModelConfig& config = model_.config();
@@ -62,7 +65,8 @@ class EngineSource : public AnswerSource {
     const std::string name = config.name.empty() ? std::string() : fmt::format("{}: ", config.name);
     return {fmt::format("{}{}, {} layers, {:.3g} billion parameters, mostly {}", name, config.architecture,
                         config.n_layers(), static_cast<double>(parameters) / 1e9, main_type(model_.file())),
-            config.max_seq_len};
+            config.max_seq_len, chat_ ? std::string(chat_->dialect().name) : "",
+            chat_ ? app::chat_template_note(*chat_) : ""};
   }
 
   std::size_t count_tokens(const Prompt& prompt) const override { return encode(prompt).size(); }
@@ -126,7 +130,7 @@ class EngineSource : public AnswerSource {
     const Tokenizer& tokenizer = model_.tokenizer();
     if (!prompt.chat) return tokenizer.encode(prompt.text, {.add_bos = tokenizer.vocab().add_bos()});
     const Message message{"user", prompt.text};
-    return ChatTemplate::from(model_.vocab()).encode(tokenizer, {&message, 1});
+    return chat_->encode(tokenizer, {&message, 1});
   }
 
   void generate(const std::vector<TokenId>& prompt, const Sampling& sampling, double before, Answer& answer) {
@@ -152,6 +156,7 @@ class EngineSource : public AnswerSource {
 
   EngineOptions options_;
   Model model_;
+  std::optional<ChatTemplate> chat_;  // unless the file holds no vocabulary
   std::optional<Session> session_;
 };
 

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "examples/chat_template_flag.hpp"
 #include "examples/engine_flags.hpp"
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
@@ -23,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct RunFlags {
-  std::vector<std::string> models;
+  std::vector<std::string> models, chat_templates;
   std::string squad, out, preset = "chat", template_file, shard = "1/1";
   std::size_t n = 60;
   std::uint64_t seed = 1;
@@ -55,6 +56,27 @@ ModelSpec parse_model(const std::string& text) {
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos) return {fs::path(text).stem().string(), text};
   return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+/// Gives the models their turns: "NAME" for all of them, "MODEL=NAME" for one.
+void choose_turns(const std::vector<std::string>& choices, std::vector<ModelSpec>& models) {
+  for (const std::string& choice : choices) {
+    const std::size_t equals = choice.rfind('=');
+    const std::string name = equals == std::string::npos ? choice : choice.substr(equals + 1);
+    if (const std::string wrong = app::known_chat_template(name); !wrong.empty()) {
+      throw Error(ErrorCode::kInvalidArgument, "--chat-template: " + wrong);
+    }
+    bool used = false;
+    for (ModelSpec& model : models) {
+      if (equals != std::string::npos && model.name != choice.substr(0, equals)) continue;
+      model.chat_template = name;
+      used = true;
+    }
+    if (!used) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "--chat-template: no model is called " + gemma::quoted(choice.substr(0, equals)));
+    }
+  }
 }
 
 Preset preset_of(const RunFlags& flags, bool is_v2) {
@@ -100,10 +122,17 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
   settings.shard = parse_shard(flags.shard);
   settings.machine = describe_machine(engine_options(flags.engine));
   for (const ModelSpec& model : models) {
-    const std::string description = factory(model)->facts().description;  // also: every file loads
+    const ModelFacts facts = factory(model)->facts();  // also: every file loads
+    const bool chat = settings.preset.chat;
+    if (chat && !facts.note.empty()) {
+      fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(facts.note));
+    }
+    std::string turns = chat ? facts.turns : "";
+    if (chat && !facts.note.empty()) turns += " (" + facts.note.substr(0, facts.note.find(';')) + ")";
     say_hashing(model, flags.quiet);
     settings.models.push_back({model.name, app::printable(model.file.filename().string()),
-                               sha256_of(model.file), app::printable(description)});
+                               sha256_of(model.file), app::printable(facts.description),
+                               app::printable(turns)});
   }
 
   std::atomic<bool> cancel{false};
@@ -199,6 +228,12 @@ void add_run(CLI::App& app, Command& chosen) {
                   "plain prompt, temperature 0.7, window 1024, 2000 tokens, each question alone")
       ->check(CLI::IsMember({"chat", "article"}).description(""))
       ->type_name("NAME");
+  run->add_option("--chat-template", flags->chat_templates,
+                  "How the turns of --preset chat are written, in place of the file's template: NAME for "
+                  "every model, or MODEL=NAME; as often as needed (gemma, gemma4, llama2, llama3, llama31, "
+                  "mistral, mistral-v3, chatml, zephyr)")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
   run->add_option("--template", flags->template_file, "A prompt of your own, with {context} and {question}")
       ->type_name("FILE");
   run->add_option("--max-tokens", flags->max_tokens, "Longest answer (default: the preset's)")
@@ -219,6 +254,7 @@ void add_run(CLI::App& app, Command& chosen) {
     chosen = [flags] {
       std::vector<ModelSpec> models;
       for (const std::string& model : flags->models) models.push_back(parse_model(model));
+      choose_turns(flags->chat_templates, models);
       const Dataset dataset = read_dataset(flags->squad);
       return run_evaluation(*flags, models, dataset, fs::path(flags->squad).filename().string(),
                             sha256_of(flags->squad));

@@ -63,6 +63,7 @@ ordered_json to_json(const RunSettings& settings) {
                       {"file", model.file},
                       {"sha256", model.sha256},
                       {"description", model.description}});
+    if (!model.turns.empty()) models.back()["turns"] = model.turns;
   }
   const Preset& preset = settings.preset;
   return {{"format", kFormat},
@@ -103,8 +104,8 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
                        root.at("repeat_penalty")};
     settings.kv = root.at("kv");
     for (const json& model : root.at("models")) {
-      settings.models.push_back(
-          {model.at("name"), model.at("file"), model.at("sha256"), model.at("description")});
+      settings.models.push_back({model.at("name"), model.at("file"), model.at("sha256"),
+                                 model.at("description"), model.value("turns", "")});
     }
     settings.shard = parse_shard(root.at("shard").get_ref<const std::string&>());
     settings.machine = root.at("machine");
@@ -115,7 +116,10 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
 }
 
 std::string difference(const RunSettings& there, const RunSettings& here, bool compare_shards) {
-  const auto comparable = [&](const RunSettings& settings) {
+  const bool turns_known = std::none_of(there.models.begin(), there.models.end(),
+                                        [](const ModelIdentity& m) { return m.turns.empty(); });
+  const auto comparable = [&](RunSettings settings) {
+    for (ModelIdentity& m : settings.models) m.turns = turns_known ? m.turns : "";
     ordered_json value = to_json(settings);
     value.erase("machine");
     if (!compare_shards) value.erase("shard");

@@ -20,6 +20,7 @@ struct ModelIdentity {
   std::string file;  // without its folder
   std::string sha256;
   std::string description;
+  std::string turns = {};  // whose turns wrap a chat prompt; "": none, or written before this was noted
 };
 
 struct RunSettings {

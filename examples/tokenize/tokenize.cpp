@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "examples/chat_template_flag.hpp"
 #include "examples/program.hpp"
 #include "gguf/file.hpp"
 #include "tokenizer/chat_template.hpp"
@@ -42,6 +44,9 @@ class Lines {
  public:
   Lines(const Tokenizer& tokenizer, bool bos, bool special)
       : tokenizer_(tokenizer), bos_(bos), special_(special) {}
+
+  /// Before chat(): which turns it writes; "": the file's.
+  void use_template(const std::string& name) { chat_ = ChatTemplate::from(tokenizer_.vocab(), name); }
 
   Json encode(const Json& in) const {
     const auto text = in.find("text");
@@ -76,9 +81,10 @@ class Lines {
         messages.push_back({m.at("role").get<std::string>(), m.at("content").get<std::string>()});
       }
       const ChatOptions options{.add_generation_prompt = in.value("add_generation_prompt", true)};
-      const ChatTemplate chat = ChatTemplate::from(tokenizer_.vocab());
-      return {{"text", chat.render(messages, options).text},
-              {"ids", chat.encode(tokenizer_, messages, options)}};
+      Json out = {{"text", chat_->render(messages, options).text},
+                  {"ids", chat_->encode(tokenizer_, messages, options)}};
+      if (!chat_->recognised()) out["note"] = app::chat_template_note(*chat_);
+      return out;
     } catch (const Json::exception&) {
       not_of_form(kForm);
     }
@@ -88,15 +94,17 @@ class Lines {
   const Tokenizer& tokenizer_;
   bool bos_;
   bool special_;
+  std::optional<ChatTemplate> chat_;
 };
 
 int run(int argc, char** argv) {
-  std::string model;
+  std::string model, chat_template;
   bool bos = false, special = false, decode = false, chat = false;
   CLI::App cli(
       "Text to token ids and back. Reads JSON objects from stdin, one a line:\n"
       "  {\"text\"} -> {\"ids\"};  --decode: {\"ids\"} -> {\"text\", \"hex\"};\n"
-      "  --chat: {\"messages\", \"add_generation_prompt\"} -> {\"text\", \"ids\"} or {\"error\"}",
+      "  --chat: {\"messages\", \"add_generation_prompt\"} -> {\"text\", \"ids\"} or {\"error\"};\n"
+      "  a \"note\" says so where the file's template is not a known one",
       "gemma-tokenize");
   app::add_version(cli);
   cli.add_option("-m,--model", model, "A GGUF file; one that holds a vocabulary only will do")
@@ -105,12 +113,14 @@ int run(int argc, char** argv) {
   cli.add_flag("--bos", bos, "Begin with the vocabulary's BOS");
   cli.add_flag("--special", special, "Control tokens in the text become their ids (decoding: are shown)");
   auto* d = cli.add_flag("--decode", decode, "Ids to text");
-  cli.add_flag("--chat", chat, "Conversations, by the file's chat template")->excludes(d);
+  auto* c = cli.add_flag("--chat", chat, "Conversations, by the file's chat template")->excludes(d);
+  app::add_chat_template(cli, chat_template)->needs(c);
   app::parse(cli, argc, argv);
 
   const gguf::File file = gguf::File::open(model);
   const auto tokenizer = make_tokenizer(Vocab::from(file));
-  const Lines lines(*tokenizer, bos, special);
+  Lines lines(*tokenizer, bos, special);
+  if (chat) lines.use_template(chat_template);
   std::ios::sync_with_stdio(false);
   for (std::string line; std::getline(std::cin, line);) {
     Json out;

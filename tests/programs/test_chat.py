@@ -78,6 +78,19 @@ class OneAnswer(ProgramTest):
 
         self.assertGreater(n_prompt("--system", "You answer in one word."), n_prompt() + 4)
 
+    def test_a_template_that_is_not_known_gets_a_note(self):
+        data = pathlib.Path(MISTRAL).read_bytes()
+        path = self.write("changed.gguf", data.replace(b"'[INST] '", b"'[ASK!] '"))
+        ask = ["gemma-chat", "-m", path, "-p", "hello", "-n", "2"]
+        status, _, err = run(*ask)
+        self.assertEqual(status, 0)
+        self.assertRegex(err, r"\Anote: [^\n]*chat template[^\n]*--chat-template[^\n]*\n\Z")
+        status, out, err = run(*ask, "--json")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("chat template", json.loads(out)["note"])
+        for flags in (["--chat-template", "mistral"], ["--raw"]):
+            self.assertNotIn("note", json.loads(self.succeeds(*ask, "--json", *flags)), flags)
+
     def test_prompt_file(self):
         expected = self.succeeds("gemma-chat", "-m", GEMMA, "--raw", "-p", PROMPT, *GREEDY)
         path = self.write("prompt.txt", PROMPT + "\n")

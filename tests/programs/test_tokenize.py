@@ -1,6 +1,7 @@
 """gemma-tokenize: JSON lines in, a line out for each, whatever the lines hold."""
 
 import json
+import pathlib
 import resource
 import subprocess
 import unittest
@@ -62,6 +63,28 @@ class Tokenize(ProgramTest):
         for model in [LLAMA, MISTRAL]:
             one, = self.lines(model, "--chat", stdin=[{"messages": [user], "add_generation_prompt": True}])
             self.assertIn("Hi <end_of_turn> there", one["text"])
+
+    def test_a_template_that_is_not_known_gets_a_note(self):
+        user = {"messages": [{"role": "user", "content": "Hi"}]}
+        known, = self.lines(MISTRAL, "--chat", stdin=[user])
+        self.assertEqual(list(known), ["text", "ids"])
+        data = pathlib.Path(MISTRAL).read_bytes()
+        self.assertIn(b"'[INST] '", data)
+        path = self.write("changed.gguf", data.replace(b"'[INST] '", b"'[ASK!] '"))
+        changed, = self.lines(path, "--chat", stdin=[user])
+        self.assertEqual(list(changed), ["text", "ids", "note"])
+        self.assertIn("--chat-template", changed["note"])
+        chosen, = self.lines(path, "--chat", "--chat-template", "chatml", stdin=[user])
+        self.assertEqual(list(chosen), ["text", "ids"])
+        self.assertEqual(chosen["text"], "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
+
+    def test_turns_by_name(self):
+        user = {"messages": [{"role": "user", "content": "Hi"}]}
+        for name in ["gemma", "llama2", "llama3", "llama31", "mistral", "mistral-v3", "chatml", "zephyr"]:
+            one, = self.lines(GEMMA, "--chat", "--chat-template", name, stdin=[user])
+            self.assertIn("Hi", one["text"], name)
+        self.refuses("gemma-tokenize", "-m", GEMMA, "--chat", "--chat-template", "vicuna", says=["vicuna", "zephyr"])
+        self.refuses("gemma-tokenize", "-m", GEMMA, "--chat-template", "zephyr", says="--chat")
 
     def test_conversations_that_the_template_refuses(self):
         for messages in [[], [{"role": "assistant", "content": "Hi"}],

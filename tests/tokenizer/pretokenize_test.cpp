@@ -1,4 +1,4 @@
-// Llama 3's pre-tokens, cut by hand as the published pattern reads.
+// Pre-tokens of Llama 3 and SmolLM2, cut by hand as the published patterns read.
 #include "tokenizer/pretokenize.hpp"
 
 #include <string>
@@ -14,8 +14,7 @@ namespace {
 
 using Parts = std::vector<std::string>;
 
-Parts cut(std::string_view text) {
-  static const detail::Pretokenizer pretokenizer;
+Parts cut_by(const detail::Pretokenizer& pretokenizer, std::string_view text) {
   std::vector<std::size_t> ends;
   pretokenizer.split(text, ends);
   Parts parts;
@@ -27,6 +26,14 @@ Parts cut(std::string_view text) {
   }
   EXPECT_EQ(begin, text.size());
   return parts;
+}
+Parts cut(std::string_view text) {
+  static const detail::Pretokenizer pretokenizer(PrePattern::kLlama3);
+  return cut_by(pretokenizer, text);
+}
+Parts cut_smollm(std::string_view text) {
+  static const detail::Pretokenizer pretokenizer(PrePattern::kSmolLm);
+  return cut_by(pretokenizer, text);
 }
 std::string utf8_of(std::uint32_t point) {
   std::string out;
@@ -99,6 +106,21 @@ TEST(Pretokenize, WhatStandsBesideThemIsNoLetter) {
     const std::string other = utf8_of(point);
     EXPECT_EQ(cut("a" + other + "b"), (Parts{"a", other + "b"})) << std::hex << point;
   }
+}
+
+TEST(PretokenizeSmolLm, EachDigitIsAlone) {
+  EXPECT_EQ(cut_smollm("in 1889."), (Parts{"in", " ", "1", "8", "8", "9", "."}));
+  EXPECT_EQ(cut_smollm("a  1  b"), (Parts{"a", "  ", "1", " ", " b"}));
+  EXPECT_EQ(cut_smollm("x\xc2\xbd 2"), (Parts{"x", "\xc2\xbd", " ", "2"}));  // a half is a number too
+  EXPECT_EQ(cut_smollm("-3.5"), (Parts{"-", "3", ".", "5"}));
+}
+
+TEST(PretokenizeSmolLm, OnlyASpaceGoesToWordsAndSigns) {
+  EXPECT_EQ(cut_smollm("(word) a\tb"), (Parts{"(", "word", ")", " a", "\t", "b"}));
+  EXPECT_EQ(cut_smollm("a !?\n\nb"), (Parts{"a", " !?", "\n", "\n", "b"}));
+  EXPECT_EQ(cut_smollm("a   b   "), (Parts{"a", "  ", " b", "   "}));
+  EXPECT_EQ(cut_smollm("we'll I'D don't '7"), (Parts{"we", "'ll", " I", "'", "D", " don", "'t", " '", "7"}));
+  EXPECT_EQ(cut_smollm(""), Parts{});
 }
 
 TEST(Pretokenize, ALongRunOfSpacesNeedsNoStack) {

@@ -12,9 +12,11 @@ namespace gemma {
 
 /// How tokens are drawn where neither the user nor the file says so.
 struct SamplingDefaults {
-  float temperature = 0.7F;  // 0 takes the likeliest token
-  std::uint32_t top_k = 64;  // 0: all tokens
-  float top_p = 0.95F;       // 1: all tokens
+  float temperature = 0.7F;     // 0 takes the likeliest token
+  std::uint32_t top_k = 64;     // 0: all tokens
+  float top_p = 0.95F;          // 1: all tokens
+  float min_p = 0.0F;           // 0: all tokens
+  float repeat_penalty = 1.0F;  // 1: none
 };
 
 /// Conventions of a vocabulary. They count where the file does not say, or is known to say it wrongly.
