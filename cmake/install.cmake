@@ -3,12 +3,13 @@
 include(CMakePackageConfigHelpers)
 set(gemma_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gemma)
 
-install(TARGETS gemma_kernels gemma_gemma EXPORT gemma-targets
+install(TARGETS gemma_kernels gemma_gemma gemma_header_only EXPORT gemma-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT library
         INCLUDES DESTINATION ${gemma_headers_dir})
 foreach(part gguf tokenizer tokenizer/dialects gemma gemma/decoder gemma/families)
-  file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${part}/*.hpp ${PROJECT_SOURCE_DIR}/${part}/*.h)
+  file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${part}/*.hpp ${PROJECT_SOURCE_DIR}/${part}/*.inl
+       ${PROJECT_SOURCE_DIR}/${part}/*.h)
   install(FILES ${headers} DESTINATION ${gemma_headers_dir}/${part} COMPONENT library)
 endforeach()
 install(FILES ${PROJECT_SOURCE_DIR}/kernels/kernel_table.hpp DESTINATION ${gemma_headers_dir}/kernels COMPONENT library)
@@ -22,18 +23,29 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gemma-config.cmake ${CMAKE_CURRENT_BIN
         DESTINATION ${gemma_cmake_dir} COMPONENT library)
 install(EXPORT gemma-targets NAMESPACE gemma:: DESTINATION ${gemma_cmake_dir} COMPONENT library)
 
-# pkg-config: a static library asks its users for what it is made of, a shared one does not
+# pkg-config: gemma, and gemma-header-only. A static library asks its users for what it is made of, a shared one not
 file(RELATIVE_PATH gemma_pc_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" gemma_pc_to_prefix "${gemma_pc_to_prefix}")
+# gemma_pkg_config(NAME DESCRIPTION CFLAGS LIBS): NAME.pc
+function(gemma_pkg_config gemma_pc_name gemma_pc_description gemma_pc_cflags gemma_pc_libs)
+  if(gemma_is_static)
+    set(gemma_pc_public "Requires: sentencepiece libpcre2-8")
+  else()
+    set(gemma_pc_public "") # not even Requires.private: pkg-config --cflags would want those packages installed
+  endif()
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/gemma.pc.in ${CMAKE_CURRENT_BINARY_DIR}/${gemma_pc_name}.pc @ONLY)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${gemma_pc_name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
+          COMPONENT library)
+endfunction()
+set(static_libs "")
+set(openmp "")
 if(gemma_is_static)
-  set(gemma_pc_public "Requires: sentencepiece libpcre2-8")
-  set(gemma_pc_libs "-lgemma -lstdc++ -lm ${OpenMP_CXX_FLAGS}")
-else()
-  set(gemma_pc_public "") # not even Requires.private: pkg-config --cflags would want those packages installed
-  set(gemma_pc_libs "-lgemma ${OpenMP_CXX_FLAGS}")
+  set(static_libs " -lstdc++ -lm")
+  set(openmp " ${OpenMP_CXX_FLAGS}")
 endif()
-configure_file(${PROJECT_SOURCE_DIR}/cmake/gemma.pc.in ${CMAKE_CURRENT_BINARY_DIR}/gemma.pc @ONLY)
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gemma.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT library)
+gemma_pkg_config(gemma "${PROJECT_DESCRIPTION}" "" "-lgemma${static_libs}${openmp}")
+gemma_pkg_config(gemma-header-only "${PROJECT_DESCRIPTION} (as headers)" "-DGEMMA_HEADER_ONLY ${OpenMP_CXX_FLAGS}"
+                 "-lgemma_kernels${static_libs} ${OpenMP_CXX_FLAGS}")
 
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md ${PROJECT_SOURCE_DIR}/LICENSE
               ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES.md

@@ -4,17 +4,10 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-#include <limits>
 #include <new>
 #include <span>
-#include <string>
 #include <type_traits>
 #include <utility>
-
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
 
 #include "../gguf/error.hpp"
 
@@ -22,17 +15,10 @@ namespace gemma {
 
 namespace detail {
 
-/// A hint, for the whole 2 MiB pages of [data, data + size).
-inline void prefer_huge_pages(void* data, std::size_t size) noexcept {
-#ifdef __linux__
-  constexpr std::uintptr_t kPage = std::uintptr_t{2} << 20;
-  const auto address = reinterpret_cast<std::uintptr_t>(data);
-  const std::uintptr_t begin = (address + kPage - 1) / kPage * kPage, end = (address + size) / kPage * kPage;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#else
-  (void)data, (void)size;
-#endif
-}
+/// Memory for `size` elements of `element` bytes; nullptr for none. Throws Error{kOutOfMemory} naming `what`.
+void* allocate_aligned(std::size_t size, std::size_t element, std::align_val_t alignment, const char* what);
+/// Asks for 2 MiB pages: a hint, for the whole ones of [data, data + size).
+void prefer_huge_pages(void* data, std::size_t size) noexcept;
 
 }  // namespace detail
 
@@ -46,18 +32,9 @@ class AlignedBuffer {
 
   AlignedBuffer() = default;
   /// Throws Error{kOutOfMemory} naming `what` when the system refuses.
-  AlignedBuffer(std::size_t size, const char* what) : size_(size) {
-    if (size == 0) return;
-    void* p = nullptr;
-    if (size <= static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max()) / sizeof(T)) {
-      p = ::operator new (size * sizeof(T), std::align_val_t{kAlignment}, std::nothrow);
-    }
-    if (p == nullptr) {
-      throw Error(ErrorCode::kOutOfMemory, "no memory for " + std::to_string(size) + " x " +
-                                               std::to_string(sizeof(T)) + " bytes of " + what);
-    }
-    data_ = static_cast<T*>(p);
-  }
+  AlignedBuffer(std::size_t size, const char* what)
+      : data_(static_cast<T*>(detail::allocate_aligned(size, sizeof(T), std::align_val_t{kAlignment}, what))),
+        size_(size) {}
   AlignedBuffer(AlignedBuffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
@@ -94,3 +71,7 @@ class AlignedBuffer {
 };
 
 }  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "aligned_buffer.inl"
+#endif

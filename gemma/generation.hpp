@@ -3,7 +3,6 @@
 // GenerateResult::text.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -87,34 +86,24 @@ struct GenerateResult {
 
 namespace detail {
 
+/// Seconds since it was made.
+class Stopwatch {
+ public:
+  Stopwatch() noexcept : begin_(now()) {}
+  double seconds() const noexcept { return static_cast<double>(now() - begin_) * 1e-9; }
+
+ private:
+  static std::int64_t now() noexcept;  // nanoseconds of a clock that never goes back
+  std::int64_t begin_;
+};
+
 /// Text on its way out: holds back what may be the beginning of a stop string.
 class StopFilter {
  public:
   explicit StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)) {}
 
   /// Adds text; returns what may be shown now. After stopped() nothing more is let through.
-  std::string push(std::string_view text) {
-    if (stopped_) return {};
-    held_ += text;
-    std::size_t cut = std::string::npos;
-    for (const std::string& s : stops_) {
-      if (!s.empty()) cut = std::min(cut, held_.find(s));
-    }
-    if (cut != std::string::npos) {
-      stopped_ = true;
-      held_.resize(cut);
-      return flush();
-    }
-    std::size_t keep = 0;  // the longest end of held_ that begins a stop string
-    for (const std::string& s : stops_) {
-      for (std::size_t n = std::min(held_.size(), s.empty() ? 0 : s.size() - 1); n > keep; --n) {
-        if (held_.ends_with(std::string_view(s).substr(0, n))) keep = n;
-      }
-    }
-    std::string out = held_.substr(0, held_.size() - keep);
-    held_.erase(0, out.size());
-    return out;
-  }
+  std::string push(std::string_view text);
   std::string flush() { return std::exchange(held_, {}); }
   bool stopped() const noexcept { return stopped_; }
 
@@ -127,11 +116,7 @@ class StopFilter {
 /// The one place that turns tokens into an answer, for sessions and batches alike.
 class Generation {
  public:
-  Generation(const Tokenizer& tokenizer, GenerateOptions options)
-      : vocab_(&tokenizer.vocab()),
-        options_(std::move(options)),
-        decoder_(tokenizer),
-        filter_(options_.stop_strings) {}
+  Generation(const Tokenizer& tokenizer, GenerateOptions options);
 
   bool done() const noexcept { return done_; }
   /// Whether no further token may be sampled.
@@ -145,68 +130,17 @@ class Generation {
   /// The next token. False: it ended the generation and does not join the sequence.
   /// Throws Error{kInvalidArgument} for an id that is not in the vocabulary, before anything changes;
   /// {kOutOfMemory}, and then the generation has ended.
-  bool take(std::int32_t token, double log_probability) {
-    if (!options_.ignore_end && vocab_->is_stop(token)) {
-      end(StopReason::kEndOfTurn);
-      return false;
-    }
-    join(token, log_probability);
-    const bool wanted = tell({token, text_, log_probability});
-    if (!wanted) muted_ = true;
-    if (filter_.stopped() || !wanted) {
-      const GeneratedToken told = last_;
-      end(filter_.stopped() ? StopReason::kStopString : StopReason::kCallback);
-      last_ = told;  // the step that ends shows its own token
-      return false;
-    }
-    return true;
-  }
+  bool take(std::int32_t token, double log_probability);
 
   /// Ends the generation and calls nobody: after a callback threw.
-  void abandon() noexcept {
-    muted_ = true;
-    try {
-      end(StopReason::kCallback);
-    } catch (const Error&) {
-      // no memory for text that was held back: it is lost, the rest of the result is not
-    }
-    result_.reason = StopReason::kCallback;
-  }
+  void abandon() noexcept;
   /// Ends the generation; text that was held back comes out. What ended before stays as it was.
-  void end(StopReason reason) {
-    if (done_) return;
-    done_ = true;
-    result_.reason = reason;
-    last_ = {};
-    if (filter_.stopped()) return;
-    or_out_of_memory("no memory for an answer", [&] {
-      held_ = filter_.push(decoder_.flush());
-      if (!filter_.stopped()) held_ += filter_.flush();
-      result_.text += held_;
-    });
-    // a callback that wants no more is not told, but the result is whole
-    if (!muted_ && !held_.empty()) tell({GeneratedToken::kNone, held_, 0});
-  }
+  void end(StopReason reason);
 
  private:
   /// The token joins the result; text_ is what it brings out.
-  void join(std::int32_t token, double log_probability) {
-    vocab_->type(token);  // is there one?
-    done_ = true;         // until all of it has joined: what memory lets in by half cannot go on
-    or_out_of_memory("no memory for an answer", [&] {
-      text_ = filter_.push(decoder_.push(token));
-      result_.tokens.push_back(token);
-      if (options_.log_probabilities) result_.log_probabilities.push_back(log_probability);
-      result_.text += text_;
-    });
-    done_ = false;
-  }
-  bool tell(const GeneratedToken& token) {
-    last_ = token;
-    const bool by_text = token.text.empty() || !options_.on_text || options_.on_text(token.text);
-    const bool by_token = !options_.on_token || options_.on_token(token);
-    return by_text && by_token;
-  }
+  void join(std::int32_t token, double log_probability);
+  bool tell(const GeneratedToken& token);
 
   const Vocab* vocab_;
   GenerateOptions options_;
@@ -222,3 +156,7 @@ class Generation {
 
 }  // namespace detail
 }  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "generation.inl"
+#endif

@@ -159,24 +159,7 @@ constexpr std::optional<DType> dtype_from_id(std::uint32_t id) noexcept {
 }
 
 /// A type number for messages: "Q4_K", or for one that is not read "IQ2_XS (17)", "unknown (99)".
-inline std::string describe_dtype_id(std::uint32_t id) {
-  struct Known {
-    std::uint32_t id;
-    std::string_view name;
-  };
-  // the format's numbers that this engine has no kernels for; 4, 5, 31 to 33 were withdrawn
-  constexpr Known kNotRead[] = {
-      {4, "Q4_2"},      {5, "Q4_3"},   {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"},  {17, "IQ2_XS"},
-      {18, "IQ3_XXS"},  {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"}, {24, "I8"},       {25, "I16"},
-      {26, "I32"},      {27, "I64"},   {28, "F64"},   {29, "IQ1_M"}, {31, "Q4_0_4_4"}, {32, "Q4_0_4_8"},
-      {33, "Q4_0_8_8"}, {34, "TQ1_0"}, {35, "TQ2_0"}, {39, "MXFP4"}};
-  if (const auto type = dtype_from_id(id)) return std::string(info(*type).name);
-  std::string_view name = "unknown";
-  for (const Known& k : kNotRead) {
-    if (k.id == id) name = k.name;
-  }
-  return std::string(name) + " (" + std::to_string(id) + ")";
-}
+std::string describe_dtype_id(std::uint32_t id);
 
 /// Bytes of a row of `elements`; elements must be a multiple of the type's block.
 constexpr std::size_t row_bytes(DType type, std::size_t elements) noexcept {
@@ -185,3 +168,7 @@ constexpr std::size_t row_bytes(DType type, std::size_t elements) noexcept {
 }
 
 }  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "dtype.inl"
+#endif

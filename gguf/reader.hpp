@@ -45,25 +45,10 @@ class Reader {
   }
 
   /// The next `count` bytes, in place.
-  std::span<const std::byte> take(std::uint64_t count, std::string_view what) {
-    field_ = offset_;
-    if (count > remaining()) {
-      fail(ErrorCode::kTruncated, std::string(what) + " needs " + std::to_string(count) + " bytes, " +
-                                      std::to_string(remaining()) + " are left");
-    }
-    const auto part = bytes_.subspan(offset_, static_cast<std::size_t>(count));
-    offset_ += static_cast<std::size_t>(count);
-    return part;
-  }
+  std::span<const std::byte> take(std::uint64_t count, std::string_view what);
 
   /// A GGUF string (u64 length, bytes), in place. May hold NUL and any byte.
-  std::string_view read_string(std::string_view what) {
-    const std::size_t begin = offset_;
-    const auto length = read<std::uint64_t>(what);
-    const auto part = take(length, what);
-    field_ = begin;
-    return {reinterpret_cast<const char*>(part.data()), part.size()};
-  }
+  std::string_view read_string(std::string_view what);
 
   /// The bytes from `begin`, an earlier offset(), to here.
   std::span<const std::byte> since(std::size_t begin) const noexcept {
@@ -73,17 +58,7 @@ class Reader {
   /// Throws `code` with "FILE: SUBJECT: MESSAGE (at byte OFFSET)", the offset of the field read last.
   [[noreturn]] void fail(ErrorCode code, const std::string& message) const { fail_at(field_, code, message); }
   /// The same for a field elsewhere.
-  [[noreturn]] void fail_at(std::size_t offset, ErrorCode code, const std::string& message) const {
-    std::string text(source_);
-    text += ": ";
-    if (!subject_.kind.empty()) {
-      text += subject_.kind;
-      text += ' ';
-      text += subject_.name.data() != nullptr ? quoted(subject_.name) : std::to_string(subject_.number);
-      text += ": ";
-    }
-    throw Error(code, text + message + " (at byte " + std::to_string(offset) + ")");
-  }
+  [[noreturn]] void fail_at(std::size_t offset, ErrorCode code, const std::string& message) const;
 
  private:
   struct Subject {
@@ -100,3 +75,7 @@ class Reader {
 };
 
 }  // namespace gemma::gguf
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "reader.inl"
+#endif

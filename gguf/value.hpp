@@ -3,9 +3,7 @@
 // again when taken out, since another process may write to a mapped file.)
 #pragma once
 
-#include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -18,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "finite.hpp"
 #include "reader.hpp"
 
 namespace gemma::gguf {
@@ -80,34 +79,35 @@ struct ArrayView {
 };
 
 namespace detail {
-/// T for each scalar ValueType, handed to `f` as a value of that type read from `from`.
+/// f(value) with the scalar that is stored at `from`, as a reference to a T of its own type. Never by value:
+/// see finite.hpp.
 template <typename F>
 decltype(auto) with_scalar(ValueType type, const std::byte* from, F&& f) {
-  auto load = [from]<typename T>(T value) {
+  auto load = [&]<typename T>(T value) {
     std::memcpy(&value, from, sizeof(T));
-    return value;
+    return f(std::as_const(value));
   };
   switch (type) {
     case ValueType::kU8:
-      return f(load(std::uint8_t{}));
+      return load(std::uint8_t{});
     case ValueType::kI8:
-      return f(load(std::int8_t{}));
+      return load(std::int8_t{});
     case ValueType::kU16:
-      return f(load(std::uint16_t{}));
+      return load(std::uint16_t{});
     case ValueType::kI16:
-      return f(load(std::int16_t{}));
+      return load(std::int16_t{});
     case ValueType::kU32:
-      return f(load(std::uint32_t{}));
+      return load(std::uint32_t{});
     case ValueType::kI32:
-      return f(load(std::int32_t{}));
+      return load(std::int32_t{});
     case ValueType::kU64:
-      return f(load(std::uint64_t{}));
+      return load(std::uint64_t{});
     case ValueType::kI64:
-      return f(load(std::int64_t{}));
+      return load(std::int64_t{});
     case ValueType::kF32:
-      return f(load(float{}));
+      return load(float{});
     case ValueType::kF64:
-      return f(load(double{}));
+      return load(double{});
     default:
       return f(std::to_integer<std::uint8_t>(*from) != 0);  // kBool: 0 or 1 was checked
   }
@@ -115,7 +115,7 @@ decltype(auto) with_scalar(ValueType type, const std::byte* from, F&& f) {
 
 /// Number -> T when that loses nothing of kind (integer to integer in range, float to float, bool to bool).
 template <typename T, typename From>
-std::optional<T> convert(From value) {
+std::optional<T> convert(const From& value) {
   if constexpr (std::is_same_v<T, bool> || std::is_same_v<From, bool>) {
     if constexpr (std::is_same_v<T, From>) return value;
   } else if constexpr (std::is_integral_v<T> && std::is_integral_v<From>) {
@@ -123,8 +123,7 @@ std::optional<T> convert(From value) {
   } else if constexpr (std::is_floating_point_v<T> && std::is_floating_point_v<From>) {
     // a finite double beyond float's range has no float (and the cast no defined result)
     constexpr auto kMost = std::numeric_limits<T>::max();
-    const bool fits =
-        sizeof(T) >= sizeof(From) || !std::isfinite(value) || (value >= -kMost && value <= kMost);
+    const bool fits = sizeof(T) >= sizeof(From) || !is_finite(value) || (value >= -kMost && value <= kMost);
     if (fits) return static_cast<T>(value);
   }
   return std::nullopt;
@@ -157,24 +156,7 @@ std::string type_name() {
 class Value {
  public:
   /// Reads the value that follows in `from`. Throws Error on an unknown type or a value that leaves the file.
-  static Value read(Reader& from) {
-    Value v;
-    v.type_ = static_cast<ValueType>(from.read<std::uint32_t>("the value's type"));
-    const std::size_t size = scalar_size(v.type_);
-    if (v.type_ == ValueType::kString) {
-      const auto text = from.read_string("the string");
-      v.bytes_ = std::as_bytes(std::span(text.data(), text.size()));
-    } else if (v.type_ == ValueType::kArray) {
-      v.read_array(from);
-    } else if (size != 0) {
-      v.bytes_ = from.take(size, "the value");
-      if (v.type_ == ValueType::kBool) check_bools(v.bytes_, from);
-    } else {
-      from.fail(ErrorCode::kMalformed,
-                "the value type " + std::to_string(static_cast<std::uint32_t>(v.type_)) + " is unknown");
-    }
-    return v;
-  }
+  static Value read(Reader& from);
 
   /// Of the value; kArray for arrays.
   ValueType type() const noexcept { return type_; }
@@ -185,10 +167,7 @@ class Value {
   /// Where the payload lies in the file: a scalar's bytes, a string's text, an array's elements as encoded.
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   /// "uint32", "array of string", ...
-  std::string type_name() const {
-    const std::string element(to_string(element_type()));
-    return type_ == ValueType::kArray ? "array of " + element : element;
-  }
+  std::string type_name() const;
 
   /// The value as T, or nothing when it is of another kind or out of T's range: bool only from bool, integers
   /// from any integer, floating point from either float, text from string, vectors and ArrayView from array.
@@ -202,7 +181,7 @@ class Value {
       return ArrayView{element_, count_, bytes_};
     } else if constexpr (std::is_arithmetic_v<T>) {
       if (scalar_size(type_) == 0) return std::nullopt;
-      return detail::with_scalar(type_, bytes_.data(), [](auto v) { return detail::convert<T>(v); });
+      return detail::with_scalar(type_, bytes_.data(), [](const auto& v) { return detail::convert<T>(v); });
     } else {
       return as_vector<typename T::value_type>(count_);
     }
@@ -211,41 +190,14 @@ class Value {
   /// The first `most` elements of an array (all when it has fewer), else as `as<std::vector<E>>()`.
   template <Readable E>
   std::optional<std::vector<E>> first(std::uint64_t most) const {
-    return as_vector<E>(std::min(most, count_));
+    return as_vector<E>(most < count_ ? most : count_);
   }
 
  private:
   Value() = default;
 
-  void read_array(Reader& from) {
-    element_ = static_cast<ValueType>(from.read<std::uint32_t>("the array's element type"));
-    const std::size_t size = scalar_size(element_);
-    if (element_ == ValueType::kArray) from.fail(ErrorCode::kUnsupported, "an array of arrays is not read");
-    if (element_ != ValueType::kString && size == 0) {
-      from.fail(
-          ErrorCode::kMalformed,
-          "the array element type " + std::to_string(static_cast<std::uint32_t>(element_)) + " is unknown");
-    }
-    count_ = from.read<std::uint64_t>("the array's count");
-    // a string takes at least its 8-byte length: what cannot fit is refused before any work
-    if (count_ > from.remaining() / (size == 0 ? 8 : size)) {
-      from.fail(ErrorCode::kTruncated,
-                "an array of " + std::to_string(count_) + " elements does not fit in the file");
-    }
-    const std::size_t begin = from.offset();
-    if (size == 0) {
-      for (std::uint64_t i = 0; i < count_; ++i) from.read_string("a string of the array");
-    } else {
-      from.take(count_ * size, "the array");
-    }
-    bytes_ = from.since(begin);
-    if (element_ == ValueType::kBool) check_bools(bytes_, from);
-  }
-  static void check_bools(std::span<const std::byte> bytes, const Reader& from) {
-    if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b > std::byte{1}; })) {
-      from.fail(ErrorCode::kMalformed, "a bool is neither 0 nor 1");
-    }
-  }
+  void read_array(Reader& from);
+  static void check_bools(std::span<const std::byte> bytes, const Reader& from);
 
   template <typename E>
   std::optional<std::vector<E>> as_vector(std::uint64_t count) const {
@@ -262,7 +214,7 @@ class Value {
       out.reserve(count);
       for (std::uint64_t i = 0; i < count; ++i) {
         const auto v = detail::with_scalar(element_, bytes_.data() + i * size,
-                                           [](auto x) { return detail::convert<E>(x); });
+                                           [](const auto& x) { return detail::convert<E>(x); });
         if (!v) return std::nullopt;
         out.push_back(*v);
       }
@@ -283,3 +235,7 @@ class Value {
 };
 
 }  // namespace gemma::gguf
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "value.inl"
+#endif

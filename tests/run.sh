@@ -24,7 +24,7 @@ run_tests() { # preset
 }
 
 step "format"
-find gguf kernels tokenizer gemma examples bench tests \( -name '*.hpp' -o -name '*.cpp' -o -name '*.h' \) -print0 |
+find gguf kernels tokenizer gemma examples bench tests \( -name '*.hpp' -o -name '*.inl' -o -name '*.cpp' -o -name '*.h' \) -print0 |
   xargs -0 clang-format --dry-run --Werror
 
 step "build (gcc, warnings are errors)"

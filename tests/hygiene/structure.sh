@@ -9,8 +9,8 @@ failed=0
 forbid() {
   local what=$1 pattern=$2 found
   shift 2
-  found=$(grep -rnE "$pattern" --include='*.hpp' --include='*.cpp' --include='*.h' --include='CMakeLists.txt' \
-    --include='*.cmake' --include='*.json' "$@" | grep -vE '^[^:]+:[0-9]+: *(//|\*)')
+  found=$(grep -rnE "$pattern" --include='*.hpp' --include='*.inl' --include='*.cpp' --include='*.h' \
+    --include='CMakeLists.txt' --include='*.cmake' --include='*.json' "$@" | grep -vE '^[^:]+:[0-9]+: *(//|\*)')
   [ -z "$found" ] && return
   printf '%s:\n%s\n' "$what" "$found"
   failed=1
@@ -35,6 +35,8 @@ complain() {
   printf '%s:\n%s\n' "$1" "$2"
   failed=1
 }
+complain 'the system, threads and clocks belong in the files of definitions, which no user of gemma::gemma reads' \
+  "$(grep -rnE '#include <(fcntl|sched|unistd|omp|sys/[a-z]+)\.h>|#include <(chrono|fstream|thread)>' --include='*.hpp' gguf tokenizer gemma)"
 # whoever owns the checkout; one without git has nothing to compare with
 if files=$(git -c safe.directory='*' ls-files 2>/dev/null) && [ -n "$files" ]; then
   complain 'folders that the house does not have' \
@@ -43,10 +45,10 @@ if files=$(git -c safe.directory='*' ls-files 2>/dev/null) && [ -n "$files" ]; t
   complain 'names that say nothing' \
     "$(printf '%s\n' "$files" | grep -iE '(^|[/_])(misc|common|utils?|helpers?)(_[a-z]+)?\.[a-z]+$')"
   complain 'more than 1,000 lines' \
-    "$(printf '%s\n' "$files" | grep -E '\.(hpp|cpp|h|py|sh|cmake)$' | while read -r f; do
+    "$(printf '%s\n' "$files" | grep -E '\.(hpp|inl|cpp|h|py|sh|cmake)$' | while read -r f; do
       [ -f "$f" ] && [ "$(wc -l <"$f")" -gt 1000 ] && echo "$f"
     done)"
-  complain 'finish it or leave it out' "$(printf '%s\n' "$files" | grep -E '\.(hpp|cpp|h|py|cmake)$' |
+  complain 'finish it or leave it out' "$(printf '%s\n' "$files" | grep -E '\.(hpp|inl|cpp|h|py|cmake)$' |
     xargs -r grep -nE '\b(TO''DO|FIX''ME)\b' 2>/dev/null)"
   complain 'kept build output' "$(printf '%s\n' "$files" | grep -E '\.(o|a|so|pyc|orig|rej)$')"
 fi

@@ -148,7 +148,7 @@ headers() {
       while read -r header; do
         echo "#include \"$header\"" | "$compiler" -std=$standard -fsyntax-only -Wall -Wextra -Werror -fopenmp -I"$root" -x c++ -
         n=$((n + 1))
-      done < <(cd "$root" && ls gguf/*.hpp tokenizer/*.hpp tokenizer/dialects/*.hpp gemma/*.hpp gemma/families/*.hpp kernels/kernel_table.hpp)
+      done < <(cd "$root" && ls gguf/*.hpp tokenizer/*.hpp tokenizer/dialects/*.hpp gemma/*.hpp gemma/decoder/*.hpp gemma/families/*.hpp kernels/kernel_table.hpp)
     done
   done
   for standard in c99 c11; do

@@ -1,0 +1,89 @@
+// Definitions of thread_team.hpp: the one place that starts threads.
+#pragma once
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <string>
+
+#include <sched.h>
+
+#if defined(GEMMA_SINGLE_THREAD)
+// asked for: a team is the caller's own thread
+#elif defined(_OPENMP)
+#include <omp.h>
+#else
+#error \
+    "gemma computes with OpenMP: compile with -fopenmp, link to gemma::header_only, or define GEMMA_SINGLE_THREAD"
+#endif
+
+#include "../gguf/linkage.hpp"
+
+namespace gemma {
+
+GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
+  constexpr int kSpins = 4000;  // about 50 us at 40 cycles a pause
+  if (count <= 1) return;
+  const unsigned generation = generation_.load(std::memory_order_acquire);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
+    arrived_.store(0, std::memory_order_relaxed);
+    generation_.store(generation + 1, std::memory_order_release);
+    generation_.notify_all();
+    return;
+  }
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (generation_.load(std::memory_order_acquire) != generation) return;
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+  while (generation_.load(std::memory_order_acquire) == generation) generation_.wait(generation);
+}
+
+GEMMA_INLINE Range take(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit,
+                        unsigned count) noexcept {
+  std::size_t begin = taken.load(std::memory_order_relaxed);
+  while (begin < n) {
+    const std::size_t units = std::max<std::size_t>(1, (n - begin) * 3 / (4 * unit * count));
+    const std::size_t end = std::min(n, begin + units * unit);
+    if (taken.compare_exchange_weak(begin, end, std::memory_order_relaxed)) return {begin, end};
+  }
+  return {n, n};
+}
+
+GEMMA_INLINE void detail::run_team(unsigned n_threads, Barrier& barrier,
+                                   void (*f)(const void* data, const Worker&) noexcept, const void* data) {
+#if !defined(GEMMA_SINGLE_THREAD)
+  if (n_threads > 1) {
+#pragma omp parallel num_threads(static_cast <int>(n_threads)) default(none) shared(barrier, f, data)
+    f(data, Worker{static_cast<unsigned>(omp_get_thread_num()), static_cast<unsigned>(omp_get_num_threads()),
+                   &barrier});
+    return;
+  }
+#endif
+  (void)n_threads;
+  f(data, Worker{0, 1, &barrier});
+}
+
+GEMMA_INLINE unsigned physical_core_count() {
+#if defined(GEMMA_SINGLE_THREAD)
+  return 1;
+#else
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 1;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    std::ifstream siblings("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                           "/topology/thread_siblings_list");
+    std::string core;
+    if (!std::getline(siblings, core))
+      core = "cpu" + std::to_string(cpu);  // no such file: count it as a core
+    cores.insert(core);
+  }
+  return std::max(1u, static_cast<unsigned>(cores.size()));
+#endif
+}
+
+}  // namespace gemma

@@ -1,0 +1,25 @@
+// Whether a number is finite, asked of its bits: the answer holds also where a compiler was told that no
+// number is infinite or NaN (-ffast-math), which makes std::isfinite() and comparisons say what they like.
+// Invariant: numbers are read from memory as integers and never passed as floats, since such a compiler may
+// assume of every float argument that it is finite.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace gemma {
+
+/// Neither infinite nor NaN.
+constexpr bool is_finite(const float& x) noexcept {
+  return (std::bit_cast<std::uint32_t>(x) & 0x7F800000u) != 0x7F800000u;
+}
+/// Neither infinite nor NaN.
+constexpr bool is_finite(const double& x) noexcept {
+  return (std::bit_cast<std::uint64_t>(x) & 0x7FF0000000000000u) != 0x7FF0000000000000u;
+}
+/// Not a number.
+constexpr bool is_nan(const float& x) noexcept {
+  return (std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu) > 0x7F800000u;
+}
+
+}  // namespace gemma
