@@ -209,15 +209,16 @@ void add_cases(const KernelTable& table) {
   // gemma-2b: attention, gate/up, down; gemma-7b: the same; llama3-8b: q/o, k/v, gate/up, down
   constexpr Shape kShapes[] = {{2048, 2048},  {16384, 2048}, {2048, 16384}, {4096, 3072},  {24576, 3072},
                                {3072, 24576}, {4096, 4096},  {1024, 4096},  {14336, 4096}, {4096, 14336}};
-  constexpr DType kTypes[] = {DType::kQ4_K, DType::kQ6_K, DType::kQ8_0, DType::kQ5_K,
-                              DType::kQ4_0, DType::kF16,  DType::kBF16, DType::kF32};
-  for (const DType type : kTypes) {
+  for (std::uint32_t id = 0; id < gemma::kDTypeLimit; ++id) {
+    const auto known = gemma::dtype_from_id(id);
+    if (!known) continue;
+    const DType type = *known;
     std::string type_name(gemma::info(type).name);
     std::ranges::transform(type_name, type_name.begin(), [](char c) {
       return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
     });
     for (const auto [n, k] : kShapes) {
-      for (const std::size_t m : {1, 2, 4, 8, 32, 128, 512}) {
+      for (const std::size_t m : {1, 2, 4, 5, 6, 8, 16, 24, 32, 128, 512}) {
         benchmark::RegisterBenchmark(
             fmt::format("matmul/{}/{}/m:{}/n:{}/k:{}", type_name, table.name, m, n, k).c_str(),
             [&table, type, m, n = n, k = k](benchmark::State& state) { matmul(state, table, type, m, n, k); })

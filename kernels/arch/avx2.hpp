@@ -60,6 +60,10 @@ struct Avx2Primitives {
       c[I + 4] = high[I];
     });
   }
+  /// 16 bytes of each row that are weights.
+  static void load_weights16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
+    load_columns16(rows, offset, c);
+  }
   /// The binary16 at `offset` of each row.
   static Float load_half(const Rows& rows, std::size_t offset) noexcept {
     __m128i h = _mm_setzero_si128();
@@ -84,6 +88,24 @@ struct Avx2Primitives {
   /// (v & mask) | other
   static Int and_mask_or(Int v, int mask, Int other) noexcept {
     return _mm256_or_si256(and_mask(v, mask), other);
+  }
+  static Int or_int(Int a, Int b) noexcept { return _mm256_or_si256(a, b); }
+  static Int sub_bytes(Int v, int subtrahend) noexcept {
+    return _mm256_sub_epi8(v, _mm256_set1_epi8(static_cast<char>(subtrahend)));
+  }
+  /// table[b] for every byte b of v, 0 to 15.
+  static Int look_up(Int v, const std::uint8_t (&table)[16]) noexcept {
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load16(table)), v);
+  }
+  /// 0x10 in byte b of a lane where bit 4 kColumn + b of its v is set, else 0.
+  template <int kColumn>
+  static Int spread_bits(Int v) noexcept {
+    constexpr int kByte = kColumn / 2 * 0x01010101;  // each lane's byte that holds the bits, to all its bytes
+    const Int bytes = _mm256_shuffle_epi8(
+        v, _mm256_setr_epi32(kByte, kByte + 0x04040404, kByte + 0x08080808, kByte + 0x0C0C0C0C, kByte,
+                             kByte + 0x04040404, kByte + 0x08080808, kByte + 0x0C0C0C0C));
+    const Int bits = _mm256_set1_epi32(kColumn % 2 == 0 ? 0x08040201 : static_cast<int>(0x80402010u));
+    return and_mask(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bits), bits), 0x10101010);
   }
   template <int kBits>
   static Int shift_right(Int v) noexcept {
@@ -129,7 +151,7 @@ struct Avx2Primitives {
 };
 
 struct Avx2 : Avx2Primitives<Avx2> {
-  static constexpr bool kSignedWeights = true;  // of Q8_0: q + 128 times x would saturate 16 bits
+  static constexpr bool kSignedWeights = true;  // of 8 bits: w + 128 times x would saturate 16 bits
 
   /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept {
@@ -152,13 +174,13 @@ struct Avx2 : Avx2Primitives<Avx2> {
 
   /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
   /// bytes a token). At first dots are zero or, where a format has an offset, its offset_pair.
-  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {
-    if constexpr (kLargest > 127)
+    if constexpr (W::kLargest > 127)
       add_signed_dots<kBegin, kCount>(w, x, dots);
     else
-      add_unsigned_dots<kLargest, kBegin, kCount>(w, x, dots);
+      add_unsigned_dots<W, kBegin, kCount>(w, x, dots);
   }
 
  private:
@@ -172,15 +194,17 @@ struct Avx2 : Avx2Primitives<Avx2> {
   }
 
   /// Pairs of products in 16 bits, as many as fit, then pairs of their sums.
-  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_unsigned_dots(const Int (*w)[8], const std::int8_t* x,
                                                        Int (&dots)[n_panels][kTokens]) noexcept {
     // columns whose 16-bit sums stay below 2^15: Q4_K 8 * 2 * 15 * 127 = 30480, Q5_K 4 * 2 * 31 * 127 =
-    // 31496; less the offset, Q4_0 8 * 2 * 8 * 127 = 16256, Q6_K 4 * 2 * 32 * 127 = 32512. On the way there
+    // 31496; less the offset, Q5_0 8 * 2 * 16 * 127 = 32512, Q6_K 4 * 2 * 32 * 127 = 32512. On the way there
     // they may wrap; a single pair, 2 * 63 * 127 = 16002, does not saturate.
-    constexpr int kTogether = kLargest == 31 ? 4 : 8;
-    static_assert(kLargest <= 31 || (kLargest == 63 && kCount == 4));
+    constexpr int kMagnitude = W::kOffset > W::kLargest - W::kOffset ? W::kOffset : W::kLargest - W::kOffset;
+    constexpr int kTogether = 8 * 2 * kMagnitude * 127 < 1 << 15 ? 8 : 4;
+    static_assert(kTogether * 2 * kMagnitude * 127 < 1 << 15 && 2 * W::kLargest * 127 < 1 << 15);
     constexpr int kRun = kTogether < kCount ? kTogether : kCount;
+    static_assert(W::kOffset == 0 || kRun == kCount);  // the offset is in the first run
     unroll<Avx2, kCount / kRun>([&]<int R>() GEMMA_INLINE_LAMBDA {
       Int sums[n_panels][kTokens];
       unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
@@ -206,7 +230,7 @@ struct Avx2 : Avx2Primitives<Avx2> {
     });
   }
 
-  /// Q8_0: |w| times x with the sign of w; a pair of products is at most 2 * 128 * 127 = 32512.
+  /// Q8_0, IQ4: |w| times x with the sign of w; a pair of products is at most 2 * 128 * 127 = 32512.
   template <int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_signed_dots(const Int (*w)[8], const std::int8_t* x,
                                                      Int (&dots)[n_panels][kTokens]) noexcept {

@@ -81,6 +81,10 @@ struct Avx512Vnni {
     c[2] = _mm512_unpacklo_epi64(b1, b3);
     c[3] = _mm512_unpackhi_epi64(b1, b3);
   }
+  /// 16 bytes of each row that are weights.
+  static void load_weights16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
+    load_columns16(rows, offset, c);
+  }
   /// The binary16 at `offset` of each row.
   static Float load_half(const Rows& rows, std::size_t offset) noexcept {
     __m128i low = _mm_setzero_si128(), high = _mm_setzero_si128();
@@ -146,6 +150,24 @@ struct Avx512Vnni {
   static Int and_mask_or(Int v, int mask, Int other) noexcept {
     return _mm512_ternarylogic_epi32(v, _mm512_set1_epi32(mask), other, 0xEA);
   }
+  static Int or_int(Int a, Int b) noexcept { return _mm512_or_si512(a, b); }
+  static Int sub_bytes(Int v, int subtrahend) noexcept {
+    return _mm512_sub_epi8(v, _mm512_set1_epi8(static_cast<char>(subtrahend)));
+  }
+  /// table[b] for every byte b of v, 0 to 15.
+  static Int look_up(Int v, const std::uint8_t (&table)[16]) noexcept {
+    const __m128i t = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), v);
+  }
+  /// 0x10 in byte b of a lane where bit 4 kColumn + b of its v is set, else 0.
+  template <int kColumn>
+  static Int spread_bits(Int v) noexcept {
+    // byte b of the result: eight bits of the 64-bit word from bit 4 kColumn + b - 4 of the lane on
+    constexpr unsigned kEven = (4u * kColumn + 60) % 64 * 0x01010101u + 0x03020100u;
+    constexpr unsigned kOdd = (4u * kColumn + 28) % 64 * 0x01010101u + 0x03020100u;
+    const Int from = _mm512_set1_epi64(static_cast<long long>((std::uint64_t{kOdd} << 32) | kEven));
+    return and_mask(_mm512_multishift_epi64_epi8(from, v), 0x10101010);
+  }
   template <int kBits>
   static Int shift_right(Int v) noexcept {
     if constexpr (kBits == 0)
@@ -187,7 +209,7 @@ struct Avx512Vnni {
 
   /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
   /// bytes a token).
-  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {
     unroll<Avx512Vnni, kCount>([&]<int C>() GEMMA_INLINE_LAMBDA {

@@ -22,5 +22,12 @@ template struct AvxVnniMatmuls::Matmul<FormatQ8_0>;
 template struct AvxVnniMatmuls::Matmul<FormatQ4K>;
 template struct AvxVnniMatmuls::Matmul<FormatQ5K>;
 template struct AvxVnniMatmuls::Matmul<FormatQ6K>;
+template struct AvxVnniMatmuls::Matmul<FormatQ4_1>;
+template struct AvxVnniMatmuls::Matmul<FormatQ5_0>;
+template struct AvxVnniMatmuls::Matmul<FormatQ5_1>;
+template struct AvxVnniMatmuls::Matmul<FormatQ2K>;
+template struct AvxVnniMatmuls::Matmul<FormatQ3K>;
+template struct AvxVnniMatmuls::Matmul<FormatIQ4_NL>;
+template struct AvxVnniMatmuls::Matmul<FormatIQ4XS>;
 
 }  // namespace gemma::kernels

@@ -19,7 +19,7 @@ struct AvxVnni : Avx2Primitives<AvxVnni> {
 
   /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
   /// bytes a token).
-  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {
     unroll<AvxVnni, kCount>([&]<int C>() GEMMA_INLINE_LAMBDA {

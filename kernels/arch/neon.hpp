@@ -52,6 +52,10 @@ struct NeonPrimitives {
       c[I + 4] = high[I];
     });
   }
+  /// 16 bytes of each row that are weights.
+  static void load_weights16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
+    load_columns16(rows, offset, c);
+  }
   /// The binary16 at `offset` of each row.
   static Float load_half(const Rows& rows, std::size_t offset) noexcept {
     std::uint16_t h[4];
@@ -72,6 +76,29 @@ struct NeonPrimitives {
   }
   /// (v & mask) | other
   static Int and_mask_or(Int v, int mask, Int other) noexcept { return vorrq_s32(and_mask(v, mask), other); }
+  static Int or_int(Int a, Int b) noexcept { return vorrq_s32(a, b); }
+  static Int sub_bytes(Int v, int subtrahend) noexcept {
+    return vreinterpretq_s32_s8(
+        vsubq_s8(vreinterpretq_s8_s32(v), vdupq_n_s8(static_cast<std::int8_t>(subtrahend))));
+  }
+  /// table[b] for every byte b of v, 0 to 15.
+  static Int look_up(Int v, const std::uint8_t (&table)[16]) noexcept {
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(table), vreinterpretq_u8_s32(v)));
+  }
+  /// 0x10 in byte b of a lane where bit 4 kColumn + b of its v is set, else 0.
+  template <int kColumn>
+  static Int spread_bits(Int v) noexcept {
+    const uint8x16_t index = vreinterpretq_u8_u32(
+        vaddq_u32(vdupq_n_u32(kColumn / 2 * 0x01010101u),
+                  vcombine_u32(vcreate_u32(0x0404040400000000u), vcreate_u32(0x0C0C0C0C08080808u))));
+    const uint8x16_t bits = vreinterpretq_u8_u32(vdupq_n_u32(kColumn % 2 == 0 ? 0x08040201u : 0x80402010u));
+    return tested_bits(v, index, bits);
+  }
+  /// 0x10 in the bytes where the byte of v that `index` names has one of `bits` set, else 0.
+  static Int tested_bits(Int v, uint8x16_t index, uint8x16_t bits) noexcept {
+    const uint8x16_t bytes = vqtbl1q_u8(vreinterpretq_u8_s32(v), index);
+    return vreinterpretq_s32_u8(vandq_u8(vtstq_u8(bytes, bits), vdupq_n_u8(0x10)));
+  }
   template <int kBits>
   static Int shift_right(Int v) noexcept {
     if constexpr (kBits == 0)
@@ -129,7 +156,7 @@ struct Neon : NeonPrimitives<Neon> {
 
   /// dots[0][t] += the products of w[0][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
   /// bytes a token).
-  template <int kLargest, int kBegin, int kCount, int kTokens>
+  template <class W, int kBegin, int kCount, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[1][kTokens]) noexcept {
     unroll<Neon, kCount / 4>([&]<int I>() GEMMA_INLINE_LAMBDA {

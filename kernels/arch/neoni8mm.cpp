@@ -22,5 +22,12 @@ template struct NeonI8mmMatmuls::Matmul<FormatQ8_0>;
 template struct NeonI8mmMatmuls::Matmul<FormatQ4K>;
 template struct NeonI8mmMatmuls::Matmul<FormatQ5K>;
 template struct NeonI8mmMatmuls::Matmul<FormatQ6K>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ4_1>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ5_0>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ5_1>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ2K>;
+template struct NeonI8mmMatmuls::Matmul<FormatQ3K>;
+template struct NeonI8mmMatmuls::Matmul<FormatIQ4_NL>;
+template struct NeonI8mmMatmuls::Matmul<FormatIQ4XS>;
 
 }  // namespace gemma::kernels

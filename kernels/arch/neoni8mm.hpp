@@ -48,6 +48,19 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
     load_pairs16(rows, offset + 16, p + 4);
   }
 
+  /// 16 bytes of each row, for weights: four vectors of that order (hides NEON's columns).
+  static void load_weights16(const Rows& rows, std::size_t offset, Int (&p)[4]) noexcept {
+    load_pairs16(rows, offset, p);
+  }
+  /// 0x10 in the bytes of vector kVector of a group whose bit of each row's 32 is set (hides NEON's columns).
+  template <int kVector>
+  static Int spread_bits(Int v) noexcept {
+    constexpr std::uint64_t kFirst = kVector % 2 * 8 + kVector / 2;  // byte kVector / 2 of row 0 or 2
+    const uint8x16_t index = vcombine_u8(vdup_n_u8(kFirst), vdup_n_u8(kFirst + 4));
+    const uint8x16_t bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201u));
+    return tested_bits(v, index, bits);
+  }
+
   // ---- activations
   /// Places the 32 bytes of token t of kTokens in a unit's group: tokens 2i and 2i + 1 share their 64 bytes,
   /// eight of one and eight of the other in turn; a last one without a partner lies as it is.
@@ -62,14 +75,9 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
   }
 
   // ---- arithmetic
-  static Int sub_bytes(Int v, int subtrahend) noexcept {
-    return vreinterpretq_s32_s8(
-        vsubq_s8(vreinterpretq_s8_s32(v), vdupq_n_s8(static_cast<std::int8_t>(subtrahend))));
-  }
-
   /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with those bytes of token t (as
   /// place_token() laid them).
-  template <int kLargest, int kBegin, int kCount, int n_panels, int kTokens>
+  template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {
     constexpr int kPairs = kTokens / 2;
@@ -131,23 +139,6 @@ struct SignedFormat : Format {
         unroll<NeonI8mm, 8>(
             [&]<int C>() GEMMA_INLINE_LAMBDA { w[G][C] = NeonI8mm::sub_bytes(w[G][C], Format::kOffset); });
       });
-  }
-};
-/// The one format that takes weights, not scales, from load_columns16().
-template <>
-struct SignedFormat<FormatQ4_0<NeonI8mm>> : FormatQ4_0<NeonI8mm> {
-  static constexpr int kOffset = 0;
-  template <int kStage>
-  [[gnu::always_inline]] static void stage(const NeonI8mm::Rows& rows, std::size_t offset, Header&,
-                                           Int (&w)[1][8]) noexcept {
-    constexpr int kStored = FormatQ4_0<NeonI8mm>::kOffset;
-    Int p[4];
-    NeonI8mm::load_pairs16(rows, offset + 2, p);
-    unroll<NeonI8mm, 4>([&]<int C>() GEMMA_INLINE_LAMBDA {
-      w[0][C] = NeonI8mm::sub_bytes(NeonI8mm::and_mask(p[C], 0x0F0F0F0F), kStored);
-      w[0][C + 4] =
-          NeonI8mm::sub_bytes(NeonI8mm::and_mask(NeonI8mm::shift_right<4>(p[C]), 0x0F0F0F0F), kStored);
-    });
   }
 };
 

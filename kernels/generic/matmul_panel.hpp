@@ -3,6 +3,7 @@
 //
 // One output is acc = 0, then for each unit of k in order, for each of its groups in the format's order:
 //   acc = fma(t, xs, acc),  t = float(dot) * s   (two halves: t = fma(float(dot1), s1, float(dot0) * s0))
+//   acc = fma(m, xsum, acc)                      (where each group has a minimum m; xsum = xs * sum of x)
 // and after a unit with minima acc = fma(-dmin, float(sum m * i) * 2^e, acc). Dots are exact integers.
 // Invariant (law 1): direct() and tile() do these same steps for every token, so an output's bits depend on
 // its row, its token and k alone, not on m, the panel, the tile, or the slice.
@@ -13,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "../kernel_table.hpp"
 #include "activation_tiles.hpp"
@@ -27,16 +29,25 @@ struct PanelMatmul {
   static constexpr int kPanels = A::kPanels;  // that share a tile's activations
   static constexpr int kTile = W::kHalves == 1 ? A::kTile : A::kHalvesTile;
   static constexpr int kOffsetSums = W::kOffset == 0 ? 0 : W::kHalves;
+  static constexpr int kPairs = W::kMinPairs > 0 ? W::kMinPairs : 1;  // of minima; no array of none
 
   template <int kTokens>
-  using Unit = ActivationUnit<A, W::kGroups, kTokens, kOffsetSums, W::kMins>;
+  using Unit = ActivationUnit<A, W, kTokens>;
 
   /// A unit of kPanels neighbouring panels, unpacked.
-  struct PanelUnit {
+  struct NoMins {};
+  struct GroupMins {
+    Float group_min[W::kGroups][kPanels];
+  };
+  struct UnitMins {
+    Int min_pairs[kPanels][kPairs];
+    Float minus_dmin[kPanels];
+  };
+  using Mins =
+      std::conditional_t<W::kGroupMins, GroupMins, std::conditional_t<(W::kMinPairs > 0), UnitMins, NoMins>>;
+  struct PanelUnit : Mins {
     Int w[W::kGroups][kPanels][8];
     Float scale[W::kGroups][kPanels][W::kHalves];
-    Int min_pairs[kPanels][4];
-    Float minus_dmin[kPanels];
   };
 
   // ---- sizes
@@ -65,10 +76,10 @@ struct PanelMatmul {
     if constexpr (kHalf == 0) return A::mul(A::to_float(dot), scale[0]);
     return A::fma(A::to_float(dot), scale[kHalf], t);
   }
-  /// Adds group j of `unit`: n_panels panels of weights and scales, kTokens tokens.
+  /// Adds group j of `unit`: n_panels panels of weights, scales and (kGroupMins) minima, kTokens tokens.
   template <int n_panels, int kTokens, class U>
   [[gnu::always_inline]] static void add_group(const Int (*w)[8], const Float (*scale)[W::kHalves],
-                                               const U& unit, int j,
+                                               const Float* group_min, const U& unit, int j,
                                                Float (&acc)[n_panels][kTokens]) noexcept {
     constexpr int kStep = kTokens % A::kStep == 0 ? A::kStep : kTokens < A::kStep ? kTokens : 1;
     unroll<A, kTokens / kStep>([&]<int S>() GEMMA_INLINE_LAMBDA {
@@ -83,7 +94,7 @@ struct PanelMatmul {
               dots[P][T] = A::zero_int();
           });
         });
-        A::template add_dots<W::kLargest, 8 / W::kHalves * H, 8 / W::kHalves>(w, unit.q[j][S * kStep], dots);
+        A::template add_dots<W, 8 / W::kHalves * H, 8 / W::kHalves>(w, unit.q[j][S * kStep], dots);
         unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
           unroll<A, n_panels>(
               [&]<int P>() GEMMA_INLINE_LAMBDA { t[P][T] = scaled<H>(dots[P][T], scale[P], t[P][T]); });
@@ -94,19 +105,25 @@ struct PanelMatmul {
         unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
           acc[P][S * kStep + T] = A::fma(t[P][T], x_scale, acc[P][S * kStep + T]);
         });
+        if constexpr (W::kGroupMins) {
+          const Float x_sum = A::broadcast(&unit.scaled_sum[j][S * kStep + T]);
+          unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+            acc[P][S * kStep + T] = A::fma(group_min[P], x_sum, acc[P][S * kStep + T]);
+          });
+        }
       });
     });
   }
 
   /// Subtracts the minima's part of `unit`.
   template <int n_panels, int kTokens, class U>
-  [[gnu::always_inline]] static void subtract_mins(const Int (*min_pairs)[4], const Float* minus_dmin,
+  [[gnu::always_inline]] static void subtract_mins(const Int (*min_pairs)[kPairs], const Float* minus_dmin,
                                                    const U& unit, Float (&acc)[n_panels][kTokens]) noexcept {
     unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
       const Float magic = A::broadcast(&unit.magic[T]);
       Int sum[n_panels];
       unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA { sum[P] = A::as_int(magic); });
-      unroll<A, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      unroll<A, W::kMinPairs>([&]<int I>() GEMMA_INLINE_LAMBDA {
         const Int pair = A::broadcast_int(&unit.sum_pairs[I][T]);
         unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
           sum[P] = A::add_pair_products(sum[P], min_pairs[P][I], pair);
@@ -141,10 +158,10 @@ struct PanelMatmul {
           constexpr int kGroup = W::group(S, G);
           for (std::size_t i = 0; i < A::kLanes * W::kBytes / W::kGroups; i += 64, next += 64)
             __builtin_prefetch(next);
-          add_group(&w[G], &h.scale[kGroup], unit, kGroup, acc);
+          add_group(&w[G], &h.scale[kGroup], &h.group_min[kGroup], unit, kGroup, acc);
         });
       });
-      if constexpr (W::kMins) subtract_mins(&h.min_pairs, &h.minus_dmin, unit, acc);
+      if constexpr (W::kMinPairs > 0) subtract_mins(&h.min_pairs, &h.minus_dmin, unit, acc);
     }
     unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[T], acc[0][T]); });
   }
@@ -165,8 +182,10 @@ struct PanelMatmul {
       });
       for (int j = 0; j < W::kGroups; ++j)
         for (int i = 0; i < W::kHalves; ++i) panel->scale[j][part][i] = h.scale[j][i];
-      if constexpr (W::kMins) {
-        for (int p = 0; p < 4; ++p) panel->min_pairs[part][p] = h.min_pairs[p];
+      if constexpr (W::kGroupMins)
+        for (int j = 0; j < W::kGroups; ++j) panel->group_min[j][part] = h.group_min[j];
+      if constexpr (W::kMinPairs > 0) {
+        for (int p = 0; p < W::kMinPairs; ++p) panel->min_pairs[part][p] = h.min_pairs[p];
         panel->minus_dmin[part] = h.minus_dmin;
       }
     }
@@ -198,9 +217,11 @@ struct PanelMatmul {
       next.prefetch(u);
       for (int i = 0; i < W::kGroups; ++i) {
         const int j = W::group(i / W::kStageGroups, i % W::kStageGroups);
-        add_group(p.w[j], p.scale[j], units[u], j, acc);
+        const Float* group_min = nullptr;
+        if constexpr (W::kGroupMins) group_min = p.group_min[j];
+        add_group(p.w[j], p.scale[j], group_min, units[u], j, acc);
       }
-      if constexpr (W::kMins) subtract_mins(p.min_pairs, p.minus_dmin, units[u], acc);
+      if constexpr (W::kMinPairs > 0) subtract_mins(p.min_pairs, p.minus_dmin, units[u], acc);
     }
     unroll<A, kPanels>([&]<int P>() GEMMA_INLINE_LAMBDA {
       unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[P][T], acc[P][T]); });
@@ -258,7 +279,7 @@ struct PanelMatmul {
       const std::size_t n = min_of(slice, n_units - u0);
       for (std::size_t u = 0; u < n; ++u) {
         const std::size_t g = (u0 + u) * W::kGroups;
-        fill_unit(units[u], a.q + 32 * g, a.groups + g, a.k, kTokens, W::kOffset);
+        fill_unit(units[u], a.q + 32 * g, a.groups + g, a.k, kTokens);
       }
       for (std::size_t r = a.row_begin; r < a.row_end; r += A::kLanes) {
         alignas(64) float sums[kTokens][A::kLanes];
@@ -294,7 +315,7 @@ struct PanelMatmul {
         for (std::size_t u = 0; u < n; ++u) {
           const std::size_t g = (u0 + u) * W::kGroups;
           fill_unit(units[i * slice + u], a.q + t * a.k + 32 * g, a.groups + t * (a.k / 32) + g, a.k,
-                    min_of(kTile, t0 + m - t), W::kOffset);
+                    min_of(kTile, t0 + m - t));
         }
       }
       constexpr std::size_t kRows = kPanels * A::kLanes;

@@ -25,9 +25,9 @@ struct RowMatmul {
   using Panel = PanelMatmul<A, W>;
   using Int = typename A::Int;
   using Float = typename A::Float;
-  static_assert(A::kLanes == 16 && W::kGroups == 8 && W::kHalves == 2 && !W::kMins);
+  static_assert(A::kLanes == 16 && W::kGroups == 8 && W::kHalves == 2 && W::kMinPairs == 0);
 
-  using Unit = ActivationUnit<A, 8, 1, Panel::kOffsetSums, W::kMins>;
+  using Unit = ActivationUnit<A, W, 1>;
   /// A block's activations as row_weights() orders the weights: vector v is groups row_group(v, 0 | 1).
   /// Apart from the units, so that those of a row of 24,576 stay in the L1.
   struct Vectors {
@@ -42,7 +42,7 @@ struct RowMatmul {
   }
 
   static void fill(Vectors& vectors, Unit& unit, const std::int8_t* q, const Q8Group* groups) noexcept {
-    fill_unit(unit, q, groups, 256, 1, W::kOffset);
+    fill_unit(unit, q, groups, 256, 1);
     for (int v = 0; v < 4; ++v)
       for (int s = 0; s < 2; ++s) __builtin_memcpy(vectors.q[v] + 32 * s, q + 32 * W::row_group(v, s), 32);
   }

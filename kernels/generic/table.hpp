@@ -47,6 +47,13 @@ consteval KernelTable make_table_of(Isa isa, std::string_view name) {
   t.matmul[at(DType::kQ4_K)] = panel_kernel<Matmuls, FormatQ4K>("q4_k panels");
   t.matmul[at(DType::kQ5_K)] = panel_kernel<Matmuls, FormatQ5K>("q5_k panels");
   t.matmul[at(DType::kQ6_K)] = panel_kernel<Matmuls, FormatQ6K>("q6_k panels");
+  t.matmul[at(DType::kQ4_1)] = panel_kernel<Matmuls, FormatQ4_1>("q4_1 panels");
+  t.matmul[at(DType::kQ5_0)] = panel_kernel<Matmuls, FormatQ5_0>("q5_0 panels");
+  t.matmul[at(DType::kQ5_1)] = panel_kernel<Matmuls, FormatQ5_1>("q5_1 panels");
+  t.matmul[at(DType::kQ2_K)] = panel_kernel<Matmuls, FormatQ2K>("q2_k panels");
+  t.matmul[at(DType::kQ3_K)] = panel_kernel<Matmuls, FormatQ3K>("q3_k panels");
+  t.matmul[at(DType::kIQ4_NL)] = panel_kernel<Matmuls, FormatIQ4_NL>("iq4_nl panels");
+  t.matmul[at(DType::kIQ4_XS)] = panel_kernel<Matmuls, FormatIQ4XS>("iq4_xs panels");
   t.vec = make_vector_kernels<V>();
   return t;
 }

@@ -17,16 +17,18 @@ namespace gemma::kernels::reference {
 /// The eight group sums of a super-block of activations as integers with one power of two: sum_j ~ i[j] *
 /// 2^e, |i[j]| <= 2^13. The minima of Q4_K and Q5_K are multiplied by these. `magic` = 1.5 * 2^(23 + e): as
 /// a float's ulp there is 2^e, its bits + n are the float magic + n * 2^e for every |n| < 2^22.
-struct MinSums {
-  std::int32_t i[8];
+template <int kCount>
+struct RoundedSums {
+  std::int32_t i[kCount];
   float magic;
 };
 
-inline MinSums min_sums(const Q8Group* groups) noexcept {
-  MinSums s{};
+template <int kCount>
+RoundedSums<kCount> rounded_sums(const float (&sums)[kCount]) noexcept {
+  RoundedSums<kCount> s{};
   std::uint32_t max = 0;
-  for (int j = 0; j < 8; ++j) {
-    const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(groups[j].scaled_sum) & 0x7FFFFFFFu;
+  for (int j = 0; j < kCount; ++j) {
+    const std::uint32_t magnitude = std::bit_cast<std::uint32_t>(sums[j]) & 0x7FFFFFFFu;
     if (magnitude > max) max = magnitude;
   }
   const int exponent = static_cast<int>(max >> 23) - 127;  // 2^exponent <= largest |sum| < 2^(exponent + 1)
@@ -36,11 +38,19 @@ inline MinSums min_sums(const Q8Group* groups) noexcept {
   }
   // largest |i| is in [2^12, 2^13]; subnormal sums (exponent -127) come out smaller
   const int e = (exponent < -114 ? -114 : exponent) - 12;
-  for (int j = 0; j < 8; ++j)
-    s.i[j] = static_cast<std::int32_t>(std::nearbyint(
-        groups[j].scaled_sum * std::bit_cast<float>(static_cast<std::uint32_t>(127 - e) << 23)));
+  for (int j = 0; j < kCount; ++j)
+    s.i[j] = static_cast<std::int32_t>(
+        std::nearbyint(sums[j] * std::bit_cast<float>(static_cast<std::uint32_t>(127 - e) << 23)));
   s.magic = std::bit_cast<float>((static_cast<std::uint32_t>(127 + 23 + e) << 23) | 0x400000u);
   return s;
+}
+
+/// The sums of a super-block's eight groups.
+using MinSums = RoundedSums<8>;
+inline MinSums min_sums(const Q8Group* groups) noexcept {
+  float sums[8];
+  for (int j = 0; j < 8; ++j) sums[j] = groups[j].scaled_sum;
+  return rounded_sums(sums);
 }
 
 /// Sum of x[i] * quant(b, i) over weights [begin, begin + count) of a block.
@@ -51,10 +61,67 @@ std::int32_t dot(const Block& b, const std::int8_t* x, int begin, int count) noe
   return sum;
 }
 
-/// Adds one block's part of an output to acc: Q8_0, Q4_0 (w = d * q).
+/// Adds one block's part of an output to acc: Q8_0, Q4_0, Q5_0, IQ4_NL (w = d * q).
 template <class Block>
 float add_block(const Block& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
   return std::fma(static_cast<float>(dot(b, x, 0, 32)) * f16_to_f32(b.d), g->scale, acc);
+}
+
+/// Q4_1 and Q5_1: xs * d * dot + m * (xs * sum of x).
+template <class Block>
+float add_block_with_min(const Block& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
+  acc = std::fma(static_cast<float>(dot(b, x, 0, 32)) * f16_to_f32(b.d), g->scale, acc);
+  return std::fma(f16_to_f32(b.m), g->scaled_sum, acc);
+}
+inline float add_block(const BlockQ4_1& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
+  return add_block_with_min(b, x, g, acc);
+}
+inline float add_block(const BlockQ5_1& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
+  return add_block_with_min(b, x, g, acc);
+}
+
+/// IQ4_XS: one scale for each group.
+inline float add_block(const BlockIQ4_XS& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
+  const float d = f16_to_f32(b.d);
+  for (int j = 0; j < 8; ++j) {
+    const int scale = nibble(b.scales_l[j / 2], j % 2 == 1) | (((b.scales_h >> (2 * j)) & 3) << 4);
+    acc = std::fma(static_cast<float>(dot(b, x, 32 * j, 32)) * (d * static_cast<float>(scale - 32)),
+                   g[j].scale, acc);
+  }
+  return acc;
+}
+
+/// Dots of the two halves of group j, each times its scale.
+template <class Block>
+float add_halves(const Block& b, const std::int8_t* x, int j, float scale0, float scale1) noexcept {
+  const float first = static_cast<float>(dot(b, x, 32 * j, 16)) * scale0;
+  return std::fma(static_cast<float>(dot(b, x, 32 * j + 16, 16)), scale1, first);
+}
+
+/// Q3_K: two scales of 16 weights in a group.
+inline float add_block(const BlockQ3_K& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
+  const float d = f16_to_f32(b.d);
+  const auto scale = [&](int i) { return d * static_cast<float>(unpack_q3_k_scale(b.scales, i) - 32); };
+  for (int j = 0; j < 8; ++j)
+    acc = std::fma(add_halves(b, x, j, scale(2 * j), scale(2 * j + 1)), g[j].scale, acc);
+  return acc;
+}
+
+/// Q2_K: two scales and two minima in a group; the minima as in Q4_K, by sums of 16.
+inline float add_block(const BlockQ2_K& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
+  const float d = f16_to_f32(b.d);
+  float exact[16];
+  for (int i = 0; i < 16; ++i)
+    exact[i] = g[i / 2].scale * static_cast<float>(i % 2 == 0 ? g[i / 2].sum_lo : g[i / 2].sum_hi);
+  const RoundedSums<16> sums = rounded_sums(exact);
+  std::int32_t mins = 0;
+  for (int i = 0; i < 16; ++i) mins += (b.scales[i] >> 4) * sums.i[i];  // 16 * 15 * 2^13 < 2^22
+  for (int j = 0; j < 8; ++j)
+    acc = std::fma(add_halves(b, x, j, d * static_cast<float>(b.scales[2 * j] & 15),
+                              d * static_cast<float>(b.scales[2 * j + 1] & 15)),
+                   g[j].scale, acc);
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(sums.magic) + static_cast<std::uint32_t>(mins);
+  return std::fma(-f16_to_f32(b.dmin), std::bit_cast<float>(bits) - sums.magic, acc);
 }
 
 /// Q4_K and Q5_K: sum_j xs_j * (d * sc_j) * dot_j - dmin * sum_j m_j * sum_j.
@@ -83,10 +150,8 @@ inline float add_block(const BlockQ5_K& b, const std::int8_t* x, const Q8Group* 
 inline float add_block(const BlockQ6_K& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
   const float d = f16_to_f32(b.d);
   for (int j : {0, 2, 1, 3, 4, 6, 5, 7}) {
-    const float scale0 = d * static_cast<float>(b.scales[2 * j]);
-    const float scale1 = d * static_cast<float>(b.scales[2 * j + 1]);
-    const float first = static_cast<float>(dot(b, x, 32 * j, 16)) * scale0;
-    const float both = std::fma(static_cast<float>(dot(b, x, 32 * j + 16, 16)), scale1, first);
+    const float both = add_halves(b, x, j, d * static_cast<float>(b.scales[2 * j]),
+                                  d * static_cast<float>(b.scales[2 * j + 1]));
     acc = std::fma(both, g[j].scale, acc);
   }
   return acc;
@@ -149,19 +214,19 @@ constexpr MatmulKernel matmul_kernel(DType type) noexcept {
     case DType::kBF16:
       return {matmul_float<DType::kBF16>, float_scratch, false, "bf16 scalar"};
     case DType::kQ4_1:
-      return {matmul_float<DType::kQ4_1>, float_scratch, false, "q4_1 scalar, decoded"};
+      return {matmul_q8<BlockQ4_1, kQK>, no_scratch, true, "q4_1 scalar, 8-bit activations"};
     case DType::kQ5_0:
-      return {matmul_float<DType::kQ5_0>, float_scratch, false, "q5_0 scalar, decoded"};
+      return {matmul_q8<BlockQ5_0, kQK>, no_scratch, true, "q5_0 scalar, 8-bit activations"};
     case DType::kQ5_1:
-      return {matmul_float<DType::kQ5_1>, float_scratch, false, "q5_1 scalar, decoded"};
+      return {matmul_q8<BlockQ5_1, kQK>, no_scratch, true, "q5_1 scalar, 8-bit activations"};
     case DType::kQ2_K:
-      return {matmul_float<DType::kQ2_K>, float_scratch, false, "q2_k scalar, decoded"};
+      return {matmul_q8<BlockQ2_K, kQKK>, no_scratch, true, "q2_k scalar, 8-bit activations"};
     case DType::kQ3_K:
-      return {matmul_float<DType::kQ3_K>, float_scratch, false, "q3_k scalar, decoded"};
+      return {matmul_q8<BlockQ3_K, kQKK>, no_scratch, true, "q3_k scalar, 8-bit activations"};
     case DType::kIQ4_NL:
-      return {matmul_float<DType::kIQ4_NL>, float_scratch, false, "iq4_nl scalar, decoded"};
+      return {matmul_q8<BlockIQ4_NL, kQK>, no_scratch, true, "iq4_nl scalar, 8-bit activations"};
     case DType::kIQ4_XS:
-      return {matmul_float<DType::kIQ4_XS>, float_scratch, false, "iq4_xs scalar, decoded"};
+      return {matmul_q8<BlockIQ4_XS, kQKK>, no_scratch, true, "iq4_xs scalar, 8-bit activations"};
   }
   return {};
 }

@@ -94,8 +94,10 @@ TEST(Registry, EveryTableIsWhole) {
   }
 }
 
-TEST(Registry, TypesOfTheMissionRunOnEightBitsAndOthersOnFloats) {
-  const std::set<DType> eight_bit = {DType::kQ4_0, DType::kQ8_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+TEST(Registry, QuantisedTypesRunOnEightBitsAndOthersOnFloats) {
+  const std::set<DType> eight_bit = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,   DType::kQ5_1,
+                                     DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,
+                                     DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
   for (const KernelTable* table : available_tables())
     for (const DType type : test::kAllTypes)
       EXPECT_EQ(table->matmul_for(type).quantized_activations, eight_bit.contains(type))

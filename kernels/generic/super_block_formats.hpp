@@ -1,0 +1,262 @@
+// Types with 256 weights a super-block, as unit_header.hpp wants them. Invariant: a unit is eight groups.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../../gguf/dtype.hpp"
+#include "block_formats.hpp"
+#include "unit_header.hpp"
+#include "unroll.hpp"
+
+namespace gemma::kernels {
+
+/// Q2_K and Q3_K take a group's low two bits from a chunk of 32 bytes that serves four groups.
+template <class A, int kStage, class Header>
+[[gnu::always_inline]] inline void two_bits(const typename A::Rows& rows, std::size_t offset, Header& h,
+                                            typename A::Int (&w)[8]) noexcept {
+  if constexpr (kStage % 4 == 0) A::load_columns32(rows, offset + 32 * (kStage / 4), h.columns);
+  unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
+    w[C] = A::and_mask(A::template shift_right<2 * (kStage % 4)>(h.columns[C]), 0x03030303);
+  });
+}
+
+template <class A>
+struct FormatQ2K {
+  static constexpr int kBytes = sizeof(BlockQ2_K), kGroups = 8, kHalves = 2, kOffset = 0;
+  static constexpr int kMinPairs = 8;  // one for every 16 weights
+  static constexpr bool kGroupMins = false;
+  static constexpr int kStages = 8, kStageGroups = 1, kLargest = 3;
+  static constexpr int group(int stage, int) { return stage; }
+  using Header = UnitHeader<A, kGroups, kHalves, kMinPairs>;
+  using Int = typename A::Int;
+
+  static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
+    Int c[4], end[4];
+    A::load_columns16(rows, offset, c);
+    A::load_columns16(rows, offset + 68, end);  // the block's last 16 bytes
+    const auto d = A::half_low(end[3]);
+    h.minus_dmin = A::negate(A::half_high(end[3]));
+    unroll<A, 16>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      const Int scales = A::and_mask(c[I / 4], 0x0F0F0F0F);
+      h.scale[I / 2][I % 2] = A::mul(A::to_float(A::template unsigned_byte<I % 4>(scales)), d);
+    });
+    unroll<A, 8>([&]<int P>() GEMMA_INLINE_LAMBDA {
+      h.min_pairs[P] = A::and_mask(A::template shift_right<4 + P % 2 * 8>(c[P / 2]), 0x000F000F);
+    });
+  }
+  template <int kStage>
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
+                                           Int (&w)[1][8]) noexcept {
+    two_bits<A, kStage>(rows, offset + 16, h, w[0]);
+  }
+};
+
+template <class A>
+struct FormatQ3K {
+  static constexpr int kBytes = sizeof(BlockQ3_K), kGroups = 8, kHalves = 2, kOffset = 4;
+  static constexpr int kMinPairs = 0;
+  static constexpr bool kGroupMins = false;
+  static constexpr int kStages = 8, kStageGroups = 1, kLargest = 7;
+  static constexpr int group(int stage, int) { return stage; }
+  using Header = UnitHeader<A, kGroups, kHalves>;
+  using Int = typename A::Int;
+
+  static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
+    A::load_columns32(rows, offset, h.high_bits);
+    Int c[4];
+    A::load_columns16(rows, offset + 94, c);  // the block's last 16 bytes: two of weights, 12 of scales, d
+    const auto d = A::half_high(c[3]);
+    Int s[3];  // the 12 bytes of scales
+    unroll<A, 3>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      s[I] = A::or_int(A::template shift_right<16>(c[I]), A::template shift_left<16>(c[I + 1]));
+    });
+    unroll<A, 4>([&]<int Q>() GEMMA_INLINE_LAMBDA {  // scales 4Q .. 4Q + 3
+      const Int low = A::template shift_right<4 * (Q / 2)>(s[Q % 2]);
+      const Int scales = A::sub_bytes(
+          A::and_mask_or(low, 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * Q>(s[2]), 0x30303030)),
+          32);
+      unroll<A, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
+        h.scale[2 * Q + I / 2][I % 2] = A::mul(A::to_float(A::template signed_byte<I>(scales)), d);
+      });
+    });
+  }
+  template <int kStage>
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
+                                           Int (&w)[1][8]) noexcept {
+    two_bits<A, kStage>(rows, offset + 32, h, w[0]);
+    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {  // bit j of each byte is bit 2 of group j's weights
+      w[0][C] =
+          A::or_int(w[0][C], A::and_mask(A::template shift_left<2 - kStage>(h.high_bits[C]), 0x04040404));
+    });
+  }
+};
+
+/// d and dmin, eight 6-bit scales and minima: the first 16 bytes of Q4_K and Q5_K blocks.
+template <class A, class Header>
+[[gnu::always_inline]] inline void k_header(const typename A::Rows& rows, std::size_t offset,
+                                            Header& h) noexcept {
+  typename A::Int c[4];
+  A::load_columns16(rows, offset, c);
+  const auto d = A::half_low(c[0]);
+  h.minus_dmin = A::negate(A::half_high(c[0]));
+  const typename A::Int scales[2] = {
+      A::and_mask(c[1], 0x3F3F3F3F),
+      A::and_mask_or(c[3], 0x0F0F0F0F, A::and_mask(A::template shift_right<2>(c[1]), 0x30303030))};
+  const typename A::Int mins[2] = {A::and_mask(c[2], 0x3F3F3F3F),
+                                   A::and_mask_or(A::template shift_right<4>(c[3]), 0x0F0F0F0F,
+                                                  A::and_mask(A::template shift_right<2>(c[2]), 0x30303030))};
+  unroll<A, 8>([&]<int J>() GEMMA_INLINE_LAMBDA {
+    h.scale[J][0] = A::mul(A::to_float(A::template unsigned_byte<J % 4>(scales[J / 4])), d);
+  });
+  unroll<A, 4>([&]<int P>() GEMMA_INLINE_LAMBDA {
+    h.min_pairs[P] = A::and_mask(A::template shift_right<P % 2 * 8>(mins[P / 2]), 0x00FF00FF);
+  });
+}
+
+template <class A>
+struct FormatQ4K {
+  static constexpr int kBytes = sizeof(BlockQ4_K), kGroups = 8, kHalves = 1, kOffset = 0;
+  static constexpr int kMinPairs = 4;
+  static constexpr bool kGroupMins = false;
+  static constexpr int kStages = 4, kStageGroups = 2, kLargest = 15;
+  static constexpr int group(int stage, int i) { return 2 * stage + i; }
+  using Header = UnitHeader<A, kGroups, kHalves>;
+  using Int = typename A::Int;
+
+  static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
+    k_header<A>(rows, offset, h);
+  }
+  template <int kStage>
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
+                                           Int (&w)[2][8]) noexcept {
+    Int c[8];
+    A::load_columns32(rows, offset + 16 + 32 * kStage, c);
+    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
+      w[0][C] = A::and_mask(c[C], 0x0F0F0F0F);
+      w[1][C] = A::and_mask(A::template shift_right<4>(c[C]), 0x0F0F0F0F);
+    });
+  }
+};
+
+template <class A>
+struct FormatQ5K {
+  static constexpr int kBytes = sizeof(BlockQ5_K), kGroups = 8, kHalves = 1, kOffset = 0;
+  static constexpr int kMinPairs = 4;
+  static constexpr bool kGroupMins = false;
+  static constexpr int kStages = 4, kStageGroups = 2, kLargest = 31;
+  static constexpr int group(int stage, int i) { return 2 * stage + i; }
+  using Header = UnitHeader<A, kGroups, kHalves>;
+  using Int = typename A::Int;
+
+  static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
+    k_header<A>(rows, offset, h);
+    A::load_columns32(rows, offset + 16, h.high_bits);
+  }
+  template <int kStage>
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
+                                           Int (&w)[2][8]) noexcept {
+    Int c[8];
+    A::load_columns32(rows, offset + 48 + 32 * kStage, c);
+    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {  // bit j of each byte is bit 4 of group j's weights
+      w[0][C] = A::and_mask_or(
+          c[C], 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * kStage>(h.high_bits[C]), 0x10101010));
+      w[1][C] =
+          A::and_mask_or(A::template shift_right<4>(c[C]), 0x0F0F0F0F,
+                         A::and_mask(A::template shift_left<3 - 2 * kStage>(h.high_bits[C]), 0x10101010));
+    });
+  }
+};
+
+template <class A>
+struct FormatQ6K {
+  static constexpr int kBytes = sizeof(BlockQ6_K), kGroups = 8, kHalves = 2, kOffset = 32;
+  static constexpr int kMinPairs = 0;
+  static constexpr bool kGroupMins = false;
+  static constexpr int kStages = 4, kStageGroups = 2, kLargest = 63;
+  /// The groups come as 0 2 1 3 4 6 5 7: a chunk of 32 bytes holds two groups that are 64 weights apart.
+  static constexpr int group(int stage, int i) { return stage / 2 * 4 + stage % 2 + 2 * i; }
+  using Header = UnitHeader<A, kGroups, kHalves>;
+  using Int = typename A::Int;
+
+  static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
+    Int c[4];
+    A::load_columns16(rows, offset + 192, c);
+    const auto d = A::load_half(rows, offset + 208);
+    unroll<A, 16>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      h.scale[I / 2][I % 2] = A::mul(A::to_float(A::template signed_byte<I % 4>(c[I / 4])), d);
+    });
+  }
+  template <int kStage>
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
+                                           Int (&w)[2][8]) noexcept {
+    constexpr int kHalf = kStage / 2, kChunk = kStage % 2;
+    if constexpr (kChunk == 0) A::load_columns32(rows, offset + 128 + 32 * kHalf, h.high_bits);
+    Int c[8];
+    A::load_columns32(rows, offset + 32 * kStage, c);
+    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
+      w[0][C] = A::and_mask_or(
+          c[C], 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * kChunk>(h.high_bits[C]), 0x30303030));
+      w[1][C] = A::and_mask_or(A::template shift_right<4>(c[C]), 0x0F0F0F0F,
+                               A::and_mask(A::template shift_left<-2 * kChunk>(h.high_bits[C]), 0x30303030));
+    });
+  }
+  static constexpr int row_group(int v, int s) { return v + 4 * s; }
+  static void row_weights(const std::uint8_t* block, Int (&w)[4]) noexcept requires A::kRowVectors {
+    const Int high = A::load_int(block + 128);
+    unroll<A, 2>([&]<int C>() GEMMA_INLINE_LAMBDA {  // chunk C of each half of the block
+      const Int c = A::load32(block + 32 * C, block + 64 + 32 * C);
+      w[C] = A::and_mask_or(c, 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * C>(high), 0x30303030));
+      w[C + 2] = A::and_mask_or(A::template shift_right<4>(c), 0x0F0F0F0F,
+                                A::and_mask(A::template shift_left<-2 * C>(high), 0x30303030));
+    });
+  }
+};
+
+template <class A>
+struct FormatIQ4XS {
+  using Levels = Iq4Levels<A>;
+  static constexpr int kBytes = sizeof(BlockIQ4_XS), kGroups = 8, kHalves = 1, kOffset = Levels::kOffset;
+  static constexpr int kMinPairs = 0;
+  static constexpr bool kGroupMins = false;
+  static constexpr int kStages = 4, kStageGroups = 2, kLargest = Levels::kLargest;
+  static constexpr int group(int stage, int i) { return 2 * stage + i; }
+  using Header = UnitHeader<A, kGroups, kHalves>;
+  using Int = typename A::Int;
+
+  static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
+    Int c[4];
+    A::load_columns16(rows, offset, c);  // d, the scales' high bits (two for each), their low halves
+    const auto d = A::half_low(c[0]);
+    // nibble i of the high bits to byte i: two bits of scale 2i, two of scale 2i + 1
+    const Int high = A::template shift_right<16>(c[0]);
+    const Int bytes =
+        A::and_mask_or(high, 0x000000FF, A::and_mask(A::template shift_left<8>(high), 0x00FF0000));
+    const Int pairs =
+        A::and_mask_or(bytes, 0x000F000F, A::and_mask(A::template shift_left<4>(bytes), 0x0F000F00));
+    unroll<A, 2>([&]<int I>() GEMMA_INLINE_LAMBDA {  // scales I, I + 2, I + 4, I + 6
+      const Int scales =
+          A::sub_bytes(A::and_mask_or(A::template shift_right<4 * I>(c[1]), 0x0F0F0F0F,
+                                      A::and_mask(A::template shift_left<4 - 2 * I>(pairs), 0x30303030)),
+                       32);
+      unroll<A, 4>([&]<int B>() GEMMA_INLINE_LAMBDA {
+        h.scale[2 * B + I][0] = A::mul(A::to_float(A::template signed_byte<B>(scales)), d);
+      });
+    });
+  }
+  template <int kStage>
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
+                                           Int (&w)[2][8]) noexcept {
+    Int c[8];
+    A::load_columns32(rows, offset + 8 + 32 * kStage, c);  // 16 bytes of each group
+    unroll<A, 2>([&]<int G>() GEMMA_INLINE_LAMBDA {
+      unroll<A, 4>([&]<int C>() GEMMA_INLINE_LAMBDA {
+        const Int v = c[4 * G + C];
+        w[G][C] = Levels::of(A::and_mask(v, 0x0F0F0F0F));
+        w[G][C + 4] = Levels::of(A::and_mask(A::template shift_right<4>(v), 0x0F0F0F0F));
+      });
+    });
+  }
+};
+
+}  // namespace gemma::kernels

@@ -1,0 +1,112 @@
+// What the tests of matmuls have in common: weights and activations to multiply, a call that checks what a
+// kernel may touch, and equality by bits.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "kernels/kernel_table.hpp"
+#include "kernels/reference.hpp"
+#include "tests/kernels/random_blocks.hpp"
+
+namespace gemma::kernels::test {
+
+using gemma::test::Activations;
+using gemma::test::kAllTypes;
+using gemma::test::random_activations;
+using gemma::test::random_weights;
+using gemma::test::Scales;
+
+/// The types that every instruction set multiplies with 8-bit activations.
+inline constexpr DType kEightBitTypes[] = {DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,   DType::kQ8_0,
+                                           DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,   DType::kQ5_1,
+                                           DType::kQ2_K, DType::kQ3_K, DType::kIQ4_NL, DType::kIQ4_XS};
+
+inline const VectorKernels& oracle() {
+  static const VectorKernels v = reference::vector_kernels();
+  return v;
+}
+
+/// Weights at an address that no vector likes, and what calling a kernel on them needs.
+struct Problem {
+  DType type;
+  std::size_t n, k;
+  std::vector<std::byte> storage;
+  std::size_t shift;
+
+  Problem(DType type_, std::size_t n_, std::size_t k_, std::uint32_t seed, Scales scales = Scales::kUsual,
+          std::size_t shift_ = 0)
+      : type(type_), n(n_), k(k_), shift(shift_) {
+    storage = random_weights(type, n, k, seed, scales);
+    storage.insert(storage.begin(), shift, std::byte{0x5A});
+  }
+  const std::byte* weights() const { return storage.data() + shift; }
+};
+
+inline constexpr float kUntouched = -12345.0f;
+
+/// y[m, n + 3] of tokens [t0, t0 + m), rows in the given pieces; the last three columns are guards.
+inline std::vector<float> multiply(const MatmulKernel& kernel, const Problem& p, const Activations& a,
+                                   std::size_t t0, std::size_t m, const std::vector<std::size_t>& row_ends) {
+  const std::size_t ldy = p.n + 3;
+  std::vector<float> y(m * ldy, kUntouched);
+  const std::size_t bytes = kernel.scratch_bytes(p.k) + 64;
+  std::unique_ptr<std::byte, void (*)(std::byte*)> scratch(
+      static_cast<std::byte*>(::operator new (bytes, std::align_val_t{64})),
+      [](std::byte* s) { ::operator delete (s, std::align_val_t{64}); });
+  std::memset(scratch.get(), 0xFF, bytes);  // NaN wherever a kernel reads what it did not write
+  std::size_t begin = 0;
+  for (std::size_t end : row_ends) {
+    MatmulArgs args;
+    args.w = p.weights();
+    args.row_bytes = row_bytes(p.type, p.k);
+    args.k = p.k;
+    args.row_begin = begin;
+    args.row_end = end;
+    args.m = m;
+    args.x = kernel.quantized_activations ? nullptr : a.x.data() + t0 * p.k;
+    args.q = kernel.quantized_activations ? a.q.data() + t0 * p.k : nullptr;
+    args.groups = kernel.quantized_activations ? a.groups.data() + t0 * (p.k / 32) : nullptr;
+    args.y = y.data();
+    args.ldy = ldy;
+    args.scratch = scratch.get();
+    kernel.matmul(args);
+    begin = end;
+  }
+  for (std::byte* b = scratch.get() + bytes - 64; b < scratch.get() + bytes; ++b)
+    EXPECT_EQ(*b, std::byte{0xFF}) << "wrote past the scratch";
+  for (std::size_t t = 0; t < m; ++t)
+    for (std::size_t i = p.n; i < ldy; ++i) EXPECT_EQ(y[t * ldy + i], kUntouched) << "wrote past n";
+  return y;
+}
+
+inline std::vector<float> multiply(const MatmulKernel& kernel, const Problem& p, const Activations& a) {
+  return multiply(kernel, p, a, 0, a.m, {p.n});
+}
+
+inline void expect_same_bits(const std::vector<float>& got, const std::vector<float>& want,
+                             const std::string& what) {
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    // which of the operands a NaN takes its sign from differs between instructions, on Arm between vectors
+    // and scalars
+    if (std::isnan(got[i]) && std::isnan(want[i])) continue;
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(want[i]))
+        << what << ": element " << i << " is " << got[i] << ", not " << want[i];
+  }
+}
+
+inline std::string label(const KernelTable& table, const Problem& p, std::size_t m) {
+  return std::string(table.name) + " " + std::string(info(p.type).name) + " m " + std::to_string(m) + " n " +
+         std::to_string(p.n) + " k " + std::to_string(p.k);
+}
+
+}  // namespace gemma::kernels::test
