@@ -1,6 +1,7 @@
-// Tensor element types: GGUF's numbers, names, block sizes, and the exact layout of every quantised block.
-// Invariant: each struct here is the file's own layout, byte for byte; all are little-endian and unaligned.
-// Source of layouts and formulas: the GGUF/ggml format (block_q4_K and relatives); d, dmin are binary16 bits.
+// Tensor element types: the one list of those that run, and what follows from it.
+// Invariant: GEMMA_DTYPES is the only list. The enumerators, names, sizes and tables here are made from it,
+// and everything elsewhere that is needed for each type (reference and fast decoders, kernels, tests) goes
+// over kAllDTypes: a type that one of them lacks does not compile.
 #pragma once
 
 #include <array>
@@ -9,156 +10,143 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "blocks.hpp"
+#include "other_types.hpp"
+
+/// X(name, GGUF's number, weights of a block, bytes of a block), for every type that runs; the block's layout
+/// is the struct Block<name> of gguf/blocks.hpp.
+// clang-format off
+#define GEMMA_DTYPES(X)    \
+  X(F32,      0,   1,   4) \
+  X(F16,      1,   1,   2) \
+  X(Q4_0,     2,  32,  18) \
+  X(Q4_1,     3,  32,  20) \
+  X(Q5_0,     6,  32,  22) \
+  X(Q5_1,     7,  32,  24) \
+  X(Q8_0,     8,  32,  34) \
+  X(Q2_K,    10, 256,  84) \
+  X(Q3_K,    11, 256, 110) \
+  X(Q4_K,    12, 256, 144) \
+  X(Q5_K,    13, 256, 176) \
+  X(Q6_K,    14, 256, 210) \
+  X(IQ2_XXS, 16, 256,  66) \
+  X(IQ2_XS,  17, 256,  74) \
+  X(IQ3_XXS, 18, 256,  98) \
+  X(IQ1_S,   19, 256,  50) \
+  X(IQ4_NL,  20,  32,  18) \
+  X(IQ3_S,   21, 256, 110) \
+  X(IQ2_S,   22, 256,  82) \
+  X(IQ4_XS,  23, 256, 136) \
+  X(IQ1_M,   29, 256,  56) \
+  X(BF16,    30,   1,   2) \
+  X(TQ1_0,   34, 256,  54) \
+  X(TQ2_0,   35, 256,  66) \
+  X(MXFP4,   39,  32,  17) \
+  X(NVFP4,   40,  64,  36) \
+  X(Q1_0,    41, 128,  18) \
+  X(Q2_0,    42,  64,  18)
+// clang-format on
 
 namespace gemma {
 
 /// Element type of a tensor; the values are GGUF's type numbers.
 enum class DType : std::uint8_t {
-  kF32 = 0,
-  kF16 = 1,
-  kQ4_0 = 2,
-  kQ4_1 = 3,
-  kQ5_0 = 6,
-  kQ5_1 = 7,
-  kQ8_0 = 8,
-  kQ2_K = 10,
-  kQ3_K = 11,
-  kQ4_K = 12,
-  kQ5_K = 13,
-  kQ6_K = 14,
-  kIQ4_NL = 20,
-  kIQ4_XS = 23,
-  kBF16 = 30,
+#define GEMMA_DTYPE_ENUMERATOR(name, number, weights, bytes) k##name = number,
+  GEMMA_DTYPES(GEMMA_DTYPE_ENUMERATOR)
+#undef GEMMA_DTYPE_ENUMERATOR
+  /// In a TensorView only: a type that a file may hold but that does not run. Its number is there beside it.
+  kOther = 255,
 };
 
-/// One more than the largest DType value: the size of tables indexed by it.
-inline constexpr std::size_t kDTypeLimit = 31;
-
-// ---- 32 weights a block -----------------------------------------------------------------------------------
-/// Weights of a small block.
-inline constexpr int kQK = 32;
-
-struct BlockQ4_0 {  // w = d * (q - 8); q[j] low nibble: weight j, high nibble: weight j + 16
-  std::uint16_t d;
-  std::uint8_t qs[16];
-};
-struct BlockQ4_1 {  // w = d * q + m
-  std::uint16_t d, m;
-  std::uint8_t qs[16];
-};
-struct BlockQ5_0 {  // w = d * (q - 16); bit 4 of weight j is bit j of qh
-  std::uint16_t d;
-  std::uint8_t qh[4];
-  std::uint8_t qs[16];
-};
-struct BlockQ5_1 {  // w = d * q + m
-  std::uint16_t d, m;
-  std::uint8_t qh[4];
-  std::uint8_t qs[16];
-};
-struct BlockQ8_0 {  // w = d * q
-  std::uint16_t d;
-  std::int8_t qs[32];
-};
-struct BlockIQ4_NL {  // w = d * kIQ4Values[q]
-  std::uint16_t d;
-  std::uint8_t qs[16];
+/// Every type that runs, by number.
+inline constexpr std::array kAllDTypes = {
+#define GEMMA_DTYPE_VALUE(name, number, weights, bytes) DType::k##name,
+    GEMMA_DTYPES(GEMMA_DTYPE_VALUE)
+#undef GEMMA_DTYPE_VALUE
 };
 
-// ---- 256 weights a super-block ----------------------------------------------------------------------------
-/// Weights of a super-block.
-inline constexpr int kQKK = 256;
-
-struct BlockQ2_K {  // 16 sub-blocks of 16: w = d * (sc & 15) * q - dmin * (sc >> 4)
-  std::uint8_t scales[16];
-  std::uint8_t qs[64];
-  std::uint16_t d, dmin;
-};
-struct BlockQ3_K {  // 16 sub-blocks of 16: w = d * (sc - 32) * (q - 4 * !hbit)
-  std::uint8_t hmask[32];
-  std::uint8_t qs[64];
-  std::uint8_t scales[12];
-  std::uint16_t d;
-};
-struct BlockQ4_K {  // 8 sub-blocks of 32: w = d * sc * q - dmin * m; scales: 8 x (6-bit sc, 6-bit m)
-  std::uint16_t d, dmin;
-  std::uint8_t scales[12];
-  std::uint8_t qs[128];
-};
-struct BlockQ5_K {  // as Q4_K with a fifth bit
-  std::uint16_t d, dmin;
-  std::uint8_t scales[12];
-  std::uint8_t qh[32];
-  std::uint8_t qs[128];
-};
-struct BlockQ6_K {  // 16 sub-blocks of 16: w = d * sc * (q - 32)
-  std::uint8_t ql[128];
-  std::uint8_t qh[64];
-  std::int8_t scales[16];
-  std::uint16_t d;
-};
-struct BlockIQ4_XS {  // 8 sub-blocks of 32: w = d * (sc - 32) * kIQ4Values[q]
-  std::uint16_t d;
-  std::uint16_t scales_h;
-  std::uint8_t scales_l[4];
-  std::uint8_t qs[128];
-};
-
-static_assert(sizeof(BlockQ4_0) == 18 && sizeof(BlockQ4_1) == 20 && sizeof(BlockQ5_0) == 22);
-static_assert(sizeof(BlockQ5_1) == 24 && sizeof(BlockQ8_0) == 34 && sizeof(BlockIQ4_NL) == 18);
-static_assert(sizeof(BlockQ2_K) == 84 && sizeof(BlockQ3_K) == 110 && sizeof(BlockQ4_K) == 144);
-static_assert(sizeof(BlockQ5_K) == 176 && sizeof(BlockQ6_K) == 210 && sizeof(BlockIQ4_XS) == 136);
-
-/// The 16 levels of the non-linear 4-bit types (IQ4_NL, IQ4_XS).
-inline constexpr std::array<std::int8_t, 16> kIQ4Values = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                           1,    13,   25,  38,  53,  69,  89,  113};
+/// One more than the largest number of a type that runs: the size of tables indexed by it.
+inline constexpr std::size_t kDTypeLimit = static_cast<std::size_t>(kAllDTypes.back()) + 1;
 
 /// What is known of an element type: its GGUF name, and how many elements take how many bytes.
 struct DTypeInfo {
   std::string_view name;             // e.g. "Q4_K"
-  std::uint16_t block_elements = 0;  // 0: not a type that is read
+  std::uint16_t block_elements = 0;  // 0: not a type that runs
   std::uint16_t block_bytes = 0;     // bytes of that many elements
 };
 
 namespace detail {
+
+template <DType kType>
+struct BlockOf;
+#define GEMMA_DTYPE_BLOCK(name, number, weights, bytes) \
+  template <>                                           \
+  struct BlockOf<DType::k##name> {                      \
+    static_assert(sizeof(Block##name) == (bytes));      \
+    using type = Block##name;                           \
+  };
+GEMMA_DTYPES(GEMMA_DTYPE_BLOCK)
+#undef GEMMA_DTYPE_BLOCK
+
 constexpr std::array<DTypeInfo, kDTypeLimit> make_dtype_table() {
   std::array<DTypeInfo, kDTypeLimit> t{};
-  auto set = [&t](DType type, std::string_view name, std::size_t elements, std::size_t bytes) {
-    t[static_cast<std::size_t>(type)] = {name, static_cast<std::uint16_t>(elements),
-                                         static_cast<std::uint16_t>(bytes)};
-  };
-  set(DType::kF32, "F32", 1, 4);
-  set(DType::kF16, "F16", 1, 2);
-  set(DType::kBF16, "BF16", 1, 2);
-  set(DType::kQ4_0, "Q4_0", kQK, sizeof(BlockQ4_0));
-  set(DType::kQ4_1, "Q4_1", kQK, sizeof(BlockQ4_1));
-  set(DType::kQ5_0, "Q5_0", kQK, sizeof(BlockQ5_0));
-  set(DType::kQ5_1, "Q5_1", kQK, sizeof(BlockQ5_1));
-  set(DType::kQ8_0, "Q8_0", kQK, sizeof(BlockQ8_0));
-  set(DType::kIQ4_NL, "IQ4_NL", kQK, sizeof(BlockIQ4_NL));
-  set(DType::kQ2_K, "Q2_K", kQKK, sizeof(BlockQ2_K));
-  set(DType::kQ3_K, "Q3_K", kQKK, sizeof(BlockQ3_K));
-  set(DType::kQ4_K, "Q4_K", kQKK, sizeof(BlockQ4_K));
-  set(DType::kQ5_K, "Q5_K", kQKK, sizeof(BlockQ5_K));
-  set(DType::kQ6_K, "Q6_K", kQKK, sizeof(BlockQ6_K));
-  set(DType::kIQ4_XS, "IQ4_XS", kQKK, sizeof(BlockIQ4_XS));
+#define GEMMA_DTYPE_INFO(name, number, weights, bytes) t[number] = {#name, weights, bytes};
+  GEMMA_DTYPES(GEMMA_DTYPE_INFO)
+#undef GEMMA_DTYPE_INFO
   return t;
 }
 inline constexpr auto kDTypeTable = make_dtype_table();
+inline constexpr DTypeInfo kNoDType{};
+
+/// Numbers rise and stay below kOther's; no number is on both lists.
+consteval bool dtype_numbers_are_distinct() {
+  for (std::size_t i = 1; i < kAllDTypes.size(); ++i) {
+    if (kAllDTypes[i - 1] >= kAllDTypes[i]) return false;
+  }
+  for (const DType type : kAllDTypes) {
+    if (type >= DType::kOther || find_other_type(static_cast<std::uint32_t>(type)) != nullptr) return false;
+  }
+  return true;
+}
+static_assert(dtype_numbers_are_distinct());
+
 }  // namespace detail
 
-/// Name and block geometry of a type. The type must be one of the enumerators.
+/// The struct of a type's block (gguf/blocks.hpp).
+template <DType kType>
+using BlockOf = typename detail::BlockOf<kType>::type;
+
+/// Name and block geometry of a type that runs; of DType::kOther nothing.
 constexpr const DTypeInfo& info(DType type) noexcept {
-  return detail::kDTypeTable[static_cast<std::size_t>(type)];
+  const auto number = static_cast<std::size_t>(type);
+  return number < kDTypeLimit ? detail::kDTypeTable[number] : detail::kNoDType;
 }
 
-/// GGUF's type number -> DType, or nothing for a number that is not read here.
+/// Weights of a type's block.
+template <DType kType>
+inline constexpr int kBlockElements = info(kType).block_elements;
+
+/// f.template operator()<kType>() for every type that runs, by number.
+template <class F>
+constexpr void for_each_dtype(F&& f) {
+  [&]<std::size_t... kIndices>(std::index_sequence<kIndices...>) {
+    (f.template operator()<kAllDTypes[kIndices]>(), ...);
+  }
+  (std::make_index_sequence<kAllDTypes.size()>{});
+}
+
+/// GGUF's type number -> DType, or nothing for a number that does not run here.
 constexpr std::optional<DType> dtype_from_id(std::uint32_t id) noexcept {
   if (id >= kDTypeLimit || detail::kDTypeTable[id].block_elements == 0) return std::nullopt;
   return static_cast<DType>(id);
 }
 
-/// A type number for messages: "Q4_K", or for one that is not read "IQ2_XS (17)", "unknown (99)".
+/// The name of a type number: "Q4_K", "iq4_ks", "unknown type 99".
+std::string dtype_name(std::uint32_t id);
+
+/// A type number for messages: "Q4_K", or for one that does not run "iq4_ks (144)", "unknown (99)".
 std::string describe_dtype_id(std::uint32_t id);
 
 /// Bytes of a row of `elements`; elements must be a multiple of the type's block.

@@ -9,12 +9,11 @@ consteval KernelTable make_scalar_table() {
   KernelTable table;
   table.isa = Isa::kScalar;
   table.name = "scalar";
-  for (std::size_t id = 0; id < kDTypeLimit; ++id) {
-    const auto type = dtype_from_id(static_cast<std::uint32_t>(id));
-    if (!type) continue;
-    table.matmul[id] = reference::matmul_kernel(*type);
-    table.dequantize[id] = reference::dequantize_function(*type);
-  }
+  for_each_dtype([&]<DType kType>() {
+    constexpr auto kAt = static_cast<std::size_t>(kType);
+    table.matmul[kAt] = reference::matmul_kernel(kType);
+    table.dequantize[kAt] = reference::dequantize_blocks<kType>;
+  });
   table.vec = reference::vector_kernels();
   return table;
 }

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "../kernel_name.hpp"
 #include "../kernel_table.hpp"
 #include "dequantize_block.hpp"
 #include "stored_element.hpp"
@@ -154,51 +155,14 @@ std::size_t decoded_matmul_scratch(std::size_t k) noexcept {
   return kPanelRows * k * sizeof(float);
 }
 
+/// The kernel of float32 activations for weights of a type, on vector type A (kernels/arch/*_vector.hpp).
 template <class A, DType kType>
-constexpr MatmulKernel direct_kernel(std::string_view name) {
-  return {matmul_direct<A, kType>, no_matmul_scratch<A>, false, name};
-}
-template <class A, DType kType>
-constexpr MatmulKernel decoded_kernel(std::string_view name) {
-  return {matmul_decoded<A, kType>, decoded_matmul_scratch<A>, false, name};
-}
-
-/// The kernel of float32 activations for weights of any type, on vector type A (kernels/arch/*_vector.hpp).
-template <class A>
-constexpr MatmulKernel make_float_matmul(DType type) {
-  switch (type) {
-    case DType::kF32:
-      return direct_kernel<A, DType::kF32>("f32, float");
-    case DType::kF16:
-      return direct_kernel<A, DType::kF16>("f16, float");
-    case DType::kBF16:
-      return direct_kernel<A, DType::kBF16>("bf16, float");
-    case DType::kQ4_0:
-      return decoded_kernel<A, DType::kQ4_0>("q4_0 decoded, float");
-    case DType::kQ4_1:
-      return decoded_kernel<A, DType::kQ4_1>("q4_1 decoded, float");
-    case DType::kQ5_0:
-      return decoded_kernel<A, DType::kQ5_0>("q5_0 decoded, float");
-    case DType::kQ5_1:
-      return decoded_kernel<A, DType::kQ5_1>("q5_1 decoded, float");
-    case DType::kQ8_0:
-      return decoded_kernel<A, DType::kQ8_0>("q8_0 decoded, float");
-    case DType::kQ2_K:
-      return decoded_kernel<A, DType::kQ2_K>("q2_k decoded, float");
-    case DType::kQ3_K:
-      return decoded_kernel<A, DType::kQ3_K>("q3_k decoded, float");
-    case DType::kQ4_K:
-      return decoded_kernel<A, DType::kQ4_K>("q4_k decoded, float");
-    case DType::kQ5_K:
-      return decoded_kernel<A, DType::kQ5_K>("q5_k decoded, float");
-    case DType::kQ6_K:
-      return decoded_kernel<A, DType::kQ6_K>("q6_k decoded, float");
-    case DType::kIQ4_NL:
-      return decoded_kernel<A, DType::kIQ4_NL>("iq4_nl decoded, float");
-    case DType::kIQ4_XS:
-      return decoded_kernel<A, DType::kIQ4_XS>("iq4_xs decoded, float");
-  }
-  return {};
+consteval MatmulKernel make_float_matmul() {
+  if constexpr (kBlockElements<kType> == 1)
+    return {matmul_direct<A, kType>, no_matmul_scratch<A>, false, kKernelName<kType, ", float">};
+  else
+    return {matmul_decoded<A, kType>, decoded_matmul_scratch<A>, false,
+            kKernelName<kType, " decoded, float">};
 }
 
 }  // namespace gemma::kernels

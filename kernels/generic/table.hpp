@@ -34,14 +34,10 @@ consteval KernelTable make_table_of(Isa isa, std::string_view name) {
   t.isa = isa;
   t.name = name;
   auto at = [](DType type) { return static_cast<std::size_t>(type); };
-  auto decoded = [&]<DType... kTypes>() {
-    ((t.matmul[at(kTypes)] = make_float_matmul<V>(kTypes),
-      t.dequantize[at(kTypes)] = dequantize_row<V, kTypes>),
-     ...);
-  };
-  decoded.template operator()<DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ4_1,
-                              DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
-                              DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS>();
+  for_each_dtype([&]<DType kType>() {
+    t.matmul[at(kType)] = make_float_matmul<V, kType>();
+    t.dequantize[at(kType)] = dequantize_row<V, kType>;
+  });
   t.matmul[at(DType::kQ4_0)] = panel_kernel<Matmuls, FormatQ4_0>("q4_0 panels");
   t.matmul[at(DType::kQ8_0)] = panel_kernel<Matmuls, FormatQ8_0>("q8_0 panels");
   t.matmul[at(DType::kQ4_K)] = panel_kernel<Matmuls, FormatQ4K>("q4_k panels");

@@ -1,14 +1,17 @@
 // Decoding of every stored type, one weight at a time: the oracle of the fast decoders' tests, and what the
 // scalar table runs. Invariant: weight i of a block is computed from the formula beside its struct in
-// gguf/dtype.hpp and from nothing else; compiled for the baseline CPU only.
+// gguf/blocks.hpp and from nothing else; compiled for the baseline CPU only.
 #pragma once
 
+#include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include "../../gguf/dtype.hpp"
 #include "../../gguf/half.hpp"
+#include "../grids.hpp"
 
 namespace gemma::kernels::reference {
 
@@ -49,7 +52,7 @@ inline int quant(const BlockQ8_0& b, int i) noexcept {
   return b.qs[i];
 }
 inline int quant(const BlockIQ4_NL& b, int i) noexcept {
-  return kIQ4Values[static_cast<std::size_t>(nibble(b.qs[i % 16], i >= 16))];
+  return kIQ4Values[nibble(b.qs[i % 16], i >= 16)];
 }
 inline int quant(const BlockQ2_K& b, int i) noexcept {
   return (b.qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4))) & 3;
@@ -69,12 +72,38 @@ inline int quant(const BlockQ6_K& b, int i) noexcept {
   return (low | (((b.qh[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4))) & 3) << 4)) - 32;
 }
 inline int quant(const BlockIQ4_XS& b, int i) noexcept {
-  return kIQ4Values[static_cast<std::size_t>(nibble(b.qs[i / 32 * 16 + i % 16], i % 32 >= 16))];
+  return kIQ4Values[nibble(b.qs[i / 32 * 16 + i % 16], i % 32 >= 16)];
 }
 
-/// Weight i of a block.
+/// Field of two bits of weight i in K order.
+inline int k_order(const std::uint8_t* qs, int i) noexcept {
+  return (qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4))) & 3;
+}
+
+inline int quant(const BlockQ2_0& b, int i) noexcept {
+  return ((b.qs[i / 4] >> (2 * (i % 4))) & 3) - 1;
+}
+inline int quant(const BlockQ1_0& b, int i) noexcept {
+  return (b.qs[i / 8] >> (i % 8)) & 1 ? 1 : -1;
+}
+inline int quant(const BlockTQ2_0& b, int i) noexcept {
+  return k_order(b.qs, i) - 1;
+}
+/// Digit n of a byte that stores five in base 3 as a fraction of 256.
+inline int trit(std::uint8_t byte, int n) noexcept {
+  constexpr int kPower[] = {1, 3, 9, 27, 81};
+  return ((byte * kPower[n] & 255) * 3) >> 8;
+}
+inline int quant(const BlockTQ1_0& b, int i) noexcept {
+  if (i < 160) return trit(b.qs[i % 32], i / 32) - 1;
+  if (i < 240) return trit(b.qs[32 + i % 16], (i - 160) / 16) - 1;
+  return trit(b.qh[i % 4], (i - 240) / 4) - 1;
+}
+
+/// Weight i of a block. Products are exact in any order; (d * scale) * q gives zeros the sign that other
+/// engines give them.
 template <class Block>
-float weight(const Block& b, int i) noexcept {  // Q4_0, Q5_0, Q8_0, IQ4_NL
+float weight(const Block& b, int i) noexcept {  // w = d * q
   return f16_to_f32(b.d) * static_cast<float>(quant(b, i));
 }
 inline float weight(const BlockQ4_1& b, int i) noexcept {
@@ -89,7 +118,8 @@ inline float weight(const BlockQ2_K& b, int i) noexcept {
          f16_to_f32(b.dmin) * static_cast<float>(s >> 4);
 }
 inline float weight(const BlockQ3_K& b, int i) noexcept {
-  return f16_to_f32(b.d) * static_cast<float>((unpack_q3_k_scale(b.scales, i / 16) - 32) * quant(b, i));
+  return f16_to_f32(b.d) * static_cast<float>(unpack_q3_k_scale(b.scales, i / 16) - 32) *
+         static_cast<float>(quant(b, i));
 }
 inline float weight(const BlockQ4_K& b, int i) noexcept {
   const ScaleMin s = unpack_scale_min(b.scales, i / 32);
@@ -102,12 +132,101 @@ inline float weight(const BlockQ5_K& b, int i) noexcept {
          f16_to_f32(b.dmin) * static_cast<float>(s.min);
 }
 inline float weight(const BlockQ6_K& b, int i) noexcept {
-  return f16_to_f32(b.d) * static_cast<float>(b.scales[i / 16] * quant(b, i));
+  return f16_to_f32(b.d) * static_cast<float>(b.scales[i / 16]) * static_cast<float>(quant(b, i));
 }
 inline float weight(const BlockIQ4_XS& b, int i) noexcept {
   const int j = i / 32;
   const int scale = nibble(b.scales_l[j / 2], j % 2 == 1) | (((b.scales_h >> (2 * j)) & 3) << 4);
-  return f16_to_f32(b.d) * static_cast<float>((scale - 32) * quant(b, i));
+  return f16_to_f32(b.d) * static_cast<float>(scale - 32) * static_cast<float>(quant(b, i));
+}
+
+// ---- whole elements and 4-bit floats, ternary and one-bit types
+inline float weight(const BlockF32& b, int) noexcept {
+  return b.w;
+}
+inline float weight(const BlockF16& b, int) noexcept {
+  return f16_to_f32(b.w);
+}
+inline float weight(const BlockBF16& b, int) noexcept {
+  return bf16_to_f32(b.w);
+}
+inline float weight(const BlockMXFP4& b, int i) noexcept {
+  return std::ldexp(1.0f, b.e - 128) * static_cast<float>(kFp4Values[nibble(b.qs[i % 16], i >= 16)]);
+}
+/// An unsigned E4M3 scale of NVFP4: the largest code, NaN elsewhere, is 0, and bit 7 is not looked at.
+inline float ue4m3_to_f32(std::uint8_t s) noexcept {
+  if (s == 0x7F) return 0.0f;
+  const int e = (s >> 3) & 15, m = s & 7;
+  return e == 0 ? std::ldexp(static_cast<float>(m), -9) : std::ldexp(static_cast<float>(8 + m), e - 10);
+}
+inline float weight(const BlockNVFP4& b, int i) noexcept {
+  const int q = nibble(b.qs[i / 16 * 8 + i % 8], i % 16 >= 8);
+  return ue4m3_to_f32(b.s[i / 16]) * 0.5f * static_cast<float>(kFp4Values[q]);
+}
+// ---- types with grids
+/// A magnitude with the sign of weight i: bit i % 8 of a sign byte.
+inline int with_sign(int magnitude, int sign_byte, int i) noexcept {
+  return (sign_byte >> (i % 8)) & 1 ? -magnitude : magnitude;
+}
+/// The sign byte that 7 bits stand for: bit 7 makes the number of ones even.
+inline int even_signs(std::uint32_t seven) noexcept {
+  return static_cast<int>(seven | (static_cast<std::uint32_t>(std::popcount(seven)) & 1u) << 7);
+}
+inline std::uint32_t load_u32(const std::uint8_t* p) noexcept {
+  return static_cast<std::uint32_t>(p[0] | p[1] << 8 | p[2] << 16) | static_cast<std::uint32_t>(p[3]) << 24;
+}
+/// The four signs of weight i's eight in the 32 bits of IQ2_XXS and IQ3_XXS.
+inline int signs_of_word(std::uint32_t word, int i) noexcept {
+  return even_signs((word >> (7 * (i / 8 % 4))) & 127);
+}
+
+inline float weight(const BlockIQ2_XXS& b, int i) noexcept {
+  const BlockIQ2_XXS::Group& group = b.groups[i / 32];
+  const std::uint32_t word = load_u32(group.signs);
+  const int g = kGridIQ2XXS.row[group.index[i / 8 % 4]][i % 8];
+  return f16_to_f32(b.d) * (0.5f + static_cast<float>(word >> 28)) * 0.25f *
+         static_cast<float>(with_sign(g, signs_of_word(word, i), i));
+}
+inline float weight(const BlockIQ2_XS& b, int i) noexcept {
+  const std::uint16_t q = b.qs[i / 8];
+  const int g = kGridIQ2XS.row[q & 511][i % 8];
+  return f16_to_f32(b.d) * (0.5f + static_cast<float>(nibble(b.scales[i / 32], i % 32 >= 16))) * 0.25f *
+         static_cast<float>(with_sign(g, even_signs(q >> 9), i));
+}
+inline float weight(const BlockIQ2_S& b, int i) noexcept {
+  const int index = b.qs[i / 8] | ((b.qh[i / 32] >> (2 * (i / 8 % 4))) & 3) << 8;
+  const int g = kGridIQ2S.row[index][i % 8];
+  return f16_to_f32(b.d) * (0.5f + static_cast<float>(nibble(b.scales[i / 32], i % 32 >= 16))) * 0.25f *
+         static_cast<float>(with_sign(g, b.signs[i / 8], i));
+}
+inline float weight(const BlockIQ3_XXS& b, int i) noexcept {
+  const std::uint32_t word = load_u32(b.signs[i / 32]);
+  const int g = kGridIQ3XXS.row[b.qs[i / 4]][i % 4];
+  return f16_to_f32(b.d) * (0.5f + static_cast<float>(word >> 28)) * 0.5f *
+         static_cast<float>(with_sign(g, signs_of_word(word, i), i));
+}
+inline float weight(const BlockIQ3_S& b, int i) noexcept {
+  const int index = b.qs[i / 4] | ((b.qh[i / 32] >> (i / 4 % 8)) & 1) << 8;
+  const int g = kGridIQ3S.row[index][i % 4];
+  const int scale = 1 + 2 * nibble(b.scales[i / 64], i % 64 >= 32);
+  return f16_to_f32(b.d) * static_cast<float>(scale) * static_cast<float>(with_sign(g, b.signs[i / 8], i));
+}
+/// d * (2 scale + 1) * (g +- 1/8)
+inline float iq1_weight(std::uint16_t d, int scale, int index, bool minus, int i) noexcept {
+  const float g = static_cast<float>(kGridIQ1.row[index][i % 8]) + (minus ? -0.125f : 0.125f);
+  return f16_to_f32(d) * static_cast<float>(2 * scale + 1) * g;
+}
+inline float weight(const BlockIQ1_S& b, int i) noexcept {
+  const int h = b.qh[i / 32];
+  const int index = b.qs[i / 8] | ((h >> (3 * (i / 8 % 4))) & 7) << 8;
+  return iq1_weight(b.d, (h >> 12) & 7, index, (h & 0x8000) != 0, i);
+}
+inline float weight(const BlockIQ1_M& b, int i) noexcept {
+  std::uint16_t d = 0;
+  for (int j = 0; j < 4; ++j) d = static_cast<std::uint16_t>(d | b.scales[j] >> 12 << (4 * j));
+  const int h = nibble(b.qh[i / 16], i % 16 >= 8);
+  const int scale = (b.scales[i / 64] >> (3 * (i / 16 % 4))) & 7;
+  return iq1_weight(d, scale, b.qs[i / 8] | (h & 7) << 8, (h & 8) != 0, i);
 }
 
 /// A block copied out of the file: the mapped bytes are unaligned.
@@ -118,61 +237,24 @@ Block load_block(const std::byte* from, std::size_t index) noexcept {
   return b;
 }
 
-template <class Block, int kElements>
+/// KernelTable::dequantize of a type.
+template <DType kType>
 void dequantize_blocks(const std::byte* from, std::size_t n, float* out) noexcept {
-  for (std::size_t block = 0; block < n / kElements; ++block) {
-    const Block b = load_block<Block>(from, block);
-    for (int i = 0; i < kElements; ++i) *out++ = weight(b, i);
+  for (std::size_t block = 0; block < n / kBlockElements<kType>; ++block) {
+    const auto b = load_block<BlockOf<kType>>(from, block);
+    for (int i = 0; i < kBlockElements<kType>; ++i) *out++ = weight(b, i);
   }
 }
 
-inline void dequantize_f32(const std::byte* from, std::size_t n, float* out) noexcept {
-  if (n > 0) std::memcpy(out, from, n * sizeof(float));
-}
-inline void dequantize_f16(const std::byte* from, std::size_t n, float* out) noexcept {
-  for (std::size_t i = 0; i < n; ++i) out[i] = f16_to_f32(load_block<std::uint16_t>(from, i));
-}
-inline void dequantize_bf16(const std::byte* from, std::size_t n, float* out) noexcept {
-  for (std::size_t i = 0; i < n; ++i) out[i] = bf16_to_f32(load_block<std::uint16_t>(from, i));
-}
-
-/// KernelTable::dequantize of a type.
+/// The same as a pointer, for a type that runs.
 using DequantizeFunction = void (*)(const std::byte* from, std::size_t n, float* out) noexcept;
 
 constexpr DequantizeFunction dequantize_function(DType type) noexcept {
-  switch (type) {
-    case DType::kF32:
-      return dequantize_f32;
-    case DType::kF16:
-      return dequantize_f16;
-    case DType::kBF16:
-      return dequantize_bf16;
-    case DType::kQ4_0:
-      return dequantize_blocks<BlockQ4_0, kQK>;
-    case DType::kQ4_1:
-      return dequantize_blocks<BlockQ4_1, kQK>;
-    case DType::kQ5_0:
-      return dequantize_blocks<BlockQ5_0, kQK>;
-    case DType::kQ5_1:
-      return dequantize_blocks<BlockQ5_1, kQK>;
-    case DType::kQ8_0:
-      return dequantize_blocks<BlockQ8_0, kQK>;
-    case DType::kIQ4_NL:
-      return dequantize_blocks<BlockIQ4_NL, kQK>;
-    case DType::kQ2_K:
-      return dequantize_blocks<BlockQ2_K, kQKK>;
-    case DType::kQ3_K:
-      return dequantize_blocks<BlockQ3_K, kQKK>;
-    case DType::kQ4_K:
-      return dequantize_blocks<BlockQ4_K, kQKK>;
-    case DType::kQ5_K:
-      return dequantize_blocks<BlockQ5_K, kQKK>;
-    case DType::kQ6_K:
-      return dequantize_blocks<BlockQ6_K, kQKK>;
-    case DType::kIQ4_XS:
-      return dequantize_blocks<BlockIQ4_XS, kQKK>;
-  }
-  return nullptr;
+  DequantizeFunction function = nullptr;
+  for_each_dtype([&]<DType kType>() {
+    if (kType == type) function = dequantize_blocks<kType>;
+  });
+  return function;
 }
 
 }  // namespace gemma::kernels::reference

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../kernel_name.hpp"
 #include "../kernel_table.hpp"
 #include "dequantize.hpp"
 
@@ -178,7 +179,7 @@ template <DType kType>
 void matmul_float(const MatmulArgs& a) noexcept {
   float* const w = reinterpret_cast<float*>(a.scratch);  // [k]
   for (std::size_t r = a.row_begin; r < a.row_end; ++r) {
-    dequantize_function(kType)(a.w + r * a.row_bytes, a.k, w);
+    dequantize_blocks<kType>(a.w + r * a.row_bytes, a.k, w);
     for (std::size_t t = 0; t < a.m; ++t) {
       const float* x = a.x + t * a.k;
       double sum = 0;
@@ -195,6 +196,18 @@ inline std::size_t float_scratch(std::size_t k) noexcept {
   return k * sizeof(float);
 }
 
+/// The kernel of float activations for any type that runs.
+constexpr MatmulKernel float_kernel(DType type) noexcept {
+  MatmulKernel kernel;
+  for_each_dtype([&]<DType kType>() {
+    if (kType != type) return;
+    constexpr bool kWhole = kBlockElements<kType> == 1;
+    kernel = {matmul_float<kType>, float_scratch, false,
+              kWhole ? kKernelName<kType, " scalar"> : kKernelName<kType, " scalar, decoded">};
+  });
+  return kernel;
+}
+
 constexpr MatmulKernel matmul_kernel(DType type) noexcept {
   switch (type) {
     case DType::kQ4_0:
@@ -207,12 +220,6 @@ constexpr MatmulKernel matmul_kernel(DType type) noexcept {
       return {matmul_q8<BlockQ5_K, kQKK>, no_scratch, true, "q5_k scalar, 8-bit activations"};
     case DType::kQ6_K:
       return {matmul_q8<BlockQ6_K, kQKK>, no_scratch, true, "q6_k scalar, 8-bit activations"};
-    case DType::kF32:
-      return {matmul_float<DType::kF32>, float_scratch, false, "f32 scalar"};
-    case DType::kF16:
-      return {matmul_float<DType::kF16>, float_scratch, false, "f16 scalar"};
-    case DType::kBF16:
-      return {matmul_float<DType::kBF16>, float_scratch, false, "bf16 scalar"};
     case DType::kQ4_1:
       return {matmul_q8<BlockQ4_1, kQK>, no_scratch, true, "q4_1 scalar, 8-bit activations"};
     case DType::kQ5_0:
@@ -227,8 +234,9 @@ constexpr MatmulKernel matmul_kernel(DType type) noexcept {
       return {matmul_q8<BlockIQ4_NL, kQK>, no_scratch, true, "iq4_nl scalar, 8-bit activations"};
     case DType::kIQ4_XS:
       return {matmul_q8<BlockIQ4_XS, kQKK>, no_scratch, true, "iq4_xs scalar, 8-bit activations"};
+    default:
+      return float_kernel(type);
   }
-  return {};
 }
 
 }  // namespace gemma::kernels::reference

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -150,7 +151,31 @@ struct Shape {
   bool qk_norm() const { return architecture == "gemma3"; }
 };
 
-/// `blocks` random blocks of a type whose weights have mean 0 (about) and the given standard deviation.
+/// Sets a block's scales so that its weights are d times integers or halves of such (grids: magnitudes), and
+/// its minimum or offset, if it has one, so that their mean is about 0.
+template <class Block>
+void set_scale(Block& b, double d) {
+  const auto half = [](double x) { return f32_to_f16(static_cast<float>(x)); };
+  if constexpr (requires { b.d; }) {
+    b.d = half(d);
+    constexpr bool kFifthBit = std::is_same_v<Block, BlockQ5_1> || std::is_same_v<Block, BlockQ5_K>;
+    constexpr double kMeanQ = kFifthBit ? 15.5 : std::is_same_v<Block, BlockQ2_K> ? 1.5 : 7.5;
+    if constexpr (requires { b.m; }) b.m = half(-kMeanQ * d);
+    if constexpr (requires { b.dmin; }) b.dmin = half(kMeanQ * d);
+  } else if constexpr (std::is_same_v<Block, BlockIQ1_M>) {
+    const std::uint16_t bits = half(d);
+    for (int i = 0; i < 4; ++i)
+      b.scales[i] = static_cast<std::uint16_t>((b.scales[i] & 0x0FFF) | ((bits >> (4 * i)) & 15) << 12);
+  } else if constexpr (std::is_same_v<Block, BlockMXFP4>) {
+    b.e = static_cast<std::uint8_t>(std::lround(std::log2(d)) + 128);
+  } else {
+    static_assert(std::is_same_v<Block, BlockNVFP4>, "a new type: where are its scales?");
+    const double code = 8.0 * (std::floor(std::log2(d)) + 8);  // of 2^x with x >= -7
+    for (std::uint8_t& scale : b.s) scale = static_cast<std::uint8_t>(std::clamp(code, 8.0, 112.0));
+  }
+}
+
+/// `count` random weights of a type, in blocks, with mean 0 (about) and about the given standard deviation.
 inline std::vector<std::byte> random_weights(DType type, std::size_t count, double deviation,
                                              Random& random) {
   const DTypeInfo& t = info(type);
@@ -165,31 +190,18 @@ inline std::vector<std::byte> random_weights(DType type, std::size_t count, doub
     return data;
   }
   for (std::byte& b : data) b = static_cast<std::byte>(random.next() >> 56);
-  // where a block's scale stands, and its offset (as offset = bias * scale gives mean 0)
-  struct Scales {
-    DType type;
-    std::size_t d, m;
-    double bias;
-  };
-  constexpr std::size_t kNone = ~std::size_t{0};
-  constexpr Scales kScales[] = {
-      {DType::kQ4_0, 0, kNone, 0}, {DType::kQ4_1, 0, 2, -7.5},    {DType::kQ5_0, 0, kNone, 0},
-      {DType::kQ5_1, 0, 2, -15.5}, {DType::kQ8_0, 0, kNone, 0},   {DType::kIQ4_NL, 0, kNone, 0},
-      {DType::kQ2_K, 80, 82, 1.5}, {DType::kQ3_K, 108, kNone, 0}, {DType::kQ4_K, 0, 2, 7.5},
-      {DType::kQ5_K, 0, 2, 15.5},  {DType::kQ6_K, 208, kNone, 0}, {DType::kIQ4_XS, 0, kNone, 0}};
-  const auto* const s = std::find_if(std::begin(kScales), std::end(kScales),
-                                     [type](const Scales& x) { return x.type == type; });
-  if (s == std::end(kScales)) throw std::runtime_error("no such type");
-  auto put_half = [&data](std::size_t at, double x) {
-    const std::uint16_t half = f32_to_f16(static_cast<float>(x));
-    std::memcpy(data.data() + at, &half, sizeof(half));
-  };
-  auto set_scales = [&](double scale, bool vary) {
-    for (std::size_t block = 0; block < data.size(); block += t.block_bytes) {
-      const double d = scale * (vary ? 1.0 + 0.1 * random.unit() : 1.0);
-      put_half(block + s->d, d);
-      if (s->m != kNone) put_half(block + s->m, s->bias * d);
-    }
+  const auto set_scales = [&](double scale, bool vary) {
+    for_each_dtype([&]<DType kType>() {
+      if constexpr (kBlockElements < kType >> 1) {
+        if (kType != type) return;
+        for (std::size_t at = 0; at < data.size(); at += t.block_bytes) {
+          BlockOf<kType> block;
+          std::memcpy(&block, data.data() + at, sizeof(block));
+          set_scale(block, scale * (vary ? 1.0 + 0.1 * random.unit() : 1.0));
+          std::memcpy(data.data() + at, &block, sizeof(block));
+        }
+      }
+    });
   };
   set_scales(1.0, false);
   std::vector<float> decoded(count);

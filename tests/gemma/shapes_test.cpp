@@ -157,10 +157,6 @@ INSTANTIATE_TEST_SUITE_P(F32, Shapes, testing::ValuesIn(shapes()), name_of);
 
 // ---- every weight type in every matrix --------------------------------------------------------------------
 
-constexpr DType kTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0,   DType::kQ4_1,
-                            DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K,   DType::kQ3_K,
-                            DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
-
 /// What the logits of a model of these types may lose: rounding, or, where any matmul has 8-bit activations,
 /// twice the most that was measured (Q6_K: 9.1e-5).
 double bound_of(const Model& model) {
@@ -214,16 +210,16 @@ TEST_P(Types, InEveryMatrixOfGemma3) {
 TEST_P(Types, MixedInLlama) {
   Shape s = typed_shape("llama");
   std::size_t next = 0;
-  while (kTypes[next] != GetParam()) ++next;
+  while (kAllDTypes[next] != GetParam()) ++next;
   for (const char* name : {"blk.0.attn_q.weight", "blk.0.attn_k.weight", "blk.0.attn_v.weight",
                            "blk.0.attn_output.weight", "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight",
                            "blk.0.ffn_down.weight", "output.weight", "token_embd.weight"}) {
-    s.types[name] = kTypes[next++ % std::size(kTypes)];
+    s.types[name] = kAllDTypes[next++ % kAllDTypes.size()];
   }
   check_types(s);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Types, testing::ValuesIn(kTypes),
+INSTANTIATE_TEST_SUITE_P(All, Types, testing::ValuesIn(kAllDTypes),
                          [](const auto& param) { return std::string(gemma::info(param.param).name); });
 
 }  // namespace

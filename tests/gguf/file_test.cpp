@@ -24,10 +24,6 @@ namespace {
 using test::RawBuilder;
 using test::TemporaryFolder;
 
-constexpr DType kAllTypes[] = {DType::kF32,  DType::kF16,  DType::kQ4_0,   DType::kQ4_1,   DType::kQ5_0,
-                               DType::kQ5_1, DType::kQ8_0, DType::kQ2_K,   DType::kQ3_K,   DType::kQ4_K,
-                               DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS, DType::kBF16};
-
 std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
   std::vector<std::byte> out(size);
   for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<std::byte>((i * 7 + seed * 31) & 0xFF);
@@ -50,9 +46,9 @@ TEST(File, TensorsOfEveryTypeInEveryVersion) {
   for (const std::uint32_t version : {2u, 3u}) {
     Writer writer(version);
     std::vector<std::vector<std::byte>> data;
-    for (const DType type : kAllTypes) data.push_back(pattern(row_bytes(type, 256) * 3, 1));
+    for (const DType type : kAllDTypes) data.push_back(pattern(row_bytes(type, 256) * 3, 1));
     for (std::size_t i = 0; i < data.size(); ++i) {
-      writer.add_tensor(info(kAllTypes[i]).name, kAllTypes[i], {3, 256}, data[i]);
+      writer.add_tensor(info(kAllDTypes[i]).name, kAllDTypes[i], {3, 256}, data[i]);
     }
     const std::string path = folder.path("m.gguf");
     writer.write(path);
@@ -63,7 +59,7 @@ TEST(File, TensorsOfEveryTypeInEveryVersion) {
     ASSERT_EQ(file.tensors().size(), data.size());
     for (std::size_t i = 0; i < data.size(); ++i) {
       const TensorView& t = file.tensors()[i];
-      EXPECT_EQ(t.type, kAllTypes[i]);
+      EXPECT_EQ(t.type, kAllDTypes[i]);
       EXPECT_EQ(t.name, info(t.type).name);
       EXPECT_EQ(t.rows, 3u);
       EXPECT_EQ(t.cols, 256u);

@@ -95,10 +95,6 @@ void for_each_kernel(DType type, F f) {
   }
 }
 
-constexpr DType kAllTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0,   DType::kQ4_1,
-                               DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K,   DType::kQ3_K,
-                               DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
-
 /// Widths of rows: a few odd ones where the type's block allows.
 std::vector<std::size_t> widths(DType type) {
   const std::size_t block = info(type).block_elements;
@@ -124,7 +120,7 @@ void expect_product(const Weights& w, const std::vector<float>& x, std::size_t m
 }
 
 TEST(MatmulFloat, EveryTypeAgreesWithDoublePrecision) {
-  for (DType type : kAllTypes) {
+  for (DType type : kAllDTypes) {
     for (std::size_t k : widths(type)) {
       for (std::size_t m : {1u, 3u, 13u}) {
         SCOPED_TRACE("k " + std::to_string(k) + ", m " + std::to_string(m));
@@ -142,7 +138,7 @@ TEST(MatmulFloat, EveryTypeAgreesWithDoublePrecision) {
 }
 
 TEST(MatmulFloat, TokensAndSplitsOfRowsGiveTheSameBits) {
-  for (DType type : kAllTypes) {
+  for (DType type : kAllDTypes) {
     for (std::size_t k : {widths(type).front(), widths(type).back()}) {
       const std::size_t n = 39, m = 19;  // two panels and a bit
       const Weights w(type, n, k, 1, 5);

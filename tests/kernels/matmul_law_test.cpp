@@ -18,7 +18,7 @@ TEST(MatmulLaw, EveryNumberOfTokensGivesTheSameBits) {
   // where kernels change over from one way to the next differs: none may show
   for (const KernelTable* table : available_tables()) {
     if (table->isa == Isa::kScalar) continue;  // one token after the other by construction
-    for (DType type : kAllTypes) {
+    for (DType type : kAllDTypes) {
       const MatmulKernel& kernel = table->matmul_for(type);
       for (const std::size_t k : {512, 1536}) {
         constexpr std::size_t kMost = 40;
@@ -37,7 +37,7 @@ TEST(MatmulLaw, EveryNumberOfTokensGivesTheSameBits) {
 TEST(MatmulLaw, BitsDoNotDependOnTheTokensBesideThem) {
   for (const KernelTable* table : available_tables()) {
     if (table->isa == Isa::kScalar) continue;  // one token after the other by construction
-    for (DType type : kAllTypes) {
+    for (DType type : kAllDTypes) {
       const MatmulKernel& kernel = table->matmul_for(type);
       for (std::size_t m : {2, 3, 5, 8, 11, 16, 19, 40}) {
         const Problem p(type, 35, 1024, static_cast<std::uint32_t>(m));
@@ -76,7 +76,7 @@ TEST(MatmulLaw, BitsDoNotDependOnSlicesOfKOrBlocksOfTokens) {
 
 TEST(MatmulLaw, BitsDoNotDependOnHowRowsAreSplit) {
   for (const KernelTable* table : available_tables()) {
-    for (DType type : kAllTypes) {
+    for (DType type : kAllDTypes) {
       const MatmulKernel& kernel = table->matmul_for(type);
       const Problem p(type, 77, 512, 51);
       for (std::size_t m : {1, 9}) {

@@ -20,7 +20,6 @@
 namespace gemma::kernels::test {
 
 using gemma::test::Activations;
-using gemma::test::kAllTypes;
 using gemma::test::random_activations;
 using gemma::test::random_weights;
 using gemma::test::Scales;

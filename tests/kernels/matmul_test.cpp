@@ -130,7 +130,7 @@ TEST(Matmul, GroupSumsOfAnySizeGiveTheReferencesBits) {
 
 TEST(Matmul, NotANumberStaysInItsToken) {
   for (const KernelTable* table : available_tables()) {
-    for (DType type : kAllTypes) {
+    for (DType type : kAllDTypes) {
       for (std::size_t m : {3, 9}) {
         const Problem p(type, 17, 512, 21);
         Activations a = random_activations(oracle(), m, 512, 22);
@@ -212,7 +212,7 @@ Exact exact_product(const Problem& p, const Activations& a, bool quantized, std:
 
 TEST(Matmul, EveryTypeIsNearTheExactProduct) {
   for (const KernelTable* table : available_tables()) {
-    for (DType type : kAllTypes) {
+    for (DType type : kAllDTypes) {
       const MatmulKernel& kernel = table->matmul_for(type);
       std::uint32_t seed = 100;
       for (std::size_t m : {1, 3, 13}) {
@@ -239,7 +239,7 @@ TEST(Matmul, EveryTypeIsNearTheExactProduct) {
 
 TEST(Matmul, OutputOfZeroTokensOrRowsIsNothing) {
   for (const KernelTable* table : available_tables())
-    for (DType type : kAllTypes) {
+    for (DType type : kAllDTypes) {
       const Problem p(type, 17, 256, 31);
       const Activations a = random_activations(oracle(), 2, 256, 32);
       EXPECT_TRUE(multiply(table->matmul_for(type), p, a, 0, 0, {17}).empty());

@@ -18,7 +18,7 @@ using Rows = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMaj
 TEST(Oracle, EveryMatmulIsEigensWithinTheRoundingOfItsActivations) {
   constexpr std::size_t kM = 3, kN = 48, kK = 512;
   for (const KernelTable* table : available_tables()) {
-    for (const DType type : test::kAllTypes) {
+    for (const DType type : kAllDTypes) {
       SCOPED_TRACE(std::string(table->name) + ' ' + std::string(info(type).name));
       const auto w = test::random_weights(type, kN, kK, 7);
       const auto x = test::random_activations(table->vec, kM, kK, 8);

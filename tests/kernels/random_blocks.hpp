@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "gguf/dtype.hpp"
@@ -15,16 +16,31 @@
 
 namespace gemma::test {
 
-/// Every type that a tensor can have.
-inline constexpr DType kAllTypes[] = {DType::kF32,  DType::kF16,    DType::kBF16,  DType::kQ4_0,
-                                      DType::kQ4_1, DType::kQ5_0,   DType::kQ5_1,  DType::kQ8_0,
-                                      DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,  DType::kQ5_K,
-                                      DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
-
 enum class Scales {
   kUsual,    // magnitudes of real models
   kExtreme,  // any finite binary16: subnormal, huge, zero, negative
 };
+
+/// Replaces a block's scales, of which random bytes would make any size, NaN and infinities: binary16 ones by
+/// what half_scale() draws, others by ones of real models.
+template <class Block, class HalfScale>
+void set_scales(Block& b, HalfScale&& half_scale) {
+  if constexpr (requires { b.d; }) {
+    b.d = half_scale();
+    if constexpr (requires { b.dmin; }) b.dmin = half_scale();
+    if constexpr (requires { b.m; }) b.m = half_scale();
+  } else if constexpr (std::is_same_v<Block, BlockIQ1_M>) {
+    const std::uint16_t d = half_scale();
+    for (int i = 0; i < 4; ++i)
+      b.scales[i] = static_cast<std::uint16_t>((b.scales[i] & 0x0FFF) | ((d >> (4 * i)) & 15) << 12);
+  } else if constexpr (std::is_same_v<Block, BlockMXFP4>) {
+    b.e = static_cast<std::uint8_t>(116 + b.e % 8);
+  } else if constexpr (std::is_same_v<Block, BlockNVFP4>) {
+    for (std::uint8_t& scale : b.s) scale &= 0x3F;
+  } else {
+    static_assert(sizeof(b.w) <= 4, "a new type: which of its fields are scales?");
+  }
+}
 
 /// `rows` rows of k weights of a type, in the file's layout.
 inline std::vector<std::byte> random_weights(DType type, std::size_t rows, std::size_t k, std::uint32_t seed,
@@ -42,36 +58,20 @@ inline std::vector<std::byte> random_weights(DType type, std::size_t rows, std::
     return w;
   }
   for (std::byte& b : w) b = static_cast<std::byte>(random());
-  auto half_scale = [&] {
+  const auto half_scale = [&] {
     if (scales == Scales::kUsual) return f32_to_f16(0.01f * unit(random));
     const auto bits = static_cast<std::uint16_t>(random());
     return static_cast<std::uint16_t>((bits & 0x7C00) == 0x7C00 ? bits & 0xBFFF : bits);
   };
-  auto set = [&](std::size_t at) {
-    const std::uint16_t h = half_scale();
-    std::memcpy(w.data() + at, &h, sizeof h);
-  };
-  for (std::size_t at = 0; at < w.size(); at += info(type).block_bytes) {
-    switch (type) {
-      case DType::kQ4_1:
-      case DType::kQ5_1:
-      case DType::kQ4_K:
-      case DType::kQ5_K:
-        set(at), set(at + 2);
-        break;
-      case DType::kQ2_K:
-        set(at + 80), set(at + 82);
-        break;
-      case DType::kQ3_K:
-        set(at + 108);
-        break;
-      case DType::kQ6_K:
-        set(at + 208);
-        break;
-      default:
-        set(at);
+  for_each_dtype([&]<DType kType>() {
+    if (kType != type) return;
+    BlockOf<kType> block;
+    for (std::size_t at = 0; at < w.size(); at += sizeof(block)) {
+      std::memcpy(&block, w.data() + at, sizeof(block));
+      set_scales(block, half_scale);
+      std::memcpy(w.data() + at, &block, sizeof(block));
     }
-  }
+  });
   return w;
 }
 

@@ -79,7 +79,7 @@ TEST(Registry, OffersWhatTheSystemSaysThisCpuCan) {
 TEST(Registry, EveryTableIsWhole) {
   for (const KernelTable* table : available_tables()) {
     SCOPED_TRACE(table->name);
-    for (const DType type : test::kAllTypes) {
+    for (const DType type : kAllDTypes) {
       SCOPED_TRACE(info(type).name);
       const MatmulKernel& kernel = table->matmul_for(type);
       EXPECT_NE(kernel.matmul, nullptr);
@@ -99,7 +99,7 @@ TEST(Registry, QuantisedTypesRunOnEightBitsAndOthersOnFloats) {
                                      DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,
                                      DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
   for (const KernelTable* table : available_tables())
-    for (const DType type : test::kAllTypes)
+    for (const DType type : kAllDTypes)
       EXPECT_EQ(table->matmul_for(type).quantized_activations, eight_bit.contains(type))
           << table->name << ' ' << info(type).name;
 }
