@@ -124,6 +124,12 @@ class WeightReader {
  private:
   const TensorView& checked(const std::string& name, std::size_t rows, std::size_t cols) const {
     const TensorView& t = file_.tensor(name);
+    if (!t.runs()) {
+      const OtherType* other = find_other_type(t.type_id);
+      fail(ErrorCode::kUnsupported, t,
+           "its type " + describe_dtype_id(t.type_id) + " " +
+               std::string(other != nullptr ? to_string(other->why) : "is not known") + " and does not run");
+    }
     if (t.rows != rows || t.cols != cols) {
       auto shape = [](std::size_t r, std::size_t c) {
         return "[" + std::to_string(r) + ", " + std::to_string(c) + "]";

@@ -1,7 +1,9 @@
 // A GGUF file: header, metadata, tensor table, all read in place from a read-only mapping.
 // Invariant: a constructed File is structurally sound: every key, string, array and tensor lies inside the
-// file, names are unique, tensors are aligned and do not overlap. What it allocates is in proportion to the
-// part of the header that was really there, never to a count the header claims.
+// file, names are unique, tensors are aligned and do not overlap. Tensors may be of any type, also of ones
+// that do not run and of numbers that are not known; whoever computes with a tensor asks whether it runs.
+// What a File allocates is in proportion to the part of the header that was really there, never to a count
+// that the header claims.
 //
 // The grammar (GGUF specification, versions 2 and 3, little-endian; version 2 has the same layout):
 //   file    = "GGUF" version:u32 n_tensors:u64 n_kv:u64 kv{n_kv} tensor{n_tensors} padding data
@@ -48,8 +50,8 @@ struct Metadata {
 class File {
  public:
   /// Maps and checks `path`. Throws Error: kIo, kBadMagic, kUnsupportedVersion, kTruncated, kMalformed,
-  /// kWrongType (of general.alignment), kUnsupported (a tensor type that is not read, an array of arrays),
-  /// kOutOfMemory; each names the file, the key or tensor, and the offset.
+  /// kWrongType (of general.alignment), kUnsupported (an array of arrays), kOutOfMemory; each
+  /// names the file, the key or tensor, and the offset.
   static File open(std::string path);
 
   /// The same for a file that is in memory already. `bytes` must outlive the File and start at a multiple of
@@ -116,8 +118,8 @@ class File {
  private:
   struct Pending {  // a tensor whose place is not known yet
     TensorView view;
-    std::uint64_t offset;  // relative to the data
-    std::uint64_t size;
+    std::uint64_t offset;   // relative to the data
+    std::uint64_t size;     // in bytes; where the type's size is not known the least it can be, 1
     std::size_t offset_at;  // where in the header `offset` stands
   };
 
@@ -136,7 +138,12 @@ class File {
   void read_alignment(const Value& value, const Reader& reader);
   Pending read_tensor(Reader& reader, std::uint64_t number);
   void read_tensors(Reader& reader, std::uint64_t n_tensors);
-  static void check_overlaps(std::vector<Pending> by_place, Reader& reader);
+  /// Checks that tensors do not overlap, and gives those of unknown size the room they have.
+  void check_places(std::vector<Pending> by_place, Reader& reader);
+  /// Bytes of a tensor, as its shape and type ask for; 1 where the type's size is not known.
+  std::uint64_t size_of(const TensorView& t, std::size_t dims_at, const Reader& reader) const;
+  /// What is added where a tensor's place contradicts its size: a known reason for that.
+  static std::string misfit_hint(const TensorView& t);
 
   MappedFile map_;
   std::uint32_t version_ = 0;

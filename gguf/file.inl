@@ -156,24 +156,11 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
     p.view.dims[d] = dim;
   }
   const auto type_id = reader.read<std::uint32_t>("the type");
-  const auto type = dtype_from_id(type_id);
-  if (!type) {
-    reader.fail(ErrorCode::kUnsupported, "the element type " + describe_dtype_id(type_id) + " is not read");
-  }
-  p.view.type = *type;
+  p.view.type_id = type_id;
+  p.view.type = dtype_from_id(type_id).value_or(DType::kOther);
   p.view.cols = p.view.dims[0];
   p.view.rows = elements / p.view.cols;
-  const DTypeInfo& t = info(*type);
-  if (p.view.cols % t.block_elements != 0) {
-    reader.fail_at(dims_at, ErrorCode::kMalformed,
-                   "rows of " + std::to_string(p.view.cols) + " elements are not whole " +
-                       std::string(t.name) + " blocks of " + std::to_string(t.block_elements));
-  }
-  const std::uint64_t blocks = elements / t.block_elements;
-  if (blocks > size_bytes() / t.block_bytes) {
-    reader.fail_at(dims_at, ErrorCode::kTruncated, "the tensor is larger than the file");
-  }
-  p.size = blocks * t.block_bytes;
+  p.size = size_of(p.view, dims_at, reader);
   p.offset_at = reader.offset();
   p.offset = reader.read<std::uint64_t>("the offset");
   if (p.offset % alignment_ != 0) {
@@ -182,6 +169,32 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
                                            std::to_string(alignment_));
   }
   return p;
+}
+
+GEMMA_INLINE std::uint64_t File::size_of(const TensorView& t, std::size_t dims_at,
+                                         const Reader& reader) const {
+  if (!t.has_size()) return 1;
+  const OtherType* other = t.runs() ? nullptr : find_other_type(t.type_id);
+  const std::uint64_t block = other != nullptr ? other->block_elements : info(t.type).block_elements;
+  const std::uint64_t bytes = other != nullptr ? other->block_bytes : info(t.type).block_bytes;
+  const std::uint64_t extra = other != nullptr ? other->row_extra : 0;
+  if (t.cols % block != 0) {
+    reader.fail_at(dims_at, ErrorCode::kMalformed,
+                   "rows of " + std::to_string(t.cols) + " elements are not whole " + t.type_name() +
+                       " blocks of " + std::to_string(block));
+  }
+  // rows and cols are each below 2^63, and their product too: what is compared first cannot overflow
+  const std::uint64_t most = size_bytes();
+  if (t.cols / block > most / bytes || t.rows > most / (t.cols / block * bytes + extra)) {
+    reader.fail_at(dims_at, ErrorCode::kTruncated, "the tensor is larger than the file");
+  }
+  return t.rows * (t.cols / block * bytes + extra);
+}
+
+GEMMA_INLINE std::string File::misfit_hint(const TensorView& t) {
+  if (t.type != DType::kQ2_0) return "";
+  return "; offsets that do not fit 64-weight Q2_0 are an older fork's, which had 128 weights in 34 bytes "
+         "under the same number";
 }
 
 GEMMA_INLINE void File::read_tensors(Reader& reader, std::uint64_t n_tensors) {
@@ -200,23 +213,30 @@ GEMMA_INLINE void File::read_tensors(Reader& reader, std::uint64_t n_tensors) {
     if (p.offset > data_bytes || p.size > data_bytes - p.offset) {
       reader.fail_at(p.offset_at, ErrorCode::kTruncated,
                      std::to_string(p.size) + " bytes at offset " + std::to_string(p.offset) +
-                         " of the data leave the file, which has " + std::to_string(data_bytes) + " there");
+                         " of the data leave the file, which has " + std::to_string(data_bytes) + " there" +
+                         misfit_hint(p.view));
     }
     p.view.data = map_.bytes().subspan(data_offset_ + p.offset, p.size);
     tensors_.push_back(p.view);
   }
-  check_overlaps(std::move(pending), reader);
+  check_places(std::move(pending), reader);
 }
 
-GEMMA_INLINE void File::check_overlaps(std::vector<Pending> by_place, Reader& reader) {
+GEMMA_INLINE void File::check_places(std::vector<Pending> by_place, Reader& reader) {
   std::sort(by_place.begin(), by_place.end(),
             [](const Pending& a, const Pending& b) { return a.offset < b.offset; });
-  for (std::size_t i = 1; i < by_place.size(); ++i) {
-    const Pending& before = by_place[i - 1];
-    if (before.offset + before.size > by_place[i].offset) {
-      reader.about("tensor", by_place[i].view.name);
-      reader.fail_at(by_place[i].offset_at, ErrorCode::kMalformed,
-                     "its data overlap those of tensor " + quoted(before.view.name));
+  for (std::size_t i = 0; i < by_place.size(); ++i) {
+    const Pending& p = by_place[i];
+    const bool last = i + 1 == by_place.size();
+    const std::uint64_t end = last ? size_bytes() - data_offset_ : by_place[i + 1].offset;
+    if (!last && p.offset + p.size > end) {
+      reader.about("tensor", by_place[i + 1].view.name);
+      reader.fail_at(by_place[i + 1].offset_at, ErrorCode::kMalformed,
+                     "its data overlap those of tensor " + quoted(p.view.name) + misfit_hint(p.view));
+    }
+    if (!p.view.has_size()) {
+      tensors_[*names_.find(p.view.name)].data =
+          map_.bytes().subspan(data_offset_ + p.offset, end - p.offset);
     }
   }
 }

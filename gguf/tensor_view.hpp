@@ -1,10 +1,12 @@
 // A tensor as it lies in the mapped file: name, type, shape, bytes. Non-owning.
-// Invariant: data.size() == rows * row_bytes(type, cols); GGUF's reversed dimensions are already flipped.
+// Invariant: where the type's size is known, data.size() == rows * row_size_bytes(); GGUF's reversed
+// dimensions are already flipped.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "dtype.hpp"
@@ -14,15 +16,34 @@ namespace gemma {
 /// Row-major [rows, cols]; higher dimensions are folded into rows. Valid while the File it came from lives.
 struct TensorView {
   std::string_view name;               // points into the file
-  DType type = DType::kF32;            // how elements are stored
+  DType type = DType::kF32;            // how elements are stored; kOther: in a way that does not run
+  std::uint32_t type_id = 0;           // the same as the file's number, whatever it is
   std::uint32_t n_dims = 0;            // as the file says, 1 to 4
   std::size_t dims[4] = {1, 1, 1, 1};  // as the file says: dims[0] is the fastest (cols)
   std::size_t rows = 0;                // all dimensions but the fastest, multiplied
   std::size_t cols = 0;                // dims[0]
-  std::span<const std::byte> data;     // the rows, without gaps, in the file's own blocks
+  /// The rows, without gaps, in the file's own blocks. Where the type's size is not known (has_size()): the
+  /// room that the tensor has, up to the next one or the end of the file.
+  std::span<const std::byte> data;
 
-  /// Bytes of a row.
-  std::size_t row_size_bytes() const noexcept { return row_bytes(type, cols); }
+  /// Whether this engine has decoders and kernels for the type; false: the file can be shown, not run.
+  bool runs() const noexcept { return type != DType::kOther; }
+  /// Whether the bytes follow from the shape: they do for every type that runs, and for most others.
+  bool has_size() const noexcept {
+    if (runs()) return true;
+    const OtherType* other = find_other_type(type_id);
+    return other != nullptr && other->has_size();
+  }
+  /// "Q4_K", "iq4_ks", "unknown type 99".
+  std::string type_name() const { return dtype_name(type_id); }
+
+  /// Bytes of a row; 0 where the type's size is not known.
+  std::size_t row_size_bytes() const noexcept {
+    if (runs()) return row_bytes(type, cols);
+    const OtherType* other = find_other_type(type_id);
+    if (other == nullptr || !other->has_size()) return 0;
+    return cols / other->block_elements * other->block_bytes + other->row_extra;
+  }
   /// The bytes of row r, unchecked.
   const std::byte* row(std::size_t r) const noexcept { return data.data() + r * row_size_bytes(); }
 };

@@ -70,6 +70,7 @@ GEMMA_INLINE std::uint64_t size_to_write(std::string_view name, DType type,
   for (const std::size_t n : shape) {
     elements = n == 0 || elements > (std::uint64_t{1} << 48) / n ? 0 : elements * n;
   }
+  if (t.block_elements == 0) refuse_to_write("tensor " + quoted(name) + " has a type that is not written");
   if (shape.empty() || shape.size() > 4 || elements == 0 || shape.back() % t.block_elements != 0) {
     refuse_to_write("tensor " + quoted(name) + " has a shape that a " + std::string(t.name) +
                     " tensor cannot have");

@@ -15,8 +15,8 @@ Totals Totals::of(const gguf::File& file) {
   Totals totals;
   for (const TensorView& t : file.tensors()) {
     auto it = std::find_if(totals.by_type.begin(), totals.by_type.end(),
-                           [&t](const OfType& of_type) { return of_type.type == t.type; });
-    if (it == totals.by_type.end()) it = totals.by_type.insert(it, {t.type, {}});
+                           [name = t.type_name()](const OfType& of_type) { return of_type.name == name; });
+    if (it == totals.by_type.end()) it = totals.by_type.insert(it, {t.type_name(), {}});
     it->total.add(t);
     totals.all.add(t);
   }

@@ -110,11 +110,14 @@ Json pair_json(const gguf::Metadata& pair) {
 }
 
 Json tensor_json(const gguf::File& file, const TensorView& t) {
-  return {{"name", text_json(t.name, kLongestText)},
-          {"type", info(t.type).name},
-          {"shape", shape_of(t)},
-          {"bytes", t.data.size()},
-          {"offset", file.offset_of(t.data)}};
+  Json out = {{"name", text_json(t.name, kLongestText)},
+              {"type", t.type_name()},
+              {"shape", shape_of(t)},
+              {"bytes", t.data.size()},
+              {"offset", file.offset_of(t.data)}};
+  if (!t.runs()) out["runs"] = false;
+  if (!t.has_size()) out["bytes_known"] = false;  // "bytes" is the room up to the next tensor
+  return out;
 }
 
 Json total_json(const Total& total) {
@@ -147,7 +150,7 @@ void write_json(const gguf::File& file) {
   write_array("metadata", file.metadata(), pair_json);
   write_array("tensors", file.tensors(), [&file](const TensorView& t) { return tensor_json(file, t); });
   write_array("totals", totals.by_type, [](const Totals::OfType& t) {
-    Json out = {{"type", info(t.type).name}};
+    Json out = {{"type", t.name}};
     out.update(total_json(t.total));
     return out;
   });

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "gguf/file.hpp"
@@ -30,7 +31,7 @@ struct Total {
 /// The total of each type that occurs, largest first, and of everything.
 struct Totals {
   struct OfType {
-    DType type;
+    std::string name;  // the type's
     Total total;
   };
   std::vector<OfType> by_type;

@@ -119,8 +119,8 @@ std::string value_text(const gguf::Value& value) {
   }
 }
 
-void write_total(std::string_view name, const Total& total) {
-  write_stdout(fmt::format("  {:<8} {:>7} {:>18} {:>18} {:>8.4g}\n", name, grouped(total.tensors),
+void write_total(std::string_view name, std::size_t width, const Total& total) {
+  write_stdout(fmt::format("  {:<{}} {:>7} {:>18} {:>18} {:>8.4g}\n", name, width, grouped(total.tensors),
                            grouped(total.elements), grouped(total.bytes), total.bits_per_weight()));
 }
 
@@ -140,18 +140,26 @@ void write_text(const gguf::File& file) {
 
   write_stdout(fmt::format("\ntensors: {}; rows first\n", grouped(file.tensors().size())));
   width = name_width(file.tensors(), [](const TensorView& t) { return t.name; });
+  std::size_t type_width = 6;
+  for (const TensorView& t : file.tensors()) type_width = std::max(type_width, t.type_name().size());
+  bool all_run = true, all_sized = true;
   for (const TensorView& t : file.tensors()) {
+    all_run &= t.runs();
+    all_sized &= t.has_size();
     const std::string shape = fmt::format("{}", fmt::join(shape_of(t), " x "));
-    write_stdout(fmt::format("  {:<{}}  {:<6}  {:>16}  {:>14}\n", printable(t.name), width, info(t.type).name,
-                             shape, grouped(t.data.size())));
+    write_stdout(fmt::format("  {:<{}}  {:<{}}  {:>16}  {:>14}\n", printable(t.name), width, t.type_name(),
+                             type_width, shape, (t.has_size() ? "" : "<= ") + grouped(t.data.size())));
   }
 
   if (file.tensors().empty()) return;
   const Totals totals = Totals::of(file);
-  write_stdout(
-      fmt::format("\n  {:<8} {:>7} {:>18} {:>18} {:>8}\n", "type", "tensors", "weights", "bytes", "bits"));
-  for (const Totals::OfType& t : totals.by_type) write_total(info(t.type).name, t.total);
-  write_total("all", totals.all);
+  type_width = std::max<std::size_t>(type_width, 8);
+  write_stdout(fmt::format("\n  {:<{}} {:>7} {:>18} {:>18} {:>8}\n", "type", type_width, "tensors", "weights",
+                           "bytes", "bits"));
+  for (const Totals::OfType& t : totals.by_type) write_total(t.name, type_width, t.total);
+  write_total("all", type_width, totals.all);
+  if (!all_sized) write_stdout("\n  <=: the type's size is not known; the room up to the next tensor\n");
+  if (!all_run) write_stdout("\n  not every type here runs in this engine\n");
 }
 
 }  // namespace gemma::app

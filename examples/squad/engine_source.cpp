@@ -42,13 +42,13 @@ class CancelLink {
 
 /// The type that most of the weights' bytes are of, e.g. "Q4_K".
 std::string main_type(const gguf::File& file) {
-  std::map<std::string_view, std::size_t> bytes;
-  for (const TensorView& tensor : file.tensors()) bytes[info(tensor.type).name] += tensor.data.size();
-  std::string_view best;
+  std::map<std::string, std::size_t> bytes;
+  for (const TensorView& tensor : file.tensors()) bytes[tensor.type_name()] += tensor.data.size();
+  std::string best;
   for (const auto& [name, size] : bytes) {
     if (best.empty() || size > bytes[best]) best = name;
   }
-  return std::string(best);
+  return best;
 }
 
 class EngineSource : public AnswerSource {

@@ -52,7 +52,11 @@ inline std::uint64_t read_everything(const File& file) {
   }
   for (const TensorView& t : file.tensors()) {
     require(file.find_tensor(t.name) == &t, "every tensor is found");
-    require(t.data.size() == t.rows * t.row_size_bytes(), "a tensor has its rows");
+    require(t.runs() == dtype_from_id(t.type_id).has_value(), "a type runs when it has an enumerator");
+    require(!t.runs() || t.has_size(), "a type that runs has a size");
+    require(!t.data.empty(), "a tensor has bytes");
+    if (t.has_size()) require(t.data.size() == t.rows * t.row_size_bytes(), "a tensor has its rows");
+    sum += t.type_name().size();
     require(t.dims[0] == t.cols && t.dims[1] * t.dims[2] * t.dims[3] == t.rows, "dimensions make rows");
     require(file.offset_of(t.data) % file.alignment() == 0, "tensors are aligned");
     require(file.offset_of(t.data) + t.data.size() <= file.size_bytes(), "tensors lie in the file");
@@ -79,6 +83,9 @@ inline void gguf_target(std::span<const std::byte> bytes) {
     const File file = File::from_memory(exact, "fuzz");
     const std::uint64_t sum = read_everything(file);
     if (file.alignment() > 4096) return;  // the copy would be all padding
+    for (const TensorView& t : file.tensors()) {
+      if (!t.runs()) return;  // the writer writes types that run
+    }
     const std::vector<std::byte> copy = rewritten(file);
     const File again = File::from_memory(copy, "copy");
     require(again.metadata().size() == file.metadata().size(), "a copy has every pair");

@@ -130,16 +130,22 @@ TEST(ModelErrors, ATensorTwice) {
                [&] { Model::from(gguf::File::from_memory(bytes, "test.gguf")); });
 }
 
-TEST(ModelErrors, ATypeThatIsNotRead) {
+TEST(ModelErrors, TypesThatDoNotRun) {
   const ModelFile file = make_model(small());
   std::vector<std::byte> bytes = file.bytes();
   const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   const std::string name = "blk.1.attn_q.weight";
   const std::size_t type_at = all.find(name) + name.size() + 4 + 2 * 8;
   ASSERT_EQ(bytes[type_at], std::byte{0});  // F32
-  bytes[type_at] = std::byte{16};           // IQ2_XXS
-  expect_error(ErrorCode::kUnsupported, {"'" + name + "'", "IQ2_XXS"},
-               [&] { Model::from(gguf::File::from_memory(bytes, "test.gguf")); });
+  const auto refused = [&](std::uint8_t type, const std::string& why) {
+    bytes[type_at] = std::byte{type};
+    expect_error(ErrorCode::kUnsupported, {"'" + name + "'", why},
+                 [&] { Model::from(gguf::File::from_memory(bytes, "test.gguf")); });
+  };
+  refused(144, "iq4_ks (144) is ik_llama.cpp's own");
+  refused(4, "Q4_2 (4) was removed");
+  refused(26, "I32 (26) is not one of weights");
+  refused(99, "unknown (99) is not known");
 }
 
 TEST(ModelErrors, TensorsThatWouldChangeTheAnswer) {

@@ -70,6 +70,35 @@ TEST(File, TensorsOfEveryTypeInEveryVersion) {
   }
 }
 
+TEST(File, TensorsOfTypesThatDoNotRunAreShown) {
+  RawBuilder raw;
+  raw.header(5, 0)
+      .tensor("sized", {512, 3}, 144u, 0)
+      .tensor("i32", {5}, 26u, 864);  // iq4_ks: 276 bytes a row
+  raw.tensor("last", {1, 2, 3}, 0xFFFFFFFFu, 1024).tensor("unsized", {7}, 99u, 960);
+  raw.tensor("runs", {32}, DType::kQ8_0, 896).pad(32).fill(1024 + 77);
+  const File file = File::from_memory(raw.bytes(), "memory");
+  const auto expect = [&](std::string_view name, std::string_view type, bool runs, bool has_size,
+                          std::size_t row, std::size_t offset, std::size_t bytes) {
+    SCOPED_TRACE(name);
+    const TensorView& t = file.tensor(name);
+    EXPECT_EQ(t.type_name(), type);
+    EXPECT_EQ(t.type == DType::kOther, !runs);
+    EXPECT_EQ(t.runs(), runs);
+    EXPECT_EQ(t.has_size(), has_size);
+    EXPECT_EQ(t.row_size_bytes(), row);
+    EXPECT_EQ(file.offset_of(t.data), file.data_offset() + offset);
+    EXPECT_EQ(t.data.size(), bytes);
+  };
+  expect("sized", "iq4_ks", false, true, 276, 0, 3 * 276);
+  expect("i32", "I32", false, true, 20, 864, 20);
+  expect("runs", "Q8_0", true, true, 34, 896, 34);
+  expect("unsized", "unknown type 99", false, false, 0, 960, 64);
+  expect("last", "unknown type 4294967295", false, false, 0, 1024, 77);
+  EXPECT_EQ(file.tensor("sized").type_id, 144u);
+  EXPECT_EQ(file.tensor("sized").row(2), file.tensor("sized").data.data() + 2 * 276);
+}
+
 TEST(File, MetadataOfEveryTypeInTheFilesOrder) {
   Writer writer;
   writer.add("z", std::uint8_t{1}).add("a", -1.5).add("m", "text").add("flag", true);

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "gguf/writer.hpp"
+#include "tests/gguf/raw_builder.hpp"
 #include "tests/gguf/temporary_folder.hpp"
 #include "tests/paths.hpp"
 #include "tokenizer/utf8.hpp"
@@ -110,6 +111,26 @@ TEST_F(GgufInfo, Json) {
       j["totals"][0],
       (json{{"type", "Q4_K"}, {"tensors", 1}, {"weights", 256}, {"bytes", 144}, {"bits_per_weight", 4.5}}));
   EXPECT_EQ(j["total"]["bytes"], 160);
+}
+
+TEST_F(GgufInfo, TypesThatDoNotRun) {
+  test::RawBuilder raw;
+  raw.header(2, 0).tensor("ks", {256}, 144u, 0).tensor("new", {256}, 4711u, 160).pad(32).fill(200);
+  const auto chars = std::string(reinterpret_cast<const char*>(raw.bytes().data()), raw.size());
+  std::ofstream(folder_.path("m.gguf"), std::ios::binary) << chars;
+  const Outcome text = run("'" + folder_.path("m.gguf") + "'");
+  EXPECT_EQ(text.status, 0);
+  EXPECT_EQ(text.err, "");
+  for (const char* part : {"ks   iq4_ks             ", "new  unknown type 4711", "<= 40\n", "not every type"})
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\nin\n" << text.out;
+  const json j = json::parse(run("--json '" + folder_.path("m.gguf") + "'").out);
+  EXPECT_EQ(j["tensors"][0]["type"], "iq4_ks");
+  EXPECT_EQ(j["tensors"][0]["bytes"], 140);
+  EXPECT_EQ(j["tensors"][0]["runs"], false);
+  EXPECT_FALSE(j["tensors"][0].contains("bytes_known"));
+  EXPECT_EQ(j["tensors"][1]["type"], "unknown type 4711");
+  EXPECT_EQ(j["tensors"][1]["bytes"], 40);
+  EXPECT_EQ(j["tensors"][1]["bytes_known"], false);
 }
 
 TEST_F(GgufInfo, HostileStringsNeitherSteerTheTerminalNorBreakJson) {

@@ -309,13 +309,46 @@ TEST(MalformedTensor, SizesThatSumBeyondTheFile) {
   expect_error(wraps, ErrorCode::kTruncated, "tensor 'a'", 49, "64 bytes at offset 18446744073709551584");
 }
 
-TEST(MalformedTensor, UnknownType) {
-  for (const std::uint32_t type : {4u, 17u, 31u, 99u, 0x80000000u, 0xFFFFFFFFu}) {
-    RawBuilder raw;
-    raw.header(1, 0).tensor("t", {256}, type, 0).fill(2048);
-    expect_error(raw, ErrorCode::kUnsupported, "tensor 't'", 45,
-                 "(" + std::to_string(type) + ") is not read");
+TEST(MalformedTensor, TypesThatDoNotRunAreBoundedLikeOthers) {
+  // iq4_ks, 144: 256 weights in 136 bytes, and 4 bytes a row
+  RawBuilder blocks;
+  blocks.header(1, 0).tensor("t", {288}, 144u, 0).fill(2048);
+  expect_error(blocks, ErrorCode::kMalformed, "tensor 't'", 37,
+               "288 elements are not whole iq4_ks blocks of 256");
+  RawBuilder large;
+  large.header(1, 0).tensor("t", {256, std::uint64_t{1} << 50}, 144u, 0).fill(2048);
+  expect_error(large, ErrorCode::kTruncated, "tensor 't'", 37, "larger than the file");
+  RawBuilder cut;
+  cut.header(1, 0).tensor("t", {256, 2}, 144u, 0).pad(32).fill(279);
+  expect_error(cut, ErrorCode::kTruncated, "tensor 't'", 57, "280 bytes at offset 0");
+  RawBuilder overlap;
+  overlap.header(2, 0).tensor("a", {512, 2}, 144u, 0).tensor("b", {8}, DType::kF32, 544).pad(32).fill(576);
+  expect_error(overlap, ErrorCode::kMalformed, "tensor 'b'", 90, "overlap those of tensor 'a'");
+}
+
+TEST(MalformedTensor, TypesOfUnknownSizeHaveAPlaceOfTheirOwn) {
+  for (const std::uint32_t type : {4u, 36u, 99u, 0x80000000u, 0xFFFFFFFFu}) {
+    RawBuilder same;
+    same.header(2, 0).tensor("a", {7}, type, 32).tensor("b", {7}, type, 32).pad(32).fill(64);
+    EXPECT_THROW(File::from_memory(same.bytes(), "FILE"), Error) << type;
+    RawBuilder within;
+    within.header(2, 0).tensor("a", {16}, DType::kF32, 0).tensor("b", {7}, type, 32).pad(32).fill(64);
+    expect_error(within, ErrorCode::kMalformed, "tensor 'b'", 82, "overlap those of tensor 'a'");
+    RawBuilder behind;
+    behind.header(1, 0).tensor("a", {7}, type, 64).pad(32).fill(64);
+    expect_error(behind, ErrorCode::kTruncated, "tensor 'a'", 49, "leave the file, which has 64 there");
   }
+}
+
+TEST(MalformedTensor, AnOlderForksQ2_0IsToldFromNoise) {
+  // 128 weights in 34 bytes under the number of 64 in 18: two tensors of 16 such blocks a row
+  RawBuilder raw;
+  raw.header(2, 0).tensor("a", {2048}, DType::kQ2_0, 0).tensor("b", {2048}, DType::kQ2_0, 544);
+  raw.pad(32).fill(2 * 544 + 64);
+  expect_error(raw, ErrorCode::kMalformed, "tensor 'b'", 82, "an older fork's, which had 128 weights");
+  RawBuilder one;
+  one.header(1, 0).tensor("a", {2048}, DType::kQ2_0, 0).pad(32).fill(544);
+  expect_error(one, ErrorCode::kTruncated, "tensor 'a'", 49, "an older fork's, which had 128 weights");
 }
 
 TEST(MalformedTensor, RowsThatAreNotWholeBlocks) {
