@@ -146,8 +146,6 @@ void add_vector_cases(const KernelTable& table) {
                   });
   add_vector_case(table, "add", kWidth, 12 * kWidth,
                   [](const VectorKernels& v, std::size_t n, float* x, float*, float* z) { v.add(x, n, z); });
-  add_vector_case(table, "softmax", 4096, 8 * 4096,
-                  [](const VectorKernels& v, std::size_t n, float* x, float*, float*) { v.softmax(x, n); });
   add_vector_case(
       table, "gelu_mul", kFeedForward, 12 * kFeedForward,
       [](const VectorKernels& v, std::size_t n, float* x, float* y, float*) { v.gelu_mul(x, y, n); });

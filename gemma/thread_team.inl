@@ -35,6 +35,8 @@ GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
     if (generation_.load(std::memory_order_acquire) != generation) return;
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");  // `yield` does nothing on most cores; this takes about as long as x86's pause
 #endif
   }
   while (generation_.load(std::memory_order_acquire) == generation) generation_.wait(generation);

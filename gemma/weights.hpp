@@ -26,6 +26,7 @@ struct Matrix {
   std::size_t cols = 0;                           // k: inputs
   std::size_t row_bytes = 0;                      // from one row to the next
   const kernels::MatmulKernel* kernel = nullptr;  // static
+  float scale = 1.0f;                             // multiplies the product: a tensor of its own (NVFP4)
 
   /// Bytes in the file.
   std::size_t size_bytes() const noexcept { return rows * row_bytes; }
@@ -91,7 +92,18 @@ class WeightReader {
 
   Matrix matrix(const std::string& name, std::size_t rows, std::size_t cols) const {
     const TensorView& t = checked(name, rows, cols);
-    return {t.data.data(), t.type, rows, cols, t.row_size_bytes(), &kernels_.matmul_for(t.type)};
+    return {t.data.data(),    t.type, rows, cols, t.row_size_bytes(), &kernels_.matmul_for(t.type),
+            scale_of(name)};
+  }
+  /// The factor of the product with matrix `name`, STEM.weight: the one element of STEM.scale (as llama.cpp's
+  /// converter has it) or STEM.weight.scale; 1 where the file has neither.
+  float scale_of(const std::string& name) const {
+    constexpr std::string_view kSuffix = "weight";
+    const std::string stem = name.substr(0, name.size() - kSuffix.size());
+    for (const std::string& scale : {stem + "scale", name + ".scale"}) {
+      if (file_.find_tensor(scale) != nullptr) return vector(scale, 1)[0];
+    }
+    return 1.0f;
   }
   Vector vector(const std::string& name, std::size_t size) const {
     const TensorView& t = checked(name, 1, size);
@@ -196,6 +208,7 @@ inline Weights Weights::from(const gguf::File& file, const ModelConfig& c,
                              const kernels::KernelTable& kernels) {
   const detail::WeightReader read(file, kernels);
   Weights w;
+  for (const char* name : {"token_embd.scale", "token_embd.weight.scale"}) read.refuse(name);
   w.embedding = read.matrix("token_embd.weight", c.vocab_size, c.d_model);
   w.output = file.find_tensor("output.weight") != nullptr
                  ? read.matrix("output.weight", c.vocab_size, c.d_model)

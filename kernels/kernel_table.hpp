@@ -29,7 +29,7 @@ struct Q8Group {
   std::int32_t sum_hi;  // sum of q[16..32)
 };
 
-/// y[m, n] = x[m, k] * w[n, k]^T for the rows [row_begin, row_end) of w, i.e. those columns of y.
+/// y[m, n] = scale * x[m, k] * w[n, k]^T for the rows [row_begin, row_end) of w, i.e. those columns of y.
 struct MatmulArgs {
   const std::byte* w = nullptr;     // [n, k] in the file's layout, unaligned
   std::size_t row_bytes = 0;        // bytes from one row of w to the next
@@ -43,6 +43,7 @@ struct MatmulArgs {
   float* y = nullptr;               // [m, ldy], 64-byte aligned only by chance
   std::size_t ldy = 0;              // floats from one row of y to the next
   std::byte* scratch = nullptr;     // this thread's, 64-byte aligned, MatmulKernel::scratch_bytes(k) long
+  float scale = 1.0f;               // multiplies each finished sum, once (NVFP4's second scale)
 };
 
 /// How one weight type is multiplied on one ISA.
@@ -96,8 +97,6 @@ struct VectorKernels {
   /// The same with pairs (2i, 2i + 1).
   void (*rope_pairs)(float* x, std::size_t n_heads, std::size_t head_dim,
                      const float* cos_sin) noexcept = nullptr;
-  /// In place: x = exp(x - max) / sum.
-  void (*softmax)(float* x, std::size_t n) noexcept = nullptr;
   /// gate = gelu_tanh(gate) * up (Hendrycks & Gimpel 2016, tanh form; Shazeer 2020).
   void (*gelu_mul)(float* gate, const float* up, std::size_t n) noexcept = nullptr;
   /// gate = gate * sigmoid(gate) * up.

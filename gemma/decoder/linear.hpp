@@ -56,7 +56,8 @@ inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows
                     .groups = in.quantized.groups.data(),
                     .y = out,
                     .ldy = ld_out,
-                    .scratch = p.ws.scratch_of(w.id)});
+                    .scratch = p.ws.scratch_of(w.id),
+                    .scale = m.scale});
 }
 
 /// out[n_rows, m.rows] = in * m^T, shared between the workers.

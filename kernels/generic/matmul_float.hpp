@@ -25,7 +25,6 @@ struct FloatMatmul {
   using stored = typename Element::type;
   static constexpr int kRows = A::kMatmulRows;
   static constexpr int kTokens = A::kMatmulTokens;
-  static constexpr int kTiles = kPanelRows / kRows;
   /// With many tokens k is walked in segments: the tokens' activations of one (12 KiB for 6) stay in L1 while
   /// the panel's rows pass by.
   static constexpr std::size_t kSegment = 512;
@@ -66,7 +65,7 @@ struct FloatMatmul {
     }
     for (std::size_t r = 0; r < p.rows; ++r)
       for (std::size_t i = 0; i < T; ++i)
-        p.args.y[(t + i) * p.args.ldy + p.row + r] = A::sum(sums[r * T + i]);
+        p.args.y[(t + i) * p.args.ldy + p.row + r] = A::sum(sums[r * T + i]) * p.args.scale;
   }
 
   /// Asks L2 for what the next tile's row has where this one has p; the address may not exist. With few

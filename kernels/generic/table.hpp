@@ -22,10 +22,21 @@ struct MatmulsOf {
   using Matmul = QuantizedMatmul<A, Format<A>>;
 };
 
-template <class Matmuls, template <class> class Format>
+/// P's matmul, and MatmulArgs::scale. V is the unit's own.
+template <class P, class V>
+void run_and_scale(const MatmulArgs& a) noexcept {
+  P::run(a);
+  if (a.scale == 1.0f) return;
+  for (std::size_t t = 0; t < a.m; ++t) {
+    float* const y = a.y + t * a.ldy;
+    for (std::size_t r = a.row_begin; r < a.row_end; ++r) y[r] *= a.scale;
+  }
+}
+
+template <class Matmuls, class V, template <class> class Format>
 consteval MatmulKernel panel_kernel(std::string_view name) {
   using P = typename Matmuls::template Matmul<Format>;
-  return {P::run, P::scratch_bytes, true, name};
+  return {run_and_scale<P, V>, P::scratch_bytes, true, name};
 }
 
 template <class Matmuls, class V>
@@ -38,18 +49,18 @@ consteval KernelTable make_table_of(Isa isa, std::string_view name) {
     t.matmul[at(kType)] = make_float_matmul<V, kType>();
     t.dequantize[at(kType)] = dequantize_row<V, kType>;
   });
-  t.matmul[at(DType::kQ4_0)] = panel_kernel<Matmuls, FormatQ4_0>("q4_0 panels");
-  t.matmul[at(DType::kQ8_0)] = panel_kernel<Matmuls, FormatQ8_0>("q8_0 panels");
-  t.matmul[at(DType::kQ4_K)] = panel_kernel<Matmuls, FormatQ4K>("q4_k panels");
-  t.matmul[at(DType::kQ5_K)] = panel_kernel<Matmuls, FormatQ5K>("q5_k panels");
-  t.matmul[at(DType::kQ6_K)] = panel_kernel<Matmuls, FormatQ6K>("q6_k panels");
-  t.matmul[at(DType::kQ4_1)] = panel_kernel<Matmuls, FormatQ4_1>("q4_1 panels");
-  t.matmul[at(DType::kQ5_0)] = panel_kernel<Matmuls, FormatQ5_0>("q5_0 panels");
-  t.matmul[at(DType::kQ5_1)] = panel_kernel<Matmuls, FormatQ5_1>("q5_1 panels");
-  t.matmul[at(DType::kQ2_K)] = panel_kernel<Matmuls, FormatQ2K>("q2_k panels");
-  t.matmul[at(DType::kQ3_K)] = panel_kernel<Matmuls, FormatQ3K>("q3_k panels");
-  t.matmul[at(DType::kIQ4_NL)] = panel_kernel<Matmuls, FormatIQ4_NL>("iq4_nl panels");
-  t.matmul[at(DType::kIQ4_XS)] = panel_kernel<Matmuls, FormatIQ4XS>("iq4_xs panels");
+  t.matmul[at(DType::kQ4_0)] = panel_kernel<Matmuls, V, FormatQ4_0>("q4_0 panels");
+  t.matmul[at(DType::kQ8_0)] = panel_kernel<Matmuls, V, FormatQ8_0>("q8_0 panels");
+  t.matmul[at(DType::kQ4_K)] = panel_kernel<Matmuls, V, FormatQ4K>("q4_k panels");
+  t.matmul[at(DType::kQ5_K)] = panel_kernel<Matmuls, V, FormatQ5K>("q5_k panels");
+  t.matmul[at(DType::kQ6_K)] = panel_kernel<Matmuls, V, FormatQ6K>("q6_k panels");
+  t.matmul[at(DType::kQ4_1)] = panel_kernel<Matmuls, V, FormatQ4_1>("q4_1 panels");
+  t.matmul[at(DType::kQ5_0)] = panel_kernel<Matmuls, V, FormatQ5_0>("q5_0 panels");
+  t.matmul[at(DType::kQ5_1)] = panel_kernel<Matmuls, V, FormatQ5_1>("q5_1 panels");
+  t.matmul[at(DType::kQ2_K)] = panel_kernel<Matmuls, V, FormatQ2K>("q2_k panels");
+  t.matmul[at(DType::kQ3_K)] = panel_kernel<Matmuls, V, FormatQ3K>("q3_k panels");
+  t.matmul[at(DType::kIQ4_NL)] = panel_kernel<Matmuls, V, FormatIQ4_NL>("iq4_nl panels");
+  t.matmul[at(DType::kIQ4_XS)] = panel_kernel<Matmuls, V, FormatIQ4XS>("iq4_xs panels");
   t.vec = make_vector_kernels<V>();
   return t;
 }

@@ -9,7 +9,6 @@
 #include "quantize.hpp"
 #include "rms_norm.hpp"
 #include "rope.hpp"
-#include "softmax.hpp"
 #include "stored_element.hpp"
 
 namespace gemma::kernels {
@@ -24,7 +23,6 @@ constexpr VectorKernels make_vector_kernels() {
   v.scale = scale<A>;
   v.rope_half = rope_half<A>;
   v.rope_pairs = rope_pairs<A>;
-  v.softmax = softmax<A>;
   v.gelu_mul = gelu_mul<A>;
   v.silu_mul = silu_mul<A>;
   v.softcap = softcap<A>;

@@ -66,7 +66,6 @@ constexpr VectorKernels vector_kernels() noexcept {
   v.scale = scale;
   v.rope_half = rope_half;
   v.rope_pairs = rope_pairs;
-  v.softmax = softmax;
   v.gelu_mul = gelu_mul;
   v.silu_mul = silu_mul;
   v.softcap = softcap;

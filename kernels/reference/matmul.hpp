@@ -169,7 +169,7 @@ void matmul_q8(const MatmulArgs& a) noexcept {
       for (std::size_t i = 0; i < n_blocks; ++i)
         acc = add_block(load_block<Block>(row, i), a.q + t * a.k + i * kElements,
                         a.groups + t * n_groups + i * (kElements / 32), acc);
-      a.y[t * a.ldy + r] = acc;
+      a.y[t * a.ldy + r] = acc * a.scale;
     }
   }
 }
@@ -184,7 +184,7 @@ void matmul_float(const MatmulArgs& a) noexcept {
       const float* x = a.x + t * a.k;
       double sum = 0;
       for (std::size_t i = 0; i < a.k; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(w[i]);
-      a.y[t * a.ldy + r] = static_cast<float>(sum);
+      a.y[t * a.ldy + r] = static_cast<float>(sum) * a.scale;
     }
   }
 }

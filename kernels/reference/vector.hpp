@@ -117,18 +117,6 @@ inline void rope_pairs(float* x, std::size_t n_heads, std::size_t head_dim, cons
     for (std::size_t i = 0; i < half; ++i) rotate(x[2 * i], x[2 * i + 1], cos_sin[i], cos_sin[half + i]);
 }
 
-/// VectorKernels::softmax
-inline void softmax(float* x, std::size_t n) noexcept {
-  if (n == 0) return;
-  float max = x[0];
-  for (std::size_t i = 1; i < n; ++i)
-    if (x[i] > max) max = x[i];
-  double sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - max);
-  for (std::size_t i = 0; i < n; ++i)
-    x[i] = static_cast<float>(std::exp(static_cast<double>(x[i]) - max) / sum);
-}
-
 /// x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): equals x / 2 * (1 + tanh(u)) without its
 /// cancellation.
 inline double gelu_tanh(double x) noexcept {

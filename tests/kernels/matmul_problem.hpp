@@ -54,7 +54,8 @@ inline constexpr float kUntouched = -12345.0f;
 
 /// y[m, n + 3] of tokens [t0, t0 + m), rows in the given pieces; the last three columns are guards.
 inline std::vector<float> multiply(const MatmulKernel& kernel, const Problem& p, const Activations& a,
-                                   std::size_t t0, std::size_t m, const std::vector<std::size_t>& row_ends) {
+                                   std::size_t t0, std::size_t m, const std::vector<std::size_t>& row_ends,
+                                   float scale = 1.0f) {
   const std::size_t ldy = p.n + 3;
   std::vector<float> y(m * ldy, kUntouched);
   const std::size_t bytes = kernel.scratch_bytes(p.k) + 64;
@@ -77,6 +78,7 @@ inline std::vector<float> multiply(const MatmulKernel& kernel, const Problem& p,
     args.y = y.data();
     args.ldy = ldy;
     args.scratch = scratch.get();
+    args.scale = scale;
     kernel.matmul(args);
     begin = end;
   }

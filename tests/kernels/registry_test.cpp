@@ -88,7 +88,7 @@ TEST(Registry, EveryTableIsWhole) {
       EXPECT_NE(table->dequantize[static_cast<std::size_t>(type)], nullptr);
     }
     const VectorKernels& v = table->vec;
-    EXPECT_TRUE(v.quantize_q8 && v.rms_norm && v.add && v.scale && v.rope_half && v.rope_pairs && v.softmax &&
+    EXPECT_TRUE(v.quantize_q8 && v.rms_norm && v.add && v.scale && v.rope_half && v.rope_pairs &&
                 v.gelu_mul && v.silu_mul && v.softcap && v.store_key && v.store_value && v.attention &&
                 v.attention_scratch_bytes);
   }

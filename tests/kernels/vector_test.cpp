@@ -239,42 +239,7 @@ TEST(Rope, BothPairingsAgreeWithTheReferenceAndHeadsAreIndependent) {
   });
 }
 
-// ---- softmax, activations ---------------------------------------------------------------------------------
-
-TEST(Softmax, AgreesWithTheReference) {
-  for_each_table([](const KernelTable&, const VectorKernels& vec) {
-    for (float spread : {0.1f, 5.0f, 100.0f}) {
-      for_each_shape([&](std::size_t n, std::size_t shift) {
-        Floats logits(n, shift, 21, spread), x = logits, want = logits;
-        reference::softmax(want.data(), n);
-        vec.softmax(x.data(), n);
-        float max = logits[0];
-        for (std::size_t i = 0; i < n; ++i) max = std::max(max, logits[i]);
-        for (std::size_t i = 0; i < n; ++i)  // logit - max is rounded to float32 before exp
-          ASSERT_NEAR(x[i], want[i], (4e-7f + 7e-8f * (max - logits[i])) * want[i] + 1e-37f) << i;
-        x.expect_guards();
-      });
-    }
-    Floats wide(100'000, 0, 22, 4.0f), want = wide;
-    vec.softmax(wide.data(), wide.n);
-    reference::softmax(want.data(), wide.n);
-    EXPECT_LE(nmse(wide.data(), want.data(), wide.n), 1e-11);
-  });
-}
-
-TEST(Softmax, HugeSpreadAndEqualLogits) {
-  for_each_table([](const KernelTable&, const VectorKernels& vec) {
-    std::vector<float> x = {-1e30f, 0.0f, -200.0f, -kInf, 3e38f, -3e38f, 3e38f};
-    vec.softmax(x.data(), x.size());
-    EXPECT_EQ(x, (std::vector<float>{0, 0, 0, 0, 0.5f, 0, 0.5f}));
-    for (std::size_t n : {1u, 2u, 16u, 33u}) {
-      std::vector<float> equal(n, -1234.5f);
-      vec.softmax(equal.data(), n);
-      for (float p : equal) EXPECT_NEAR(p, 1.0f / static_cast<float>(n), 1e-7f);
-    }
-    vec.softmax(nullptr, 0);
-  });
-}
+// ---- activations -------------------------------------------------------------------------------------------
 
 /// Largest error, in units of the last place of the exact value, over a sweep of all finite float32; values
 /// below `tiny` are held to an absolute error of `tiny` instead.
