@@ -92,7 +92,7 @@ class WeightReader {
 
   Matrix matrix(const std::string& name, std::size_t rows, std::size_t cols) const {
     const TensorView& t = checked(name, rows, cols);
-    return {t.data.data(),    t.type, rows, cols, t.row_size_bytes(), &kernels_.matmul_for(t.type),
+    return {t.data.data(), t.type, rows, cols, t.row_size_bytes(), &kernels_.matmul_for(t.type),
             scale_of(name)};
   }
   /// The factor of the product with matrix `name`, STEM.weight: the one element of STEM.scale (as llama.cpp's

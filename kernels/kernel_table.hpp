@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "../gguf/dtype.hpp"
+#include "cpu_features.hpp"
 
 namespace gemma::kernels {
 
@@ -123,11 +124,26 @@ struct KernelTable {
   Isa isa = Isa::kScalar;  // that they need
   /// "scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neoni8mm": values of GEMMA_ISA and --isa
   std::string_view name;
+  CpuFeatures needs;                               // of the CPU, its registers saved by the system
   std::array<MatmulKernel, kDTypeLimit> matmul{};  // by DType; every DType has one
   /// out[n] = the n weights stored at `from`; n a multiple of the type's block. By DType.
   std::array<void (*)(const std::byte* from, std::size_t n, float* out) noexcept, kDTypeLimit> dequantize{};
   VectorKernels vec;  // everything else
 
+  /// Whether nothing is missing: asserted where a table is defined.
+  constexpr bool is_whole() const noexcept {
+    for (const DType type : kAllDTypes) {
+      const auto i = static_cast<std::size_t>(type);
+      if (matmul[i].matmul == nullptr || matmul[i].scratch_bytes == nullptr || matmul[i].name.empty() ||
+          dequantize[i] == nullptr)
+        return false;
+    }
+    return !name.empty() && vec.quantize_q8 != nullptr && vec.rms_norm != nullptr && vec.add != nullptr &&
+           vec.scale != nullptr && vec.rope_half != nullptr && vec.rope_pairs != nullptr &&
+           vec.gelu_mul != nullptr && vec.silu_mul != nullptr && vec.softcap != nullptr &&
+           vec.store_key != nullptr && vec.store_value != nullptr && vec.attention != nullptr &&
+           vec.attention_scratch_bytes != nullptr;
+  }
   /// The kernel that multiplies by weights of a type.
   const MatmulKernel& matmul_for(DType type) const noexcept { return matmul[static_cast<std::size_t>(type)]; }
 };

@@ -1,9 +1,11 @@
 // Which kernel tables this CPU and its operating system can run. Invariant: a table is offered only when
-// every instruction-set flag that its unit was compiled with is present and the system saves the registers it
-// uses.
+// everything that it needs (KernelTable::needs, which holds every instruction-set flag that its unit was
+// compiled with) is present and the system saves the registers it uses.
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+#include <iterator>
 
 #include "arch/tables.hpp"
 
@@ -28,88 +30,120 @@ std::uint64_t saved_register_state() noexcept {
   return (static_cast<std::uint64_t>(high) << 32) | low;
 }
 
-struct X86Features {
-  bool avx2 = false;
-  bool avxvnni = false;
-  bool avx512vnni = false;
+/// Adds what is set in a register of cpuid.
+struct Bit {
+  unsigned bit;
+  CpuFeature feature;
 };
+void add_set(CpuFeatures& found, std::uint32_t word, std::initializer_list<Bit> bits) noexcept {
+  for (const Bit& b : bits)
+    if (((word >> b.bit) & 1u) != 0) found.add(b.feature);
+}
 
-X86Features detect_x86() noexcept {
-  X86Features found;
+/// What the CPU has and whose registers the system saves.
+CpuFeatures detect_features() noexcept {
+  using F = CpuFeature;
+  CpuFeatures found;
   std::uint32_t a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return found;
-  constexpr std::uint32_t kFma = 1u << 12, kPopcnt = 1u << 23, kOsxsave = 1u << 27, kAvx = 1u << 28,
-                          kF16c = 1u << 29;
-  constexpr std::uint32_t kLeaf1 = kFma | kPopcnt | kOsxsave | kAvx | kF16c;
-  if ((c & kLeaf1) != kLeaf1) return found;
+  add_set(
+      found, c,
+      {{0, F::kSse3}, {9, F::kSsse3}, {19, F::kSse41}, {20, F::kSse42}, {23, F::kPopcnt}, {26, F::kXsave}});
+  constexpr std::uint32_t kOsxsave = 1u << 27;
+  if ((c & kOsxsave) == 0) return found;
   const std::uint64_t state = saved_register_state();
   constexpr std::uint64_t kYmm = 0x06;  // XMM, YMM
   constexpr std::uint64_t kZmm = 0xE6;  // and opmask, upper halves of ZMM0-15, ZMM16-31
   if ((state & kYmm) != kYmm) return found;
+  add_set(found, c, {{12, F::kFma}, {28, F::kAvx}, {29, F::kF16c}});
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
-  constexpr std::uint32_t kAvx2 = 1u << 5;
-  constexpr std::uint32_t kAvx512Ebx =  // F, DQ, IFMA, CD, BW, VL
-      (1u << 16) | (1u << 17) | (1u << 21) | (1u << 28) | (1u << 30) | (1u << 31);
-  constexpr std::uint32_t kAvx512Ecx = (1u << 1) | (1u << 11);  // VBMI, VNNI
-  found.avx2 = (b & kAvx2) != 0;
-  found.avx512vnni = found.avx2 && (state & kZmm) == kZmm && (b & kAvx512Ebx) == kAvx512Ebx &&
-                     (c & kAvx512Ecx) == kAvx512Ecx;
-  constexpr std::uint32_t kAvxVnni = 1u << 4;
+  add_set(found, b, {{5, F::kAvx2}});
+  if ((state & kZmm) == kZmm) {
+    add_set(found, b,
+            {{16, F::kAvx512f},
+             {17, F::kAvx512dq},
+             {21, F::kAvx512ifma},
+             {28, F::kAvx512cd},
+             {30, F::kAvx512bw},
+             {31, F::kAvx512vl}});
+    add_set(found, c, {{1, F::kAvx512vbmi}, {11, F::kAvx512vnni}});
+  }
   const bool has_subleaf1 = a >= 1;  // leaf 7 says which is its last
-  found.avxvnni =
-      found.avx2 && has_subleaf1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & kAvxVnni) != 0;
+  if (has_subleaf1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) add_set(found, a, {{4, F::kAvxVnni}});
+  return found;
+}
+
+#elif defined(GEMMA_WITH_NEON) && defined(__linux__)
+
+CpuFeatures detect_features() noexcept {
+  using F = CpuFeature;
+  const unsigned long word = getauxval(AT_HWCAP), word2 = getauxval(AT_HWCAP2);
+  CpuFeatures found;
+  const auto add = [&found](unsigned long set, F feature) {
+    if (set != 0) found.add(feature);
+  };
+  add(word & HWCAP_ASIMD, F::kAsimd);
+  add(word & HWCAP_CRC32, F::kCrc32);
+  add(word & HWCAP_ATOMICS, F::kAtomics);
+  add(word & HWCAP_FPHP, F::kFphp);
+  add(word & HWCAP_ASIMDHP, F::kAsimdhp);
+  add(word & HWCAP_ASIMDRDM, F::kAsimdrdm);
+  add(word & HWCAP_ASIMDDP, F::kAsimddp);
+  add(word2 & HWCAP2_I8MM, F::kI8mm);
   return found;
 }
 
 #elif defined(GEMMA_WITH_NEON)
 
-bool detect_neon_dotprod() noexcept {
-#if defined(__linux__)
-  constexpr unsigned long kNeeded = HWCAP_ASIMD | HWCAP_ASIMDDP | HWCAP_ASIMDHP | HWCAP_FPHP;
-  return (getauxval(AT_HWCAP) & kNeeded) == kNeeded;
-#else
-  return true;  // every 64-bit Apple CPU since A13 has these
-#endif
-}
-
-/// Besides what detect_neon_dotprod() asks for.
-bool detect_neon_i8mm() noexcept {
-#if defined(__linux__)
-  return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
-#elif defined(__APPLE__)
+CpuFeatures detect_features() noexcept {
+  CpuFeatures found = kNeonNeeds;  // every 64-bit Apple CPU since A13 has these
+#if defined(__APPLE__)
   int has = 0;
   std::size_t size = sizeof has;
-  return sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nullptr, 0) == 0 && has == 1;
-#else
-  return false;
+  if (sysctlbyname("hw.optional.arm.FEAT_I8MM", &has, &size, nullptr, 0) == 0 && has == 1)
+    found.add(CpuFeature::kI8mm);
 #endif
+  return found;
+}
+
+#else
+
+CpuFeatures detect_features() noexcept {
+  return {};
 }
 
 #endif
 
+/// The tables of this build, best first.
+constexpr const KernelTable* kBuilt[] = {
+#if defined(GEMMA_WITH_AVX512VNNI)
+    &kAvx512VnniTable,
+#endif
+#if defined(GEMMA_WITH_AVXVNNI)
+    &kAvxVnniTable,
+#endif
+#if defined(GEMMA_WITH_AVX2)
+    &kAvx2Table,
+#endif
+#if defined(GEMMA_WITH_NEONI8MM)
+    &kNeonI8mmTable,
+#endif
+#if defined(GEMMA_WITH_NEON)
+    &kNeonTable,
+#endif
+    &kScalarTable,
+};
+
 struct Available {
-  std::array<const KernelTable*, 4> tables{};
+  std::array<const KernelTable*, std::size(kBuilt)> tables{};
   std::size_t count = 0;
 };
 
 Available detect() noexcept {
+  const CpuFeatures has = detect_features();
   Available found;
-#if defined(GEMMA_WITH_AVX512VNNI)
-  if (detect_x86().avx512vnni) found.tables[found.count++] = &kAvx512VnniTable;
-#endif
-#if defined(GEMMA_WITH_AVXVNNI)
-  if (detect_x86().avxvnni) found.tables[found.count++] = &kAvxVnniTable;
-#endif
-#if defined(GEMMA_WITH_AVX2)
-  if (detect_x86().avx2) found.tables[found.count++] = &kAvx2Table;
-#endif
-#if defined(GEMMA_WITH_NEONI8MM)
-  if (detect_neon_dotprod() && detect_neon_i8mm()) found.tables[found.count++] = &kNeonI8mmTable;
-#endif
-#if defined(GEMMA_WITH_NEON)
-  if (detect_neon_dotprod()) found.tables[found.count++] = &kNeonTable;
-#endif
-  found.tables[found.count++] = &kScalarTable;
+  for (const KernelTable* table : kBuilt)
+    if (has.includes(table->needs)) found.tables[found.count++] = table;
   return found;
 }
 

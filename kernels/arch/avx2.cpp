@@ -5,12 +5,17 @@
 #include "../generic/table.hpp"
 #include "avx2_vector.hpp"
 #include "avxvnni_matmuls.hpp"
+#include "built_features.hpp"
 #include "tables.hpp"
 
 namespace gemma::kernels {
 
-constinit const KernelTable kAvx2Table = make_table<Avx2, Avx2Vector>(Isa::kAvx2, "avx2");
-constinit const KernelTable kAvxVnniTable =
-    make_table_of<AvxVnniMatmuls, Avx2Vector>(Isa::kAvxVnni, "avxvnni");
+static_assert(built_features().includes(kAvx2Needs));
+// a build whose flags allow more for all of its units needs more
+constexpr KernelTable kAvx2Table =
+    make_table<Avx2, Avx2Vector>(Isa::kAvx2, "avx2", kAvx2Needs.with(built_features()));
+constexpr KernelTable kAvxVnniTable =
+    make_table_of<AvxVnniMatmuls, Avx2Vector>(Isa::kAvxVnni, "avxvnni", kAvxVnniNeeds.with(built_features()));
+static_assert(kAvx2Table.is_whole() && kAvxVnniTable.is_whole());
 
 }  // namespace gemma::kernels

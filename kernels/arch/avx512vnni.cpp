@@ -4,11 +4,15 @@
 
 #include "../generic/table.hpp"
 #include "avx512vnni_vector.hpp"
+#include "built_features.hpp"
 #include "tables.hpp"
 
 namespace gemma::kernels {
 
-constinit const KernelTable kAvx512VnniTable =
-    make_table<Avx512Vnni, Avx512Vector>(Isa::kAvx512Vnni, "avx512vnni");
+static_assert(built_features().includes(kAvx512VnniNeeds));
+// a build whose flags allow more for all of its units needs more
+constexpr KernelTable kAvx512VnniTable = make_table<Avx512Vnni, Avx512Vector>(
+    Isa::kAvx512Vnni, "avx512vnni", kAvx512VnniNeeds.with(built_features()));
+static_assert(kAvx512VnniTable.is_whole());
 
 }  // namespace gemma::kernels

@@ -4,8 +4,12 @@
 
 #include "../generic/matmul_rows.hpp"
 #include "avxvnni_matmuls.hpp"
+#include "built_features.hpp"
+#include "tables.hpp"
 
 namespace gemma::kernels {
+
+static_assert(built_features().includes(kAvxVnniNeeds));
 
 template <template <class> class Format>
 void AvxVnniMatmuls::Matmul<Format>::run(const MatmulArgs& a) noexcept {

@@ -3,14 +3,19 @@
 #include "neon.hpp"
 
 #include "../generic/table.hpp"
+#include "built_features.hpp"
 #include "neon_vector.hpp"
 #include "neoni8mm_matmuls.hpp"
 #include "tables.hpp"
 
 namespace gemma::kernels {
 
-constinit const KernelTable kNeonTable = make_table<Neon, NeonVector>(Isa::kNeon, "neon");
-constinit const KernelTable kNeonI8mmTable =
-    make_table_of<NeonI8mmMatmuls, NeonVector>(Isa::kNeonI8mm, "neoni8mm");
+static_assert(built_features().includes(kNeonNeeds));
+// a build whose flags allow more for all of its units needs more
+constexpr KernelTable kNeonTable =
+    make_table<Neon, NeonVector>(Isa::kNeon, "neon", kNeonNeeds.with(built_features()));
+constexpr KernelTable kNeonI8mmTable = make_table_of<NeonI8mmMatmuls, NeonVector>(
+    Isa::kNeonI8mm, "neoni8mm", kNeonI8mmNeeds.with(built_features()));
+static_assert(kNeonTable.is_whole() && kNeonI8mmTable.is_whole());
 
 }  // namespace gemma::kernels

@@ -3,9 +3,13 @@
 #include "neoni8mm.hpp"
 
 #include "../generic/matmul_rows.hpp"
+#include "built_features.hpp"
 #include "neoni8mm_matmuls.hpp"
+#include "tables.hpp"
 
 namespace gemma::kernels {
+
+static_assert(built_features().includes(kNeonI8mmNeeds));
 
 template <template <class> class Format>
 void NeonI8mmMatmuls::Matmul<Format>::run(const MatmulArgs& a) noexcept {

@@ -20,6 +20,7 @@ consteval KernelTable make_scalar_table() {
 
 }  // namespace
 
-constinit const KernelTable kScalarTable = make_scalar_table();
+constexpr KernelTable kScalarTable = make_scalar_table();
+static_assert(kScalarTable.is_whole());
 
 }  // namespace gemma::kernels

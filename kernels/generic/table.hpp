@@ -40,10 +40,11 @@ consteval MatmulKernel panel_kernel(std::string_view name) {
 }
 
 template <class Matmuls, class V>
-consteval KernelTable make_table_of(Isa isa, std::string_view name) {
+consteval KernelTable make_table_of(Isa isa, std::string_view name, CpuFeatures needs) {
   KernelTable t;
   t.isa = isa;
   t.name = name;
+  t.needs = needs;
   auto at = [](DType type) { return static_cast<std::size_t>(type); };
   for_each_dtype([&]<DType kType>() {
     t.matmul[at(kType)] = make_float_matmul<V, kType>();
@@ -66,8 +67,8 @@ consteval KernelTable make_table_of(Isa isa, std::string_view name) {
 }
 
 template <class A, class V>
-consteval KernelTable make_table(Isa isa, std::string_view name) {
-  return make_table_of<MatmulsOf<A>, V>(isa, name);
+consteval KernelTable make_table(Isa isa, std::string_view name, CpuFeatures needs) {
+  return make_table_of<MatmulsOf<A>, V>(isa, name, needs);
 }
 
 }  // namespace gemma::kernels

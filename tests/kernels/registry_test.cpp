@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <initializer_list>
+#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>
@@ -12,8 +13,10 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/arch/tables.hpp"
 #include "kernels/kernel_table.hpp"
 #include "tests/kernels/random_blocks.hpp"
+#include "tests/paths.hpp"
 
 namespace gemma::kernels {
 namespace {
@@ -76,22 +79,63 @@ TEST(Registry, OffersWhatTheSystemSaysThisCpuCan) {
 }
 #endif
 
-TEST(Registry, EveryTableIsWhole) {
-  for (const KernelTable* table : available_tables()) {
-    SCOPED_TRACE(table->name);
-    for (const DType type : kAllDTypes) {
-      SCOPED_TRACE(info(type).name);
-      const MatmulKernel& kernel = table->matmul_for(type);
-      EXPECT_NE(kernel.matmul, nullptr);
-      EXPECT_NE(kernel.scratch_bytes, nullptr);
-      EXPECT_FALSE(kernel.name.empty());
-      EXPECT_NE(table->dequantize[static_cast<std::size_t>(type)], nullptr);
+/// The features that a unit's compiler flags name, and what those imply: by cmake/isa.cmake's text.
+std::set<std::string> features_of_flags(const std::string& unit) {
+  std::ifstream in(test::source_dir() / "cmake/isa.cmake");
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const std::string call = "gemma_isa_unit(" + unit + " ";
+  const std::size_t begin = text.find(call);
+  EXPECT_NE(begin, std::string::npos) << unit;
+  std::set<std::string> out;
+  std::istringstream words(text.substr(begin + call.size(), text.find(')', begin) - begin - call.size()));
+  for (std::string word; words >> word;) {
+    if (word.starts_with("-march=armv8.2-a")) {
+      out.insert({"asimd", "crc32", "atomics", "asimdrdm"});
+      if (word.find("+dotprod") != std::string::npos) out.insert("asimddp");
+      if (word.find("+fp16") != std::string::npos) out.insert({"fphp", "asimdhp"});
+      if (word.find("+i8mm") != std::string::npos) out.insert("i8mm");
+    } else if (word.starts_with("-m")) {
+      const std::string name = word.substr(2);
+      out.insert(name == "avxvnni" ? "avx_vnni" : name == "avx512vnni" ? "avx512_vnni" : name);
+      out.insert({"pni", "ssse3", "sse4_1", "sse4_2", "popcnt", "xsave", "avx"});  // of AVX2
     }
-    const VectorKernels& v = table->vec;
-    EXPECT_TRUE(v.quantize_q8 && v.rms_norm && v.add && v.scale && v.rope_half && v.rope_pairs &&
-                v.gelu_mul && v.silu_mul && v.softcap && v.store_key && v.store_value && v.attention &&
-                v.attention_scratch_bytes);
   }
+  return out;
+}
+
+std::set<std::string> names_of(CpuFeatures features) {
+  std::set<std::string> out;
+  for (const CpuFeature f : kAllCpuFeatures)
+    if (features.has(f)) out.emplace(to_string(f));
+  return out;
+}
+
+TEST(Registry, NeedsAreTheFlagsOfTheUnits) {
+  EXPECT_EQ(names_of(kAvx2Needs), features_of_flags("avx2"));
+  EXPECT_EQ(names_of(kAvxVnniNeeds), features_of_flags("avxvnni"));
+  EXPECT_EQ(names_of(kAvx512VnniNeeds), features_of_flags("avx512vnni"));
+  EXPECT_EQ(names_of(kNeonNeeds), features_of_flags("neon"));
+  EXPECT_EQ(names_of(kNeonI8mmNeeds), features_of_flags("neoni8mm"));
+}
+
+TEST(Registry, TablesSayWhatTheyNeed) {
+  const std::map<std::string_view, CpuFeatures> expected = {{"scalar", {}},
+                                                            {"avx2", kAvx2Needs},
+                                                            {"avxvnni", kAvxVnniNeeds},
+                                                            {"avx512vnni", kAvx512VnniNeeds},
+                                                            {"neon", kNeonNeeds},
+                                                            {"neoni8mm", kNeonI8mmNeeds}};
+  for (const KernelTable* table : available_tables()) {
+    ASSERT_TRUE(expected.contains(table->name)) << table->name;
+    EXPECT_EQ(names_of(table->needs), names_of(expected.at(table->name))) << table->name;
+  }
+}
+
+TEST(Registry, EveryTableIsWhole) {
+  for (const KernelTable* table : available_tables()) EXPECT_TRUE(table->is_whole()) << table->name;
+  KernelTable table = *find_table("scalar");
+  table.dequantize[static_cast<std::size_t>(DType::kIQ1_M)] = nullptr;
+  EXPECT_FALSE(table.is_whole());
 }
 
 TEST(Registry, QuantisedTypesRunOnEightBitsAndOthersOnFloats) {

@@ -239,7 +239,8 @@ TEST(Rope, BothPairingsAgreeWithTheReferenceAndHeadsAreIndependent) {
   });
 }
 
-// ---- activations -------------------------------------------------------------------------------------------
+// ---- activations
+// -------------------------------------------------------------------------------------------
 
 /// Largest error, in units of the last place of the exact value, over a sweep of all finite float32; values
 /// below `tiny` are held to an absolute error of `tiny` instead.
