@@ -68,11 +68,18 @@ class Analyser {
     measure.key = "raq_" + name;
     measure.title = "RAQ rank by judge " + name;
     measure.higher_is_better = false;
-    measure.values = rank_columns(run_, judge.verdicts);
+    RankColumns columns = rank_columns(run_, judge.verdicts);
+    measure.values = std::move(columns.ranks);
+    measure.questions = std::move(columns.questions);
+    for (std::size_t i = 0; i < n_; ++i) {
+      if (!std::binary_search(measure.questions.begin(), measure.questions.end(), i)) {
+        judge.unranked.push_back(i);
+      }
+    }
     for (const std::vector<double>& ranks : measure.values) {
       std::vector<double> share(2 * k_ - 1, 0);
       for (const double rank : ranks)
-        share[static_cast<std::size_t>(std::lround(2 * (rank - 1)))] += 1.0 / real(n_);
+        share[static_cast<std::size_t>(std::lround(2 * (rank - 1)))] += 1.0 / real(ranks.size());
       judge.rank_shares.push_back(std::move(share));
     }
     judge.measure = out_.measures.size();
@@ -137,12 +144,16 @@ class Analyser {
       for (const AnswerMetrics& answer : answers) column.push_back(value(answer));
       measure.values.push_back(std::move(column));
     }
+    for (std::size_t i = 0; i < n_; ++i) measure.questions.push_back(i);
     finish(std::move(measure));
   }
 
   void finish(Measure measure) {
+    const std::size_t n = measure.questions.size();
+    std::vector<std::size_t> passages;
+    for (const std::size_t question : measure.questions) passages.push_back(passages_[question]);
     for (const std::vector<double>& column : measure.values) {
-      measure.means.push_back(stats::bootstrap_mean(column, passages_, seed_));
+      measure.means.push_back(stats::bootstrap_mean(column, passages, seed_));
     }
     if (k_ >= 2) {
       measure.kruskal = stats::kruskal_wallis(measure.values);
@@ -151,11 +162,11 @@ class Analyser {
       measure.wilcoxon = stats::wilcoxon(measure.values);
       // one question leaves nothing to compare within; no pair is then said to differ
       measure.conover =
-          n_ >= 2 ? stats::conover(measure.values) : std::vector<stats::Pair>(measure.dunn.size());
-      measure.questions_overall = stats::questions_for_friedman(measure.friedman, k_, n_);
+          n >= 2 ? stats::conover(measure.values) : std::vector<stats::Pair>(measure.dunn.size());
+      measure.questions_overall = stats::questions_for_friedman(measure.friedman, k_, n);
       const double alpha = stats::kAlpha / real(measure.wilcoxon.size());
       for (const stats::Pair& pair : measure.wilcoxon) {
-        measure.questions_pairs.push_back(stats::questions_for_wilcoxon(pair.z, n_, alpha));
+        measure.questions_pairs.push_back(stats::questions_for_wilcoxon(pair.z, n, alpha));
       }
     }
     out_.measures.push_back(std::move(measure));

@@ -39,7 +39,8 @@ struct Measure {
   std::vector<stats::Pair> dunn, conover, wilcoxon;
   std::optional<std::size_t> questions_overall;             // for 80% power at 5%
   std::vector<std::optional<std::size_t>> questions_pairs;  // [pairs], for 80% power at 5% / pairs
-  stats::Columns values;                                    // [k models][n questions]
+  stats::Columns values;                                    // [k models][questions]
+  std::vector<std::size_t> questions;  // which of run.questions() the values are of, ascending; mostly all
 
   /// Whether models differ at 5%: Friedman's test and, of a pair, Conover's with Holm after it.
   bool differs() const noexcept { return friedman.p <= 0.05; }
@@ -64,9 +65,10 @@ struct ModelSummary {
 struct JudgeSummary {
   Verdicts verdicts;
   PositionBias bias;
-  std::size_t measure = 0;  // index of its ranks in Analysis::measures
-  /// Share of questions in which a model's answer has each rank, in halves: [k models][2 k - 1], rank 1
-  /// first.
+  std::size_t measure = 0;            // index of its ranks in Analysis::measures
+  std::vector<std::size_t> unranked;  // of run.questions(), those that are not in the measure
+  /// Share of judged questions in which a model's answer has each rank, in halves: [k models][2 k - 1], rank
+  /// 1 first.
   std::vector<std::vector<double>> rank_shares;
 };
 

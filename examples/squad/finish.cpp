@@ -24,34 +24,54 @@ void write_file(const std::filesystem::path& file, std::string_view text) {
   out.commit();
 }
 
-/// All judges whose verdicts are all there; of others it says so.
+/// All judges who have judged what they could; of others it says so.
 std::vector<std::string> complete_judges(const RunDirectory& run) {
   std::vector<std::string> judges;
   for (const std::string& name : judges_of(run.path())) {
     const Verdicts verdicts = read_verdicts(run, name);
-    const std::size_t wanted = n_wanted(run, verdicts.policy);
-    if (verdicts.records.size() >= wanted) {
+    if (is_settled(run, verdicts)) {
       judges.push_back(name);
     } else {
       app::print_error("gemma-squad", fmt::format("judge {} is left out: {} of {} verdicts", name,
-                                                  verdicts.records.size(), wanted));
+                                                  verdicts.records.size(), n_wanted(run, verdicts.policy)));
     }
   }
   return judges;
 }
 
+/// False: stopped. Throws as judge_run().
+bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
+               const std::atomic<bool>& cancel, bool quiet) {
+  // an endpoint that hangs up is an error of that attempt, not the end; a reader of the table that does is
+  struct IgnorePipe {
+    decltype(std::signal(SIGPIPE, SIG_IGN)) before = std::signal(SIGPIPE, SIG_IGN);
+    ~IgnorePipe() { std::signal(SIGPIPE, before); }
+  } const ignore;
+  return judge_run(run, judge, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
+                   judge.sees_order() && !quiet ? stderr : nullptr, stderr);
+}
+
 }  // namespace
 
-bool judge(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
-           const std::atomic<bool>& cancel, bool quiet) {
-  if (!flags.wanted() || run.settings().models.size() < 2) return true;
-  const std::unique_ptr<Judge> made = flags.make(engine);
-  // an endpoint that hangs up is an error of that attempt, not the end; a reader of the table that does is
-  const auto before = std::signal(SIGPIPE, SIG_IGN);
-  const bool finished = judge_run(run, *made, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
-                                  made->sees_order() && !quiet ? stderr : nullptr);
-  std::signal(SIGPIPE, before);
-  return finished;
+int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
+                     const std::atomic<bool>& cancel, bool quiet) {
+  std::string trouble;
+  if (flags.wanted() && run.settings().models.size() >= 2) {
+    const std::unique_ptr<Judge> made = flags.make(engine, run.settings().preset.name);
+    try {
+      if (!ask_judge(run, *made, flags, cancel, quiet)) {
+        say_stopped(run);
+        return kStopped;
+      }
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kIo) throw;  // not the judge's doing
+      trouble = error.message();
+    }
+  }
+  write_report(run, {}, quiet);
+  if (trouble.empty()) return 0;
+  app::print_error("gemma-squad", trouble);
+  return 1;
 }
 
 void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet) {

@@ -14,10 +14,12 @@ namespace gemma::squad {
 /// Status for a run that the user stopped (128 + SIGINT).
 inline constexpr int kStopped = 130;
 
-/// Judges a complete run (unless it has one model only) with what is stored already. `quiet`: no progress.
-/// False: stopped.
-bool judge(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
-           const std::atomic<bool>& cancel, bool quiet);
+/// Judges a complete run (unless it has one model only) with what is stored already, and reports. What the
+/// judge could not do is said on stderr: questions without a ranking, and why it ended before its time; the
+/// report is written all the same. `quiet`: no progress and no table. Returns the program's status: 0, 1 when
+/// the judge ended early, kStopped.
+int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
+                     const std::atomic<bool>& cancel, bool quiet);
 
 /// Writes report.html, summary.json, answers.csv and predictions-MODEL.json into the run's directory, and the
 /// table to standard output. `judges`: whose verdicts; empty: all that are complete. `quiet`: no table.

@@ -26,7 +26,9 @@ struct JudgeTask {
 };
 
 struct Verdict {
-  std::vector<double> ranks;                             // [k models], 1 the best
+  std::vector<double> ranks;                             // [k models], 1 the best; empty: there is none
+  std::string trouble;                                   // why there is none
+  bool is_endpoint_down = false;                         // none, and the next question may fare no better
   std::size_t prompt_tokens = 0, completion_tokens = 0;  // what was paid for, failed attempts included
   std::size_t attempts = 1;
 };
@@ -40,8 +42,9 @@ class Judge {
   virtual nlohmann::ordered_json identity() const = 0;
   /// Whether the order in which the answers are shown can change the verdict.
   virtual bool sees_order() const = 0;
-  /// Ranks the answers, shown in `order` (a permutation of the models). Throws gemma::Error when there is no
-  /// verdict to be had, kCancelled once `cancel` is set.
+  /// Ranks the answers, shown in `order` (a permutation of the models). A question that yields no ranking is
+  /// a verdict without ranks. Throws gemma::Error when no question can have one, kCancelled once `cancel` is
+  /// set.
   virtual Verdict judge(const JudgeTask& task, std::span<const std::size_t> order,
                         const std::atomic<bool>& cancel) = 0;
 };

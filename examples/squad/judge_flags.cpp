@@ -1,6 +1,8 @@
 #include "examples/squad/judge_flags.hpp"
 
+#include <charconv>
 #include <cstdlib>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -10,6 +12,21 @@
 #include "gguf/error.hpp"
 
 namespace gemma::squad {
+
+namespace {
+
+/// "none", or a number from 0 to 2, as OpenAI's are. Throws CLI::ValidationError.
+std::optional<double> parse_temperature(const std::string& text) {
+  if (text == "none") return std::nullopt;
+  double value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 2)) {
+    throw CLI::ValidationError("--judge-temperature", text + " is neither a number from 0 to 2 nor none");
+  }
+  return value;
+}
+
+}  // namespace
 
 void JudgeFlags::add_to(CLI::App& app) {
   const char* group = "Judge";
@@ -33,14 +50,24 @@ void JudgeFlags::add_to(CLI::App& app) {
   option("--judge-file", file, "gguf: the model, a GGUF file")->type_name("FILE");
   option("--judge-url", openai.url, "openai: where it answers (default: " + openai.url + ")")
       ->type_name("URL");
-  option("--judge-model", openai.model, "openai: the model to ask for (default: " + openai.model + ")")
+  option("--judge-model", model,
+         fmt::format("openai: the model to ask for (default: {}; of a run by --preset article, {})",
+                     kCurrentJudgeModel, kArticleJudgeModel))
       ->type_name("NAME");
+  app.add_option_function<std::string>(
+         "--judge-temperature",
+         [this](const std::string& text) { openai.temperature = parse_temperature(text); },
+         "openai: its temperature, or none to send none, for models that take no other than theirs (default: "
+         "0)")
+      ->group(group)
+      ->type_name("N|none");
   option("--judge-key-variable", key_variable,
          "openai: environment variable that holds the key (default: " + key_variable + ")")
       ->type_name("NAME");
-  option("--judge-format", openai.format,
-         "openai: how the ranking is asked for: function (the article's way; default), tools or json")
-      ->check(one_of({"function", "tools", "json"}))
+  option("--judge-format", format,
+         "openai: how the ranking is asked for: schema (output by JSON schema; default), function (the "
+         "article's way, and the default of a run by --preset article), tools or json")
+      ->check(one_of({"schema", "function", "tools", "json"}))
       ->type_name("FORMAT");
   option("--judge-prompt", prompt,
          "openai: article (its words; default) or full (with the question and whole answers)")
@@ -60,10 +87,10 @@ void JudgeFlags::check(const EngineOptions& engine) const {
     throw Error(ErrorCode::kInvalidArgument, "--judge gguf needs --judge-file FILE");
   }
   if (kind == "gguf") engine_factory(engine)({"judge", file});
-  if (kind == "openai") make(engine);
+  if (kind == "openai") make(engine, "");
 }
 
-std::unique_ptr<Judge> JudgeFlags::make(const EngineOptions& engine) const {
+std::unique_ptr<Judge> JudgeFlags::make(const EngineOptions& engine, std::string_view preset) const {
   if (kind == "f1") return make_f1_judge();
   if (kind == "gguf") {
     check(engine);
@@ -72,6 +99,9 @@ std::unique_ptr<Judge> JudgeFlags::make(const EngineOptions& engine) const {
                                  sha256_of(spec.file));
   }
   OpenAiOptions options = openai;
+  const bool is_articles = preset == "article";
+  options.model = !model.empty() ? model : std::string(is_articles ? kArticleJudgeModel : kCurrentJudgeModel);
+  options.format = !format.empty() ? format : is_articles ? "function" : "schema";
   options.prompt = prompt == "full" ? JudgePrompt::kFull : JudgePrompt::kArticle;
   if (const char* key = std::getenv(key_variable.c_str())) options.key = key;
   if (options.key.empty() && options.url == OpenAiOptions().url) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 
@@ -20,15 +21,17 @@ struct JudgeFlags {
   std::string file;  // gguf: the model
   std::string prompt = "article";
   std::string key_variable = "OPENAI_API_KEY";
-  OpenAiOptions openai;
+  std::string model, format;  // openai; "": the preset's
+  OpenAiOptions openai;       // the rest
 
   void add_to(CLI::App& app);
   const std::string& verdicts_name() const { return name.empty() ? kind : name; }
   bool wanted() const { return kind != "none"; }
   /// Throws gemma::Error for flags that do not fit together and files that are no models, before a long run.
   void check(const EngineOptions& engine) const;
-  /// Throws gemma::Error as check().
-  std::unique_ptr<Judge> make(const EngineOptions& engine) const;
+  /// `preset`: the run's; "article" asks the article's judge by its function call, where nothing else is
+  /// said. Throws gemma::Error as check().
+  std::unique_ptr<Judge> make(const EngineOptions& engine, std::string_view preset) const;
 };
 
 }  // namespace gemma::squad

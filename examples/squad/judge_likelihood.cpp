@@ -31,7 +31,14 @@ class LikelihoodJudge : public Judge {
   Verdict judge(const JudgeTask& task, std::span<const std::size_t> order,
                 const std::atomic<bool>& cancel) override {
     const Prompt prompt{ranking_prompt(JudgePrompt::kFull, task, order), true};
-    make_room(task, source_->count_tokens(prompt) + kTokensPerId * order.size());
+    const std::size_t needed = source_->count_tokens(prompt) + kTokensPerId * order.size();
+    Verdict verdict;
+    if (needed > limit_) {
+      verdict.trouble =
+          fmt::format("the answers make a prompt of {} tokens; {} was made for {}", needed, label_, limit_);
+      return verdict;
+    }
+    make_room(needed);
     const std::vector<std::vector<std::size_t>> rankings = orders_for(OrderPolicy::kAll, 0, order.size());
     double best = 0;
     const std::vector<std::size_t>* likeliest = nullptr;
@@ -46,7 +53,6 @@ class LikelihoodJudge : public Judge {
         likeliest = &ranking;
       }
     }
-    Verdict verdict;
     verdict.ranks.resize(order.size());
     for (std::size_t i = 0; i < order.size(); ++i) {
       verdict.ranks[order[(*likeliest)[i]]] = static_cast<double>(i + 1);
@@ -59,14 +65,7 @@ class LikelihoodJudge : public Judge {
   static constexpr std::size_t kTokensPerId = 4;  // "3, " at its worst, a byte each and a space before
 
   /// Long answers of many models need a larger cache than most questions do.
-  void make_room(const JudgeTask& task, std::size_t needed) {
-    if (needed > limit_) {
-      throw Error(
-          ErrorCode::kContextFull,
-          fmt::format(
-              "judge {}, question {}: the answers make a prompt of {} tokens; the model was made for {}",
-              label_, task.id, needed, limit_));
-    }
+  void make_room(std::size_t needed) {
     if (needed <= window_) return;
     window_ = std::min(limit_, std::max(needed, 2 * window_));
     source_->reserve(window_);

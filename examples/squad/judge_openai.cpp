@@ -11,6 +11,7 @@
 #include <httplib.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/squad/judge_reply.hpp"
 #include "examples/squad/random.hpp"
 #include "examples/squad/text.hpp"
 #include "gguf/error.hpp"
@@ -43,11 +44,19 @@ Endpoint parse_url(const std::string& url) {
   return endpoint;
 }
 
+/// What a request that got no ranking means for the others.
+enum class Outcome {
+  kAgain,      // the endpoint is in trouble; it may be out of it in a while
+  kNoRanking,  // a reply, but no ranking: another may hold one
+  kRefused,    // this request is not answered, others may be
+  kHopeless    // no request will be
+};
+
 /// One attempt: a ranking, or why there is none and what to do about it.
 struct Attempt {
   std::vector<double> ranks;  // by position; empty: none
   std::string trouble;
-  bool again = true;
+  Outcome outcome = Outcome::kAgain;
   double wait_s = -1;  // as the endpoint asked; negative: it did not
 };
 
@@ -86,48 +95,20 @@ std::string error_words(const std::string& body) {
   return shortened(body, 80);
 }
 
-bool is_spent_quota(const std::string& body) {
+/// A member of the endpoint's error that is a text, e.g. "code"; "" where there is none.
+std::string error_member(const std::string& body, const char* name) {
   const json root = json::parse(body, nullptr, false);
-  if (!root.is_object() || !root.contains("error") || !root["error"].is_object()) return false;
-  const json& error = root["error"];
-  return error.contains("code") && error["code"] == "insufficient_quota";
+  if (!root.is_object() || !root.contains("error") || !root["error"].is_object()) return "";
+  const auto found = root["error"].find(name);
+  return found != root["error"].end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-/// The text that should hold the ranking: a function's arguments, a tool's, or the message itself. Some
-/// servers send those that they do not use as null or empty.
-std::string reply_text(const json& message) {
-  const auto call = message.find("function_call");
-  if (call != message.end() && call->is_object()) return call->at("arguments");
-  const auto tools = message.find("tool_calls");
-  if (tools != message.end() && tools->is_array() && !tools->empty()) {
-    return tools->at(0).at("function").at("arguments");
-  }
-  return message.at("content");
-}
-
-/// What stands between the fences of "```json ... ```"; other text as it is.
-std::string_view without_fence(std::string_view text) {
-  constexpr std::string_view kFence = "```";
-  const std::size_t open = text.find(kFence), close = text.rfind(kFence);
-  if (open == std::string_view::npos || open == close) return text;
-  const std::size_t line = text.find('\n', open);
-  return line < close ? text.substr(line + 1, close - line - 1) : text;
-}
-
-std::vector<double> ranking_in(std::string_view text, std::size_t k) {
-  text = without_fence(text);
-  const json value = json::parse(text, nullptr, false);
-  if (!value.is_object()) return parse_ranking(text, k);
-  const auto rank = value.find("rank");
-  if (rank == value.end()) return {};
-  if (rank->is_string()) return parse_ranking(rank->get_ref<const std::string&>(), k);
-  if (!rank->is_array()) return {};
-  std::string ids;
-  for (const json& id : *rank) {  // not dump(): its recursion is as deep as what it is given
-    if (!id.is_string() && !id.is_number_unsigned()) return {};
-    ids += (id.is_string() ? id.get<std::string>() : std::to_string(id.get<std::uint64_t>())) + ",";
-  }
-  return parse_ranking(ids, k);
+/// OpenAI names the parameter; of others only the words tell.
+bool is_about_temperature(int status, const std::string& body) {
+  if (status != 400 && status != 422) return false;
+  if (const std::string param = error_member(body, "param"); !param.empty()) return param == "temperature";
+  const std::string words = error_words(body);
+  return words.find("temperature") != std::string::npos || words.find("Temperature") != std::string::npos;
 }
 
 /// A count of the bill; what cannot be one is 0.
@@ -177,20 +158,22 @@ class Watchdog {
 class OpenAiJudge : public Judge {
  public:
   explicit OpenAiJudge(const OpenAiOptions& options) : options_(options), endpoint_(parse_url(options.url)) {
-    if (options.format != "function" && options.format != "tools" && options.format != "json") {
+    const std::string_view known[] = {"schema", "function", "tools", "json"};
+    if (std::find(std::begin(known), std::end(known), options.format) == std::end(known)) {
       throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("the judge's format is function, tools or json, not {}",
+                  fmt::format("the judge's format is schema, function, tools or json, not {}",
                               gemma::quoted(options.format)));
     }
   }
 
   ordered_json identity() const override {
-    return {{"judge", "openai"},
-            {"url", options_.url},
-            {"model", options_.model},
-            {"format", options_.format},
-            {"prompt", options_.prompt == JudgePrompt::kArticle ? "article" : "full"},
-            {"temperature", options_.temperature}};
+    return {
+        {"judge", "openai"},
+        {"url", options_.url},
+        {"model", options_.model},
+        {"format", options_.format},
+        {"prompt", options_.prompt == JudgePrompt::kArticle ? "article" : "full"},
+        {"temperature", options_.temperature ? ordered_json(*options_.temperature) : ordered_json(nullptr)}};
   }
   bool sees_order() const override { return true; }
 
@@ -208,13 +191,16 @@ class OpenAiJudge : public Judge {
         for (std::size_t i = 0; i < order.size(); ++i) verdict.ranks[order[i]] = attempt.ranks[i];
         return verdict;
       }
-      if (!attempt.again || verdict.attempts == options_.attempts) {
+      if (attempt.outcome == Outcome::kHopeless) {
         throw Error(ErrorCode::kIo,
-                    fmt::format("judge at {}, question {}: {}{}", endpoint_.host, task.id,
-                                attempt.again ? fmt::format("gave up after {} attempts: ", verdict.attempts)
-                                              : std::string(),
-                                attempt.trouble));
+                    fmt::format("judge at {}, question {}: {}", endpoint_.host, task.id, attempt.trouble));
       }
+      if (attempt.outcome == Outcome::kRefused || verdict.attempts == options_.attempts) {
+        verdict.trouble = attempt.trouble;
+        verdict.is_endpoint_down = attempt.outcome == Outcome::kAgain;
+        return verdict;
+      }
+      if (attempt.outcome == Outcome::kNoRanking) continue;  // who replies need not be spared
       const double wait = attempt.wait_s >= 0 ? attempt.wait_s : backoff * (0.5 + 0.5 * jitter.uniform());
       pause(std::min(wait, options_.longest_backoff_s), cancel);
       backoff = std::min(2 * backoff, options_.longest_backoff_s);
@@ -224,6 +210,15 @@ class OpenAiJudge : public Judge {
  private:
   std::string request(const JudgeTask& task, std::span<const std::size_t> order) const {
     std::string prompt = ranking_prompt(options_.prompt, task, order);
+    if (options_.format == "json") prompt += "\nReply in JSON, like this: {\"rank\": \"ID,ID,...\"}";
+    ordered_json body = {{"model", options_.model}};
+    if (options_.temperature) body["temperature"] = *options_.temperature;
+    body["messages"] = ordered_json::array({{{"role", "user"}, {"content", prompt}}});
+    add_format(body);
+    return body.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  }
+
+  void add_format(ordered_json& body) const {
     const ordered_json function = {
         {"name", "return_rank"},
         {"description", "Return the answer rank"},
@@ -231,26 +226,33 @@ class OpenAiJudge : public Judge {
          {{"type", "object"},
           {"properties", {{"rank", {{"type", "string"}, {"description", "The id rank list."}}}}},
           {"required", ordered_json::array({"rank"})}}}};
-    if (options_.format == "json") prompt += "\nReply in JSON, like this: {\"rank\": \"ID,ID,...\"}";
-    ordered_json body = {{"model", options_.model},
-                         {"temperature", options_.temperature},
-                         {"messages", ordered_json::array({{{"role", "user"}, {"content", prompt}}})}};
     if (options_.format == "function") {
       body["functions"] = ordered_json::array({function});
       body["function_call"] = {{"name", "return_rank"}};
     } else if (options_.format == "tools") {
       body["tools"] = ordered_json::array({{{"type", "function"}, {"function", function}}});
       body["tool_choice"] = {{"type", "function"}, {"function", {{"name", "return_rank"}}}};
-    } else {
+    } else if (options_.format == "json") {
       body["response_format"] = {{"type", "json_object"}};
+    } else {
+      const ordered_json schema = {
+          {"type", "object"},
+          {"properties",
+           {{"rank",
+             {{"type", "array"},
+              {"items", {{"type", "integer"}}},
+              {"description", "The IDs of all answers, from the most to the least correct."}}}}},
+          {"required", ordered_json::array({"rank"})},
+          {"additionalProperties", false}};
+      body["response_format"] = {{"type", "json_schema"},
+                                 {"json_schema", {{"name", "rank"}, {"strict", true}, {"schema", schema}}}};
     }
-    return body.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
   }
 
   Attempt ask(const std::string& body, std::size_t k, Verdict& verdict,
               const std::atomic<bool>& cancel) const {
     httplib::Client client(endpoint_.host);
-    if (!client.is_valid()) return {{}, "cannot be used", false, -1};
+    if (!client.is_valid()) return {{}, "cannot be used", Outcome::kHopeless, -1};
     const auto duration = [](double seconds) {
       return std::chrono::microseconds(std::llround(seconds * 1e6));
     };
@@ -277,22 +279,33 @@ class OpenAiJudge : public Judge {
       return {
           {},
           late ? fmt::format("no reply within {} s", options_.timeout_s) : connection_words(result.error()),
-          true,
+          Outcome::kAgain,
           -1};
     }
     if (result->status != 200) return failed(*result, received);
     return read_reply(received, k, verdict);
   }
 
-  static Attempt failed(const httplib::Response& response, const std::string& body) {
+  Attempt failed(const httplib::Response& response, const std::string& body) const {
     const int status = response.status;
-    const bool again = status == 408 || status == 409 || status == 429 || status >= 500;
     const std::string moved = response.get_header_value("Location");
-    return {{},
-            fmt::format("HTTP {}: {}", status,
-                        moved.empty() ? error_words(body) : "moved to " + shortened(moved, 200)),
-            again && !is_spent_quota(body),
-            retry_after(response.headers)};
+    const std::string words = fmt::format(
+        "HTTP {}: {}", status, moved.empty() ? error_words(body) : "moved to " + shortened(moved, 200));
+    if (is_about_temperature(status, body)) {
+      const std::string asked = options_.temperature
+                                    ? fmt::format("the temperature {:g}", *options_.temperature)
+                                    : "its temperature";
+      return {{},
+              fmt::format("{} refuses {} (another: --judge-temperature, none sends none): {}", options_.model,
+                          asked, words),
+              Outcome::kHopeless,
+              -1};
+    }
+    Outcome outcome = Outcome::kHopeless;
+    if (status == 400 || status == 413 || status == 422) outcome = Outcome::kRefused;
+    if (status == 408 || status == 409 || status == 429 || status >= 500) outcome = Outcome::kAgain;
+    if (error_member(body, "code") == "insufficient_quota") outcome = Outcome::kHopeless;
+    return {{}, words, outcome, retry_after(response.headers)};
   }
 
   static Attempt read_reply(const std::string& body, std::size_t k, Verdict& verdict) {
@@ -304,10 +317,16 @@ class OpenAiJudge : public Judge {
       }
       const std::string text = reply_text(root.at("choices").at(0).at("message"));
       std::vector<double> ranks = ranking_in(text, k);
-      if (!ranks.empty()) return {std::move(ranks), "", false, -1};
-      return {{}, fmt::format("not a ranking of {}: {}", k, gemma::quoted(text)), true, -1};
+      if (!ranks.empty()) return {std::move(ranks), "", Outcome::kNoRanking, -1};
+      return {{},
+              fmt::format("not a ranking of {}: {}", k, gemma::quoted(shortened(text, 120))),
+              Outcome::kNoRanking,
+              -1};
     } catch (const json::exception&) {
-      return {{}, fmt::format("not a chat completion: {}", gemma::quoted(shortened(body, 60))), true, -1};
+      return {{},
+              fmt::format("not a chat completion: {}", gemma::quoted(shortened(body, 60))),
+              Outcome::kNoRanking,
+              -1};
     }
   }
 
@@ -332,6 +351,9 @@ std::unique_ptr<Judge> make_openai_judge(const OpenAiOptions& options) {
 
 TokenPrice list_price(std::string_view model) noexcept {
   if (model == "gpt-3.5-turbo") return {0.50, 1.50};
+  if (model == "gpt-4.1") return {2.00, 8.00};
+  if (model == "gpt-4.1-mini") return {0.40, 1.60};
+  if (model == "gpt-4o-mini") return {0.15, 0.60};
   return {};
 }
 

@@ -31,12 +31,7 @@ int run_judge(const Flags& flags) {
   const EngineOptions engine = engine_options(flags.engine);
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
-  if (!judge(run, flags.judge, engine, cancel, flags.quiet)) {
-    say_stopped(run);
-    return kStopped;
-  }
-  write_report(run, {}, flags.quiet);
-  return 0;
+  return judge_and_report(run, flags.judge, engine, cancel, flags.quiet);
 }
 
 int run_score(const Flags& flags) {
@@ -74,12 +69,7 @@ int run_merge(const Flags& flags) {
   const RunDirectory run = RunDirectory::read(flags.out);
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
-  if (!judge(run, flags.judge, engine, cancel, flags.quiet)) {
-    say_stopped(run);
-    return kStopped;
-  }
-  write_report(run, {}, flags.quiet);
-  return 0;
+  return judge_and_report(run, flags.judge, engine, cancel, flags.quiet);
 }
 
 void add_common(CLI::App& app, Flags& flags) {
@@ -133,7 +123,9 @@ void add_score(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* score =
       app.add_subcommand("score", "Exact match and F1 of a predictions file, as the official scripts");
-  score->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0")->required()->type_name("FILE");
+  score->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
+      ->required()
+      ->type_name("FILE");
   score->add_option("--predictions", flags->predictions, "Answers, {\"id\": \"answer\"}")
       ->required()
       ->type_name("FILE");

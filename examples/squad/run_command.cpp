@@ -150,12 +150,7 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
                                   run.answers().size(), app::printable(flags.out)));
     return 0;
   }
-  if (!judge(run, flags.judge, engine_options(flags.engine), cancel, flags.quiet)) {
-    say_stopped(run);
-    return kStopped;
-  }
-  write_report(run, {}, flags.quiet);
-  return 0;
+  return judge_and_report(run, flags.judge, engine_options(flags.engine), cancel, flags.quiet);
 }
 
 void add_engine(CLI::App& app, RunFlags& flags) {
@@ -213,7 +208,9 @@ void add_run(CLI::App& app, Command& chosen) {
       ->required()
       ->type_name("NAME=FILE")
       ->allow_extra_args(false);
-  run->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0")->required()->type_name("FILE");
+  run->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
+      ->required()
+      ->type_name("FILE");
   run->add_option("--out", flags->out, "Directory of the run; one that is there is continued")
       ->required()
       ->type_name("DIR");
@@ -242,7 +239,7 @@ void add_run(CLI::App& app, Command& chosen) {
   run->add_option("--temp", flags->temperature, "Temperature (default: the preset's)")
       ->check(temperature)
       ->type_name("N");
-  run->add_option("-c,--context", flags->engine.context, "Window in tokens (default: the preset's)")
+  run->add_option("-c,--context,--window", flags->engine.context, "Window in tokens (default: the preset's)")
       ->check(CLI::Range(1, 1 << 24).description(""))
       ->type_name("N");
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");

@@ -1,5 +1,6 @@
 #include "examples/squad/squad.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <iterator>
@@ -36,14 +37,39 @@ class Reader {
  public:
   Reader(std::string_view name, Dataset& out) : name_(name), out_(out) {}
 
-  void read(const json& root) {
+  /// A SQuAD file as published: articles of paragraphs of questions.
+  void read_articles(const json& root) {
     const json& data = array(root, "data", "the top level");
     if (const auto version = root.find("version"); version != root.end() && version->is_string()) {
       out_.version = version->get<std::string>();
     }
     out_.is_v2 = out_.version.starts_with("v2") || out_.version.starts_with("2");
     for (std::size_t i = 0; i < data.size(); ++i) read_article(data[i], fmt::format("article {}", i));
+  }
+
+  /// A row of the data set as Hugging Face publishes it: one question with its passage.
+  void read_row(const json& row, const std::string& where) {
+    const std::string& context = string(row, "context", where);
+    Passage passage{title_of(row), context};
+    const auto [place, is_new] = passages_.try_emplace(passage.title + '\n' + context, out_.passages.size());
+    if (is_new) out_.passages.push_back(std::move(passage));
+    // rows have no version: a question without an answer is what makes a set one of v2.0
+    is_without_answers_allowed_ = true;
+    read_question(row, where, place->second);
+  }
+
+  /// Checks what only the whole set can tell.
+  void finish() {
     if (out_.questions.empty()) fail(name_, "an empty set: it holds no question");
+    for (const Question& question : out_.questions) {
+      if (!question.truths.empty() || out_.is_v2) continue;
+      if (!is_without_answers_allowed_) {
+        fail(name_, fmt::format("question {} has no answer, which only version 2.0 allows", question.id));
+      }
+      out_.is_v2 = true;
+    }
+    const bool says_so = out_.version.starts_with("v2") || out_.version.starts_with("2");
+    if (out_.is_v2 && !says_so) out_.version = "v2.0";
   }
 
  private:
@@ -53,62 +79,146 @@ class Reader {
   const std::string& string(const json& object, const char* key, const std::string& where) const {
     return member(object, key, &json::is_string, "a string", name_, where).get_ref<const std::string&>();
   }
+  static std::string title_of(const json& object) {
+    const auto title = object.find("title");
+    return title != object.end() && title->is_string() ? title->get<std::string>() : std::string();
+  }
 
   void read_article(const json& article, const std::string& where) {
     const json& paragraphs = array(article, "paragraphs", where);
-    const auto title = article.find("title");
     for (std::size_t i = 0; i < paragraphs.size(); ++i) {
       const std::string at = fmt::format("{} paragraph {}", where, i);
-      Passage passage;
-      if (title != article.end() && title->is_string()) passage.title = title->get<std::string>();
-      passage.text = string(paragraphs[i], "context", at);
+      Passage passage{title_of(article), string(paragraphs[i], "context", at)};
       const json& qas = array(paragraphs[i], "qas", at);
       out_.passages.push_back(std::move(passage));
-      for (std::size_t q = 0; q < qas.size(); ++q)
-        read_question(qas[q], fmt::format("{} question {}", at, q));
+      for (std::size_t q = 0; q < qas.size(); ++q) {
+        read_question(qas[q], fmt::format("{} question {}", at, q), out_.passages.size() - 1);
+      }
     }
   }
 
-  void read_question(const json& qa, const std::string& where) {
+  void read_question(const json& qa, const std::string& where, std::size_t passage) {
     Question question;
     question.id = string(qa, "id", where);
     question.text = string(qa, "question", where);
-    question.passage = out_.passages.size() - 1;
-    const json& answers = array(qa, "answers", where);
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      const std::string at = fmt::format("{} answer {}", where, i);
-      Truth truth{string(answers[i], "text", at), 0};
-      if (const auto start = answers[i].find("answer_start");
-          start != answers[i].end() && start->is_number_unsigned()) {
-        truth.start = start->get<std::size_t>();
+    question.passage = passage;
+    question.truths = read_truths(qa, where);
+    if (const auto impossible = qa.find("is_impossible"); impossible != qa.end()) {
+      // "false" says nothing: tools write it into sets of v1.1 too
+      if (question.truths.empty() || (impossible->is_boolean() && impossible->get<bool>())) {
+        out_.is_v2 = true;
       }
-      question.truths.push_back(std::move(truth));
-    }
-    if (const auto impossible = qa.find("is_impossible"); impossible != qa.end()) out_.is_v2 = true;
-    if (question.truths.empty() && !out_.is_v2) {
-      fail(name_, fmt::format("question {} has no answer, which only version 2.0 allows", question.id));
     }
     if (!ids_.insert(question.id).second)
       fail(name_, fmt::format("question id {} stands twice", question.id));
     out_.questions.push_back(std::move(question));
   }
 
+  /// A list of {text, answer_start}, or Hugging Face's {text: [], answer_start: []}.
+  std::vector<Truth> read_truths(const json& qa, const std::string& where) const {
+    std::vector<Truth> truths;
+    const auto start_of = [](const json& start) {
+      return start.is_number_unsigned() ? start.get<std::size_t>() : std::size_t{0};
+    };
+    const auto columns = qa.find("answers");
+    if (columns != qa.end() && columns->is_object()) {
+      const std::string at = where + " answers";
+      const json& texts = array(*columns, "text", at);
+      const auto starts = columns->find("answer_start");
+      if (starts != columns->end() && (!starts->is_array() || starts->size() != texts.size())) {
+        fail(name_, fmt::format("not a SQuAD file: {}: {} texts and not as many starts", at, texts.size()));
+      }
+      for (std::size_t i = 0; i < texts.size(); ++i) {
+        if (!texts[i].is_string())
+          fail(name_, fmt::format("not a SQuAD file: text {} of {} is not a string", i, at));
+        truths.push_back(
+            {texts[i].get<std::string>(), starts == columns->end() ? 0 : start_of((*starts)[i])});
+      }
+      return truths;
+    }
+    const json& answers = array(qa, "answers", where);
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      const std::string at = fmt::format("{} answer {}", where, i);
+      Truth truth{string(answers[i], "text", at), 0};
+      const auto start = answers[i].find("answer_start");
+      if (start != answers[i].end()) truth.start = start_of(*start);
+      truths.push_back(std::move(truth));
+    }
+    return truths;
+  }
+
   std::string_view name_;
   Dataset& out_;
   std::unordered_set<std::string> ids_;
+  std::unordered_map<std::string, std::size_t> passages_;  // of rows: title and text -> index
+  bool is_without_answers_allowed_ = false;
 };
+
+bool is_row(const json& value) {
+  return value.is_object() && value.contains("context") && value.contains("question");
+}
+
+/// One JSON value: a published file, an array of rows, what the data set viewer's API gives ({"rows":
+/// [{"row":
+/// ...}]}), or a single row.
+void read_whole(const json& root, Reader& reader) {
+  if (root.is_array() && !root.empty() && is_row(root[0])) {
+    for (std::size_t i = 0; i < root.size(); ++i) reader.read_row(root[i], fmt::format("row {}", i));
+  } else if (is_row(root)) {
+    reader.read_row(root, "row 0");
+  } else if (root.is_object() && root.contains("rows") && root["rows"].is_array()) {
+    const json& rows = root["rows"];
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const bool is_wrapped = rows[i].is_object() && rows[i].contains("row");
+      reader.read_row(is_wrapped ? rows[i]["row"] : rows[i], fmt::format("row {}", i));
+    }
+  } else {
+    reader.read_articles(root);
+  }
+}
+
+std::string_view without_space(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+/// The lines of JSON lines. False when the first that is not empty holds no row: then it is something else.
+bool read_lines(std::string_view text, std::string_view name, Reader& reader) {
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  bool is_first = true;
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = without_space(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.empty()) continue;
+    const std::string where = fmt::format("line {}", number);
+    const json row = json::parse(line, nullptr, false);
+    if (is_first && !is_row(row)) return false;
+    if (row.is_discarded()) fail(name, fmt::format("{} is not JSON", where));
+    reader.read_row(row, where);
+    is_first = false;
+  }
+  return !is_first;
+}
 
 }  // namespace
 
 Dataset parse_dataset(std::string_view text, std::string_view name) {
   Dataset dataset;
+  Reader reader(name, dataset);
   try {
-    Reader(name, dataset).read(json::parse(text));
+    try {
+      read_whole(json::parse(text), reader);
+    } catch (const json::parse_error&) {
+      if (!read_lines(text, name, reader)) throw;
+    }
   } catch (const json::parse_error& error) {
     fail(name, fmt::format("not JSON (byte {})", error.byte));
   } catch (const json::out_of_range&) {
     fail(name, "not JSON that is read: a number is beyond the range of any");
   }
+  reader.finish();
   return dataset;
 }
 

@@ -1,5 +1,6 @@
-// SQuAD v1.1 and v2.0 files: reading, a seeded selection of questions grouped by passage, and shards of it.
-// Invariant: a Dataset is whole: ids are unique, every question names an existing passage and has its truths.
+// SQuAD v1.1 and v2.0 as published files or as rows: reading, a seeded selection of questions grouped by
+// passage, and shards of it. Invariant: a Dataset is whole: ids are unique, every question names an existing
+// passage and has its truths.
 #pragma once
 
 #include <cstddef>
@@ -29,13 +30,17 @@ struct Question {
 };
 
 struct Dataset {
-  std::string version;  // as the file says, e.g. "1.1" or "v2.0"
+  std::string version;  // as the file says, e.g. "1.1"; "v2.0" where some question has no answer
   bool is_v2 = false;   // scored by the rules of v2.0: some question may have no answer
   std::vector<Passage> passages;
-  std::vector<Question> questions;  // in the file's order, passage by passage
+  std::vector<Question> questions;  // in the file's order
 };
 
-/// Reads a SQuAD file. Throws gemma::Error (io, malformed) with one line that names the file and the place.
+/// Reads a SQuAD file as published, or rows as Hugging Face publishes them: JSON lines, or an array, of {id,
+/// title, context, question, answers: {text: [], answer_start: []}}; rows of the same title and context share
+/// a passage. A set is of v2.0 when its version says so, a question is marked impossible, or has no answer
+/// where that is allowed (rows, and questions with an is_impossible); `is_impossible: false` alone says
+/// nothing. Throws gemma::Error (io, malformed) with one line that names the file and the place.
 Dataset read_dataset(const std::filesystem::path& file);
 /// The same from memory; `name` stands in messages for the file.
 Dataset parse_dataset(std::string_view json, std::string_view name);

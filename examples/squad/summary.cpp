@@ -109,14 +109,28 @@ ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::
   return out;
 }
 
+/// Why a question has no ranking: the first trouble that is stored.
+std::string trouble_of(const JudgeSummary& judge, const std::string& id) {
+  for (const VerdictRecord& failure : judge.verdicts.failures) {
+    if (failure.id == id) return failure.verdict.trouble;
+  }
+  return "";
+}
+
 ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const JudgeSummary& judge) {
-  ordered_json shares = ordered_json::object();
+  ordered_json shares = ordered_json::object(), unranked = ordered_json::array();
+  for (const std::size_t question : judge.unranked) {
+    const std::string& id = run.questions().questions[question].id;
+    unranked.push_back({{"id", id}, {"trouble", trouble_of(judge, id)}});
+  }
   for (std::size_t m = 0; m < judge.rank_shares.size(); ++m)
     shares[model_name(run, m)] = judge.rank_shares[m];
   return {{"name", judge.verdicts.name},
           {"identity", ordered_json::parse(judge.verdicts.identity)},
           {"order", to_string(judge.verdicts.policy)},
           {"verdicts", judge.verdicts.records.size()},
+          {"questions", analysis.measures[judge.measure].questions.size()},
+          {"unranked", unranked},
           {"attempts", judge.verdicts.attempts()},
           {"prompt_tokens", judge.verdicts.prompt_tokens()},
           {"completion_tokens", judge.verdicts.completion_tokens()},
@@ -207,6 +221,18 @@ std::string judge_cost_text(const JudgeSummary& judge) {
             1e6);
   }
   return text;
+}
+
+std::string unranked_text(const RunDirectory& run, const JudgeSummary& judge) {
+  constexpr std::size_t kMostNamed = 5;
+  if (judge.unranked.empty()) return "";
+  std::string ids;
+  for (std::size_t i = 0; i < std::min(kMostNamed, judge.unranked.size()); ++i) {
+    ids += (i == 0 ? "" : ", ") + app::printable(run.questions().questions[judge.unranked[i]].id);
+  }
+  if (judge.unranked.size() > kMostNamed) ids += ", ...";
+  return fmt::format("no ranking of {} of {} questions, which are left out of its ranks ({})",
+                     judge.unranked.size(), run.questions().questions.size(), ids);
 }
 
 std::string p_text(double p) {
@@ -306,7 +332,11 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
                          answer.tokens, answer.timing.total_s, answer.timing.prefill_s,
                          answer.timing.first_token_s, answer.timing.decode_s, csv_field(answer.stop));
       for (const JudgeSummary& judge : analysis.judges) {
-        out += fmt::format(",{}", analysis.measures[judge.measure].values[m][i]);
+        const Measure& measure = analysis.measures[judge.measure];
+        const auto at = std::lower_bound(measure.questions.begin(), measure.questions.end(), i);
+        const bool is_ranked = at != measure.questions.end() && *at == i;
+        const auto place = static_cast<std::size_t>(at - measure.questions.begin());
+        out += is_ranked ? fmt::format(",{}", measure.values[m][place]) : ",";
       }
       out += "\r\n";
     }
@@ -352,6 +382,9 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
   for (const JudgeSummary& judge : analysis.judges) {
     if (judge.verdicts.prompt_tokens() > 0) {
       out += fmt::format("judge {}: {}\n", judge.verdicts.name, judge_cost_text(judge));
+    }
+    if (!judge.unranked.empty()) {
+      out += fmt::format("judge {}: {}\n", judge.verdicts.name, unranked_text(run, judge));
     }
   }
   if (run.settings().models.size() < 2) return out;

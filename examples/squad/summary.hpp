@@ -34,6 +34,9 @@ std::string saving_text(const ModelSummary& model);
 /// Verdicts, attempts, tokens and, where the price is known, dollars.
 std::string judge_cost_text(const JudgeSummary& judge);
 
+/// Which questions have no ranking by this judge and are left out of its ranks; "" when all have one.
+std::string unranked_text(const RunDirectory& run, const JudgeSummary& judge);
+
 /// "p = 0.012", "p < 0.001".
 std::string p_text(double p);
 /// A number with the digits that say something: 0.69, 20.3, 148.

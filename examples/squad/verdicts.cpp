@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/printable.hpp"
 #include "examples/squad/json_lines.hpp"
 #include "examples/squad/progress.hpp"
 #include "examples/squad/stats/rank_tests.hpp"
@@ -37,13 +38,30 @@ std::string record_line(const RunDirectory& run, const VerdictRecord& record) {
   const auto& models = run.settings().models;
   ordered_json order = ordered_json::array(), ranks = ordered_json::object();
   for (const std::size_t m : record.order) order.push_back(models[m].name);
-  for (std::size_t m = 0; m < models.size(); ++m) ranks[models[m].name] = record.verdict.ranks[m];
-  return to_line(ordered_json{{"id", record.id},
-                              {"order", order},
-                              {"ranks", ranks},
-                              {"attempts", record.verdict.attempts},
-                              {"prompt_tokens", record.verdict.prompt_tokens},
-                              {"completion_tokens", record.verdict.completion_tokens}});
+  ordered_json line = {{"id", record.id}, {"order", order}};
+  if (record.verdict.ranks.empty()) {
+    line["trouble"] = record.verdict.trouble;
+  } else {
+    for (std::size_t m = 0; m < models.size(); ++m) ranks[models[m].name] = record.verdict.ranks[m];
+    line["ranks"] = ranks;
+  }
+  line.update(ordered_json{{"attempts", record.verdict.attempts},
+                           {"prompt_tokens", record.verdict.prompt_tokens},
+                           {"completion_tokens", record.verdict.completion_tokens}});
+  return to_line(line);
+}
+
+/// Throws gemma::Error (malformed) unless `ranks` are of k models.
+void check_ranks(const std::vector<double>& ranks, std::size_t k) {
+  double sum = 0;
+  bool good = ranks.size() == k;
+  for (const double rank : ranks) {
+    sum += rank;
+    good = good && rank >= 1 && rank <= static_cast<double>(k);
+  }
+  if (!good || 2 * sum != static_cast<double>(k * (k + 1))) {
+    throw Error(ErrorCode::kMalformed, "not a ranking of the models");
+  }
 }
 
 VerdictRecord record_from(const RunDirectory& run, const json& line) {
@@ -56,25 +74,35 @@ VerdictRecord record_from(const RunDirectory& run, const json& line) {
     if (found == models.end()) throw Error(ErrorCode::kMalformed, "a model that the run does not have");
     record.order.push_back(static_cast<std::size_t>(found - models.begin()));
   }
-  for (const ModelIdentity& model : run.settings().models) {
-    record.verdict.ranks.push_back(line.at("ranks").at(model.name));
-  }
   const std::size_t k = run.settings().models.size();
   std::vector<std::size_t> sorted = record.order;
   std::sort(sorted.begin(), sorted.end());
-  double sum = 0;
-  bool good = sorted == permutation(0, k);
-  for (const double rank : record.verdict.ranks) {
-    sum += rank;
-    good = good && rank >= 1 && rank <= static_cast<double>(k);
-  }
-  if (!good || 2 * sum != static_cast<double>(k * (k + 1))) {
-    throw Error(ErrorCode::kMalformed, "not a ranking of the models");
+  if (sorted != permutation(0, k)) throw Error(ErrorCode::kMalformed, "not an order of the models");
+  if (line.contains("trouble")) {
+    record.verdict.trouble = line.at("trouble");
+  } else {
+    for (const ModelIdentity& model : run.settings().models) {
+      record.verdict.ranks.push_back(line.at("ranks").at(model.name));
+    }
+    check_ranks(record.verdict.ranks, k);
   }
   record.verdict.attempts = line.at("attempts");
   record.verdict.prompt_tokens = line.at("prompt_tokens");
   record.verdict.completion_tokens = line.at("completion_tokens");
   return record;
+}
+
+/// A later record of a question and order replaces a failure.
+void add(Verdicts& verdicts, VerdictRecord record) {
+  const auto before = std::find_if(
+      verdicts.failures.begin(), verdicts.failures.end(),
+      [&](const VerdictRecord& other) { return other.id == record.id && other.order == record.order; });
+  if (before != verdicts.failures.end()) {
+    verdicts.retried.push_back(std::move(*before));
+    verdicts.failures.erase(before);
+  }
+  auto& place = record.verdict.ranks.empty() ? verdicts.failures : verdicts.records;
+  place.push_back(std::move(record));
 }
 
 Verdicts verdicts_from(const RunDirectory& run, const std::string& name, const JsonLines& stored) {
@@ -90,7 +118,7 @@ Verdicts verdicts_from(const RunDirectory& run, const std::string& name, const J
         out.identity = stored.lines[0].at("judge").dump();
         out.policy = parse_order_policy(stored.lines[0].at("order").get_ref<const std::string&>());
       } else {
-        out.records.push_back(record_from(run, stored.lines[i]));
+        add(out, record_from(run, stored.lines[i]));
       }
     } catch (const json::exception&) {
       throw bad(i + 1);
@@ -118,24 +146,95 @@ void check_header(const fs::path& file, const JsonLines& stored, const std::stri
                   file.string(), stored.lines[0].dump()));
 }
 
+/// Over all records, those without a ranking included.
+std::size_t sum_of(const Verdicts& verdicts, std::size_t Verdict::*member) {
+  std::size_t sum = 0;
+  for (const auto* records : {&verdicts.records, &verdicts.failures, &verdicts.retried}) {
+    for (const VerdictRecord& record : *records) sum += record.verdict.*member;
+  }
+  return sum;
+}
+
+/// Whether nothing but a header and failures is stored.
+bool holds_no_ranking(const JsonLines& stored) {
+  return std::none_of(stored.lines.begin(), stored.lines.end(),
+                      [](const json& line) { return line.is_object() && line.contains("ranks"); });
+}
+
+void say_unranked(std::FILE* log, const std::string& judge, const std::string& id, const Verdict& verdict) {
+  const std::string line =
+      fmt::format("judge {}: question {} has no ranking after {} attempt{}: {}", judge, id, verdict.attempts,
+                  verdict.attempts == 1 ? "" : "s", verdict.trouble);
+  fmt::print(log, "gemma-squad: {}\n", app::printable(line));
+}
+
+/// One verdict to ask for.
+struct Wanted {
+  std::size_t question = 0;  // index into run.questions()
+  std::vector<std::size_t> order;
+};
+
+/// What `verdicts` lacks: first what was never asked for, so that questions that always fail cannot keep
+/// others from being judged.
+std::vector<Wanted> missing_from(const RunDirectory& run, const Verdicts& verdicts, OrderPolicy policy) {
+  std::set<std::string> done, failed;
+  for (const VerdictRecord& record : verdicts.records) done.insert(key_of(record.id, record.order));
+  for (const VerdictRecord& record : verdicts.failures) failed.insert(key_of(record.id, record.order));
+  std::vector<Wanted> first, second;
+  const std::vector<Question>& questions = run.questions().questions;
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    for (std::vector<std::size_t>& order : orders_for(policy, i, run.settings().models.size())) {
+      const std::string key = key_of(questions[i].id, order);
+      if (done.contains(key)) continue;
+      (failed.contains(key) ? second : first).push_back({i, std::move(order)});
+    }
+  }
+  first.insert(first.end(), std::make_move_iterator(second.begin()), std::make_move_iterator(second.end()));
+  return first;
+}
+
+/// Counts what goes wrong, and says when to stop asking.
+class Patience {
+ public:
+  explicit Patience(bool has_verdicts) : has_verdicts_(has_verdicts) {}
+
+  /// Throws gemma::Error (io) when going on would be asking in vain.
+  void note(const Verdict& verdict, const std::string& judge) {
+    if (!verdict.ranks.empty()) {
+      has_verdicts_ = true;
+      n_down_ = 0;
+      return;
+    }
+    n_down_ = verdict.is_endpoint_down ? n_down_ + 1 : 0;
+    ++n_unranked_;
+    if (n_down_ >= kMostDown) {
+      throw Error(ErrorCode::kIo, fmt::format("judge {}: no reply to {} questions in a row, the last: {}",
+                                              judge, n_down_, verdict.trouble));
+    }
+    if (!has_verdicts_ && n_unranked_ >= kMostUnranked) {
+      throw Error(ErrorCode::kIo, fmt::format("judge {}: none of the first {} questions got a ranking, the "
+                                              "last: {}",
+                                              judge, n_unranked_, verdict.trouble));
+    }
+  }
+
+ private:
+  bool has_verdicts_;
+  std::size_t n_down_ = 0, n_unranked_ = 0;
+};
+
 }  // namespace
 
 std::size_t Verdicts::prompt_tokens() const noexcept {
-  std::size_t sum = 0;
-  for (const VerdictRecord& record : records) sum += record.verdict.prompt_tokens;
-  return sum;
+  return sum_of(*this, &Verdict::prompt_tokens);
 }
 
 std::size_t Verdicts::completion_tokens() const noexcept {
-  std::size_t sum = 0;
-  for (const VerdictRecord& record : records) sum += record.verdict.completion_tokens;
-  return sum;
+  return sum_of(*this, &Verdict::completion_tokens);
 }
 
 std::size_t Verdicts::attempts() const noexcept {
-  std::size_t sum = 0;
-  for (const VerdictRecord& record : records) sum += record.verdict.attempts;
-  return sum;
+  return sum_of(*this, &Verdict::attempts);
 }
 
 void check_judge_name(const std::string& name) {
@@ -151,7 +250,7 @@ std::size_t n_wanted(const RunDirectory& run, OrderPolicy policy) {
 }
 
 bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, OrderPolicy policy,
-               const std::atomic<bool>& cancel, std::FILE* progress) {
+               const std::atomic<bool>& cancel, std::FILE* progress, std::FILE* log) {
   const std::size_t k = run.settings().models.size();
   if (k < 2) throw Error(ErrorCode::kInvalidArgument, "a judge ranks the answers of at least two models");
   if (!run.is_complete() || run.settings().shard.count > 1) {
@@ -166,28 +265,29 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   JsonLines stored = read_json_lines(file);
   const std::string header = header_line(judge, policy);
   // a judge that never gave a verdict, e.g. at a mistyped URL, leaves nothing that others could be mixed with
-  if (stored.lines.size() == 1 && stored.lines[0] != json::parse(header)) stored = {};
+  if (!stored.lines.empty() && stored.lines[0] != json::parse(header) && holds_no_ranking(stored))
+    stored = {};
   check_header(file, stored, header);
   const Verdicts before = verdicts_from(run, name, stored);
-  std::set<std::string> done;
-  for (const VerdictRecord& record : before.records) done.insert(key_of(record.id, record.order));
   LineAppender out(file, stored);
   if (stored.lines.empty()) out.append(header);
 
   const std::vector<Question>& questions = run.questions().questions;
-  Progress bar(progress, fmt::format("judge {}", name), "verdicts", done.size(), n_wanted(run, policy));
-  for (std::size_t i = 0; i < questions.size(); ++i) {
-    for (std::vector<std::size_t>& order : orders_for(policy, i, k)) {
-      if (done.contains(key_of(questions[i].id, order))) continue;
-      if (cancel.load()) return false;
-      try {
-        Verdict verdict = judge.judge(task_of(run, questions[i]), order, cancel);
-        out.append(record_line(run, {questions[i].id, std::move(order), std::move(verdict)}));
-      } catch (const Error& error) {
-        if (error.code() != ErrorCode::kCancelled) throw;
-        return false;
-      }
+  Patience patience(!before.records.empty());
+  Progress bar(progress, fmt::format("judge {}", name), "verdicts", before.records.size(),
+               n_wanted(run, policy));
+  for (Wanted& wanted : missing_from(run, before, policy)) {
+    if (cancel.load()) return false;
+    const Question& question = questions[wanted.question];
+    try {
+      const Verdict verdict = judge.judge(task_of(run, question), wanted.order, cancel);
+      out.append(record_line(run, {question.id, std::move(wanted.order), verdict}));
       bar.step();
+      if (log != nullptr && verdict.ranks.empty()) say_unranked(log, name, question.id, verdict);
+      patience.note(verdict, name);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCancelled) throw;
+      return false;
     }
   }
   return true;
@@ -215,32 +315,39 @@ std::vector<std::string> judges_of(const fs::path& directory) {
   return names;
 }
 
-std::vector<std::vector<double>> rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
+bool is_settled(const RunDirectory& run, const Verdicts& verdicts) {
+  const std::size_t n = verdicts.records.size() + verdicts.failures.size();
+  return !verdicts.records.empty() && n >= n_wanted(run, verdicts.policy);
+}
+
+RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
   const std::size_t k = run.settings().models.size();
   const std::vector<Question>& questions = run.questions().questions;
-  if (verdicts.records.size() < n_wanted(run, verdicts.policy)) {
+  const std::size_t n_orders = orders_for(verdicts.policy, 0, k).size();
+  std::unordered_map<std::string, std::size_t> place;
+  for (std::size_t i = 0; i < questions.size(); ++i) place.emplace(questions[i].id, i);
+  std::vector<std::vector<double>> sums(questions.size(), std::vector<double>(k, 0));
+  std::vector<std::size_t> count(questions.size(), 0);
+  for (const VerdictRecord& record : verdicts.records) {
+    const auto found = place.find(record.id);
+    if (found == place.end()) continue;
+    for (std::size_t m = 0; m < k; ++m) sums[found->second][m] += record.verdict.ranks[m];
+    ++count[found->second];
+  }
+  // some of the orders of a question are not all of them: the mean rank would be that of a place
+  RankColumns columns{std::vector<std::vector<double>>(k), {}};
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    if (count[i] < n_orders) continue;
+    columns.questions.push_back(i);
+    for (std::size_t m = 0; m < k; ++m) {
+      columns.ranks[m].push_back(sums[i][m] / static_cast<double>(count[i]));
+    }
+  }
+  if (!is_settled(run, verdicts) || columns.questions.empty()) {
     throw Error(ErrorCode::kMalformed,
                 fmt::format("{}: judge {} has given {} of {} verdicts: continue with gemma-squad judge",
                             run.path().string(), verdicts.name, verdicts.records.size(),
                             n_wanted(run, verdicts.policy)));
-  }
-  std::unordered_map<std::string, std::size_t> place;
-  for (std::size_t i = 0; i < questions.size(); ++i) place.emplace(questions[i].id, i);
-  std::vector<std::vector<double>> columns(k, std::vector<double>(questions.size(), 0));
-  std::vector<double> count(questions.size(), 0);
-  for (const VerdictRecord& record : verdicts.records) {
-    const auto found = place.find(record.id);
-    if (found == place.end()) continue;
-    for (std::size_t m = 0; m < k; ++m) columns[m][found->second] += record.verdict.ranks[m];
-    count[found->second] += 1;
-  }
-  for (std::size_t i = 0; i < questions.size(); ++i) {
-    if (count[i] == 0) {
-      throw Error(ErrorCode::kMalformed,
-                  fmt::format("{}: judge {} has not judged question {}: continue with gemma-squad judge",
-                              run.path().string(), verdicts.name, questions[i].id));
-    }
-    for (std::size_t m = 0; m < k; ++m) columns[m][i] /= count[i];
   }
   return columns;
 }

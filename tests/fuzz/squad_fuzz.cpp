@@ -36,6 +36,11 @@ std::vector<Input> seeds() {
         R"({"id":"2","question":"What?","answers":[{"text":"In","answer_start":0},{"text":"it"}]}]}]}]})",
         R"({"version":"v2.0","data":[{"paragraphs":[{"context":"\u00e9\ud83d\ude00","qas":[)"
         R"({"id":"a","question":"","is_impossible":true,"answers":[]}]},{"context":"","qas":[]}]}]})",
+        R"({"id":"1","title":"T","context":"C","question":"Q","answers":{"text":["C"],"answer_start":[0]}})"
+        "\n"
+        R"({"id":"2","title":"T","context":"C","question":"Q","answers":{"text":[],"answer_start":[]}})",
+        R"([{"id":"1","context":"C","question":"Q","answers":[{"text":"C"}],"is_impossible":false}])",
+        R"({"rows":[{"row":{"id":"1","context":"C","question":"Q","answers":{"text":["C"]}}}]})",
         R"({"data":[]})", R"([1,-2.5e3,null,true,"\\\"\n"])"}) {
     out.push_back(to_input(text));
   }

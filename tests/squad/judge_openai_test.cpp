@@ -50,11 +50,11 @@ const std::vector<double> kGoodRanks = {3, 1, 2};
 std::string trouble(FakeEndpoint& endpoint, OpenAiOptions options) {
   try {
     options.url = endpoint.url();
-    make_openai_judge(options)->judge(kTask, kOrder, kNever);
+    const Verdict verdict = make_openai_judge(options)->judge(kTask, kOrder, kNever);
+    return verdict.ranks.empty() ? verdict.trouble : "a verdict";
   } catch (const Error& error) {
-    return std::string(error.message());
+    return "ends: " + std::string(error.message());
   }
-  return "a verdict";
 }
 
 TEST(OpenAiJudge, AsksAsTheArticleDid) {
@@ -63,7 +63,10 @@ TEST(OpenAiJudge, AsksAsTheArticleDid) {
     seen = request;
     return good();
   });
-  const Verdict verdict = make_openai_judge(quick(endpoint.url()))->judge(kTask, kOrder, kNever);
+  OpenAiOptions options = quick(endpoint.url());
+  options.model = kArticleJudgeModel;
+  options.format = "function";
+  const Verdict verdict = make_openai_judge(options)->judge(kTask, kOrder, kNever);
   EXPECT_EQ(verdict.ranks, kGoodRanks);
   EXPECT_EQ(verdict.attempts, 1U);
   EXPECT_EQ(verdict.prompt_tokens, 90U);
@@ -75,6 +78,71 @@ TEST(OpenAiJudge, AsksAsTheArticleDid) {
   EXPECT_EQ(body["function_call"]["name"], "return_rank");
   EXPECT_EQ(body["functions"][0]["parameters"]["properties"]["rank"]["type"], "string");
   EXPECT_EQ(body["messages"][0]["content"], ranking_prompt(JudgePrompt::kArticle, kTask, kOrder));
+}
+
+TEST(OpenAiJudge, AsksACurrentModelByJsonSchema) {
+  std::string seen;
+  FakeEndpoint endpoint([&](std::size_t, const std::string& request) {
+    seen = request.substr(request.find("\r\n\r\n") + 4);
+    return http(200, completion({{"content", R"({"rank":[3,1,2]})"}, {"refusal", nullptr}}));
+  });
+  OpenAiOptions options = quick(endpoint.url());
+  EXPECT_EQ(make_openai_judge(options)->judge(kTask, kOrder, kNever).ranks, kGoodRanks);
+  json body = json::parse(seen);
+  EXPECT_EQ(body["model"], kCurrentJudgeModel);
+  EXPECT_EQ(body["temperature"], 0);
+  EXPECT_FALSE(body.contains("functions"));
+  EXPECT_EQ(body["response_format"]["type"], "json_schema");
+  const json& schema = body["response_format"]["json_schema"];
+  EXPECT_EQ(schema["strict"], true);
+  EXPECT_EQ(schema["schema"]["required"], json::array({"rank"}));
+  EXPECT_EQ(schema["schema"]["additionalProperties"], false);
+  EXPECT_EQ(schema["schema"]["properties"]["rank"]["items"]["type"], "integer");
+  options.temperature.reset();
+  make_openai_judge(options)->judge(kTask, kOrder, kNever);
+  EXPECT_FALSE(json::parse(seen).contains("temperature"));
+  EXPECT_EQ(make_openai_judge(options)->identity()["temperature"], nullptr);
+}
+
+TEST(OpenAiJudge, ARefusedTemperatureIsToldAsThat) {
+  FakeEndpoint named([&](std::size_t, const std::string& request) {
+    if (request.find("temperature") == std::string::npos) return good();
+    return http(400, R"({"error":{"message":"Unsupported value: 'temperature' does not support 0.",)"
+                     R"("type":"invalid_request_error","param":"temperature","code":"unsupported_value"}})");
+  });
+  OpenAiOptions options = quick("");
+  const std::string message = trouble(named, options);
+  EXPECT_NE(message.find("ends: "), std::string::npos) << message;
+  EXPECT_NE(message.find("refuses the temperature 0 (another: --judge-temperature, none sends none): "
+                         "HTTP 400: Unsupported value"),
+            std::string::npos)
+      << message;
+  EXPECT_EQ(named.n_requests(), 1U);
+  options.temperature.reset();
+  EXPECT_EQ(trouble(named, options), "a verdict");
+  FakeEndpoint words([&](std::size_t, const std::string&) {
+    return http(422, R"({"error":"Temperature must be strictly positive"})");
+  });
+  EXPECT_NE(trouble(words, quick("")).find("--judge-temperature"), std::string::npos);
+  // another parameter, whose words happen to speak of the temperature
+  FakeEndpoint other([&](std::size_t, const std::string&) {
+    return http(400, R"({"error":{"message":"top_p and temperature","param":"messages"}})");
+  });
+  EXPECT_EQ(trouble(other, quick("")), "HTTP 400: top_p and temperature");
+}
+
+// A request may be refused for its own sake: a filter, a prompt too long.
+TEST(OpenAiJudge, ARefusedQuestionIsOneWithoutAVerdict) {
+  for (const int status : {400, 413, 422}) {
+    FakeEndpoint endpoint([&](std::size_t, const std::string&) {
+      return http(status, R"({"error":{"message":"filtered","code":"content_filter"}})");
+    });
+    const Verdict verdict = make_openai_judge(quick(endpoint.url()))->judge(kTask, kOrder, kNever);
+    EXPECT_TRUE(verdict.ranks.empty());
+    EXPECT_EQ(verdict.trouble, fmt::format("HTTP {}: filtered", status));
+    EXPECT_FALSE(verdict.is_endpoint_down);
+    EXPECT_EQ(endpoint.n_requests(), 1U);
+  }
 }
 
 TEST(OpenAiJudge, ToolsAndJsonOutput) {
@@ -101,6 +169,7 @@ TEST(OpenAiJudge, ToolsAndJsonOutput) {
 // none.
 TEST(OpenAiJudge, OtherServersWaysOfSayingIt) {
   const json fenced = "```json\n{\"rank\": \"3,1,2\"}\n```";
+  const json parts = json::array({{{"type", "text"}, {"text", "3,1"}}, {{"type", "text"}, {"text", ",2"}}});
   const json tool = {{"function", {{"name", "return_rank"}, {"arguments", R"({"rank":["3","1","2"]})"}}}};
   const std::vector<std::pair<const char*, std::string>> bodies = {
       {"null function call, no tool calls",
@@ -110,6 +179,7 @@ TEST(OpenAiJudge, OtherServersWaysOfSayingIt) {
       {"null content beside a tool call",
        completion({{"content", nullptr}, {"function_call", nullptr}, {"tool_calls", json::array({tool})}})},
       {"a fence", completion({{"content", fenced}})},
+      {"content in parts", completion({{"content", parts}})},
       {"no usage", R"({"choices":[{"message":{"content":"3,1,2"}}]})"},
       {"a usage that is none",
        R"({"choices":[{"message":{"content":"3,1,2"}}],"usage":{"prompt_tokens":null,"completion_tokens":-5}})"},
@@ -224,13 +294,12 @@ TEST(OpenAiJudge, GivesUpWithTheLastTrouble) {
   OpenAiOptions options = quick("");
   options.attempts = 3;
   const std::string message = trouble(endpoint, options);
-  EXPECT_NE(message.find("question q7: gave up after 3 attempts: HTTP 503: too busy"), std::string::npos)
-      << message;
+  EXPECT_EQ(message, "HTTP 503: too busy");
   EXPECT_EQ(endpoint.n_requests(), 3U);
 }
 
 TEST(OpenAiJudge, WhatCannotGetBetterIsNotAskedAgain) {
-  for (const int status : {400, 401, 403, 404}) {
+  for (const int status : {401, 403, 404, 405}) {
     FakeEndpoint endpoint([&](std::size_t, const std::string&) {
       return http(status, R"({"error":{"message":"Incorrect API key provided"}})");
     });
@@ -283,7 +352,10 @@ TEST(OpenAiJudge, NobodyListens) {
   }
   OpenAiOptions options = quick(url);
   options.attempts = 2;
-  EXPECT_THROW(make_openai_judge(options)->judge(kTask, kOrder, kNever), Error);
+  const Verdict verdict = make_openai_judge(options)->judge(kTask, kOrder, kNever);
+  EXPECT_TRUE(verdict.ranks.empty());
+  EXPECT_TRUE(verdict.is_endpoint_down);
+  EXPECT_EQ(verdict.attempts, 2U);
 }
 
 TEST(OpenAiJudge, StopsWhenAsked) {

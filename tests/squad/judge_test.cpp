@@ -1,11 +1,7 @@
-// Judges: orders, prompts, readings of replies; the F1 and likelihood judges; stored verdicts and what they
-// say.
+// Judges: orders, prompts, readings of replies; the F1 and likelihood judges.
 #include "examples/squad/judge.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
-#include <map>
 #include <set>
 
 #include <fmt/format.h>
@@ -13,8 +9,6 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/squad/judge_likelihood.hpp"
-#include "examples/squad/runner.hpp"
-#include "examples/squad/verdicts.hpp"
 #include "gguf/error.hpp"
 #include "tests/squad/fake_source.hpp"
 
@@ -147,192 +141,10 @@ TEST(LikelihoodJudge, MakesRoomForLongAnswersUpToTheModelsLimit) {
   ASSERT_EQ(sizes.size(), 3U);
   EXPECT_EQ(sizes[2], 2 * sizes[1]);
   task.answers[0] = std::string(1500, 'z');
-  try {
-    judge->judge(task, kOrder, kNever);
-    FAIL() << "a verdict";
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.message()).find("judge j.gguf, question q1: the answers make a prompt of 4"),
-              std::string::npos)
-        << error.message();
-  }
-}
-
-// ---- verdicts of a run ----
-
-const std::vector<ModelSpec> kJudged = {{"gemma", "g"}, {"llama", "l"}, {"mistral", "m"}};
-
-/// A judge that prefers what is shown first with a given probability, else ranks at random; it counts its
-/// questions.
-class BiasedJudge : public Judge {
- public:
-  explicit BiasedJudge(double bias, std::string name = "biased") : bias_(bias), name_(std::move(name)) {}
-  nlohmann::ordered_json identity() const override { return {{"judge", name_}}; }
-  bool sees_order() const override { return true; }
-  Verdict judge(const JudgeTask&, std::span<const std::size_t> order, const std::atomic<bool>&) override {
-    ++asked;
-    std::vector<double> ranks = {1, 2, 3};
-    if (random_.uniform() >= bias_) shuffle(ranks, random_);
-    Verdict verdict;
-    verdict.ranks.resize(3);
-    for (std::size_t i = 0; i < 3; ++i) verdict.ranks[order[i]] = ranks[i];
-    verdict.prompt_tokens = 100;
-    verdict.completion_tokens = 5;
-    verdict.attempts = 2;
-    return verdict;
-  }
-  std::size_t asked = 0;
-
- private:
-  double bias_;
-  std::string name_;
-  SplitMix64 random_{5};
-};
-
-class JudgedRun : public ::testing::Test {
- protected:
-  JudgedRun() {
-    Dataset set;
-    set.version = "1.1";
-    for (std::size_t p = 0; p < 48; ++p) {
-      set.passages.push_back({"t", fmt::format("Passage {} holds words.", p)});
-      set.questions.push_back({fmt::format("q{}", p), "What?", {{"words", 16}}, p});
-    }
-    RunSettings settings;
-    settings.n_questions = 48;
-    settings.preset = make_preset("chat", false);
-    for (const ModelSpec& model : kJudged) settings.models.push_back({model.name, model.name, "0", "fake"});
-    RunDirectory run = RunDirectory::start(folder_ / "run", settings, set);
-    run_questions(run, kJudged, test::fake_factory(), kNever, nullptr);
-  }
-  RunDirectory run() const { return RunDirectory::read(folder_ / "run"); }
-  bool judge(Judge& judge, OrderPolicy policy, const std::string& name = "j") {
-    return judge_run(run(), judge, name, policy, kNever, nullptr);
-  }
-  test::TemporaryDirectory folder_;
-};
-
-TEST_F(JudgedRun, VerdictsAreStoredAndNotAskedAgain) {
-  BiasedJudge first(0);
-  EXPECT_TRUE(judge(first, OrderPolicy::kAll));
-  EXPECT_EQ(first.asked, 48U * 6U);
-  BiasedJudge again(0);
-  EXPECT_TRUE(judge(again, OrderPolicy::kAll));
-  EXPECT_EQ(again.asked, 0U);
-  const Verdicts verdicts = read_verdicts(run(), "j");
-  EXPECT_EQ(verdicts.records.size(), 288U);
-  EXPECT_EQ(verdicts.prompt_tokens(), 28800U);
-  EXPECT_EQ(verdicts.completion_tokens(), 1440U);
-  EXPECT_EQ(verdicts.attempts(), 576U);
-  EXPECT_EQ(judges_of(folder_ / "run"), (std::vector<std::string>{"j"}));
-}
-
-TEST_F(JudgedRun, ContinuesAfterAHalfLine) {
-  BiasedJudge first(0);
-  judge(first, OrderPolicy::kRotate);
-  const auto file = folder_ / "run/verdicts-j.jsonl";
-  std::ifstream in(file);
-  const std::string whole(std::istreambuf_iterator<char>(in), {});
-  std::ofstream(file) << whole.substr(0, whole.size() - 30);
-  BiasedJudge again(0);
-  EXPECT_TRUE(judge(again, OrderPolicy::kRotate));
-  EXPECT_EQ(again.asked, 1U);
-  EXPECT_EQ(read_verdicts(run(), "j").records.size(), 48U);
-}
-
-TEST_F(JudgedRun, VerdictsOfJudgesAreNotMixed) {
-  BiasedJudge first(0), other(0, "other");
-  judge(first, OrderPolicy::kRotate);
-  EXPECT_THROW(judge(other, OrderPolicy::kRotate), Error);
-  EXPECT_THROW(judge(first, OrderPolicy::kAll), Error);
-  EXPECT_TRUE(judge(other, OrderPolicy::kRotate, "other"));
-  EXPECT_EQ(judges_of(folder_ / "run"), (std::vector<std::string>{"j", "other"}));
-  EXPECT_THROW(judge(first, OrderPolicy::kRotate, "a/b"), Error);
-}
-
-TEST_F(JudgedRun, AJudgeWithoutAVerdictGivesWay) {
-  std::ofstream(folder_ / "run/verdicts-j.jsonl") << R"({"judge":{"judge":"mistyped"},"order":"all"})"
-                                                  << "\n";
-  BiasedJudge right(0);
-  EXPECT_TRUE(judge(right, OrderPolicy::kRotate));
-  EXPECT_EQ(read_verdicts(run(), "j").identity, R"({"judge":"biased"})");
-  EXPECT_EQ(read_verdicts(run(), "j").records.size(), 48U);
-}
-
-TEST_F(JudgedRun, RanksAreAveragedOverOrders) {
-  BiasedJudge blind(1);  // always 1, 2, 3 by place: over all orders every model gets 2
-  judge(blind, OrderPolicy::kAll);
-  for (const auto& column : rank_columns(run(), read_verdicts(run(), "j"))) {
-    for (const double rank : column) EXPECT_DOUBLE_EQ(rank, 2);
-  }
-}
-
-TEST_F(JudgedRun, PositionBiasIsSeenWhereThereIsOne) {
-  BiasedJudge biased(0.5), fair(0);
-  judge(biased, OrderPolicy::kRotate, "biased");
-  judge(fair, OrderPolicy::kAll, "fair");
-  const PositionBias found = position_bias(read_verdicts(run(), "biased"), 3);
-  EXPECT_TRUE(found.is_known);
-  EXPECT_LT(found.p, 0.05);
-  EXPECT_LT(found.mean_rank[0], found.mean_rank[2]);
-  const PositionBias none = position_bias(read_verdicts(run(), "fair"), 3);
-  EXPECT_GT(none.p, 0.05);
-  EXPECT_NEAR(none.mean_rank[0], 2, 0.15);
-}
-
-TEST_F(JudgedRun, AFixedOrderSaysNothingAboutBias) {
-  BiasedJudge biased(0.5);
-  judge(biased, OrderPolicy::kFixed);
-  EXPECT_FALSE(position_bias(read_verdicts(run(), "j"), 3).is_known);
-}
-
-TEST_F(JudgedRun, F1NeedsOneOrder) {
-  judge_run(run(), *make_f1_judge(), "f1", OrderPolicy::kAll, kNever, nullptr);
-  EXPECT_EQ(read_verdicts(run(), "f1").records.size(), 48U);
-  for (std::size_t i = 0; i < 48; ++i) {
-    const auto columns = rank_columns(run(), read_verdicts(run(), "f1"));
-    EXPECT_DOUBLE_EQ(columns[0][i] + columns[1][i] + columns[2][i], 6);
-  }
-}
-
-// Some of the orders of a question are not all of them: the mean rank would be that of a place.
-TEST_F(JudgedRun, HalfTheOrdersAreNoVerdict) {
-  BiasedJudge judge_of_places(1);
-  judge(judge_of_places, OrderPolicy::kAll);
-  const auto file = folder_ / "run/verdicts-j.jsonl";
-  std::ifstream in(file);
-  std::string text(std::istreambuf_iterator<char>(in), {});
-  text.pop_back();
-  std::ofstream(file, std::ios::binary) << text.substr(0, text.rfind('\n') + 1);
-  EXPECT_EQ(read_verdicts(run(), "j").records.size(), 287U);
-  EXPECT_THROW(rank_columns(run(), read_verdicts(run(), "j")), Error);
-}
-
-TEST_F(JudgedRun, WhatIsNoRankingIsNoVerdict) {
-  const auto read = [&](const std::string& order, const std::string& ranks) {
-    std::ofstream(folder_ / "run/verdicts-j.jsonl")
-        << R"({"judge":{"judge":"x"},"order":"rotate"})"
-        << "\n"
-        << R"({"id":"q1","order":)" << order << R"(,"ranks":)" << ranks
-        << R"(,"attempts":1,"prompt_tokens":0,"completion_tokens":0})"
-        << "\n";
-    return read_verdicts(run(), "j").records.size();
-  };
-  const std::string order = R"(["mistral","gemma","llama"])";
-  EXPECT_EQ(read(order, R"({"gemma":1,"llama":2.5,"mistral":2.5})"), 1U);
-  EXPECT_THROW(read(order, R"({"gemma":1,"llama":2,"mistral":300})"), Error);
-  EXPECT_THROW(read(order, R"({"gemma":1,"llama":1,"mistral":1})"), Error);
-  EXPECT_THROW(read(order, R"({"gemma":-1,"llama":4,"mistral":3})"), Error);
-  EXPECT_THROW(read(R"(["mistral","gemma"])", R"({"gemma":1,"llama":2,"mistral":3})"), Error);
-  EXPECT_THROW(read(R"(["mistral","gemma","gemma"])", R"({"gemma":1,"llama":2,"mistral":3})"), Error);
-}
-
-TEST_F(JudgedRun, MissingVerdictsAreSaid) {
-  EXPECT_THROW(read_verdicts(run(), "nobody"), Error);
-  std::ofstream(folder_ / "run/verdicts-j.jsonl") << R"({"judge":{"judge":"biased"},"order":"rotate"})"
-                                                  << "\n";
-  EXPECT_THROW(rank_columns(run(), read_verdicts(run(), "j")), Error);
-  std::ofstream(folder_ / "run/verdicts-k.jsonl") << "{\"judge\":{},\"order\":\"rotate\"}\n{\"id\":\"q1\"}\n";
-  EXPECT_THROW(read_verdicts(run(), "k"), Error);
+  const Verdict verdict = judge->judge(task, kOrder, kNever);  // this question has none, others may
+  EXPECT_TRUE(verdict.ranks.empty());
+  EXPECT_NE(verdict.trouble.find("the answers make a prompt of 4"), std::string::npos) << verdict.trouble;
+  EXPECT_NE(verdict.trouble.find("j.gguf was made for 4096"), std::string::npos) << verdict.trouble;
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include "tests/paths.hpp"
 #include "tests/squad/fake_endpoint.hpp"
 #include "tests/squad/fake_source.hpp"
+#include "tests/squad/program_fixture.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -30,58 +31,11 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
+using test::Result;
+using test::text_of;
+using test::timeless;
 
-/// The answers without what depends on times.
-std::string timeless(const fs::path& directory) {
-  std::ifstream in(directory / "answers.jsonl");
-  std::string out;
-  for (std::string line; std::getline(in, line);) out += line.substr(0, line.find(",\"timing\":")) + "\n";
-  return out;
-}
-
-struct Result {
-  int status = -1;
-  std::string out, err;
-};
-
-class Program : public ::testing::Test {
- protected:
-  fs::path path(const std::string& name) const { return folder_ / name; }
-  std::string file(const std::string& name, const std::string& text) const {
-    std::ofstream(path(name), std::ios::binary) << text;
-    return path(name).string();
-  }
-
-  /// Runs `gemma-squad ARGUMENTS` in a shell; `before` comes before the program's name, `after` after it all.
-  Result squad(const std::string& arguments, const std::string& before = "",
-               const std::string& after = "") const {
-    const std::string command = fmt::format("{} {} {} >{} 2>{} {}", before, GEMMA_SQUAD_PROGRAM, arguments,
-                                            path("stdout").string(), path("stderr").string(), after);
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(path("stdout")), text_of(path("stderr"))};
-  }
-
-  static std::string model(const std::string& name) {
-    return (gemma::test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", name)).string();
-  }
-  static std::string models() {
-    return fmt::format("--model gemma={} --model llama={} --model mistral={}", model("gemma"), model("llama"),
-                       model("mistral"));
-  }
-  static std::string set() { return (gemma::test::source_dir() / "examples/squad/demo_set.json").string(); }
-  /// Arguments of a run of `n` questions into `out`.
-  std::string run(int n, const std::string& out, const std::string& more = "") const {
-    return fmt::format("run {} --squad {} -n {} --out {} -q {}", models(), set(), n, path(out).string(),
-                       more);
-  }
-
- private:
-  test::TemporaryDirectory folder_;
-};
+class Program : public test::ProgramTest {};
 
 TEST_F(Program, RunsTheDemoModelsEndToEnd) {
   const std::string demo =
@@ -427,7 +381,8 @@ TEST_F(Program, AnEndpointThatGoesDownIsAskedForTheRestLater) {
   });
   ASSERT_EQ(squad(run(10, "run", "--judge none")).status, 0);
   const std::string judge =
-      fmt::format("judge {} --judge openai --judge-url {} -q", path("run").string(), endpoint.url());
+      fmt::format("judge {} --judge openai --judge-model gpt-3.5-turbo --judge-url {} -q",
+                  path("run").string(), endpoint.url());
   const std::string key = "OPENAI_API_KEY='of bad news'";
   const Result first = squad(judge, key);
   EXPECT_EQ(first.status, 1);

@@ -60,6 +60,85 @@ TEST(ReadDataset, Version2AllowsNoAnswer) {
   EXPECT_TRUE(set.questions[0].truths.empty());
 }
 
+// Tools write the key into sets of v1.1, which are scored as such all the same.
+TEST(ReadDataset, ImpossibleFalseEverywhereIsVersion1) {
+  const auto with = [](const std::string& version, const std::string& first, const std::string& second) {
+    const std::string answers =
+        R"("question":"Q","answers":[{"text":"C","answer_start":0}],"is_impossible":)";
+    return parse_dataset(R"({"version":")" + version + R"(","data":[{"paragraphs":[{"context":"C","qas":[)" +
+                             R"({"id":"a",)" + answers + first + R"(},{"id":"b",)" + answers + second +
+                             "}]}]}]}",
+                         "set.json");
+  };
+  EXPECT_FALSE(with("1.1", "false", "false").is_v2);
+  EXPECT_FALSE(with("", "false", "false").is_v2);
+  EXPECT_TRUE(with("v2.0", "false", "false").is_v2);
+  EXPECT_TRUE(with("1.1", "false", "true").is_v2);
+  EXPECT_EQ(with("1.1", "false", "true").version, "v2.0");
+  EXPECT_EQ(with("1.1", "false", "false").version, "1.1");
+}
+
+constexpr const char* kRows =
+    R"({"id":"a","title":"Rivers","context":"The Elbe is long.","question":"What is long?",)"
+    R"("answers":{"text":["The Elbe","Elbe"],"answer_start":[0,4]}})"
+    "\n"
+    R"({"id":"b","title":"Rivers","context":"The Oder is shorter.","question":"Which?",)"
+    R"("answers":{"text":["The Oder"],"answer_start":[0]}})"
+    "\r\n\n"
+    R"({"id":"c","title":"Rivers","context":"The Elbe is long.","question":"Is it long?",)"
+    R"("answers":{"text":["long"],"answer_start":[12]}})"
+    "\n";
+
+TEST(ReadDataset, RowsAsHuggingFacePublishesThem) {
+  const std::string rows = kRows;
+  const Dataset set = parse_dataset(rows, "rows.jsonl");
+  EXPECT_FALSE(set.is_v2);
+  ASSERT_EQ(set.passages.size(), 2U);  // rows of one context share it
+  ASSERT_EQ(set.questions.size(), 3U);
+  EXPECT_EQ(set.passages[0].title, "Rivers");
+  EXPECT_EQ(set.questions[0].truths[1].text, "Elbe");
+  EXPECT_EQ(set.questions[0].truths[1].start, 4U);
+  EXPECT_EQ(set.questions[1].passage, 1U);
+  EXPECT_EQ(set.questions[2].passage, 0U);
+  std::string array = "[" + rows + "]";
+  array.replace(array.find("}\n{"), 3, "},{");
+  array.replace(array.find("}\r\n\n{"), 5, "},{");
+  EXPECT_EQ(parse_dataset(array, "rows.json").questions.size(), 3U);
+  const std::string first = rows.substr(0, rows.find('\n'));
+  EXPECT_EQ(parse_dataset(first, "one.jsonl").questions.size(), 1U);
+  EXPECT_EQ(parse_dataset("\xEF\xBB\xBF" + rows, "bom.jsonl").questions.size(), 3U);
+  const std::string api = R"({"features":[],"rows":[{"row_idx":0,"row":)" + first + "}]}";
+  EXPECT_EQ(parse_dataset(api, "api.json").questions.size(), 1U);
+}
+
+TEST(ReadDataset, RowsWithoutAnAnswerAreVersion2) {
+  const std::string none =
+      R"({"id":"d","title":"","context":"C","question":"Q","answers":{"text":[],"answer_start":[]}})";
+  const Dataset set = parse_dataset(kRows + none, "rows.jsonl");
+  EXPECT_TRUE(set.is_v2);
+  EXPECT_EQ(set.version, "v2.0");
+  EXPECT_TRUE(set.questions[3].truths.empty());
+}
+
+TEST(ReadDataset, BadRowsNameTheirLine) {
+  const std::string rows = kRows;
+  EXPECT_EQ(message_of(rows + "{\"id\": "), "set.json: line 5 is not JSON");
+  EXPECT_EQ(message_of(rows + "{}"), "set.json: not a SQuAD file: line 5 has no \"context\"");
+  EXPECT_EQ(message_of(rows + "7"), "set.json: not a SQuAD file: line 5 is not an object");
+  EXPECT_EQ(message_of(rows + rows), "set.json: question id a stands twice");
+  const auto answers = [](const char* text) {
+    return message_of(std::string(R"({"id":"a","context":"C","question":"Q","answers":)") + text + "}");
+  };
+  EXPECT_EQ(answers(R"({"text":"x"})"),
+            "set.json: not a SQuAD file: \"text\" of row 0 answers is not an array");
+  EXPECT_EQ(answers(R"({"text":[7],"answer_start":[0]})"),
+            "set.json: not a SQuAD file: text 0 of row 0 answers is not a string");
+  EXPECT_EQ(answers(R"({"text":["x"],"answer_start":[]})"),
+            "set.json: not a SQuAD file: row 0 answers: 1 texts and not as many starts");
+  EXPECT_EQ(answers("7"), "set.json: not a SQuAD file: \"answers\" of row 0 is not an array");
+  for (std::size_t n = 0; n < rows.size(); ++n) message_of(rows.substr(0, n));  // never a crash
+}
+
 TEST(ReadDataset, BadInputIsOneLineThatNamesThePlace) {
   EXPECT_EQ(message_of("{"), "set.json: not JSON (byte 2)");
   EXPECT_EQ(message_of("[1e999]"), "set.json: not JSON that is read: a number is beyond the range of any");

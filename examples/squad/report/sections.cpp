@@ -207,6 +207,9 @@ std::string figures_section(const RunDirectory& run, const Analysis& analysis) {
   for (const JudgeSummary& judge : analysis.judges) {
     out += fmt::format("<p class=\"note\" style=\"margin-top:12px\">Judge {}: {}</p>",
                        escape_html(judge.verdicts.name), escape_html(bias_text(judge)));
+    if (judge.unranked.empty()) continue;
+    out += fmt::format("<p class=\"note\">Judge {}: {}.</p>", escape_html(judge.verdicts.name),
+                       escape_html(unranked_text(run, judge)));
   }
   if (!run.questions().is_v2) return out;
   std::string rows;

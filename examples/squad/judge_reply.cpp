@@ -1,0 +1,99 @@
+#include "examples/squad/judge_reply.hpp"
+
+#include <cstdint>
+
+#include <nlohmann/json.hpp>
+
+#include "examples/squad/judge.hpp"
+
+namespace gemma::squad {
+namespace {
+
+using nlohmann::json;
+
+std::string_view trimmed(std::string_view text, std::string_view marks) {
+  const std::size_t begin = text.find_first_not_of(marks);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(marks) - begin + 1);
+}
+
+/// What follows the model's thoughts. Servers whose template opens them send the closing tag alone; thoughts
+/// that were cut off leave nothing.
+std::string_view without_thoughts(std::string_view text) {
+  constexpr std::string_view kOpen = "<think>", kClose = "</think>";
+  const std::size_t close = text.rfind(kClose);
+  if (close != std::string_view::npos) text.remove_prefix(close + kClose.size());
+  return text.substr(0, text.find(kOpen));
+}
+
+/// What stands between the last two fences of "```json ... ```"; "" where there are none.
+std::string_view fenced(std::string_view text) {
+  constexpr std::string_view kFence = "```";
+  const std::size_t close = text.rfind(kFence);
+  if (close == std::string_view::npos || close == 0) return {};
+  const std::size_t open = text.rfind(kFence, close - 1);
+  if (open == std::string_view::npos || open + kFence.size() > close) return {};
+  std::string_view inside = text.substr(open + kFence.size(), close - open - kFence.size());
+  const std::size_t line = inside.find('\n');  // the name of a language stands before it
+  return line == std::string_view::npos ? inside : inside.substr(line + 1);
+}
+
+/// A ranking and nothing else, plain or as JSON.
+std::vector<double> whole_ranking(std::string_view text, std::size_t k) {
+  const json value = json::parse(text, nullptr, false);
+  if (!value.is_object()) return parse_ranking(text, k);
+  const auto rank = value.find("rank");
+  if (rank == value.end()) return {};
+  if (rank->is_string()) return parse_ranking(rank->get_ref<const std::string&>(), k);
+  if (!rank->is_array()) return {};
+  std::string ids;
+  for (const json& id : *rank) {  // not dump(): its recursion is as deep as what it is given
+    if (!id.is_string() && !id.is_number_unsigned()) return {};
+    ids += (id.is_string() ? id.get<std::string>() : std::to_string(id.get<std::uint64_t>())) + ",";
+  }
+  return parse_ranking(ids, k);
+}
+
+/// The last line that is not empty, without what may stand before and around a ranking there.
+std::string_view last_line(std::string_view text) {
+  text = trimmed(text, " \t\r\n");
+  const std::size_t line = text.rfind('\n');
+  if (line != std::string_view::npos) text.remove_prefix(line + 1);
+  if (!text.starts_with('{')) {
+    const std::size_t colon = text.rfind(':');
+    if (colon != std::string_view::npos) text.remove_prefix(colon + 1);
+  }
+  text = trimmed(text, " \t\r\n*_`.");
+  // "213" may be a ranking where it is the whole reply; at the end of a sentence it is some number
+  return text.find_first_not_of("0123456789") == std::string_view::npos ? std::string_view() : text;
+}
+
+}  // namespace
+
+std::string reply_text(const json& message) {
+  // some servers send those that they do not use as null or empty
+  const auto call = message.find("function_call");
+  if (call != message.end() && call->is_object()) return call->at("arguments");
+  const auto tools = message.find("tool_calls");
+  if (tools != message.end() && tools->is_array() && !tools->empty()) {
+    return tools->at(0).at("function").at("arguments");
+  }
+  const json& content = message.at("content");
+  if (!content.is_array()) return content;
+  std::string text;
+  for (const json& part : content) {
+    if (part.is_object() && part.contains("text")) text += part["text"].get<std::string>();
+  }
+  return text;
+}
+
+std::vector<double> ranking_in(std::string_view text, std::size_t k) {
+  text = without_thoughts(text);
+  for (const std::string_view part : {text, fenced(text), last_line(text)}) {
+    if (part.empty()) continue;
+    if (std::vector<double> ranks = whole_ranking(part, k); !ranks.empty()) return ranks;
+  }
+  return {};
+}
+
+}  // namespace gemma::squad

@@ -1,0 +1,72 @@
+// The program gemma-squad in a folder of its own, on the demo models.
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include "tests/paths.hpp"
+#include "tests/squad/fake_source.hpp"
+
+namespace gemma::squad::test {
+
+inline std::string text_of(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+/// The answers without what depends on times.
+inline std::string timeless(const std::filesystem::path& directory) {
+  std::ifstream in(directory / "answers.jsonl");
+  std::string out;
+  for (std::string line; std::getline(in, line);) out += line.substr(0, line.find(",\"timing\":")) + "\n";
+  return out;
+}
+
+struct Result {
+  int status = -1;
+  std::string out, err;
+};
+
+class ProgramTest : public ::testing::Test {
+ protected:
+  std::filesystem::path path(const std::string& name) const { return folder_ / name; }
+  std::string file(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name), std::ios::binary) << text;
+    return path(name).string();
+  }
+
+  /// Runs `gemma-squad ARGUMENTS` in a shell; `before` comes before the program's name, `after` after it all.
+  Result squad(const std::string& arguments, const std::string& before = "",
+               const std::string& after = "") const {
+    const std::string command = fmt::format("{} {} {} >{} 2>{} {}", before, GEMMA_SQUAD_PROGRAM, arguments,
+                                            path("stdout").string(), path("stderr").string(), after);
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(path("stdout")), text_of(path("stderr"))};
+  }
+
+  static std::string model(const std::string& name) {
+    return (gemma::test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", name)).string();
+  }
+  static std::string models() {
+    return fmt::format("--model gemma={} --model llama={} --model mistral={}", model("gemma"), model("llama"),
+                       model("mistral"));
+  }
+  static std::string set() { return (gemma::test::source_dir() / "examples/squad/demo_set.json").string(); }
+  /// Arguments of a run of `n` questions into `out`.
+  std::string run(int n, const std::string& out, const std::string& more = "") const {
+    return fmt::format("run {} --squad {} -n {} --out {} -q {}", models(), set(), n, path(out).string(),
+                       more);
+  }
+
+ private:
+  TemporaryDirectory folder_;
+};
+
+}  // namespace gemma::squad::test
