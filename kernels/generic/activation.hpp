@@ -6,55 +6,56 @@
 
 #include "elementwise.hpp"
 #include "exponential.hpp"
+#include "float_vector.hpp"
 
 namespace gemma::kernels {
 
 /// x * sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3), which is GELU's tanh form (Hendrycks & Gimpel 2016,
 /// sec. 2). 2^y with y = -2 log2(e) u is taken of a sum of two floats: for x = -5 the rounding of y alone
 /// would cost 1e-6.
-template <class A>
-typename A::batch gelu_tanh(typename A::batch x) noexcept {
-  using batch = typename A::batch;
+template <FloatVector V>
+typename V::batch gelu_tanh(typename V::batch x) noexcept {
+  using batch = typename V::batch;
   // -2 log2(e) sqrt(2/pi) = k0 and 0.044715 k0 = k1, each as a float and the rest
   const batch k0(-2.302208185195923f), k0_low(-1.2948402350332344e-08f);
   const batch k1(-0.10294324159622192f), k1_low(2.016198541454628e-09f);
   const batch square = x * x;
-  const batch square_low = A::fma(x, x, batch(0.0f) - square);
+  const batch square_low = V::fma(x, x, batch(0.0f) - square);
   const batch product = k1 * square;
   const batch product_low =
-      A::fma(k1, square, batch(0.0f) - product) + A::fma(k1, square_low, k1_low * square);
+      V::fma(k1, square, batch(0.0f) - product) + V::fma(k1, square_low, k1_low * square);
   const batch w = product + k0;
   const batch from_product = w - k0;  // Knuth's sum of two with its error
   const batch w_low = ((product - from_product) + (k0 - (w - from_product))) + (product_low + k0_low);
   const batch y = x * w;
-  const batch y_low = A::fma(x, w, batch(0.0f) - y) + x * w_low;
-  const batch e = Exponential<A>::exp2(y, y_low);
-  return A::divide(x, batch(1.0f) + e);
+  const batch y_low = V::fma(x, w, batch(0.0f) - y) + x * w_low;
+  const batch e = Exponential<V>::exp2(y, y_low);
+  return V::divide(x, batch(1.0f) + e);
 }
 
 /// VectorKernels::gelu_mul
-template <class A>
+template <FloatVector V>
 void gelu_mul(float* gate, const float* up, std::size_t n) noexcept {
-  using batch = typename A::batch;
-  transform<A>(up, n, gate, [](batch g, batch u) { return gelu_tanh<A>(g) * u; });
+  using batch = typename V::batch;
+  transform<V>(up, n, gate, [](batch g, batch u) { return gelu_tanh<V>(g) * u; });
 }
 
 /// VectorKernels::silu_mul
-template <class A>
+template <FloatVector V>
 void silu_mul(float* gate, const float* up, std::size_t n) noexcept {
-  using batch = typename A::batch;
-  transform<A>(up, n, gate, [](batch g, batch u) {
-    return A::divide(g, batch(1.0f) + Exponential<A>::exp(batch(0.0f) - g)) * u;
+  using batch = typename V::batch;
+  transform<V>(up, n, gate, [](batch g, batch u) {
+    return V::divide(g, batch(1.0f) + Exponential<V>::exp(batch(0.0f) - g)) * u;
   });
 }
 
 /// VectorKernels::softcap
-template <class A>
+template <FloatVector V>
 void softcap(float* x, std::size_t n, float cap) noexcept {
-  using batch = typename A::batch;
+  using batch = typename V::batch;
   const batch limit(cap);
-  transform<A>(x, n, x,
-               [limit](batch a, batch) { return limit * Exponential<A>::tanh(A::divide(a, limit)); });
+  transform<V>(x, n, x,
+               [limit](batch a, batch) { return limit * Exponential<V>::tanh(V::divide(a, limit)); });
 }
 
 }  // namespace gemma::kernels

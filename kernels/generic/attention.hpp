@@ -14,6 +14,7 @@
 
 #include "../kernel_table.hpp"
 #include "exponential.hpp"
+#include "float_vector.hpp"
 #include "stored_element.hpp"
 
 namespace gemma::kernels {
@@ -32,11 +33,11 @@ struct AttentionScratch {
   std::size_t padded;  // head_dim rounded up to 16
 };
 
-template <class A>
+template <FloatVector V>
 struct Attention {
-  using batch = typename A::batch;
-  static constexpr std::size_t kLanes = A::kLanes;
-  static constexpr int kRows = A::kAttentionRows;
+  using batch = typename V::batch;
+  static constexpr std::size_t kLanes = V::kLanes;
+  static constexpr int kRows = V::kAttentionRows;
   static constexpr std::size_t kBlockVectors = kKeyBlock / kLanes;
 
   static AttentionScratch layout(std::size_t n_tokens, std::size_t n_heads, std::size_t head_dim) noexcept {
@@ -78,7 +79,7 @@ struct Attention {
   /// One call with one type of cache.
   template <DType kType>
   struct Pass {
-    using Element = StoredElement<A, kType>;
+    using Element = StoredElement<V, kType>;
     using stored = typename Element::type;
 
     const AttentionArgs& a;
@@ -164,7 +165,7 @@ struct Attention {
     template <int R>
     void score_block(std::size_t r, std::size_t slot, Range needed, float* scores) const noexcept {
       // few rows: more keys at a time, for enough independent sums to hide the latency of an addition
-      constexpr int kWanted = A::kAttentionVectors * kRows / R;
+      constexpr int kWanted = V::kAttentionVectors * kRows / R;
       constexpr int kVectors =
           kWanted < static_cast<int>(kBlockVectors) ? power_of_2(kWanted) : kBlockVectors;
       constexpr std::size_t kKeys = kVectors * kLanes;
@@ -179,19 +180,19 @@ struct Attention {
       return p;
     }
 
-    /// The register tile of scores: R rows times V vectors of keys, summed over d in order.
-    template <int R, int V>
+    /// The register tile of scores: R rows times kVectors vectors of keys, summed over d in order.
+    template <int R, int kVectors>
     void score_tile(const float* panel, const stored* k, float* scores) const noexcept {
-      batch sum[R][V];
+      batch sum[R][kVectors];
 #pragma GCC unroll 16
       for (int i = 0; i < R; ++i)
 #pragma GCC unroll 16
-        for (int j = 0; j < V; ++j) sum[i][j] = batch(0.0f);
+        for (int j = 0; j < kVectors; ++j) sum[i][j] = batch(0.0f);
       const std::size_t tile_stride = a.head_dim * kKeyTile;
       for (std::size_t d = 0; d < a.head_dim; ++d, panel += R, k += kKeyTile) {
-        batch key[V];
+        batch key[kVectors];
 #pragma GCC unroll 16
-        for (std::size_t j = 0; j < V; ++j) {
+        for (std::size_t j = 0; j < kVectors; ++j) {
           const stored* from = k + j * kLanes / kKeyTile * tile_stride + j * kLanes % kKeyTile;
           key[j] = Element::load(from);
           if (j * kLanes % kKeyTile == 0) fetch_next_block(from);
@@ -200,13 +201,14 @@ struct Attention {
         for (int i = 0; i < R; ++i) {
           const batch q(panel[i]);
 #pragma GCC unroll 16
-          for (int j = 0; j < V; ++j) sum[i][j] = A::fma(q, key[j], sum[i][j]);
+          for (int j = 0; j < kVectors; ++j) sum[i][j] = V::fma(q, key[j], sum[i][j]);
         }
       }
 #pragma GCC unroll 16
       for (std::size_t i = 0; i < R; ++i)
 #pragma GCC unroll 16
-        for (std::size_t j = 0; j < V; ++j) sum[i][j].store_unaligned(scores + i * kKeyBlock + j * kLanes);
+        for (std::size_t j = 0; j < kVectors; ++j)
+          sum[i][j].store_unaligned(scores + i * kKeyBlock + j * kLanes);
     }
 
     /// Asks L2 for what the next block of keys (or values) has where this one has p; the address may not
@@ -220,13 +222,13 @@ struct Attention {
     /// In place: a row's scores of one block -> weights 2^(score - maximum), 0 where unseen; keeps maximum
     /// and sums.
     void weigh_scores(Range seen, float* scores, std::size_t r) const noexcept {
-      constexpr float kLog2E = Exponential<A>::kLog2E;
+      constexpr float kLog2E = Exponential<V>::kLog2E;
       const bool masked = seen.end - seen.begin < kKeyBlock;
       batch s[kBlockVectors];
       for (std::size_t j = 0; j < kBlockVectors; ++j) s[j] = batch::load_unaligned(scores + j * kLanes);
       if (a.softcap > 0.0f) {
         const batch inner(a.scale / a.softcap), outer(a.softcap * kLog2E);
-        for (std::size_t j = 0; j < kBlockVectors; ++j) s[j] = outer * Exponential<A>::tanh(s[j] * inner);
+        for (std::size_t j = 0; j < kBlockVectors; ++j) s[j] = outer * Exponential<V>::tanh(s[j] * inner);
       } else {
         const batch factor(a.scale * kLog2E);
         for (std::size_t j = 0; j < kBlockVectors; ++j) s[j] = s[j] * factor;
@@ -234,12 +236,12 @@ struct Attention {
       if (masked) hide(seen, -__builtin_inff(), s);
       batch m = s[0];
       for (std::size_t j = 1; j < kBlockVectors; ++j) m = xsimd::max(m, s[j]);
-      const float old_max = scratch[at.maxima + r], block_max = A::max(m);
+      const float old_max = scratch[at.maxima + r], block_max = V::max(m);
       const float new_max = block_max > old_max ? block_max : old_max;
       float* const weight_sums = scratch + at.weight_sums + r * 16;
       batch total = batch::load_unaligned(weight_sums);
       if (new_max != old_max) {
-        const batch shrink = Exponential<A>::exp2_nonpositive(batch(old_max - new_max));
+        const batch shrink = Exponential<V>::exp2_nonpositive(batch(old_max - new_max));
         total = total * shrink;
         float* const sums = scratch + at.sums + r * at.padded;
         for (std::size_t d = 0; d < at.padded; d += kLanes)
@@ -247,7 +249,7 @@ struct Attention {
         scratch[at.maxima + r] = new_max;
       }
       const batch shift(new_max);
-      for (std::size_t j = 0; j < kBlockVectors; ++j) s[j] = Exponential<A>::exp2_nonpositive(s[j] - shift);
+      for (std::size_t j = 0; j < kBlockVectors; ++j) s[j] = Exponential<V>::exp2_nonpositive(s[j] - shift);
       if (masked) hide(seen, 0.0f, s);
       for (std::size_t j = 0; j < kBlockVectors; ++j) {
         total = total + s[j];
@@ -259,7 +261,7 @@ struct Attention {
     /// Puts `filler` into the lanes outside `seen`.
     static void hide(Range seen, float filler, batch* s) noexcept {
       const batch begin(static_cast<float>(seen.begin)), end(static_cast<float>(seen.end)), other(filler);
-      batch lane = A::lane_index();
+      batch lane = V::lane_index();
       for (std::size_t j = 0; j < kBlockVectors; ++j) {
         s[j] = xsimd::select(lane < begin, other, xsimd::select(lane < end, s[j], other));
         lane = lane + batch(static_cast<float>(kLanes));
@@ -296,7 +298,7 @@ struct Attention {
     /// sums[R, head_dim] += weights[R, keys] * v[keys, head_dim], key after key.
     template <int R>
     void add_range(Range key, const stored* v, const float* weights, std::size_t r) const noexcept {
-      constexpr int kWanted = A::kAttentionVectors * kRows / R;
+      constexpr int kWanted = V::kAttentionVectors * kRows / R;
       constexpr int kVectors = kWanted < 8 ? power_of_2(kWanted) : 8;
       float* const sums = scratch + at.sums + r * at.padded;
       std::size_t d = 0;
@@ -309,23 +311,23 @@ struct Attention {
         add_tile<R, 1>(key, v + d, weights, sums + d, smaller(kLanes, a.head_dim - d));
     }
 
-    /// The register tile of values: R rows times V vectors of head_dim; only `lanes` of them exist when V
-    /// is 1.
-    template <int R, int V>
+    /// The register tile of values: R rows times kVectors vectors of head_dim; only `lanes` of them exist
+    /// when kVectors is 1.
+    template <int R, int kVectors>
     void add_tile(Range key, const stored* v, const float* weights, float* sums,
                   std::size_t lanes) const noexcept {
-      batch sum[R][V];
+      batch sum[R][kVectors];
 #pragma GCC unroll 16
       for (std::size_t i = 0; i < R; ++i)
 #pragma GCC unroll 16
-        for (std::size_t j = 0; j < V; ++j)
+        for (std::size_t j = 0; j < kVectors; ++j)
           sum[i][j] = batch::load_unaligned(sums + i * at.padded + j * kLanes);
-      const bool part = V == 1 && lanes < kLanes;
+      const bool part = kVectors == 1 && lanes < kLanes;
       v += key.begin * a.head_dim;
       for (std::size_t k = key.begin; k < key.end; ++k, v += a.head_dim) {
-        batch value[V];
+        batch value[kVectors];
 #pragma GCC unroll 16
-        for (std::size_t j = 0; j < V; ++j) {
+        for (std::size_t j = 0; j < kVectors; ++j) {
           value[j] = part ? Element::load_part(v, lanes) : Element::load(v + j * kLanes);
           if (j * kLanes * sizeof(stored) % 64 == 0) fetch_next_block(v + j * kLanes);
         }
@@ -333,25 +335,26 @@ struct Attention {
         for (std::size_t i = 0; i < R; ++i) {
           const batch w(weights[i * kKeyBlock + k]);
 #pragma GCC unroll 16
-          for (std::size_t j = 0; j < V; ++j) sum[i][j] = A::fma(w, value[j], sum[i][j]);
+          for (std::size_t j = 0; j < kVectors; ++j) sum[i][j] = V::fma(w, value[j], sum[i][j]);
         }
       }
 #pragma GCC unroll 16
       for (std::size_t i = 0; i < R; ++i)
 #pragma GCC unroll 16
-        for (std::size_t j = 0; j < V; ++j) sum[i][j].store_unaligned(sums + i * at.padded + j * kLanes);
+        for (std::size_t j = 0; j < kVectors; ++j)
+          sum[i][j].store_unaligned(sums + i * at.padded + j * kLanes);
     }
 
     /// out = sums / sum of the weights
     void finish_row(std::size_t row, std::size_t r) const noexcept {
-      const batch total(A::sum(batch::load_unaligned(scratch + at.weight_sums + r * 16)));
+      const batch total(V::sum(batch::load_unaligned(scratch + at.weight_sums + r * 16)));
       const float* sums = scratch + at.sums + r * at.padded;
       float* out = a.out + row / a.n_heads * a.out_stride + row % a.n_heads * a.head_dim;
       std::size_t d = 0;
       for (; d + kLanes <= a.head_dim; d += kLanes)
-        A::divide(batch::load_unaligned(sums + d), total).store_unaligned(out + d);
+        V::divide(batch::load_unaligned(sums + d), total).store_unaligned(out + d);
       if (d < a.head_dim)
-        A::store_part(A::divide(batch::load_unaligned(sums + d), total), out + d, a.head_dim - d);
+        V::store_part(V::divide(batch::load_unaligned(sums + d), total), out + d, a.head_dim - d);
     }
   };
 };

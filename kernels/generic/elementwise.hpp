@@ -4,31 +4,33 @@
 
 #include <cstddef>
 
+#include "float_vector.hpp"
+
 namespace gemma::kernels {
 
 /// y[i] = f(y[i], x[i]) for i < n, f taking and giving vectors; x may be y. The last lanes' padding is zeros.
-template <class A, class F>
+template <FloatVector V, class F>
 void transform(const float* x, std::size_t n, float* y, F f) noexcept {
-  using batch = typename A::batch;
+  using batch = typename V::batch;
   std::size_t i = 0;
-  for (; i + A::kLanes <= n; i += A::kLanes)
+  for (; i + V::kLanes <= n; i += V::kLanes)
     f(batch::load_unaligned(y + i), batch::load_unaligned(x + i)).store_unaligned(y + i);
-  if (i < n) A::store_part(f(A::load_part(y + i, n - i), A::load_part(x + i, n - i)), y + i, n - i);
+  if (i < n) V::store_part(f(V::load_part(y + i, n - i), V::load_part(x + i, n - i)), y + i, n - i);
 }
 
 /// VectorKernels::add
-template <class A>
+template <FloatVector V>
 void add(const float* x, std::size_t n, float* y) noexcept {
-  using batch = typename A::batch;
-  transform<A>(x, n, y, [](batch a, batch b) { return a + b; });
+  using batch = typename V::batch;
+  transform<V>(x, n, y, [](batch a, batch b) { return a + b; });
 }
 
 /// VectorKernels::scale
-template <class A>
+template <FloatVector V>
 void scale(float s, std::size_t n, float* y) noexcept {
-  using batch = typename A::batch;
+  using batch = typename V::batch;
   const batch factor(s);
-  transform<A>(y, n, y, [factor](batch a, batch) { return a * factor; });
+  transform<V>(y, n, y, [factor](batch a, batch) { return a * factor; });
 }
 
 }  // namespace gemma::kernels

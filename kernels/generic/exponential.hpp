@@ -1,4 +1,4 @@
-// 2^x, exp and tanh of float vectors, for every vector type A of kernels/arch.
+// 2^x, exp and tanh of float vectors, for every vector type V of kernels/arch.
 // Invariant: each lane depends on its own input only; NaN gives NaN. tests/kernels/vector_test.cpp sweeps the
 // range of float32: through exp, SiLU stays within 2.3 ulp; through 2^x of two floats, GELU within 2.5; tanh
 // within 3.4.
@@ -6,11 +6,13 @@
 
 #include <xsimd/xsimd.hpp>
 
+#include "float_vector.hpp"
+
 namespace gemma::kernels {
 
-template <class A>
+template <FloatVector V>
 struct Exponential {
-  using batch = typename A::batch;
+  using batch = typename V::batch;
 
   static constexpr float kLog2E = 1.44269502162933349609375f;  // log2(e) rounded to float32
   static constexpr float kLog2ELow = 1.92596298909109e-08f;    // log2(e) - kLog2E
@@ -22,15 +24,15 @@ struct Exponential {
     // exponent
     const batch magic(12582912.0f + 126.0f);
     const batch shifted = x + magic;
-    scale = A::low_bits_to_exponent(shifted);
+    scale = V::low_bits_to_exponent(shifted);
     const batch r = (x - (shifted - magic)) + low;
     // (2^r - 1) / r on [-0.5, 0.5], minimax of the relative error: 1.1e-8; the coefficients are doubled
     batch p(0.0003080702523673164f);
-    p = A::fma(p, r, batch(0.0026781470950856597f));
-    p = A::fma(p, r, batch(0.019236474988366954f));
-    p = A::fma(p, r, batch(0.11100714867296223f));
-    p = A::fma(p, r, batch(0.4804529958992884f));
-    p = A::fma(p, r, batch(1.3862943758533715f));
+    p = V::fma(p, r, batch(0.0026781470950856597f));
+    p = V::fma(p, r, batch(0.019236474988366954f));
+    p = V::fma(p, r, batch(0.11100714867296223f));
+    p = V::fma(p, r, batch(0.4804529958992884f));
+    p = V::fma(p, r, batch(1.3862943758533715f));
     part = p * r;
   }
 
@@ -53,8 +55,8 @@ struct Exponential {
   /// e^x: 0 below 2^-125, infinity above float32's range.
   static batch exp(batch x) noexcept {
     const batch high = x * batch(kLog2E);
-    const batch low = A::fma(x, batch(kLog2E), batch(0.0f) - high);  // what the product's rounding dropped
-    return exp2(high, A::fma(x, batch(kLog2ELow), low));
+    const batch low = V::fma(x, batch(kLog2E), batch(0.0f) - high);  // what the product's rounding dropped
+    return exp2(high, V::fma(x, batch(kLog2ELow), low));
   }
 
   /// tanh(x) = (e^2x - 1) / (e^2x + 1), with e^2x - 1 formed without cancellation.
@@ -62,12 +64,12 @@ struct Exponential {
     const batch limit(10.0f);  // tanh(10) rounds to 1
     const batch z = xsimd::select(x > limit, limit, xsimd::select(x < -limit, -limit, x));
     const batch high = z * batch(2.0f * kLog2E);
-    const batch low = A::fma(z, batch(2.0f * kLog2E), batch(0.0f) - high);
+    const batch low = V::fma(z, batch(2.0f * kLog2E), batch(0.0f) - high);
     batch scale, part;
-    split_exp2(high, A::fma(z, batch(2.0f * kLog2ELow), low), scale, part);
+    split_exp2(high, V::fma(z, batch(2.0f * kLog2ELow), low), scale, part);
     const batch one(1.0f);
-    const batch expm1 = A::fma(scale, part, (scale + scale) - one);
-    return A::divide(expm1, expm1 + batch(2.0f));
+    const batch expm1 = V::fma(scale, part, (scale + scale) - one);
+    return V::divide(expm1, expm1 + batch(2.0f));
   }
 };
 

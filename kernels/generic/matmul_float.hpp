@@ -2,7 +2,7 @@
 // type decoded a few rows at a time.
 //
 // Invariant (law 1): an output is one vector of kLanes sums over k in order (element i goes to lane i %
-// kLanes, each step a fused multiply-add) whose lanes are added at the end by A::sum. Register tiles, panels
+// kLanes, each step a fused multiply-add) whose lanes are added at the end by V::sum. Register tiles, panels
 // and segments of k only decide which outputs are computed at the same time.
 #pragma once
 
@@ -13,18 +13,19 @@
 #include "../kernel_name.hpp"
 #include "../kernel_table.hpp"
 #include "dequantize_block.hpp"
+#include "float_vector.hpp"
 #include "stored_element.hpp"
 
 namespace gemma::kernels {
 
 /// Matmul over weights that are read as kType (F32, F16 or BF16).
-template <class A, DType kType>
+template <FloatVector V, DType kType>
 struct FloatMatmul {
-  using batch = typename A::batch;
-  using Element = StoredElement<A, kType>;
+  using batch = typename V::batch;
+  using Element = StoredElement<V, kType>;
   using stored = typename Element::type;
-  static constexpr int kRows = A::kMatmulRows;
-  static constexpr int kTokens = A::kMatmulTokens;
+  static constexpr int kRows = V::kMatmulRows;
+  static constexpr int kTokens = V::kMatmulTokens;
   /// With many tokens k is walked in segments: the tokens' activations of one (12 KiB for 6) stay in L1 while
   /// the panel's rows pass by.
   static constexpr std::size_t kSegment = 512;
@@ -65,7 +66,7 @@ struct FloatMatmul {
     }
     for (std::size_t r = 0; r < p.rows; ++r)
       for (std::size_t i = 0; i < T; ++i)
-        p.args.y[(t + i) * p.args.ldy + p.row + r] = A::sum(sums[r * T + i]) * p.args.scale;
+        p.args.y[(t + i) * p.args.ldy + p.row + r] = V::sum(sums[r * T + i]) * p.args.scale;
   }
 
   /// Asks L2 for what the next tile's row has where this one has p; the address may not exist. With few
@@ -88,7 +89,7 @@ struct FloatMatmul {
 #pragma GCC unroll 16
       for (int j = 0; j < T; ++j) sum[i][j] = sums[i * T + j];
     std::size_t k = begin;
-    for (; k + A::kLanes <= end; k += A::kLanes) {
+    for (; k + V::kLanes <= end; k += V::kLanes) {
       batch token[T];
 #pragma GCC unroll 16
       for (std::size_t j = 0; j < T; ++j) token[j] = batch::load_unaligned(x + j * ldx + k);
@@ -97,18 +98,18 @@ struct FloatMatmul {
         const batch weight = Element::load(w[i] + k);
         if constexpr (T <= 4) fetch_next_rows(w[i] + k, R * p.row_bytes);
 #pragma GCC unroll 16
-        for (int j = 0; j < T; ++j) sum[i][j] = A::fma(weight, token[j], sum[i][j]);
+        for (int j = 0; j < T; ++j) sum[i][j] = V::fma(weight, token[j], sum[i][j]);
       }
     }
     if (k < end) {  // the end of the row: lanes past it add 0 * 0
       batch token[T];
 #pragma GCC unroll 16
-      for (std::size_t j = 0; j < T; ++j) token[j] = A::load_part(x + j * ldx + k, end - k);
+      for (std::size_t j = 0; j < T; ++j) token[j] = V::load_part(x + j * ldx + k, end - k);
 #pragma GCC unroll 16
       for (int i = 0; i < R; ++i) {
         const batch weight = Element::load_part(w[i] + k, end - k);
 #pragma GCC unroll 16
-        for (int j = 0; j < T; ++j) sum[i][j] = A::fma(weight, token[j], sum[i][j]);
+        for (int j = 0; j < T; ++j) sum[i][j] = V::fma(weight, token[j], sum[i][j]);
       }
     }
 #pragma GCC unroll 16
@@ -119,48 +120,48 @@ struct FloatMatmul {
 };
 
 /// MatmulKernel::matmul for F32, F16 and BF16.
-template <class A, DType kType>
+template <FloatVector V, DType kType>
 void matmul_direct(const MatmulArgs& a) noexcept {
   for (std::size_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
     const std::size_t rows = a.row_end - row < kPanelRows ? a.row_end - row : kPanelRows;
-    FloatMatmul<A, kType>::multiply({a.w + row * a.row_bytes, a.row_bytes, rows, row, a});
+    FloatMatmul<V, kType>::multiply({a.w + row * a.row_bytes, a.row_bytes, rows, row, a});
   }
 }
 
 /// MatmulKernel::matmul for every other type: rows are decoded to float32 in scratch, a panel at a time for
 /// many tokens, a register tile for few (L1 holds that).
-template <class A, DType kType>
+template <FloatVector V, DType kType>
 void matmul_decoded(const MatmulArgs& a) noexcept {
-  using Multiply = FloatMatmul<A, DType::kF32>;
-  const std::size_t step = a.m <= static_cast<std::size_t>(A::kMatmulTokens)
-                               ? static_cast<std::size_t>(A::kMatmulRows)
+  using Multiply = FloatMatmul<V, DType::kF32>;
+  const std::size_t step = a.m <= static_cast<std::size_t>(V::kMatmulTokens)
+                               ? static_cast<std::size_t>(V::kMatmulRows)
                                : kPanelRows;
   float* const decoded = reinterpret_cast<float*>(a.scratch);  // [step, k]
   for (std::size_t row = a.row_begin; row < a.row_end; row += step) {
     const std::size_t rows = a.row_end - row < step ? a.row_end - row : step;
     for (std::size_t r = 0; r < rows; ++r)
-      dequantize_row<A, kType>(a.w + (row + r) * a.row_bytes, a.k, decoded + r * a.k);
+      dequantize_row<V, kType>(a.w + (row + r) * a.row_bytes, a.k, decoded + r * a.k);
     Multiply::multiply({a.scratch, a.k * sizeof(float), rows, row, a});
   }
 }
 
 /// MatmulKernel::scratch_bytes of the direct and of the decoded matmuls.
-template <class A>
+template <FloatVector V>
 std::size_t no_matmul_scratch(std::size_t /*k*/) noexcept {
   return 0;
 }
-template <class A>
+template <FloatVector V>
 std::size_t decoded_matmul_scratch(std::size_t k) noexcept {
   return kPanelRows * k * sizeof(float);
 }
 
-/// The kernel of float32 activations for weights of a type, on vector type A (kernels/arch/*_vector.hpp).
-template <class A, DType kType>
+/// The kernel of float32 activations for weights of a type, on vector type V (kernels/arch/*_vector.hpp).
+template <FloatVector V, DType kType>
 consteval MatmulKernel make_float_matmul() {
   if constexpr (kBlockElements<kType> == 1)
-    return {matmul_direct<A, kType>, no_matmul_scratch<A>, false, kKernelName<kType, ", float">};
+    return {matmul_direct<V, kType>, no_matmul_scratch<V>, false, kKernelName<kType, ", float">};
   else
-    return {matmul_decoded<A, kType>, decoded_matmul_scratch<A>, false,
+    return {matmul_decoded<V, kType>, decoded_matmul_scratch<V>, false,
             kKernelName<kType, " decoded, float">};
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "../kernel_table.hpp"
+#include "float_vector.hpp"
 
 namespace gemma::kernels {
 
@@ -13,10 +14,10 @@ namespace gemma::kernels {
 /// least-squares fit sum(x q) / sum(q q). About 15% less error in the logits than the first spacing alone.
 /// Groups go through the steps kGroups at a time: a group alone is one long chain of dependent steps, of
 /// which too few fit the reorder buffer at once (26 ns a group; in steps 14).
-template <class A>
+template <FloatVector V>
 struct ActivationQuantizer {
-  using batch = typename A::batch;
-  static constexpr int kLanes = static_cast<int>(A::kLanes);
+  using batch = typename V::batch;
+  static constexpr int kLanes = static_cast<int>(V::kLanes);
   static constexpr int kVectors = 32 / kLanes;
   static constexpr int kGroups = 8;
   static constexpr int kCandidates = 4;
@@ -27,7 +28,7 @@ struct ActivationQuantizer {
   static void sums_of_candidates(const float* x, float unit, float* z_out, float (&sums)[8]) noexcept {
     batch z[kVectors];  // in [-127, 127]
     for (int i = 0; i < kVectors; ++i) {
-      z[i] = A::divide(batch::load_unaligned(x + i * kLanes), batch(unit));
+      z[i] = V::divide(batch::load_unaligned(x + i * kLanes), batch(unit));
       z[i].store_aligned(z_out + i * kLanes);
     }
     // Sums of 32 are x[i] + x[i + 16], then + 8, ... + 1.
@@ -48,7 +49,7 @@ struct ActivationQuantizer {
       terms[c] = zr[0];
       terms[kCandidates + c] = rr[0];
     }
-    A::sums_8(terms, sums);
+    V::sums_8(terms, sums);
   }
 
   /// The candidate with the largest |z|^2 less its squared error, and its fit. Selected, not branched to:
@@ -73,7 +74,7 @@ struct ActivationQuantizer {
     alignas(64) float z[kGroups][32];
     float unit[kGroups], divisor[kGroups], sums[kGroups][8], ratio[kGroups], fit[kGroups];
     for (int g = 0; g < n; ++g) {
-      unit[g] = A::max_magnitude_32(x + 32 * g) / 127.0f;
+      unit[g] = V::max_magnitude_32(x + 32 * g) / 127.0f;
       divisor[g] = is_normal(unit[g]) ? unit[g] : 1.0f;
     }
     for (int g = 0; g < n; ++g) sums_of_candidates(x + 32 * g, divisor[g], z[g], sums[g]);
@@ -84,7 +85,7 @@ struct ActivationQuantizer {
         (r - batch(kMagic)).store_aligned(z[g] + i * kLanes);
       }
       std::int32_t sum[2];
-      A::to_bytes_32(z[g], q + 32 * g, sum);
+      V::to_bytes_32(z[g], q + 32 * g, sum);
       const float scale = unit[g] * fit[g];
       out[g] = {scale, scale * static_cast<float>(sum[0] + sum[1]), sum[0], sum[1]};
     }
@@ -100,11 +101,11 @@ struct ActivationQuantizer {
   static bool is_normal(float unit) noexcept { return unit >= __FLT_MIN__ && unit <= __FLT_MAX__; }
 };
 
-/// VectorKernels::quantize_q8. A group whose scale would be subnormal is stored as zeros; a group that holds
+/// VectorKernels::quantize_q8. V group whose scale would be subnormal is stored as zeros; a group that holds
 /// an infinity or NaN gets that (or NaN) as its scale and q = 0, so that its products come out NaN.
-template <class A>
+template <FloatVector V>
 void quantize_q8(const float* x, std::size_t k, std::int8_t* q, Q8Group* groups) noexcept {
-  using Quantizer = ActivationQuantizer<A>;
+  using Quantizer = ActivationQuantizer<V>;
   constexpr std::size_t kGroups = Quantizer::kGroups;
   for (std::size_t g = 0; g < k / 32; g += kGroups) {
     const std::size_t n = k / 32 - g < kGroups ? k / 32 - g : kGroups;

@@ -4,45 +4,47 @@
 
 #include <cstddef>
 
+#include "float_vector.hpp"
+
 namespace gemma::kernels {
 
 /// Sum of x[i]^2: element i goes to vector i / kLanes % 4; the four are added pairwise, then the lanes.
-template <class A>
+template <FloatVector V>
 float sum_of_squares(const float* x, std::size_t n) noexcept {
-  using batch = typename A::batch;
-  constexpr std::size_t kLanes = A::kLanes;
+  using batch = typename V::batch;
+  constexpr std::size_t kLanes = V::kLanes;
   batch s0(0.0f), s1(0.0f), s2(0.0f), s3(0.0f);
   std::size_t i = 0;
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
     const batch a = batch::load_unaligned(x + i), b = batch::load_unaligned(x + i + kLanes);
     const batch c = batch::load_unaligned(x + i + 2 * kLanes), d = batch::load_unaligned(x + i + 3 * kLanes);
-    s0 = A::fma(a, a, s0);
-    s1 = A::fma(b, b, s1);
-    s2 = A::fma(c, c, s2);
-    s3 = A::fma(d, d, s3);
+    s0 = V::fma(a, a, s0);
+    s1 = V::fma(b, b, s1);
+    s2 = V::fma(c, c, s2);
+    s3 = V::fma(d, d, s3);
   }
   for (; i < n; i += kLanes) {  // at most four: vectors 0 to 3 in turn
-    const batch a = i + kLanes <= n ? batch::load_unaligned(x + i) : A::load_part(x + i, n - i);
-    const batch s = A::fma(a, a, s0);
+    const batch a = i + kLanes <= n ? batch::load_unaligned(x + i) : V::load_part(x + i, n - i);
+    const batch s = V::fma(a, a, s0);
     s0 = s1;
     s1 = s2;
     s2 = s3;
     s3 = s;
   }
-  return A::sum((s0 + s1) + (s2 + s3));
+  return V::sum((s0 + s1) + (s2 + s3));
 }
 
 /// VectorKernels::rms_norm
-template <class A>
+template <FloatVector V>
 void rms_norm(const float* x, const float* w, std::size_t n, float eps, float* y) noexcept {
-  using batch = typename A::batch;
-  const double mean = static_cast<double>(sum_of_squares<A>(x, n)) / static_cast<double>(n);
+  using batch = typename V::batch;
+  const double mean = static_cast<double>(sum_of_squares<V>(x, n)) / static_cast<double>(n);
   const float root = __builtin_sqrtf(static_cast<float>(mean + static_cast<double>(eps)));
   const batch factor(1.0f / root);
   std::size_t i = 0;
-  for (; i + A::kLanes <= n; i += A::kLanes)
+  for (; i + V::kLanes <= n; i += V::kLanes)
     (batch::load_unaligned(x + i) * factor * batch::load_unaligned(w + i)).store_unaligned(y + i);
-  if (i < n) A::store_part(A::load_part(x + i, n - i) * factor * A::load_part(w + i, n - i), y + i, n - i);
+  if (i < n) V::store_part(V::load_part(x + i, n - i) * factor * V::load_part(w + i, n - i), y + i, n - i);
 }
 
 }  // namespace gemma::kernels

@@ -4,46 +4,48 @@
 
 #include <cstddef>
 
+#include "float_vector.hpp"
+
 namespace gemma::kernels {
 
 /// VectorKernels::rope_half
-template <class A>
+template <FloatVector V>
 void rope_half(float* x, std::size_t n_heads, std::size_t head_dim, const float* cos_sin) noexcept {
-  using batch = typename A::batch;
+  using batch = typename V::batch;
   const std::size_t half = head_dim / 2;
   for (std::size_t h = 0; h < n_heads; ++h) {
     float* const low = x + h * head_dim;
     float* const high = low + half;
     std::size_t i = 0;
-    for (; i + A::kLanes <= half; i += A::kLanes) {
+    for (; i + V::kLanes <= half; i += V::kLanes) {
       const batch a = batch::load_unaligned(low + i), b = batch::load_unaligned(high + i);
       const batch c = batch::load_unaligned(cos_sin + i), s = batch::load_unaligned(cos_sin + half + i);
-      A::fma(a, c, batch(0.0f) - b * s).store_unaligned(low + i);
-      A::fma(b, c, a * s).store_unaligned(high + i);
+      V::fma(a, c, batch(0.0f) - b * s).store_unaligned(low + i);
+      V::fma(b, c, a * s).store_unaligned(high + i);
     }
     if (const std::size_t rest = half - i; rest > 0) {
-      const batch a = A::load_part(low + i, rest), b = A::load_part(high + i, rest);
-      const batch c = A::load_part(cos_sin + i, rest), s = A::load_part(cos_sin + half + i, rest);
-      A::store_part(A::fma(a, c, batch(0.0f) - b * s), low + i, rest);
-      A::store_part(A::fma(b, c, a * s), high + i, rest);
+      const batch a = V::load_part(low + i, rest), b = V::load_part(high + i, rest);
+      const batch c = V::load_part(cos_sin + i, rest), s = V::load_part(cos_sin + half + i, rest);
+      V::store_part(V::fma(a, c, batch(0.0f) - b * s), low + i, rest);
+      V::store_part(V::fma(b, c, a * s), high + i, rest);
     }
   }
 }
 
 /// VectorKernels::rope_pairs
-template <class A>
+template <FloatVector V>
 void rope_pairs(float* x, std::size_t n_heads, std::size_t head_dim, const float* cos_sin) noexcept {
-  using batch = typename A::batch;
-  constexpr std::size_t kPairs = A::kLanes / 2;
+  using batch = typename V::batch;
+  constexpr std::size_t kPairs = V::kLanes / 2;
   const std::size_t half = head_dim / 2;
-  const batch sign = A::alternating_sign();
+  const batch sign = V::alternating_sign();
   for (std::size_t h = 0; h < n_heads; ++h) {
     float* const head = x + h * head_dim;
     std::size_t i = 0;
     for (; i + kPairs <= half; i += kPairs) {
       const batch v = batch::load_unaligned(head + 2 * i);
-      const batch c = A::load_twice(cos_sin + i), s = A::load_twice(cos_sin + half + i) * sign;
-      A::fma(v, c, A::swap_pairs(v) * s).store_unaligned(head + 2 * i);
+      const batch c = V::load_twice(cos_sin + i), s = V::load_twice(cos_sin + half + i) * sign;
+      V::fma(v, c, V::swap_pairs(v) * s).store_unaligned(head + 2 * i);
     }
     for (; i < half; ++i) {
       const float a = head[2 * i], b = head[2 * i + 1], c = cos_sin[i], s = cos_sin[half + i];

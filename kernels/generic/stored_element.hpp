@@ -9,40 +9,41 @@
 
 #include "../../gguf/dtype.hpp"
 #include "../kernel_table.hpp"
+#include "float_vector.hpp"
 
 namespace gemma::kernels {
 
 /// float32 from memory of the given type: `type`, load(p) of kLanes, load_part(p, n) of the first n with
 /// zeros behind.
-template <class A, DType kType>
+template <FloatVector V, DType kType>
 struct StoredElement;
 
-template <class A>
-struct StoredElement<A, DType::kF32> {
+template <FloatVector V>
+struct StoredElement<V, DType::kF32> {
   using type = float;
-  using batch = typename A::batch;
+  using batch = typename V::batch;
   static batch load(const float* p) noexcept { return batch::load_unaligned(p); }
-  static batch load_part(const float* p, std::size_t n) noexcept { return A::load_part(p, n); }
+  static batch load_part(const float* p, std::size_t n) noexcept { return V::load_part(p, n); }
 };
 
-template <class A>
-struct StoredElement<A, DType::kF16> {
+template <FloatVector V>
+struct StoredElement<V, DType::kF16> {
   using type = std::uint16_t;
-  using batch = typename A::batch;
-  static batch load(const std::uint16_t* p) noexcept { return A::load_f16(p); }
-  static batch load_part(const std::uint16_t* p, std::size_t n) noexcept { return A::load_f16_part(p, n); }
+  using batch = typename V::batch;
+  static batch load(const std::uint16_t* p) noexcept { return V::load_f16(p); }
+  static batch load_part(const std::uint16_t* p, std::size_t n) noexcept { return V::load_f16_part(p, n); }
 };
 
-template <class A>
-struct StoredElement<A, DType::kBF16> {
+template <FloatVector V>
+struct StoredElement<V, DType::kBF16> {
   using type = std::uint16_t;
-  using batch = typename A::batch;
-  static batch load(const std::uint16_t* p) noexcept { return A::load_bf16(p); }
-  static batch load_part(const std::uint16_t* p, std::size_t n) noexcept { return A::load_bf16_part(p, n); }
+  using batch = typename V::batch;
+  static batch load(const std::uint16_t* p) noexcept { return V::load_bf16(p); }
+  static batch load_part(const std::uint16_t* p, std::size_t n) noexcept { return V::load_bf16_part(p, n); }
 };
 
 /// VectorKernels::store_key
-template <class A>
+template <FloatVector V>
 void store_key(const float* key, std::size_t head_dim, KvType type, void* k_tile) noexcept {
   if (type == KvType::kF32) {
     float* const out = static_cast<float*>(k_tile);
@@ -50,31 +51,31 @@ void store_key(const float* key, std::size_t head_dim, KvType type, void* k_tile
     return;
   }
   std::uint16_t* const out = static_cast<std::uint16_t*>(k_tile);
-  for (std::size_t d = 0; d < head_dim; d += A::kLanes) {
-    const std::size_t n = head_dim - d < A::kLanes ? head_dim - d : A::kLanes;
-    std::uint16_t lanes[A::kLanes];
-    A::store_f16(n == A::kLanes ? A::batch::load_unaligned(key + d) : A::load_part(key + d, n), lanes);
+  for (std::size_t d = 0; d < head_dim; d += V::kLanes) {
+    const std::size_t n = head_dim - d < V::kLanes ? head_dim - d : V::kLanes;
+    std::uint16_t lanes[V::kLanes];
+    V::store_f16(n == V::kLanes ? V::batch::load_unaligned(key + d) : V::load_part(key + d, n), lanes);
     for (std::size_t i = 0; i < n; ++i) out[(d + i) * kKeyTile] = lanes[i];
   }
 }
 
 /// VectorKernels::store_value
-template <class A>
+template <FloatVector V>
 void store_value(const float* value, std::size_t head_dim, KvType type, void* v) noexcept {
-  using batch = typename A::batch;
-  const std::size_t whole = head_dim - head_dim % A::kLanes, rest = head_dim - whole;
+  using batch = typename V::batch;
+  const std::size_t whole = head_dim - head_dim % V::kLanes, rest = head_dim - whole;
   if (type == KvType::kF32) {
     float* const out = static_cast<float*>(v);
-    for (std::size_t d = 0; d < whole; d += A::kLanes)
+    for (std::size_t d = 0; d < whole; d += V::kLanes)
       batch::load_unaligned(value + d).store_unaligned(out + d);
-    if (rest > 0) A::store_part(A::load_part(value + whole, rest), out + whole, rest);
+    if (rest > 0) V::store_part(V::load_part(value + whole, rest), out + whole, rest);
     return;
   }
   std::uint16_t* const out = static_cast<std::uint16_t*>(v);
-  for (std::size_t d = 0; d < whole; d += A::kLanes) A::store_f16(batch::load_unaligned(value + d), out + d);
+  for (std::size_t d = 0; d < whole; d += V::kLanes) V::store_f16(batch::load_unaligned(value + d), out + d);
   if (rest > 0) {
-    std::uint16_t lanes[A::kLanes];
-    A::store_f16(A::load_part(value + whole, rest), lanes);
+    std::uint16_t lanes[V::kLanes];
+    V::store_f16(V::load_part(value + whole, rest), lanes);
     for (std::size_t i = 0; i < rest; ++i) out[whole + i] = lanes[i];
   }
 }

@@ -8,6 +8,8 @@
 
 #include "../kernel_table.hpp"
 #include "dequantize_block.hpp"
+#include "float_vector.hpp"
+#include "integer_primitives.hpp"
 #include "matmul_float.hpp"
 #include "matmul_rows.hpp"
 #include "vector_table.hpp"
@@ -16,14 +18,14 @@
 namespace gemma::kernels {
 
 /// The 8-bit matmuls that primitives A make.
-template <class A>
+template <IntegerPrimitives A>
 struct MatmulsOf {
   template <template <class> class Format>
   using Matmul = QuantizedMatmul<A, Format<A>>;
 };
 
 /// P's matmul, and MatmulArgs::scale. V is the unit's own.
-template <class P, class V>
+template <class P, FloatVector V>
 void run_and_scale(const MatmulArgs& a) noexcept {
   P::run(a);
   if (a.scale == 1.0f) return;
@@ -33,13 +35,13 @@ void run_and_scale(const MatmulArgs& a) noexcept {
   }
 }
 
-template <class Matmuls, class V, template <class> class Format>
+template <class Matmuls, FloatVector V, template <class> class Format>
 consteval MatmulKernel panel_kernel(std::string_view name) {
   using P = typename Matmuls::template Matmul<Format>;
   return {run_and_scale<P, V>, P::scratch_bytes, true, name};
 }
 
-template <class Matmuls, class V>
+template <class Matmuls, FloatVector V>
 consteval KernelTable make_table_of(Isa isa, std::string_view name, CpuFeatures needs) {
   KernelTable t;
   t.isa = isa;
@@ -66,7 +68,7 @@ consteval KernelTable make_table_of(Isa isa, std::string_view name, CpuFeatures 
   return t;
 }
 
-template <class A, class V>
+template <IntegerPrimitives A, FloatVector V>
 consteval KernelTable make_table(Isa isa, std::string_view name, CpuFeatures needs) {
   return make_table_of<MatmulsOf<A>, V>(isa, name, needs);
 }
