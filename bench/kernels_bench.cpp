@@ -207,10 +207,7 @@ void add_cases(const KernelTable& table) {
   // gemma-2b: attention, gate/up, down; gemma-7b: the same; llama3-8b: q/o, k/v, gate/up, down
   constexpr Shape kShapes[] = {{2048, 2048},  {16384, 2048}, {2048, 16384}, {4096, 3072},  {24576, 3072},
                                {3072, 24576}, {4096, 4096},  {1024, 4096},  {14336, 4096}, {4096, 14336}};
-  for (std::uint32_t id = 0; id < gemma::kDTypeLimit; ++id) {
-    const auto known = gemma::dtype_from_id(id);
-    if (!known) continue;
-    const DType type = *known;
+  for (const DType type : gemma::kAllDTypes) {
     std::string type_name(gemma::info(type).name);
     std::ranges::transform(type_name, type_name.begin(), [](char c) {
       return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;

@@ -148,6 +148,18 @@ TEST(ModelErrors, TypesThatDoNotRun) {
   refused(99, "unknown (99) is not known");
 }
 
+TEST(ModelErrors, ScalesThatAreNoFactor) {
+  ModelFile two = make_model(small());
+  two.add_floats("blk.0.attn_q.scale", {2}, {1.0f, 1.0f});
+  expect_error(ErrorCode::kBadShape, {"'blk.0.attn_q.scale'"}, load(two));
+  ModelFile infinite = make_model(small());
+  infinite.add_floats("blk.0.ffn_up.scale", {1}, {std::numeric_limits<float>::infinity()});
+  expect_error(ErrorCode::kMalformed, {"'blk.0.ffn_up.scale'"}, load(infinite));
+  ModelFile embedding = make_model(small());
+  embedding.add_floats("token_embd.scale", {1}, {1.0f});
+  expect_error(ErrorCode::kUnsupported, {"'token_embd.scale'"}, load(embedding));
+}
+
 TEST(ModelErrors, TensorsThatWouldChangeTheAnswer) {
   for (const char* name : {"blk.1.attn_q.bias", "blk.0.ffn_down.bias", "output.bias",
                            "blk.0.attn_q_norm.weight", "blk.1.post_ffw_norm.weight"}) {

@@ -2,6 +2,7 @@
 // and law 1 by bits.
 #include <cctype>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -193,6 +194,34 @@ void check_types(const Shape& shape, double* worst = nullptr) {
     EXPECT_LE(error, bound_of(*model));
     if (worst != nullptr) *worst = std::max(*worst, error);
     if (table->isa != kernels::Isa::kScalar) expect_one_answer(*model, ids, 1);
+  }
+}
+
+/// A matrix with a scale of its own is one of scaled weights: by a power of two, so to the bit.
+TEST(Scales, MultiplyTheProductsOfAllMatrices) {
+  for (const char* architecture : {"gemma3", "llama"}) {
+    Shape s = typed_shape(architecture);
+    s.separate_output = true;
+    const ModelFile plain = make_model(s);
+    ModelFile scaled = plain, halved = plain;
+    std::size_t n_scales = 0;
+    for (const auto& t : plain.tensors()) {
+      if (t.shape.size() < 2 || t.name == "token_embd.weight") continue;
+      const std::string stem = t.name.substr(0, t.name.size() - std::string_view("weight").size());
+      scaled.add_floats(n_scales++ % 3 == 0 ? t.name + ".scale" : stem + "scale", {1}, {0.5f});
+      auto& data = halved.tensor(t.name).data;
+      for (std::size_t at = 0; at < data.size(); at += sizeof(float)) {
+        float w;
+        std::memcpy(&w, data.data() + at, sizeof w);
+        w *= 0.5f;
+        std::memcpy(data.data() + at, &w, sizeof w);
+      }
+    }
+    ASSERT_EQ(n_scales, 8u);  // the seven of a layer, and the output's
+    const auto ids = random_tokens(24, s.vocab_size, 5);
+    const auto want = all_logits(*MemoryModel(halved), ids, KvType::kF32);
+    EXPECT_TRUE(all_logits(*MemoryModel(scaled), ids, KvType::kF32) == want) << architecture;
+    EXPECT_FALSE(all_logits(*MemoryModel(plain), ids, KvType::kF32) == want) << architecture;
   }
 }
 
