@@ -1,5 +1,7 @@
 // Byte-level BPE (Llama 3, SmolLM2): pre-tokens of bytes, merged by rank.
-// Invariant: every byte has a token, so every text can be encoded and decode(encode(text)) is the text.
+// Invariant: every text can be encoded. Where every byte has a piece, as in Llama 3, decode(encode(text)) is
+// the text; SmolLM2 lacks 21 bytes (control characters, and bytes of no UTF-8), and its tokenizer leaves them
+// out.
 //
 // Pieces and merges lie in the file in GPT-2's printable form, a character for each byte; here they are
 // bytes. With Llama 3's pre-tokenizer one that is a piece is taken whole ("ignore_merges"). Otherwise the
@@ -7,9 +9,7 @@
 // pre-token of n bytes.
 #pragma once
 
-#include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "../gguf/error.hpp"
+#include "bpe_merge.hpp"
 #include "piece_index.hpp"
 #include "piece_matcher.hpp"
 #include "pretokenize.hpp"
@@ -56,56 +57,6 @@ inline bool append_mapped(std::string_view piece, std::string& out) {
   return true;
 }
 
-/// (left id, right id) -> (rank, id of the merged piece): a flat hash table, at most two thirds full. Every
-/// pair lies within kLongestProbe slots of its own: Llama 3's 280,147 need 41, more was made to collide.
-class MergeTable {
- public:
-  static constexpr std::size_t kLongestProbe = 1024;
-
-  struct Merge {
-    std::int32_t rank = -1;  // -1: no such merge
-    TokenId merged = -1;
-  };
-
-  MergeTable() = default;
-  explicit MergeTable(std::size_t count) : slots_(std::bit_ceil(count + count / 2 + 2)) {}
-
-  /// Of equal pairs the first one stays. False when too many pairs collide.
-  bool add(TokenId left, TokenId right, Merge merge) {
-    const std::size_t at = find_slot(key(left, right));
-    if (at == kNowhere) return false;
-    if (slots_[at].merge.rank < 0) slots_[at] = {key(left, right), merge};
-    return true;
-  }
-  Merge find(TokenId left, TokenId right) const noexcept {
-    const std::size_t at = find_slot(key(left, right));
-    return at == kNowhere ? Merge{} : slots_[at].merge;
-  }
-
- private:
-  struct Slot {
-    std::uint64_t key = 0;
-    Merge merge;
-  };
-  static std::uint64_t key(TokenId left, TokenId right) noexcept {
-    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
-           static_cast<std::uint32_t>(right);
-  }
-  static constexpr std::size_t kNowhere = ~std::size_t{0};
-  /// The slot that holds `wanted`, or the free one where it belongs, or kNowhere when neither is near.
-  std::size_t find_slot(std::uint64_t wanted) const noexcept {
-    const std::size_t mask = slots_.size() - 1;
-    // Fibonacci hashing: the product's high bits mix all bits of the key
-    std::size_t at = static_cast<std::size_t>(wanted * 0x9E3779B97F4A7C15u >> 32) & mask;
-    for (std::size_t i = 0; i < kLongestProbe; ++i, at = (at + 1) & mask) {
-      if (slots_[at].merge.rank < 0 || slots_[at].key == wanted) return at;
-    }
-    return kNowhere;
-  }
-
-  std::vector<Slot> slots_;
-};
-
 }  // namespace detail
 
 class BpeTokenizer final : public Tokenizer {
@@ -136,27 +87,10 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
-  struct Symbol {
-    TokenId id;         // -1 once merged into the one before
-    std::int32_t prev;  // -1 at the ends
-    std::int32_t next;
-  };
-  struct Candidate {
-    std::int32_t rank;
-    std::int32_t left;  // index of the left symbol
-    TokenId left_id;    // the pair as it was: stale when the symbols have changed since
-    TokenId right_id;
-    TokenId merged;
-    /// A heap's top is its greatest: lowest rank first, then leftmost.
-    friend bool operator<(const Candidate& a, const Candidate& b) noexcept {
-      return a.rank != b.rank ? a.rank > b.rank : a.left > b.left;
-    }
-  };
   /// Buffers that live for one call.
   struct Scratch {
     std::vector<std::size_t> ends;
-    std::vector<Symbol> symbols;
-    std::vector<Candidate> heap;
+    detail::MergeRow row;
   };
 
   /// The one that the file names, or that of its dialect.
@@ -203,7 +137,7 @@ class BpeTokenizer final : public Tokenizer {
     for (int byte = 0; byte < 256; ++byte) {
       const char c = static_cast<char>(byte);
       byte_ids_[static_cast<std::size_t>(byte)] = index_.find({&c, 1});
-      if (byte_ids_[static_cast<std::size_t>(byte)] < 0) {
+      if (byte_ids_[static_cast<std::size_t>(byte)] < 0 && pre_.all_bytes) {
         vocab().fail(ErrorCode::kMalformed, kKey, "has no piece for the byte " + std::to_string(byte),
                      vocab().piece(0).data());
       }
@@ -266,53 +200,12 @@ class BpeTokenizer final : public Tokenizer {
       ids.push_back(whole);
       return;
     }
-    std::vector<Symbol>& symbols = scratch.symbols;
-    symbols.clear();
-    const auto n = static_cast<std::int32_t>(text.size());
-    for (std::int32_t i = 0; i < n; ++i) {
-      const auto byte = static_cast<unsigned char>(text[static_cast<std::size_t>(i)]);
-      symbols.push_back({byte_ids_[byte], i - 1, i + 1 == n ? -1 : i + 1});
-    }
-    merge_symbols(scratch);
-    for (std::int32_t i = 0; i >= 0; i = symbols[static_cast<std::size_t>(i)].next) {
-      ids.push_back(symbols[static_cast<std::size_t>(i)].id);
-    }
-  }
-
-  void merge_symbols(Scratch& scratch) const {
-    std::vector<Symbol>& symbols = scratch.symbols;
-    std::vector<Candidate>& heap = scratch.heap;
-    const auto at = [&](std::int32_t i) -> Symbol& { return symbols[static_cast<std::size_t>(i)]; };
-    const auto consider = [&](std::int32_t left) {
-      if (left < 0 || at(left).next < 0) return;
-      const TokenId left_id = at(left).id;
-      const TokenId right_id = at(at(left).next).id;
-      const auto merge = merges_.find(left_id, right_id);
-      if (merge.rank >= 0) heap.push_back({merge.rank, left, left_id, right_id, merge.merged});
-    };
-    heap.clear();
-    const auto n = static_cast<std::int32_t>(symbols.size());
-    for (std::int32_t i = 0; i + 1 < n; ++i) consider(i);
-    std::make_heap(heap.begin(), heap.end());
-    const auto push = [&](std::int32_t left) {
-      const std::size_t before = heap.size();
-      consider(left);
-      if (heap.size() > before) std::push_heap(heap.begin(), heap.end());
-    };
-    while (!heap.empty()) {
-      std::pop_heap(heap.begin(), heap.end());
-      const Candidate best = heap.back();
-      heap.pop_back();
-      Symbol& left = at(best.left);
-      if (left.id != best.left_id || left.next < 0 || at(left.next).id != best.right_id) continue;
-      Symbol& right = at(left.next);
-      left.id = best.merged;
-      left.next = right.next;
-      if (right.next >= 0) at(right.next).prev = best.left;
-      right.id = -1;
-      push(left.prev);
-      push(best.left);
-    }
+    scratch.row.clear();
+    for (const char c : text) scratch.row.add(byte_ids_[static_cast<unsigned char>(c)]);
+    scratch.row.merge(merges_);
+    scratch.row.for_each([&](TokenId id, std::uint32_t) {
+      if (id >= 0) ids.push_back(id);
+    });
   }
 
   const PreTokenizer& pre_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../gguf/error.hpp"
+#include "agent_writer.hpp"
 #include "dialects/registry.hpp"
 #include "tokenizer_base.hpp"
 #include "turn_writer.hpp"
@@ -45,7 +46,9 @@ class ChatTemplate {
   /// {kOutOfMemory}.
   RenderedChat render(std::span<const Message> messages, const ChatOptions& options = {}) const {
     return detail::or_out_of_memory("no memory for a conversation", [&] {
-      return detail::TurnWriter(turns_, {bos_, eos_}, options).write(messages);
+      const detail::SpecialTexts specials{bos_, eos_};
+      if (turns_.agent != nullptr) return detail::AgentWriter(turns_, specials, options).write(messages);
+      return detail::TurnWriter(turns_, specials, options).write(messages);
     });
   }
 
@@ -63,6 +66,11 @@ class ChatTemplate {
   static ChatTemplate read(const Vocab& vocab);
   static ChatTemplate without_template(const Vocab& vocab);
   static ChatTemplate named(const Vocab& vocab, std::string_view name);
+  /// The form of a dialect that the file's model uses, where its template does not say.
+  static const Dialect& for_file(const Vocab& vocab, const Dialect& dialect) {
+    const bool other = dialect.for_per_layer_embeddings != nullptr && vocab.has_per_layer_embeddings();
+    return other ? *dialect.for_per_layer_embeddings : dialect;
+  }
   static const Dialect* told_by_vocabulary(const Vocab& vocab, bool& certain);
 
   const Dialect* dialect_;
@@ -108,7 +116,7 @@ inline const Dialect* ChatTemplate::told_by_vocabulary(const Vocab& vocab, bool&
 inline ChatTemplate ChatTemplate::without_template(const Vocab& vocab) {
   bool certain = false;
   const Dialect* dialect = told_by_vocabulary(vocab, certain);
-  ChatTemplate t(vocab, *dialect);
+  ChatTemplate t(vocab, for_file(vocab, *dialect));
   if (!certain) {
     t.note_ = "the file has no chat template, and nothing in it tells its turns; those of '" +
               std::string(dialect->name) + "' are used";
@@ -143,7 +151,7 @@ inline ChatTemplate ChatTemplate::named(const Vocab& vocab, std::string_view nam
                                                  gemma::quoted(std::string(name)) + "; there are " +
                                                  dialects::names());
   }
-  return {vocab, *dialect};
+  return {vocab, for_file(vocab, *dialect)};
 }
 
 inline std::vector<TokenId> ChatTemplate::encode(const Tokenizer& tokenizer,

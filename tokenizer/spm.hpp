@@ -13,7 +13,6 @@
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -23,6 +22,7 @@
 #include "tokenizer_base.hpp"
 #include "utf8.hpp"
 #include "vocab.hpp"
+#include "words.hpp"
 
 namespace gemma {
 
@@ -62,8 +62,9 @@ class SpmTokenizer final : public Tokenizer {
     for (std::size_t i = 0; i < vocab().size(); ++i) {
       const auto id = static_cast<TokenId>(i);
       const TokenType type = vocab().type(id);
-      if (type == TokenType::kUserDefined) user_defined_.add(mark_spaces(vocab().piece(id)), id);
-      if ((type == TokenType::kNormal || type == TokenType::kUnused) && joins_words(vocab().piece(id))) {
+      if (type == TokenType::kUserDefined) user_defined_.add(detail::mark_spaces(vocab().piece(id)), id);
+      if ((type == TokenType::kNormal || type == TokenType::kUnused) &&
+          detail::joins_words(vocab().piece(id))) {
         by_word_ = false;
       }
     }
@@ -76,8 +77,8 @@ class SpmTokenizer final : public Tokenizer {
     std::string marked;
     marked.reserve(text.size() + text.size() / 2 + utf8::kSpaceMark.size());
     if (vocab().add_space_prefix()) marked += utf8::kSpaceMark;
-    append_marked(text, marked);
-    Words words;
+    detail::append_marked(text, marked);
+    detail::Words words;
     for (std::size_t done = 0; done < marked.size();) {
       PieceMatcher::Match match;
       const std::size_t at = user_defined_.find(marked, done, match);
@@ -94,42 +95,10 @@ class SpmTokenizer final : public Tokenizer {
       out += static_cast<char>(vocab().byte_of(id));
       return;
     }
-    for (std::size_t at = 0; at < piece.size();) {
-      const std::size_t mark = std::min(piece.find(utf8::kSpaceMark, at), piece.size());
-      out += piece.substr(at, mark - at);
-      if (mark < piece.size()) out += ' ';
-      at = mark + utf8::kSpaceMark.size();
-    }
+    detail::append_unmarked(piece, out);
   }
 
  private:
-  /// Where the ids of a word already stand in the result.
-  struct Known {
-    std::size_t begin;
-    std::size_t count;
-  };
-  using Words = std::unordered_map<std::string_view, Known>;
-
-  static void append_marked(std::string_view text, std::string& out) {
-    for (const char c : text) {
-      if (c == ' ') {
-        out += utf8::kSpaceMark;
-      } else {
-        out += c;
-      }
-    }
-  }
-  static std::string mark_spaces(std::string_view text) {
-    std::string out;
-    append_marked(text, out);
-    return out;
-  }
-  /// Whether U+2581 follows another character in `piece`.
-  static bool joins_words(std::string_view piece) {
-    while (piece.starts_with(utf8::kSpaceMark)) piece.remove_prefix(utf8::kSpaceMark.size());
-    return piece.find(utf8::kSpaceMark) != piece.npos;
-  }
-
   /// Not by std::call_once: glibc aborts when an exception leaves it and there is no memory to load the
   /// unwinder.
   const detail::SentencePiece& model() const {
@@ -139,7 +108,7 @@ class SpmTokenizer final : public Tokenizer {
   }
 
   /// `text` holds no user-defined piece; it may be empty or hold bytes that are not UTF-8.
-  void append_unmatched(std::string_view text, Words& words, std::vector<TokenId>& ids) const {
+  void append_unmatched(std::string_view text, detail::Words& words, std::vector<TokenId>& ids) const {
     while (!text.empty()) {
       const std::size_t valid = utf8::valid_prefix(text);
       append_valid(text.substr(0, valid), words, ids);
@@ -151,25 +120,9 @@ class SpmTokenizer final : public Tokenizer {
     }
   }
 
-  void append_valid(std::string_view text, Words& words, std::vector<TokenId>& ids) const {
-    while (!text.empty()) {
-      const std::string_view word = text.substr(0, by_word_ ? word_length(text) : text.size());
-      text.remove_prefix(word.size());
-      const auto [known, fresh] = words.try_emplace(word, Known{ids.size(), 0});
-      if (fresh) {
-        model().encode(word, ids);
-        known->second.count = ids.size() - known->second.begin;
-      } else {
-        const Known from = known->second;
-        for (std::size_t i = 0; i < from.count; ++i) ids.push_back(ids[from.begin + i]);
-      }
-    }
-  }
-  /// Bytes up to the next U+2581 that follows another character.
-  static std::size_t word_length(std::string_view text) {
-    std::size_t at = 0;
-    while (text.substr(at).starts_with(utf8::kSpaceMark)) at += utf8::kSpaceMark.size();
-    return std::min(text.find(utf8::kSpaceMark, at), text.size());
+  void append_valid(std::string_view text, detail::Words& words, std::vector<TokenId>& ids) const {
+    words.append(text, by_word_, ids,
+                 [this](std::string_view word, std::vector<TokenId>& out) { model().encode(word, out); });
   }
 
   PieceMatcher user_defined_;

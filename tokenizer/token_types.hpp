@@ -11,14 +11,12 @@
 #include <string_view>
 
 #include "dialects/dialect.hpp"
+#include "dialects/pre_tokenizers.hpp"
 
 namespace gemma {
 
 /// An index into the vocabulary.
 using TokenId = std::int32_t;
-
-/// How text is cut into pieces.
-enum class TokenizerKind : std::uint8_t { kSentencePiece, kByteBpe };
 
 /// GGUF's token types (sentencepiece's numbers).
 enum class TokenType : std::uint8_t {
@@ -80,7 +78,8 @@ inline void infer_types(std::span<const std::string_view> pieces, TokenizerKind 
     return;
   }
   const std::size_t first = first_byte_piece(pieces);
-  const bool meta_is_control = first < pieces.size() && !markers.meta_pieces;
+  const bool sentence_piece = kind == TokenizerKind::kSentencePiece;
+  const bool meta_is_control = sentence_piece && first < pieces.size() && !markers.meta_pieces;
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     if (parse_byte(pieces[i])) {
       types[i] = TokenType::kByte;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bpe.hpp"
+#include "line_bpe.hpp"
 #include "spm.hpp"
 #include "stream_decoder.hpp"
 #include "tokenizer_base.hpp"
@@ -19,8 +20,14 @@ namespace gemma {
 inline std::unique_ptr<const Tokenizer> make_tokenizer(Vocab vocab) {
   using Made = std::unique_ptr<const Tokenizer>;
   return detail::or_out_of_memory("no memory for a tokenizer", [&]() -> Made {
-    if (vocab.kind() == TokenizerKind::kSentencePiece)
-      return std::make_unique<SpmTokenizer>(std::move(vocab));
+    switch (vocab.kind()) {
+      case TokenizerKind::kSentencePiece:
+        return std::make_unique<SpmTokenizer>(std::move(vocab));
+      case TokenizerKind::kLineBpe:
+        return std::make_unique<LineBpeTokenizer>(std::move(vocab));
+      case TokenizerKind::kByteBpe:
+        break;
+    }
     return std::make_unique<BpeTokenizer>(std::move(vocab));
   });
 }

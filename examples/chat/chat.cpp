@@ -98,6 +98,8 @@ Flags parse_flags(int argc, char** argv) {
                "No chat template: the model goes on with the text as it is (markers such as <start_of_turn> "
                "in it count)");
   app::add_chat_template(cli, flags.conversation.chat_template);
+  cli.add_flag("--think", flags.conversation.thinking,
+               "Ask the model to think before it answers, where it can (/think on and /think off change it)");
   cli.add_option("--system", flags.conversation.system, "How the model is to behave")->type_name("TEXT");
   cli.add_flag("--json", flags.json,
                "A line of JSON for each answer: text, token counts, stop reason, timings in seconds");

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/chat_template_flag.hpp"
+#include "tokenizer/thoughts.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace gemma::app {
@@ -27,6 +28,22 @@ Conversation::Conversation(const Model& model, ConversationOptions options)
       session_(model, options_.session),
       sampler_(options_.sampler) {
   if (!options_.raw) template_ = ChatTemplate::from(model_.vocab(), options_.chat_template);
+  if (options_.thinking) set_thinking(true);
+}
+
+void Conversation::set_thinking(bool on) {
+  if (on && agent() == nullptr) {
+    throw Error(ErrorCode::kUnsupported, "this model's turns have no place for thoughts");
+  }
+  options_.thinking = on;
+}
+
+/// The ids behind the last thought, or all of them.
+std::span<const TokenId> Conversation::without_thoughts(std::span<const TokenId> ids) const {
+  if (agent() == nullptr) return ids;
+  const auto end = model_.vocab().find(agent()->thought_end);
+  const auto last = end ? std::find(ids.rbegin(), ids.rend(), *end) : ids.rend();
+  return ids.subspan(static_cast<std::size_t>(ids.rend() - last));
 }
 
 std::string Conversation::note() const {
@@ -43,7 +60,9 @@ std::vector<TokenId> Conversation::prompt_tokens(const std::string& message) con
   if (!options_.system.empty()) all.push_back({"system", options_.system});
   all.insert(all.end(), messages_.begin(), messages_.end());
   all.push_back({"user", message});
-  return template_->encode(tokenizer, all, {.add_generation_prompt = true, .merge_system = true});
+  return template_->encode(
+      tokenizer, all,
+      {.add_generation_prompt = true, .merge_system = true, .thinking = options_.thinking, .tools = {}});
 }
 
 /// Whether these tokens are that text, and no control token hides between them.
@@ -87,12 +106,21 @@ Answer Conversation::ask(const std::string& message, const Watch& watch) {
   GenerateOptions options;
   options.max_tokens = options_.max_tokens;
   options.stop_strings = options_.stop_strings;
-  options.on_text = [&watch](std::string_view text) {
-    if (watch.on_text) watch.on_text(text);
+  ThoughtSplitter splitter(agent());
+  std::string said;
+  const auto take = [&](const Thoughts& part, bool more) {
+    said += part.answer;
+    answer.thinking += part.thought;
+    if (watch.on_thought && !part.thought.empty()) watch.on_thought(part.thought);
+    if (watch.on_text && (more || !part.answer.empty())) watch.on_text(part.answer);
+  };
+  options.on_text = [&](std::string_view text) {
+    take(splitter.push(text), true);
     return true;
   };
   GenerateResult result = session_.generate(sampler_, options);
-  answer.text = std::move(result.text);
+  take(splitter.flush(), false);
+  answer.text = agent() != nullptr ? std::move(said) : std::move(result.text);
   answer.tokens = std::move(result.tokens);
   answer.reason = result.reason;
   if (options.max_tokens != 0) answer.first_token_seconds = before_generation + result.first_token_seconds;
@@ -102,7 +130,9 @@ Answer Conversation::ask(const std::string& message, const Watch& watch) {
   if (!options_.raw) {
     messages_.push_back({"user", message});
     messages_.push_back({"assistant", answer.text});
-    if (spell(answer.tokens, answer.text)) messages_.back().ids = answer.tokens;  // no stop string cut it
+    const auto ids = without_thoughts(answer.tokens);
+    if (spell(ids, answer.text))
+      messages_.back().ids.assign(ids.begin(), ids.end());  // no stop string cut it
   }
   return answer;
 }

@@ -24,13 +24,15 @@ struct ConversationOptions {
   std::vector<std::string> stop_strings;  // an answer ends before the first of these
   std::string system;                     // "": none
   std::string chat_template;              // name of the turns to use; "": the file's
+  bool thinking = false;                  // the model is asked to think before it answers
   bool raw = false;                       // no template: each message is a text of its own to go on with
 };
 
 /// One answer and what it took. Seconds and tokens.
 struct Answer {
   std::string text;
-  std::vector<TokenId> tokens;  // generated, without the one that ended the turn
+  std::string thinking;         // thoughts, which are no part of `text`; "": none
+  std::vector<TokenId> tokens;  // generated, thoughts included, without the one that ended the turn
   StopReason reason = StopReason::kEndOfTurn;
   std::size_t n_prompt = 0;        // tokens of the whole prompt
   std::size_t n_reused = 0;        // of these, what the cache already held
@@ -55,8 +57,9 @@ class Conversation {
   Conversation(const Model& model, ConversationOptions options);
 
   struct Watch {
-    std::function<void(std::string_view)> on_text;  // each piece of the answer, whole characters
-    Session::Progress on_prompt;                    // while the prompt is computed
+    std::function<void(std::string_view)> on_text;     // each piece of the answer, whole characters
+    std::function<void(std::string_view)> on_thought;  // the same of the thoughts before it
+    Session::Progress on_prompt;                       // while the prompt is computed
   };
   /// The answer to `message`, which joins the conversation with it. Cancelled before the first token (or when
   /// it throws), the message does not join. Throws Error: kContextFull when the conversation is longer than
@@ -67,6 +70,9 @@ class Conversation {
   void reset();
   void set_system(std::string text) { options_.system = std::move(text); }
   const std::string& system() const noexcept { return options_.system; }
+  /// Whether the model is asked to think from the next message on. Throws Error{kUnsupported} where its turns
+  /// have no place for thoughts.
+  void set_thinking(bool on);
 
   /// The conversation as JSON: {"model", "system", "messages": [{"role", "content", "ids" of an answer}]}.
   std::string to_json() const;
@@ -85,6 +91,8 @@ class Conversation {
  private:
   std::vector<TokenId> prompt_tokens(const std::string& message) const;
   bool spell(std::span<const TokenId> ids, std::string_view text) const;
+  const AgentTurns* agent() const { return template_ ? template_->dialect().turns.agent : nullptr; }
+  std::span<const TokenId> without_thoughts(std::span<const TokenId> ids) const;
 
   const Model& model_;
   ConversationOptions options_;

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -23,6 +24,7 @@ std::string expand_home(const std::string& path) {
 constexpr std::string_view kHelp =
     "/help          this list\n"
     "/reset         forget the conversation and begin a new one\n"
+    "/think on|off  ask the model to think before it answers, and show its thoughts; off: neither\n"
     "/stats         the model, the context, memory, sampling\n"
     "/system TEXT   how the model is to behave from the next message on;\n"
     "               without TEXT: as it likes\n"
@@ -73,11 +75,19 @@ int Dialogue::turn(const std::string& message) {
   const QuietKeyboard quiet(screen_.interactive());
   PromptProgress progress(screen_.status_is_terminal());
   Conversation::Watch watch;
+  bool thinking = false;  // the last text on the screen was a thought
   watch.on_prompt = [&](std::size_t done, std::size_t total) { progress.set(done, total); };
   if (!options_.json) {
     watch.on_text = [&](std::string_view text) {
       progress.stop();
-      if (!text.empty()) screen_.write(text);
+      if (text.empty()) return;
+      if (std::exchange(thinking, false)) screen_.thought("\n\n");
+      screen_.write(text);
+    };
+    watch.on_thought = [&](std::string_view text) {
+      progress.stop();
+      thinking = conversation_.options().thinking;  // otherwise they are folded away
+      if (thinking) screen_.thought(text);
     };
   }
   const Answer answer = ask(message, watch);
@@ -127,6 +137,7 @@ Dialogue::Next Dialogue::command(std::string_view line) {
     }
     if (name == "stats") return stats();
     if (name == "system") return system(argument);
+    if (name == "think") return think(argument);
     if (name == "save") return save(argument);
     if (name == "load") return load(argument);
     throw Error(ErrorCode::kInvalidArgument,
@@ -153,6 +164,13 @@ void Dialogue::stats() {
 void Dialogue::system(const std::string& text) {
   conversation_.set_system(text);
   screen_.status(text.empty() ? "no system text any more" : "the system text holds from the next message on");
+}
+
+void Dialogue::think(const std::string& choice) {
+  if (choice != "on" && choice != "off") throw Error(ErrorCode::kInvalidArgument, "/think needs on or off");
+  conversation_.set_thinking(choice == "on");
+  screen_.status(choice == "on" ? "the model thinks before it answers, from the next message on"
+                                : "no thoughts from the next message on");
 }
 
 void Dialogue::save(const std::string& file) {

@@ -41,6 +41,7 @@ class Dialogue {
   void reply(std::string_view line);
   void stats();
   void system(const std::string& text);
+  void think(const std::string& choice);
   void save(const std::string& file);
   void load(const std::string& file);
   /// Runs `what`; at a terminal an Error is shown and the conversation goes on.

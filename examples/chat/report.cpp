@@ -79,6 +79,7 @@ std::string answer_json(const Answer& answer, const Conversation& conversation, 
   const SamplerOptions& sampler = conversation.options().sampler;
   nlohmann::ordered_json out;
   out["text"] = answer.text;
+  if (!answer.thinking.empty()) out["thinking"] = answer.thinking;
   out["stop_reason"] = std::string(to_string(answer.reason));
   out["tokens"] = {
       {"prompt", answer.n_prompt}, {"reused", answer.n_reused}, {"generated", answer.tokens.size()}};

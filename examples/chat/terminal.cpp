@@ -70,6 +70,13 @@ void Screen::write(std::string_view text) {
   }
 }
 
+void Screen::thought(std::string_view text) {
+  if (!output_) return;
+  if (colour_) std::fputs(kDim, stdout);
+  write(text);
+  if (colour_) std::fputs(kPlain, stdout);
+}
+
 void Screen::coloured(const char* code, std::string_view line) {
   std::fflush(stdout);
   const bool styled = colour_ && status_;

@@ -36,6 +36,8 @@ class Screen {
   /// Writes to standard output at once; a terminal gets harmless() text, anything else gets every byte.
   /// Throws Error{kIo} when it cannot be written.
   void write(std::string_view text);
+  /// Writes a thought to standard output, dim, where that is a terminal; nothing anywhere else.
+  void thought(std::string_view text);
   /// A quiet line about how things go, on standard error: only where that is a terminal.
   void status(std::string_view line);
   /// A line that a command was asked for, on standard output.

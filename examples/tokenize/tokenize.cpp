@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "examples/chat_json.hpp"
 #include "examples/chat_template_flag.hpp"
 #include "examples/program.hpp"
 #include "gguf/file.hpp"
@@ -76,11 +77,13 @@ class Lines {
     constexpr const char* kForm =
         R"({"messages": [{"role": "...", "content": "..."}, ...], "add_generation_prompt": true})";
     try {
-      std::vector<Message> messages;
-      for (const Json& m : in.at("messages")) {
-        messages.push_back({m.at("role").get<std::string>(), m.at("content").get<std::string>()});
-      }
-      const ChatOptions options{.add_generation_prompt = in.value("add_generation_prompt", true)};
+      const std::vector<Message> messages = app::messages_of(in.at("messages"));
+      const auto tools = in.find("tools");
+      const std::vector<Value> declared =
+          tools == in.end() || tools->is_null() ? std::vector<Value>() : app::tools_of(*tools);
+      ChatOptions options{.add_generation_prompt = in.value("add_generation_prompt", true)};
+      options.thinking = in.value("enable_thinking", false);
+      options.tools = declared;
       Json out = {{"text", chat_->render(messages, options).text},
                   {"ids", chat_->encode(tokenizer_, messages, options)}};
       if (!chat_->recognised()) out["note"] = app::chat_template_note(*chat_);
@@ -103,7 +106,8 @@ int run(int argc, char** argv) {
   CLI::App cli(
       "Text to token ids and back. Reads JSON objects from stdin, one a line:\n"
       "  {\"text\"} -> {\"ids\"};  --decode: {\"ids\"} -> {\"text\", \"hex\"};\n"
-      "  --chat: {\"messages\", \"add_generation_prompt\"} -> {\"text\", \"ids\"} or {\"error\"};\n"
+      "  --chat: {\"messages\", \"add_generation_prompt\", \"enable_thinking\", \"tools\"} -> {\"text\", "
+      "\"ids\"} or {\"error\"};\n"
       "  a \"note\" says so where the file's template is not a known one",
       "gemma-tokenize");
   app::add_version(cli);

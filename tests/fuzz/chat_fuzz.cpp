@@ -68,11 +68,11 @@ struct Family {
 };
 
 void run(Bytes input) {
-  static const std::array<Family, 3> families = {Family(test::small_gemma()), Family(test::small_llama3()),
-                                                 Family(test::small_mistral())};
+  static const std::array<Family, 4> families = {Family(test::small_gemma()), Family(test::small_llama3()),
+                                                 Family(test::small_mistral()), Family(test::small_gemma4())};
   Fields fields(input);
   const unsigned choice = fields.byte();
-  const Family& family = families[choice % 3];
+  const Family& family = families[choice % 4];
   test::SmallVocabulary v = family.vocabulary;
   v.chat_template = fields.text();
   const Input bytes = v.bytes();
@@ -91,7 +91,7 @@ std::vector<Input> seeds() {
                             kUser + "<|eot_id|>[INST]" + kEnd;
   const std::string system = kSystem + std::string("Be brief.") + kEnd;
   std::vector<Input> out;
-  for (const char choice : {'\x40', '\x41', '\x42', '\xC0', '\x01'}) {
+  for (const char choice : {'\x40', '\x41', '\x42', '\x43', '\xC0', '\x01'}) {
     const std::string start(1, choice);
     out.push_back(to_input(start + kEnd + turns));
     out.push_back(

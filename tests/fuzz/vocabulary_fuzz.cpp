@@ -51,8 +51,8 @@ std::vector<Input> seeds() {
   templated.chat_template =
       "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]";
   std::vector<Input> out;
-  for (const auto& v :
-       {test::small_mistral(), test::small_gemma(), test::small_llama3(), untyped, templated}) {
+  for (const auto& v : {test::small_mistral(), test::small_gemma(), test::small_llama3(),
+                        test::small_gemma4(), untyped, templated}) {
     out.push_back(v.bytes());
     const auto file = gguf::File::from_memory(out.back(), "seed");
     use(*make_tokenizer(Vocab::from(file)));  // none is refused

@@ -91,6 +91,17 @@ class OneAnswer(ProgramTest):
         for flags in (["--chat-template", "mistral"], ["--raw"]):
             self.assertNotIn("note", json.loads(self.succeeds(*ask, "--json", *flags)), flags)
 
+    def test_thinking_is_asked_for_where_turns_have_a_place_for_it(self):
+        ask = ["gemma-chat", "-m", GEMMA, "-p", "hello", "-n", "2", "--json"]
+        self.refuses(*ask, "--think", says="thoughts")
+
+        def n_prompt(*flags):
+            answer = json.loads(self.succeeds(*ask, "--chat-template", "gemma4", *flags))
+            self.assertNotIn("thinking", answer)  # this model knows no such thing
+            return answer["tokens"]["prompt"]
+
+        self.assertNotEqual(n_prompt("--think"), n_prompt())
+
     def test_prompt_file(self):
         expected = self.succeeds("gemma-chat", "-m", GEMMA, "--raw", "-p", PROMPT, *GREEDY)
         path = self.write("prompt.txt", PROMPT + "\n")
@@ -190,6 +201,14 @@ class Pipes(ProgramTest):
         end_of_turn = 5
         for ids in ([], first["ids"][:-1], [-1], [1 << 30], first["ids"] + [end_of_turn]):
             self.assertEqual(goes_on(ids)["tokens"]["prompt"], goes_on([])["tokens"]["prompt"], ids)
+
+    def test_thinking_by_command(self):
+        self.refuses("gemma-chat", "-m", GEMMA, stdin="/think on\n", says="thoughts")
+        self.refuses("gemma-chat", "-m", GEMMA, stdin="/think maybe\n", says="on or off")
+        off, on, again = self.answers("hello\n/reset\n/think on\nhello\n/reset\n/think off\nhello\n",
+                                      "--chat-template", "gemma4")
+        self.assertNotEqual(off["tokens"]["prompt"], on["tokens"]["prompt"])
+        self.assertEqual(off["ids"], again["ids"])
 
     def test_commands_answer_on_standard_output(self):
         out = self.succeeds("gemma-chat", "-m", GEMMA, stdin="/help\n/stats\n")

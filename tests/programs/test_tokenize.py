@@ -86,6 +86,20 @@ class Tokenize(ProgramTest):
         self.refuses("gemma-tokenize", "-m", GEMMA, "--chat", "--chat-template", "vicuna", says=["vicuna", "zephyr"])
         self.refuses("gemma-tokenize", "-m", GEMMA, "--chat-template", "zephyr", says="--chat")
 
+    def test_thoughts_and_tools(self):
+        call = {"id": "1", "function": {"name": "now", "arguments": {"zone": "UTC", "n": 1.0}}}
+        one, plain, refused = self.lines(GEMMA, "--chat", "--chat-template", "gemma4", stdin=[
+            {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [call]},
+                          {"role": "tool", "tool_call_id": "1", "content": "noon"}],
+             "tools": [{"type": "function", "function": {"name": "now", "description": "Time"}}], "enable_thinking": True},
+            {"messages": [{"role": "user", "content": "Hi"}], "tools": None},
+            {"messages": [{"role": "user", "content": "Hi"}], "tools": 5}])
+        self.assertEqual(one["text"], "<bos><|turn>system\n<|think|>\n<|tool>declaration:now{description:<|\"|>Time<|\"|>}"
+                         "<tool|><turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\n<|tool_call>call:now{n:1.0,zone:<|\"|>UTC"
+                         "<|\"|>}<tool_call|><|tool_response>response:now{value:<|\"|>noon<|\"|>}<tool_response|>")
+        self.assertTrue(plain["text"].endswith("<|turn>model\n<|channel>thought\n<channel|>"))
+        self.assertEqual(list(refused), ["error"])
+
     def test_conversations_that_the_template_refuses(self):
         for messages in [[], [{"role": "assistant", "content": "Hi"}],
                          [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]]:

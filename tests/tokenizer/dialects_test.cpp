@@ -224,6 +224,32 @@ TEST(Markers, OfAnotherDialectInAVocabularyCount) {
   EXPECT_EQ(std::count(ids.begin(), ids.end(), end + 1), 2);
 }
 
+/// SmolLM2: no piece is taken whole, bytes without a piece are left out, no BOS.
+TEST(Dialects, SmolLmVocabularies) {
+  SmallVocabulary v = small_llama3();
+  v.more = [](gguf::Writer& w) { w.add("tokenizer.ggml.eos_token_id", std::uint32_t{263}); };
+  for (std::size_t i = 0; i < 5; ++i) v.tokens.pop_back(), v.types.pop_back();
+  for (const char* control : {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}) v.add(control, kControl);
+  v.scores.clear();
+  v.pre = "smollm";
+  v.tokens[4] = "\xc4\x84\xc4\x84";  // no piece for the byte 4
+  v.add("ba", kNormal);              // a piece that no merge makes
+  v.scores.clear();
+  const Opened made(v);
+  EXPECT_FALSE(made.vocab().add_bos());
+  EXPECT_TRUE(made.vocab().is_stop(261));
+  EXPECT_TRUE(made.vocab().is_stop(263));
+  EXPECT_EQ(made.chat().dialect().name, "chatml");
+  EXPECT_EQ(made.tokenizer->encode("ba").size(), 2u);
+  EXPECT_EQ(made.tokenizer->encode("abab").size(), 1u);
+  EXPECT_EQ(made.tokenizer->encode("12").size(), 2u);
+  EXPECT_EQ(made.tokenizer->decode(made.tokenizer->encode("x\x04y")), "xy");
+  v.pre = "gpt-4o";
+  EXPECT_THROW(Opened{v}, Error);
+  v.pre = "smaug-bpe";  // Llama 3's, which has every byte
+  EXPECT_THROW(Opened{v}, Error);
+}
+
 TEST(Markers, MinusOneMeansNone) {
   SmallVocabulary v = small_mistral();
   v.more = [](gguf::Writer& w) {

@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(All, RealVocabularies,
                          testing::Values(Case{"gemma", "gemma"}, Case{"gemma-2024-02", "gemma"},
                                          Case{"llama3", "llama3"}, Case{"llama3-nopre", "llama3"},
                                          Case{"mistral-v0.1", "mistral-v0.1"},
-                                         Case{"mistral-v0.3", "mistral-v0.3"}),
+                                         Case{"mistral-v0.3", "mistral-v0.3"}, Case{"gemma4", "gemma4"}),
                          [](const auto& param) {
                            std::string name = param.param.vocabulary;
                            for (char& c : name) {

@@ -18,10 +18,11 @@ namespace gemma::test {
 struct SmallVocabulary {
   std::string model = "llama";  // tokenizer.ggml.model
   std::string architecture = "llama";
+  std::string pre = "llama-bpe";  // written for "gpt2" only
   std::vector<std::string> tokens;
   std::vector<float> scores;        // empty: no such key
   std::vector<std::int32_t> types;  // empty: no such key
-  std::vector<std::string> merges;  // written for "gpt2" only
+  std::vector<std::string> merges;  // written unless empty
   std::string chat_template;        // empty: no such key
   std::function<void(gguf::Writer&)> more = [](gguf::Writer&) {};
 
@@ -34,11 +35,11 @@ struct SmallVocabulary {
   std::vector<std::byte> bytes() const {
     gguf::Writer w;
     w.add("general.architecture", architecture).add("tokenizer.ggml.model", model);
-    if (model == "gpt2") w.add("tokenizer.ggml.pre", "llama-bpe");
+    if (model == "gpt2") w.add("tokenizer.ggml.pre", pre);
     w.add_array("tokenizer.ggml.tokens", tokens);
     if (!scores.empty()) w.add_array("tokenizer.ggml.scores", scores);
     if (!types.empty()) w.add_array("tokenizer.ggml.token_type", types);
-    if (model == "gpt2") w.add_array("tokenizer.ggml.merges", merges);
+    if (model != "llama" || !merges.empty()) w.add_array("tokenizer.ggml.merges", merges);
     if (!chat_template.empty()) w.add("tokenizer.chat_template", chat_template);
     more(w);
     return w.bytes();
@@ -95,6 +96,41 @@ inline SmallVocabulary small_gemma() {
     w.add("tokenizer.ggml.bos_token_id", std::uint32_t{2})
         .add("tokenizer.ggml.eos_token_id", std::uint32_t{1});
     w.add("tokenizer.ggml.add_bos_token", true);
+  };
+  return v;
+}
+
+/// As Gemma 4's: <pad> 0, <eos> 1, <bos> 2, <unk> 3, the markers from 4 on, bytes, merged pieces.
+inline SmallVocabulary small_gemma4() {
+  SmallVocabulary v;
+  v.model = "gemma4";
+  v.architecture = "gemma4";
+  for (const char* control :
+       {"<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|think|>", "<|tool>", "<tool|>"}) {
+    v.add(control, kControl);
+  }
+  for (const char* shown : {"<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", "<|\"|>",
+                            "<|channel>", "<channel|>"}) {
+    v.add(shown, kUserDefined);
+  }
+  v.add("</s>", kNormal);
+  v.add("\n", kNormal);
+  v.add("\n\n", kNormal);
+  add_byte_pieces(v);
+  for (const char* piece : {"\xe2\x96\x81", "t", "h", "e", "a", "b", "\xc3\xa9", "<", ">", "/", "s"}) {
+    v.add(piece, kNormal);
+  }
+  for (const char* merge : {"h e", "\xe2\x96\x81 t", "\xe2\x96\x81t he", "a b", "ab ab"}) {
+    v.merges.emplace_back(merge);
+    std::string piece = merge;
+    piece.erase(piece.find(' '), 1);
+    v.add(std::move(piece), kNormal);
+  }
+  v.scores.assign(v.tokens.size(), -1000.0F);
+  v.more = [](gguf::Writer& w) {
+    w.add("tokenizer.ggml.bos_token_id", std::uint32_t{2})
+        .add("tokenizer.ggml.eos_token_id", std::uint32_t{1})
+        .add("tokenizer.ggml.unknown_token_id", std::uint32_t{3});
   };
   return v;
 }

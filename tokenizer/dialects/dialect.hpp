@@ -28,7 +28,9 @@ struct Markers {
   /// Whether only vocabularies of byte-level BPE follow them (and otherwise only others).
   bool byte_level = false;
   /// Spelling of the special tokens, for files that name no ids; "": there is none.
-  std::string_view bos = {}, eos = {}, eot = {};
+  std::string_view bos = {};
+  std::string_view eos = {};  ///< The same: ends a text.
+  std::string_view eot = {};  ///< The same: ends a turn.
   /// Pieces that act as control tokens, whatever type the file gives them.
   std::span<const std::string_view> control = {};
   /// Those of them at which an answer ends, besides the ids that the file names.
@@ -44,8 +46,10 @@ struct Markers {
   /// Whether the pieces before the byte pieces and the runs of newlines and tabs are user-defined: files that
   /// lost these types get them back, and files without types do not take them for control tokens.
   bool meta_pieces = false;
-  /// Prefix and suffix of further control pieces of such files, e.g. "<unused" and ">".
-  std::string_view reserved_prefix = {}, reserved_suffix = {};
+  /// Prefix of further control pieces of such files, e.g. "<unused".
+  std::string_view reserved_prefix = {};
+  /// Their suffix, e.g. ">".
+  std::string_view reserved_suffix = {};
   /// Pre-tokenizer of byte-level BPE if the file names none or "default"; "": then it is an error.
   std::string_view pre = {};
 };
@@ -57,8 +61,9 @@ inline constexpr Markers kNoMarkers = {};
 
 /// What stands around a text. "{bos}" and "{eos}" stand for the spelling of the vocabulary's tokens.
 struct Turn {
-  std::string_view open = {}, close = {};
-  bool trim = false;  // white space at both ends of the text is left out
+  std::string_view open = {};   // before the text
+  std::string_view close = {};  // behind it
+  bool trim = false;            // white space at both ends of the text is left out
 };
 
 /// Where the text of a leading system message goes.
@@ -69,42 +74,69 @@ enum class SystemPlace : std::uint8_t {
   kLastUser,   // before the text of the last message, if that is the user's
 };
 
+/// How thoughts and tools are written, in dialects that have them.
+struct AgentTurns {
+  std::string_view open = {};            // before a turn's role, which a newline follows
+  std::string_view close = {};           // behind a turn
+  std::string_view think = {};           // at the start of the system turn if thinking is asked for
+  std::string_view thought_begin = {};   // before a thought, inside of an answer
+  std::string_view thought_head = {};    // between thought_begin and the thought
+  std::string_view thought_end = {};     // behind a thought
+  std::string_view no_thought = {};      // after the generation prompt if thinking is not asked for
+  std::string_view tool_open = {};       // before the declaration of a tool
+  std::string_view tool_close = {};      // behind it
+  std::string_view call_open = {};       // before a call
+  std::string_view call_close = {};      // behind it
+  std::string_view response_open = {};   // before a tool's answer
+  std::string_view response_close = {};  // behind it
+  std::string_view quote = {};           // at both ends of a text inside of those
+  /// Whether this is the dialect's first form: every message is a turn of its own (tools' answers too), an
+  /// answer never goes on in the turn of the one before, and a declaration's parts stand in another order.
+  bool first_form = false;
+};
+
 /// How a conversation is written.
 struct Turns {
-  std::string_view begin = "{bos}";  // before the first turn
-  Turn user = {};
-  Turn assistant = {};
-  Turn system = {};                  // around the system text, wherever it goes
-  std::string_view generation = {};  // where an answer begins
-  bool always_generation = false;    // written even if it is not asked for
-  SystemPlace system_place = SystemPlace::kTurn;
+  std::string_view begin = "{bos}";               // before the first turn
+  Turn user = {};                                 // around what the user says
+  Turn assistant = {};                            // around what the model says
+  Turn system = {};                               // around the system text, wherever it goes
+  std::string_view generation = {};               // where an answer begins
+  bool always_generation = false;                 // written even if it is not asked for
+  SystemPlace system_place = SystemPlace::kTurn;  // where a leading system message goes
   /// Text at the start of the first system turn, which is then written in every conversation; "": none.
   std::string_view system_head = {};
   /// System text of a conversation that has none, in a turn of its own; "": none.
   std::string_view system_default = {};
   /// Whether the system text and the message it is put into are trimmed as one.
   bool trim_joined = false;
-  /// Messages of the errors for roles that do not alternate and for a system message that is refused;
-  /// "": any order is taken; a refused system message is a wrong order.
-  std::string_view order_refusal = {}, system_refusal = {};
+  /// Message of the error for roles that do not alternate; "": any order is taken.
+  std::string_view order_refusal = {};
+  /// Message of the error for a system message that is refused; "": as for a wrong order.
+  std::string_view system_refusal = {};
+  /// Thoughts and tools; nullptr: none. Where there are, roles are free and these facts write the turns.
+  const AgentTurns* agent = nullptr;
 };
 
 /// All of it. `signs` tell the dialect from the text of a template that is not known to the letter.
 struct Dialect {
-  std::string_view name;  // unique, as --chat-template takes it
-  const Markers* markers = nullptr;
-  Turns turns = {};
-  SamplingDefaults sampling = {};
+  std::string_view name;             // unique, as --chat-template takes it
+  const Markers* markers = nullptr;  // of its vocabulary; shared by variants
+  Turns turns = {};                  // of its conversations
+  SamplingDefaults sampling = {};    // where the file does not say
   /// Fingerprints (template_form.hpp) of the published templates that these turns render exactly.
   std::span<const std::uint64_t> templates = {};
-  /// A template that holds all of `signs` and none of `no_signs` is written in this dialect, by all
-  /// likelihood.
-  std::span<const std::string_view> signs = {}, no_signs = {};
+  /// A template that holds all of these and none of no_signs is written in this dialect, by all likelihood.
+  std::span<const std::string_view> signs = {};
+  /// See signs.
+  std::span<const std::string_view> no_signs = {};
   /// Whether a vocabulary with these markers and no template gets these turns.
   bool without_template = false;
   /// Beginnings of general.name, in lower case with dashes, of published files that lack a template and whose
   /// vocabulary does not tell.
   std::span<const std::string_view> file_names = {};
+  /// What its models with per-layer embeddings use in its place; nullptr: the same.
+  const Dialect* for_per_layer_embeddings = nullptr;
 };
 
 }  // namespace gemma

@@ -13,15 +13,18 @@
 #include "chatml.hpp"
 #include "dialect.hpp"
 #include "gemma.hpp"
+#include "gemma4.hpp"
 #include "llama.hpp"
 #include "mistral.hpp"
 #include "zephyr.hpp"
 
 namespace gemma::dialects {
 
+/// All dialects and their variants, what is special before what is general.
 inline constexpr const Dialect* kAll[] = {
-    &kGemma,  &kGemmaFirst, &kGemma1,   &kLlama31,       &kLlama3First, &kLlama3,    &kSmolLm,
-    &kChatMl, &kLlama2,     &kMistral3, &kMistralSystem, &kMistral,     &kMistral02, &kZephyr};
+    &kGemma4First, &kGemma4,        &kGemma4E, &kGemma,     &kGemmaFirst, &kGemma1,
+    &kLlama31,     &kLlama3First,   &kLlama3,  &kSmolLm,    &kChatMl,     &kLlama2,
+    &kMistral3,    &kMistralSystem, &kMistral, &kMistral02, &kZephyr};
 
 /// The dialect of that name, or nullptr.
 inline const Dialect* find(std::string_view name) noexcept {

@@ -1,0 +1,198 @@
+// BPE by merge rank over whole lines (Gemma 4): spaces become U+2581, user-defined pieces are taken first, a
+// text is cut at its newlines only, and the characters of a line are merged by rank.
+// Invariant: bytes that are no piece come out as byte tokens, so a text can be encoded whatever it holds.
+//
+// Source: the published tokenizer.json (BPE with byte fallback, no pre-tokenizer but the runs of newlines).
+// Where no merge makes a piece with U+2581 behind another character, none can cross a word's beginning, so
+// words are merged one by one and those that come again are looked up (words.hpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../gguf/error.hpp"
+#include "bpe_merge.hpp"
+#include "piece_index.hpp"
+#include "piece_matcher.hpp"
+#include "tokenizer_base.hpp"
+#include "utf8.hpp"
+#include "vocab.hpp"
+#include "words.hpp"
+
+namespace gemma {
+
+/// Construction takes milliseconds: the tables of 262,144 pieces and 514,906 merges are built at the first
+/// call that needs them, by one thread while others wait.
+class LineBpeTokenizer final : public Tokenizer {
+ public:
+  /// Throws Error{kMissingKey} when text could meet a character that no token stands for.
+  explicit LineBpeTokenizer(Vocab from) : Tokenizer(std::move(from)), all_bytes_(vocab().has_all_bytes()) {
+    if (!vocab().unk() && !all_bytes_) {
+      throw Error(ErrorCode::kMissingKey,
+                  vocab().source() +
+                      ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
+                      "not all 256 byte tokens to do without");
+    }
+    for (std::size_t i = 0; i < vocab().size(); ++i) {
+      const auto id = static_cast<TokenId>(i);
+      if (vocab().type(id) == TokenType::kUserDefined) {
+        user_defined_.add(detail::mark_spaces(vocab().piece(id)), id);
+      }
+    }
+  }
+
+ protected:
+  void prepare() const override { tables(); }
+
+  void append_text(std::string_view text, std::vector<TokenId>& ids) const override {
+    const Tables& t = tables();
+    std::string marked;
+    marked.reserve(text.size() + text.size() / 2);
+    detail::append_marked(text, marked);
+    Scratch scratch;
+    for (std::size_t done = 0; done < marked.size();) {
+      PieceMatcher::Match match;
+      const std::size_t at = user_defined_.find(marked, done, match);
+      append_unmatched(t, std::string_view(marked).substr(done, at - done), scratch, ids);
+      if (at == marked.size()) break;
+      ids.push_back(match.id);
+      done = at + match.length;
+    }
+  }
+
+  void append_piece(TokenId id, std::string& out) const override {
+    if (vocab().type(id) == TokenType::kByte) {
+      out += static_cast<char>(vocab().byte_of(id));
+      return;
+    }
+    detail::append_unmarked(vocab().piece(id), out);
+  }
+
+ private:
+  /// Buffers that live for one call.
+  struct Scratch {
+    detail::Words words;
+    detail::MergeRow row;
+  };
+  struct Tables {
+    PieceIndex index;  // over the vocabulary's pieces that text can become
+    detail::MergeTable merges;
+    bool by_word = true;
+  };
+
+  /// Throws Error naming file and key: kMalformed (a merge of pieces that do not exist, pieces or merges
+  /// chosen to collide), {kOutOfMemory}. Not by std::call_once: see SpmTokenizer.
+  const Tables& tables() const {
+    const std::lock_guard lock(building_);
+    if (!tables_) tables_ = build();
+    return *tables_;
+  }
+
+  std::unique_ptr<const Tables> build() const {
+    auto t = std::make_unique<Tables>();
+    t->index = PieceIndex(vocab().pieces());
+    for (std::size_t i = 0; i < vocab().size(); ++i) {
+      const auto id = static_cast<TokenId>(i);
+      if (!vocab().piece(id).empty() && !t->index.add(id)) {
+        vocab().fail(ErrorCode::kMalformed, "tokenizer.ggml.tokens", "has pieces chosen to collide",
+                     vocab().piece(id).data());
+      }
+    }
+    const auto merges = vocab().merges();
+    t->merges = detail::MergeTable(merges.size());
+    std::string both;
+    for (std::size_t rank = 0; rank < merges.size(); ++rank) add_merge(*t, rank, both);
+    return t;
+  }
+
+  /// The two parts of a merge are divided by the first space behind its first byte: parts hold none.
+  void add_merge(Tables& t, std::size_t rank, std::string& both) const {
+    constexpr std::string_view kKey = "tokenizer.ggml.merges";
+    const std::string_view merge = vocab().merges()[rank];
+    const std::size_t space = merge.find(' ', 1);
+    TokenId left = -1, right = -1, merged = -1;
+    if (space != merge.npos) {
+      both.assign(merge, 0, space);
+      both.append(merge, space + 1);
+      left = t.index.find(merge.substr(0, space));
+      right = t.index.find(merge.substr(space + 1));
+      merged = t.index.find(both);
+    }
+    if (left < 0 || right < 0 || merged < 0) {
+      vocab().fail(ErrorCode::kMalformed, kKey,
+                   "has the merge " + quoted(merge) + " of unknown pieces at " + std::to_string(rank),
+                   merge.data());
+    }
+    if (!is_text(left) || !is_text(right) || !is_text(merged)) return;  // text never becomes a control token
+    if (!t.merges.add(left, right, {static_cast<std::int32_t>(rank), merged})) {
+      vocab().fail(ErrorCode::kMalformed, kKey, "has merges chosen to collide", merge.data());
+    }
+    if (detail::joins_words(both)) t.by_word = false;
+  }
+
+  bool is_text(TokenId id) const {
+    const TokenType type = vocab().type(id);
+    return type == TokenType::kNormal || type == TokenType::kUnused || type == TokenType::kUserDefined;
+  }
+  /// The piece that is this text, or -1.
+  TokenId find_text(const Tables& t, std::string_view text) const {
+    const TokenId id = t.index.find(text);
+    return id >= 0 && is_text(id) ? id : -1;
+  }
+
+  /// `text` holds no user-defined piece. It is cut into runs of newlines and what lies between.
+  void append_unmatched(const Tables& t, std::string_view text, Scratch& scratch,
+                        std::vector<TokenId>& ids) const {
+    while (!text.empty()) {
+      const bool newlines = text.front() == '\n';
+      const std::size_t end = newlines ? text.find_first_not_of('\n') : text.find('\n');
+      const std::string_view run = text.substr(0, end);
+      text.remove_prefix(run.size());
+      const TokenId whole = newlines ? find_text(t, run) : -1;
+      if (whole >= 0) {
+        ids.push_back(whole);
+      } else {
+        scratch.words.append(run, t.by_word, ids, [&](std::string_view word, std::vector<TokenId>& out) {
+          append_word(t, word, scratch.row, out);
+        });
+      }
+    }
+  }
+
+  /// Merges the characters of `word`; those that are no piece, and bytes that are no character, become byte
+  /// tokens. A symbol's tag is where it begins.
+  void append_word(const Tables& t, std::string_view word, detail::MergeRow& row,
+                   std::vector<TokenId>& ids) const {
+    row.clear();
+    for (std::size_t at = 0; at < word.size();) {
+      const utf8::Sequence s = utf8::next(word, at);
+      const std::string_view symbol = word.substr(at, s.length);
+      row.add(s.valid ? find_text(t, symbol) : -1, static_cast<std::uint32_t>(at));
+      at += s.length;
+    }
+    row.merge(t.merges);
+    row.for_each([&](TokenId id, std::uint32_t at) {
+      if (id >= 0) {
+        ids.push_back(id);
+        return;
+      }
+      for (const char c : word.substr(at, utf8::next(word, at).length)) {
+        const auto byte = static_cast<std::uint8_t>(c);
+        ids.push_back(all_bytes_ ? *vocab().byte_token(byte) : *vocab().unk());
+      }
+    });
+  }
+
+  bool all_bytes_;
+  PieceMatcher user_defined_;
+  mutable std::mutex building_;
+  mutable std::unique_ptr<const Tables> tables_;
+};
+
+}  // namespace gemma

@@ -1,0 +1,59 @@
+// What a conversation is made of, and what it becomes as text.
+// Invariant: none of these types knows how a dialect writes it.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text_range.hpp"
+#include "token_types.hpp"
+#include "value.hpp"
+
+namespace gemma {
+
+/// A model's call of a tool.
+struct ToolCall {
+  std::string id;    // what the answer refers to; may be empty
+  std::string name;  // of the tool
+  Value arguments;   // an object, or a text that is written as it is
+};
+
+/// A tool's answer, inside the message of the model that asked.
+struct ToolResponse {
+  std::string name;  // of the tool
+  Value value;       // an object, or anything else
+};
+
+/// One turn. role: "system", "user" or "assistant"; dialects with tools also take "developer", "tool" and
+/// others.
+struct Message {
+  std::string role;               // who speaks
+  std::string content;            // UTF-8; never read as control tokens
+  std::vector<TokenId> ids = {};  // of an answer, as generated: encode() takes them in place of `content`
+  std::string thinking = {};      // what the model thought before it called a tool
+  std::vector<ToolCall> tool_calls = {};          // of an assistant
+  std::vector<ToolResponse> tool_responses = {};  // the answers to them, where no "tool" messages follow
+  std::string tool_call_id = {};                  // of role "tool": the call that this answers
+  std::string name = {};                          // of role "tool": the tool, if no call has that id
+  Value response = {};  // of role "tool": an answer that is no text, in place of `content`; null: none
+};
+
+/// A conversation as text.
+struct RenderedChat {
+  std::string text;                // with the turns' markers, BOS included where the template prints it
+  std::vector<TextRange> literal;  // ascending: what was said, and not written by the template
+  /// Ascending: what lies between the place where an answer begins and its end, of messages with `ids`.
+  std::vector<TextRange> answers;
+};
+
+/// How a conversation is written.
+struct ChatOptions {
+  bool add_generation_prompt = true;  // end where the assistant's answer begins
+  bool merge_system = false;  // a template without a system turn gets it in front of the first user turn
+  bool thinking = false;      // the model is asked to think first; dialects without thoughts take no notice
+  std::span<const Value> tools = {};  // declared to the model: {"type": "function", "function": {...}} each
+};
+
+}  // namespace gemma

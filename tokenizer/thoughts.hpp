@@ -1,0 +1,90 @@
+// Tells thoughts from the answer in a model's text while it comes.
+// Invariant: what came out as answer, put together, is without_thoughts() of what went in (untrimmed); at
+// most a marker's length is held back.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "dialects/dialect.hpp"
+
+namespace gemma {
+
+/// A text in two: what is said, and what was thought before.
+struct Thoughts {
+  std::string answer;   // of a model, to be shown
+  std::string thought;  // not part of the answer
+};
+
+/// For one answer and one thread at a time. A dialect without thoughts has an answer only.
+class ThoughtSplitter {
+ public:
+  /// `agent`: the dialect's (Turns::agent), or nullptr; it must outlive this.
+  explicit ThoughtSplitter(const AgentTurns* agent) : agent_(agent) {
+    if (agent_ != nullptr && agent_->thought_begin.empty()) agent_ = nullptr;
+  }
+
+  /// What `text` adds to both.
+  Thoughts push(std::string_view text) {
+    Thoughts out;
+    if (agent_ == nullptr) {
+      out.answer = text;
+      return out;
+    }
+    pending_ += text;
+    while (step(out)) {
+    }
+    return out;
+  }
+  /// What was held back; ready for the next answer afterwards.
+  Thoughts flush() {
+    Thoughts out;
+    (inside_ ? out.thought : out.answer) = pending_;
+    pending_.clear();
+    inside_ = head_ = false;
+    return out;
+  }
+
+ private:
+  /// Hands out what comes before the next marker; whether there is more to look at.
+  bool step(Thoughts& out) {
+    if (head_) {  // at the beginning of a thought, where a head may come
+      if (!pending_.starts_with(agent_->thought_head) && agent_->thought_head.starts_with(pending_))
+        return false;
+      if (pending_.starts_with(agent_->thought_head)) pending_.erase(0, agent_->thought_head.size());
+      head_ = false;
+    }
+    const std::string_view text = pending_;
+    const std::size_t begin = inside_ ? text.npos : text.find(agent_->thought_begin);
+    const std::size_t end = text.find(agent_->thought_end);
+    const std::size_t at = std::min(begin, end);
+    const std::size_t sure = at != text.npos ? at : text.size() - held_back(text);
+    (inside_ ? out.thought : out.answer) += text.substr(0, sure);
+    if (at == text.npos) {
+      pending_.erase(0, sure);
+      return false;
+    }
+    inside_ = head_ = begin < end;
+    pending_.erase(0, at + (inside_ ? agent_->thought_begin : agent_->thought_end).size());
+    return true;
+  }
+  /// Bytes at the end of `text` that may become a marker.
+  std::size_t held_back(std::string_view text) const {
+    std::size_t most = 0;
+    for (const std::string_view marker : {agent_->thought_begin, agent_->thought_end}) {
+      for (std::size_t n = std::min(marker.size() - 1, text.size()); n > most; --n) {
+        if (text.ends_with(marker.substr(0, n))) most = n;
+      }
+    }
+    return most;
+  }
+
+  const AgentTurns* agent_;
+  bool inside_ = false;
+  bool head_ = false;  // a thought's head may come
+  std::string pending_;
+};
+
+}  // namespace gemma
