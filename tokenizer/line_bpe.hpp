@@ -3,8 +3,8 @@
 // Invariant: bytes that are no piece come out as byte tokens, so a text can be encoded whatever it holds.
 //
 // Source: the published tokenizer.json (BPE with byte fallback, no pre-tokenizer but the runs of newlines).
-// Where no merge makes a piece with U+2581 behind another character, none can cross a word's beginning, so
-// words are merged one by one and those that come again are looked up (words.hpp).
+// Words are merged one by one where no merge can cross their beginnings (words.hpp), and those that come
+// again are looked up.
 #pragma once
 
 #include <cstddef>
@@ -83,7 +83,7 @@ class LineBpeTokenizer final : public Tokenizer {
   struct Tables {
     PieceIndex index;  // over the vocabulary's pieces that text can become
     detail::MergeTable merges;
-    bool by_word = true;
+    detail::WordCuts cuts;
   };
 
   /// Throws Error naming file and key: kMalformed (a merge of pieces that do not exist, pieces or merges
@@ -133,7 +133,7 @@ class LineBpeTokenizer final : public Tokenizer {
     if (!t.merges.add(left, right, {static_cast<std::int32_t>(rank), merged})) {
       vocab().fail(ErrorCode::kMalformed, kKey, "has merges chosen to collide", merge.data());
     }
-    if (detail::joins_words(both)) t.by_word = false;
+    t.cuts.add(both);
   }
 
   bool is_text(TokenId id) const {
@@ -158,7 +158,7 @@ class LineBpeTokenizer final : public Tokenizer {
       if (whole >= 0) {
         ids.push_back(whole);
       } else {
-        scratch.words.append(run, t.by_word, ids, [&](std::string_view word, std::vector<TokenId>& out) {
+        scratch.words.append(run, t.cuts, ids, [&](std::string_view word, std::vector<TokenId>& out) {
           append_word(t, word, scratch.row, out);
         });
       }

@@ -2,8 +2,8 @@
 // first, sentencepiece merges the rest by score.
 // Invariant: what sentencepiece is given is valid UTF-8 without spaces, and never empty.
 //
-// A word (a run of U+2581 and what follows up to the next run) is merged on its own where no piece holds a
-// U+2581 after another character: then no merge can cross a word's beginning, so the ids are the same as for
+// A word (a run of U+2581 and what follows up to the next run) is merged on its own where no piece holds its
+// beginning behind another character (words.hpp): then no merge can cross it, so the ids are the same as for
 // the whole text, and a word that comes again costs one look-up.
 #pragma once
 
@@ -63,10 +63,7 @@ class SpmTokenizer final : public Tokenizer {
       const auto id = static_cast<TokenId>(i);
       const TokenType type = vocab().type(id);
       if (type == TokenType::kUserDefined) user_defined_.add(detail::mark_spaces(vocab().piece(id)), id);
-      if ((type == TokenType::kNormal || type == TokenType::kUnused) &&
-          detail::joins_words(vocab().piece(id))) {
-        by_word_ = false;
-      }
+      if (type == TokenType::kNormal || type == TokenType::kUnused) cuts_.add(vocab().piece(id));
     }
   }
 
@@ -121,12 +118,12 @@ class SpmTokenizer final : public Tokenizer {
   }
 
   void append_valid(std::string_view text, detail::Words& words, std::vector<TokenId>& ids) const {
-    words.append(text, by_word_, ids,
+    words.append(text, cuts_, ids,
                  [this](std::string_view word, std::vector<TokenId>& out) { model().encode(word, out); });
   }
 
   PieceMatcher user_defined_;
-  bool by_word_ = true;
+  detail::WordCuts cuts_;
   mutable std::mutex building_;
   mutable std::unique_ptr<const detail::SentencePiece> model_;
 };

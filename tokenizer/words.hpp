@@ -1,8 +1,10 @@
 // Texts in which U+2581 stands for a space, and words as the unit that is encoded and remembered.
-// Invariant: a word begins where U+2581 follows another character, so a text is its words in order.
+// Invariant: a word begins where U+2581 follows another character, so a text is its words in order, and its
+// ids are those of its words in order.
 #pragma once
 
 #include <algorithm>
+#include <bitset>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -38,21 +40,44 @@ inline void append_unmarked(std::string_view text, std::string& out) {
     at = mark + utf8::kSpaceMark.size();
   }
 }
-/// Whether U+2581 follows another character in `piece`: then merges may cross the beginning of a word.
-inline bool joins_words(std::string_view piece) {
-  while (piece.starts_with(utf8::kSpaceMark)) piece.remove_prefix(utf8::kSpaceMark.size());
-  return piece.find(utf8::kSpaceMark) != piece.npos;
-}
+/// Where a text may be cut into words that are merged one by one: no merge crosses the place between a
+/// character and the U+2581 behind it unless some piece has both. Few vocabularies hold such a piece (Gemma 3
+/// and 4: one, '>', U+2581, "</"); a text is not cut behind the characters that end the first part of one.
+class WordCuts {
+ public:
+  /// Takes in a piece that merging can make.
+  void add(std::string_view piece) {
+    for (std::size_t at = piece.find(utf8::kSpaceMark); at != piece.npos;
+         at = piece.find(utf8::kSpaceMark, at + utf8::kSpaceMark.size())) {
+      if (at > 0 && !piece.substr(0, at).ends_with(utf8::kSpaceMark)) joined_.set(last_byte(piece, at));
+    }
+  }
+  /// Bytes of the first word of `text`: up to a U+2581 behind another character, or all.
+  std::size_t length(std::string_view text) const {
+    std::size_t at = 0;
+    while (true) {
+      while (text.substr(at).starts_with(utf8::kSpaceMark)) at += utf8::kSpaceMark.size();
+      at = std::min(text.find(utf8::kSpaceMark, at), text.size());
+      if (at == text.size() || !joined_.test(last_byte(text, at))) return at;
+    }
+  }
+
+ private:
+  static std::size_t last_byte(std::string_view text, std::size_t end) {
+    return static_cast<unsigned char>(text[end - 1]);
+  }
+  std::bitset<256> joined_;  // last bytes of characters that stand before U+2581 in some piece
+};
 
 /// Words that came before in a text, and where their ids stand in the result. For one call; the text must
 /// outlive it.
 class Words {
  public:
-  /// Appends the ids of `text`, word by word if `by_word`; `encode(word, ids)` is called for new words only.
+  /// Appends the ids of `text`, word by word; `encode(word, ids)` is called for new words only.
   template <typename Encode>
-  void append(std::string_view text, bool by_word, std::vector<TokenId>& ids, Encode&& encode) {
+  void append(std::string_view text, const WordCuts& cuts, std::vector<TokenId>& ids, Encode&& encode) {
     while (!text.empty()) {
-      const std::string_view word = text.substr(0, by_word ? word_length(text) : text.size());
+      const std::string_view word = text.substr(0, cuts.length(text));
       text.remove_prefix(word.size());
       const auto [known, fresh] = known_.try_emplace(word, Known{ids.size(), 0});
       if (fresh) {
@@ -70,13 +95,6 @@ class Words {
     std::size_t begin;
     std::size_t count;
   };
-  /// Bytes up to the next U+2581 that follows another character.
-  static std::size_t word_length(std::string_view text) {
-    std::size_t at = 0;
-    while (text.substr(at).starts_with(utf8::kSpaceMark)) at += utf8::kSpaceMark.size();
-    return std::min(text.find(utf8::kSpaceMark, at), text.size());
-  }
-
   std::unordered_map<std::string_view, Known> known_;
 };
 

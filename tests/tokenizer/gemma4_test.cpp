@@ -58,6 +58,19 @@ TEST(LineBpe, MergesByRankOverWholeLines) {
   EXPECT_EQ(s.tokenizer->encode("", {.add_bos = true}), Ids{2});
 }
 
+/// A piece with U+2581 behind another character: there a text is not cut into words.
+TEST(LineBpe, MergesMayCrossWordsWherePiecesDo) {
+  SmallVocabulary v = small_gemma4();
+  const std::string after = std::string(">") + kSpace;
+  v.merges.insert(v.merges.begin(), std::string("> ") + kSpace);
+  v.add(after, kNormal, -1000.0F);
+  const Small s(v);
+  const std::string the = std::string(kSpace) + "the";
+  EXPECT_EQ(s.tokenizer->encode("> the> the the"), s.ids({after, "t", "he", after, "t", "he", the}));
+  EXPECT_EQ(s.tokenizer->encode("a the"), s.ids({"a", the}));
+  EXPECT_EQ(s.tokenizer->encode(">  the"), s.ids({after, the}));
+}
+
 TEST(LineBpe, RoundTripsAndMarkers) {
   const Small s(small_gemma4());
   for (const std::string text :
