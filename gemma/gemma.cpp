@@ -3,6 +3,8 @@
 #include "aligned_buffer.inl"
 #include "batch.hpp"
 #include "batch.inl"
+#include "cpu_count.hpp"
+#include "cpu_count.inl"
 #include "generation.hpp"
 #include "generation.inl"
 #include "log_probability.hpp"

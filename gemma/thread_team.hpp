@@ -50,6 +50,8 @@ struct Worker {
 
 namespace detail {
 
+bool is_teams_process() noexcept;
+
 /// f(data, worker) by each worker of a team.
 void run_team(unsigned n_threads, Barrier& barrier, void (*f)(const void* data, const Worker&) noexcept,
               const void* data);
@@ -57,8 +59,8 @@ void run_team(unsigned n_threads, Barrier& barrier, void (*f)(const void* data, 
 }  // namespace detail
 
 /// Runs f(Worker) on up to n_threads threads and returns when all are done. Inside a caller's own parallel
-/// region OpenMP gives one thread (unless the caller allowed nesting): the result is the same. f must not
-/// throw.
+/// region OpenMP gives one thread (unless the caller allowed nesting), and so does a process forked from one
+/// that computed with several: the result is the same. f must not throw.
 template <typename F>
 void run_team(unsigned n_threads, Barrier& barrier, F&& f) {
   using Function = std::remove_reference_t<F>;
@@ -70,8 +72,9 @@ void run_team(unsigned n_threads, Barrier& barrier, F&& f) {
       &f);
 }
 
-/// Physical cores that this process may run on (at least 1): SMT siblings share the vector units that matmuls
-/// fill. 1 where the engine is built for one thread (GEMMA_SINGLE_THREAD).
+/// Physical cores that this process may run on, at most as many as its control groups' CPU quota pays for,
+/// rounded up (at least 1): SMT siblings share the vector units that matmuls fill. 1 where the engine is
+/// built for one thread (GEMMA_SINGLE_THREAD).
 unsigned physical_core_count();
 
 }  // namespace gemma

@@ -2,11 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <fstream>
-#include <set>
-#include <string>
 
-#include <sched.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #if defined(GEMMA_SINGLE_THREAD)
 // asked for: a team is the caller's own thread
@@ -18,6 +16,7 @@
 #endif
 
 #include "../gguf/linkage.hpp"
+#include "cpu_count.hpp"
 
 namespace gemma {
 
@@ -53,10 +52,17 @@ GEMMA_INLINE Range take(std::atomic<std::size_t>& taken, std::size_t n, std::siz
   return {n, n};
 }
 
+/// Whether OpenMP's threads are where they were made: a process forked from one that had a team has none of
+/// them, and OpenMP's runtime would wait for them for ever. The first call settles which process is meant.
+GEMMA_INLINE bool detail::is_teams_process() noexcept {
+  static const pid_t process = ::getpid();
+  return ::getpid() == process;
+}
+
 GEMMA_INLINE void detail::run_team(unsigned n_threads, Barrier& barrier,
                                    void (*f)(const void* data, const Worker&) noexcept, const void* data) {
 #if !defined(GEMMA_SINGLE_THREAD)
-  if (n_threads > 1) {
+  if (n_threads > 1 && is_teams_process()) {
 #pragma omp parallel num_threads(static_cast <int>(n_threads)) default(none) shared(barrier, f, data)
     f(data, Worker{static_cast<unsigned>(omp_get_thread_num()), static_cast<unsigned>(omp_get_num_threads()),
                    &barrier});
@@ -71,20 +77,7 @@ GEMMA_INLINE unsigned physical_core_count() {
 #if defined(GEMMA_SINGLE_THREAD)
   return 1;
 #else
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 1;
-  std::set<std::string> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &allowed)) continue;
-    std::ifstream siblings("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
-                           "/topology/thread_siblings_list");
-    std::string core;
-    if (!std::getline(siblings, core))
-      core = "cpu" + std::to_string(cpu);  // no such file: count it as a core
-    cores.insert(core);
-  }
-  return std::max(1u, static_cast<unsigned>(cores.size()));
+  return detail::usable_core_count();
 #endif
 }
 

@@ -136,13 +136,16 @@ std::string read_prompt(const std::string& path) {
   return text;
 }
 
-/// While the first message is typed: the tokenizer is built, and the file is read ahead into the system's
-/// cache.
+/// Reads the file ahead into the system's cache. The call waits for the disk's queue on a large cold file, so
+/// it has a thread of its own; the result waits for it.
+std::future<void> read_ahead(const Model& model) {
+  return std::async(std::launch::async,
+                    [&model] { model.file().map().will_need(model.file().map().bytes()); });
+}
+
+/// While the first message is typed: the tokenizer is built.
 std::future<void> warm_up(const Model& model) {
-  return std::async(std::launch::async, [&model] {
-    model.tokenizer().warm_up();
-    model.file().map().will_need(model.file().map().bytes());
-  });
+  return std::async(std::launch::async, [&model] { model.tokenizer().warm_up(); });
 }
 
 int run(int argc, char** argv) {
@@ -161,6 +164,7 @@ int run(int argc, char** argv) {
 
   const auto begin = std::chrono::steady_clock::now();
   const Model model = flags.engine.load();
+  const auto ahead = read_ahead(model);
   choose_sampling(model, flags.sampling, flags.conversation);
   app::Conversation conversation(model, flags.conversation);
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

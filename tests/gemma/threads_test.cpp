@@ -11,6 +11,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "gemma/session.hpp"
 #include "gemma/thread_team.hpp"
@@ -185,6 +187,38 @@ INSTANTIATE_TEST_SUITE_P(Models, Threads, testing::Values("nano-gemma3.F32.gguf"
                            }
                            return name;
                          });
+
+/// Runs `child` in a forked process; its status, or -1 when it is not done within `seconds`.
+int in_child(unsigned seconds, const std::function<bool()>& child) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::alarm(seconds);
+    ::_exit(child() ? 0 : 1);
+  }
+  int status = 0;
+  return ::waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// OpenMP's threads do not live on in a forked process: it computes alone, and the same bits. As Python's
+// multiprocessing does it.
+TEST(Fork, AChildComputesTheSameBits) {
+  const Model model = golden("nano-gemma-mqa.F32.gguf");
+  const Answer wanted = answer(model, 3, 1);
+  EXPECT_EQ(in_child(60, [&] { return answer(model, 3, 2) == wanted; }), 0) << "forked before any team";
+  Session session(model, {.n_ctx = 80, .chunk = 16, .n_threads = 2});
+  session.prefill(random_tokens(10, model.config().vocab_size, 0));
+  EXPECT_EQ(answer(model, 3, 2), wanted);
+  EXPECT_EQ(in_child(60, [&] { return answer(model, 3, 2) == wanted; }), 0) << "a session of the child's own";
+  EXPECT_EQ(in_child(60,
+                     [&] {
+                       const std::int32_t token = 5;
+                       session.append({&token, 1});
+                       return session.n_past() == 11;
+                     }),
+            0)
+      << "the parent's session";
+  EXPECT_EQ(answer(model, 3, 2), wanted) << "the parent goes on as before";
+}
 
 }  // namespace
 }  // namespace gemma::test
