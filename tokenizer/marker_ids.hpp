@@ -8,7 +8,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
-#include <unordered_map>
+#include <vector>
 
 #include "dialects/registry.hpp"
 
@@ -21,7 +21,7 @@ class MarkerIds {
   /// The pieces are looked at now and not kept.
   explicit MarkerIds(std::span<const std::string_view> pieces) {
     const auto want = [&](std::string_view piece) {
-      if (!piece.empty()) ids_.try_emplace(piece, kAbsent);
+      if (!piece.empty()) ids_.push_back({piece, kAbsent});
     };
     want("<unk>");
     want(dialects::kPlainMarkers.bos);
@@ -33,20 +33,24 @@ class MarkerIds {
       }
       for (const std::string_view piece : {m.bos, m.eos, m.eot}) want(piece);
     }
+    std::sort(ids_.begin(), ids_.end(), [](const Entry& a, const Entry& b) { return a.piece < b.piece; });
+    ids_.erase(std::unique(ids_.begin(), ids_.end(),
+                           [](const Entry& a, const Entry& b) { return a.piece == b.piece; }),
+               ids_.end());
     std::size_t longest = 0;
-    for (const auto& entry : ids_) longest = std::max(longest, entry.first.size());
+    for (const Entry& entry : ids_) longest = std::max(longest, entry.piece.size());
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       const std::string_view p = pieces[i];
       if (p.empty() || p.size() > longest || (p[0] != '<' && p[0] != '[')) continue;
-      const auto it = ids_.find(p);
-      if (it != ids_.end() && it->second == kAbsent) it->second = static_cast<std::int32_t>(i);
+      const std::size_t at = place(p);
+      if (at < ids_.size() && ids_[at].id == kAbsent) ids_[at].id = static_cast<std::int32_t>(i);
     }
   }
 
   /// The id of a marker, or nothing.
   std::optional<std::int32_t> find(std::string_view piece) const {
-    const auto it = ids_.find(piece);
-    return it == ids_.end() || it->second == kAbsent ? std::nullopt : std::optional(it->second);
+    const std::size_t at = place(piece);
+    return at == ids_.size() || ids_[at].id == kAbsent ? std::nullopt : std::optional(ids_[at].id);
   }
   /// Whether all of these are pieces of the vocabulary, and there are any.
   bool has_all(std::span<const std::string_view> wanted) const {
@@ -56,7 +60,18 @@ class MarkerIds {
 
  private:
   static constexpr std::int32_t kAbsent = -1;
-  std::unordered_map<std::string_view, std::int32_t> ids_;
+  struct Entry {
+    std::string_view piece;
+    std::int32_t id;
+  };
+  /// The index of a marker, or size().
+  std::size_t place(std::string_view piece) const {
+    const auto it = std::lower_bound(ids_.begin(), ids_.end(), piece,
+                                     [](const Entry& entry, std::string_view p) { return entry.piece < p; });
+    return it != ids_.end() && it->piece == piece ? static_cast<std::size_t>(it - ids_.begin()) : ids_.size();
+  }
+
+  std::vector<Entry> ids_;  // by spelling, each once
 };
 
 }  // namespace gemma::detail

@@ -4,11 +4,7 @@
 #pragma once
 
 #include <memory>
-#include <utility>
 
-#include "bpe.hpp"
-#include "line_bpe.hpp"
-#include "spm.hpp"
 #include "stream_decoder.hpp"
 #include "tokenizer_base.hpp"
 #include "vocab.hpp"
@@ -17,19 +13,10 @@ namespace gemma {
 
 /// The tokenizer for `vocab`. Throws Error{kMalformed, kUnsupported, kMissingKey} naming the file and key
 /// when pieces, merges or the pre-tokenizer do not make one, {kOutOfMemory}.
-inline std::unique_ptr<const Tokenizer> make_tokenizer(Vocab vocab) {
-  using Made = std::unique_ptr<const Tokenizer>;
-  return detail::or_out_of_memory("no memory for a tokenizer", [&]() -> Made {
-    switch (vocab.kind()) {
-      case TokenizerKind::kSentencePiece:
-        return std::make_unique<SpmTokenizer>(std::move(vocab));
-      case TokenizerKind::kLineBpe:
-        return std::make_unique<LineBpeTokenizer>(std::move(vocab));
-      case TokenizerKind::kByteBpe:
-        break;
-    }
-    return std::make_unique<BpeTokenizer>(std::move(vocab));
-  });
-}
+std::unique_ptr<const Tokenizer> make_tokenizer(Vocab vocab);
 
 }  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "tokenizer.inl"
+#endif

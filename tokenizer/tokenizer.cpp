@@ -1,0 +1,4 @@
+// The compiled form of the folder's headers: see ../gguf/linkage.hpp.
+#include "tokenizer.hpp"
+
+#include "tokenizer.inl"
