@@ -5,13 +5,14 @@
 #include <cstdint>
 
 #include "../../gguf/dtype.hpp"
+#include "integer_primitives.hpp"
 #include "unit_header.hpp"
 #include "unroll.hpp"
 
 namespace gemma::kernels {
 
 /// What they have in common.
-template <class A, class Block, bool kHasMin = false>
+template <IntegerPrimitives A, class Block, bool kHasMin = false>
 struct BlockFormat {
   static constexpr int kBytes = sizeof(Block), kGroups = 1, kHalves = 1;
   static constexpr int kMinPairs = 0;
@@ -51,12 +52,12 @@ struct FormatQ4_0 : BlockFormat<A, BlockQ4_0> {
   static constexpr int kOffset = 8, kLargest = 15;
 
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
-    h.scale[0][0] = A::load_half(rows, offset);
+    h.scale[0][0] = A::load_half(rows, offset + offsetof(BlockQ4_0, d));
   }
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
                                            Int (&w)[1][8]) noexcept {
-    FormatQ4_0::nibbles(rows, offset + 2, w[0]);
+    FormatQ4_0::nibbles(rows, offset + offsetof(BlockQ4_0, qs), w[0]);
   }
 };
 
@@ -74,7 +75,7 @@ struct FormatQ4_1 : BlockFormat<A, BlockQ4_1, true> {
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
                                            Int (&w)[1][8]) noexcept {
-    FormatQ4_1::nibbles(rows, offset + 4, w[0]);
+    FormatQ4_1::nibbles(rows, offset + offsetof(BlockQ4_1, qs), w[0]);
   }
 };
 
@@ -92,7 +93,7 @@ struct FormatQ5_0 : BlockFormat<A, BlockQ5_0> {
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
                                            Int (&w)[1][8]) noexcept {
-    FormatQ5_0::nibbles_and_bits(rows, offset + 6, h.high_bits[0], w[0]);
+    FormatQ5_0::nibbles_and_bits(rows, offset + offsetof(BlockQ5_0, qs), h.high_bits[0], w[0]);
   }
 };
 
@@ -111,7 +112,7 @@ struct FormatQ5_1 : BlockFormat<A, BlockQ5_1, true> {
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
                                            Int (&w)[1][8]) noexcept {
-    FormatQ5_1::nibbles_and_bits(rows, offset + 8, h.high_bits[0], w[0]);
+    FormatQ5_1::nibbles_and_bits(rows, offset + offsetof(BlockQ5_1, qs), h.high_bits[0], w[0]);
   }
 };
 
@@ -122,12 +123,12 @@ struct FormatQ8_0 : BlockFormat<A, BlockQ8_0> {
   static constexpr int kLargest = 255;
 
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
-    h.scale[0][0] = A::load_half(rows, offset);
+    h.scale[0][0] = A::load_half(rows, offset + offsetof(BlockQ8_0, d));
   }
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
                                            Int (&w)[1][8]) noexcept {
-    A::load_columns32(rows, offset + 2, w[0]);
+    A::load_columns32(rows, offset + offsetof(BlockQ8_0, qs), w[0]);
     if constexpr (!A::kSignedWeights)
       unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { w[0][C] = A::xor_mask(w[0][C], 0x80808080); });
   }
@@ -158,12 +159,12 @@ struct FormatIQ4_NL : BlockFormat<A, BlockIQ4_NL> {
   static constexpr int kOffset = Levels::kOffset, kLargest = Levels::kLargest;
 
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
-    h.scale[0][0] = A::load_half(rows, offset);
+    h.scale[0][0] = A::load_half(rows, offset + offsetof(BlockIQ4_NL, d));
   }
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
                                            Int (&w)[1][8]) noexcept {
-    FormatIQ4_NL::nibbles(rows, offset + 2, w[0]);
+    FormatIQ4_NL::nibbles(rows, offset + offsetof(BlockIQ4_NL, qs), w[0]);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { w[0][C] = Levels::of(w[0][C]); });
   }
 };

@@ -18,11 +18,12 @@
 
 #include "../kernel_table.hpp"
 #include "activation_tiles.hpp"
+#include "integer_primitives.hpp"
 #include "unroll.hpp"
 
 namespace gemma::kernels {
 
-template <class A, class W>
+template <IntegerPrimitives A, class W>
 struct PanelMatmul {
   using Int = typename A::Int;
   using Float = typename A::Float;

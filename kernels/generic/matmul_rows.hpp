@@ -14,13 +14,14 @@
 
 #include "../kernel_table.hpp"
 #include "activation_tiles.hpp"
+#include "integer_primitives.hpp"
 #include "matmul_panel.hpp"
 #include "unroll.hpp"
 
 namespace gemma::kernels {
 
 /// For formats with row_weights(): blocks of 256 weights that unpack to four vectors of 64.
-template <class A, class W>
+template <RowPrimitives A, class W>
 struct RowMatmul {
   using Panel = PanelMatmul<A, W>;
   using Int = typename A::Int;
@@ -115,7 +116,7 @@ struct RowMatmul {
 };
 
 /// The kernel of a type: rows for one token where the format and the instruction set can, panels else.
-template <class A, class W>
+template <IntegerPrimitives A, class W>
 struct QuantizedMatmul {
   static constexpr bool kRows = requires(const std::uint8_t* p, typename A::Int (&w)[4]) {
     W::row_weights(p, w);

@@ -34,7 +34,7 @@ struct FormatQ2K {
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     Int c[4], end[4];
     A::load_columns16(rows, offset, c);
-    A::load_columns16(rows, offset + 68, end);  // the block's last 16 bytes
+    A::load_columns16(rows, offset + sizeof(BlockQ2_K) - 16, end);  // the block's last 16 bytes
     const auto d = A::half_low(end[3]);
     h.minus_dmin = A::negate(A::half_high(end[3]));
     unroll<A, 16>([&]<int I>() GEMMA_INLINE_LAMBDA {
@@ -48,7 +48,7 @@ struct FormatQ2K {
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
                                            Int (&w)[1][8]) noexcept {
-    two_bits<A, kStage>(rows, offset + 16, h, w[0]);
+    two_bits<A, kStage>(rows, offset + offsetof(BlockQ2_K, qs), h, w[0]);
   }
 };
 
@@ -63,9 +63,10 @@ struct FormatQ3K {
   using Int = typename A::Int;
 
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
-    A::load_columns32(rows, offset, h.high_bits);
+    A::load_columns32(rows, offset + offsetof(BlockQ3_K, hmask), h.high_bits);
     Int c[4];
-    A::load_columns16(rows, offset + 94, c);  // the block's last 16 bytes: two of weights, 12 of scales, d
+    // the block's last 16 bytes: two of weights, 12 of scales, d
+    A::load_columns16(rows, offset + sizeof(BlockQ3_K) - 16, c);
     const auto d = A::half_high(c[3]);
     Int s[3];  // the 12 bytes of scales
     unroll<A, 3>([&]<int I>() GEMMA_INLINE_LAMBDA {
@@ -84,7 +85,7 @@ struct FormatQ3K {
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
                                            Int (&w)[1][8]) noexcept {
-    two_bits<A, kStage>(rows, offset + 32, h, w[0]);
+    two_bits<A, kStage>(rows, offset + offsetof(BlockQ3_K, qs), h, w[0]);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {  // bit j of each byte is bit 2 of group j's weights
       w[0][C] =
           A::or_int(w[0][C], A::and_mask(A::template shift_left<2 - kStage>(h.high_bits[C]), 0x04040404));
@@ -131,7 +132,7 @@ struct FormatQ4K {
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
                                            Int (&w)[2][8]) noexcept {
     Int c[8];
-    A::load_columns32(rows, offset + 16 + 32 * kStage, c);
+    A::load_columns32(rows, offset + offsetof(BlockQ4_K, qs) + 32 * kStage, c);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
       w[0][C] = A::and_mask(c[C], 0x0F0F0F0F);
       w[1][C] = A::and_mask(A::template shift_right<4>(c[C]), 0x0F0F0F0F);
@@ -151,13 +152,13 @@ struct FormatQ5K {
 
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     k_header<A>(rows, offset, h);
-    A::load_columns32(rows, offset + 16, h.high_bits);
+    A::load_columns32(rows, offset + offsetof(BlockQ5_K, qh), h.high_bits);
   }
   template <int kStage>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
                                            Int (&w)[2][8]) noexcept {
     Int c[8];
-    A::load_columns32(rows, offset + 48 + 32 * kStage, c);
+    A::load_columns32(rows, offset + offsetof(BlockQ5_K, qs) + 32 * kStage, c);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {  // bit j of each byte is bit 4 of group j's weights
       w[0][C] = A::and_mask_or(
           c[C], 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * kStage>(h.high_bits[C]), 0x10101010));
@@ -181,8 +182,8 @@ struct FormatQ6K {
 
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     Int c[4];
-    A::load_columns16(rows, offset + 192, c);
-    const auto d = A::load_half(rows, offset + 208);
+    A::load_columns16(rows, offset + offsetof(BlockQ6_K, scales), c);
+    const auto d = A::load_half(rows, offset + offsetof(BlockQ6_K, d));
     unroll<A, 16>([&]<int I>() GEMMA_INLINE_LAMBDA {
       h.scale[I / 2][I % 2] = A::mul(A::to_float(A::template signed_byte<I % 4>(c[I / 4])), d);
     });
@@ -191,9 +192,10 @@ struct FormatQ6K {
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
                                            Int (&w)[2][8]) noexcept {
     constexpr int kHalf = kStage / 2, kChunk = kStage % 2;
-    if constexpr (kChunk == 0) A::load_columns32(rows, offset + 128 + 32 * kHalf, h.high_bits);
+    if constexpr (kChunk == 0)
+      A::load_columns32(rows, offset + offsetof(BlockQ6_K, qh) + 32 * kHalf, h.high_bits);
     Int c[8];
-    A::load_columns32(rows, offset + 32 * kStage, c);
+    A::load_columns32(rows, offset + offsetof(BlockQ6_K, ql) + 32 * kStage, c);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
       w[0][C] = A::and_mask_or(
           c[C], 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * kChunk>(h.high_bits[C]), 0x30303030));
@@ -248,7 +250,7 @@ struct FormatIQ4XS {
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
                                            Int (&w)[2][8]) noexcept {
     Int c[8];
-    A::load_columns32(rows, offset + 8 + 32 * kStage, c);  // 16 bytes of each group
+    A::load_columns32(rows, offset + offsetof(BlockIQ4_XS, qs) + 32 * kStage, c);  // 16 bytes of each group
     unroll<A, 2>([&]<int G>() GEMMA_INLINE_LAMBDA {
       unroll<A, 4>([&]<int C>() GEMMA_INLINE_LAMBDA {
         const Int v = c[4 * G + C];

@@ -149,6 +149,7 @@ TEST(ModelErrors, TypesThatDoNotRun) {
 }
 
 TEST(ModelErrors, ScalesThatAreNoFactor) {
+  const auto load = [](const ModelFile& file) { return [&file] { MemoryModel model(file); }; };
   ModelFile two = make_model(small());
   two.add_floats("blk.0.attn_q.scale", {2}, {1.0f, 1.0f});
   expect_error(ErrorCode::kBadShape, {"'blk.0.attn_q.scale'"}, load(two));
