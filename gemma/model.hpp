@@ -419,7 +419,7 @@ inline std::span<const float> Model::forward_layers(std::span<const Chunk> chunk
   if (!ws.fits(config(), weights(), kernels())) {
     throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
   }
-  file().map().check_size();  // a system call, against SIGBUS from weights that are gone
+  file().check_size();  // a system call, against SIGBUS from weights that are gone
   const std::size_t n_wanted = check_chunks(chunks, ws);
   const std::size_t last_kv_layer = config().last_kv_layer();
   const bool only_wanted = range.begin > last_kv_layer;

@@ -129,7 +129,7 @@ class WeightReader {
   }
 
   [[noreturn]] void fail(ErrorCode code, const TensorView& t, const std::string& what) const {
-    throw Error(code, file_.path() + ": tensor " + gemma::quoted(t.name) + " (at byte " +
+    throw Error(code, file_.path_of(t.data) + ": tensor " + gemma::quoted(t.name) + " (at byte " +
                           std::to_string(file_.offset_of(t.data)) + "): " + what);
   }
 

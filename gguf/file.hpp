@@ -27,6 +27,7 @@
 #include "mapped_file.hpp"
 #include "name_index.hpp"
 #include "reader.hpp"
+#include "split.hpp"
 #include "tensor_view.hpp"
 #include "value.hpp"
 
@@ -49,8 +50,9 @@ struct Metadata {
 /// what it was moved to) lives.
 class File {
  public:
-  /// Maps and checks `path`. Throws Error: kIo, kBadMagic, kUnsupportedVersion, kTruncated, kMalformed,
-  /// kWrongType (of general.alignment), kUnsupported (an array of arrays), kOutOfMemory; each
+  /// Maps and checks `path`; of a split model (split.hpp) all parts, whichever is given: metadata are the
+  /// first part's, tensors those of all. Throws Error: kIo, kBadMagic, kUnsupportedVersion, kTruncated,
+  /// kMalformed, kWrongType (of general.alignment), kUnsupported (an array of arrays), kOutOfMemory; each
   /// names the file, the key or tensor, and the offset.
   static File open(std::string path);
 
@@ -58,17 +60,19 @@ class File {
   /// kLeastAlignment (else kInvalidArgument); `name` stands for the path in errors.
   static File from_memory(std::span<const std::byte> bytes, std::string name);
 
-  /// As given to open().
+  /// As given to open(); of a split model its first part.
   const std::string& path() const noexcept { return map_.path(); }
-  /// The mapping, and its bytes.
+  /// The mapping, and its bytes; of a split model the first part's.
   const MappedFile& map() const noexcept { return map_; }
+  /// The parts of a split model after the first, in order; mostly none.
+  std::span<const File> other_parts() const noexcept { return others_; }
   /// GGUF version, 2 or 3.
   std::uint32_t version() const noexcept { return version_; }
-  /// Bytes of the file.
-  std::size_t size_bytes() const noexcept { return map_.bytes().size(); }
+  /// Bytes of the file, all parts together.
+  std::size_t size_bytes() const noexcept;
   /// Of tensor data, bytes.
   std::size_t alignment() const noexcept { return alignment_; }
-  /// Where tensor data begins; at most size_bytes().
+  /// Where tensor data begins in the (first) file; at most its size.
   std::size_t data_offset() const noexcept { return data_offset_; }
 
   /// In the file's order.
@@ -110,10 +114,17 @@ class File {
   /// The tensor called `name`. Throws Error{kMissingTensor} when absent.
   const TensorView& tensor(std::string_view name) const;
 
-  /// Where `part`, the bytes of a value or the data of a tensor, begins in the file.
+  /// Where `part`, the bytes of a value or the data of a tensor, begins in its file.
   std::size_t offset_of(std::span<const std::byte> part) const noexcept {
-    return static_cast<std::size_t>(part.data() - map_.bytes().data());
+    return static_cast<std::size_t>(part.data() - owner_of(part).bytes().data());
   }
+  /// The path of the file that `part` lies in.
+  const std::string& path_of(std::span<const std::byte> part) const noexcept { return owner_of(part).path(); }
+
+  /// As MappedFile::check_size(), of all parts.
+  void check_size() const;
+  /// Asks the kernel to read all parts ahead in the background. A hint; never fails.
+  void read_ahead() const noexcept;
 
  private:
   struct Pending {  // a tensor whose place is not known yet
@@ -131,6 +142,9 @@ class File {
   [[noreturn]] void missing(ErrorCode code, const char* kind, std::string_view name) const;
   [[noreturn]] void refuse_type(std::string_view key, const Value& value, const std::string& expected) const;
   static File make(MappedFile map);
+  /// The whole of a split model of which `given` is the part that `facts` says.
+  static File join(File given, const SplitPart& facts);
+  const MappedFile& owner_of(std::span<const std::byte> part) const noexcept;
   explicit File(MappedFile map);
   std::pair<std::uint64_t, std::uint64_t> read_header(Reader& reader);
   static void add_unique(NameIndex& index, std::string_view name, const Reader& reader);
@@ -153,10 +167,12 @@ class File {
   std::vector<TensorView> tensors_;
   NameIndex keys_;
   NameIndex names_;
+  std::vector<File> others_;  // keep the mappings of what tensors_ and names_ hold of them
 };
 
 }  // namespace gemma::gguf
 
 #if defined(GEMMA_HEADER_ONLY)
 #include "file.inl"
+#include "split.inl"
 #endif

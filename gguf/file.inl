@@ -12,8 +12,11 @@
 namespace gemma::gguf {
 
 GEMMA_INLINE File File::open(std::string path) {
-  return gemma::detail::or_out_of_memory("no memory for opening a file",
-                                         [&] { return make(MappedFile(std::move(path))); });
+  return gemma::detail::or_out_of_memory("no memory for opening a file", [&] {
+    File file = make(MappedFile(std::move(path)));
+    const auto split = read_split(file);
+    return split ? join(std::move(file), *split) : std::move(file);
+  });
 }
 
 GEMMA_INLINE File File::from_memory(std::span<const std::byte> bytes, std::string name) {
@@ -23,6 +26,31 @@ GEMMA_INLINE File File::from_memory(std::span<const std::byte> bytes, std::strin
     }
     return make(MappedFile::borrow(bytes, std::move(name)));
   });
+}
+
+GEMMA_INLINE std::size_t File::size_bytes() const noexcept {
+  std::size_t sum = map_.bytes().size();
+  for (const File& part : others_) sum += part.map_.bytes().size();
+  return sum;
+}
+
+GEMMA_INLINE const MappedFile& File::owner_of(std::span<const std::byte> part) const noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(part.data());
+  for (const File& other : others_) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(other.map_.bytes().data());
+    if (address >= begin && address - begin < other.map_.bytes().size()) return other.map_;
+  }
+  return map_;
+}
+
+GEMMA_INLINE void File::check_size() const {
+  map_.check_size();
+  for (const File& part : others_) part.map_.check_size();
+}
+
+GEMMA_INLINE void File::read_ahead() const noexcept {
+  map_.will_need(map_.bytes());
+  for (const File& part : others_) part.map_.will_need(part.map_.bytes());
 }
 
 GEMMA_INLINE const Value* File::find(std::string_view key) const noexcept {

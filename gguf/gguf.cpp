@@ -9,6 +9,8 @@
 #include "name_index.inl"
 #include "reader.hpp"
 #include "reader.inl"
+#include "split.hpp"
+#include "split.inl"
 #include "value.hpp"
 #include "value.inl"
 #include "writer.hpp"

@@ -140,7 +140,7 @@ std::string read_prompt(const std::string& path) {
 /// it has a thread of its own; the result waits for it.
 std::future<void> read_ahead(const Model& model) {
   return std::async(std::launch::async,
-                    [&model] { model.file().map().will_need(model.file().map().bytes()); });
+                    [&model] { model.file().read_ahead(); });
 }
 
 /// While the first message is typed: the tokenizer is built.

@@ -115,6 +115,7 @@ Json tensor_json(const gguf::File& file, const TensorView& t) {
               {"shape", shape_of(t)},
               {"bytes", t.data.size()},
               {"offset", file.offset_of(t.data)}};
+  if (!file.other_parts().empty()) out["file"] = text_json(file.path_of(t.data), kLongestText);
   if (!t.runs()) out["runs"] = false;
   if (!t.has_size()) out["bytes_known"] = false;  // "bytes" is the room up to the next tensor
   return out;
@@ -147,6 +148,10 @@ void write_json(const gguf::File& file) {
       fmt::format("{{\"file\": {},\n\"version\": {}, \"bytes\": {}, \"alignment\": {}, \"data_offset\": {}",
                   text_json(file.path(), kLongestText).dump(), file.version(), file.size_bytes(),
                   file.alignment(), file.data_offset()));
+  if (!file.other_parts().empty()) {
+    write_array("other_parts", file.other_parts(),
+                [](const gguf::File& part) { return text_json(part.path(), kLongestText); });
+  }
   write_array("metadata", file.metadata(), pair_json);
   write_array("tensors", file.tensors(), [&file](const TensorView& t) { return tensor_json(file, t); });
   write_array("totals", totals.by_type, [](const Totals::OfType& t) {

@@ -130,6 +130,11 @@ void write_text(const gguf::File& file) {
   write_stdout(fmt::format("{}: GGUF version {}, {} ({} bytes), alignment {}, data at byte {}\n",
                            printable(file.path()), file.version(), scaled(file.size_bytes()),
                            grouped(file.size_bytes()), file.alignment(), grouped(file.data_offset())));
+  for (const gguf::File& part : file.other_parts()) {
+    write_stdout(fmt::format("and {}: {} ({} bytes), {} tensors\n", printable(part.path()),
+                             scaled(part.size_bytes()), grouped(part.size_bytes()),
+                             grouped(part.tensors().size())));
+  }
 
   write_stdout(fmt::format("\nmetadata: {} pairs\n", grouped(file.metadata().size())));
   std::size_t width = name_width(file.metadata(), [](const gguf::Metadata& m) { return m.key; });
