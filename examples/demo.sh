@@ -1,8 +1,22 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, lets a small bundled model answer questions about a passage, and lets the evaluator
 # compare three of them.
+#   examples/demo.sh [--model FILE]
+# With --model, the same with a real model, which can also be talked to; examples/get_model.sh fetches small ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+model=''
+case ${1:-} in
+  '') ;;
+  --model)
+    [ $# -eq 2 ] || fail "--model needs a file"
+    [ -r "$2" ] || fail "$2 cannot be read"
+    model=$2
+    ;;
+  *) fail "$1 is not understood; examples/demo.sh [--model FILE]" ;;
+esac
 
 examples/install.sh
 echo "building (a few minutes the first time)"
@@ -13,26 +27,53 @@ bin=build/release/bin
 passage="The Maris Bridge crosses the river Orne near the town of Velden. It was designed by the engineer Anna Keller \
 and opened in 1931. The bridge is 412 metres long and carries two railway tracks."
 
+# One question about the passage. The bundled models know the plain prompt, others their own turns.
+ask() { # MODEL QUESTION [FLAGS...]
+  local file=$1 question=$2
+  shift 2
+  printf '%s\n  ' "$question"
+  # at a terminal it says how fast it was, on stderr
+  "$bin/gemma-chat" -m "$file" "$@" --temp 0 -p "Use the following pieces of context to answer the question at the end.
+$passage
+Question: $question
+Answer:" 2>build/demo.log || { cat build/demo.log >&2 && exit 1; }
+}
+
 printf '\n%s\n\n' "$passage" | fold -s -w 100
 for question in "Who designed the Maris Bridge?" "When was the bridge opened?" "How long is the bridge?" \
   "What river does the Maris Bridge cross?"; do
-  prompt="Use the following pieces of context to answer the question at the end.
-$passage
-Question: $question
-Answer:"
-  printf '%s\n  ' "$question"
-  # at a terminal it says how fast it was, on stderr
-  "$bin/gemma-chat" -m examples/models/gemma-demo.Q4_K_M.gguf --raw --temp 0 -n 24 -p "$prompt" 2>build/demo.log ||
-    { cat build/demo.log >&2 && exit 1; }
+  if [ -n "$model" ]; then
+    ask "$model" "$question" -n 48
+  else
+    ask examples/models/gemma-demo.Q4_K_M.gguf "$question" --raw -n 24
+  fi
 done
+
+if [ -n "$model" ]; then
+  printf '\nIt talks:\n\n'
+  for message in "Hello! Who are you?" "Name three rivers of Europe."; do
+    printf '> %s\n' "$message"
+    "$bin/gemma-chat" -m "$model" --temp 0 -n 96 -p "$message" 2>build/demo.log || { cat build/demo.log >&2 && exit 1; }
+  done
+  name=$(basename "$model" .gguf)
+  printf '\nIt and a toy, on 24 of the bundled questions (gemma-squad run):\n\n'
+  "$bin/gemma-squad" run --model "${name:0:40}=$model" --model toy=examples/models/gemma-demo.Q4_K_M.gguf \
+    --squad examples/squad/demo_set.json -n 24 --max-tokens 48 --out "build/demo-${name:0:40}"
+  printf '\nTo talk to it:\n\n    %s -m %s\n' "$bin/gemma-chat" "$model"
+  exit 0
+fi
 
 printf '\nThree such models, on the bundled questions (gemma-squad demo):\n\n'
 "$bin/gemma-squad" demo --out build/demo
 
 cat <<TEXT
 
-These were toys: 4 to 7 million parameters, trained on extractive questions, to show everything end to end. With a real
-file, for instance gemma-7b-it-Q4_K_M.gguf (README.md says where it comes from):
+These were toys: 4 to 7 million parameters, trained on extractive questions, to show everything end to end. A small real
+model that talks is fetched (98 MB) and shown by
+
+    examples/demo.sh --model "\$(examples/get_model.sh smollm2-135m)"
+
+With a larger file, for instance gemma-7b-it-Q4_K_M.gguf (README.md says where it comes from):
 
     $bin/gemma-chat -m gemma-7b-it-Q4_K_M.gguf
     $bin/gemma-chat -m gemma-7b-it-Q4_K_M.gguf -p "Why is the sky blue?"
