@@ -4,12 +4,12 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <string>
 #include <vector>
 
 #include "../gguf/error.hpp"
+#include "../gguf/finite.hpp"
 
 namespace gemma {
 
@@ -161,8 +161,8 @@ class ConfigChecker {
 
  private:
   static bool sane(std::size_t n) noexcept { return n >= 1 && n <= ModelConfig::kMostSize; }
-  static bool positive(float f) noexcept { return std::isfinite(f) && f > 0.0f; }
-  static bool cap(float f) noexcept { return std::isfinite(f) && f >= 0.0f; }
+  static bool positive(const float& f) noexcept { return is_finite(f) && f > 0.0f; }
+  static bool cap(const float& f) noexcept { return is_finite(f) && f >= 0.0f; }
 
   void layer(std::size_t i) const {
     const AttentionConfig& a = c_.layers[i].attention;

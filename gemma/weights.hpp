@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "../gguf/file.hpp"
+#include "../gguf/finite.hpp"
 #include "../kernels/kernel_table.hpp"
 #include "aligned_buffer.hpp"
 #include "config.hpp"
@@ -111,7 +111,7 @@ class WeightReader {
     kernels_.dequantize[static_cast<std::size_t>(t.type)](t.data.data(), size, out.data());
     // matrices are not read before they are used; these are read here anyway
     for (std::size_t i = 0; i < size; ++i) {
-      if (!std::isfinite(out[i])) {
+      if (!is_finite(out[i])) {
         fail(ErrorCode::kMalformed, t, "element " + std::to_string(i) + " is not a finite number");
       }
     }

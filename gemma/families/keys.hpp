@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "../../gguf/file.hpp"
+#include "../../gguf/finite.hpp"
 #include "../config.hpp"
 
 namespace gemma::families {
@@ -60,7 +61,7 @@ class Keys {
   /// A finite number, 0 ("none") or above.
   float non_negative_or(const std::string& key, float fallback) const {
     const auto value = file_.get_or<float>(full(key), fallback);
-    if (!std::isfinite(value) || value < 0.0f) malformed(key, std::to_string(value), "a number of 0 or more");
+    if (!is_finite(value) || value < 0.0f) malformed(key, std::to_string(value), "a number of 0 or more");
     return value;
   }
   /// Text, or the fallback where the key is absent. Throws Error{kWrongType}.
@@ -110,8 +111,8 @@ class Keys {
     }
     return static_cast<std::size_t>(n);
   }
-  float checked_positive(const std::string& key, float value) const {
-    if (!std::isfinite(value) || value <= 0.0f) malformed(key, std::to_string(value), "a number above 0");
+  float checked_positive(const std::string& key, const float& value) const {
+    if (!is_finite(value) || value <= 0.0f) malformed(key, std::to_string(value), "a number above 0");
     return value;
   }
 
@@ -214,7 +215,7 @@ inline float rope_scale(const Keys& keys) {
   const float factor = keys.non_negative_or(key, 1.0f);
   if (factor == 0.0f) return 1.0f;  // converters write 0 for "no scaling"
   const float scale = 1.0f / factor;
-  if (!std::isfinite(scale) || scale == 0.0f) keys.malformed(key, std::to_string(factor), "a possible scale");
+  if (!is_finite(scale) || scale == 0.0f) keys.malformed(key, std::to_string(factor), "a possible scale");
   return scale;
 }
 

@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# The symbols that the shared library shows are those of the list beside this script, no more and no fewer.
-#   abi.sh LIBGEMMA.so [--update]
+# The symbols that a shared library shows are those of the list beside this script (abi.txt of libgemma, abi_kernels.txt
+# of libgemma_kernels), no more and no fewer.
+#   abi.sh LIBRARY.so [--update]
 set -euo pipefail
-list=$(dirname "$0")/abi.txt
+name=$(basename "$1")
+name=${name%%.so*}
+list=$(dirname "$0")/abi${name#libgemma}.txt
 shown=$(nm -D -C --defined-only "$1" | awk '{ $1 = ""; print substr($0, 2) }' | LC_ALL=C sort -u)
 if [ "${2:-}" = --update ]; then
   printf '%s\n' "$shown" >"$list"

@@ -2,6 +2,8 @@
 # Uses the library as its users do, each way in clean folders, by the files that docs/embedding.md shows.
 #   run.sh                      all of it: minutes; builds the library four times
 #   run.sh package BUILD        installs what BUILD holds, moves it, and uses it: find_package, pkg-config, C
+#   run.sh strict BUILD         a program with folders of our names and -ffast-math, by gcc and clang; one thread without OpenMP
+#   run.sh face                 what #include <gemma/gemma.hpp> brings along: how many lines, which system headers
 #   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
 #   run.sh xsimd /PREFIX        the kernels and their tests with the xsimd that is installed in /PREFIX
 #   run.sh rust LIBGEMMA.so     examples/rust, linked to that library
@@ -21,26 +23,89 @@ build() { quiet cmake --build "$1" -j "$(nproc)" "${@:2}"; }
 ok() { printf 'ok: %s\n' "$*"; }
 # the files of the guide, in $1
 guide() { python3 "$root/tests/docs/blocks.py" files "$1" "$root/docs/embedding.md" >/dev/null; }
-answers() { [ -n "$("$@" "$model" "$question")" ] || { echo "no answer from $*"; return 1; }; }
+answers() {
+  local said
+  said=$("$@" "$model" "$question") && [ -n "$said" ] || { echo "no answer from $*"; return 1; }
+}
 
-# use_installed PREFIX WHAT: a C++ project by find_package, and C by pkg-config
+# header_only FOLDER: makes a user of gemma::gemma one of gemma::header_only
+header_only() { sed -i 's/gemma::gemma/gemma::header_only/' "$1/CMakeLists.txt"; }
+
+# use_installed PREFIX WHAT: a C++ project by find_package, as declarations and as headers, and C by pkg-config
 use_installed() {
   local prefix=$1 what=$2 here=$work/use
   rm -rf "$here" && mkdir "$here" && guide "$here"
-  configure -S "$here/cpp" -B "$here/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Debug
-  build "$here/build"
-  local libdir
+  local libdir target
   libdir=$(dirname "$(find "$prefix" -name 'libgemma.*' | head -n 1)")
-  LD_LIBRARY_PATH=$libdir answers "$here/build/ask"
-  ok "$what: find_package(gemma), built and run"
-  pc() { PKG_CONFIG_PATH=$libdir/pkgconfig pkg-config "$@" gemma; }
-  if [ ! -e "$libdir/libgemma.a" ]; then # a shared library wants nothing else installed to be linked to
-    pc() { PKG_CONFIG_LIBDIR=$libdir/pkgconfig PKG_CONFIG_PATH='' pkg-config "$@" gemma; }
-  fi
+  for target in gemma::gemma gemma::header_only; do
+    [ $target = gemma::gemma ] || header_only "$here/cpp"
+    configure -S "$here/cpp" -B "$here/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Debug
+    build "$here/build"
+    LD_LIBRARY_PATH=$libdir answers "$here/build/ask"
+    ok "$what: find_package(gemma), $target, built and run"
+  done
+  pkg_config_of "$libdir"
   # shellcheck disable=SC2046
-  "${CC:-cc}" -std=c99 -Wall -Wextra -pedantic -Werror "$here/c/ask.c" -o "$here/ask_c" $(pc --cflags) $(pc --libs)
+  "${CC:-cc}" -std=c99 -Wall -Wextra -pedantic -Werror "$here/c/ask.c" -o "$here/ask_c" $(pc gemma --cflags) $(pc gemma --libs)
   LD_LIBRARY_PATH=$libdir answers "$here/ask_c"
-  ok "$what: pkg-config $(pc --modversion), C99, built and run"
+  ok "$what: pkg-config $(pc gemma --modversion), C99, built and run"
+}
+
+# pkg_config_of LIBDIR: pc PACKAGE ... asks the package files installed there
+pkg_config_of() {
+  local dir=$1/pkgconfig
+  if [ -e "$1/libgemma.a" ]; then
+    eval "pc() { PKG_CONFIG_PATH='$dir' pkg-config \"\$@\"; }"
+  else # a shared library wants nothing else installed to be linked to
+    eval "pc() { PKG_CONFIG_LIBDIR='$dir' PKG_CONFIG_PATH='' pkg-config \"\$@\"; }"
+  fi
+}
+
+# A user with folders of our names, whose headers are errors, and with flags that make NaN compare as they like.
+strict() {
+  quiet cmake --install "$1" --prefix "$work/strict/usr" --component library
+  local here=$work/strict/user header libdir compiler package
+  for header in $(cd "$root" && ls gguf/*.hpp kernels/*.hpp tokenizer/*.hpp gemma/*.hpp); do
+    [[ $header == gemma/* ]] && header=$(basename "$header") # of our own folder, names only
+    mkdir -p "$here/$(dirname "$header")"
+    echo "#error \"the user's own $header is taken for the library's\"" >"$here/$header"
+  done
+  cp "$root/tests/install/strict_user.cpp" "$here"
+  libdir=$(dirname "$(find "$work/strict/usr" -name 'libgemma.*' | head -n 1)")
+  pkg_config_of "$libdir"
+  for compiler in g++ clang++; do
+    if ! command -v $compiler >/dev/null; then
+      echo "SKIPPED: there is no $compiler"
+      continue
+    fi
+    for package in gemma gemma-header-only; do
+      # shellcheck disable=SC2046
+      (cd "$here" && $compiler -std=c++20 -O2 -ffast-math -Wall -Wextra -Wconversion -Werror -I. $(pc $package --cflags) \
+        strict_user.cpp -o strict_user $(pc $package --libs))
+      LD_LIBRARY_PATH=$libdir answers "$here/strict_user"
+      ok "$compiler -ffast-math -Wconversion, $package, beside folders of the same names: built and run"
+    done
+  done
+  # as headers without OpenMP: an error that says what to do, or one thread because it was asked for
+  local flags said
+  flags="-std=c++20 -fno-openmp $(pc gemma-header-only --cflags | sed 's/-fopenmp//')"
+  # shellcheck disable=SC2086
+  said=$(echo '#include <gemma/gemma.hpp>' | g++ $flags -fsyntax-only -x c++ - 2>&1) && { echo "no OpenMP, no error"; return 1; }
+  grep -q 'GEMMA_SINGLE_THREAD' <<<"$said" || { echo "not what was expected: $said"; return 1; }
+  # shellcheck disable=SC2046,SC2086
+  g++ $flags -DGEMMA_SINGLE_THREAD "$here/strict_user.cpp" -o "$here/strict_user" $(pc gemma-header-only --libs | sed 's/-fopenmp//')
+  LD_LIBRARY_PATH=$libdir answers "$here/strict_user"
+  ok "as headers without OpenMP: refused; with GEMMA_SINGLE_THREAD built and run"
+}
+
+# What a user of gemma::gemma reads. Lines that are not empty after preprocessing: 82,085 before it was compiled.
+face() {
+  local lines most=68000 found
+  lines=$(echo '#include <gemma/gemma.hpp>' | g++ -std=c++20 -E -I"$root" -x c++ - | tee "$work/face" | grep -c .)
+  found=$(grep -oE '^# [0-9]+ "[^"]*/(fcntl|omp|sys/mman|sys/stat)\.h"' "$work/face" | sort -u || true)
+  [ -z "$found" ] || { printf 'system headers reach the user:\n%s\n' "$found"; return 1; }
+  [ "$lines" -le $most ] || { echo "#include <gemma/gemma.hpp> is $lines lines, more than $most"; return 1; }
+  ok "#include <gemma/gemma.hpp>: $lines lines, no system headers"
 }
 
 package() {
@@ -59,9 +124,11 @@ install_as() {
     -DGEMMA_BUILD_EXAMPLES=OFF
   build "$work/$1"
   package "$work/$1"
+  strict "$work/$1"
+  rm -rf "$work/second" "$work/strict"
 }
-static() { install_as OFF; rm -rf "$work/second"; }
-shared() { install_as ON; rm -rf "$work/second"; }
+static() { install_as OFF; }
+shared() { install_as ON; }
 
 subproject_options() {
   local here=$work/options
@@ -103,7 +170,10 @@ add_subdirectory() {
   configure -S "$here/subproject" -B "$here/build" -DCMAKE_BUILD_TYPE=Release
   build "$here/build"
   answers "$here/build/ask"
-  ok "add_subdirectory: built and run"
+  header_only "$here/subproject"
+  build "$here/build"
+  answers "$here/build/ask"
+  ok "add_subdirectory: built and run, as declarations and as headers"
 }
 
 fetchcontent() {
@@ -113,7 +183,10 @@ fetchcontent() {
     -DFETCHCONTENT_FULLY_DISCONNECTED=ON -DCMAKE_BUILD_TYPE=Release
   build "$here/build"
   answers "$here/build/ask"
-  ok "FetchContent from a folder: built and run"
+  header_only "$here/fetchcontent"
+  build "$here/build"
+  answers "$here/build/ask"
+  ok "FetchContent from a folder: built and run, as declarations and as headers"
 }
 
 deb() {
@@ -162,7 +235,7 @@ headers() {
 if [ $# -gt 0 ]; then
   "$@"
 else
-  for each in headers subproject_options static shared add_subdirectory fetchcontent deb; do
+  for each in headers face subproject_options static shared add_subdirectory fetchcontent deb; do
     (time "$each") 2>&1 | grep -vE '^(user|sys|$)'
   done
 fi
