@@ -166,7 +166,7 @@ double roofline_share(const Model& model, const Result& r) {
   if (r.test.n_gen != 0 && r.test.n_prompt != 0) return 0;
   const bool prompt = r.test.n_gen == 0;
   const double each = prompt ? 2 * static_cast<double>(layer_weights(model))
-                             : static_cast<double>(model.weights().step_bytes());
+                             : static_cast<double>(model.weights().step_bytes(model.config()));
   std::vector<double> shares = r.speeds();
   const auto limit =
       r.limit(prompt ? &MachineLimits::integer_ops_per_second : &MachineLimits::read_bytes_per_second);

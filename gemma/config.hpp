@@ -39,6 +39,8 @@ struct AttentionConfig {
   float scale = 0.0f;          // of the scores, usually 1 / sqrt(head_dim)
   float softcap = 0.0f;        // of the scores; 0: none
   bool qk_norm = false;        // RMSNorm of each query and key head before RoPE
+  bool v_norm = false;         // RMSNorm of each value head, without a weight
+  bool v_from_k = false;       // values are the projected keys, as they are before norm and RoPE
   std::size_t kv_layer = 0;    // whose keys and values it reads; its own index: it computes and stores them
 
   /// Width of all query heads.
@@ -47,10 +49,27 @@ struct AttentionConfig {
   std::size_t kv_width() const noexcept { return n_kv_heads * head_dim; }
 };
 
+/// A mixture of experts beside the feed-forward block of a layer.
+struct ExpertsConfig {
+  std::size_t count = 0;  // 0: none
+  std::size_t used = 0;   // the most probable ones of each token
+  std::size_t d_ff = 0;   // floats between the matrices of one
+};
+
 /// Feed-forward block of one layer.
 struct FeedForwardConfig {
   std::size_t d_ff = 0;                       // floats between its matrices
-  Activation activation = Activation::kSilu;  // of the gate
+  Activation activation = Activation::kSilu;  // of the gate, and of those of the experts
+  float sparsity =
+      0.0f;  // of the gate only what exceeds its mean by so many deviations goes on; 0: all of it
+  ExpertsConfig experts;
+};
+
+/// Several residual streams side by side (Gemma 3n).
+struct StreamsConfig {
+  static constexpr std::size_t kMostCount = 8;  // more are not supported
+  std::size_t count = 0;                        // 0: one stream, as other models have
+  std::size_t low_rank = 0;                     // width of the branch beside attention
 };
 
 /// One decoder layer.
@@ -75,6 +94,9 @@ struct ModelConfig {
   float embedding_scale = 1.0f;                    // Gemma: sqrt(d_model)
   float logit_softcap = 0.0f;                      // 0: none
   RopePairing rope_pairing = RopePairing::kPairs;  // of Q and K as the file stores them
+  StreamsConfig streams;
+  std::size_t per_layer_width = 0;           // floats of a layer's own input from the token; 0: none
+  std::vector<std::size_t> suppressed = {};  // tokens whose logits are -infinity
   bool post_norms = false;          // RMSNorm after attention and feed-forward, before the residual sum
   std::vector<RopeConfig> ropes;    // each distinct one once; layers name theirs by index
   std::vector<LayerConfig> layers;  // [n_layers]
@@ -111,6 +133,10 @@ struct ModelConfig {
   /// The widest feed-forward block of any layer.
   std::size_t largest_d_ff() const {
     return largest([](const LayerConfig& l) { return l.feed_forward.d_ff; });
+  }
+  /// Whether any layer has experts.
+  bool has_experts() const {
+    return largest([](const LayerConfig& l) { return l.feed_forward.experts.count; }) != 0;
   }
   /// Floats of the cosines and sines of one position, all ropes together.
   std::size_t rope_width() const noexcept { return rope_offset(ropes.size()); }
@@ -152,7 +178,18 @@ class ConfigChecker {
     require(positive(c_.rms_eps), "attention.layer_norm_rms_epsilon is not a positive number");
     require(positive(c_.embedding_scale), "a scale is not a positive number");
     require(cap(c_.logit_softcap), "final_logit_softcapping is negative or not a number");
+    require(c_.per_layer_width <= ModelConfig::kMostSize / c_.n_layers(),
+            "embedding_length_per_layer_input is out of range");
+    const StreamsConfig& s = c_.streams;
+    require(s.count == 0 || (s.count >= 2 && s.count <= StreamsConfig::kMostCount && sane(s.low_rank) &&
+                             c_.per_layer_width != 0),
+            "altup.num_inputs, or the rank beside attention, is out of range");
+    for (const std::size_t id : c_.suppressed) require(id < c_.vocab_size, "a suppressed token is no token");
+    std::size_t divided = 0;
     for (const RopeConfig& r : c_.ropes) {
+      require(!r.divided || divided == 0 || r.head_dim == divided,
+              "heads of several sizes cannot share one list of rotary divisors");
+      if (r.divided) divided = r.head_dim;
       require(positive(r.base), "rope.freq_base is not a positive number");
       require(positive(r.scale), "rope.scaling.factor is not a positive number");
     }
@@ -164,12 +201,22 @@ class ConfigChecker {
   static bool positive(const float& f) noexcept { return is_finite(f) && f > 0.0f; }
   static bool cap(const float& f) noexcept { return is_finite(f) && f >= 0.0f; }
 
+  void experts(const ExpertsConfig& e, std::size_t i) const {
+    const bool ok =
+        sane(e.count) && e.count <= (1u << 16) && e.used >= 1 && e.used <= e.count && sane(e.d_ff);
+    if (!ok) {
+      fail("expert_count, expert_used_count or expert_feed_forward_length is out of range (layer " +
+           std::to_string(i) + ")");
+    }
+  }
   void layer(std::size_t i) const {
     const AttentionConfig& a = c_.layers[i].attention;
     const auto in_layer = [&](bool ok, const char* what) {
       if (!ok) fail(std::string(what) + " (layer " + std::to_string(i) + ")");
     };
     in_layer(sane(c_.layers[i].feed_forward.d_ff), "feed_forward_length is out of range");
+    if (const ExpertsConfig& e = c_.layers[i].feed_forward.experts; e.count != 0) experts(e, i);
+    in_layer(cap(c_.layers[i].feed_forward.sparsity), "activation_sparsity_scale is not a number");
     in_layer(sane(a.n_heads), "attention.head_count is out of range");
     in_layer(sane(a.n_kv_heads), "attention.head_count_kv is out of range");
     in_layer(a.n_heads % a.n_kv_heads == 0,

@@ -380,6 +380,9 @@ inline void Model::check_range(const LayerRange& range, std::size_t n_rows) cons
   if (range.begin >= range.end || range.end > config().n_layers()) {
     throw Error(ErrorCode::kInvalidArgument, "a range of layers that the model does not have");
   }
+  if (config().streams.count != 0 && (range.begin != 0 || range.end != config().n_layers())) {
+    throw Error(ErrorCode::kInvalidArgument, "a part of the layers of a model with several residual streams");
+  }
   for (std::size_t i = range.begin; i < range.end; ++i) {
     if (config().layers[i].attention.kv_layer < range.begin) {
       throw Error(ErrorCode::kInvalidArgument,

@@ -45,6 +45,32 @@ static_assert(kRowUnit % kernels::kPanelRows == 0);
 /// to whoever asks. Each has a counter of its own, drawn in order by the pass.
 inline constexpr std::size_t kMostSteps = 16;
 
+/// Element counts of the buffers of a mixture of experts. S: max_tokens times experts used.
+struct MixtureSizes {
+  MixtureSizes() = default;
+  /// The most that any layer needs for t tokens.
+  MixtureSizes(const ModelConfig& c, const Weights& w, std::size_t t) {
+    if (!c.has_experts()) return;
+    experts = c.largest([](const LayerConfig& l) { return l.feed_forward.experts.count; });
+    slots = t * c.largest([](const LayerConfig& l) { return l.feed_forward.experts.used; });
+    hidden = t * c.d_model;
+    router = t * experts;
+    gathered = slots * c.d_model;
+    inner = slots * c.largest([](const LayerConfig& l) { return l.feed_forward.experts.d_ff; });
+    for (const LayerWeights& l : w.layers) {
+      l.for_each_experts([&](const ExpertMatrices& m) {
+        if (!m.first.kernel->quantized_activations) floats = 1;
+      });
+    }
+  }
+  /// Bytes of all of them.
+  std::size_t bytes() const noexcept;
+  bool operator==(const MixtureSizes&) const = default;
+
+  std::size_t experts = 0, slots = 0, hidden = 0, router = 0, gathered = 0, inner = 0;
+  std::size_t floats = 0;  // 1: a matrix of the experts reads floats
+};
+
 /// What workers of one forward share and cannot move.
 struct WorkspaceShared {
   Barrier barrier;
@@ -69,17 +95,25 @@ struct WorkspaceSizes {
     hidden = t * c.d_model;
     q = t * c.largest_q_width();
     kv = t * c.largest_kv_width();
-    const bool reads_floats = std::any_of(w.layers.begin(), w.layers.end(), [](const LayerWeights& l) {
-      return !l.down.kernel->quantized_activations;
-    });
+    const bool sparse = c.largest([](const LayerConfig& l) { return l.feed_forward.sparsity != 0.0f; }) != 0;
+    const bool reads_floats =
+        sparse || std::any_of(w.layers.begin(), w.layers.end(),
+                              [](const LayerWeights& l) { return !l.down.kernel->quantized_activations; });
     const std::size_t d_ff = c.largest_d_ff();
     ffn = reads_floats ? t * d_ff : 0;
     const std::size_t even_share = (d_ff + n_threads - 1) / n_threads;
     ffn_rows = std::min(kFeedForwardRows, (even_share + kRowUnit - 1) / kRowUnit * kRowUnit);
     logits = o.max_logit_rows * c.vocab_size;
     rope = t * c.rope_width();
-    quantized = t * std::max(c.d_model, c.largest_q_width());
+    quantized = t * std::max({c.d_model, c.largest_q_width(), c.streams.low_rank});
     ffn_quantized = t * d_ff;
+    // rows leave in the last layer that owns keys and values: before it all rows have inputs, from it on some
+    per_layer = c.per_layer_width * std::max(t * c.last_kv_layer(), o.max_logit_rows * c.n_layers());
+    per_layer_gate = t * c.per_layer_width;
+    mixture = MixtureSizes(c, w, t);
+    streams = t * c.streams.count * c.d_model;
+    low_rank = t * c.streams.low_rank;
+    branch = c.streams.count != 0 ? hidden : 0;
     std::size_t most = c.largest([&](const LayerConfig& l) {
       const AttentionConfig& a = l.attention;
       return kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile), a.n_heads / a.n_kv_heads,
@@ -87,21 +121,32 @@ struct WorkspaceSizes {
     });
     auto see = [&most](const Matrix& m) { most = std::max(most, m.kernel->scratch_bytes(m.cols)); };
     see(w.output);
-    for (const LayerWeights& l : w.layers) l.for_each_matrix(see);
+    for (const Matrix* m : {&w.per_layer_proj, &w.stream_proj, &w.stream_unproj}) {
+      if (m->data != nullptr) see(*m);
+    }
+    for (const LayerWeights& l : w.layers) {
+      l.for_each_matrix(see);
+      l.for_each_experts([&](const ExpertMatrices& m) { see(m.first); });
+    }
+    most = std::max(most, c.n_layers() * c.per_layer_width * sizeof(float));  // an embedding of a token
     scratch_per_thread = (most + 63) / 64 * 64;
     tokens = t;
     steps = (c.n_layers() + 2) * kMostSteps;
   }
 
   std::size_t bytes() const noexcept {
-    const std::size_t floats =
-        3 * hidden + 2 * q + 2 * kv + ffn + n_threads * ffn_block_floats() + logits + rope;
-    return floats * sizeof(float) + quantized + ffn_quantized +
+    const std::size_t floats = 3 * hidden + 2 * q + 2 * kv + ffn + n_threads * ffn_block_floats() + logits +
+                               rope + per_layer + streams + low_rank + branch;
+    return mixture.bytes() + per_layer_gate_bytes() + floats * sizeof(float) + quantized + ffn_quantized +
            (groups(quantized) + groups(ffn_quantized)) * sizeof(kernels::Q8Group) +
            scratch_per_thread * n_threads + 4 * tokens * sizeof(std::uint32_t) +
            steps * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
   }
 
+  std::size_t per_layer_gate_bytes() const noexcept {
+    if (per_layer_gate == 0) return 0;
+    return per_layer_gate * (sizeof(float) + 1) + groups(per_layer_gate) * sizeof(kernels::Q8Group);
+  }
   static std::size_t groups(std::size_t elements) noexcept { return elements / 32 + 1; }
   /// What one worker keeps of gate and up.
   std::size_t ffn_block_floats() const noexcept { return 2 * tokens * ffn_rows; }
@@ -110,8 +155,19 @@ struct WorkspaceSizes {
 
   unsigned n_threads;
   std::size_t hidden, q, kv, ffn, ffn_rows, logits, rope, quantized, ffn_quantized, scratch_per_thread,
-      tokens, steps;
+      tokens, steps, per_layer, per_layer_gate, streams, low_rank, branch;
+  MixtureSizes mixture;
 };
+
+inline std::size_t MixtureSizes::bytes() const noexcept {
+  if (experts == 0) return 0;
+  const std::size_t quantized = hidden + gathered + inner;
+  const std::size_t n_groups =
+      WorkspaceSizes::groups(hidden) + WorkspaceSizes::groups(gathered) + WorkspaceSizes::groups(inner);
+  const std::size_t n_floats = 2 * hidden + router + slots + gathered + floats * (gathered + inner);
+  return n_floats * sizeof(float) + quantized + n_groups * sizeof(kernels::Q8Group) +
+         (3 * slots + 2 * experts + 2) * sizeof(std::uint32_t);
+}
 
 }  // namespace detail
 
@@ -149,6 +205,13 @@ class Workspace {
     q8 = quantized(sizes_.quantized);
     ffn_q8 = quantized(sizes_.ffn_quantized);
     scratch = AlignedBuffer<std::byte>(sizes_.scratch_per_thread * sizes_.n_threads, "workspace");
+    per_layer = floats(sizes_.per_layer);
+    per_layer_gate = floats(sizes_.per_layer_gate);
+    if (sizes_.per_layer_gate != 0) per_layer_q8 = quantized(sizes_.per_layer_gate);
+    streams = floats(sizes_.streams);
+    low_rank = floats(sizes_.low_rank);
+    branch = floats(sizes_.branch);
+    allocate_mixture(sizes_.mixture, floats, quantized);
     row_token = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
     row_position = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
     row_chunk = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
@@ -177,13 +240,36 @@ class Workspace {
   AlignedBuffer<float> residual;      // [T, d_model] output of attention or feed-forward
   AlignedBuffer<float> q, attention;  // [T, n_heads, head_dim] of the layer
   AlignedBuffer<float> k, v;          // [T, n_kv_heads, head_dim] of the layer
-  AlignedBuffer<float> ffn;           // [T, d_ff] activated, where a down matrix reads floats; else empty
-  AlignedBuffer<float> ffn_blocks;    // [n_threads, 2, T, ffn_rows()] of gate and up
-  AlignedBuffer<float> logits;        // [R, vocab_size]
-  AlignedBuffer<float> rope;          // each rope's [T, head_dim]: cos, then sin
-  QuantizedRows q8;                   // [T, k] what q, k, v, gate and up, or attn_out read
-  QuantizedRows ffn_q8;               // [T, d_ff] what down reads
-  AlignedBuffer<std::byte> scratch;   // [n_threads, scratch_per_thread]
+  AlignedBuffer<float> ffn;         // [T, d_ff] activated, where a down matrix reads floats, or the gate of a
+                                    // sparse layer; else empty
+  AlignedBuffer<float> ffn_blocks;  // [n_threads, 2, T, ffn_rows()] of gate and up
+  AlignedBuffer<float> logits;      // [R, vocab_size]
+  AlignedBuffer<float> rope;        // each rope's [T, head_dim]: cos, then sin
+  QuantizedRows q8;                 // [T, k] what q, k, v, gate and up, or attn_out read
+  QuantizedRows ffn_q8;             // [T, d_ff] what down reads
+  AlignedBuffer<float> per_layer;   // [layers, T, per_layer_width] inputs of layers from the tokens
+  AlignedBuffer<float> per_layer_gate;  // [T, per_layer_width] such an input times the layer's gate
+  QuantizedRows per_layer_q8;           // [T, per_layer_width] what the projection of such an input reads
+  AlignedBuffer<float> streams;         // [n_streams, T, d_model]; empty unless there are several
+  AlignedBuffer<float> low_rank;        // [T, low_rank] of the branch beside attention
+  AlignedBuffer<float> branch;          // [T, d_model] that branch
+  /// Of a layer with experts. A slot is one expert that one token uses; S = T * experts used.
+  struct Mixture {
+    AlignedBuffer<float> router_input, input;  // [T, d_model]
+    QuantizedRows input_q8;                    // [T, d_model]
+    AlignedBuffer<float> router;               // [T, n_experts]
+    AlignedBuffer<std::uint32_t> expert;       // [S] by token: which
+    AlignedBuffer<float> weight;               // [S] by token: its weight in the token's sum
+    AlignedBuffer<std::uint32_t> place;        // [S] by token: where the slot stands by expert
+    AlignedBuffer<std::uint32_t> token;        // [S] by expert: whose slot it is
+    AlignedBuffer<std::uint32_t> begin;        // [n_experts + 1] by expert: its first slot
+    AlignedBuffer<std::uint32_t> in_use;       // [n_experts + 1] experts that any token uses; last: how many
+    AlignedBuffer<float> gathered, inner;      // [S, d_model], [S, d_ff] by expert, where kernels read floats
+    QuantizedRows gathered_q8, inner_q8;       // [S, d_model], [S, d_ff] by expert
+    AlignedBuffer<float> out;                  // [S, d_model] by expert
+  };
+  Mixture mixture;
+  AlignedBuffer<std::byte> scratch;                                 // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
   AlignedBuffer<std::uint32_t> row_origin;      // [T] the row's number when the pass began
   std::vector<std::atomic<std::size_t>> taken;  // [steps] work given out
@@ -202,6 +288,27 @@ class Workspace {
   }
 
  private:
+  template <class Floats, class Quantized>
+  void allocate_mixture(const detail::MixtureSizes& s, Floats floats, Quantized quantized) {
+    if (s.experts == 0) return;
+    auto numbers = [](std::size_t n) { return AlignedBuffer<std::uint32_t>(n, "workspace"); };
+    mixture.router_input = floats(s.hidden);
+    mixture.input = floats(s.hidden);
+    mixture.input_q8 = quantized(s.hidden);
+    mixture.router = floats(s.router);
+    mixture.expert = numbers(s.slots);
+    mixture.weight = floats(s.slots);
+    mixture.place = numbers(s.slots);
+    mixture.token = numbers(s.slots);
+    mixture.begin = numbers(s.experts + 1);
+    mixture.in_use = numbers(s.experts + 1);
+    mixture.gathered = floats(s.floats * s.gathered);
+    mixture.inner = floats(s.floats * s.inner);
+    mixture.gathered_q8 = quantized(s.gathered);
+    mixture.inner_q8 = quantized(s.inner);
+    mixture.out = floats(s.gathered);
+  }
+
   WorkspaceOptions options_;
   detail::WorkspaceSizes sizes_;
 };

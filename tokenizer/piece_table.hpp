@@ -18,6 +18,7 @@
 
 #include "../gguf/error.hpp"
 #include "../gguf/file.hpp"
+#include "../gguf/finite.hpp"
 #include "dialects/dialect.hpp"
 #include "token_types.hpp"
 
@@ -187,7 +188,7 @@ inline void PieceTable::read_scores(const gguf::File& file) {
                " tokens",
            place(file, kKey));
     }
-    const auto bad = std::find_if(scores_.begin(), scores_.end(), [](float s) { return !std::isfinite(s); });
+    const auto bad = std::find_if(scores_.begin(), scores_.end(), [](float s) { return !is_finite(s); });
     if (bad != scores_.end()) {
       const auto i = static_cast<std::size_t>(bad - scores_.begin());
       fail(ErrorCode::kMalformed, kKey, "has a score that is not finite at " + std::to_string(i),

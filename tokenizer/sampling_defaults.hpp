@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "../gguf/file.hpp"
+#include "../gguf/finite.hpp"
 #include "dialects/dialect.hpp"
 
 namespace gemma {
@@ -18,7 +19,7 @@ inline SamplingDefaults sampling_defaults(const gguf::File& file, const Dialect&
   const auto read = [&](std::string_view key, float least, float most, float& value) {
     const gguf::Value* held = file.find(key);
     const auto number = held != nullptr ? held->as<float>() : std::nullopt;
-    if (number && std::isfinite(*number) && *number >= least && *number <= most) value = *number;
+    if (number && is_finite(*number) && *number >= least && *number <= most) value = *number;
   };
   constexpr float kLargest = std::numeric_limits<float>::max();
   constexpr float kSmallest = std::numeric_limits<float>::min();

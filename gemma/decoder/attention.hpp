@@ -28,7 +28,15 @@ inline void rotate_queries(const Pass& p, const Worker& w, std::size_t l) noexce
   }
 }
 
-/// Normalises and rotates key heads in ws.k, and stores keys and values in the caches.
+/// Values that are the projected keys: ws.v = ws.k. By rows; a barrier before the keys change.
+inline void copy_keys_to_values(const Pass& p, const Worker& w, std::size_t l) noexcept {
+  const std::size_t width = p.config.layers[l].attention.kv_width();
+  const auto share = w.share(p.n_rows);
+  std::copy(p.ws.k.data() + share.begin * width, p.ws.k.data() + share.end * width,
+            p.ws.v.data() + share.begin * width);
+}
+
+/// Normalises and rotates key heads in ws.k, normalises value heads, and stores both in the caches.
 inline void store_keys_and_values(const Pass& p, const Worker& w, std::size_t l) noexcept {
   const AttentionConfig& a = p.config.layers[l].attention;
   const auto rotate = p.config.rope_pairing == RopePairing::kHalf ? p.vec().rope_half : p.vec().rope_pairs;
@@ -44,9 +52,10 @@ inline void store_keys_and_values(const Pass& p, const Worker& w, std::size_t l)
       p.vec().rms_norm(key, p.weights.layers[l].k_norm.data(), a.head_dim, p.config.rms_eps, key);
     }
     rotate(key, 1, a.head_dim, angles + p.ws.row_origin[r] * a.head_dim);
+    float* value = p.ws.v.data() + u * a.head_dim;
+    if (a.v_norm) p.vec().rms_norm(value, p.weights.ones.data(), a.head_dim, p.config.rms_eps, value);
     p.vec().store_key(key, a.head_dim, cache.type(), cache.key_slot(l, kv, position));
-    p.vec().store_value(p.ws.v.data() + u * a.head_dim, a.head_dim, cache.type(),
-                        cache.value_slot(l, kv, position));
+    p.vec().store_value(value, a.head_dim, cache.type(), cache.value_slot(l, kv, position));
   }
 }
 
@@ -120,17 +129,22 @@ inline void project(Pass& p, const Worker& w, std::size_t l, bool queries) noexc
   if (queries) matmul(p, w, weights.q, in, p.ws.q.data());
   if (owner) {
     matmul(p, w, weights.k, in, p.ws.k.data());
-    matmul(p, w, weights.v, in, p.ws.v.data());
+    if (!a.v_from_k) matmul(p, w, weights.v, in, p.ws.v.data());
   }
   w.sync();
+  if (owner && a.v_from_k) {
+    copy_keys_to_values(p, w, l);
+    w.sync();
+  }
   if (queries) {
     rotate_queries(p, w, l);
     note(p, w, "q_rope", l, p.ws.q.data(), a.q_width());
   }
   if (owner) {
+    note(p, w, "v", l, p.ws.v.data(), a.kv_width());
     store_keys_and_values(p, w, l);
     note(p, w, "k_rope", l, p.ws.k.data(), a.kv_width());
-    note(p, w, "v", l, p.ws.v.data(), a.kv_width());
+    if (a.v_norm) note(p, w, "v_norm", l, p.ws.v.data(), a.kv_width());
   }
 }
 

@@ -2,43 +2,92 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
 
 #include "linear.hpp"
 #include "pass.hpp"
 
 namespace gemma::detail {
 
-/// residual = down(activation(gate(h)) * up(h)). Block of rows by block of rows, so that gate and up of many
-/// tokens are activated and quantised where they are, not in memory a step later.
+/// Where activated rows go: floats, or 8 bits when q is set.
+struct Activated {
+  float* x;                  // [n, width]
+  std::int8_t* q;            // [n, width]
+  kernels::Q8Group* groups;  // [n, width / 32]
+  std::size_t width;         // of a whole row
+};
+
+/// Keeps of gate[n] what exceeds its mean by `sparsity` standard deviations (divided by n), less that bound;
+/// the rest becomes 0. Sums run in double, in the order of the elements.
+inline void keep_largest(float* gate, std::size_t n, float sparsity) noexcept {
+  double sum = 0, squares = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(gate[i]);
+  const double mean = sum / static_cast<double>(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const double off = static_cast<double>(gate[i]) - mean;
+    squares += off * off;
+  }
+  const double bound = mean + static_cast<double>(sparsity) * std::sqrt(squares / static_cast<double>(n));
+  for (std::size_t i = 0; i < n; ++i) gate[i] = std::max(gate[i] - static_cast<float>(bound), 0.0f);
+}
+
+/// The gate of a sparse layer as a whole, [n_rows, d_ff] in ws.ffn: its bound needs all of a row. Barriers in
+/// it and after.
+inline void sparse_gate(Pass& p, const Worker& w, std::size_t l) noexcept {
+  const FeedForwardConfig& f = p.config.layers[l].feed_forward;
+  matmul(p, w, p.weights.layers[l].gate, {p.ws.h.data(), p.ws.q8}, p.ws.ffn.data());
+  w.sync();
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    keep_largest(p.ws.ffn.data() + r * f.d_ff, f.d_ff, f.sparsity);
+  }
+  note(p, w, "ffn_sparse", l, p.ws.ffn.data(), f.d_ff);
+  w.sync();
+}
+
+/// out = activation(gate * in) * (up * in) for n rows of input and `rows` of both matrices. Block of rows by
+/// block of rows, so that gate and up of many tokens are activated and quantised where they are, not in
+/// memory a step later. Without a gate matrix, out.x holds the gate already.
+inline void gate_and_up(const Pass& p, const Worker& w, Activation activation, const Matrix& gate,
+                        const Matrix& up, Range rows, const Input& in, std::size_t n,
+                        const Activated& out) noexcept {
+  const auto activate = activation == Activation::kGeluTanh ? p.vec().gelu_mul : p.vec().silu_mul;
+  const std::size_t ld = p.ws.ffn_rows();
+  float* const up_block = p.ws.ffn_block_of(w.id);
+  for (std::size_t begin = rows.begin; begin < rows.end; begin += ld) {
+    const Range block{begin, std::min(begin + ld, rows.end)};
+    const std::size_t size = block.end - block.begin;
+    const bool own_block = out.q != nullptr && gate.data != nullptr;
+    float* const gate_block = own_block ? up_block + n * ld : out.x + begin;
+    const std::size_t ld_gate = own_block ? ld : out.width;
+    if (gate.data != nullptr) multiply(p, w, gate, block, in, n, gate_block, ld_gate);
+    multiply(p, w, up, block, in, n, up_block, ld);
+    for (std::size_t r = 0; r < n; ++r) {
+      activate(gate_block + r * ld_gate, up_block + r * ld, size);
+      if (out.q == nullptr) continue;
+      const std::size_t at = r * out.width + begin;
+      p.vec().quantize_q8(gate_block + r * ld_gate, size, out.q + at, out.groups + at / 32);
+    }
+  }
+}
+
+/// residual = down(activation(gate(h)) * up(h)).
 inline void feed_forward(Pass& p, const Worker& w, std::size_t l) noexcept {
   const LayerWeights& weights = p.weights.layers[l];
   const FeedForwardConfig& f = p.config.layers[l].feed_forward;
-  const std::size_t ff = f.d_ff, ld = p.ws.ffn_rows(), n = p.n_rows;
+  Workspace& ws = p.ws;
   const bool quantized = reads_quantized(weights.down);
-  const auto activate = f.activation == Activation::kGeluTanh ? p.vec().gelu_mul : p.vec().silu_mul;
-  const Input in{p.ws.h.data(), p.ws.q8};
-  float* const up = p.ws.ffn_block_of(w.id);
-  share_rows(p, w, weights.gate, [&](Range rows) {
-    for (std::size_t begin = rows.begin; begin < rows.end; begin += ld) {
-      const Range block{begin, std::min(begin + ld, rows.end)};
-      const std::size_t size = block.end - block.begin;
-      float* const gate = quantized ? up + n * ld : p.ws.ffn.data() + begin;
-      const std::size_t ld_gate = quantized ? ld : ff;
-      multiply(p, w, weights.gate, block, in, gate, ld_gate);
-      multiply(p, w, weights.up, block, in, up, ld);
-      for (std::size_t r = 0; r < n; ++r) {
-        activate(gate + r * ld_gate, up + r * ld, size);
-        const std::size_t at = r * ff + begin;
-        if (quantized) {
-          p.vec().quantize_q8(gate + r * ld_gate, size, p.ws.ffn_q8.q.data() + at,
-                              p.ws.ffn_q8.groups.data() + at / 32);
-        }
-      }
-    }
-  });
+  const Activated out{ws.ffn.data(), quantized ? ws.ffn_q8.q.data() : nullptr, ws.ffn_q8.groups.data(),
+                      f.d_ff};
+  const Input in{ws.h.data(), ws.q8};
+  if (f.sparsity != 0.0f) sparse_gate(p, w, l);
+  const Matrix gate = f.sparsity != 0.0f ? Matrix{} : weights.gate;
+  share_rows(p, w, weights.up,
+             [&](Range rows) { gate_and_up(p, w, f.activation, gate, weights.up, rows, in, p.n_rows, out); });
   w.sync();
-  matmul(p, w, weights.down, {p.ws.ffn.data(), p.ws.ffn_q8}, p.ws.residual.data());
+  matmul(p, w, weights.down, {ws.ffn.data(), ws.ffn_q8}, ws.residual.data());
 }
 
 }  // namespace gemma::detail

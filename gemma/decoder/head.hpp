@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 
 #include "linear.hpp"
 #include "pass.hpp"
@@ -18,10 +19,14 @@ inline void head(Pass& p, const Worker& w) noexcept {
   const float softcap = p.config.logit_softcap;
   share_rows(p, w, m, [&](Range rows) {
     float* const logits = p.ws.logits.data() + rows.begin;
-    multiply(p, w, m, rows, {p.ws.h.data(), p.ws.q8}, logits, m.rows);
-    if (softcap == 0.0f) return;
+    multiply(p, w, m, rows, {p.ws.h.data(), p.ws.q8}, p.n_rows, logits, m.rows);
     for (std::size_t r = 0; r < p.n_rows; ++r) {
-      p.vec().softcap(logits + r * m.rows, rows.end - rows.begin, softcap);
+      if (softcap != 0.0f) p.vec().softcap(logits + r * m.rows, rows.end - rows.begin, softcap);
+      for (const std::size_t id : p.config.suppressed) {
+        if (id >= rows.begin && id < rows.end) {
+          logits[r * m.rows + id - rows.begin] = -std::numeric_limits<float>::infinity();
+        }
+      }
     }
   });
 }

@@ -10,19 +10,25 @@
 
 namespace gemma::detail {
 
+/// x[d_model] = scale * embedding of the row's token.
+inline void embed_row(const Pass& p, std::size_t r, float* x) noexcept {
+  const Matrix& e = p.weights.embedding;
+  const std::size_t d = p.config.d_model;
+  p.kernels.dequantize[static_cast<std::size_t>(e.type)](e.data + p.ws.row_token[r] * e.row_bytes, d, x);
+  if (p.config.embedding_scale != 1.0f) p.vec().scale(p.config.embedding_scale, d, x);
+}
+
 /// x = scale * embedding of the token, or the hidden rows that were handed in.
 inline void read_input(const Pass& p, const Worker& w) noexcept {
   const std::size_t d = p.config.d_model;
-  const Matrix& e = p.weights.embedding;
   const auto share = w.share(p.n_rows);
   for (std::size_t r = share.begin; r < share.end; ++r) {
     float* x = p.ws.x.data() + r * d;
-    if (p.layer_begin != 0) {
+    if (p.layer_begin == 0) {
+      embed_row(p, r, x);
+    } else {
       std::memcpy(x, p.hidden.data() + r * d, d * sizeof(float));
-      continue;
     }
-    p.kernels.dequantize[static_cast<std::size_t>(e.type)](e.data + p.ws.row_token[r] * e.row_bytes, d, x);
-    if (p.config.embedding_scale != 1.0f) p.vec().scale(p.config.embedding_scale, d, x);
   }
 }
 

@@ -4,16 +4,31 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "pass.hpp"
 
 namespace gemma::detail {
 
-/// What a matmul reads: one of the two, by its kernel.
+/// Rows that a matmul reads: as floats or in 8 bits, by its kernel; the other may be missing.
 struct Input {
-  const float* x;                             // [n, k]
-  const Workspace::QuantizedRows& quantized;  // [n, k]
+  Input(const float* floats, const Workspace::QuantizedRows& quantized) noexcept
+      : x(floats), q(quantized.q.data()), groups(quantized.groups.data()) {}
+  Input(const float* floats, const std::int8_t* q8, const kernels::Q8Group* q8_groups) noexcept
+      : x(floats), q(q8), groups(q8_groups) {}
+
+  const float* x;                  // [n, k]
+  const std::int8_t* q;            // [n, k]
+  const kernels::Q8Group* groups;  // [n, k / 32]
 };
+
+/// Rows [begin, begin + n) of `m` as a matrix.
+inline Matrix rows_of(const Matrix& m, std::size_t begin, std::size_t n) noexcept {
+  Matrix out = m;
+  out.data += begin * m.row_bytes;
+  out.rows = n;
+  return out;
+}
 
 /// Whether the kernel of `m` reads 8-bit activations.
 inline bool reads_quantized(const Matrix& m) noexcept {
@@ -42,18 +57,18 @@ void share_rows(Pass& p, const Worker& w, const Matrix& m, F f) noexcept {
   }
 }
 
-/// out[n_rows, ld_out] = in * (rows of m)^T.
-inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows, const Input& in, float* out,
-                     std::size_t ld_out) noexcept {
+/// out[n, ld_out] = in * (rows of m)^T.
+inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows, const Input& in,
+                     std::size_t n, float* out, std::size_t ld_out) noexcept {
   m.kernel->matmul({.w = m.data + rows.begin * m.row_bytes,
                     .row_bytes = m.row_bytes,
                     .k = m.cols,
                     .row_begin = 0,
                     .row_end = rows.end - rows.begin,
-                    .m = p.n_rows,
+                    .m = n,
                     .x = in.x,
-                    .q = in.quantized.q.data(),
-                    .groups = in.quantized.groups.data(),
+                    .q = in.q,
+                    .groups = in.groups,
                     .y = out,
                     .ldy = ld_out,
                     .scratch = p.ws.scratch_of(w.id),
@@ -62,7 +77,7 @@ inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows
 
 /// out[n_rows, m.rows] = in * m^T, shared between the workers.
 inline void matmul(Pass& p, const Worker& w, const Matrix& m, const Input& in, float* out) noexcept {
-  share_rows(p, w, m, [&](Range rows) { multiply(p, w, m, rows, in, out + rows.begin, m.rows); });
+  share_rows(p, w, m, [&](Range rows) { multiply(p, w, m, rows, in, p.n_rows, out + rows.begin, m.rows); });
 }
 
 /// The 8-bit form of rows[n_rows, width] in ws.q8. Shared by groups of 32, not rows, so that one row is

@@ -35,9 +35,10 @@ struct Pass {
   Trace* trace = nullptr;
 
   // what changes as the pass goes on
-  std::size_t n_rows = 0;     // rows that are computed now
-  bool only_wanted = false;   // the rows that nobody wants have left
-  std::size_t next_step = 0;  // counters of Workspace::taken that are in use
+  std::size_t n_rows = 0;                              // rows that are computed now
+  bool only_wanted = false;                            // the rows that nobody wants have left
+  std::size_t per_layer_begin = 0, per_layer_end = 0;  // layers whose inputs ws.per_layer holds
+  std::size_t next_step = 0;                           // counters of Workspace::taken that are in use
 
   const kernels::VectorKernels& vec() const noexcept { return kernels.vec; }
   /// The counter of a step whose work is given out in pieces. Workers draw in the same order, so they draw

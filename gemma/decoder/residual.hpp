@@ -30,6 +30,13 @@ inline void add_residual(const Pass& p, const Worker& w, const Vector& post_norm
   }
 }
 
+/// x *= factor. Shares rows as add_residual does.
+inline void scale_rows(const Pass& p, const Worker& w, float factor) noexcept {
+  const std::size_t d = p.config.d_model;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) p.vec().scale(factor, d, p.ws.x.data() + r * d);
+}
+
 /// Row `from` of the stream, and of its normalised and 8-bit forms, becomes row `to`.
 inline void move_row(const Pass& p, std::size_t from, std::size_t to) noexcept {
   Workspace& ws = p.ws;
@@ -40,6 +47,10 @@ inline void move_row(const Pass& p, std::size_t from, std::size_t to) noexcept {
   std::memcpy(ws.q8.q.data() + to * d, ws.q8.q.data() + from * d, d);
   std::memcpy(ws.q8.groups.data() + to * groups, ws.q8.groups.data() + from * groups,
               groups * sizeof(kernels::Q8Group));
+  for (std::size_t s = 0; s < p.config.streams.count; ++s) {
+    float* stream = ws.streams.data() + s * ws.options().max_tokens * d;
+    std::memcpy(stream + to * d, stream + from * d, d * sizeof(float));
+  }
   ws.row_token[to] = ws.row_token[from];
   ws.row_position[to] = ws.row_position[from];
   ws.row_chunk[to] = ws.row_chunk[from];

@@ -6,9 +6,12 @@
 // One layer (pre-norm decoder, Vaswani et al. 2017; Touvron et al. 2023):
 //   h = rms_norm(x);  q, k, v = W h;  [q, k = rms_norm(q), rms_norm(k)];  q, k = rope(q), rope(k);
 //   cache k, v;  x += [rms_norm](W_o attention(q, cache));
-//   h = rms_norm(x);  x += [rms_norm](W_down (activation(W_gate h) * (W_up h))).
+//   h = rms_norm(x);  x += [rms_norm](W_down (activation(W_gate h) * (W_up h)) [+ experts]);
+//   [x += the layer's input from the token];  [x *= scale].
+// Models with several residual streams: streams.hpp.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 
@@ -16,8 +19,11 @@
 #include "feed_forward.hpp"
 #include "head.hpp"
 #include "layer_input.hpp"
+#include "mixture.hpp"
 #include "pass.hpp"
+#include "per_layer_input.hpp"
 #include "residual.hpp"
+#include "streams.hpp"
 
 namespace gemma::detail {
 
@@ -30,26 +36,52 @@ inline bool stop_requested(const Pass& p, const Worker& w) noexcept {
   return stop.load(std::memory_order_relaxed);
 }
 
+/// The feed-forward half of a layer, and what stands behind it.
+inline void feed_forward_half(Pass& p, const Worker& w, std::size_t l) noexcept {
+  const std::size_t d = p.config.d_model;
+  const LayerWeights& weights = p.weights.layers[l];
+  const bool has_experts = p.config.layers[l].feed_forward.experts.count != 0;
+  norm_rows(p, w, weights.ffn_norm, reads_quantized(weights.gate) || reads_quantized(weights.up));
+  if (has_experts) mixture_input(p, w, l);
+  note(p, w, "ffn_norm", l, p.ws.h.data(), d);
+  w.sync();
+  if (has_experts) score_experts(p, w, l);
+  feed_forward(p, w, l);
+  w.sync();
+  note(p, w, "ffn_out", l, p.ws.residual.data(), d);
+  if (has_experts) mixture(p, w, l);
+  add_residual(p, w, weights.post_ffn_norm);
+  if (p.config.streams.count != 0) return correct_streams(p, w, l);
+  if (p.config.per_layer_width != 0) add_per_layer_input(p, w, l);
+  if (weights.output_scale != 1.0f) scale_rows(p, w, weights.output_scale);
+  note(p, w, "l_out", l, p.ws.x.data(), d);
+}
+
 /// Runs this worker's share of the whole pass, on its own copy of it. Every worker of the team calls it once.
 inline void run(Pass p, const Worker& w) noexcept {
   const std::size_t d = p.config.d_model;
   read_input(p, w);
   rope_angles(p, w);
   note(p, w, "embd", 0, p.ws.x.data(), d);
-  for (std::size_t i = p.layer_begin; i < p.layer_end; ++i) {
-    const LayerWeights& l = p.weights.layers[i];
-    if (stop_requested(p, w)) return;
-    if (!attention(p, w, i)) return;
-    add_residual(p, w, l.post_attn_norm);
-    norm_rows(p, w, l.ffn_norm, reads_quantized(l.gate) || reads_quantized(l.up));
-    note(p, w, "ffn_norm", i, p.ws.h.data(), d);
+  if (p.config.per_layer_width != 0) {
+    const std::size_t end = p.n_rows == p.n_wanted ? p.layer_end : std::min(p.layer_end, p.last_kv_layer);
+    if (end > p.layer_begin) make_per_layer_inputs(p, w, p.layer_begin, end);
     w.sync();
-    feed_forward(p, w, i);
-    w.sync();
-    note(p, w, "ffn_out", i, p.ws.residual.data(), d);
-    add_residual(p, w, l.post_ffn_norm);
-    note(p, w, "l_out", i, p.ws.x.data(), d);
   }
+  const bool several_streams = p.config.streams.count != 0;
+  if (several_streams) start_streams(p, w);
+  for (std::size_t l = p.layer_begin; l < p.layer_end; ++l) {
+    if (stop_requested(p, w)) return;
+    if (several_streams) predict_streams(p, w, l);
+    if (!attention(p, w, l)) return;
+    if (several_streams) {
+      add_attention_and_low_rank(p, w, l);
+    } else {
+      add_residual(p, w, p.weights.layers[l].post_attn_norm);
+    }
+    feed_forward_half(p, w, l);
+  }
+  if (several_streams) merge_streams(p, w);
   if (p.layer_end == p.config.n_layers()) head(p, w);
 }
 

@@ -52,6 +52,18 @@ class Keys {
   std::uint64_t count_or(const std::string& key, std::uint64_t fallback) const {
     return file_.get_or<std::uint64_t>(full(key), fallback);
   }
+  /// A number of things that some converters write as a float; a float must be whole.
+  std::size_t whole_number_or(const std::string& key, std::size_t fallback) const {
+    const gguf::Value* value = find(key);
+    const bool is_float = value != nullptr &&
+                          (value->type() == gguf::ValueType::kF32 || value->type() == gguf::ValueType::kF64);
+    if (!is_float) return static_cast<std::size_t>(count_or(key, fallback));
+    const auto number = file_.get<double>(full(key));
+    const bool whole =
+        number >= 0 && number <= static_cast<double>(ModelConfig::kMostSize) && number == std::floor(number);
+    if (!whole) malformed(key, std::to_string(number), "a whole number of 0 or more");
+    return static_cast<std::size_t>(number);
+  }
   /// A finite number above 0.
   float positive(const std::string& key) const { return checked_positive(key, file_.get<float>(full(key))); }
   /// The same, or the fallback where the key is absent.
@@ -132,8 +144,10 @@ inline std::size_t head_dim_of(const Keys& keys, std::size_t d_model, std::size_
 
 /// Refuses files whose value heads, or the part of a head that RoPE rotates, have another size than key
 /// heads.
-inline void check_head_sizes(const Keys& keys, std::size_t head_dim) {
-  for (const char* same : {"attention.value_length", "rope.dimension_count"}) {
+/// `suffix` ends the names of the keys, for heads of another kind of layer.
+inline void check_head_sizes(const Keys& keys, std::size_t head_dim, const std::string& suffix = "") {
+  for (const char* name : {"attention.value_length", "rope.dimension_count"}) {
+    const std::string same = name + suffix;
     const std::uint64_t n = keys.count_or(same, head_dim);
     if (n != head_dim) {
       keys.unsupported(same, "is " + std::to_string(n) + " and a head's size " + std::to_string(head_dim));
@@ -197,6 +211,42 @@ inline ModelConfig read_common(const Keys& keys) {
 /// Whether the file divides rotary frequencies (Llama 3.1 and later).
 inline bool has_rope_divisors(const Keys& keys) {
   return keys.file().find_tensor("rope_freqs.weight") != nullptr;
+}
+
+/// Whether the file has a tensor of this name in a layer.
+inline bool has_layer_tensor(const Keys& keys, std::size_t layer, const std::string& name) {
+  return keys.file().find_tensor("blk." + std::to_string(layer) + "." + name) != nullptr;
+}
+
+/// The last layers use the keys and values of the last layer before them that has its own and is of the same
+/// kind (with or without a window).
+inline void share_kv(const Keys& keys, ModelConfig& c, const std::vector<bool>& slides) {
+  const std::size_t shared = keys.whole_number_or("attention.shared_kv_layers", 0);
+  if (shared >= c.n_layers()) {
+    keys.malformed("attention.shared_kv_layers", std::to_string(shared),
+                   "fewer than the " + std::to_string(c.n_layers()) + " layers");
+  }
+  const std::size_t n_own = c.n_layers() - shared;
+  for (std::size_t i = n_own; i < c.n_layers(); ++i) {
+    std::size_t from = n_own;
+    while (from > 0 && slides[from - 1] != slides[i]) --from;
+    if (from == 0) {
+      keys.malformed("attention.shared_kv_layers", std::to_string(shared),
+                     "a number that leaves a layer of the kind of layer " + std::to_string(i) + " its own");
+    }
+    c.layers[i].attention.kv_layer = from - 1;
+  }
+}
+
+/// Tokens that the file never wants to see generated; their logits become -infinity.
+inline std::vector<std::size_t> suppressed_tokens(const Keys& keys) {
+  constexpr const char* kKey = "tokenizer.ggml.suppress_tokens";
+  if (keys.file().find(kKey) == nullptr) return {};
+  std::vector<std::size_t> out;
+  for (const std::uint64_t id : keys.file().get<std::vector<std::uint64_t>>(kKey)) {
+    out.push_back(static_cast<std::size_t>(id));
+  }
+  return out;
 }
 
 /// Gives a layer its window and rotary frequencies; those are for heads of the layer's size.

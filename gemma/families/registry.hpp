@@ -5,6 +5,8 @@
 #include <string_view>
 
 #include "gemma.hpp"
+#include "gemma3n.hpp"
+#include "gemma4.hpp"
 #include "keys.hpp"
 #include "llama.hpp"
 
@@ -18,10 +20,8 @@ struct Family {
 
 /// All families.
 inline constexpr Family kFamilies[] = {
-    {"gemma", read_gemma1},
-    {"gemma2", read_gemma2},
-    {"gemma3", read_gemma3},
-    {"llama", read_llama},
+    {"gemma", read_gemma1},    {"gemma2", read_gemma2}, {"gemma3", read_gemma3},
+    {"gemma3n", read_gemma3n}, {"gemma4", read_gemma4}, {"llama", read_llama},
 };
 
 /// Reads and validates the configuration. Throws Error: kUnsupported for an unknown architecture,
@@ -34,8 +34,11 @@ inline ModelConfig read_config(const gguf::File& file, const Overrides& override
     config.validate(file.path());
     return config;
   }
+  std::string known;
+  for (const Family& family : kFamilies)
+    known += (known.empty() ? "" : ", ") + std::string(family.architecture);
   throw Error(ErrorCode::kUnsupported, file.path() + ": architecture " + gemma::quoted(architecture) +
-                                           " is not known; gemma, gemma2, gemma3 and llama are");
+                                           " is not supported; supported are " + known);
 }
 
 }  // namespace gemma::families

@@ -130,7 +130,7 @@ TEST(Families, Gemma2DefaultsWhenKeysAreMissing) {
   ASSERT_EQ(c.layers.size(), 42u);
   for (std::size_t i = 0; i < 42; ++i) EXPECT_EQ(c.layers[i].attention.window, i % 2 == 0 ? 4096u : 0u) << i;
   ASSERT_EQ(c.ropes.size(), 1u);
-  EXPECT_EQ(c.ropes[0], (RopeConfig{10000.0f, 1.0f}));
+  EXPECT_EQ(c.ropes[0], (RopeConfig{10000.0f, 1.0f, 256}));
 }
 
 TEST(Families, Gemma2KeysOfTheFile) {
@@ -225,7 +225,7 @@ TEST(Families, Llama3) {
   EXPECT_FLOAT_EQ(c.layers[0].attention.scale, 1.0f / std::sqrt(128.0f));
   EXPECT_EQ(c.layers[0].feed_forward.activation, Activation::kSilu);
   EXPECT_EQ(c.rope_pairing, RopePairing::kPairs);
-  EXPECT_EQ(c.ropes.at(0), (RopeConfig{500000.0f, 1.0f}));
+  EXPECT_EQ(c.ropes.at(0), (RopeConfig{500000.0f, 1.0f, 128}));
   EXPECT_EQ(c.layers[0].attention.softcap, 0.0f);
   EXPECT_FALSE(c.post_norms);
   for (const LayerConfig& l : c.layers) EXPECT_EQ(l.attention.window, 0u);
@@ -507,7 +507,7 @@ TEST(Refusals, OfOneFamilyOrNone) {
                "gemma",
                [](ModelFile& f) { f.set("general.architecture", "mamba"); },
                ErrorCode::kUnsupported,
-               {"'mamba'", "gemma, gemma2, gemma3 and llama"}},
+               {"'mamba'", "gemma, gemma2, gemma3, gemma3n, gemma4, llama"}},
        Refusal{"ArchitectureInOtherLetters",
                "gemma",
                [](ModelFile& f) { f.set("general.architecture", "Gemma"); },

@@ -78,7 +78,9 @@ INSTANTIATE_TEST_SUITE_P(
     Models, Float32Goldens,
     testing::Combine(testing::Values(Golden{"nano-gemma-mqa.F32", 1e-9}, Golden{"nano-gemma-mha.F32", 1e-9},
                                      Golden{"nano-gemma2.F32", 1e-9}, Golden{"nano-gemma3.F32", 1e-9},
-                                     Golden{"nano-llama3.F32", 1e-9}, Golden{"nano-mistral.F32", 1e-9}),
+                                     Golden{"nano-llama3.F32", 1e-9}, Golden{"nano-mistral.F32", 1e-9},
+                                     Golden{"nano-gemma4-e.F32", 1e-9}, Golden{"nano-gemma4-d.F32", 1e-9},
+                                     Golden{"nano-gemma4-m.F32", 1e-9}, Golden{"nano-gemma3n.F32", 1e-8}),
                      tables()),
     name_of);
 
@@ -95,19 +97,26 @@ INSTANTIATE_TEST_SUITE_P(
                         Golden{"tiny-llama3.Q4_K_M", 3.7e-4}, Golden{"tiny-mistral.Q4_K_M", 3.7e-4},
                         Golden{"tiny-gemma-mqa.Q8_0", 1.5e-4}, Golden{"tiny-gemma-mha.Q8_0", 1.5e-4},
                         Golden{"tiny-gemma2.Q8_0", 7.1e-4}, Golden{"tiny-gemma3.Q8_0", 4.1e-4},
-                        Golden{"tiny-llama3.Q8_0", 4.1e-4}, Golden{"tiny-mistral.Q8_0", 3.9e-4}),
+                        Golden{"tiny-llama3.Q8_0", 4.1e-4}, Golden{"tiny-mistral.Q8_0", 3.9e-4},
+                        Golden{"tiny-gemma4-e.Q4_K_M", 6.9e-4}, Golden{"tiny-gemma4-e.Q8_0", 3.9e-4},
+                        Golden{"tiny-gemma4-d.Q4_K_M", 2.3e-4}, Golden{"tiny-gemma4-d.Q8_0", 2.2e-4},
+                        Golden{"tiny-gemma4-m.Q4_K_M", 3.1e-4}, Golden{"tiny-gemma4-m.Q8_0", 2.8e-4}),
         tables()),
     name_of);
 
-/// Compares every named intermediate with the reference's and remembers the first wrong one.
+/// Compares every named intermediate with the reference's, of the layers that the trace holds, and remembers
+/// the first wrong one.
 struct TraceCheck : detail::Trace {
   explicit TraceCheck(std::map<std::string, std::vector<double>> t) : truth(std::move(t)) {}
   void value(const char* name, std::size_t layer, const float* rows, std::size_t n,
              std::size_t width) override {
     const std::string plain = name;
-    const bool once = plain == "embd" || plain == "result_norm";
+    const bool once =
+        plain == "embd" || plain == "result_norm" || plain == "altup_init" || plain == "altup_merge";
     const std::string key = once ? plain : plain + "-" + std::to_string(layer);
-    const double error = nmse(std::vector<float>(rows, rows + n * width), truth.at(key));
+    const auto expected = truth.find(key);
+    if (expected == truth.end()) return;
+    const double error = nmse(std::vector<float>(rows, rows + n * width), expected->second);
     ++compared;
     if (!(error <= 1e-10) && first_wrong.empty()) first_wrong = key + ": NMSE " + std::to_string(error);
   }
@@ -123,11 +132,12 @@ TEST_P(Intermediates, EachOneMatchesTheReference) {
   all_logits(model, golden_tokens(), KvType::kF32, &check);
   EXPECT_EQ(check.first_wrong, "");
   EXPECT_EQ(check.compared, check.truth.size());
-  EXPECT_EQ(check.compared, 2 + 8 * model.config().n_layers());
 }
 INSTANTIATE_TEST_SUITE_P(Models, Intermediates,
                          testing::Values("nano-gemma-mqa.F32", "nano-gemma-mha.F32", "nano-gemma2.F32",
-                                         "nano-gemma3.F32", "nano-llama3.F32", "nano-mistral.F32"));
+                                         "nano-gemma3.F32", "nano-llama3.F32", "nano-mistral.F32",
+                                         "nano-gemma4-e.F32", "nano-gemma4-d.F32", "nano-gemma4-m.F32",
+                                         "nano-gemma3n.F32"));
 
 }  // namespace
 }  // namespace gemma::test

@@ -142,7 +142,7 @@ TEST(ModelErrors, TypesThatDoNotRun) {
     expect_error(ErrorCode::kUnsupported, {"'" + name + "'", why},
                  [&] { Model::from(gguf::File::from_memory(bytes, "test.gguf")); });
   };
-  refused(144, "iq4_ks (144) is ik_llama.cpp's own");
+  refused(133, "q6_0 (133) is ik_llama.cpp's own");
   refused(4, "Q4_2 (4) was removed");
   refused(26, "I32 (26) is not one of weights");
   refused(99, "unknown (99) is not known");

@@ -1,0 +1,228 @@
+// A mixture of experts beside the feed-forward block (Shazeer et al. 2017, arXiv:1701.06538; here as in Gemma
+// 4 26B-A4B): a router chooses some experts for each token, and the token's result is their weighted sum.
+// Invariant (law 1): tokens are grouped by expert only for speed. What an expert gives for a token depends on
+// that token alone, and a token's sum runs in the order in which its router chose.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "feed_forward.hpp"
+#include "linear.hpp"
+#include "pass.hpp"
+
+namespace gemma::detail {
+
+/// What the router and the experts read: two norms of the stream, beside the one of the dense block. By rows,
+/// shared as norm_rows does.
+inline void mixture_input(const Pass& p, const Worker& w, std::size_t l) noexcept {
+  const std::size_t d = p.config.d_model;
+  const MixtureWeights& weights = p.weights.layers[l].mixture;
+  Workspace::Mixture& m = p.ws.mixture;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    const float* x = p.ws.x.data() + r * d;
+    float* input = m.input.data() + r * d;
+    p.vec().rms_norm(x, weights.router_norm.data(), d, p.config.rms_eps, m.router_input.data() + r * d);
+    p.vec().rms_norm(x, weights.input_norm.data(), d, p.config.rms_eps, input);
+    if (reads_quantized(weights.gate.first) || reads_quantized(weights.up.first)) {
+      p.vec().quantize_q8(input, d, m.input_q8.q.data() + r * d, m.input_q8.groups.data() + r * (d / 32));
+    }
+    if (reads_quantized(weights.router)) {  // published routers are float32; any type runs
+      p.vec().quantize_q8(m.router_input.data() + r * d, d, p.ws.mixture.gathered_q8.q.data() + r * d,
+                          p.ws.mixture.gathered_q8.groups.data() + r * (d / 32));
+    }
+  }
+}
+
+/// The `used` largest of scores[n], the largest first and the first of equals first, as numbers of experts.
+inline void choose_experts(const float* scores, std::size_t n, std::size_t used,
+                           std::uint32_t* expert) noexcept {
+  std::size_t count = 0;
+  for (std::size_t e = 0; e < n; ++e) {
+    if (count == used && !(scores[e] > scores[expert[count - 1]])) continue;
+    std::size_t at = count < used ? count++ : count - 1;
+    for (; at > 0 && scores[e] > scores[expert[at - 1]]; --at) expert[at] = expert[at - 1];
+    expert[at] = static_cast<std::uint32_t>(e);
+  }
+}
+
+/// Each token's experts and their weights: softmax over all experts, then over the sum of the chosen ones,
+/// which is softmax over the chosen ones.
+inline void route(const Pass& p, const Worker& w, std::size_t l) noexcept {
+  const ExpertsConfig& e = p.config.layers[l].feed_forward.experts;
+  const MixtureWeights& weights = p.weights.layers[l].mixture;
+  Workspace::Mixture& m = p.ws.mixture;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    const float* scores = m.router.data() + r * e.count;
+    std::uint32_t* expert = m.expert.data() + r * e.used;
+    float* weight = m.weight.data() + r * e.used;
+    choose_experts(scores, e.count, e.used, expert);
+    float sum = 0.0f;
+    for (std::size_t s = 0; s < e.used; ++s) {
+      weight[s] = std::exp(scores[expert[s]] - scores[expert[0]]);
+      sum += weight[s];
+    }
+    for (std::size_t s = 0; s < e.used; ++s) weight[s] = weight[s] / sum * weights.scale[expert[s]];
+  }
+}
+
+/// Shows the router's probabilities, and the weights without the experts' scales.
+inline void note_router(const Pass& p, const Worker& w, std::size_t l) noexcept {
+  if (p.trace == nullptr) return;
+  const ExpertsConfig& e = p.config.layers[l].feed_forward.experts;
+  const MixtureWeights& weights = p.weights.layers[l].mixture;
+  Workspace::Mixture& m = p.ws.mixture;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    float* row = m.router.data() + r * e.count;
+    const float most = *std::max_element(row, row + e.count);
+    float sum = 0.0f;
+    for (std::size_t i = 0; i < e.count; ++i) sum += row[i] = std::exp(row[i] - most);
+    for (std::size_t i = 0; i < e.count; ++i) row[i] /= sum;
+  }
+  note(p, w, "moe_router", l, m.router.data(), e.count);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    float* row = m.router.data() + r * e.count;
+    std::fill_n(row, e.count, 0.0f);
+    for (std::size_t s = r * e.used; s < (r + 1) * e.used; ++s) {
+      row[m.expert[s]] = m.weight[s] / weights.scale[m.expert[s]];
+    }
+  }
+  note(p, w, "moe_weights", l, m.router.data(), e.count);
+}
+
+/// Lists the slots expert by expert (a counting sort, by token within an expert). One worker does it.
+inline void group_by_expert(const Pass& p, const ExpertsConfig& e) noexcept {
+  Workspace::Mixture& m = p.ws.mixture;
+  const std::size_t slots = p.n_rows * e.used;
+  std::fill_n(m.begin.data(), e.count + 1, 0u);
+  for (std::size_t s = 0; s < slots; ++s) ++m.begin[m.expert[s] + 1];
+  std::uint32_t in_use = 0;
+  for (std::size_t i = 0; i < e.count; ++i) {
+    if (m.begin[i + 1] != 0) m.in_use[in_use++] = static_cast<std::uint32_t>(i);
+    m.begin[i + 1] += m.begin[i];
+  }
+  m.in_use[e.count] = in_use;
+  for (std::size_t s = 0; s < slots; ++s) {
+    const std::uint32_t place = m.begin[m.expert[s]]++;
+    m.place[s] = place;
+    m.token[place] = static_cast<std::uint32_t>(s / e.used);
+  }
+  for (std::size_t i = e.count; i > 0; --i) m.begin[i] = m.begin[i - 1];
+  m.begin[0] = 0;
+}
+
+/// Copies each slot's input to where its expert reads it.
+inline void gather_inputs(const Pass& p, const Worker& w, std::size_t l) noexcept {
+  const std::size_t d = p.config.d_model, groups = d / 32;
+  const MixtureWeights& weights = p.weights.layers[l].mixture;
+  Workspace::Mixture& m = p.ws.mixture;
+  const bool quantized = reads_quantized(weights.gate.first) || reads_quantized(weights.up.first);
+  const bool floats = !reads_quantized(weights.gate.first) || !reads_quantized(weights.up.first);
+  const auto share = w.share(p.n_rows * p.config.layers[l].feed_forward.experts.used);
+  for (std::size_t s = share.begin; s < share.end; ++s) {
+    const std::size_t r = m.token[s];
+    if (floats) std::memcpy(m.gathered.data() + s * d, m.input.data() + r * d, d * sizeof(float));
+    if (!quantized) continue;
+    std::memcpy(m.gathered_q8.q.data() + s * d, m.input_q8.q.data() + r * d, d);
+    std::memcpy(m.gathered_q8.groups.data() + s * groups, m.input_q8.groups.data() + r * groups,
+                groups * sizeof(kernels::Q8Group));
+  }
+}
+
+/// f(expert, its first slot, its number of slots, rows) for pieces of the experts' `rows` rows; whoever is
+/// free takes the next. Pieces are whole experts when there are many, for a token or two parts of one.
+template <class F>
+void share_experts(Pass& p, const Worker& w, std::size_t n_experts, std::size_t rows, F f) noexcept {
+  const Workspace::Mixture& m = p.ws.mixture;
+  const std::size_t in_use = m.in_use[n_experts];
+  const std::size_t wanted = (in_use * rows / (12 * w.count) + kRowUnit - 1) / kRowUnit * kRowUnit;
+  const std::size_t piece = std::min(rows, std::max(kRowUnit, wanted));
+  const std::size_t pieces = (rows + piece - 1) / piece;
+  std::atomic<std::size_t>& taken = p.draw_step();
+  for (std::size_t u = taken.fetch_add(1); u < in_use * pieces; u = taken.fetch_add(1)) {
+    const std::size_t expert = m.in_use[u / pieces];
+    const std::size_t begin = u % pieces * piece;
+    f(expert, m.begin[expert], m.begin[expert + 1] - m.begin[expert],
+      Range{begin, std::min(begin + piece, rows)});
+  }
+}
+
+/// out = down(activation(gate(in)) * up(in)) of every expert for the slots that use it. A barrier in the
+/// middle.
+inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
+  const FeedForwardConfig& f = p.config.layers[l].feed_forward;
+  const MixtureWeights& weights = p.weights.layers[l].mixture;
+  Workspace::Mixture& m = p.ws.mixture;
+  const std::size_t d = p.config.d_model, ff = f.experts.d_ff;
+  const bool quantized = reads_quantized(weights.down.first);
+  share_experts(p, w, f.experts.count, ff, [&](std::size_t e, std::size_t slot, std::size_t n, Range rows) {
+    const Input in{m.gathered.data() + slot * d, m.gathered_q8.q.data() + slot * d,
+                   m.gathered_q8.groups.data() + slot * (d / 32)};
+    const Activated out{m.inner.data() + slot * ff, quantized ? m.inner_q8.q.data() + slot * ff : nullptr,
+                        m.inner_q8.groups.data() + slot * (ff / 32), ff};
+    gate_and_up(p, w, f.activation, weights.gate.of(e), weights.up.of(e), rows, in, n, out);
+  });
+  w.sync();
+  share_experts(p, w, f.experts.count, d, [&](std::size_t e, std::size_t slot, std::size_t n, Range rows) {
+    const Input in{m.inner.data() + slot * ff, m.inner_q8.q.data() + slot * ff,
+                   m.inner_q8.groups.data() + slot * (ff / 32)};
+    multiply(p, w, weights.down.of(e), rows, in, n, m.out.data() + slot * d + rows.begin, d);
+  });
+}
+
+/// residual = rms_norm(residual) + rms_norm(weighted sum of the experts). By rows, shared as add_residual
+/// does.
+inline void add_experts(const Pass& p, const Worker& w, std::size_t l) noexcept {
+  const std::size_t d = p.config.d_model;
+  const ExpertsConfig& e = p.config.layers[l].feed_forward.experts;
+  const MixtureWeights& weights = p.weights.layers[l].mixture;
+  Workspace::Mixture& m = p.ws.mixture;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    float* sum = m.input.data() + r * d;  // what it held is read
+    std::fill_n(sum, d, 0.0f);
+    for (std::size_t s = r * e.used; s < (r + 1) * e.used; ++s) {
+      float* part = m.out.data() + m.place[s] * d;
+      p.vec().scale(m.weight[s], d, part);
+      p.vec().add(part, d, sum);
+    }
+  }
+  note(p, w, "moe_out", l, m.input.data(), d);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    float* sum = m.input.data() + r * d;
+    float* dense = p.ws.residual.data() + r * d;
+    p.vec().rms_norm(sum, weights.post_norm.data(), d, p.config.rms_eps, sum);
+    p.vec().rms_norm(dense, weights.dense_post_norm.data(), d, p.config.rms_eps, dense);
+    p.vec().add(sum, d, dense);
+  }
+  note(p, w, "ffn_moe", l, p.ws.residual.data(), d);
+}
+
+/// The router's scores, from what mixture_input made; a barrier before, one before mixture().
+inline void score_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
+  matmul(p, w, p.weights.layers[l].mixture.router,
+         {p.ws.mixture.router_input.data(), p.ws.mixture.gathered_q8}, p.ws.mixture.router.data());
+}
+
+/// Adds the experts' sum to the dense block's result in ws.residual.
+inline void mixture(Pass& p, const Worker& w, std::size_t l) noexcept {
+  route(p, w, l);
+  note_router(p, w, l);
+  w.sync();
+  if (w.id == 0) group_by_expert(p, p.config.layers[l].feed_forward.experts);
+  w.sync();
+  gather_inputs(p, w, l);
+  w.sync();
+  run_experts(p, w, l);
+  w.sync();
+  add_experts(p, w, l);
+}
+
+}  // namespace gemma::detail

@@ -1,0 +1,217 @@
+// Models that carry several residual streams side by side (Gemma 3n: AltUp, Baykal et al. 2023,
+// arXiv:2301.13310). A layer predicts all streams, computes on the first, and corrects the others by what
+// that changed; a low-rank branch (LAuReL, Menghani et al. 2024, arXiv:2411.07501) runs beside attention.
+// ws.streams holds them stream by stream, [n_streams, T, d_model]; ws.x is the one a layer computes on.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <vector>
+
+#include "linear.hpp"
+#include "pass.hpp"
+#include "per_layer_input.hpp"
+#include "residual.hpp"
+
+namespace gemma::detail {
+
+/// One row of one stream.
+inline float* stream_row(const Pass& p, std::size_t stream, std::size_t r) noexcept {
+  return p.ws.streams.data() + (stream * p.ws.options().max_tokens + r) * p.config.d_model;
+}
+
+/// Shows all streams as [n_rows, n_streams, d_model]. Allocates, when somebody traces the pass.
+inline void note_streams(const Pass& p, const Worker& w, const char* name, std::size_t l) noexcept {
+  if (p.trace == nullptr) return;
+  const std::size_t d = p.config.d_model, n = p.config.streams.count;
+  w.sync();
+  if (w.id == 0) {
+    std::vector<float> rows(p.n_rows * n * d);
+    for (std::size_t r = 0; r < p.n_rows; ++r) {
+      for (std::size_t s = 0; s < n; ++s) std::copy_n(stream_row(p, s, r), d, rows.data() + (r * n + s) * d);
+    }
+    p.trace->value(name, l, rows.data(), p.n_rows, n * d);
+  }
+  w.sync();
+}
+
+/// sqrt(mean(x^2)), summed in double in the order of the elements.
+inline double magnitude(const float* x, std::size_t n) noexcept {
+  double sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  return std::sqrt(sum / static_cast<double>(n));
+}
+
+/// row *= magnitude of `like` / magnitude of row.
+inline void match_magnitude(const Pass& p, const float* like, float* row) noexcept {
+  const std::size_t d = p.config.d_model;
+  const double own = magnitude(row, d);
+  if (own != 0) p.vec().scale(static_cast<float>(magnitude(like, d) / own), d, row);
+}
+
+/// The other streams from the first one: projections of it, of its magnitude. Uses ws.q8; a barrier before.
+inline void start_streams(Pass& p, const Worker& w) noexcept {
+  const std::size_t d = p.config.d_model, n_streams = p.config.streams.count;
+  const Matrix& all = p.weights.stream_proj;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    const float* x = p.ws.x.data() + r * d;
+    std::copy_n(x, d, stream_row(p, 0, r));
+    if (reads_quantized(all)) {
+      p.vec().quantize_q8(x, d, p.ws.q8.q.data() + r * d, p.ws.q8.groups.data() + r * (d / 32));
+    }
+  }
+  w.sync();
+  for (std::size_t s = 1; s < n_streams; ++s) {
+    matmul(p, w, rows_of(all, (s - 1) * d, d), {p.ws.x.data(), p.ws.q8}, stream_row(p, s, 0));
+  }
+  w.sync();
+  for (std::size_t s = 1; s < n_streams; ++s) {
+    for (std::size_t r = share.begin; r < share.end; ++r) {
+      match_magnitude(p, p.ws.x.data() + r * d, stream_row(p, s, r));
+    }
+  }
+  note_streams(p, w, "altup_init", 0);
+}
+
+/// tanh(router(rms_norm(x) / d_model)): one number for each stream. Uses row r of ws.h and ws.q8.
+inline void route_streams(const Pass& p, const Worker& w, const StreamWeights& weights, const float* x,
+                          std::size_t r, float* out) noexcept {
+  const std::size_t d = p.config.d_model, n = p.config.streams.count;
+  float* h = p.ws.h.data() + r * d;
+  std::int8_t* q = p.ws.q8.q.data() + r * d;
+  kernels::Q8Group* groups = p.ws.q8.groups.data() + r * (d / 32);
+  p.vec().rms_norm(x, weights.router_norm.data(), d, p.config.rms_eps, h);
+  p.vec().scale(1.0f / static_cast<float>(d), d, h);
+  if (reads_quantized(weights.router)) p.vec().quantize_q8(h, d, q, groups);
+  multiply(p, w, weights.router, {0, n}, {h, q, groups}, 1, out, n);
+  for (std::size_t i = 0; i < n; ++i) out[i] = std::tanh(out[i]);
+}
+
+/// Stream a += sum over b of c[a, b] * stream b, element by element, for all a at once; c = coefficients
+/// times the router's numbers. Then ws.x is the first stream. By rows, shared as norm_rows does.
+inline void predict_streams(const Pass& p, const Worker& w, std::size_t l) noexcept {
+  constexpr std::size_t kMost = StreamsConfig::kMostCount;
+  const std::size_t d = p.config.d_model, n = p.config.streams.count;
+  const StreamWeights& weights = p.weights.layers[l].streams;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    float routed[kMost], c[kMost * kMost];
+    route_streams(p, w, weights, stream_row(p, 0, r), r, routed);
+    for (std::size_t i = 0; i < n * n; ++i) {
+      c[i] = 0.0f;
+      for (std::size_t j = 0; j < n; ++j) c[i] += weights.predict[i * n + j] * routed[j];
+    }
+    float* s[kMost];
+    for (std::size_t a = 0; a < n; ++a) s[a] = stream_row(p, a, r);
+    for (std::size_t i = 0; i < d; ++i) {
+      float old[kMost];
+      for (std::size_t b = 0; b < n; ++b) old[b] = s[b][i];
+      for (std::size_t a = 0; a < n; ++a) {
+        float sum = old[a];
+        for (std::size_t b = 0; b < n; ++b) sum += c[a * n + b] * old[b];
+        s[a][i] = sum;
+      }
+    }
+    std::copy_n(s[0], d, p.ws.x.data() + r * d);
+  }
+  note_streams(p, w, "altup_predict", l);
+}
+
+/// x = (x + rms_norm(residual) + h + rms_norm(W_r W_l h)) / sqrt(2), h being the input of attention. Barriers
+/// in it; by rows at its end.
+inline void add_attention_and_low_rank(Pass& p, const Worker& w, std::size_t l) noexcept {
+  const std::size_t d = p.config.d_model, rank = p.config.streams.low_rank;
+  const StreamWeights& weights = p.weights.layers[l].streams;
+  w.sync();
+  if (reads_quantized(weights.low)) {
+    quantize_rows(p, w, p.ws.h.data(), d);
+    w.sync();
+  }
+  matmul(p, w, weights.low, {p.ws.h.data(), p.ws.q8}, p.ws.low_rank.data());
+  w.sync();
+  if (reads_quantized(weights.high)) {
+    quantize_rows(p, w, p.ws.low_rank.data(), rank);
+    w.sync();
+  }
+  matmul(p, w, weights.high, {p.ws.low_rank.data(), p.ws.q8}, p.ws.branch.data());
+  w.sync();
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    float* branch = p.ws.branch.data() + r * d;
+    p.vec().rms_norm(branch, weights.low_rank_norm.data(), d, p.config.rms_eps, branch);
+    p.vec().add(p.ws.h.data() + r * d, d, branch);
+  }
+  note(p, w, "laurel", l, p.ws.branch.data(), d);
+  add_residual(p, w, p.weights.layers[l].post_attn_norm);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    p.vec().add(p.ws.branch.data() + r * d, d, p.ws.x.data() + r * d);
+    p.vec().scale(std::sqrt(0.5f), d, p.ws.x.data() + r * d);
+  }
+}
+
+/// Every stream += its part of what the layer changed; then the layer's input from the token goes to all but
+/// the first. By rows, shared as add_residual does.
+inline void correct_streams(Pass& p, const Worker& w, std::size_t l) noexcept {
+  constexpr std::size_t kMost = StreamsConfig::kMostCount;
+  const std::size_t d = p.config.d_model, n = p.config.streams.count;
+  const LayerWeights& layer = p.weights.layers[l];
+  const StreamWeights& weights = layer.streams;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    float* x = p.ws.x.data() + r * d;
+    float routed[kMost], c[kMost];
+    route_streams(p, w, weights, x, r, routed);
+    for (std::size_t a = 0; a < n; ++a) {
+      c[a] = 1.0f;
+      for (std::size_t j = 0; j < n; ++j) c[a] += weights.correct[a * n + j] * routed[j];
+    }
+    float* s[kMost];
+    for (std::size_t a = 0; a < n; ++a) s[a] = stream_row(p, a, r);
+    for (std::size_t i = 0; i < d; ++i) {
+      const float change = x[i] - s[0][i];
+      for (std::size_t a = 0; a < n; ++a) s[a][i] += c[a] * change;
+    }
+    for (std::size_t i = 0; i < d; ++i) x[i] = s[0][i] * weights.correct_scale[i];
+  }
+  note_streams(p, w, "altup_correct", l);
+  project_per_layer_input(p, w, l);
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    float* input = p.ws.residual.data() + r * d;
+    p.vec().rms_norm(input, layer.per_layer.post_norm.data(), d, p.config.rms_eps, input);
+    for (std::size_t s = 1; s < n; ++s) p.vec().add(input, d, stream_row(p, s, r));
+  }
+  note(p, w, "ple_out", l, p.ws.residual.data(), d);
+  note_streams(p, w, "l_out", l);
+}
+
+/// ws.x = mean of the first stream and projections of the others, of its magnitude. A barrier before it.
+inline void merge_streams(Pass& p, const Worker& w) noexcept {
+  const std::size_t d = p.config.d_model, n = p.config.streams.count;
+  const Matrix& all = p.weights.stream_unproj;
+  const auto share = w.share(p.n_rows);
+  w.sync();
+  for (std::size_t r = share.begin; r < share.end; ++r) {
+    std::copy_n(stream_row(p, 0, r), d, p.ws.x.data() + r * d);
+  }
+  for (std::size_t s = 1; s < n; ++s) {
+    w.sync();
+    if (reads_quantized(all)) {
+      quantize_rows(p, w, stream_row(p, s, 0), d);
+      w.sync();
+    }
+    matmul(p, w, rows_of(all, (s - 1) * d, d), {stream_row(p, s, 0), p.ws.q8}, p.ws.residual.data());
+    w.sync();
+    for (std::size_t r = share.begin; r < share.end; ++r) {
+      float* y = p.ws.residual.data() + r * d;
+      match_magnitude(p, stream_row(p, 0, r), y);
+      p.vec().add(y, d, p.ws.x.data() + r * d);
+    }
+  }
+  scale_rows(p, w, 1.0f / static_cast<float>(n));
+  note(p, w, "altup_merge", 0, p.ws.x.data(), d);
+}
+
+}  // namespace gemma::detail

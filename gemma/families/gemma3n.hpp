@@ -1,0 +1,62 @@
+// Gemma 3n (E2B, E4B), text, as facts. Source: the published configuration and the keys that converters
+// write.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "gemma.hpp"
+#include "keys.hpp"
+
+namespace gemma::families {
+
+/// Four residual streams of which the first is computed on, and a branch of low rank beside attention. Its
+/// rank stands in no key: it is the size of its tensor.
+inline StreamsConfig read_streams(const Keys& keys) {
+  if (const std::uint64_t active = keys.count_or("altup.active_idx", 0); active != 0) {
+    keys.unsupported("altup.active_idx", "is " + std::to_string(active));
+  }
+  return {static_cast<std::size_t>(keys.count_or("altup.num_inputs", 4)),
+          keys.file().tensor("blk.0.laurel_l.weight").rows};
+}
+
+/// Of each layer's gate, how many deviations above its mean goes on; 0 and -infinity both mean all of it.
+inline void read_sparsity(const Keys& keys, ModelConfig& c) {
+  constexpr const char* kKey = "activation_sparsity_scale";
+  if (keys.find(kKey) == nullptr) return;
+  const std::vector<float> scales = keys.per_layer<float>(kKey, c.n_layers());
+  for (std::size_t i = 0; i < c.n_layers(); ++i) {
+    const bool dense =
+        scales[i] == 0.0f || (!is_finite(scales[i]) && !is_nan(scales[i]) && std::signbit(scales[i]));
+    c.layers[i].feed_forward.sparsity = dense ? 0.0f : scales[i];
+  }
+}
+
+/// q/k-norm, v-norm, scores as they are, shared keys and values, inputs from tokens for each layer, sparse
+/// gates.
+inline ModelConfig read_gemma3n(const Keys& keys, const Overrides& overrides) {
+  ModelConfig c = read_gemma_base(keys, overrides);
+  c.post_norms = true;
+  c.logit_softcap = keys.non_negative_or("final_logit_softcapping", 30.0f);
+  c.per_layer_width = keys.size("embedding_length_per_layer_input");
+  c.streams = read_streams(keys);
+  read_sparsity(keys, c);
+  const std::size_t window = sliding_window(keys, overrides, std::nullopt);
+  const RopeConfig global{.base = keys.positive_or("rope.freq_base", 1000000.0f),
+                          .scale = rope_scale(keys),
+                          .divided = has_rope_divisors(keys)};
+  const RopeConfig local{.base = keys.positive_or("rope.freq_base_swa", 10000.0f)};
+  const std::vector<bool> slides = sliding_layers(keys, c.n_layers(), 5);
+  share_kv(keys, c, slides);
+  for (std::size_t i = 0; i < c.n_layers(); ++i) {
+    c.layers[i].attention.scale = 1.0f;
+    c.layers[i].attention.qk_norm = true;
+    c.layers[i].attention.v_norm = true;
+    set_position(c, c.layers[i], slides[i] ? window : 0, slides[i] ? local : global);
+  }
+  return c;
+}
+
+}  // namespace gemma::families
