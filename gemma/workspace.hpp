@@ -49,20 +49,7 @@ inline constexpr std::size_t kMostSteps = 16;
 struct MixtureSizes {
   MixtureSizes() = default;
   /// The most that any layer needs for t tokens.
-  MixtureSizes(const ModelConfig& c, const Weights& w, std::size_t t) {
-    if (!c.has_experts()) return;
-    experts = c.largest([](const LayerConfig& l) { return l.feed_forward.experts.count; });
-    slots = t * c.largest([](const LayerConfig& l) { return l.feed_forward.experts.used; });
-    hidden = t * c.d_model;
-    router = t * experts;
-    gathered = slots * c.d_model;
-    inner = slots * c.largest([](const LayerConfig& l) { return l.feed_forward.experts.d_ff; });
-    for (const LayerWeights& l : w.layers) {
-      l.for_each_experts([&](const ExpertMatrices& m) {
-        if (!m.first.kernel->quantized_activations) floats = 1;
-      });
-    }
-  }
+  MixtureSizes(const ModelConfig& c, const Weights& w, std::size_t t);
   /// Bytes of all of them.
   std::size_t bytes() const noexcept;
   bool operator==(const MixtureSizes&) const = default;
@@ -81,67 +68,10 @@ struct WorkspaceShared {
 struct WorkspaceSizes {
   /// Throws Error{kInvalidArgument} for sizes that no workspace can have.
   WorkspaceSizes(const ModelConfig& c, const Weights& w, const kernels::KernelTable& kernels,
-                 const WorkspaceOptions& o)
-      : n_threads(o.n_threads != 0 ? o.n_threads : physical_core_count()) {
-    // 32-bit row numbers, and far beyond what a machine runs
-    if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.max_logit_rows > o.max_tokens ||
-        n_threads > 4096) {
-      throw Error(ErrorCode::kInvalidArgument, "a workspace of " + std::to_string(o.max_tokens) +
-                                                   " tokens, " + std::to_string(o.max_logit_rows) +
-                                                   " rows of logits and " + std::to_string(n_threads) +
-                                                   " threads is not possible");
-    }
-    const std::size_t t = o.max_tokens;
-    hidden = t * c.d_model;
-    q = t * c.largest_q_width();
-    kv = t * c.largest_kv_width();
-    const bool sparse = c.largest([](const LayerConfig& l) { return l.feed_forward.sparsity != 0.0f; }) != 0;
-    const bool reads_floats =
-        sparse || std::any_of(w.layers.begin(), w.layers.end(),
-                              [](const LayerWeights& l) { return !l.down.kernel->quantized_activations; });
-    const std::size_t d_ff = c.largest_d_ff();
-    ffn = reads_floats ? t * d_ff : 0;
-    const std::size_t even_share = (d_ff + n_threads - 1) / n_threads;
-    ffn_rows = std::min(kFeedForwardRows, (even_share + kRowUnit - 1) / kRowUnit * kRowUnit);
-    logits = o.max_logit_rows * c.vocab_size;
-    rope = t * c.rope_width();
-    quantized = t * std::max({c.d_model, c.largest_q_width(), c.streams.low_rank});
-    ffn_quantized = t * d_ff;
-    // rows leave in the last layer that owns keys and values: before it all rows have inputs, from it on some
-    per_layer = c.per_layer_width * std::max(t * c.last_kv_layer(), o.max_logit_rows * c.n_layers());
-    per_layer_gate = t * c.per_layer_width;
-    mixture = MixtureSizes(c, w, t);
-    streams = t * c.streams.count * c.d_model;
-    low_rank = t * c.streams.low_rank;
-    branch = c.streams.count != 0 ? hidden : 0;
-    std::size_t most = c.largest([&](const LayerConfig& l) {
-      const AttentionConfig& a = l.attention;
-      return kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile), a.n_heads / a.n_kv_heads,
-                                                 a.head_dim);
-    });
-    auto see = [&most](const Matrix& m) { most = std::max(most, m.kernel->scratch_bytes(m.cols)); };
-    see(w.output);
-    for (const Matrix* m : {&w.per_layer_proj, &w.stream_proj, &w.stream_unproj}) {
-      if (m->data != nullptr) see(*m);
-    }
-    for (const LayerWeights& l : w.layers) {
-      l.for_each_matrix(see);
-      l.for_each_experts([&](const ExpertMatrices& m) { see(m.first); });
-    }
-    most = std::max(most, c.n_layers() * c.per_layer_width * sizeof(float));  // an embedding of a token
-    scratch_per_thread = (most + 63) / 64 * 64;
-    tokens = t;
-    steps = (c.n_layers() + 2) * kMostSteps;
-  }
+                 const WorkspaceOptions& o);
 
-  std::size_t bytes() const noexcept {
-    const std::size_t floats = 3 * hidden + 2 * q + 2 * kv + ffn + n_threads * ffn_block_floats() + logits +
-                               rope + per_layer + streams + low_rank + branch;
-    return mixture.bytes() + per_layer_gate_bytes() + floats * sizeof(float) + quantized + ffn_quantized +
-           (groups(quantized) + groups(ffn_quantized)) * sizeof(kernels::Q8Group) +
-           scratch_per_thread * n_threads + 4 * tokens * sizeof(std::uint32_t) +
-           steps * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
-  }
+  /// Bytes of all buffers.
+  std::size_t bytes() const noexcept;
 
   std::size_t per_layer_gate_bytes() const noexcept {
     if (per_layer_gate == 0) return 0;
@@ -159,16 +89,6 @@ struct WorkspaceSizes {
   MixtureSizes mixture;
 };
 
-inline std::size_t MixtureSizes::bytes() const noexcept {
-  if (experts == 0) return 0;
-  const std::size_t quantized = hidden + gathered + inner;
-  const std::size_t n_groups =
-      WorkspaceSizes::groups(hidden) + WorkspaceSizes::groups(gathered) + WorkspaceSizes::groups(inner);
-  const std::size_t n_floats = 2 * hidden + router + slots + gathered + floats * (gathered + inner);
-  return n_floats * sizeof(float) + quantized + n_groups * sizeof(kernels::Q8Group) +
-         (3 * slots + 2 * experts + 2) * sizeof(std::uint32_t);
-}
-
 }  // namespace detail
 
 /// Owns the buffers of one forward pass. Move-only; not thread-safe. Made by Model::make_workspace().
@@ -176,55 +96,12 @@ class Workspace {
  public:
   /// Throws Error{kInvalidArgument} for sizes of zero, {kOutOfMemory}.
   Workspace(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels,
-            const WorkspaceOptions& options)
-      : options_(options), sizes_(config, weights, kernels, options_) {
-    options_.n_threads = sizes_.n_threads;
-    auto floats = [](std::size_t n) {
-      AlignedBuffer<float> b(n, "workspace");
-      b.prefer_huge_pages();
-      return b;
-    };
-    auto quantized = [](std::size_t n) {
-      QuantizedRows rows{AlignedBuffer<std::int8_t>(n, "workspace"),
-                         AlignedBuffer<kernels::Q8Group>(detail::WorkspaceSizes::groups(n), "workspace")};
-      rows.q.prefer_huge_pages();
-      rows.groups.prefer_huge_pages();
-      return rows;
-    };
-    x = floats(sizes_.hidden);
-    h = floats(sizes_.hidden);
-    residual = floats(sizes_.hidden);
-    q = floats(sizes_.q);
-    attention = floats(sizes_.q);
-    k = floats(sizes_.kv);
-    v = floats(sizes_.kv);
-    ffn = floats(sizes_.ffn);
-    ffn_blocks = floats(sizes_.n_threads * sizes_.ffn_block_floats());
-    logits = floats(sizes_.logits);
-    rope = floats(sizes_.rope);
-    q8 = quantized(sizes_.quantized);
-    ffn_q8 = quantized(sizes_.ffn_quantized);
-    scratch = AlignedBuffer<std::byte>(sizes_.scratch_per_thread * sizes_.n_threads, "workspace");
-    per_layer = floats(sizes_.per_layer);
-    per_layer_gate = floats(sizes_.per_layer_gate);
-    if (sizes_.per_layer_gate != 0) per_layer_q8 = quantized(sizes_.per_layer_gate);
-    streams = floats(sizes_.streams);
-    low_rank = floats(sizes_.low_rank);
-    branch = floats(sizes_.branch);
-    allocate_mixture(sizes_.mixture, floats, quantized);
-    row_token = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
-    row_position = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
-    row_chunk = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
-    row_origin = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
-    taken = std::vector<std::atomic<std::size_t>>(sizes_.steps);
-  }
+            const WorkspaceOptions& options);
 
   /// As given, n_threads settled.
   const WorkspaceOptions& options() const noexcept { return options_; }
   /// Whether the workspace is what a model of these would make with the same options.
-  bool fits(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels) const {
-    return detail::WorkspaceSizes(config, weights, kernels, options_) == sizes_;
-  }
+  bool fits(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels) const;
   /// Bytes of all buffers.
   std::size_t size_bytes() const noexcept { return sizes_.bytes(); }
 
@@ -314,3 +191,7 @@ class Workspace {
 };
 
 }  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "workspace.inl"
+#endif

@@ -1,0 +1,322 @@
+// Definitions of model.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "../gguf/linkage.hpp"
+#include "../tokenizer/chat_template.hpp"
+#include "decoder/run.hpp"
+#include "families/registry.hpp"
+#include "thread_team.hpp"
+
+namespace gemma {
+
+GEMMA_INLINE Model Model::load(std::string path, const ModelOptions& options) {
+  return detail::or_out_of_memory("no memory for a model",
+                                  [&] { return Model(gguf::File::open(std::move(path)), options); });
+}
+
+GEMMA_INLINE Model Model::from(gguf::File file, const ModelOptions& options) {
+  return detail::or_out_of_memory("no memory for a model", [&] { return Model(std::move(file), options); });
+}
+
+GEMMA_INLINE const Tokenizer& Model::tokenizer() const {
+  if (state_->tokenizer == nullptr) {
+    detail::refuse(ErrorCode::kMissingKey,
+                   [&] { return file().path() + ": key 'tokenizer.ggml.model' is missing: no vocabulary"; });
+  }
+  return *state_->tokenizer;
+}
+
+GEMMA_INLINE const Vocab& Model::vocab() const {
+  return tokenizer().vocab();
+}
+
+GEMMA_INLINE std::vector<std::int32_t> Model::encode_chat(std::span<const Message> messages,
+                                                          const ChatOptions& options) const {
+  return ChatTemplate::from(vocab()).encode(tokenizer(), messages, options);
+}
+
+GEMMA_INLINE KvCache Model::make_cache(const KvCacheOptions& options) const {
+  return detail::or_out_of_memory("no memory for a cache", [&] { return KvCache(config(), options); });
+}
+
+GEMMA_INLINE Workspace Model::make_workspace(const WorkspaceOptions& options) const {
+  return detail::or_out_of_memory("no memory for a workspace",
+                                  [&] { return Workspace(config(), weights(), kernels(), options); });
+}
+
+GEMMA_INLINE MemoryPlan Model::plan(const KvCacheOptions& cache, const WorkspaceOptions& workspace) const {
+  MemoryPlan out;
+  out.file_bytes = file().size_bytes();
+  out.kv_bytes = KvCache::bytes_for(config(), cache);
+  out.workspace_bytes = detail::WorkspaceSizes(config(), weights(), kernels(), workspace).bytes();
+  out.n_ctx = cache.n_ctx;
+  return out;
+}
+
+GEMMA_INLINE MemoryPlan Model::plan(const SessionOptions& options) const {
+  return detail::or_out_of_memory("no memory for a plan", [&] { return capped(1, options); });
+}
+
+GEMMA_INLINE MemoryPlan Model::plan_batch(const BatchOptions& o) const {
+  return detail::or_out_of_memory("no memory for a plan", [&] {
+    return capped(o.max_sequences, {.n_ctx = o.n_ctx,
+                                    .kv_type = o.kv_type,
+                                    .chunk = std::max(o.chunk, o.max_sequences),
+                                    .n_threads = o.n_threads,
+                                    .logit_rows = o.max_sequences,
+                                    .max_memory = o.max_memory});
+  });
+}
+
+GEMMA_INLINE std::span<const float> Model::forward(std::span<const Chunk> chunks, Workspace& ws,
+                                                   const std::atomic<bool>* cancel,
+                                                   detail::Trace* trace) const {
+  return forward_layers(chunks, ws, {0, config().n_layers(), {}}, cancel, trace);
+}
+
+GEMMA_INLINE std::span<const float> Model::hidden_states(const Workspace& ws, std::size_t n_rows) const {
+  if (n_rows > ws.options().max_logit_rows) {
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "a workspace of " + std::to_string(ws.options().max_logit_rows) + " rows of logits has no " +
+             std::to_string(n_rows) + " hidden states";
+    });
+  }
+  return ws.h.span().first(n_rows * config().d_model);
+}
+
+GEMMA_INLINE Model::State::State(gguf::File f, const ModelOptions& o)
+    : file(std::move(f)),
+      config(families::read_config(file, {o.window, o.bf16_embedding_scale})),
+      kernels(o.kernels != nullptr ? o.kernels : &kernels::best_table()),
+      weights(Weights::from(file, config, *kernels)) {
+  if (file.find("tokenizer.ggml.model") != nullptr) tokenizer = make_tokenizer(Vocab::from(file));
+  if (tokenizer != nullptr && tokenizer->vocab().size() != config.vocab_size) {
+    throw Error(ErrorCode::kBadShape, file.path() + ": tensor 'token_embd.weight' has " +
+                                          std::to_string(config.vocab_size) +
+                                          " rows, 'tokenizer.ggml.tokens' " +
+                                          std::to_string(tokenizer->vocab().size()) + " pieces");
+  }
+  for (const RopeConfig& r : config.ropes) frequencies.push_back(rope_frequencies(r));
+}
+
+GEMMA_INLINE AlignedBuffer<double> Model::State::rope_frequencies(const RopeConfig& rope) const {
+  const std::size_t half = rope.head_dim / 2;
+  AlignedBuffer<double> out(half, "rotary frequencies");
+  for (std::size_t i = 0; i < half; ++i) {
+    const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(rope.head_dim);
+    const double divisor = rope.divided ? static_cast<double>(weights.rope_divisors[i]) : 1.0;
+    out[i] = static_cast<double>(rope.scale) * std::pow(static_cast<double>(rope.base), exponent) / divisor;
+  }
+  return out;
+}
+
+GEMMA_INLINE Model::Model(gguf::File file, const ModelOptions& options)
+    : state_(std::make_unique<State>(std::move(file), options)) {}
+
+GEMMA_INLINE void Model::check_cache(const KvCache& cache) const {
+  if (cache.fits(config())) return;
+  throw Error(ErrorCode::kInvalidArgument, "the cache belongs to a model of another shape");
+}
+
+GEMMA_INLINE void Model::check_chunk(const Chunk& chunk) const {
+  if (chunk.cache == nullptr) throw Error(ErrorCode::kInvalidArgument, "a chunk has no cache");
+  if (chunk.tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "a chunk has no tokens");
+  const KvCache& cache = *chunk.cache;
+  check_cache(cache);
+  if (chunk.tokens.size() > cache.max_chunk()) {
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "a chunk of " + std::to_string(chunk.tokens.size()) + " tokens; the cache takes " +
+             std::to_string(cache.max_chunk());
+    });
+  }
+  if (chunk.tokens.size() > cache.n_ctx() - cache.n_past()) {
+    cache.refuse_more(chunk.tokens.size());
+  }
+  for (const std::int32_t token : chunk.tokens) check_token(token);
+}
+
+GEMMA_INLINE void Model::check_token(std::int32_t token) const {
+  if (token < 0 || static_cast<std::size_t>(token) >= config().vocab_size) {
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "token id " + std::to_string(token) + " is not in the vocabulary of " +
+             std::to_string(config().vocab_size);
+    });
+  }
+}
+
+GEMMA_INLINE void Model::token_embedding(std::int32_t token, std::span<float> out) const {
+  check_token(token);
+  const ModelConfig& c = config();
+  if (out.size() != c.d_model) {
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "an embedding of " + std::to_string(c.d_model) + " numbers does not go into " +
+             std::to_string(out.size());
+    });
+  }
+  const Matrix& e = weights().embedding;
+  kernels().dequantize[static_cast<std::size_t>(e.type)](
+      e.data + static_cast<std::size_t>(token) * e.row_bytes, c.d_model, out.data());
+  if (c.embedding_scale != 1.0f) kernels().vec.scale(c.embedding_scale, c.d_model, out.data());
+}
+
+GEMMA_INLINE MemoryPlan Model::sequences_plan(std::size_t n_sequences, const SessionOptions& o) const {
+  const std::size_t chunk = std::max<std::size_t>(o.chunk, 1);
+  // bounds that keep every product below 2^64, whatever the caller asks for
+  if (n_sequences == 0 || n_sequences > (1u << 16) || o.n_ctx > (std::size_t{1} << 31) ||
+      chunk > (1u << 24) || o.logit_rows == 0 || o.n_threads > 4096) {
+    throw Error(ErrorCode::kInvalidArgument, std::to_string(n_sequences) + " sequences of " +
+                                                 std::to_string(o.n_ctx) + " tokens in chunks of " +
+                                                 std::to_string(chunk) + ", with " +
+                                                 std::to_string(o.logit_rows) + " rows of logits and " +
+                                                 std::to_string(o.n_threads) + " threads, are not possible");
+  }
+  const std::size_t tokens = std::min(chunk, n_sequences * o.n_ctx);  // of one forward
+  MemoryPlan p = plan(KvCacheOptions{o.n_ctx, o.kv_type, chunk},
+                      WorkspaceOptions{tokens, std::min(o.logit_rows, tokens), o.n_threads});
+  if (p.kv_bytes > std::numeric_limits<std::size_t>::max() / 2 / n_sequences)
+    throw Error(ErrorCode::kOutOfMemory, "the caches of " + std::to_string(n_sequences) + " sequences of " +
+                                             std::to_string(o.n_ctx) + " tokens exceed any memory");
+  p.kv_bytes *= n_sequences;
+  p.token_bytes = n_sequences * o.n_ctx * sizeof(std::int32_t);
+  return p;
+}
+
+GEMMA_INLINE MemoryPlan Model::capped(std::size_t n_sequences, SessionOptions o) const {
+  const bool any_context = o.n_ctx == 0;
+  if (any_context) o.n_ctx = std::min(config().max_seq_len, kDefaultContext);
+  if (o.n_threads == 0) o.n_threads = physical_core_count();
+  const MemoryPlan wanted = sequences_plan(n_sequences, o);
+  if (o.max_memory == 0 || wanted.total_bytes() <= o.max_memory) return wanted;
+  MemoryPlan best;  // n_ctx: the largest context known to fit
+  for (std::size_t too_large = o.n_ctx; too_large - best.n_ctx > 1;) {
+    o.n_ctx = best.n_ctx + (too_large - best.n_ctx) / 2;
+    const MemoryPlan p = sequences_plan(n_sequences, o);
+    if (p.total_bytes() <= o.max_memory) {
+      best = p;
+    } else {
+      too_large = o.n_ctx;
+    }
+  }
+  if (any_context && best.n_ctx != 0) return best;
+  throw Error(ErrorCode::kOutOfMemory,
+              file().path() + ": a context of " + std::to_string(wanted.n_ctx) + " tokens takes " +
+                  std::to_string(wanted.total_bytes()) + " bytes (file " + std::to_string(wanted.file_bytes) +
+                  ", keys and values " + std::to_string(wanted.kv_bytes) + ", workspace " +
+                  std::to_string(wanted.workspace_bytes) + "), more than the limit of " +
+                  std::to_string(o.max_memory) + "; " +
+                  (best.n_ctx == 0 ? "not even one token fits"
+                                   : "the largest that fits is " + std::to_string(best.n_ctx)));
+}
+
+GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, const Workspace& ws) const {
+  std::size_t n_rows = 0;
+  std::size_t n_wanted = 0;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    const Chunk& c = chunks[i];
+    check_chunk(c);
+    for (std::size_t j = 0; j < i; ++j) {
+      if (chunks[j].cache == c.cache) throw Error(ErrorCode::kInvalidArgument, "two chunks share one cache");
+    }
+    n_rows += c.tokens.size();
+    n_wanted += c.logits == Logits::kAll ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
+  }
+  if (n_rows == 0 || n_rows > ws.options().max_tokens || n_wanted > ws.options().max_logit_rows) {
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "a forward of " + std::to_string(n_rows) + " tokens and " + std::to_string(n_wanted) +
+             " rows of logits; the workspace takes " + std::to_string(ws.options().max_tokens) + " and " +
+             std::to_string(ws.options().max_logit_rows);
+    });
+  }
+  return n_wanted;
+}
+
+GEMMA_INLINE void Model::check_range(const LayerRange& range, std::size_t n_rows) const {
+  if (range.begin >= range.end || range.end > config().n_layers()) {
+    throw Error(ErrorCode::kInvalidArgument, "a range of layers that the model does not have");
+  }
+  if (config().streams.count != 0 && (range.begin != 0 || range.end != config().n_layers())) {
+    throw Error(ErrorCode::kInvalidArgument, "a part of the layers of a model with several residual streams");
+  }
+  for (std::size_t i = range.begin; i < range.end; ++i) {
+    if (config().layers[i].attention.kv_layer < range.begin) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "a range of layers of which one reads keys and values of a layer before it");
+    }
+  }
+  const std::size_t wanted = range.begin == 0 ? 0 : n_rows * config().d_model;
+  if (range.input.size() != wanted) {
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "hidden rows of " + std::to_string(range.input.size()) + " numbers where " +
+             std::to_string(wanted) + " are needed";
+    });
+  }
+}
+
+GEMMA_INLINE std::size_t Model::list_rows(std::span<const Chunk> chunks, Workspace& ws,
+                                          bool only_wanted) const {
+  std::size_t row = 0;
+  for (std::size_t i = 0; i < chunks.size(); ++i) {
+    const Chunk& c = chunks[i];
+    const std::size_t last = c.tokens.size() - 1;
+    for (std::size_t t = 0; t < c.tokens.size(); ++t) {
+      const bool wanted = c.logits == Logits::kAll || (c.logits == Logits::kLast && t == last);
+      if (only_wanted && !wanted) continue;
+      ws.row_token[row] = static_cast<std::uint32_t>(c.tokens[t]);
+      ws.row_position[row] = static_cast<std::uint32_t>(c.cache->n_past() + t);
+      ws.row_chunk[row] = static_cast<std::uint32_t>(i);
+      ws.row_origin[row] = static_cast<std::uint32_t>(row);
+      ++row;
+    }
+  }
+  return row;
+}
+
+GEMMA_INLINE std::span<const float> Model::forward_layers(std::span<const Chunk> chunks, Workspace& ws,
+                                                          const LayerRange& range,
+                                                          const std::atomic<bool>* cancel,
+                                                          detail::Trace* trace) const {
+  if (!ws.fits(config(), weights(), kernels())) {
+    throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
+  }
+  file().check_size();  // a system call, against SIGBUS from weights that are gone
+  const std::size_t n_wanted = check_chunks(chunks, ws);
+  const std::size_t last_kv_layer = config().last_kv_layer();
+  const bool only_wanted = range.begin > last_kv_layer;
+  const std::size_t n_rows = list_rows(chunks, ws, only_wanted);
+  check_range(range, n_rows);
+  for (const Chunk& c : chunks) c.cache->will_write(c.tokens.size());
+  for (auto& taken : ws.taken) taken.store(0, std::memory_order_relaxed);
+  ws.shared->stop.store(false, std::memory_order_relaxed);
+
+  const detail::Pass pass{.config = config(),
+                          .weights = weights(),
+                          .kernels = kernels(),
+                          .frequencies = state_->frequencies,
+                          .chunks = chunks,
+                          .ws = ws,
+                          .layer_begin = range.begin,
+                          .layer_end = range.end,
+                          .hidden = range.input,
+                          .last_kv_layer = last_kv_layer,
+                          .n_wanted = n_wanted,
+                          .cancel = cancel,
+                          .trace = trace,
+                          .n_rows = n_rows,
+                          .only_wanted = only_wanted};
+  if (n_rows != 0) {
+    run_team(ws.options().n_threads, ws.shared->barrier,
+             [&pass](const Worker& w) noexcept { detail::run(pass, w); });
+  }
+  if (ws.shared->stop.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "cancelled");
+  for (const Chunk& c : chunks) c.cache->advance(c.tokens.size());
+  if (range.end == config().n_layers()) return ws.logits.span().first(n_wanted * config().vocab_size);
+  return ws.x.span().first((range.end > last_kv_layer ? n_wanted : n_rows) * config().d_model);
+}
+
+}  // namespace gemma

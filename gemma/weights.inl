@@ -1,0 +1,248 @@
+// Definitions of weights.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "../gguf/finite.hpp"
+#include "../gguf/linkage.hpp"
+
+namespace gemma {
+
+namespace detail {
+
+/// Looks tensors up and checks their shapes.
+class WeightReader {
+ public:
+  WeightReader(const gguf::File& file, const kernels::KernelTable& kernels)
+      : file_(file), kernels_(kernels) {}
+
+  Matrix matrix(const std::string& name, std::size_t rows, std::size_t cols) const {
+    Matrix m = unscaled_matrix(name, rows, cols);
+    m.scale = scale_of(name);
+    return m;
+  }
+  /// The same where a tensor called STEM.scale means something else.
+  Matrix unscaled_matrix(const std::string& name, std::size_t rows, std::size_t cols) const {
+    const TensorView& t = checked(name, rows, cols);
+    return {t.data.data(), t.type, rows, cols, t.row_size_bytes(), &kernels_.matmul_for(t.type)};
+  }
+  /// The factor of the product with matrix `name`, STEM.weight: the one element of STEM.scale (as llama.cpp's
+  /// converter has it) or STEM.weight.scale; 1 where the file has neither.
+  float scale_of(const std::string& name) const {
+    constexpr std::string_view kSuffix = "weight";
+    const std::string stem = name.substr(0, name.size() - kSuffix.size());
+    for (const std::string& scale : {stem + "scale", name + ".scale"}) {
+      if (file_.find_tensor(scale) != nullptr) return vector(scale, 1)[0];
+    }
+    return 1.0f;
+  }
+  Vector vector(const std::string& name, std::size_t size) const { return table(name, 1, size); }
+  /// [rows, cols] of a small matrix, as floats.
+  Vector table(const std::string& name, std::size_t rows, std::size_t cols) const {
+    const TensorView& t = checked(name, rows, cols);
+    Vector out(rows * cols, "norm weights");
+    for (std::size_t r = 0; r < rows; ++r) {
+      kernels_.dequantize[static_cast<std::size_t>(t.type)](t.row(r), cols, out.data() + r * cols);
+    }
+    // matrices are not read before they are used; these are read here anyway
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if (!is_finite(out[i])) {
+        fail(ErrorCode::kMalformed, t, "element " + std::to_string(i) + " is not a finite number");
+      }
+    }
+    return out;
+  }
+  Vector vector_if(bool wanted, const std::string& name, std::size_t size) const {
+    return wanted ? vector(name, size) : Vector{};
+  }
+  /// The same for n_experts matrices in one tensor, each [rows, cols]; or for a part of each, rows
+  /// [begin, begin + rows) of `of`.
+  ExpertMatrices experts(const std::string& name, std::size_t n_experts, std::size_t rows, std::size_t cols,
+                         std::size_t begin, std::size_t of) const {
+    Matrix all = unscaled_matrix(name, n_experts * of, cols);
+    all.data += begin * all.row_bytes;
+    all.rows = rows;
+    return {all, n_experts, of * all.row_bytes};
+  }
+  /// The factors of experts' products, or nothing.
+  Vector scales_of(const std::string& name, std::size_t n_experts) const {
+    return vector_if(has(name), name, n_experts);
+  }
+  bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
+
+  /// Throws for a tensor that other models of the architecture have, and that the configuration leaves out:
+  /// ignoring it would give wrong answers. (Other extra tensors are normal.)
+  void refuse(const std::string& name) const {
+    if (const TensorView* t = file_.find_tensor(name)) {
+      fail(ErrorCode::kUnsupported, *t, "models with this tensor are not run");
+    }
+  }
+
+  [[noreturn]] void fail(ErrorCode code, const TensorView& t, const std::string& what) const {
+    throw Error(code, file_.path_of(t.data) + ": tensor " + gemma::quoted(t.name) + " (at byte " +
+                          std::to_string(file_.offset_of(t.data)) + "): " + what);
+  }
+
+ private:
+  const TensorView& checked(const std::string& name, std::size_t rows, std::size_t cols) const {
+    const TensorView& t = file_.tensor(name);
+    if (!t.runs()) {
+      const OtherType* other = find_other_type(t.type_id);
+      fail(ErrorCode::kUnsupported, t,
+           "its type " + describe_dtype_id(t.type_id) + " " +
+               std::string(other != nullptr ? to_string(other->why) : "is not known") + " and does not run");
+    }
+    if (t.rows != rows || t.cols != cols) {
+      auto shape = [](std::size_t r, std::size_t c) {
+        return "[" + std::to_string(r) + ", " + std::to_string(c) + "]";
+      };
+      fail(ErrorCode::kBadShape, t,
+           "its shape is " + shape(t.rows, t.cols) + ", the metadata asks for " + shape(rows, cols));
+    }
+    return t;
+  }
+
+  const gguf::File& file_;
+  const kernels::KernelTable& kernels_;
+};
+
+inline Vector ones(std::size_t n) {
+  Vector out(n, "norm weights");
+  std::fill_n(out.data(), n, 1.0f);
+  return out;
+}
+
+inline MixtureWeights read_mixture(const WeightReader& read, const ModelConfig& c, std::size_t index) {
+  const std::string p = "blk." + std::to_string(index) + ".";
+  const ExpertsConfig& e = c.layers[index].feed_forward.experts;
+  MixtureWeights m;
+  m.input_norm = read.vector(p + "pre_ffw_norm_2.weight", c.d_model);
+  m.router_norm = read.vector(p + "ffn_gate_inp.scale", c.d_model);
+  const float root = std::sqrt(static_cast<float>(c.d_model));
+  for (std::size_t i = 0; i < c.d_model; ++i) m.router_norm[i] /= root;
+  m.router = read.unscaled_matrix(p + "ffn_gate_inp.weight", e.count, c.d_model);
+  if (const std::string both = p + "ffn_gate_up_exps.weight"; read.has(both)) {
+    m.gate = read.experts(both, e.count, e.d_ff, c.d_model, 0, 2 * e.d_ff);
+    m.up = read.experts(both, e.count, e.d_ff, c.d_model, e.d_ff, 2 * e.d_ff);
+  } else {
+    m.gate = read.experts(p + "ffn_gate_exps.weight", e.count, e.d_ff, c.d_model, 0, e.d_ff);
+    m.up = read.experts(p + "ffn_up_exps.weight", e.count, e.d_ff, c.d_model, 0, e.d_ff);
+  }
+  const bool fused = read.has(p + "ffn_gate_up_exps.weight");
+  m.gate.scale = read.scales_of(p + (fused ? "ffn_gate_up_exps.scale" : "ffn_gate_exps.scale"), e.count);
+  m.up.scale = read.scales_of(p + (fused ? "ffn_gate_up_exps.scale" : "ffn_up_exps.scale"), e.count);
+  m.down = read.experts(p + "ffn_down_exps.weight", e.count, c.d_model, e.d_ff, 0, c.d_model);
+  if (const std::string scale = p + "ffn_down_exps.scale"; read.has(scale)) {
+    m.scale = read.vector(scale, e.count);
+  } else {
+    m.scale = ones(e.count);
+  }
+  m.dense_post_norm = read.vector(p + "post_ffw_norm_1.weight", c.d_model);
+  m.post_norm = read.vector(p + "post_ffw_norm_2.weight", c.d_model);
+  return m;
+}
+
+inline StreamWeights read_streams(const WeightReader& read, const ModelConfig& c, const std::string& p) {
+  const std::size_t n = c.streams.count, d = c.d_model;
+  return {.router_norm = read.vector(p + "altup_router_norm.weight", d),
+          .router = read.matrix(p + "altup_router.weight", n, d),
+          .predict = read.table(p + "altup_predict_coef.weight", n * n, n),
+          .correct = read.table(p + "altup_correct_coef.weight", n, n),
+          .correct_scale = read.vector(p + "altup_correct_scale.weight", d),
+          .low = read.matrix(p + "laurel_l.weight", c.streams.low_rank, d),
+          .high = read.matrix(p + "laurel_r.weight", d, c.streams.low_rank),
+          .low_rank_norm = read.vector(p + "laurel_post_norm.weight", d)};
+}
+
+inline LayerWeights read_layer(const WeightReader& read, const ModelConfig& c, std::size_t index) {
+  const std::string p = "blk." + std::to_string(index) + ".";
+  const AttentionConfig& a = c.layers[index].attention;
+  const std::size_t d_ff = c.layers[index].feed_forward.d_ff;
+  LayerWeights l;
+  l.attn_norm = read.vector(p + "attn_norm.weight", c.d_model);
+  l.q = read.matrix(p + "attn_q.weight", a.q_width(), c.d_model);
+  l.q_norm = read.vector_if(a.qk_norm, p + "attn_q_norm.weight", a.head_dim);
+  if (c.owns_kv(index)) {
+    l.k = read.matrix(p + "attn_k.weight", a.kv_width(), c.d_model);
+    if (!a.v_from_k) l.v = read.matrix(p + "attn_v.weight", a.kv_width(), c.d_model);
+    l.k_norm = read.vector_if(a.qk_norm, p + "attn_k_norm.weight", a.head_dim);
+  }
+  l.attn_out = read.matrix(p + "attn_output.weight", c.d_model, a.q_width());
+  l.post_attn_norm = read.vector_if(c.post_norms, p + "post_attention_norm.weight", c.d_model);
+  l.ffn_norm = read.vector(p + "ffn_norm.weight", c.d_model);
+  l.gate = read.matrix(p + "ffn_gate.weight", d_ff, c.d_model);
+  l.up = read.matrix(p + "ffn_up.weight", d_ff, c.d_model);
+  l.down = read.matrix(p + "ffn_down.weight", c.d_model, d_ff);
+  l.post_ffn_norm = read.vector_if(c.post_norms, p + "post_ffw_norm.weight", c.d_model);
+  if (c.layers[index].feed_forward.experts.count != 0) l.mixture = read_mixture(read, c, index);
+  if (c.per_layer_width != 0) {
+    l.per_layer = {read.matrix(p + "inp_gate.weight", c.per_layer_width, c.d_model),
+                   read.matrix(p + "proj.weight", c.d_model, c.per_layer_width),
+                   read.vector(p + "post_norm.weight", c.d_model)};
+  }
+  if (c.streams.count != 0) l.streams = read_streams(read, c, p);
+  if (read.has(p + "layer_output_scale.weight")) {
+    l.output_scale = read.vector(p + "layer_output_scale.weight", 1)[0];
+  }
+  for (const char* part : {"attn_q", "attn_k", "attn_v", "attn_output", "attn_norm", "ffn_norm", "ffn_gate",
+                           "ffn_up", "ffn_down"})
+    read.refuse(p + part + ".bias");
+  if (!a.qk_norm) read.refuse(p + "attn_q_norm.weight");
+  if (!a.qk_norm) read.refuse(p + "attn_k_norm.weight");
+  if (!c.post_norms) read.refuse(p + "post_attention_norm.weight");
+  if (!c.post_norms) read.refuse(p + "post_ffw_norm.weight");
+  return l;
+}
+
+/// The divisors of the rotary frequencies that use them; empty when none does.
+inline Vector read_rope_divisors(const WeightReader& read, const gguf::File& file, const ModelConfig& c) {
+  constexpr const char* kName = "rope_freqs.weight";
+  const auto divided =
+      std::find_if(c.ropes.begin(), c.ropes.end(), [](const RopeConfig& r) { return r.divided; });
+  if (divided == c.ropes.end()) return {};
+  Vector out = read.vector(kName, divided->head_dim / 2);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (out[i] <= 0.0f) {
+      read.fail(ErrorCode::kMalformed, file.tensor(kName),
+                "element " + std::to_string(i) + ", a divisor of frequencies, is not positive");
+    }
+  }
+  return out;
+}
+
+}  // namespace detail
+
+GEMMA_INLINE Weights Weights::from(const gguf::File& file, const ModelConfig& c,
+                                   const kernels::KernelTable& kernels) {
+  const detail::WeightReader read(file, kernels);
+  Weights w;
+  for (const char* name : {"token_embd.scale", "token_embd.weight.scale"}) read.refuse(name);
+  w.embedding = read.matrix("token_embd.weight", c.vocab_size, c.d_model);
+  w.output = file.find_tensor("output.weight") != nullptr
+                 ? read.matrix("output.weight", c.vocab_size, c.d_model)
+                 : w.embedding;
+  w.output_norm = read.vector("output_norm.weight", c.d_model);
+  w.rope_divisors = detail::read_rope_divisors(read, file, c);
+  if (const std::size_t width = c.n_layers() * c.per_layer_width; width != 0) {
+    w.per_layer_embedding = read.matrix("per_layer_token_embd.weight", c.vocab_size, width);
+    w.per_layer_proj = read.matrix("per_layer_model_proj.weight", width, c.d_model);
+    w.per_layer_norm = read.vector("per_layer_proj_norm.weight", c.per_layer_width);
+  }
+  if (const std::size_t n = c.streams.count; n != 0) {
+    w.stream_proj = read.matrix("altup_proj.weight", (n - 1) * c.d_model, c.d_model);
+    w.stream_unproj = read.matrix("altup_unembd_proj.weight", (n - 1) * c.d_model, c.d_model);
+  }
+  if (c.largest([](const LayerConfig& l) { return l.attention.v_norm; }) != 0) {
+    w.ones = detail::ones(c.largest([](const LayerConfig& l) { return l.attention.head_dim; }));
+  }
+  for (const char* name : {"output.bias", "output_norm.bias", "rope_factors_long.weight"}) read.refuse(name);
+  w.layers.reserve(c.n_layers());
+  for (std::size_t i = 0; i < c.n_layers(); ++i) w.layers.push_back(detail::read_layer(read, c, i));
+  return w;
+}
+
+}  // namespace gemma
