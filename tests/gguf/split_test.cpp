@@ -16,7 +16,7 @@
 namespace gemma::gguf {
 namespace {
 
-std::string error_of(const std::function<void()>& action) {
+std::string refusal_of(const std::function<void()>& action) {
   try {
     action();
   } catch (const Error& e) {
@@ -56,7 +56,7 @@ class Split : public ::testing::Test {
     part(2, 3, 3, "b").write(path(2, 3, name));
   }
   std::string opened(int number) const {
-    return error_of([&] { File::open(path(number)); });
+    return refusal_of([&] { File::open(path(number)); });
   }
 
   test::TemporaryFolder folder_;
@@ -110,7 +110,7 @@ TEST_F(Split, AMissingPartIsNamed) {
     std::filesystem::rename(folder_.path("away"), path(missing));
   }
   std::filesystem::rename(path(1), folder_.path("renamed.gguf"));
-  const std::string error = error_of([&] { File::open(folder_.path("renamed.gguf")); });
+  const std::string error = refusal_of([&] { File::open(folder_.path("renamed.gguf")); });
   EXPECT_NE(error.find("is part 2 of 3 of a model; the others are found when its name ends in "
                        "-00002-of-00003.gguf"),
             std::string::npos)
@@ -189,7 +189,7 @@ TEST_F(Split, KeysThatLie) {
             std::string::npos);
   // the largest count: the first part that is not there ends it
   part(0, 65535, 0, "").write(path(0, 65535));
-  const std::string error = error_of([&] { File::open(path(0, 65535)); });
+  const std::string error = refusal_of([&] { File::open(path(0, 65535)); });
   EXPECT_NE(error.find("-00002-of-65535.gguf: cannot open"), std::string::npos) << error;
 }
 
@@ -207,7 +207,7 @@ TEST_F(Split, DamagedParts) {
     std::vector<std::byte> changed = whole;
     changed[i] ^= std::byte{0x55};
     folder_.write(std::filesystem::path(path(2)).filename().string(), changed);
-    error_of([&] {
+    refusal_of([&] {
       const File file = File::open(path(0));
       EXPECT_EQ(file.tensors().size(), 5U);
     });
