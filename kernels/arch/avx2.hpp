@@ -25,7 +25,7 @@ struct Avx2Primitives {
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 6;
   static constexpr int kStep = 6;          // tokens whose dots are interleaved
-  static constexpr int kPart = 2;          // tiles of what is left over are multiples of this
+  static constexpr int kPart = 1;          // tiles of fewer tokens come in steps of this
   static constexpr int kDirectTokens = 4;  // up to here weights are used as they are unpacked
 
   struct Rows {

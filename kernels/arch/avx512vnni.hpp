@@ -22,7 +22,7 @@ struct Avx512Vnni {
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 4;          // two scales a group: 8 sums, 8 dots, 8 products
   static constexpr int kStep = 6;                // tokens whose dots are interleaved
-  static constexpr int kPart = 2;                // what is left over is done by tiles of multiples of this
+  static constexpr int kPart = 1;                // tiles of fewer tokens come in steps of this
   static constexpr int kDirectTokens = 4;        // up to here weights are used as they are unpacked
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
 

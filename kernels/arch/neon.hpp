@@ -150,7 +150,7 @@ struct NeonPrimitives {
 struct Neon : NeonPrimitives<Neon> {
   static constexpr int kPanels = 1;
   static constexpr int kHalvesTile = 8;
-  static constexpr int kPart = 4;  // tiles of what is left over are multiples of this
+  static constexpr int kPart = 1;  // tiles of fewer tokens come in steps of this
   static constexpr int kTile = 8;  // tokens of a register tile: 8 sums of 32 registers
   static constexpr int kStep = 4;  // tokens whose dots are interleaved
 

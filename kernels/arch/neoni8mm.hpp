@@ -29,7 +29,7 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 4;
   static constexpr int kStep = 6;  // tokens whose dots are interleaved
-  static constexpr int kPart = 2;  // tiles of what is left over are multiples of this
+  static constexpr int kPart = 2;  // tiles of fewer tokens come in steps of this
 
   // ---- loads
   /// 16 bytes of each row: p[0], p[1] hold bytes 0 .. 7 of rows (0 | 1), (2 | 3), p[2], p[3] bytes 8 .. 15.

@@ -183,7 +183,8 @@ Shape typed_shape(const std::string& architecture) {
   return s;
 }
 
-void check_types(const Shape& shape, double* worst = nullptr) {
+void check_types(const Shape& shape, const std::string& name) {
+  double worst = 0;
   const ModelFile file = make_model(shape);
   const auto ids = random_tokens(24, shape.vocab_size, 5);
   const std::vector<double> truth = Oracle(shape, file).logits(ids);
@@ -192,9 +193,10 @@ void check_types(const Shape& shape, double* worst = nullptr) {
     const MemoryModel model(file, {.kernels = table});
     const double error = nmse(all_logits(*model, ids, KvType::kF32), truth);
     EXPECT_LE(error, bound_of(*model));
-    if (worst != nullptr) *worst = std::max(*worst, error);
+    worst = std::max(worst, error);
     if (table->isa != kernels::Isa::kScalar) expect_one_answer(*model, ids, 1);
   }
+  std::printf("%s: NMSE %.2g\n", name.c_str(), worst);
 }
 
 /// A matrix with a scale of its own is one of scaled weights: by a power of two, so to the bit.
@@ -230,9 +232,7 @@ class Types : public testing::TestWithParam<DType> {};
 TEST_P(Types, InEveryMatrixOfGemma3) {
   Shape s = typed_shape("gemma3");
   s.type = GetParam();
-  double worst = 0;
-  check_types(s, &worst);
-  std::printf("%s: NMSE %.2g\n", std::string(gemma::info(GetParam()).name).c_str(), worst);
+  check_types(s, std::string(gemma::info(GetParam()).name));
 }
 
 /// Each matrix of another type, beginning with this one: 8-bit and float activations side by side.
@@ -245,7 +245,13 @@ TEST_P(Types, MixedInLlama) {
                            "blk.0.ffn_down.weight", "output.weight", "token_embd.weight"}) {
     s.types[name] = kAllDTypes[next++ % kAllDTypes.size()];
   }
-  check_types(s);
+  check_types(s, "from " + std::string(gemma::info(GetParam()).name) + " on");
+}
+
+TEST_P(Types, InEveryMatrixOfLlama) {
+  Shape s = typed_shape("llama");
+  s.type = GetParam();
+  check_types(s, std::string(gemma::info(GetParam()).name));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Types, testing::ValuesIn(kAllDTypes),

@@ -1,0 +1,225 @@
+// The register tile of the 8-bit matmul, once for all weight formats and instruction sets: lanes are weight
+// rows.
+//
+// One output is acc = 0, then for each unit of k in order, for each of its groups in the format's order:
+//   acc = fma(t, xs, acc),  t = float(dot) * s   (two halves: t = fma(float(dot1), s1, float(dot0) * s0))
+//   acc = fma(m, xsum, acc)                      (where each group has a minimum m; xsum = xs * sum of x)
+// and after a unit with minima acc = fma(-dmin, float(sum m * i) * 2^e, acc). Dots are exact integers.
+// Invariant (law 1): direct() and tile() do these same steps for every token, so an output's bits depend on
+// its row, its token and k alone, not on m, the panel, the tile, or the slice.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "activation_tiles.hpp"
+#include "integer_primitives.hpp"
+#include "unroll.hpp"
+
+namespace gemma::kernels {
+
+/// Products of kPanels neighbouring panels of kLanes rows each by tokens: unpacking, and arithmetic.
+template <IntegerPrimitives A, class W>
+struct PanelTile {
+  using Int = typename A::Int;
+  using Float = typename A::Float;
+  static constexpr int kPanels = A::kPanels;  // that share a tile's activations
+  static constexpr int kTile = W::kHalves == 1 ? A::kTile : A::kHalvesTile;
+  static constexpr int kOffsetSums = W::kOffset == 0 ? 0 : W::kHalves;
+  static constexpr int kPairs = W::kMinPairs > 0 ? W::kMinPairs : 1;  // of minima; no array of none
+
+  template <int kTokens>
+  using Unit = ActivationUnit<A, W, kTokens>;
+
+  /// A unit of kPanels neighbouring panels, unpacked.
+  struct NoMins {};
+  struct GroupMins {
+    Float group_min[W::kGroups][kPanels];
+  };
+  struct UnitMins {
+    Int min_pairs[kPanels][kPairs];
+    Float minus_dmin[kPanels];
+  };
+  using Mins =
+      std::conditional_t<W::kGroupMins, GroupMins, std::conditional_t<(W::kMinPairs > 0), UnitMins, NoMins>>;
+  struct PanelUnit : Mins {
+    Int w[W::kGroups][kPanels][8];
+    Float scale[W::kGroups][kPanels][W::kHalves];
+  };
+
+  // ---- arithmetic
+  /// float(dot) * scale for the first half of a group, fma(float(dot), scale, t) for the second: the one
+  /// place where a dot becomes a float.
+  template <int kHalf>
+  [[gnu::always_inline]] static Float scaled(Int dot, const Float (&scale)[W::kHalves], Float t) noexcept {
+    if constexpr (kHalf == 0) return A::mul(A::to_float(dot), scale[0]);
+    return A::fma(A::to_float(dot), scale[kHalf], t);
+  }
+  /// Adds group j of `unit`: n_panels panels of weights, scales and (kGroupMins) minima, kTokens tokens.
+  template <int n_panels, int kTokens, class U>
+  [[gnu::always_inline]] static void add_group(const Int (*w)[8], const Float (*scale)[W::kHalves],
+                                               const Float* group_min, const U& unit, int j,
+                                               Float (&acc)[n_panels][kTokens]) noexcept {
+    // tokens at a time: A::kStep, or an equal part, or all of a few
+    constexpr int kStep = kTokens % A::kStep == 0                  ? A::kStep
+                          : kTokens < A::kStep || kTokens % 2 == 1 ? kTokens
+                                                                   : kTokens / 2;
+    unroll<A, kTokens / kStep>([&]<int S>() GEMMA_INLINE_LAMBDA {
+      Float t[n_panels][kStep];
+      unroll<A, W::kHalves>([&]<int H>() GEMMA_INLINE_LAMBDA {
+        Int dots[n_panels][kStep];
+        unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
+          unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+            if constexpr (kOffsetSums > 0)
+              dots[P][T] = A::broadcast_int(&unit.offset[j * W::kHalves + H][S * kStep + T]);
+            else
+              dots[P][T] = A::zero_int();
+          });
+        });
+        A::template add_dots<W, 8 / W::kHalves * H, 8 / W::kHalves>(w, unit.q[j][S * kStep], dots);
+        unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
+          unroll<A, n_panels>(
+              [&]<int P>() GEMMA_INLINE_LAMBDA { t[P][T] = scaled<H>(dots[P][T], scale[P], t[P][T]); });
+        });
+      });
+      unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
+        const Float x_scale = A::broadcast(&unit.scale[j][S * kStep + T]);
+        unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          acc[P][S * kStep + T] = A::fma(t[P][T], x_scale, acc[P][S * kStep + T]);
+        });
+        if constexpr (W::kGroupMins) {
+          const Float x_sum = A::broadcast(&unit.scaled_sum[j][S * kStep + T]);
+          unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+            acc[P][S * kStep + T] = A::fma(group_min[P], x_sum, acc[P][S * kStep + T]);
+          });
+        }
+      });
+    });
+  }
+
+  /// Subtracts the minima's part of `unit`.
+  template <int n_panels, int kTokens, class U>
+  [[gnu::always_inline]] static void subtract_mins(const Int (*min_pairs)[kPairs], const Float* minus_dmin,
+                                                   const U& unit, Float (&acc)[n_panels][kTokens]) noexcept {
+    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
+      const Float magic = A::broadcast(&unit.magic[T]);
+      Int sum[n_panels];
+      unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA { sum[P] = A::as_int(magic); });
+      unroll<A, W::kMinPairs>([&]<int I>() GEMMA_INLINE_LAMBDA {
+        const Int pair = A::broadcast_int(&unit.sum_pairs[I][T]);
+        unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+          sum[P] = A::add_pair_products(sum[P], min_pairs[P][I], pair);
+        });
+      });
+      unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+        acc[P][T] = A::fma(minus_dmin[P], A::sub(A::as_float(sum[P]), magic), acc[P][T]);
+      });
+    });
+  }
+
+  // ---- few tokens
+  /// acc += the units [0, n_units) of the rows, straight from the file's layout. Meanwhile asks for the bytes
+  /// from `next` on, as many as it reads, a few lines at a time: all at once they would hold the miss buffers
+  /// that its own loads need. Into the L1: on a Zen 5 guest whose memory the host maps in small pages, hints
+  /// for the L2 came to nothing (one core: 14 GB/s instead of 33). Asking past the end of the matrix is
+  /// harmless.
+  template <int kTokens>
+  [[gnu::noinline]] static void direct(const typename A::Rows& rows, std::size_t offset,
+                                       const Unit<kTokens>* units, std::size_t n_units,
+                                       const std::uint8_t* next, float (&sums)[kTokens][A::kLanes]) noexcept {
+    Float acc[1][kTokens];
+    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { acc[0][T] = A::load(sums[T]); });
+    for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes) {
+      const Unit<kTokens>& unit = units[u];
+      typename W::Header h;
+      W::header(rows, offset, h);
+      unroll<A, W::kStages>([&]<int S>() GEMMA_INLINE_LAMBDA {
+        Int w[W::kStageGroups][8];
+        W::template stage<S>(rows, offset, h, w);
+        unroll<A, W::kStageGroups>([&]<int G>() GEMMA_INLINE_LAMBDA {
+          constexpr int kGroup = W::group(S, G);
+          for (std::size_t i = 0; i < A::kLanes * W::kBytes / W::kGroups; i += 64, next += 64)
+            __builtin_prefetch(next);
+          add_group(&w[G], &h.scale[kGroup], &h.group_min[kGroup], unit, kGroup, acc);
+        });
+      });
+      if constexpr (W::kMinPairs > 0) subtract_mins(&h.min_pairs, &h.minus_dmin, unit, acc);
+    }
+    unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[T], acc[0][T]); });
+  }
+
+  // ---- many tokens
+  /// The units of one of the kPanels panels.
+  [[gnu::noinline]] static void unpack(const typename A::Rows& rows, std::size_t offset, std::size_t n_units,
+                                       PanelUnit* panel, std::size_t part) noexcept {
+    for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes, ++panel) {
+      typename W::Header h;
+      W::header(rows, offset, h);
+      unroll<A, W::kStages>([&]<int S>() GEMMA_INLINE_LAMBDA {
+        Int w[W::kStageGroups][8];
+        W::template stage<S>(rows, offset, h, w);
+        unroll<A, W::kStageGroups>([&]<int G>() GEMMA_INLINE_LAMBDA {
+          unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { panel->w[W::group(S, G)][part][C] = w[G][C]; });
+        });
+      });
+      for (int j = 0; j < W::kGroups; ++j)
+        for (int i = 0; i < W::kHalves; ++i) panel->scale[j][part][i] = h.scale[j][i];
+      if constexpr (W::kGroupMins)
+        for (int j = 0; j < W::kGroups; ++j) panel->group_min[j][part] = h.group_min[j];
+      if constexpr (W::kMinPairs > 0) {
+        for (int p = 0; p < W::kMinPairs; ++p) panel->min_pairs[part][p] = h.min_pairs[p];
+        panel->minus_dmin[part] = h.minus_dmin;
+      }
+    }
+  }
+
+  using Sums = float[kTile][A::kLanes];  // of one panel
+
+  /// Bytes that will be unpacked soon, a part of each of some rows: asked for meanwhile, a few lines for
+  /// every group, since all at once they would hold the miss buffers that other loads need.
+  struct Ahead {
+    const std::uint8_t* at;   // the next line
+    const std::uint8_t* end;  // of the part of this row
+    std::size_t part_bytes, row_bytes;
+    std::size_t n_rows;  // after this one
+    std::size_t lines;   // for every group
+    void ask() noexcept {
+      for (std::size_t i = 0; i < lines; ++i, at += 64) {
+        if (at >= end) {
+          if (n_rows == 0) return;
+          --n_rows;
+          end += row_bytes;
+          at = end - part_bytes;
+        }
+        __builtin_prefetch(at);
+      }
+    }
+  };
+
+  /// The first kTokens tokens of a tile against a slice of kPanels panels.
+  template <int kTokens>
+  [[gnu::noinline]] static void tile(const PanelUnit* panel, const Unit<kTile>* units, std::size_t n_units,
+                                     Ahead& ahead, Sums (&sums)[kPanels]) noexcept {
+    Float acc[kPanels][kTokens];
+    unroll<A, kPanels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+      unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { acc[P][T] = A::load(sums[P][T]); });
+    });
+    for (std::size_t u = 0; u < n_units; ++u) {
+      const PanelUnit& p = panel[u];
+      for (int i = 0; i < W::kGroups; ++i) {
+        const int j = W::group(i / W::kStageGroups, i % W::kStageGroups);
+        ahead.ask();
+        const Float* group_min = nullptr;
+        if constexpr (W::kGroupMins) group_min = p.group_min[j];
+        add_group(p.w[j], p.scale[j], group_min, units[u], j, acc);
+      }
+      if constexpr (W::kMinPairs > 0) subtract_mins(p.min_pairs, p.minus_dmin, units[u], acc);
+    }
+    unroll<A, kPanels>([&]<int P>() GEMMA_INLINE_LAMBDA {
+      unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[P][T], acc[P][T]); });
+    });
+  }
+};
+
+}  // namespace gemma::kernels
