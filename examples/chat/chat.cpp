@@ -139,8 +139,7 @@ std::string read_prompt(const std::string& path) {
 /// Reads the file ahead into the system's cache. The call waits for the disk's queue on a large cold file, so
 /// it has a thread of its own; the result waits for it.
 std::future<void> read_ahead(const Model& model) {
-  return std::async(std::launch::async,
-                    [&model] { model.file().read_ahead(); });
+  return std::async(std::launch::async, [&model] { model.file().read_ahead(); });
 }
 
 /// While the first message is typed: the tokenizer is built.
