@@ -12,7 +12,8 @@ foreach(part gguf tokenizer tokenizer/dialects gemma gemma/decoder gemma/familie
        ${PROJECT_SOURCE_DIR}/${part}/*.h)
   install(FILES ${headers} DESTINATION ${gemma_headers_dir}/${part} COMPONENT library)
 endforeach()
-install(FILES ${PROJECT_SOURCE_DIR}/kernels/kernel_table.hpp DESTINATION ${gemma_headers_dir}/kernels COMPONENT library)
+install(FILES ${PROJECT_SOURCE_DIR}/kernels/kernel_table.hpp ${PROJECT_SOURCE_DIR}/kernels/cpu_features.hpp
+        DESTINATION ${gemma_headers_dir}/kernels COMPONENT library)
 
 get_target_property(gemma_type gemma_kernels TYPE)
 string(COMPARE EQUAL "${gemma_type}" STATIC_LIBRARY gemma_is_static)

@@ -59,7 +59,7 @@ struct FeedForwardConfig {
   Activation activation = Activation::kSilu;  // of the gate, and of those of the experts
   float sparsity =
       0.0f;  // of the gate only what exceeds its mean by so many deviations goes on; 0: all of it
-  ExpertsConfig experts;
+  ExpertsConfig experts;  // beside it
 };
 
 /// Several residual streams side by side (Gemma 3n).
@@ -71,8 +71,8 @@ struct StreamsConfig {
 
 /// One decoder layer.
 struct LayerConfig {
-  AttentionConfig attention;
-  FeedForwardConfig feed_forward;
+  AttentionConfig attention;       // its first half
+  FeedForwardConfig feed_forward;  // its second half
 };
 
 /// The numbers of one model: what is the model's as a whole, and its layers.
@@ -91,9 +91,9 @@ struct ModelConfig {
   float embedding_scale = 1.0f;                    // Gemma: sqrt(d_model)
   float logit_softcap = 0.0f;                      // 0: none
   RopePairing rope_pairing = RopePairing::kPairs;  // of Q and K as the file stores them
-  StreamsConfig streams;
-  std::size_t per_layer_width = 0;           // floats of a layer's own input from the token; 0: none
-  std::vector<std::size_t> suppressed = {};  // tokens whose logits are -infinity
+  StreamsConfig streams;                           // residual streams side by side, where there are several
+  std::size_t per_layer_width = 0;                 // floats of a layer's own input from the token; 0: none
+  std::vector<std::size_t> suppressed = {};        // tokens whose logits are -infinity
   bool post_norms = false;          // RMSNorm after attention and feed-forward, before the residual sum
   std::vector<RopeConfig> ropes;    // each distinct one once; layers name theirs by index
   std::vector<LayerConfig> layers;  // [n_layers]

@@ -145,7 +145,7 @@ class Workspace {
     QuantizedRows gathered_q8, inner_q8;       // [S, d_model], [S, d_ff] by expert
     AlignedBuffer<float> out;                  // [S, d_model] by expert
   };
-  Mixture mixture;
+  Mixture mixture;                                                  // empty unless a layer has experts
   AlignedBuffer<std::byte> scratch;                                 // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
   AlignedBuffer<std::uint32_t> row_origin;      // [T] the row's number when the pass began

@@ -14,8 +14,8 @@
 namespace gemma {
 
 // ---- one weight a block -----------------------------------------------------------------------------------
-struct BlockF32 {
-  float w;
+struct BlockF32 {  // binary32
+  float w;         // the weight itself
 };
 struct BlockF16 {  // binary16
   std::uint16_t w;
@@ -127,11 +127,11 @@ struct BlockTQ1_0 {  // w = d * (t - 1), t = ((byte * 3^n mod 256) * 3) >> 8: di
 // of the eight is negative. Seven sign bits stand for eight of even parity: see kernels/grids.hpp.
 struct BlockIQ2_XXS {  // w = d * (0.5 + (u >> 28)) / 4 * g; u: the little-endian 32 bits of `signs`
   struct Group {       // 32 weights: four indices; four times 7 sign bits, lowest first, and the 4-bit scale
-    std::uint8_t index[4];
-    std::uint8_t signs[4];
+    std::uint8_t index[4];  // one for 8 weights
+    std::uint8_t signs[4];  // and the scale, in the highest 4 bits
   };
-  std::uint16_t d;
-  Group groups[8];
+  std::uint16_t d;  // binary16
+  Group groups[8];  // of 32 weights each
 };
 struct BlockIQ2_XS {  // w = d * (0.5 + sc) / 4 * g; qs: 9 bits of index, 7 of signs; a 4-bit scale a 16
   std::uint16_t d;
@@ -149,7 +149,7 @@ struct BlockIQ2_S {  // as IQ2_XS; bits 8-9 of the four indices of 32 weights in
 struct BlockIQ3_XXS {  // w = d * (0.5 + (u >> 28)) / 2 * g; signs and scale of 32 weights as IQ2_XXS's
   std::uint16_t d;
   std::uint8_t qs[64];
-  std::uint8_t signs[8][4];
+  std::uint8_t signs[8][4];  // of 32 weights each, with their scale in the highest 4 bits
 };
 struct BlockIQ3_S {  // w = d * (1 + 2 sc) * g; bit 8 of the eight indices of 32 weights in a byte of qh
   std::uint16_t d;

@@ -128,7 +128,8 @@ constexpr const DTypeInfo& info(DType type) noexcept {
 template <DType kType>
 inline constexpr int kBlockElements = info(kType).block_elements;
 
-/// f.template operator()<kType>() for every type that runs, by number.
+/// Calls f as a template of one type, `f.template operator()` with the type as argument, for every type that
+/// runs, by number.
 template <class F>
 constexpr void for_each_dtype(F&& f) {
   [&]<std::size_t... kIndices>(std::index_sequence<kIndices...>) {

@@ -40,7 +40,7 @@ struct OtherType {
   std::uint16_t block_elements;  // 0: its size does not follow from the rows, or is not known
   std::uint16_t block_bytes;     // bytes of that many elements
   std::uint16_t row_extra;       // bytes at the start of each row besides
-  NotRun why;
+  NotRun why;                    // the reason that messages give
 
   /// Whether the bytes of a tensor follow from its shape.
   constexpr bool has_size() const noexcept { return block_elements != 0; }

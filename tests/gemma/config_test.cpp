@@ -103,7 +103,7 @@ TEST(Families, Gemma7B) {
   EXPECT_FALSE(c.layers[0].attention.qk_norm);
   EXPECT_FALSE(c.post_norms);
   ASSERT_EQ(c.ropes.size(), 1u);
-  EXPECT_EQ(c.ropes[0], (RopeConfig{10000.0f, 1.0f}));
+  EXPECT_EQ(c.ropes[0], (RopeConfig{10000.0f, 1.0f, 256}));
   for (const LayerConfig& l : c.layers) EXPECT_EQ(l.attention.window, 0u);
 }
 
