@@ -239,7 +239,7 @@ void add_run(CLI::App& app, Command& chosen) {
   run->add_option("--temp", flags->temperature, "Temperature (default: the preset's)")
       ->check(temperature)
       ->type_name("N");
-  run->add_option("-c,--context,--window", flags->engine.context, "Window in tokens (default: the preset's)")
+  run->add_option("-c,--context", flags->engine.context, "Window in tokens (default: the preset's)")
       ->check(CLI::Range(1, 1 << 24).description(""))
       ->type_name("N");
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");

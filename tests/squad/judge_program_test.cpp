@@ -106,7 +106,7 @@ TEST_F(JudgeProgram, TheArticlesPresetKeepsTheArticlesJudge) {
     return test::http(200, says("1,2,3"));
   });
   const std::string judge = " --judge openai --judge-url " + endpoint.url();
-  ASSERT_EQ(squad(run(2, "run", "--preset article --max-tokens 8 --window 700" + judge)).status, 0);
+  ASSERT_EQ(squad(run(2, "run", "--preset article --max-tokens 8 -c 700" + judge)).status, 0);
   EXPECT_NE(seen.find("\"function_call\""), std::string::npos);
   EXPECT_NE(seen.find("gpt-3.5-turbo"), std::string::npos);
   EXPECT_EQ(json::parse(text_of(path("run") / "settings.json"))["context"], 700);
