@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Greedy answers of two engines: compare.py OURS THEIRS, JSON lines of tests/real/real_model.cpp and llama_cpp.cpp.
+"""Greedy answers of two engines: compare.py OURS THEIRS, JSON lines as tests/real/real_model.cpp writes them.
 
 The prompts' ids must be equal, and the answers up to the first token where THEIRS' two best lie within 0.25 nat (from
 there on either may be taken). Prints a line for each prompt that differs and one for all; status 1 when one is wrong.
