@@ -1,5 +1,4 @@
-// What a real model makes of real text, as lines that can be compared with those of another engine
-// (tests/real/llama_cpp.cpp writes the same):
+// What a real model makes of real text, as lines that can be compared with those of another engine:
 //   real_model perplexity MODEL TEXT [WINDOWS]   of the first WINDOWS (64) windows of 512 tokens of a text
 //   real_model greedy MODEL PROMPTS [N]          N (32) greedy tokens after each line of PROMPTS, JSON
 //   strings
