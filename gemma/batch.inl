@@ -151,7 +151,7 @@ GEMMA_INLINE void Batch::choose(Place& p, std::span<const float> logits) {
 GEMMA_INLINE bool Batch::step() {
   collect();
   if (chunks_.empty()) return false;
-  const auto rows = model_->forward(chunks_, workspace_, cancelled_.get());
+  const auto rows = model_->run(chunks_, workspace_, cancelled_.get());
   const std::size_t vocab = model_->config().vocab_size;
   std::exception_ptr first;
   std::size_t row = 0;

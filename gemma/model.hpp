@@ -156,6 +156,9 @@ class Model {
   std::span<const float> hidden_states(const Workspace& ws, std::size_t n_rows) const;
 
  private:
+  friend class Session;  // these check a prompt before they change anything, and then run it
+  friend class Batch;
+
   struct State {
     State(gguf::File f, const ModelOptions& o);
     /// Radians per position of each pair: scale * base^(-2i / head_dim) / divisor_i (Su et al. 2021, eq. 15).
@@ -171,6 +174,14 @@ class Model {
 
   Model(gguf::File file, const ModelOptions& options);
 
+  /// forward_layers() of tokens that are known to be in the vocabulary.
+  std::span<const float> run_layers(std::span<const Chunk> chunks, Workspace& ws, const LayerRange& range,
+                                    const std::atomic<bool>* cancel, detail::Trace* trace) const;
+  /// forward() of tokens that are known to be in the vocabulary.
+  std::span<const float> run(std::span<const Chunk> chunks, Workspace& ws,
+                             const std::atomic<bool>* cancel) const {
+    return run_layers(chunks, ws, {0, config().n_layers(), {}}, cancel, nullptr);
+  }
   void check_chunk(const Chunk& chunk) const;
   /// Checks all of them; the rows whose logits are wanted.
   std::size_t check_chunks(std::span<const Chunk> chunks, const Workspace& ws) const;

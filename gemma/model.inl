@@ -138,7 +138,6 @@ GEMMA_INLINE void Model::check_chunk(const Chunk& chunk) const {
   if (chunk.tokens.size() > cache.n_ctx() - cache.n_past()) {
     cache.refuse_more(chunk.tokens.size());
   }
-  for (const std::int32_t token : chunk.tokens) check_token(token);
 }
 
 GEMMA_INLINE void Model::check_token(std::int32_t token) const {
@@ -281,6 +280,16 @@ GEMMA_INLINE std::span<const float> Model::forward_layers(std::span<const Chunk>
                                                           const LayerRange& range,
                                                           const std::atomic<bool>* cancel,
                                                           detail::Trace* trace) const {
+  for (const Chunk& chunk : chunks) {
+    for (const std::int32_t token : chunk.tokens) check_token(token);
+  }
+  return run_layers(chunks, ws, range, cancel, trace);
+}
+
+GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chunks, Workspace& ws,
+                                                      const LayerRange& range,
+                                                      const std::atomic<bool>* cancel,
+                                                      detail::Trace* trace) const {
   if (!ws.fits(config(), weights(), kernels())) {
     throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
   }

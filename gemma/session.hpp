@@ -152,6 +152,8 @@ class Session {
     logits_ = {};
     hidden_ = {};
   }
+  /// Adds tokens that have been checked.
+  void feed(std::span<const std::int32_t> tokens, const Progress& progress);
   /// One forward. Returns the logits of `part` that were asked for; logits() are the last row of them.
   std::span<const float> advance(std::span<const std::int32_t> part, Logits which);
 

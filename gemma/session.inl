@@ -45,7 +45,7 @@ GEMMA_INLINE std::span<const float> Session::advance(std::span<const std::int32_
   const Chunk chunk{part, &cache_, which};
   std::span<const float> rows;
   try {
-    rows = model_->forward({&chunk, 1}, workspace_, cancelled_.get());
+    rows = model_->run({&chunk, 1}, workspace_, cancelled_.get());
   } catch (const Error& e) {
     if (e.code() == ErrorCode::kCancelled) forget_logits();  // the only error after work has begun
     throw;
@@ -86,13 +86,17 @@ GEMMA_INLINE PrefillResult Session::prefill(std::span<const std::int32_t> tokens
   keep = std::min(keep, tokens.size() - 1);  // the last token is computed again for its logits
   if (!cache_.can_truncate(keep)) keep = 0;  // a window has moved on: from the start
   truncate(keep);
-  append(tokens.subspan(keep), progress);
+  feed(tokens.subspan(keep), progress);
   return {keep, tokens.size() - keep, stopwatch.seconds()};
 }
 
 GEMMA_INLINE void Session::append(std::span<const std::int32_t> tokens, const Progress& progress) {
   check_room(tokens.size());
   check_tokens(tokens);
+  feed(tokens, progress);
+}
+
+GEMMA_INLINE void Session::feed(std::span<const std::int32_t> tokens, const Progress& progress) {
   const std::size_t most = workspace_.options().max_tokens;
   for (std::size_t done = 0; done < tokens.size();) {
     const auto part = tokens.subspan(done, std::min(most, tokens.size() - done));
