@@ -39,14 +39,14 @@ constexpr std::string_view kNumber =
 //   |\s+(?!\S)|\s+
 // with two changes that alter no match. \s is spelled out, since PCRE2's takes U+180E for a space and the
 // reference does not. Repeats are possessive where giving back could never help: nothing that follows in the
-// alternative can match what was taken.
-std::string llama3_pattern() {
+// alternative can match what was taken. Qwen 2's pattern is the same with \p{N} in place of \p{N}{1,3}.
+std::string llama3_pattern(const char* digits = "{1,3}+") {
   const std::string space(kSpace);
   const std::string letter(kLetter);
   const std::string number(kNumber);
   std::string p = R"((?i:'s|'t|'re|'ve|'m|'ll|'d))";
   p += R"(|[^\r\n)" + letter + number + "]?+[" + letter + "]++";
-  p += "|[" + number + "]{1,3}+";
+  p += "|[" + number + "]" + digits;
   p += R"(|\x20?+[^)" + space + letter + number + R"(]++[\r\n]*+)";
   p += "|[" + space + R"(]*[\r\n]++)";
   p += "|[" + space + "]+(?![^" + space + "])";
@@ -74,6 +74,8 @@ std::string pattern_of(PrePattern pattern) {
   switch (pattern) {
     case PrePattern::kSmolLm:
       return smollm_pattern();
+    case PrePattern::kQwen2:
+      return llama3_pattern("");
     case PrePattern::kLlama3:
       break;
   }

@@ -9,6 +9,7 @@
 #include "gemma4.hpp"
 #include "keys.hpp"
 #include "llama.hpp"
+#include "qwen.hpp"
 
 namespace gemma::families {
 
@@ -20,8 +21,8 @@ struct Family {
 
 /// All families.
 inline constexpr Family kFamilies[] = {
-    {"gemma", read_gemma1},    {"gemma2", read_gemma2}, {"gemma3", read_gemma3},
-    {"gemma3n", read_gemma3n}, {"gemma4", read_gemma4}, {"llama", read_llama},
+    {"gemma", read_gemma1},  {"gemma2", read_gemma2}, {"gemma3", read_gemma3}, {"gemma3n", read_gemma3n},
+    {"gemma4", read_gemma4}, {"llama", read_llama},   {"qwen3", read_qwen3},
 };
 
 /// Reads and validates the configuration. Throws Error: kUnsupported for an unknown architecture,

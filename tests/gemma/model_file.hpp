@@ -147,7 +147,8 @@ struct Shape {
 
   bool is_gemma() const { return architecture.starts_with("gemma"); }
   bool post_norms() const { return architecture == "gemma2" || architecture == "gemma3"; }
-  bool qk_norm() const { return architecture == "gemma3"; }
+  bool qk_norm() const { return architecture == "gemma3" || architecture == "qwen3"; }
+  bool rotates_halves() const { return is_gemma() || architecture == "qwen3"; }
 };
 
 /// Sets a block's scales so that its weights are d times integers or halves of such (grids: magnitudes), and

@@ -93,8 +93,8 @@ class Oracle {
           double frequency = scale * std::pow(base, exponent);
           if (s_.rope_factors) frequency /= weights_.at("rope_freqs.weight")[i];
           const double angle = static_cast<double>(t) * frequency;
-          double& a = head[s_.is_gemma() ? i : 2 * i];
-          double& b = head[s_.is_gemma() ? i + half : 2 * i + 1];
+          double& a = head[s_.rotates_halves() ? i : 2 * i];
+          double& b = head[s_.rotates_halves() ? i + half : 2 * i + 1];
           const double a0 = a;
           a = a0 * std::cos(angle) - b * std::sin(angle);
           b = a0 * std::sin(angle) + b * std::cos(angle);

@@ -104,6 +104,7 @@ std::vector<Case> shapes() {
   return {
       {"Llama", llama},
       {"Gemma", gemma},
+      {"Qwen3", with(llama, [](Shape& s) { s.architecture = "qwen3", s.rope_base = 1e6f; })},
       {"GroupsOfThree", heads(llama, 6, 2, 16)},
       {"GroupsOfThreeInGemma", heads(gemma, 9, 3, 16)},
       {"GroupsOfFive", heads(llama, 5, 1, 24)},

@@ -35,6 +35,10 @@ Parts cut_smollm(std::string_view text) {
   static const detail::Pretokenizer pretokenizer(PrePattern::kSmolLm);
   return cut_by(pretokenizer, text);
 }
+Parts cut_qwen2(std::string_view text) {
+  static const detail::Pretokenizer pretokenizer(PrePattern::kQwen2);
+  return cut_by(pretokenizer, text);
+}
 std::string utf8_of(std::uint32_t point) {
   std::string out;
   utf8::append(point, out);
@@ -127,6 +131,13 @@ TEST(Pretokenize, ALongRunOfSpacesNeedsNoStack) {
   const std::string spaces(1 << 20, ' ');
   EXPECT_EQ(cut(spaces + "x"), (Parts{spaces.substr(1), " x"}));
   EXPECT_EQ(cut(spaces), Parts{spaces});
+}
+
+TEST(Pretokenize, Qwen2CutsDigitsOneByOneAndElseAsLlama3) {
+  EXPECT_EQ(cut_qwen2("In 2025, 3.14"), (Parts{"In", " ", "2", "0", "2", "5", ",", " ", "3", ".", "1", "4"}));
+  for (const char* text : {"I'm here, aren't I?  Yes\n\n  no", "a  b\tc", "  x", "don'T!!\r\n"}) {
+    EXPECT_EQ(cut_qwen2(text), cut(text)) << text;
+  }
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // The kinds of tokenizers by the names that files give them (tokenizer.ggml.model), and how byte-level BPE
 // cuts a text before merging (tokenizer.ggml.pre).
-// Sources: the tokenizer.json of Llama 3 and of SmolLM2; llama.cpp's names for them.
+// Sources: the tokenizer.json of Llama 3, of Qwen 3 and of SmolLM2; llama.cpp's names for them.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ enum class TokenizerKind : std::uint8_t { kSentencePiece, kByteBpe, kLineBpe };
 /// The patterns that pretokenize.cpp can build.
 enum class PrePattern : std::uint8_t {
   kLlama3,  // up to three digits together; a letter run takes one sign before it; case of 's does not matter
+  kQwen2,   // as Llama 3's, but each digit alone
   kSmolLm,  // each digit alone, then GPT-2's pattern on what lies between
 };
 
@@ -32,10 +33,13 @@ namespace dialects {
 
 /// Names of Llama 3's.
 inline constexpr std::string_view kLlama3PreNames[] = {"llama-bpe", "llama3", "llama-v3", "smaug-bpe"};
+/// Names of Qwen 2's, 2.5's and 3's.
+inline constexpr std::string_view kQwen2PreNames[] = {"qwen2"};
 /// Names of SmolLM2's.
 inline constexpr std::string_view kSmolLmPreNames[] = {"smollm"};
 /// All of them.
 inline constexpr PreTokenizer kPreTokenizers[] = {{kLlama3PreNames, PrePattern::kLlama3, true, true},
+                                                  {kQwen2PreNames, PrePattern::kQwen2, false, true},
                                                   {kSmolLmPreNames, PrePattern::kSmolLm, false, false}};
 
 /// What tokenizer.ggml.model may be, and how such a vocabulary cuts text into pieces. The last name is also
