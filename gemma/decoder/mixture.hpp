@@ -154,6 +154,11 @@ void share_experts(Pass& p, const Worker& w, std::size_t n_experts, std::size_t 
   }
 }
 
+/// Element `at` of a buffer that is empty where no kernel reads floats: nullptr then.
+inline float* floats_at(AlignedBuffer<float>& buffer, std::size_t at) noexcept {
+  return buffer.size() == 0 ? nullptr : buffer.data() + at;
+}
+
 /// out = down(activation(gate(in)) * up(in)) of every expert for the slots that use it. A barrier in the
 /// middle.
 inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
@@ -163,15 +168,15 @@ inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t d = p.config.d_model, ff = f.experts.d_ff;
   const bool quantized = reads_quantized(weights.down.first);
   share_experts(p, w, f.experts.count, ff, [&](std::size_t e, std::size_t slot, std::size_t n, Range rows) {
-    const Input in{m.gathered.data() + slot * d, m.gathered_q8.q.data() + slot * d,
+    const Input in{floats_at(m.gathered, slot * d), m.gathered_q8.q.data() + slot * d,
                    m.gathered_q8.groups.data() + slot * (d / 32)};
-    const Activated out{m.inner.data() + slot * ff, quantized ? m.inner_q8.q.data() + slot * ff : nullptr,
+    const Activated out{floats_at(m.inner, slot * ff), quantized ? m.inner_q8.q.data() + slot * ff : nullptr,
                         m.inner_q8.groups.data() + slot * (ff / 32), ff};
     gate_and_up(p, w, f.activation, weights.gate.of(e), weights.up.of(e), rows, in, n, out);
   });
   w.sync();
   share_experts(p, w, f.experts.count, d, [&](std::size_t e, std::size_t slot, std::size_t n, Range rows) {
-    const Input in{m.inner.data() + slot * ff, m.inner_q8.q.data() + slot * ff,
+    const Input in{floats_at(m.inner, slot * ff), m.inner_q8.q.data() + slot * ff,
                    m.inner_q8.groups.data() + slot * (ff / 32)};
     multiply(p, w, weights.down.of(e), rows, in, n, m.out.data() + slot * d + rows.begin, d);
   });
