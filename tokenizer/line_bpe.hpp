@@ -13,6 +13,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -80,13 +81,19 @@ class LineBpeTokenizer final : public Tokenizer {
     detail::Words words;
     detail::MergeRow row;
   };
+  /// Longest chain of a hash table of steps: more were made to collide.
+  static constexpr std::size_t kLongestChain = 64;
+
   struct Tables {
-    PieceIndex index;  // over the vocabulary's pieces that text can become
+    PieceIndex index;  // over the vocabulary's pieces
+    /// Texts that merges name and that are no pieces: steps on the way to one. Their ids begin at the
+    /// vocabulary's size.
+    std::unordered_map<std::string, TokenId> steps;
     detail::MergeTable merges;
     detail::WordCuts cuts;
   };
 
-  /// Throws Error naming file and key: kMalformed (a merge of pieces that do not exist, pieces or merges
+  /// Throws Error naming file and key: kMalformed (a merge that is not of two parts, pieces or merges
   /// chosen to collide), {kOutOfMemory}. Not by std::call_once: see SpmTokenizer.
   const Tables& tables() const {
     const std::lock_guard lock(building_);
@@ -116,34 +123,53 @@ class LineBpeTokenizer final : public Tokenizer {
     constexpr std::string_view kKey = "tokenizer.ggml.merges";
     const std::string_view merge = vocab().merges()[rank];
     const std::size_t space = merge.find(' ', 1);
-    TokenId left = -1, right = -1, merged = -1;
-    if (space != merge.npos) {
-      both.assign(merge, 0, space);
-      both.append(merge, space + 1);
-      left = t.index.find(merge.substr(0, space));
-      right = t.index.find(merge.substr(space + 1));
-      merged = t.index.find(both);
-    }
-    if (left < 0 || right < 0 || merged < 0) {
+    if (space == merge.npos || space + 1 == merge.size()) {
       vocab().fail(ErrorCode::kMalformed, kKey,
-                   "has the merge " + quoted(merge) + " of unknown pieces at " + std::to_string(rank),
+                   "has the merge " + quoted(merge) + ", not of two parts, at " + std::to_string(rank),
                    merge.data());
     }
+    both.assign(merge, 0, space);
+    both.append(merge, space + 1);
+    const TokenId left = add_symbol(t, merge.substr(0, space), merge);
+    const TokenId right = add_symbol(t, merge.substr(space + 1), merge);
+    const TokenId merged = add_symbol(t, both, merge);
     if (!is_text(left) || !is_text(right) || !is_text(merged)) return;  // text never becomes a control token
     if (!t.merges.add(left, right, {static_cast<std::int32_t>(rank), merged})) {
       vocab().fail(ErrorCode::kMalformed, kKey, "has merges chosen to collide", merge.data());
     }
     t.cuts.add(both);
   }
+  /// The id of a text that merges handle: a piece's, or that of a step.
+  TokenId add_symbol(Tables& t, std::string_view text, std::string_view merge) const {
+    if (const TokenId id = t.index.find(text); id >= 0) return id;
+    const auto [it, fresh] =
+        t.steps.try_emplace(std::string(text), static_cast<TokenId>(vocab().size() + t.steps.size()));
+    if (fresh && t.steps.bucket_size(t.steps.bucket(it->first)) > kLongestChain) {
+      vocab().fail(ErrorCode::kMalformed, "tokenizer.ggml.merges", "has parts chosen to collide",
+                   merge.data());
+    }
+    return it->second;
+  }
 
+  bool is_piece(TokenId id) const { return static_cast<std::size_t>(id) < vocab().size(); }
+  /// Whether text may become it: a piece of text, or a step. Needs id >= 0.
   bool is_text(TokenId id) const {
+    if (!is_piece(id)) return true;
     const TokenType type = vocab().type(id);
     return type == TokenType::kNormal || type == TokenType::kUnused || type == TokenType::kUserDefined;
   }
   /// The piece that is this text, or -1.
-  TokenId find_text(const Tables& t, std::string_view text) const {
+  TokenId find_piece(const Tables& t, std::string_view text) const {
     const TokenId id = t.index.find(text);
     return id >= 0 && is_text(id) ? id : -1;
+  }
+  /// The same, or the step that is this text.
+  TokenId find_symbol(const Tables& t, std::string_view text) const {
+    const TokenId id = t.index.find(text);
+    if (id >= 0) return is_text(id) ? id : -1;
+    if (t.steps.empty()) return -1;
+    const auto it = t.steps.find(std::string(text));
+    return it != t.steps.end() ? it->second : -1;
   }
 
   /// `text` holds no user-defined piece. It is cut into runs of newlines and what lies between.
@@ -154,7 +180,7 @@ class LineBpeTokenizer final : public Tokenizer {
       const std::size_t end = newlines ? text.find_first_not_of('\n') : text.find('\n');
       const std::string_view run = text.substr(0, end);
       text.remove_prefix(run.size());
-      const TokenId whole = newlines ? find_text(t, run) : -1;
+      const TokenId whole = newlines ? find_piece(t, run) : -1;
       if (whole >= 0) {
         ids.push_back(whole);
       } else {
@@ -165,28 +191,37 @@ class LineBpeTokenizer final : public Tokenizer {
     }
   }
 
-  /// Merges the characters of `word`; those that are no piece, and bytes that are no character, become byte
-  /// tokens. A symbol's tag is where it begins.
+  /// Merges the characters of `word`; what is no piece in the end, and bytes that are no character, become
+  /// byte tokens. A symbol's tag is where it begins.
   void append_word(const Tables& t, std::string_view word, detail::MergeRow& row,
                    std::vector<TokenId>& ids) const {
     row.clear();
     for (std::size_t at = 0; at < word.size();) {
       const utf8::Sequence s = utf8::next(word, at);
       const std::string_view symbol = word.substr(at, s.length);
-      row.add(s.valid ? find_text(t, symbol) : -1, static_cast<std::uint32_t>(at));
+      row.add(s.valid ? find_symbol(t, symbol) : -1, static_cast<std::uint32_t>(at));
       at += s.length;
     }
     row.merge(t.merges);
+    TokenId last = -1;
+    std::size_t begin = 0;
     row.for_each([&](TokenId id, std::uint32_t at) {
-      if (id >= 0) {
-        ids.push_back(id);
-        return;
-      }
-      for (const char c : word.substr(at, utf8::next(word, at).length)) {
-        const auto byte = static_cast<std::uint8_t>(c);
-        ids.push_back(all_bytes_ ? *vocab().byte_token(byte) : *vocab().unk());
-      }
+      append_symbol(last, word.substr(begin, at - begin), ids);
+      last = id;
+      begin = at;
     });
+    append_symbol(last, word.substr(begin), ids);
+  }
+  /// A piece as it is; what is none as its bytes.
+  void append_symbol(TokenId id, std::string_view text, std::vector<TokenId>& ids) const {
+    if (id >= 0 && is_piece(id)) {
+      ids.push_back(id);
+      return;
+    }
+    for (const char c : text) {
+      const auto byte = static_cast<std::uint8_t>(c);
+      ids.push_back(all_bytes_ ? *vocab().byte_token(byte) : *vocab().unk());
+    }
   }
 
   bool all_bytes_;

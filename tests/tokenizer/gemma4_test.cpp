@@ -88,6 +88,23 @@ TEST(LineBpe, RoundTripsAndMarkers) {
   EXPECT_GT(s.tokenizer->encode("<|turn>").size(), 1u);
 }
 
+/// Merges work on texts: what they make on the way to a piece need not be one.
+TEST(LineBpe, StepsNeedNotBePieces) {
+  SmallVocabulary v = small_gemma4();
+  v.merges = {"x y", "xy z", "y z", "q q", std::string(kSpace) + " x"};
+  v.add("xyz", kNormal, -1000.0F);
+  const Small s(v);
+  EXPECT_EQ(s.tokenizer->encode("xyz"), s.ids({"xyz"}));
+  EXPECT_EQ(s.tokenizer->encode("xy"), s.ids({"<0x78>", "<0x79>"}));
+  EXPECT_EQ(s.tokenizer->encode("ayza"), s.ids({"a", "<0x79>", "<0x7A>", "a"}));
+  EXPECT_EQ(s.tokenizer->encode("qqq"), s.ids({"<0x71>", "<0x71>", "<0x71>"}));
+  EXPECT_EQ(s.tokenizer->encode(" x"), s.ids({"<0xE2>", "<0x96>", "<0x81>", "<0x78>"}));
+  for (const char* text : {"xyz yz qq", "\xff yz"}) {
+    EXPECT_EQ(utf8::replace_invalid(s.tokenizer->decode(s.tokenizer->encode(text))),
+              utf8::replace_invalid(text));
+  }
+}
+
 TEST(LineBpe, BosIsAddedWhateverTheFileSays) {
   for (const int said : {-1, 0, 1}) {
     SmallVocabulary v = small_gemma4();
@@ -135,10 +152,10 @@ TEST(LineBpe, HostileVocabularies) {
       EXPECT_NE(what.find(reason), what.npos) << what;
     }
   };
-  for (const char* merge : {"he xx", "xx he", "he", "he ", " he", "", " ", "  ", "a a", "\xff e"}) {
+  for (const char* merge : {"he", "he ", " he", "", " ", "  "}) {
     SmallVocabulary v = small_gemma4();
     v.merges[2] = merge;
-    refused(v, "tokenizer.ggml.merges", "of unknown pieces at 2");
+    refused(v, "tokenizer.ggml.merges", "not of two parts, at 2");
   }
   SmallVocabulary bytes = small_gemma4();
   const auto first = std::find(bytes.tokens.begin(), bytes.tokens.end(), "<0x00>") - bytes.tokens.begin();
