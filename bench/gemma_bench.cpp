@@ -272,6 +272,7 @@ int run(int argc, char** argv) {
   if (options.threads.empty()) options.threads = {gemma::physical_core_count()};
 
   const Model model = engine.load();
+  gemma::app::print_notes("gemma-bench", model.notes());
   Bench bench(model, options);
   Json rows = Json::array();
   const bool md = options.output == "md";

@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -94,6 +95,11 @@ inline void reserve_standard_files() noexcept {
 inline void print_error(std::string_view program, std::string_view message) {
   const std::string line = std::string(program) + ": " + printable(message) + "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+/// What a file lacks or gets wrong (Model::notes, Vocab::notes), a line each, on stderr as print_error().
+inline void print_notes(std::string_view program, std::span<const std::string> notes) {
+  for (const std::string& note : notes) print_error(program, "note: " + note);
 }
 
 /// Calls `run(argc, argv)` and returns its status, or 1 after printing what it threw.

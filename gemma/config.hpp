@@ -94,9 +94,10 @@ struct ModelConfig {
   StreamsConfig streams;                           // residual streams side by side, where there are several
   std::size_t per_layer_width = 0;                 // floats of a layer's own input from the token; 0: none
   std::vector<std::size_t> suppressed = {};        // tokens whose logits are -infinity
-  bool post_norms = false;          // RMSNorm after attention and feed-forward, before the residual sum
-  std::vector<RopeConfig> ropes;    // each distinct one once; layers name theirs by index
-  std::vector<LayerConfig> layers;  // [n_layers]
+  bool post_norms = false;              // RMSNorm after attention and feed-forward, before the residual sum
+  std::vector<RopeConfig> ropes;        // each distinct one once; layers name theirs by index
+  std::vector<LayerConfig> layers;      // [n_layers]
+  std::vector<std::string> notes = {};  // what the file lacks or gets wrong, and what is taken: for people
 
   /// Decoder layers.
   std::size_t n_layers() const noexcept { return layers.size(); }

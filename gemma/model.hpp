@@ -90,6 +90,8 @@ class Model {
   const Weights& weights() const noexcept { return state_->weights; }
   /// The file, with all its metadata.
   const gguf::File& file() const noexcept { return state_->file; }
+  /// What the file lacks or gets wrong, and what is taken in its place: a line each, for people; mostly none.
+  std::vector<std::string> notes() const;
   /// The kernels that run it.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
   /// Whether the file holds a vocabulary. Without one a model runs on ids.

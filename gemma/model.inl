@@ -36,6 +36,14 @@ GEMMA_INLINE const Vocab& Model::vocab() const {
   return tokenizer().vocab();
 }
 
+GEMMA_INLINE std::vector<std::string> Model::notes() const {
+  return detail::or_out_of_memory("no memory for notes", [&] {
+    std::vector<std::string> out = config().notes;
+    if (has_tokenizer()) out.insert(out.end(), vocab().notes().begin(), vocab().notes().end());
+    return out;
+  });
+}
+
 GEMMA_INLINE std::vector<std::int32_t> Model::encode_chat(std::span<const Message> messages,
                                                           const ChatOptions& options) const {
   return ChatTemplate::from(vocab()).encode(tokenizer(), messages, options);

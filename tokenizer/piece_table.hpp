@@ -32,6 +32,8 @@ class PieceTable {
   /// Longest pieces together: real ones stay below 4 MB. It bounds what tables of them take, and their 32-bit
   /// numbers.
   static constexpr std::size_t kMaxPiecesBytes = std::size_t{1} << 25;
+  /// Pieces beyond the rows of the file's embedding that are left out; more of them are not the same model's.
+  static constexpr std::size_t kMostSurplus = 64;
 
   /// How text is cut into pieces.
   TokenizerKind kind() const noexcept { return kind_; }
@@ -69,6 +71,9 @@ class PieceTable {
     return static_cast<TokenId>(it - pieces_.begin());
   }
 
+  /// What the file gets wrong about its vocabulary, and what is taken in its place: a line each, for people.
+  std::span<const std::string> notes() const noexcept { return notes_; }
+
   /// Throws `code` with "FILE: key 'KEY' WHAT (at byte OFFSET)". `at` is the place at fault: a piece, a merge
   /// or a value, in the file's mapping.
   [[noreturn]] void fail(ErrorCode code, std::string_view key, const std::string& what,
@@ -87,6 +92,7 @@ class PieceTable {
   void set_type(TokenId id, TokenType type) { types_[static_cast<std::size_t>(id)] = type; }
 
   void read_arrays(const gguf::File& file);
+  void leave_out_surplus(const gguf::File& file);
   void read_types(const gguf::File& file, const Markers& markers);
   void read_scores(const gguf::File& file);
   void index_bytes();
@@ -103,6 +109,8 @@ class PieceTable {
   std::vector<TokenType> types_;          // [vocab_size]
   std::vector<float> scores_;             // [vocab_size], empty for BPE
   std::vector<std::string_view> merges_;
+  std::size_t n_listed_ = 0;          // pieces in the file
+  std::vector<std::string> notes_;    // see notes()
   std::array<TokenId, 256> bytes_{};  // -1 where there is no such byte token
 
  private:
@@ -146,17 +154,31 @@ inline void PieceTable::read_arrays(const gguf::File& file) {
   }
 }
 
+/// Ollama's files of Gemma 3 list a token more than the embedding has rows (that of images); fine-tunes of
+/// others a few that were added to the tokenizer alone. Nothing can be computed for them, so they are no
+/// tokens.
+inline void PieceTable::leave_out_surplus(const gguf::File& file) {
+  n_listed_ = pieces_.size();
+  const TensorView* embedding = file.find_tensor("token_embd.weight");
+  if (embedding == nullptr || embedding->rows == 0 || n_listed_ <= embedding->rows) return;
+  const std::size_t surplus = n_listed_ - embedding->rows;
+  if (surplus > kMostSurplus || surplus >= embedding->rows) return;
+  pieces_.resize(embedding->rows);
+  notes_.push_back("key 'tokenizer.ggml.tokens' has " + std::to_string(n_listed_) +
+                   " tokens for the embedding's " + std::to_string(embedding->rows) +
+                   " rows: those beyond are not used");
+}
+
 inline void PieceTable::read_types(const gguf::File& file, const Markers& markers) {
   constexpr std::string_view kKey = "tokenizer.ggml.token_type";
   types_.assign(pieces_.size(), TokenType::kNormal);
   if (const auto types = file.get_if<std::vector<std::int32_t>>(kKey)) {
-    if (types->size() != pieces_.size()) {
+    if (types->size() != n_listed_) {
       fail(ErrorCode::kMalformed, kKey,
-           "has " + std::to_string(types->size()) + " elements for " + std::to_string(pieces_.size()) +
-               " tokens",
+           "has " + std::to_string(types->size()) + " elements for " + std::to_string(n_listed_) + " tokens",
            place(file, kKey));
     }
-    for (std::size_t i = 0; i < types->size(); ++i) {
+    for (std::size_t i = 0; i < pieces_.size(); ++i) {
       const std::int32_t t = (*types)[i];
       if (t < 0 || t > 6) {
         fail(ErrorCode::kMalformed, kKey,
@@ -182,12 +204,12 @@ inline void PieceTable::read_scores(const gguf::File& file) {
   constexpr std::string_view kKey = "tokenizer.ggml.scores";
   if (auto scores = file.get_if<std::vector<float>>(kKey)) {
     scores_ = *std::move(scores);
-    if (scores_.size() != pieces_.size()) {
+    if (scores_.size() != n_listed_) {
       fail(ErrorCode::kMalformed, kKey,
-           "has " + std::to_string(scores_.size()) + " elements for " + std::to_string(pieces_.size()) +
-               " tokens",
+           "has " + std::to_string(scores_.size()) + " elements for " + std::to_string(n_listed_) + " tokens",
            place(file, kKey));
     }
+    scores_.resize(pieces_.size());
     const auto bad = std::find_if(scores_.begin(), scores_.end(), [](float s) { return !is_finite(s); });
     if (bad != scores_.end()) {
       const auto i = static_cast<std::size_t>(bad - scores_.begin());

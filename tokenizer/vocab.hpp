@@ -17,6 +17,7 @@
 
 #include "../gguf/error.hpp"
 #include "../gguf/file.hpp"
+#include "../gguf/file_kind.hpp"
 #include "dialects/pre_tokenizers.hpp"
 #include "dialects/registry.hpp"
 #include "marker_ids.hpp"
@@ -80,7 +81,7 @@ class Vocab : public detail::PieceTable {
   void read_kind(const gguf::File& file);
   void read_special_ids(const gguf::File& file);
   void find_stop_ids(const gguf::File& file);
-  std::optional<TokenId> read_id(const gguf::File& file, std::string_view key) const;
+  std::optional<TokenId> read_id(const gguf::File& file, std::string_view key);
   void choose_markers();
   void apply_markers(const Markers& markers);
   void apply_all_markers();
@@ -108,6 +109,7 @@ inline Vocab Vocab::from(const gguf::File& file) {
 }
 
 inline Vocab Vocab::read(const gguf::File& file) {
+  if (file.find("tokenizer.ggml.model") == nullptr) gguf::refuse_other_kinds(file);
   Vocab v;
   v.source_ = file.path();
   v.file_begin_ = file.map().bytes().data();
@@ -122,6 +124,7 @@ inline Vocab Vocab::read(const gguf::File& file) {
   }
   v.read_kind(file);
   v.read_arrays(file);
+  v.leave_out_surplus(file);
   v.choose_markers();
   v.read_types(file, *v.markers_);
   v.apply_all_markers();
@@ -197,15 +200,14 @@ inline void Vocab::apply_all_markers() {
   }
 }
 
-inline std::optional<TokenId> Vocab::read_id(const gguf::File& file, std::string_view key) const {
+/// The id of a special token; nothing, with a note, for one that is no token.
+inline std::optional<TokenId> Vocab::read_id(const gguf::File& file, std::string_view key) {
   const auto id = file.get_if<std::int64_t>(key);
   if (!id || *id == -1 || *id == 0xFFFFFFFF) return std::nullopt;  // several converters write -1 for "none"
-  if (*id < 0 || static_cast<std::uint64_t>(*id) >= pieces_.size()) {
-    fail(ErrorCode::kMalformed, key,
-         "is " + std::to_string(*id) + ", not an id of the " + std::to_string(pieces_.size()) + " tokens",
-         place(file, key));
-  }
-  return static_cast<TokenId>(*id);
+  if (*id >= 0 && static_cast<std::uint64_t>(*id) < pieces_.size()) return static_cast<TokenId>(*id);
+  notes_.push_back("key " + quoted(key) + " is " + std::to_string(*id) + ", not an id of the " +
+                   std::to_string(pieces_.size()) + " tokens: there is no such token");
+  return std::nullopt;
 }
 
 inline void Vocab::read_special_ids(const gguf::File& file) {
@@ -228,9 +230,14 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
 
   const auto add_bos = file.get_if<bool>("tokenizer.ggml.add_bos_token");
   if (add_bos.value_or(false) && !bos_) {
-    fail(ErrorCode::kMissingKey, "tokenizer.ggml.bos_token_id",
-         "is missing or -1, though 'tokenizer.ggml.add_bos_token' asks for it",
-         place(file, "tokenizer.ggml.add_bos_token"));
+    constexpr std::string_view kKey = "tokenizer.ggml.bos_token_id";
+    if (file.find(kKey) == nullptr) {
+      fail(ErrorCode::kMissingKey, kKey, "is missing, though 'tokenizer.ggml.add_bos_token' asks for it",
+           place(file, "tokenizer.ggml.add_bos_token"));
+    }
+    notes_.push_back(
+        "key 'tokenizer.ggml.add_bos_token' asks for a begin-of-text token, which there is not: none is "
+        "added");
   }
   add_bos_ = bos_ && (markers_->always_bos || add_bos.value_or(markers_->add_bos));
   if (kind_ == TokenizerKind::kSentencePiece) {
@@ -259,6 +266,14 @@ inline void Vocab::find_specials(const gguf::File& file) {
 inline void Vocab::find_stop_ids(const gguf::File& file) {
   for (const auto id : {eos_, eot_, read_id(file, "tokenizer.ggml.eom_token_id")}) {
     if (id) stop_ids_.push_back(*id);
+  }
+  // Ollama's list of what ends an answer
+  if (const gguf::Value* list = file.find("tokenizer.ggml.eos_token_ids")) {
+    for (const std::int64_t id :
+         list->as<std::vector<std::int64_t>>().value_or(std::vector<std::int64_t>())) {
+      if (id >= 0 && static_cast<std::uint64_t>(id) < pieces_.size())
+        stop_ids_.push_back(static_cast<TokenId>(id));
+    }
   }
   std::sort(stop_ids_.begin(), stop_ids_.end());
   stop_ids_.erase(std::unique(stop_ids_.begin(), stop_ids_.end()), stop_ids_.end());

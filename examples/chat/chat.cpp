@@ -174,6 +174,7 @@ int run(int argc, char** argv) {
     screen.status("the model was trained for " + std::to_string(model.config().max_seq_len) +
                   " tokens; answers beyond them may be poor");
   }
+  for (const std::string& note : model.notes()) screen.problem(app::printable("note: " + note));
   if (!flags.json && !conversation.note().empty()) screen.problem("note: " + conversation.note());
   if (one_shot) return dialogue.turn(*flags.prompt);
   if (!screen.interactive()) return dialogue.run(*app::plain_lines());

@@ -152,6 +152,7 @@ void write_json(const gguf::File& file) {
     write_array("other_parts", file.other_parts(),
                 [](const gguf::File& part) { return text_json(part.path(), kLongestText); });
   }
+  write_array("notes", notes_of(file), [](const std::string& note) { return text_json(note, kLongestText); });
   write_array("metadata", file.metadata(), pair_json);
   write_array("tensors", file.tensors(), [&file](const TensorView& t) { return tensor_json(file, t); });
   write_array("totals", totals.by_type, [](const Totals::OfType& t) {

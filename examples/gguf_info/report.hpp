@@ -43,6 +43,11 @@ struct Totals {
 /// A tensor's shape, rows first: the file's dimensions reversed.
 std::vector<std::size_t> shape_of(const TensorView& tensor);
 
+/// What is to be known of a file before it is used: that it is no model but something beside one, what it
+/// lacks or gets wrong and what is taken in its place. A line each; mostly none, and none for what does not
+/// run here.
+std::vector<std::string> notes_of(const gguf::File& file);
+
 /// Writes the report to standard output. Throws Error{kIo} when that fails.
 void write_text(const gguf::File& file);
 void write_json(const gguf::File& file);

@@ -136,6 +136,7 @@ void write_text(const gguf::File& file) {
                              grouped(part.tensors().size())));
   }
 
+  for (const std::string& note : notes_of(file)) write_stdout("note: " + printable(note) + "\n");
   write_stdout(fmt::format("\nmetadata: {} pairs\n", grouped(file.metadata().size())));
   std::size_t width = name_width(file.metadata(), [](const gguf::Metadata& m) { return m.key; });
   for (const gguf::Metadata& m : file.metadata()) {

@@ -112,6 +112,7 @@ int run(int argc, char** argv) {
   const auto tokens = tokens_file.empty() ? parse_tokens(tokens_text, "--tokens")
                                           : parse_tokens(app::read_file(tokens_file), tokens_file);
   const Model model = engine.load();
+  app::print_notes("gemma-logits", model.notes());
   try {
     write_logits(model, engine, tokens, chunk, out);
   } catch (const Error& e) {

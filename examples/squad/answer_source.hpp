@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace gemma::squad {
 
@@ -58,6 +59,7 @@ struct ModelFacts {
   std::size_t context_limit = 0;  // positions it was made for
   std::string turns = {};         // whose turns a chat prompt is written in, e.g. "gemma"
   std::string note = {};          // what a user should know about that choice, or ""
+  std::vector<std::string> file_notes = {};  // what its file lacks or gets wrong (Model::notes)
 };
 
 /// One loaded model. One thread at a time.

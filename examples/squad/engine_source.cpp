@@ -66,7 +66,7 @@ class EngineSource : public AnswerSource {
     return {fmt::format("{}{}, {} layers, {:.3g} billion parameters, mostly {}", name, config.architecture,
                         config.n_layers(), static_cast<double>(parameters) / 1e9, main_type(model_.file())),
             config.max_seq_len, chat_ ? std::string(chat_->dialect().name) : "",
-            chat_ ? app::chat_template_note(*chat_) : ""};
+            chat_ ? app::chat_template_note(*chat_) : "", model_.notes()};
   }
 
   std::size_t count_tokens(const Prompt& prompt) const override { return encode(prompt).size(); }

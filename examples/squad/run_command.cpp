@@ -123,6 +123,9 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
   settings.machine = describe_machine(engine_options(flags.engine));
   for (const ModelSpec& model : models) {
     const ModelFacts facts = factory(model)->facts();  // also: every file loads
+    for (const std::string& note : facts.file_notes) {
+      fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(note));
+    }
     const bool chat = settings.preset.chat;
     if (chat && !facts.note.empty()) {
       fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(facts.note));

@@ -123,6 +123,7 @@ int run(int argc, char** argv) {
 
   const gguf::File file = gguf::File::open(model);
   const auto tokenizer = make_tokenizer(Vocab::from(file));
+  app::print_notes("gemma-tokenize", tokenizer->vocab().notes());
   Lines lines(*tokenizer, bos, special);
   if (chat) lines.use_template(chat_template);
   std::ios::sync_with_stdio(false);

@@ -11,9 +11,10 @@
 
 namespace gemma::families {
 
-/// What the three generations share: scaled embeddings, GeGLU (tanh), RoPE pairs (i, i + head_dim / 2).
+/// What all generations share: scaled embeddings, GeGLU (tanh), RoPE pairs (i, i + head_dim / 2), an epsilon
+/// of 1e-6. Ollama's files lack the epsilon and the size of heads.
 inline ModelConfig read_gemma_base(const Keys& keys, const Overrides& overrides) {
-  ModelConfig c = read_common(keys);
+  ModelConfig c = read_common(keys, {.rms_eps = 1e-6f, .head_dim_of_matrix = true});
   c.embedding_scale = std::sqrt(static_cast<float>(c.d_model));
   if (overrides.bf16_embedding_scale) c.embedding_scale = bf16_to_f32(f32_to_bf16(c.embedding_scale));
   for (LayerConfig& layer : c.layers) layer.feed_forward.activation = Activation::kGeluTanh;
@@ -64,18 +65,53 @@ inline ModelConfig read_gemma2(const Keys& keys, const Overrides& overrides) {
   return c;
 }
 
+/// Linear scaling of Gemma 3's global layers. Ollama's files have no key for it: published models of 131,072
+/// positions (4B and up) have 8, and those of 18 or 26 layers (270M and 1B, 32,768 positions) none.
+inline float gemma3_rope_scale(const Keys& keys, ModelConfig& c) {
+  const bool small = c.n_layers() == 18 || c.n_layers() == 26;
+  if (has_rope_scaling(keys) || small || c.max_seq_len != 131072) return rope_scale(keys);
+  c.notes.push_back(keys.name_of("rope.scaling.factor") +
+                    " is missing: 8 is taken, as published models of 131072 positions have it");
+  return 1.0f / 8.0f;
+}
+
+/// The softcap of Gemma 3's logits, which has none: Ollama's converter writes Gemma 2's, 30, where a
+/// configuration says nothing. Any other number is taken for meant.
+inline float gemma3_logit_softcap(const Keys& keys, ModelConfig& c) {
+  constexpr const char* kKey = "final_logit_softcapping";
+  const float softcap = keys.non_negative_or(kKey, 0.0f);
+  if (softcap != 30.0f) return softcap;
+  c.notes.push_back(keys.name_of(kKey) + " is 30, Gemma 2's, and not used: Gemma 3 has no softcap");
+  return 0.0f;
+}
+
+/// Throws for EmbeddingGemma under the name of Gemma 3, as Ollama's files of it have: its attention sees both
+/// ways.
+inline void refuse_embedding_gemma(const Keys& keys) {
+  for (const char* name : {"dense.0.weight", "dense_2.weight"}) {
+    if (keys.file().find_tensor(name) == nullptr) continue;
+    throw Error(ErrorCode::kUnsupported, keys.file().path() + ": tensor " + gemma::quoted(name) +
+                                             ": this is EmbeddingGemma, which gives vectors and no text; "
+                                             "such models are not run here");
+  }
+}
+
 /// q/k-norm, five local layers to one global, local rope base 10,000 and unscaled; no softcaps.
 inline ModelConfig read_gemma3(const Keys& keys, const Overrides& overrides) {
+  refuse_embedding_gemma(keys);
   ModelConfig c = read_gemma_base(keys, overrides);
   scale_as_27b(c, 62);
   c.post_norms = true;
-  c.logit_softcap = keys.non_negative_or("final_logit_softcapping", 0.0f);
+  c.logit_softcap = gemma3_logit_softcap(keys, c);
   const float softcap = keys.non_negative_or("attn_logit_softcapping", 0.0f);
   const std::size_t window = sliding_window(keys, overrides, std::nullopt);  // 512 or 1024: no default fits
-  const RopeConfig global{.base = keys.positive_or("rope.freq_base", 1000000.0f),
-                          .scale = rope_scale(keys),
-                          .divided = has_rope_divisors(keys)};
-  const RopeConfig local{.base = keys.positive_or("rope.freq_base_swa", 10000.0f), .divided = global.divided};
+  const RopeConfig global{
+      .base = keys.positive_or(keys.either("rope.freq_base", "rope.global.freq_base"), 1000000.0f),
+      .scale = gemma3_rope_scale(keys, c),
+      .divided = has_rope_divisors(keys)};
+  const RopeConfig local{
+      .base = keys.positive_or(keys.either("rope.freq_base_swa", "rope.local.freq_base"), 10000.0f),
+      .divided = global.divided};
   const std::vector<bool> slides = sliding_layers(keys, c.n_layers(), 6);
   for (std::size_t i = 0; i < c.n_layers(); ++i) {
     c.layers[i].attention.softcap = softcap;

@@ -26,6 +26,12 @@ struct Overrides {
   bool bf16_embedding_scale = false;  // Gemma: round sqrt(d_model) to bfloat16, as the reference in JAX does
 };
 
+/// What a family takes where a file says nothing.
+struct Defaults {
+  std::optional<float> rms_eps = std::nullopt;  // nothing: the key is required
+  bool head_dim_of_matrix = false;              // from the rows of attn_q rather than d_model / n_heads
+};
+
 /// Metadata of one architecture: keys are looked up as ARCHITECTURE.key. Its functions throw Error:
 /// kMissingKey where there is no fallback, kWrongType, and kMalformed for values out of range.
 class Keys {
@@ -90,6 +96,12 @@ class Keys {
     }
     return values;
   }
+  /// `key`, or `other`, as another converter spells it, when the file has only that.
+  std::string either(const std::string& key, const std::string& other) const {
+    return find(key) == nullptr && find(other) != nullptr ? other : key;
+  }
+  /// "key 'ARCHITECTURE.KEY'", for notes.
+  std::string name_of(const std::string& key) const { return "key " + gemma::quoted(full(key)); }
   /// The value as it is, or nullptr.
   const gguf::Value* find(const std::string& key) const { return file_.find(full(key)); }
 
@@ -132,9 +144,13 @@ class Keys {
   std::string architecture_;
 };
 
-/// The size of a head: the file's, else d_model / n_heads.
-inline std::size_t head_dim_of(const Keys& keys, std::size_t d_model, std::size_t n_heads) {
+/// The size of a layer's heads: the file's, else that of its matrix where that is asked for, else
+/// d_model / n_heads.
+inline std::size_t head_dim_of(const Keys& keys, const Defaults& defaults, std::size_t layer,
+                               std::size_t d_model, std::size_t n_heads) {
   if (keys.find("attention.key_length") != nullptr) return keys.size("attention.key_length");
+  const TensorView* q = keys.file().find_tensor("blk." + std::to_string(layer) + ".attn_q.weight");
+  if (defaults.head_dim_of_matrix && q != nullptr && q->rows % n_heads == 0) return q->rows / n_heads;
   if (d_model % n_heads != 0) {
     keys.malformed("attention.head_count", std::to_string(n_heads),
                    "a divisor of embedding_length, " + std::to_string(d_model) + ",");
@@ -157,7 +173,7 @@ inline void check_head_sizes(const Keys& keys, std::size_t head_dim, const std::
 
 /// Heads and feed-forward widths of all layers; each owns its keys and values. Scores are scaled by
 /// 1 / sqrt(head_dim). Layers are left with window 0 and rope 0.
-inline void read_layers(const Keys& keys, ModelConfig& c) {
+inline void read_layers(const Keys& keys, const Defaults& defaults, ModelConfig& c) {
   const std::size_t n_layers = c.n_layers();
   const auto d_ff = keys.layer_sizes("feed_forward_length", n_layers);
   const auto n_heads = keys.layer_sizes("attention.head_count", n_layers);
@@ -169,7 +185,7 @@ inline void read_layers(const Keys& keys, ModelConfig& c) {
                      "a divisor of attention.head_count, " + std::to_string(n_heads[i]) + " (layer " +
                          std::to_string(i) + "),");
     }
-    const std::size_t head_dim = head_dim_of(keys, c.d_model, n_heads[i]);
+    const std::size_t head_dim = head_dim_of(keys, defaults, i, c.d_model, n_heads[i]);
     check_head_sizes(keys, head_dim);
     c.layers[i].feed_forward.d_ff = d_ff[i];
     c.layers[i].attention = {.n_heads = n_heads[i],
@@ -180,8 +196,41 @@ inline void read_layers(const Keys& keys, ModelConfig& c) {
   }
 }
 
+/// The embedding's rows are the vocabulary, whatever a key says (pruned and padded files keep the old
+/// number).
+inline void read_vocab_size(const Keys& keys, ModelConfig& c) {
+  c.vocab_size = keys.file().tensor("token_embd.weight").rows;
+  if (const std::uint64_t n = keys.count_or("vocab_size", c.vocab_size); n != c.vocab_size) {
+    c.notes.push_back(keys.name_of("vocab_size") + " is " + std::to_string(n) + ", not " +
+                      std::to_string(c.vocab_size) + ", the rows of the embedding, which count");
+  }
+}
+
+/// The epsilon of norms, or the family's where the file has none.
+inline void read_epsilon(const Keys& keys, const Defaults& defaults, ModelConfig& c) {
+  constexpr const char* kKey = "attention.layer_norm_rms_epsilon";
+  if (defaults.rms_eps && keys.find(kKey) == nullptr) {
+    c.rms_eps = *defaults.rms_eps;
+    c.notes.push_back(keys.name_of(kKey) + " is missing: " + std::to_string(c.rms_eps) +
+                      " is taken, the family's");
+  } else {
+    c.rms_eps = keys.positive(kKey);
+  }
+}
+
+/// Parts for images and sound in the same file (Ollama's) are left alone.
+inline void note_other_parts(const Keys& keys, ModelConfig& c) {
+  for (const TensorView& t : keys.file().tensors()) {
+    for (const std::string_view prefix : {"v.", "a.", "mm."}) {
+      if (!t.name.starts_with(prefix)) continue;
+      c.notes.push_back("its parts for images or sound are not used: text only");
+      return;
+    }
+  }
+}
+
 /// The fields that all families spell alike.
-inline ModelConfig read_common(const Keys& keys) {
+inline ModelConfig read_common(const Keys& keys, const Defaults& defaults = {}) {
   const gguf::File& file = keys.file();
   ModelConfig c;
   c.architecture = keys.architecture();
@@ -197,14 +246,11 @@ inline ModelConfig read_common(const Keys& keys) {
   }
   c.layers.resize(n_layers);
   c.d_model = keys.size("embedding_length");
-  read_layers(keys, c);
+  read_layers(keys, defaults, c);
   c.max_seq_len = keys.size("context_length");
-  c.rms_eps = keys.positive("attention.layer_norm_rms_epsilon");
-  c.vocab_size = file.tensor("token_embd.weight").rows;
-  if (const std::uint64_t n = keys.count_or("vocab_size", c.vocab_size); n != c.vocab_size) {
-    keys.malformed("vocab_size", std::to_string(n),
-                   std::to_string(c.vocab_size) + ", the rows of tensor 'token_embd.weight',");
-  }
+  read_epsilon(keys, defaults, c);
+  read_vocab_size(keys, c);
+  note_other_parts(keys, c);
   return c;
 }
 
@@ -254,6 +300,14 @@ inline void set_position(ModelConfig& c, LayerConfig& layer, std::size_t window,
   rope.head_dim = layer.attention.head_dim;
   layer.attention.window = window;
   layer.attention.rope = c.rope_index(rope);
+}
+
+/// Whether the file says anything about RoPE scaling.
+inline bool has_rope_scaling(const Keys& keys) {
+  for (const char* key : {"rope.scaling.type", "rope.scaling.factor", "rope.scale_linear"}) {
+    if (keys.find(key) != nullptr) return true;
+  }
+  return false;
 }
 
 /// Linear RoPE scaling as 1 / factor; refuses kinds of scaling that are not run here.

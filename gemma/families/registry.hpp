@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "../../gguf/file_kind.hpp"
 #include "gemma.hpp"
 #include "gemma3n.hpp"
 #include "gemma4.hpp"
@@ -25,9 +26,11 @@ inline constexpr Family kFamilies[] = {
     {"gemma4", read_gemma4}, {"llama", read_llama},   {"qwen3", read_qwen3},
 };
 
-/// Reads and validates the configuration. Throws Error: kUnsupported for an unknown architecture,
-/// kMissingKey, kWrongType, kMissingTensor or kMalformed for metadata that describes no model.
+/// Reads and validates the configuration. Throws Error: kUnsupported for an unknown architecture or a file
+/// that is no model (adapters and the like), kMissingKey, kWrongType, kMissingTensor or kMalformed for
+/// metadata that describes no model.
 inline ModelConfig read_config(const gguf::File& file, const Overrides& overrides = {}) {
+  gguf::refuse_other_kinds(file);
   const auto architecture = file.get<std::string_view>("general.architecture");
   for (const Family& family : kFamilies) {
     if (family.architecture != architecture) continue;

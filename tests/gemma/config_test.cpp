@@ -186,6 +186,7 @@ TEST(Families, Gemma3) {
 
 TEST(Families, Gemma3DefaultsWhenKeysAreMissing) {
   Shape s = gemma3_4b();  // as the 1B file: no scaling, the base left out
+  s.context = 32768;
   s.rope_base = 0;
   s.rope_factor = 0;
   const ModelConfig c = config_of(published(s));
@@ -399,7 +400,7 @@ std::vector<Refusal> refusals_of(const std::string& arch) {
                                        "attention.head_count", "context_length"};
   std::vector<std::string> sizes = required;
   sizes.insert(sizes.end(), {"attention.head_count_kv", "attention.key_length"});
-  required.push_back("attention.layer_norm_rms_epsilon");
+  if (arch == "llama") required.push_back("attention.layer_norm_rms_epsilon");
   if (arch == "gemma3") required.push_back("attention.sliding_window");
   for (const auto& key : required) {
     add(
@@ -428,7 +429,7 @@ std::vector<Refusal> refusals_of(const std::string& arch) {
   add("number", "rope.scaling.type", set(u32{1}), ErrorCode::kWrongType);
   add("other", "attention.value_length", set(u32{64}), ErrorCode::kUnsupported);
   add("partial", "rope.dimension_count", set(u32{64}), ErrorCode::kUnsupported);
-  add("other", "vocab_size", set(u32{255}), ErrorCode::kMalformed);
+  add("text", "vocab_size", set("all"), ErrorCode::kWrongType);
   add("no_divisor", "attention.head_count_kv", set(u32{3}), ErrorCode::kMalformed);
   add("more_than_heads", "attention.head_count_kv", set(u32{64}), ErrorCode::kMalformed);
   add(

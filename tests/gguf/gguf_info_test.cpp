@@ -113,6 +113,28 @@ TEST_F(GgufInfo, Json) {
   EXPECT_EQ(j["total"]["bytes"], 160);
 }
 
+/// A file of no tensors but one, of which much else is not as it should be.
+TEST_F(GgufInfo, NotesSayWhatAFileIsAndWhatItGetsWrong) {
+  Writer adapter = small_file();
+  adapter.add("general.type", "adapter").add("adapter.type", "lora").write(folder_.path("m.gguf"));
+  const std::string note = "this is a LoRA adapter, not a model: ";
+  Outcome o = run("'" + folder_.path("m.gguf") + "'");
+  EXPECT_EQ(o.status, 0);
+  EXPECT_NE(o.out.find("\nnote: " + note), std::string::npos) << o.out;
+  json j = json::parse(run("--json '" + folder_.path("m.gguf") + "'").out);
+  ASSERT_EQ(j["notes"].size(), 1u);
+  EXPECT_TRUE(std::string(j["notes"][0]).starts_with(note));
+
+  Writer vocabulary = small_file();
+  vocabulary.add("tokenizer.ggml.model", "llama").add_array("tokenizer.ggml.tokens", {"<unk>", "a"});
+  vocabulary.add("tokenizer.ggml.bos_token_id", 17).write(folder_.path("m.gguf"));
+  o = run("'" + folder_.path("m.gguf") + "'");
+  EXPECT_NE(o.out.find("\nnote: key 'tokenizer.ggml.bos_token_id' is 17"), std::string::npos) << o.out;
+  small_file().write(folder_.path("m.gguf"));
+  j = json::parse(run("--json '" + folder_.path("m.gguf") + "'").out);
+  EXPECT_TRUE(j["notes"].empty());
+}
+
 TEST_F(GgufInfo, TypesThatDoNotRun) {
   test::RawBuilder raw;
   raw.header(2, 0).tensor("ks", {256}, 144u, 0).tensor("new", {256}, 4711u, 160).pad(32).fill(200);

@@ -193,24 +193,91 @@ TEST(MalformedVocabulary, ScoreThatIsNoNumber) {
   }
 }
 
+/// There is no such token then, and a note says so: some converters write ids of tokens that they left out.
 TEST(MalformedVocabulary, SpecialIdOutOfRange) {
+  const auto expect_note = [](const SmallVocabulary& v, std::string_view key, const std::string& id) {
+    expect_taken(v);
+    const auto bytes = v.bytes();
+    const auto file = gguf::File::from_memory(bytes, "FILE");
+    const Vocab vocab = Vocab::from(file);
+    ASSERT_EQ(vocab.notes().size(), 1u) << key;
+    EXPECT_EQ(vocab.notes()[0], "key " + quoted(key) + " is " + id + ", not an id of the " +
+                                    std::to_string(v.tokens.size()) + " tokens: there is no such token");
+  };
   for (const char* key : {"tokenizer.ggml.unknown_token_id", "tokenizer.ggml.eot_token_id",
                           "tokenizer.ggml.eom_token_id", "tokenizer.ggml.padding_token_id"}) {
     const SmallVocabulary v = small_mistral();
     const auto size = static_cast<std::uint32_t>(v.tokens.size());
-    expect_error(with(v, [&](gguf::Writer& w) { w.add(key, size); }), ErrorCode::kMalformed, key, 0,
-                 "is " + std::to_string(size) + ", not an id of the " + std::to_string(size) + " tokens");
-    expect_error(with(v, [&](gguf::Writer& w) { w.add(key, std::int32_t{-2}); }), ErrorCode::kMalformed, key,
-                 0, "is -2, not an id");
+    expect_note(with(v, [&](gguf::Writer& w) { w.add(key, size); }), key, std::to_string(size));
+    expect_note(with(v, [&](gguf::Writer& w) { w.add(key, std::int32_t{-2}); }), key, "-2");
     expect_error(with(v, [&](gguf::Writer& w) { w.add(key, "1"); }), ErrorCode::kWrongType, key, kNowhere,
                  "string where int64");
   }
   for (const char* key : {"tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"}) {
     SmallVocabulary v = small_mistral();
     v.more = [key](gguf::Writer& w) { w.add(key, std::uint32_t{0xFFFFFFFE}); };
-    expect_error(v, ErrorCode::kMalformed, key, 0, "is 4294967294, not an id");
+    expect_note(v, key, "4294967294");
     v.more = [key](gguf::Writer& w) { w.add(key, std::uint64_t{1} << 32 | 1); };
-    expect_error(v, ErrorCode::kMalformed, key, 0, "is 4294967297, not an id");
+    expect_note(v, key, "4294967297");
+  }
+}
+
+TEST(MalformedVocabulary, MinusOneIsNone) {
+  SmallVocabulary v = small_mistral();
+  v.more = [](gguf::Writer& w) {
+    w.add("tokenizer.ggml.bos_token_id", std::uint32_t{0xFFFFFFFF})
+        .add("tokenizer.ggml.eos_token_id", std::int32_t{-1});
+  };
+  const auto bytes = v.bytes();
+  const auto file = gguf::File::from_memory(bytes, "FILE");
+  const Vocab vocab = Vocab::from(file);
+  EXPECT_FALSE(vocab.bos());
+  EXPECT_FALSE(vocab.eos());
+  EXPECT_FALSE(vocab.add_bos());
+  EXPECT_TRUE(vocab.notes().empty());
+}
+
+TEST(MalformedVocabulary, ABosIsAskedForAndItsIdIsNone) {
+  for (const std::uint32_t id : {0xFFFFFFFFu, 100000u}) {
+    SmallVocabulary v = small_mistral();
+    v.more = [id](gguf::Writer& w) {
+      w.add("tokenizer.ggml.bos_token_id", id).add("tokenizer.ggml.add_bos_token", true);
+    };
+    const auto bytes = v.bytes();
+    const auto file = gguf::File::from_memory(bytes, "FILE");
+    const Vocab vocab = Vocab::from(file);
+    EXPECT_FALSE(vocab.add_bos());
+    ASSERT_FALSE(vocab.notes().empty());
+    EXPECT_NE(vocab.notes().back().find("'tokenizer.ggml.add_bos_token'"), std::string::npos);
+  }
+}
+
+/// Ollama's list; what is no id in it counts for nothing.
+TEST(MalformedVocabulary, AListOfStops) {
+  const SmallVocabulary v = with(small_mistral(), [](gguf::Writer& w) {
+    w.add_array("tokenizer.ggml.eos_token_ids", std::vector<std::int32_t>{2, 4, -1, 100000});
+  });
+  const auto bytes = v.bytes();
+  const auto file = gguf::File::from_memory(bytes, "FILE");
+  const Vocab vocab = Vocab::from(file);
+  EXPECT_EQ(std::vector<TokenId>(vocab.stop_ids().begin(), vocab.stop_ids().end()),
+            (std::vector<TokenId>{2, 4}));
+  expect_taken(with(small_mistral(), [](gguf::Writer& w) { w.add("tokenizer.ggml.eos_token_ids", "none"); }));
+}
+
+TEST(MalformedVocabulary, GemmasEndOfTextTypedNormal) {
+  for (const bool said : {false, true}) {
+    SmallVocabulary v = small_gemma();
+    v.types[1] = kNormal;
+    v.more = [said](gguf::Writer& w) {
+      if (said) w.add("tokenizer.ggml.eos_token_id", std::uint32_t{1});
+    };
+    const auto bytes = v.bytes();
+    const auto file = gguf::File::from_memory(bytes, "FILE");
+    const Vocab vocab = Vocab::from(file);
+    EXPECT_EQ(vocab.eos(), 1);
+    EXPECT_EQ(vocab.type(1), TokenType::kControl);
+    EXPECT_TRUE(vocab.is_stop(1));
   }
 }
 

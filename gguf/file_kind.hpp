@@ -1,0 +1,72 @@
+// GGUF files that hold no model: adapters, projectors, importance matrices. Such a file lies beside the model
+// it belongs to and is easily taken for it; it is told here by what it says of itself.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "file.hpp"
+
+namespace gemma::gguf {
+
+/// What a file that is no model is, for people.
+struct OtherKind {
+  std::string_view what;    // "a LoRA adapter"
+  std::string_view advice;  // what it is for, and what is needed in its place
+};
+
+namespace detail {
+
+/// The text of a key; "" when it is absent or no text.
+inline std::string_view text_of(const File& file, std::string_view key) {
+  const Value* value = file.find(key);
+  if (value == nullptr) return {};
+  return value->as<std::string_view>().value_or(std::string_view());
+}
+
+inline bool has_tensor_ending(const File& file, std::string_view end) {
+  const auto tensors = file.tensors();
+  return std::any_of(tensors.begin(), tensors.end(),
+                     [end](const TensorView& t) { return t.name.ends_with(end); });
+}
+
+}  // namespace detail
+
+/// What `file` is when it is no model; nothing for models, vocabularies and files that do not say. Looks at
+/// general.type and general.architecture as llama.cpp's converters write them, and at what only such files
+/// hold. Never throws for a value of another type. The views are of literals.
+inline std::optional<OtherKind> other_kind(const File& file) {
+  using namespace std::string_view_literals;
+  const std::string_view type = detail::text_of(file, "general.type");
+  const std::string_view architecture = detail::text_of(file, "general.architecture");
+  const std::string_view adapter = detail::text_of(file, "adapter.type");
+  if (type == "adapter" || !adapter.empty() || detail::has_tensor_ending(file, ".lora_a")) {
+    const bool lora = adapter == "lora" || detail::has_tensor_ending(file, ".lora_a");
+    return OtherKind{lora ? "a LoRA adapter"sv : "an adapter"sv,
+                     "it changes a base model, which it does not hold: merge the two into one file first"};
+  }
+  if (type == "mmproj" || architecture == "clip") {
+    return OtherKind{"a projector for images or sound (mmproj)",
+                     "the model that it belongs to is another file, and that runs without it"};
+  }
+  if (type == "imatrix" || architecture == "imatrix" || file.find("imatrix.chunk_count") != nullptr) {
+    return OtherKind{"an importance matrix (imatrix)",
+                     "it guides the quantising of a model, which is another file"};
+  }
+  if (architecture == "controlvector") {
+    return OtherKind{"a control vector", "it steers a model, which is another file"};
+  }
+  return std::nullopt;
+}
+
+/// Throws Error{kUnsupported} for a file that is no model, saying in one line what it is.
+inline void refuse_other_kinds(const File& file) {
+  if (const auto other = other_kind(file)) {
+    throw Error(ErrorCode::kUnsupported, file.path() + ": this is " + std::string(other->what) +
+                                             ", not a model: " + std::string(other->advice));
+  }
+}
+
+}  // namespace gemma::gguf
