@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,8 @@ struct ModelSpec {
   std::string name;
   std::filesystem::path file;
   std::string chat_template = {};  // name of the turns to use; "": the file's
+  // sliding attention window in place of the file's, tokens; 0: none
+  std::optional<std::size_t> window = std::nullopt;
 };
 
 struct Prompt {
@@ -55,10 +58,10 @@ struct Answer {
 
 /// What is known of a loaded model, for the settings and the report.
 struct ModelFacts {
-  std::string description;        // e.g. "gemma, 6 layers, Q4_K_M"
-  std::size_t context_limit = 0;  // positions it was made for
-  std::string turns = {};         // whose turns a chat prompt is written in, e.g. "gemma"
-  std::string note = {};          // what a user should know about that choice, or ""
+  std::string description;                   // e.g. "gemma, 6 layers, Q4_K_M"
+  std::size_t context_limit = 0;             // positions it was made for
+  std::string turns = {};                    // whose turns a chat prompt is written in, e.g. "gemma"
+  std::string note = {};                     // what a user should know about that choice, or ""
   std::vector<std::string> file_notes = {};  // what its file lacks or gets wrong (Model::notes)
 };
 

@@ -123,6 +123,7 @@ class EngineSource : public AnswerSource {
   static Model load(const ModelSpec& spec, const EngineOptions& options) {
     ModelOptions model;
     model.kernels = &app::kernel_table(options.isa);
+    model.window = spec.window;
     return Model::load(spec.file.string(), model);
   }
 

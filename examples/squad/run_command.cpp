@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct RunFlags {
-  std::vector<std::string> models, chat_templates;
+  std::vector<std::string> models, chat_templates, windows;
   std::string squad, out, preset = "chat", template_file, shard = "1/1";
   std::size_t n = 60;
   std::uint64_t seed = 1;
@@ -58,25 +58,46 @@ ModelSpec parse_model(const std::string& text) {
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
-/// Gives the models their turns: "NAME" for all of them, "MODEL=NAME" for one.
-void choose_turns(const std::vector<std::string>& choices, std::vector<ModelSpec>& models) {
+/// Hands each of `choices` to its models: "VALUE" to all of them, "MODEL=VALUE" to one. `set(model, value)`
+/// throws for a value that cannot be. Throws Error{kInvalidArgument} naming `flag` for a model that is not
+/// there.
+template <typename Set>
+void choose(const char* flag, const std::vector<std::string>& choices, std::vector<ModelSpec>& models,
+            Set set) {
   for (const std::string& choice : choices) {
     const std::size_t equals = choice.rfind('=');
-    const std::string name = equals == std::string::npos ? choice : choice.substr(equals + 1);
-    if (const std::string wrong = app::known_chat_template(name); !wrong.empty()) {
-      throw Error(ErrorCode::kInvalidArgument, "--chat-template: " + wrong);
-    }
+    const std::string value = equals == std::string::npos ? choice : choice.substr(equals + 1);
     bool used = false;
     for (ModelSpec& model : models) {
       if (equals != std::string::npos && model.name != choice.substr(0, equals)) continue;
-      model.chat_template = name;
+      set(model, value);
       used = true;
     }
-    if (!used) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "--chat-template: no model is called " + gemma::quoted(choice.substr(0, equals)));
-    }
+    if (used) continue;
+    throw Error(ErrorCode::kInvalidArgument,
+                fmt::format("{}: no model is called {}", flag, gemma::quoted(choice.substr(0, equals))));
   }
+}
+
+void choose_turns(const std::vector<std::string>& choices, std::vector<ModelSpec>& models) {
+  choose("--chat-template", choices, models, [](ModelSpec& model, const std::string& name) {
+    if (const std::string wrong = app::known_chat_template(name); !wrong.empty()) {
+      throw Error(ErrorCode::kInvalidArgument, "--chat-template: " + wrong);
+    }
+    model.chat_template = name;
+  });
+}
+
+void choose_windows(const std::vector<std::string>& choices, std::vector<ModelSpec>& models) {
+  choose("--window", choices, models, [](ModelSpec& model, const std::string& text) {
+    std::size_t window = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), window);
+    if (error != std::errc() || end != text.data() + text.size() || window > (1u << 30)) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("--window: {} is no number of tokens, 0 to {}", gemma::quoted(text), 1u << 30));
+    }
+    model.window = window;
+  });
 }
 
 Preset preset_of(const RunFlags& flags, bool is_v2) {
@@ -135,7 +156,7 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
     say_hashing(model, flags.quiet);
     settings.models.push_back({model.name, app::printable(model.file.filename().string()),
                                sha256_of(model.file), app::printable(facts.description),
-                               app::printable(turns)});
+                               app::printable(turns), model.window});
   }
 
   std::atomic<bool> cancel{false};
@@ -242,9 +263,16 @@ void add_run(CLI::App& app, Command& chosen) {
   run->add_option("--temp", flags->temperature, "Temperature (default: the preset's)")
       ->check(temperature)
       ->type_name("N");
-  run->add_option("-c,--context", flags->engine.context, "Window in tokens (default: the preset's)")
+  run->add_option("-c,--context", flags->engine.context,
+                  "Context in tokens, prompt and answer together (default: the preset's)")
       ->check(CLI::Range(1, 1 << 24).description(""))
       ->type_name("N");
+  run->add_option(
+         "--window", flags->windows,
+         "Sliding attention window in tokens, in place of the file's (0: none): N for every model, or "
+         "MODEL=N; as often as needed. Mistral 7B v0.1 needs 4096, which its files do not say")
+      ->type_name("N")
+      ->allow_extra_args(false);
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
   run->add_option("--shard", flags->shard, "Only part i of N, by passage; see gemma-squad merge")
       ->type_name("i/N");
@@ -255,6 +283,7 @@ void add_run(CLI::App& app, Command& chosen) {
       std::vector<ModelSpec> models;
       for (const std::string& model : flags->models) models.push_back(parse_model(model));
       choose_turns(flags->chat_templates, models);
+      choose_windows(flags->windows, models);
       const Dataset dataset = read_dataset(flags->squad);
       return run_evaluation(*flags, models, dataset, fs::path(flags->squad).filename().string(),
                             sha256_of(flags->squad));

@@ -64,6 +64,7 @@ ordered_json to_json(const RunSettings& settings) {
                       {"sha256", model.sha256},
                       {"description", model.description}});
     if (!model.turns.empty()) models.back()["turns"] = model.turns;
+    if (model.window) models.back()["window"] = *model.window;
   }
   const Preset& preset = settings.preset;
   return {{"format", kFormat},
@@ -106,6 +107,7 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
     for (const json& model : root.at("models")) {
       settings.models.push_back({model.at("name"), model.at("file"), model.at("sha256"),
                                  model.at("description"), model.value("turns", "")});
+      if (model.contains("window")) settings.models.back().window = model["window"].get<std::size_t>();
     }
     settings.shard = parse_shard(root.at("shard").get_ref<const std::string&>());
     settings.machine = root.at("machine");

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ struct ModelIdentity {
   std::string sha256;
   std::string description;
   std::string turns = {};  // whose turns wrap a chat prompt; "": none, or written before this was noted
+  std::optional<std::size_t> window = std::nullopt;  // sliding attention window in place of the file's
 };
 
 struct RunSettings {

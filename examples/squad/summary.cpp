@@ -99,6 +99,7 @@ ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::
                       {"seconds_without_sharing", model.alone_s},
                       {"stops", model.stops}};
   if (!identity.turns.empty()) out["turns"] = identity.turns;
+  if (identity.window) out["window"] = *identity.window;
   if (run.questions().is_v2) {
     const auto totals = [](const ScoreTotals& t) {
       return ordered_json{{"exact", t.exact}, {"f1", t.f1}, {"n", t.n}};

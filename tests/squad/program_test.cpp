@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -211,6 +212,49 @@ TEST_F(Program, BadInputIsOneLine) {
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << bad.arguments << "\n"
                                                                          << result.err;
     EXPECT_NE(result.err.find(bad.says), std::string::npos) << bad.arguments << "\n" << result.err;
+  }
+}
+
+TEST_F(Program, WindowsInPlaceOfTheFiles) {
+  const auto answers = [&](const std::string& out, const std::string& more) {
+    const Result result = squad(run(3, out, "--max-tokens 8 --judge none " + more));
+    EXPECT_EQ(result.status, 0) << result.err;
+    return timeless(path(out));
+  };
+  const auto window_of = [&](const std::string& out, std::size_t model) {
+    return nlohmann::json::parse(text_of(path(out) / "settings.json"))["models"][model].value("window", -1);
+  };
+  const auto only = [](const std::string& lines, const std::string& model) {  // the answers of one model
+    std::istringstream in(lines);
+    std::string out;
+    for (std::string line; std::getline(in, line);) {
+      if (line.find("\"" + model + "\"") != std::string::npos) out += line + "\n";
+    }
+    EXPECT_NE(out, "") << model;
+    return out;
+  };
+  const std::string plain = answers("plain", "");
+  EXPECT_EQ(window_of("plain", 2), -1);
+  EXPECT_EQ(answers("files", "--window mistral=256"), plain);  // what the file says itself
+  EXPECT_EQ(window_of("files", 2), 256);
+  EXPECT_EQ(window_of("files", 0), -1);
+  const std::string narrow = answers("narrow", "--window mistral=4");
+  EXPECT_NE(only(narrow, "mistral"), only(plain, "mistral"));
+  EXPECT_EQ(only(narrow, "llama"), only(plain, "llama"));
+  EXPECT_NE(text_of(path("narrow") / "report.html").find("sliding window 4"), std::string::npos);
+  answers("all", "--window 4 --window llama=0");
+  EXPECT_EQ(window_of("all", 0), 4);
+  EXPECT_EQ(window_of("all", 1), 0);
+  // another window is another run
+  const Result other = squad(run(3, "narrow", "--max-tokens 8 --judge none --window mistral=5"));
+  EXPECT_EQ(other.status, 1);
+  EXPECT_NE(other.err.find("window 4, not 5"), std::string::npos) << other.err;
+  for (const char* wrong : {"--window x", "--window -1", "--window mistral=", "--window other=4",
+                            "--window 99999999999999999999"}) {
+    const Result refused = squad(run(3, "wrong", wrong));
+    EXPECT_EQ(refused.status, 1) << wrong;
+    EXPECT_NE(refused.err.find("--window"), std::string::npos) << refused.err;
+    EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
   }
 }
 

@@ -278,9 +278,10 @@ std::string settings_section(const RunDirectory& run, const Analysis& analysis) 
   list += term("Questions", fmt::format("{}, seed {}", settings.n_questions, settings.seed));
   for (const ModelIdentity& model : settings.models) {
     list += term(escape_html(model.name),
-                 fmt::format("{} ({}{}) <span class=\"mono wrap\">sha256 {}</span>", escape_html(model.file),
-                             escape_html(model.description),
+                 fmt::format("{} ({}{}{}) <span class=\"mono wrap\">sha256 {}</span>",
+                             escape_html(model.file), escape_html(model.description),
                              model.turns.empty() ? "" : ", turns: " + escape_html(model.turns),
+                             model.window ? fmt::format(", sliding window {}", *model.window) : "",
                              escape_html(model.sha256)));
   }
   list +=
