@@ -68,11 +68,12 @@ struct Family {
 };
 
 void run(Bytes input) {
-  static const std::array<Family, 4> families = {Family(test::small_gemma()), Family(test::small_llama3()),
-                                                 Family(test::small_mistral()), Family(test::small_gemma4())};
+  static const std::array<Family, 5> families = {Family(test::small_gemma()), Family(test::small_llama3()),
+                                                 Family(test::small_mistral()), Family(test::small_gemma4()),
+                                                 Family(test::small_chatml())};
   Fields fields(input);
   const unsigned choice = fields.byte();
-  const Family& family = families[choice % 4];
+  const Family& family = families[(choice & 63) % families.size()];
   test::SmallVocabulary v = family.vocabulary;
   v.chat_template = fields.text();
   const Input bytes = v.bytes();
@@ -91,7 +92,7 @@ std::vector<Input> seeds() {
                             kUser + "<|eot_id|>[INST]" + kEnd;
   const std::string system = kSystem + std::string("Be brief.") + kEnd;
   std::vector<Input> out;
-  for (const char choice : {'\x40', '\x41', '\x42', '\x43', '\xC0', '\x01'}) {
+  for (const char choice : {'\x40', '\x41', '\x42', '\x43', '\x44', '\xC0', '\x01'}) {
     const std::string start(1, choice);
     out.push_back(to_input(start + kEnd + turns));
     out.push_back(
@@ -100,6 +101,18 @@ std::vector<Input> seeds() {
         to_input(start + "<|start_header_id|>bos_token add_generation_prompt" + kEnd + system + turns));
     out.push_back(to_input(start + "bos_token [INST] loop.last and system_message eos_token + ' '" + kEnd +
                            system + turns));
+  }
+  for (const Dialect* d : dialects::kAll) {  // a template of each, on a vocabulary of its kind
+    std::string signs = "bos_token add_generation_prompt";
+    for (const std::string_view sign : d->signs) signs += " " + std::string(sign);
+    const std::string_view name = d->name;
+    const bool chatml = name == "chatml" || name == "smollm2";
+    const char family = chatml                       ? '\x44'
+                        : name.starts_with("gemma4") ? '\x43'
+                        : name.starts_with("gemma")  ? '\x40'
+                        : d->markers->byte_level     ? '\x41'
+                                                     : '\x42';
+    out.push_back(to_input(family + signs + kEnd + system + turns));
   }
   return out;
 }

@@ -1,7 +1,13 @@
 // The container: whatever opens is read to the last byte, shown as gguf-info shows it (where the programs are
 // built), and its copy by the writer holds the same.
+//
+// An input in which the magic stands more than once is a split model as well: its parts one after the other,
+// which become files of a folder.
 #include <cstdint>
 #include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -10,6 +16,7 @@
 #include "gguf/writer.hpp"
 #include "tests/fuzz/gguf_target.hpp"
 #include "tests/fuzz/targets.hpp"
+#include "tests/gguf/temporary_folder.hpp"
 
 namespace gemma::fuzz {
 namespace {
@@ -36,18 +43,80 @@ class Silence {
   int saved_;
 };
 
+void show([[maybe_unused]] const gguf::File& file) {
+#ifdef GEMMA_FUZZ_INFO
+  const Silence silence;
+  app::write_text(file);
+  app::write_json(file);
+#endif
+}
+
+/// Where parts begin; at most 4.
+std::vector<std::size_t> magics(std::string_view text) {
+  std::vector<std::size_t> out;
+  for (std::size_t at = text.find("GGUF"); at != text.npos && out.size() < 4; at = text.find("GGUF", at + 4))
+    out.push_back(at);
+  return out;
+}
+
+/// Opens all parts by one of them, and reads them to the end. False for what is no such model.
+bool open_parts(Bytes input) {
+  static const gguf::test::TemporaryFolder folder;
+  const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
+  std::vector<std::size_t> begins = magics(text);
+  const std::size_t n = begins.size();
+  if (n < 2) return false;
+  begins.push_back(text.size());
+  const auto name = [n](std::size_t i) {
+    return "part-0000" + std::to_string(i + 1) + "-of-0000" + std::to_string(n) + ".gguf";
+  };
+  for (std::size_t i = 0; i < n; ++i)
+    folder.write(name(i), text.substr(begins[i], begins[i + 1] - begins[i]));
+  try {
+    const auto whole = gguf::File::open(folder.path(name(text.size() % n)));
+    require(whole.other_parts().size() < n, "no more parts than there are");
+    std::uint64_t sum = 0;
+    for (const gguf::Metadata& pair : whole.metadata()) sum += gguf::fuzz::checksum(pair.value.bytes());
+    for (const TensorView& t : whole.tensors()) {
+      require(whole.find_tensor(t.name) == &t, "every tensor of every part is found");
+      require(whole.offset_of(t.data) + t.data.size() <= whole.size_bytes(), "tensors lie in the files");
+      sum += gguf::fuzz::checksum(t.data) + whole.path_of(t.data).size();
+    }
+    show(whole);
+    static volatile std::uint64_t kept;
+    kept = kept + sum;  // so that none of the reads can be left out
+    return true;
+  } catch (const Error& e) {
+    require(!e.message().empty(), "an error says what is wrong");
+    return false;
+  }
+}
+
 void run(Bytes input) {
   gguf::fuzz::gguf_target(input);
+  open_parts(input);
   const Input exact(input.begin(), input.end());
   try {
-    const auto file = gguf::File::from_memory(exact, "fuzz");
-#ifdef GEMMA_FUZZ_INFO
-    const Silence silence;
-    app::write_text(file);
-    app::write_json(file);
-#endif
+    show(gguf::File::from_memory(exact, "fuzz"));
   } catch (const Error&) {
   }
+}
+
+/// A split model: the parts one after the other. The first has the metadata, and a tensor or none.
+Input split_model(std::size_t count, bool first_has_tensor) {
+  const std::vector<std::byte> data(64, std::byte{0x22});
+  Input out;
+  for (std::size_t i = 0; i < count; ++i) {
+    gguf::Writer part;
+    if (i == 0) part.add("general.architecture", "llama").add("llama.block_count", std::uint32_t{1});
+    const auto n_tensors = static_cast<std::int32_t>(count - (first_has_tensor ? 0 : 1));
+    part.add("split.no", static_cast<std::uint16_t>(i)).add("split.count", static_cast<std::uint16_t>(count));
+    part.add("split.tensors.count", n_tensors);
+    if (i != 0 || first_has_tensor) part.add_tensor("t" + std::to_string(i), DType::kF32, {16}, data);
+    const std::vector<std::byte> bytes = part.bytes();
+    out.insert(out.end(), bytes.begin(), bytes.end());
+  }
+  return out;
 }
 
 std::vector<Input> seeds() {
@@ -72,6 +141,13 @@ std::vector<Input> seeds() {
     if (type) types.add_tensor(info(*type).name, *type, {256}, std::span(data).first(row_bytes(*type, 256)));
   }
   out.push_back(types.bytes());
+  out.push_back(split_model(2, true));
+  out.push_back(split_model(3, false));
+  for (std::size_t i = out.size() - 2; i < out.size(); ++i) require(open_parts(out[i]), "a split seed opens");
+  gguf::Writer adapter;
+  adapter.add("general.type", "adapter").add("adapter.type", "lora").add("general.architecture", "llama");
+  adapter.add_tensor("blk.0.attn_q.weight.lora_a", DType::kF32, {2, 3}, std::span(data).first(24));
+  out.push_back(adapter.bytes());
   return out;
 }
 

@@ -50,9 +50,19 @@ std::vector<Input> seeds() {
   test::SmallVocabulary templated = test::small_mistral();
   templated.chat_template =
       "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]";
+  test::SmallVocabulary converted = test::small_gemma();  // by other engines
+  converted.more = [n = converted.tokens.size()](gguf::Writer& w) {
+    w.add("tokenizer.ggml.bos_token_id", std::uint32_t{2})
+        .add("tokenizer.ggml.eos_token_id", std::int32_t{-1});
+    w.add("tokenizer.ggml.padding_token_id", std::uint32_t{4096}).add("tokenizer.ggml.add_bos_token", true);
+    w.add_array("tokenizer.ggml.eos_token_ids", std::vector<std::int32_t>{1, 5, -1});
+    w.add("general.type", "model").add("gemma.embedding_length_per_layer_input", std::uint32_t{8});
+    const std::vector<std::byte> rows(4 * n);
+    w.add_tensor("token_embd.weight", DType::kF32, {n - 1, 1}, std::span(rows).first(4 * (n - 1)));
+  };
   std::vector<Input> out;
   for (const auto& v : {test::small_mistral(), test::small_gemma(), test::small_llama3(),
-                        test::small_gemma4(), untyped, templated}) {
+                        test::small_gemma4(), test::small_chatml(), untyped, templated, converted}) {
     out.push_back(v.bytes());
     const auto file = gguf::File::from_memory(out.back(), "seed");
     use(*make_tokenizer(Vocab::from(file)));  // none is refused

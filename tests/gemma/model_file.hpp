@@ -146,8 +146,8 @@ struct Shape {
   std::uint64_t seed = 1;
 
   bool is_gemma() const { return architecture.starts_with("gemma"); }
-  bool post_norms() const { return architecture == "gemma2" || architecture == "gemma3"; }
-  bool qk_norm() const { return architecture == "gemma3" || architecture == "qwen3"; }
+  bool post_norms() const { return is_gemma() && architecture != "gemma"; }
+  bool qk_norm() const { return (post_norms() && architecture != "gemma2") || architecture == "qwen3"; }
   bool rotates_halves() const { return is_gemma() || architecture == "qwen3"; }
 };
 

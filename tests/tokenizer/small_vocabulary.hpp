@@ -161,4 +161,14 @@ inline SmallVocabulary small_llama3() {
   return v;
 }
 
+/// Llama 3's pieces with the markers of ChatML, as Qwen and SmolLM2 have them.
+inline SmallVocabulary small_chatml() {
+  SmallVocabulary v = small_llama3();
+  v.tokens.resize(v.tokens.size() - 5);
+  v.types.resize(v.tokens.size());
+  for (const char* control : {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}) v.add(control, kControl);
+  v.scores.clear();
+  return v;
+}
+
 }  // namespace gemma::test
