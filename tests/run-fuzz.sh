@@ -6,6 +6,9 @@
 # has (every kernel of every instruction set among them, and code that it has no way to). Inputs that reached
 # something new are kept in build/fuzz/corpus, and the next run goes on from them; a finding stops its target and lies
 # in build/fuzz/findings. Exit status 1 when there was one. GEMMA_FUZZ_FOLDER: another folder than build/fuzz.
+# GEMMA_FUZZ_RUNS: executions of each target in place of seconds; the campaign before a release is
+#   GEMMA_FUZZ_RUNS=10000000 tests/run-fuzz.sh 0 gguf model vocabulary squad
+#   GEMMA_FUZZ_RUNS=2000000 tests/run-fuzz.sh 0 tokenizer chat
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +26,8 @@ cmake --build "$folder" -j "$(nproc)" --target write_seeds "${targets[@]/#/fuzz_
 
 "$folder"/tests/fuzz/write_seeds "$folder"/seeds
 mkdir -p "$folder"/findings
+limit=("-max_total_time=$((seconds / ${#targets[@]}))")
+[ -z "${GEMMA_FUZZ_RUNS:-}" ] || limit=("-runs=$GEMMA_FUZZ_RUNS")
 status=0
 for target in "${targets[@]}"; do
   found=$folder/corpus/$target
@@ -33,7 +38,7 @@ for target in "${targets[@]}"; do
   longest=4096 # of a text; a small model is larger
   case $target in gguf | model | vocabulary) longest=65536 ;; esac
   "$folder/tests/fuzz/fuzz_$target" "$found" "$folder/seeds/$target" "tests/fuzz/corpus/$target" \
-    -max_total_time=$((seconds / ${#targets[@]})) -max_len="$longest" -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=512 \
+    "${limit[@]}" -max_len="$longest" -timeout=20 -rss_limit_mb=3000 -malloc_limit_mb=512 \
     -artifact_prefix="$folder/findings/$target-" -print_final_stats=1 \
     "${dictionary[@]}" >"$folder/$target.log" 2>&1 || status=1
   printf '%-12s %s executions, %s of %s edges, %s inputs kept\n' "$target" \
