@@ -4,7 +4,6 @@
 #   examples/demo.sh [--model FILE]
 # With --model, the same with a real model, which can also be talked to; examples/get_model.sh fetches small ones.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 
 fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 model=''
@@ -12,12 +11,13 @@ case ${1:-} in
   '') ;;
   --model)
     [ $# -eq 2 ] || fail "--model needs a file"
-    [ -r "$2" ] || fail "$2 cannot be read"
-    model=$2
+    [ -f "$2" ] && [ -r "$2" ] || fail "$2 cannot be read"
+    model=$(cd "$(dirname "$2")" && pwd)/$(basename "$2") # from where this was called
     ;;
   *) fail "$1 is not understood; examples/demo.sh [--model FILE]" ;;
 esac
 
+cd "$(dirname "$0")/.."
 examples/install.sh
 echo "building (a few minutes the first time)"
 cmake --preset release -DGEMMA_BUILD_TESTS=OFF -DGEMMA_BUILD_BENCH=OFF >/dev/null
@@ -56,6 +56,7 @@ if [ -n "$model" ]; then
     "$bin/gemma-chat" -m "$model" --temp 0 -n 96 -p "$message" 2>build/demo.log || { cat build/demo.log >&2 && exit 1; }
   done
   name=$(basename "$model" .gguf)
+  name=${name//=/-}
   printf '\nIt and a toy, on 24 of the bundled questions (gemma-squad run):\n\n'
   "$bin/gemma-squad" run --model "${name:0:40}=$model" --model toy=examples/models/gemma-demo.Q4_K_M.gguf \
     --squad examples/squad/demo_set.json -n 24 --max-tokens 48 --out "build/demo-${name:0:40}"
