@@ -1,8 +1,8 @@
 // gemma-bench: prefill and decode speed of a whole model, with llama-bench's flags and JSON fields, and the
-// share of what this machine could reach at most.
+// share of what this machine could reach at most; or of many sequences at once, as llama-batched-bench
+// (batched.hpp).
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -13,7 +13,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "bench/batched.hpp"
 #include "bench/machine_limits.hpp"
+#include "bench/statistics.hpp"
 #include "examples/engine_flags.hpp"
 #include "examples/program.hpp"
 #include "gemma/gemma.hpp"
@@ -26,6 +28,9 @@ using gemma::Logits;
 using gemma::Model;
 using gemma::Workspace;
 using gemma::bench::MachineLimits;
+using gemma::bench::mean;
+using gemma::bench::median;
+using gemma::bench::stddev;
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
@@ -33,11 +38,15 @@ struct Options {
   std::vector<std::size_t> n_prompt = {512};
   std::vector<std::size_t> n_gen = {128};
   std::vector<std::size_t> depth = {0};
+  std::vector<std::size_t> npp, ntg, npl;  // all empty unless sequences are to run together
   std::vector<unsigned> threads;
-  std::size_t repetitions = 5;
+  std::size_t repetitions = 0;  // 0: 5 of each test, 1 of many sequences
   std::size_t chunk = 512;
   std::string output = "md";
   bool no_warmup = false;
+
+  bool batched() const { return !npl.empty(); }
+  bool md() const { return output == "md"; }
 };
 
 /// One line of the report: n_prompt tokens at once, or n_gen one by one, after `depth` others.
@@ -60,22 +69,6 @@ std::vector<Test> tests_of(const Options& options, unsigned threads) {
     }
   }
   return tests;
-}
-
-double mean(const std::vector<double>& v) {
-  double sum = 0;
-  for (const double x : v) sum += x;
-  return sum / static_cast<double>(v.size());
-}
-double stddev(const std::vector<double>& v) {
-  if (v.size() < 2) return 0;
-  double sum = 0;
-  for (const double x : v) sum += (x - mean(v)) * (x - mean(v));
-  return std::sqrt(sum / static_cast<double>(v.size() - 1));
-}
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return (v[(v.size() - 1) / 2] + v[v.size() / 2]) / 2;
 }
 
 struct Result {
@@ -112,7 +105,8 @@ class Bench {
       if (test.n_prompt != 0) feed(cache, ws, test.n_prompt);
       if (test.n_gen != 0) step(cache, ws);
     }
-    for (std::size_t r = 0; r < options_.repetitions; ++r) {
+    const std::size_t repetitions = options_.repetitions == 0 ? 5 : options_.repetitions;
+    for (std::size_t r = 0; r < repetitions; ++r) {
       cache.truncate(0);
       feed(cache, ws, test.depth);
       if (r == 0) result.limits.push_back(machine.measure());
@@ -187,7 +181,7 @@ std::string test_name(const Test& t) {
 }
 
 /// llama-bench's fields, and ours: isa, roofline_share, the measured limits.
-Json to_json(const Model& model, const Result& r) {
+Json to_json(const Model& model, const Result& r, std::size_t chunk) {
   std::vector<double> ns;
   for (const double s : r.seconds) ns.push_back(s * 1e9);
   return {{"build_commit", GEMMA_VERSION},
@@ -195,8 +189,8 @@ Json to_json(const Model& model, const Result& r) {
           {"model_type", model.config().name},
           {"model_size", model.file().size_bytes()},
           {"model_n_params", parameter_count(model)},
-          {"n_batch", 512},
-          {"n_ubatch", 512},
+          {"n_batch", chunk},
+          {"n_ubatch", chunk},
           {"n_threads", r.test.threads},
           {"type_k", "f16"},
           {"type_v", "f16"},
@@ -233,32 +227,38 @@ void print_kernels(const Model& model) {
   }
 }
 
-int run(int argc, char** argv) {
-  Options options;
-  gemma::app::EngineFlags engine;
-  CLI::App app("Prefill and decode speed of a GGUF model.", "gemma-bench");
-  gemma::app::add_version(app);
-  using Parts = gemma::app::EngineFlags;
-  engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory);
-  app.add_option("-p,--n-prompt", options.n_prompt,
-                 "Prompt lengths, comma-separated; 0: no prompt test (default: 512)")
+/// Lists of whole numbers, comma-separated.
+template <class T>
+CLI::Option* add_list(CLI::App& app, const char* flags, std::vector<T>& list, const char* description) {
+  return app.add_option(flags, list, description)
       ->check(gemma::app::whole_number)
       ->delimiter(',')
       ->type_name("N");
-  app.add_option("-n,--n-gen", options.n_gen,
-                 "Tokens to generate, comma-separated; 0: no decode test (default: 128)")
-      ->check(gemma::app::whole_number)
-      ->delimiter(',')
-      ->type_name("N");
-  app.add_option("-d,--n-depth", options.depth, "Tokens already in the cache, comma-separated (default: 0)")
-      ->check(gemma::app::whole_number)
-      ->delimiter(',')
-      ->type_name("N");
-  app.add_option("-t,--threads", options.threads, "Threads, comma-separated (default: physical cores)")
-      ->check(gemma::app::whole_number)
-      ->delimiter(',')
-      ->type_name("N");
-  app.add_option("-r,--repetitions", options.repetitions, "Runs of each test (default: 5)")
+}
+
+void add_flags(CLI::App& app, Options& options) {
+  CLI::Option* const single[] = {
+      add_list(app, "-p,--n-prompt", options.n_prompt,
+               "Prompt lengths, comma-separated; 0: no prompt test (default: 512)"),
+      add_list(app, "-n,--n-gen", options.n_gen,
+               "Tokens to generate, comma-separated; 0: no decode test (default: 128)"),
+      add_list(app, "-d,--n-depth", options.depth,
+               "Tokens already in the cache, comma-separated (default: 0)")};
+  CLI::Option* const batched[] = {
+      add_list(
+          app, "--npp", options.npp,
+          "Many sequences at once instead, as llama-batched-bench: prompt lengths of each (-npp works too)"),
+      add_list(app, "--ntg", options.ntg, "Tokens of each to generate (-ntg)"),
+      add_list(app, "--npl", options.npl, "Numbers of sequences (-npl)")};
+  for (CLI::Option* const b : batched) {
+    for (CLI::Option* const s : single) b->excludes(s);
+    for (CLI::Option* const other : batched) {
+      if (other != b) b->needs(other);
+    }
+  }
+  add_list(app, "-t,--threads", options.threads, "Threads, comma-separated (default: physical cores)");
+  app.add_option("-r,--repetitions", options.repetitions,
+                 "Runs of each test (default: 5; with --npl 1, and the median of more)")
       ->check(CLI::Range(1, 1000).description(""))
       ->type_name("N");
   app.add_option("-b,--batch-size,--ubatch-size", options.chunk, "Tokens of one forward pass (default: 512)")
@@ -268,37 +268,82 @@ int run(int argc, char** argv) {
       ->check(CLI::IsMember({"md", "json"}).description(""))
       ->type_name("FORM");
   app.add_flag("--no-warmup", options.no_warmup, "Time the first run too");
-  gemma::app::parse(app, argc, argv);
-  if (options.threads.empty()) options.threads = {gemma::physical_core_count()};
+}
 
-  const Model model = engine.load();
-  gemma::app::print_notes("gemma-bench", model.notes());
-  Bench bench(model, options);
+/// argv with -npp, -ntg and -npl, which CLI11 would read as -n with a value, in their long form.
+std::vector<std::string> with_long_flags(int argc, char** argv) {
+  std::vector<std::string> out(argv, argv + argc);
+  for (std::string& arg : out) {
+    for (const std::string_view flag : {"-npp", "-ntg", "-npl"}) {
+      if (arg == flag || (arg.starts_with(flag) && arg[flag.size()] == '=')) arg.insert(0, "-");
+    }
+  }
+  return out;
+}
+
+/// Many sequences at once. What does not fit is refused before anything is measured.
+void run_batched_tests(const Model& model, const Options& options, std::size_t max_memory) {
+  if (std::ranges::count(options.npp, 0u) + std::ranges::count(options.npl, 0u) != 0) {
+    throw gemma::Error(gemma::ErrorCode::kInvalidArgument, "--npp and --npl want numbers from 1 on");
+  }
+  std::vector<gemma::bench::BatchedTest> tests;
+  for (const unsigned threads : options.threads) {
+    const auto more =
+        gemma::bench::batched_tests(options.npp, options.ntg, options.npl, threads, options.chunk);
+    tests.insert(tests.end(), more.begin(), more.end());
+  }
+  for (const auto& test : tests) check_batched(model, test, max_memory);
   Json rows = Json::array();
-  const bool md = options.output == "md";
-  bool first = true;
-  for (const unsigned threads : options.threads) {  // what does not fit is told before anything is measured
+  if (options.md()) gemma::bench::print_batched_head(model);
+  for (const auto& test : tests) {
+    const auto r = gemma::bench::run_batched(model, test, std::max<std::size_t>(options.repetitions, 1),
+                                             !options.no_warmup);
+    if (options.md()) {
+      print(r);
+      std::fflush(stdout);
+    } else {
+      rows.push_back(to_json(model, r));
+    }
+  }
+  if (options.md()) return print_kernels(model);
+  fmt::print("{}\n", rows.dump(2));
+}
+
+void print(const Result& r, const Model& model) {
+  fmt::print("| {} | {} | {:.2f} ± {:.2f} | {:.0f}% of {} |\n", test_name(r.test), r.test.threads,
+             mean(r.speeds()), stddev(r.speeds()), 100 * roofline_share(model, r),
+             r.test.n_gen == 0 ? fmt::format("{:.2f} Tops/s (integer dot)",
+                                             median(r.limit(&MachineLimits::integer_ops_per_second)) / 1e12)
+                               : fmt::format("{:.1f} GB/s (reading)",
+                                             median(r.limit(&MachineLimits::read_bytes_per_second)) / 1e9));
+  std::fflush(stdout);
+}
+
+/// Prompts and decoding of one sequence. What does not fit is refused before anything is measured.
+void run_tests(const Model& model, const Options& options, std::size_t max_memory) {
+  for (const unsigned threads : options.threads) {
     for (const Test& test : tests_of(options, threads)) {
-      model.plan({.n_ctx = test.tokens(),
-                  .chunk = options.chunk,
-                  .n_threads = threads,
-                  .max_memory = engine.max_memory});
+      model.plan(
+          {.n_ctx = test.tokens(), .chunk = options.chunk, .n_threads = threads, .max_memory = max_memory});
     }
   }
   const std::size_t least = model.file().size_bytes() + gemma::bench::kMeasuredBytes;
-  if (engine.max_memory != 0 && engine.max_memory < least) {
+  if (max_memory != 0 && max_memory < least) {
     throw gemma::Error(
         gemma::ErrorCode::kOutOfMemory,
         fmt::format("measuring the machine's limits takes {} bytes beside the model's file, {} in all, "
                     "more than the limit of {}",
-                    gemma::bench::kMeasuredBytes, least, engine.max_memory));
+                    gemma::bench::kMeasuredBytes, least, max_memory));
   }
+  Bench bench(model, options);
+  Json rows = Json::array();
+  bool first = true;
   for (const unsigned threads : options.threads) {
     const gemma::bench::Machine machine(model.kernels(), threads);
     for (const Test& test : tests_of(options, threads)) {
       const Result r = bench.run(test, machine);
-      if (!md) {
-        rows.push_back(to_json(model, r));
+      if (!options.md()) {
+        rows.push_back(to_json(model, r, options.chunk));
         continue;
       }
       if (first) {
@@ -308,19 +353,33 @@ int run(int argc, char** argv) {
             model.config().name, model.kernels().name);
         first = false;
       }
-      fmt::print("| {} | {} | {:.2f} ± {:.2f} | {:.0f}% of {} |\n", test_name(test), threads,
-                 mean(r.speeds()), stddev(r.speeds()), 100 * roofline_share(model, r),
-                 test.n_gen == 0 ? fmt::format("{:.2f} Tops/s (integer dot)",
-                                               median(r.limit(&MachineLimits::integer_ops_per_second)) / 1e12)
-                                 : fmt::format("{:.1f} GB/s (reading)",
-                                               median(r.limit(&MachineLimits::read_bytes_per_second)) / 1e9));
-      std::fflush(stdout);
+      print(r, model);
     }
   }
-  if (md) {
-    print_kernels(model);
+  if (options.md()) return print_kernels(model);
+  fmt::print("{}\n", rows.dump(2));
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  gemma::app::EngineFlags engine;
+  CLI::App app("Prefill and decode speed of a GGUF model.", "gemma-bench");
+  gemma::app::add_version(app);
+  using Parts = gemma::app::EngineFlags;
+  engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory);
+  add_flags(app, options);
+  std::vector<std::string> arguments = with_long_flags(argc, argv);
+  std::vector<char*> pointers;
+  for (std::string& arg : arguments) pointers.push_back(arg.data());
+  gemma::app::parse(app, argc, pointers.data());
+  if (options.threads.empty()) options.threads = {gemma::physical_core_count()};
+
+  const Model model = engine.load();
+  gemma::app::print_notes("gemma-bench", model.notes());
+  if (options.batched()) {
+    run_batched_tests(model, options, engine.max_memory);
   } else {
-    fmt::print("{}\n", rows.dump(2));
+    run_tests(model, options, engine.max_memory);
   }
   return 0;
 }

@@ -1,10 +1,11 @@
-"""gemma-bench: llama-bench's flags and fields."""
+"""gemma-bench: llama-bench's flags and fields, and llama-batched-bench's."""
 
 import json
+import re
 import statistics
 import unittest
 
-from programs import GEMMA, ProgramTest
+from programs import GEMMA, SOURCE, ProgramTest
 
 
 class Bench(ProgramTest):
@@ -31,8 +32,56 @@ class Bench(ProgramTest):
         self.assertRegex(out, r"(?m)^\| tg2 @ d16 \|")
         self.assertIn("Q4_K", out)
 
+    def test_what_was_used_is_said(self):
+        for flags, size in [([], 512), (["-b", "24"], 24), (["--ubatch-size", "8"], 8)]:
+            row, = json.loads(self.succeeds("gemma-bench", "-m", GEMMA, "-p", "16", "-n", "0", "-r", "1", *flags, "-o", "json"))
+            self.assertEqual((row["n_batch"], row["n_ubatch"]), (size, size))
+
+    def test_many_sequences(self):
+        rows = json.loads(self.succeeds("gemma-bench", "-m", GEMMA, "-npp", "7,16", "-ntg", "2,3", "-npl", "1,4", "-t", "1,2",
+                                        "-b", "24", "-o", "json"))
+        self.assertEqual([(r["n_threads"], r["pp"], r["tg"], r["pl"]) for r in rows],
+                         [(t, p, g, n) for t in (1, 2) for p in (7, 16) for g in (2, 3) for n in (1, 4)])
+        for row in rows:
+            pp, tg, pl = row["pp"], row["tg"], row["pl"]
+            self.assertEqual(row["n_kv"], pl * (pp + tg))
+            self.assertEqual((row["n_batch"], row["is_pp_shared"]), (24, 0))
+            self.assertGreater(min(row["t_pp"], row["t_tg"]), 0)
+            for speed, tokens, time in [("speed_pp", pl * pp, "t_pp"), ("speed_tg", pl * tg, "t_tg"), ("speed", row["n_kv"], "t")]:
+                self.assertAlmostEqual(row[speed], tokens / row[time], delta=1e-3 * row[speed])
+            self.assertAlmostEqual(row["t"], row["t_pp"] + row["t_tg"], delta=1e-6)
+
+    def test_many_sequences_by_other_spellings(self):
+        for flags in [["-npp=8", "-ntg=0", "-npl=3"], ["--npp", "8", "--ntg", "0", "--npl", "3"], ["-npp", "8", "-ntg=0", "--npl=3"]]:
+            row, = json.loads(self.succeeds("gemma-bench", "-m", GEMMA, *flags, "-b", "2", "-r", "2", "-o", "json"))
+            self.assertEqual([row[f] for f in ("pp", "tg", "pl", "n_kv", "speed_tg")], [8, 0, 3, 24, 0])
+            self.assertEqual(row["n_batch"], 3)  # a step takes a token of each sequence
+
+    def test_table_of_many_sequences(self):
+        out = self.succeeds("gemma-bench", "-m", GEMMA, "-npp", "8", "-ntg", "2", "-npl", "2", "-t", "1")
+        self.assertRegex(out, r"(?m)^\| PP \| TG \| B \| N_KV \| threads \| T_PP s \| S_PP t/s \| T_TG s \| S_TG t/s \| T s \| S t/s \|$")
+        self.assertRegex(out, r"(?m)^\| 8 \| 2 \| 2 \| 20 \| 1 \| \d")
+        self.assertIn("Q4_K", out)
+
+    def test_bad_flags_of_many_sequences(self):
+        together = ["-npp", "8", "-ntg", "2", "-npl", "2"]
+        for flags in [together[:2], together[2:4], together[4:], together[:4], [*together, "-p", "8"], [*together, "-n", "1"],
+                      [*together, "-d", "1"], ["-npp", "x", *together[2:]], ["-npp", "0", *together[2:]],
+                      [*together[:4], "-npl", "0"], [*together[:4], "-npl", "-1"]]:
+            self.refuses("gemma-bench", "-m", GEMMA, *flags, says="--n")
+        self.refuses("gemma-bench", "-m", GEMMA, "-npp", "100", "-ntg", "1", "-npl", "1,100000", "--max-memory", "20MB", says="")
+
     def test_help_of_the_kernels(self):
         self.assertIn("--threads=N", self.succeeds("kernels-bench", "--help"))
+
+    def test_cases_of_the_kernels(self):
+        types = re.findall(r"(?m)^  X\((\w+),", (SOURCE / "gguf/dtype.hpp").read_text())
+        self.assertEqual(len(types), 28)
+        cases = set(self.succeeds("kernels-bench", "--benchmark_list_tests").split())
+        isa = next(c.split("/")[2] for c in cases if c.startswith("matmul/q4_k/"))
+        for name in types:
+            for m in (1, 2, 4, 5, 6, 8, 16, 24, 32, 128, 512):
+                self.assertIn(f"matmul/{name.lower()}/{isa}/m:{m}/n:2048/k:2048/real_time", cases)
 
     def test_bad_flags(self):
         for flags in [["-p", "x"], ["-n", "-1"], ["-r", "0"], ["-o", "xml"], ["-b", "0"]]:
