@@ -51,13 +51,12 @@ std::vector<Input> seeds() {
   templated.chat_template =
       "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]";
   test::SmallVocabulary converted = test::small_gemma();  // by other engines
-  converted.more = [n = converted.tokens.size()](gguf::Writer& w) {
+  converted.more = [n = converted.tokens.size(), rows = std::vector<std::byte>(4096)](gguf::Writer& w) {
     w.add("tokenizer.ggml.bos_token_id", std::uint32_t{2})
         .add("tokenizer.ggml.eos_token_id", std::int32_t{-1});
     w.add("tokenizer.ggml.padding_token_id", std::uint32_t{4096}).add("tokenizer.ggml.add_bos_token", true);
     w.add_array("tokenizer.ggml.eos_token_ids", std::vector<std::int32_t>{1, 5, -1});
     w.add("general.type", "model").add("gemma.embedding_length_per_layer_input", std::uint32_t{8});
-    const std::vector<std::byte> rows(4 * n);
     w.add_tensor("token_embd.weight", DType::kF32, {n - 1, 1}, std::span(rows).first(4 * (n - 1)));
   };
   std::vector<Input> out;
