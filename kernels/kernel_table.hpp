@@ -61,7 +61,8 @@ enum class KvType : std::uint8_t { kF32, kF16 };
 /// Attention of some query rows that share one key/value head. Queries are already roped and not yet scaled.
 /// Key of position p: slot s = p % n_slots, element d at k[(s / 16 * head_dim + d) * 16 + s % 16];
 /// value: v[s * head_dim + d]. n_slots is a multiple of kKeyBlock.
-/// Query (t, h) sees positions j <= pos0 + t, and when window > 0 only pos0 + t - j < window.
+/// Query (t, h) sees positions j <= pos0 + t + ahead that are below limit, and when window > 0 only those
+/// with pos0 + t - j < window. It sees its own position at least.
 struct AttentionArgs {
   const float* q = nullptr;      // (t, h) at q + t * q_stride + h * head_dim
   float* out = nullptr;          // (t, h) at out + t * out_stride + h * head_dim
@@ -76,6 +77,8 @@ struct AttentionArgs {
   std::size_t n_slots = 0;       // positions that k and v hold
   std::size_t pos0 = 0;          // position of token 0
   std::size_t window = 0;        // 0: all positions
+  std::size_t ahead = 0;         // positions that a query sees after its own; 0: causal
+  std::size_t limit = SIZE_MAX;  // positions that there are, where a query looks ahead
   float scale = 1.0f;            // of the scores
   float softcap = 0.0f;          // 0: none; else score = softcap * tanh(score / softcap)
   std::byte* scratch = nullptr;  // this thread's, 64-byte aligned, attention_scratch_bytes(...) long

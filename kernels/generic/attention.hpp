@@ -87,13 +87,18 @@ struct Attention {
     float* const scratch = reinterpret_cast<float*>(a.scratch);
     const stored* const keys = static_cast<const stored*>(a.k);
     const stored* const values = static_cast<const stored*>(a.v);
+    const std::size_t end0 = a.pos0 + 1 + a.ahead;  // one past what token 0 sees
+    /// Positions that a token sees; 0: all that lie before its end.
+    const std::size_t width = a.window > 0 ? a.window + a.ahead : 0;
 
-    /// What the row of token t sees of the positions [from, to).
+    /// What the row of token t sees of the positions [from, to); to <= limit.
     Range visible(std::size_t t, std::size_t from, std::size_t to) const noexcept {
-      const std::size_t end = a.pos0 + t + 1;
-      const std::size_t begin = a.window > 0 && end > a.window ? end - a.window : 0;
+      const std::size_t end = end0 + t;
+      const std::size_t begin = width > 0 && end > width ? end - width : 0;
       return {larger(begin, from), smaller(end, to)};
     }
+    /// One past the positions of a block.
+    std::size_t end_of(std::size_t block) const noexcept { return smaller(block + kKeyBlock, a.limit); }
 
     /// Calls f(first row in the group, rows) with the rows cut into register tiles; rows is a constant
     /// expression.
@@ -121,8 +126,8 @@ struct Attention {
     /// Rows [first, first + count) of the call; row i is head i % n_heads of token i / n_heads.
     void run_group(std::size_t first, std::size_t count) const noexcept {
       for_each_tile(count, [&](std::size_t r, auto n) { begin_tile<decltype(n)::value>(first + r, r); });
-      const std::size_t from = visible(first / a.n_heads, 0, a.pos0 + a.n_tokens).begin;
-      const std::size_t to = a.pos0 + (first + count - 1) / a.n_heads + 1;
+      const std::size_t from = visible(first / a.n_heads, 0, a.limit).begin;
+      const std::size_t to = visible((first + count - 1) / a.n_heads, 0, a.limit).end;
       for (std::size_t block = from / kKeyBlock * kKeyBlock; block < to; block += kKeyBlock)
         for_each_tile(count,
                       [&](std::size_t r, auto n) { block_step<decltype(n)::value>(first + r, r, block); });
@@ -146,15 +151,15 @@ struct Attention {
     /// One block of keys for one tile.
     template <int R>
     void block_step(std::size_t row, std::size_t r, std::size_t block) const noexcept {
-      const std::size_t t0 = row / a.n_heads, t1 = (row + R - 1) / a.n_heads;
-      const Range first = visible(t0, block, block + kKeyBlock);
-      const Range last = visible(t1, block, block + kKeyBlock);
+      const std::size_t t0 = row / a.n_heads, t1 = (row + R - 1) / a.n_heads, to = end_of(block);
+      const Range first = visible(t0, block, to);
+      const Range last = visible(t1, block, to);
       if (smaller(first.begin, last.begin) >= larger(first.end, last.end)) return;
       const std::size_t slot = block % a.n_slots;
       float* const scores = scratch + at.scores;
       score_block<R>(r, slot, Range{first.begin - block, last.end - block}, scores);
       for (int i = 0; i < R; ++i) {
-        const Range seen = visible((row + i) / a.n_heads, block, block + kKeyBlock);
+        const Range seen = visible((row + i) / a.n_heads, block, to);
         if (!seen.empty())
           weigh_scores(Range{seen.begin - block, seen.end - block}, scores + i * kKeyBlock, r + i);
       }
@@ -269,19 +274,20 @@ struct Attention {
     }
 
     /// sums += weights * values. Keys that every row of the tile sees go through the register tile; the
-    /// others, at the window's start and on the diagonal, row by row.
+    /// others, at both ends of what they see, row by row.
     template <int R>
     void add_values(std::size_t row, std::size_t r, std::size_t block, const stored* v,
                     const float* weights) const noexcept {
-      const Range first = visible(row / a.n_heads, block, block + kKeyBlock);
-      const Range last = visible((row + R - 1) / a.n_heads, block, block + kKeyBlock);
+      const std::size_t to = end_of(block);
+      const Range first = visible(row / a.n_heads, block, to);
+      const Range last = visible((row + R - 1) / a.n_heads, block, to);
       const Range common = {last.begin, first.end};
       if (R == 1 || (first.begin == last.begin && first.end == last.end)) {
         add_range<R>(Range{first.begin - block, first.end - block}, v, weights, r);
         return;
       }
       for (std::size_t i = 0; i < R; ++i) {
-        const Range seen = visible((row + i) / a.n_heads, block, block + kKeyBlock);
+        const Range seen = visible((row + i) / a.n_heads, block, to);
         const std::size_t end = common.empty() ? seen.end : smaller(seen.end, common.begin);
         if (seen.begin < end)
           add_range<1>(Range{seen.begin - block, end - block}, v, weights + i * kKeyBlock, r + i);
@@ -289,7 +295,7 @@ struct Attention {
       if (common.empty()) return;
       add_range<R>(Range{common.begin - block, common.end - block}, v, weights, r);
       for (std::size_t i = 0; i < R; ++i) {
-        const Range seen = visible((row + i) / a.n_heads, block, block + kKeyBlock);
+        const Range seen = visible((row + i) / a.n_heads, block, to);
         if (common.end < seen.end)
           add_range<1>(Range{common.end - block, seen.end - block}, v, weights + i * kKeyBlock, r + i);
       }

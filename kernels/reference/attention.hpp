@@ -34,8 +34,9 @@ inline double attention_score(const AttentionArgs& a, const float* q, std::size_
 inline void attention(const AttentionArgs& a) noexcept {
   double* const sums = reinterpret_cast<double*>(a.scratch);  // [head_dim]
   for (std::size_t t = 0; t < a.n_tokens; ++t) {
-    const std::size_t end = a.pos0 + t + 1;
-    const std::size_t begin = a.window > 0 && end > a.window ? end - a.window : 0;
+    const std::size_t behind = a.pos0 + t + 1;  // one past the query's own position
+    const std::size_t begin = a.window > 0 && behind > a.window ? behind - a.window : 0;
+    const std::size_t end = behind + a.ahead < a.limit ? behind + a.ahead : a.limit;
     for (std::size_t h = 0; h < a.n_heads; ++h) {
       const float* q = a.q + t * a.q_stride + h * a.head_dim;
       float* out = a.out + t * a.out_stride + h * a.head_dim;

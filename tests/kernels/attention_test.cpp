@@ -26,13 +26,16 @@ struct Shape {
   std::size_t window = 0;
   float softcap = 0.0f;
   KvType type = KvType::kF16;
-  float spread = 1.0f;  // of the queries
+  float spread = 1.0f;    // of the queries
+  std::size_t ahead = 0;  // positions that a token sees after its own
+  std::size_t after = 0;  // positions after the tokens
 };
 
 std::ostream& operator<<(std::ostream& out, const Shape& s) {
   return out << s.n_tokens << " tokens, " << s.n_heads << " heads of " << s.head_dim << " at " << s.pos0
              << ", window " << s.window << ", softcap " << s.softcap
-             << (s.type == KvType::kF16 ? ", f16" : ", f32") << ", spread " << s.spread;
+             << (s.type == KvType::kF16 ? ", f16" : ", f32") << ", spread " << s.spread << ", ahead "
+             << s.ahead << " of " << s.after;
 }
 
 /// Positions whose keys and values the call may read.
@@ -41,7 +44,13 @@ struct Span {
 };
 Span seen_positions(const Shape& s) {
   const std::size_t first_end = s.pos0 + 1;
-  return {s.window > 0 && first_end > s.window ? first_end - s.window : 0, s.pos0 + s.n_tokens};
+  const std::size_t last_end = s.pos0 + s.n_tokens;
+  return {s.window > 0 && first_end > s.window ? first_end - s.window : 0,
+          last_end + std::min(s.ahead, s.after)};
+}
+/// All that there are.
+std::size_t positions_of(const Shape& s) {
+  return s.pos0 + s.n_tokens + s.after;
 }
 
 /// Normal floats that depend on `what` and `position` only.
@@ -117,6 +126,8 @@ void run(const VectorKernels& vec, const Shape& s, const Cache& cache, const std
   a.n_slots = cache.n_slots;
   a.pos0 = s.pos0 + t;
   a.window = s.window;
+  a.ahead = s.ahead;
+  if (s.ahead != 0) a.limit = positions_of(s);
   a.scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
   a.softcap = s.softcap;
   a.scratch = scratch.data() + pad;
@@ -162,6 +173,13 @@ const Shape kShapes[] = {
     {4, 2, 128, 90, 0, 30.0f, KvType::kF32, 1e4f},  // far into the cap
     {4, 2, 128, 90, 0, 0.0f, KvType::kF32, 1e5f},   // one key takes all
     {130, 2, 20, 3},
+    // both ways: all, a text's middle, symmetric windows that end inside and past the text
+    {70, 3, 64, 0, 0, 0.0f, KvType::kF32, 1.0f, 1u << 31},
+    {20, 3, 64, 100, 0, 0.0f, KvType::kF32, 1.0f, 1u << 31, 77},
+    {130, 3, 16, 0, 9, 0.0f, KvType::kF32, 1.0f, 8},
+    {33, 1, 256, 60, 33, 0.0f, KvType::kF16, 1.0f, 32, 10},
+    {9, 4, 48, 300, 65, 50.0f, KvType::kF32, 1.0f, 64, 200},
+    {5, 2, 32, 63, 2, 0.0f, KvType::kF16, 1.0f, 1, 3},
 };
 
 template <class F>
@@ -185,7 +203,7 @@ double nmse(const std::vector<float>& got, const std::vector<float>& want) {
 TEST(Attention, AgreesWithTheReference) {
   for (const Shape& s : kShapes) {
     SCOPED_TRACE(::testing::Message() << s);
-    const Cache cache(s, blocks_for(s.pos0 + s.n_tokens), 0xFF);
+    const Cache cache(s, blocks_for(positions_of(s)), 0xFF);
     const std::vector<float> want = run_all(reference::vector_kernels(), s, cache);
     for_each_table([&](const VectorKernels& vec) {
       // scores of magnitude S are rounded to S * 2^-24 before the exponential
@@ -194,10 +212,34 @@ TEST(Attention, AgreesWithTheReference) {
   }
 }
 
+TEST(Attention, TheReferenceSeesWhatItShould) {
+  // every value is 1 at its own position's element of one head, so that the output is the weights
+  for (const Shape& s : {Shape{40, 1, 64, 0, 9, 0.0f, KvType::kF32, 1.0f, 8, 0},
+                         Shape{10, 1, 64, 20, 9, 0.0f, KvType::kF32, 1.0f, 8, 3},
+                         Shape{10, 1, 64, 20, 0, 0.0f, KvType::kF32, 1.0f, 1u << 31, 11},
+                         Shape{10, 1, 64, 20, 5, 0.0f, KvType::kF32, 1.0f, 0, 0}}) {
+    SCOPED_TRACE(::testing::Message() << s);
+    Cache cache(s, 64, 0x00);
+    for (std::size_t p = 0; p < positions_of(s); ++p) {
+      std::vector<float> value(64, 0.0f);
+      value[p] = 1.0f;
+      cache.put(p, normal(64, 1, p), value);
+    }
+    const std::vector<float> weights = run_all(reference::vector_kernels(), s, cache);
+    for (std::size_t t = 0; t < s.n_tokens; ++t) {
+      for (std::size_t p = 0; p < 64; ++p) {
+        const std::size_t own = s.pos0 + t;
+        const bool sees = p < positions_of(s) && p <= own + s.ahead && (s.window == 0 || own < p + s.window);
+        EXPECT_EQ(weights[t * 64 + p] != 0.0f, sees) << "position " << own << ", key " << p;
+      }
+    }
+  }
+}
+
 TEST(Attention, ARowAloneEqualsTheRowInCompany) {
   for (const Shape& s : kShapes) {
     SCOPED_TRACE(::testing::Message() << s);
-    const Cache cache(s, blocks_for(s.pos0 + s.n_tokens), 0xFF);
+    const Cache cache(s, blocks_for(positions_of(s)), 0xFF);
     const std::vector<float> q = queries(s);
     for_each_table([&](const VectorKernels& vec) {
       const std::vector<float> together = run_all(vec, s, cache);
@@ -210,11 +252,14 @@ TEST(Attention, ARowAloneEqualsTheRowInCompany) {
 }
 
 TEST(Attention, ChunksOfTokensAndHeadsGiveTheSameBits) {
-  const Shape shapes[] = {
-      {100, 5, 96, 37}, {64, 8, 64, 100, 70, 50.0f, KvType::kF32}, {150, 1, 40, 0, 0, 0.0f, KvType::kF16}};
+  const Shape shapes[] = {{100, 5, 96, 37},
+                          {64, 8, 64, 100, 70, 50.0f, KvType::kF32},
+                          {150, 1, 40, 0, 0, 0.0f, KvType::kF16},
+                          {150, 3, 64, 0, 0, 0.0f, KvType::kF32, 1.0f, 1u << 31},
+                          {150, 3, 64, 0, 33, 0.0f, KvType::kF32, 1.0f, 32}};
   for (const Shape& s : shapes) {
     SCOPED_TRACE(::testing::Message() << s);
-    const Cache cache(s, blocks_for(s.pos0 + s.n_tokens), 0xFF);
+    const Cache cache(s, blocks_for(positions_of(s)), 0xFF);
     const std::vector<float> q = queries(s);
     for_each_table([&](const VectorKernels& vec) {
       constexpr std::pair<std::size_t, std::size_t> kPieces[] = {{1, 3}, {2, 8},  {3, 1},
@@ -235,7 +280,7 @@ TEST(Attention, ChunksOfTokensAndHeadsGiveTheSameBits) {
 TEST(Attention, UnseenSlotsMayHoldAnything) {
   for (const Shape& s : kShapes) {
     SCOPED_TRACE(::testing::Message() << s);
-    const std::size_t slots = blocks_for(s.pos0 + s.n_tokens) + kKeyBlock;
+    const std::size_t slots = blocks_for(positions_of(s)) + kKeyBlock;
     const Cache nan(s, slots, 0xFF), zero(s, slots, 0x00),
         large(s, slots, 0x7B);  // 0x7B7B: 61,280 as binary16
     for_each_table([&](const VectorKernels& vec) {
@@ -252,7 +297,7 @@ TEST(Attention, ABrokenKeyOrValueReachesOnlyThoseWhoSeeIt) {
   for (bool break_key : {false, true}) {
     for (std::size_t window : {0u, 9u}) {
       const Shape s{24, 3, 64, 50, window};
-      Cache cache(s, blocks_for(s.pos0 + s.n_tokens), 0xFF), broken = cache;
+      Cache cache(s, blocks_for(positions_of(s)), 0xFF), broken = cache;
       const std::size_t bad = s.pos0 + 11;
       const std::vector<float> nan(s.head_dim, std::numeric_limits<float>::quiet_NaN());
       broken.put(bad, break_key ? nan : normal(s.head_dim, 1, bad),
@@ -278,7 +323,7 @@ TEST(Attention, ARingOfSlotsEqualsAnEndlessCache) {
       {30, 4, 64, 1000, 100}, {1, 8, 80, 777, 64}, {64, 2, 16, 640, 64, 50.0f, KvType::kF32}};
   for (const Shape& s : shapes) {
     SCOPED_TRACE(::testing::Message() << s);
-    const Cache endless(s, blocks_for(s.pos0 + s.n_tokens), 0xFF);
+    const Cache endless(s, blocks_for(positions_of(s)), 0xFF);
     for_each_table([&](const VectorKernels& vec) {
       const std::vector<float> want = run_all(vec, s, endless);
       for (std::size_t blocks = (s.window + s.n_tokens + kKeyBlock - 2) / kKeyBlock; blocks <= 5; ++blocks) {
