@@ -16,6 +16,10 @@ enum class Activation { kGeluTanh, kSilu };
 /// Which elements of a head RoPE rotates together (Su et al. 2021): (i, i + head_dim / 2) or (2i, 2i + 1).
 enum class RopePairing { kHalf, kPairs };
 
+/// How the final hidden states of a text's tokens become its embedding: they stay as they are, their mean,
+/// the first token's (BERT's [CLS]), the last one's.
+enum class Pooling { kNone, kMean, kFirst, kLast };
+
 /// Rotary frequencies of heads of one size: theta_i = scale * base^(-2i / head_dim), divided by the file's
 /// rope_freqs where `divided` says so.
 struct RopeConfig {
@@ -33,6 +37,7 @@ struct AttentionConfig {
   std::size_t head_dim = 0;    // apart from d_model / n_heads (Gemma 7B: 256, not 192)
   std::size_t rope = 0;        // index into ModelConfig::ropes
   std::size_t window = 0;      // position i sees j with i - j < window; 0: all
+  std::size_t ahead = 0;       // and j with j - i <= ahead; 0: none after its own
   float scale = 0.0f;          // of the scores, usually 1 / sqrt(head_dim)
   float softcap = 0.0f;        // of the scores; 0: none
   bool qk_norm = false;        // RMSNorm of each query and key head before RoPE
@@ -75,6 +80,15 @@ struct LayerConfig {
   FeedForwardConfig feed_forward;  // its second half
 };
 
+/// What makes an embedding of a text's final hidden states.
+struct EmbeddingConfig {
+  Pooling pooling = Pooling::kLast;     // what the model was trained for
+  std::vector<std::size_t> dense = {};  // widths of the linear layers that the pooled vector goes through
+  bool adds_eos = false;                // a text ends with EOS where the vocabulary does not say
+  std::string query_prompt = {};        // put before a text that searches; "": none is known
+  std::string document_prompt = {};     // put before a text that is found
+};
+
 /// The numbers of one model: what is the model's as a whole, and its layers.
 struct ModelConfig {
   /// Far above any model's dimension, far below where the product of two could overflow.
@@ -94,6 +108,8 @@ struct ModelConfig {
   StreamsConfig streams;                           // residual streams side by side, where there are several
   std::size_t per_layer_width = 0;                 // floats of a layer's own input from the token; 0: none
   std::vector<std::size_t> suppressed = {};        // tokens whose logits are -infinity
+  EmbeddingConfig embedding = {};                  // of texts
+  bool has_head = true;                            // hidden states become logits; else the model only embeds
   bool post_norms = false;              // RMSNorm after attention and feed-forward, before the residual sum
   std::vector<RopeConfig> ropes;        // each distinct one once; layers name theirs by index
   std::vector<LayerConfig> layers;      // [n_layers]
@@ -111,6 +127,23 @@ struct ModelConfig {
       if (owns_kv(i)) last = i;
     }
     return last;
+  }
+
+  /// Whether tokens see others after them: a text is then computed in one chunk.
+  bool looks_ahead() const {
+    return largest([](const LayerConfig& l) { return l.attention.ahead; }) != 0;
+  }
+  /// Whether keys and values are read in no later chunk and by no other layer: a cache then holds those of
+  /// one layer at a time.
+  bool keeps_no_kv() const {
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      if (!owns_kv(i)) return false;
+    }
+    return looks_ahead();
+  }
+  /// Floats of a text's embedding.
+  std::size_t embedding_width() const noexcept {
+    return embedding.dense.empty() ? d_model : embedding.dense.back();
   }
 
   /// The largest value of f(layer) over all layers, for the sizes of buffers.

@@ -31,6 +31,9 @@ class ConfigChecker {
     require(s.count == 0 || (s.count >= 2 && s.count <= StreamsConfig::kMostCount && sane(s.low_rank) &&
                              c_.per_layer_width != 0),
             "altup.num_inputs, or the rank beside attention, is out of range");
+    for (const std::size_t width : c_.embedding.dense) {
+      require(sane(width), "the width of a linear layer behind pooling is out of range");
+    }
     for (const std::size_t id : c_.suppressed) require(id < c_.vocab_size, "a suppressed token is no token");
     std::size_t divided = 0;
     for (const RopeConfig& r : c_.ropes) {
@@ -76,6 +79,7 @@ class ConfigChecker {
     in_layer(a.rope < c_.ropes.size() && c_.ropes[a.rope].head_dim == a.head_dim,
              "there are no rotary frequencies for its heads");
     in_layer(a.window <= ModelConfig::kMostPositions, "attention.sliding_window is out of range");
+    in_layer(a.ahead <= ModelConfig::kMostPositions, "the positions that tokens see ahead are out of range");
     in_layer(a.kv_layer <= i && c_.owns_kv(a.kv_layer), "no earlier layer has the keys and values it reads");
     const AttentionConfig& from = c_.layers[a.kv_layer].attention;
     in_layer(from.n_kv_heads == a.n_kv_heads && from.head_dim == a.head_dim && from.window == a.window,

@@ -7,6 +7,8 @@
 #include "config.inl"
 #include "cpu_count.hpp"
 #include "cpu_count.inl"
+#include "embedder.hpp"
+#include "embedder.inl"
 #include "generation.hpp"
 #include "generation.inl"
 #include "kv_cache.hpp"

@@ -5,6 +5,7 @@
 #include "../tokenizer/chat_template.hpp"
 #include "../tokenizer/tokenizer.hpp"
 #include "batch.hpp"
+#include "embedder.hpp"
 #include "generation.hpp"
 #include "log_probability.hpp"
 #include "model.hpp"

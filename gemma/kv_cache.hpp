@@ -1,13 +1,15 @@
 // Keys and values of one sequence. Planned and allocated whole before the first token; layers with a sliding
 // window get a ring of the window's size. Invariant: positions [0, n_past) were computed from tokens in
 // order; position p of a layer lies in slot p % n_slots(layer), and whatever the window of a layer still
-// needs has not been overwritten.
+// needs has not been overwritten. Where a model's tokens see those after them, nothing is needed later, and
+// one layer's place serves all.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,6 +34,9 @@ class KvCache {
  public:
   /// Throws Error{kInvalidArgument} for an empty context or chunk, {kOutOfMemory}.
   KvCache(const ModelConfig& config, const KvCacheOptions& options);
+  /// The same in memory of the caller's, aligned to 64 bytes, of at least bytes_for() bytes; it must outlive
+  /// the cache.
+  KvCache(const ModelConfig& config, const KvCacheOptions& options, std::span<std::byte> memory);
 
   /// Bytes that a cache of these options takes, to the byte, without allocating it; the largest size_t when
   /// no memory could hold them. Throws Error{kInvalidArgument} as the constructor does.
@@ -46,7 +51,7 @@ class KvCache {
   /// How keys and values are stored.
   KvType type() const noexcept { return options_.type; }
   /// Bytes of all keys and values.
-  std::size_t size_bytes() const noexcept { return memory_.size_bytes(); }
+  std::size_t size_bytes() const noexcept { return memory_.size(); }
   /// Layers of the model it was made for.
   std::size_t n_layers() const noexcept { return layers_.size(); }
   /// Elements of a head of a layer.
@@ -120,7 +125,9 @@ class KvCache {
 
   KvCacheOptions options_;
   std::vector<Layer> layers_;
-  AlignedBuffer<std::byte> memory_;
+  bool one_layer_ = false;          // all layers lie in the same place (ModelConfig::keeps_no_kv)
+  AlignedBuffer<std::byte> owned_;  // empty where the memory is the caller's
+  std::span<std::byte> memory_;
   std::size_t n_past_ = 0;
   std::size_t written_ = 0;  // one past the highest position ever stored since the cache was empty
 };

@@ -9,7 +9,15 @@
 
 namespace gemma {
 
-GEMMA_INLINE KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options) : options_(options) {
+GEMMA_INLINE KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
+    : KvCache(config, options, {}) {
+  owned_ = AlignedBuffer<std::byte>(memory_.size(), "KV cache");
+  memory_ = {owned_.data(), owned_.size()};
+}
+
+GEMMA_INLINE KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options,
+                              std::span<std::byte> memory)
+    : options_(options), one_layer_(config.keeps_no_kv()) {
   const std::size_t bytes = bytes_for(config, options);  // checks the options
   layers_.reserve(config.n_layers());
   std::size_t offset = 0;
@@ -17,9 +25,9 @@ GEMMA_INLINE KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& o
     const AttentionConfig& a = config.layers[i].attention;
     const std::size_t slots = config.owns_kv(i) ? slots_for(a, options) : 0;
     layers_.push_back({offset, slots, a.window, a.n_kv_heads, a.head_dim});
-    offset += layer_bytes(a, slots, options.type);
+    if (!one_layer_) offset += layer_bytes(a, slots, options.type);
   }
-  memory_ = AlignedBuffer<std::byte>(bytes, "KV cache");
+  memory_ = {memory.data(), bytes};
 }
 
 GEMMA_INLINE std::size_t KvCache::bytes_for(const ModelConfig& config, const KvCacheOptions& options) {
@@ -36,13 +44,17 @@ GEMMA_INLINE std::size_t KvCache::bytes_for(const ModelConfig& config, const KvC
     const AttentionConfig& a = config.layers[i].attention;
     // 2 x 4 bytes x 2^31 slots x 2^24 wide: a layer's product stays below 2^60, their sum may not
     const std::size_t bytes = layer_bytes(a, slots_for(a, options), options.type);
-    sum = bytes > kMost - sum ? kMost : sum + bytes;
+    if (config.keeps_no_kv()) {
+      sum = std::max(sum, bytes);
+    } else {
+      sum = bytes > kMost - sum ? kMost : sum + bytes;
+    }
   }
   return sum;
 }
 
 GEMMA_INLINE bool KvCache::fits(const ModelConfig& config) const noexcept {
-  if (config.n_layers() != layers_.size()) return false;
+  if (config.n_layers() != layers_.size() || config.keeps_no_kv() != one_layer_) return false;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const AttentionConfig& a = config.layers[i].attention;
     const Layer& l = layers_[i];
@@ -55,7 +67,7 @@ GEMMA_INLINE bool KvCache::fits(const ModelConfig& config) const noexcept {
 }
 
 GEMMA_INLINE bool KvCache::can_truncate(std::size_t n) const noexcept {
-  if (n > n_past_) return false;
+  if (n > n_past_ || (one_layer_ && n != 0 && n != n_past_)) return false;
   return std::all_of(layers_.begin(), layers_.end(), [&](const Layer& l) {
     // the next token, at position n, sees from n - window + 1; slots up to written_ were last used by
     // positions >= written_ - n_slots

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -55,6 +56,23 @@ struct BatchOptions {
   unsigned n_threads = 0;         // 0: one for each physical core
   std::size_t max_memory = 0;     // bytes that the model's file and this batch may take together; 0: no limit
 };
+
+/// What an Embedder is made of.
+struct EmbedderOptions {
+  std::size_t n_ctx = 0;    // tokens of the longest text; 0: the model's context, at most kDefaultContext
+  std::size_t chunk = 512;  // tokens of one forward, all texts together; does not change results
+  unsigned n_threads = 0;   // 0: one for each physical core
+  /// How keys and values are stored. nullopt: as a session's, or in 32 bits where they are one layer's at a
+  /// time.
+  std::optional<KvType> kv_type = std::nullopt;
+  std::optional<Pooling> pooling = std::nullopt;  // nullopt: the model's
+  std::size_t dims = 0;        // the first numbers of each embedding, of length 1 again; 0: all
+  bool truncate = false;       // of a text that is too long only the first n_ctx tokens count
+  std::size_t max_memory = 0;  // bytes that the model's file and the embedder may take together; 0: no limit
+};
+
+/// What is put before a text, for models that were trained with it (EmbeddingGemma).
+enum class EmbedPrompt { kNone, kQuery, kDocument };
 
 /// What running a model takes, to the byte, before anything is allocated.
 struct MemoryPlan {
@@ -122,6 +140,19 @@ class Model {
   /// The same for a Batch.
   MemoryPlan plan_batch(const BatchOptions& o = {}) const;
 
+  /// The same for an Embedder.
+  MemoryPlan plan_embedder(const EmbedderOptions& options = {}) const;
+
+  /// One vector of length 1 for each text, of ModelConfig::embedding_width() numbers or options.dims: see
+  /// Embedder, which serves many calls. Here the context is the longest text's where options.n_ctx is 0.
+  /// Throws Error as Embedder::Embedder() and Embedder::embed().
+  std::vector<std::vector<float>> embed(std::span<const std::string> texts,
+                                        EmbedPrompt prompt = EmbedPrompt::kNone,
+                                        const EmbedderOptions& options = {}) const;
+  /// The same for one text.
+  std::vector<float> embed(std::string_view text, EmbedPrompt prompt = EmbedPrompt::kNone,
+                           const EmbedderOptions& options = {}) const;
+
   /// Throws Error{kInvalidArgument} naming a token id that is not in the vocabulary.
   void check_token(std::int32_t token) const;
 
@@ -135,7 +166,7 @@ class Model {
   /// when set by any thread, stops within a layer: throws Error{kCancelled}, caches as before the call. Other
   /// errors, all thrown before anything changes: kInvalidArgument (empty or too large a batch, a token id
   /// outside the vocabulary, one cache in two chunks, a cache of another model), kContextFull, kIo (the file
-  /// was cut short since it was mapped).
+  /// was cut short since it was mapped), kUnsupported (a model that only embeds).
   std::span<const float> forward(std::span<const Chunk> chunks, Workspace& ws,
                                  const std::atomic<bool>* cancel = nullptr,
                                  detail::Trace* trace = nullptr) const;
@@ -151,6 +182,13 @@ class Model {
                                         const std::atomic<bool>* cancel = nullptr,
                                         detail::Trace* trace = nullptr) const;
 
+  /// forward() without the product with the vocabulary: the final hidden states, after the output norm, of
+  /// the rows that Chunk::logits asks for, [n_rows, d_model]; at most WorkspaceOptions::most_rows() of them.
+  /// A text of a model that looks ahead is one chunk, its cache empty before. Throws as forward().
+  std::span<const float> forward_hidden(std::span<const Chunk> chunks, Workspace& ws,
+                                        const std::atomic<bool>* cancel = nullptr,
+                                        detail::Trace* trace = nullptr) const;
+
   /// The final hidden states behind the logits of the last forward() on `ws`: [n_rows, d_model], after the
   /// output norm, in the order of those logits; logits are their product with the output matrix. n_rows is
   /// the number of logit rows that was asked for. Valid as long as those logits.
@@ -160,6 +198,7 @@ class Model {
  private:
   friend class Session;  // these check a prompt before they change anything, and then run it
   friend class Batch;
+  friend class Embedder;
 
   struct State {
     State(gguf::File f, const ModelOptions& o);
@@ -178,7 +217,11 @@ class Model {
 
   /// forward_layers() of tokens that are known to be in the vocabulary.
   std::span<const float> run_layers(std::span<const Chunk> chunks, Workspace& ws, const LayerRange& range,
-                                    const std::atomic<bool>* cancel, detail::Trace* trace) const;
+                                    const std::atomic<bool>* cancel, detail::Trace* trace,
+                                    bool wants_logits = true) const;
+  /// The first n rows of Workspace::pooled through the linear layers behind pooling: [n, embedding_width],
+  /// valid until the workspace's next use.
+  std::span<const float> run_dense(Workspace& ws, std::size_t n, detail::Trace* trace) const;
   /// forward() of tokens that are known to be in the vocabulary.
   std::span<const float> run(std::span<const Chunk> chunks, Workspace& ws,
                              const std::atomic<bool>* cancel) const {
@@ -186,13 +229,18 @@ class Model {
   }
   void check_chunk(const Chunk& chunk) const;
   /// Checks all of them; the rows whose logits are wanted.
-  std::size_t check_chunks(std::span<const Chunk> chunks, const Workspace& ws) const;
+  std::size_t check_chunks(std::span<const Chunk> chunks, std::size_t max_tokens, std::size_t max_rows) const;
+  /// Throws Error{kUnsupported} for a model without logits.
+  void check_head() const;
   void check_range(const LayerRange& range, std::size_t n_rows) const;
   /// Fills the workspace's lists of rows; returns how many there are.
   std::size_t list_rows(std::span<const Chunk> chunks, Workspace& ws, bool only_wanted) const;
   void check_cache(const KvCache& cache) const;
   MemoryPlan sequences_plan(std::size_t n_sequences, const SessionOptions& options) const;
   MemoryPlan capped(std::size_t n_sequences, SessionOptions options) const;
+  /// plan_of(n_ctx), for the largest context within max_memory where n_ctx is 0.
+  template <typename F>
+  MemoryPlan fit_context(std::size_t n_ctx, std::size_t max_memory, F plan_of) const;
 
   std::unique_ptr<State> state_;
 };
@@ -201,4 +249,6 @@ class Model {
 
 #if defined(GEMMA_HEADER_ONLY)
 #include "model.inl"
+// Model::embed() is defined there
+#include "embedder.hpp"
 #endif

@@ -9,6 +9,7 @@
 
 #include "../gguf/linkage.hpp"
 #include "../tokenizer/chat_template.hpp"
+#include "decoder/dense.hpp"
 #include "decoder/run.hpp"
 #include "families/registry.hpp"
 #include "thread_team.hpp"
@@ -68,10 +69,12 @@ GEMMA_INLINE MemoryPlan Model::plan(const KvCacheOptions& cache, const Workspace
 }
 
 GEMMA_INLINE MemoryPlan Model::plan(const SessionOptions& options) const {
+  check_head();
   return detail::or_out_of_memory("no memory for a plan", [&] { return capped(1, options); });
 }
 
 GEMMA_INLINE MemoryPlan Model::plan_batch(const BatchOptions& o) const {
+  check_head();
   return detail::or_out_of_memory("no memory for a plan", [&] {
     return capped(o.max_sequences, {.n_ctx = o.n_ctx,
                                     .kv_type = o.kv_type,
@@ -89,9 +92,9 @@ GEMMA_INLINE std::span<const float> Model::forward(std::span<const Chunk> chunks
 }
 
 GEMMA_INLINE std::span<const float> Model::hidden_states(const Workspace& ws, std::size_t n_rows) const {
-  if (n_rows > ws.options().max_logit_rows) {
+  if (n_rows > ws.options().most_rows()) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "a workspace of " + std::to_string(ws.options().max_logit_rows) + " rows of logits has no " +
+      return "a workspace of " + std::to_string(ws.options().most_rows()) + " rows of logits has no " +
              std::to_string(n_rows) + " hidden states";
     });
   }
@@ -146,6 +149,9 @@ GEMMA_INLINE void Model::check_chunk(const Chunk& chunk) const {
   if (chunk.tokens.size() > cache.n_ctx() - cache.n_past()) {
     cache.refuse_more(chunk.tokens.size());
   }
+  if (cache.n_past() != 0 && config().looks_ahead()) {
+    throw Error(ErrorCode::kInvalidArgument, "a text of a model that looks ahead is computed in one chunk");
+  }
 }
 
 GEMMA_INLINE void Model::check_token(std::int32_t token) const {
@@ -194,20 +200,18 @@ GEMMA_INLINE MemoryPlan Model::sequences_plan(std::size_t n_sequences, const Ses
   return p;
 }
 
-GEMMA_INLINE MemoryPlan Model::capped(std::size_t n_sequences, SessionOptions o) const {
-  const bool any_context = o.n_ctx == 0;
-  if (any_context) o.n_ctx = std::min(config().max_seq_len, kDefaultContext);
-  if (o.n_threads == 0) o.n_threads = physical_core_count();
-  const MemoryPlan wanted = sequences_plan(n_sequences, o);
-  if (o.max_memory == 0 || wanted.total_bytes() <= o.max_memory) return wanted;
+template <typename F>
+MemoryPlan Model::fit_context(std::size_t n_ctx, std::size_t max_memory, F plan_of) const {
+  const bool any_context = n_ctx == 0;
+  const MemoryPlan wanted = plan_of(any_context ? std::min(config().max_seq_len, kDefaultContext) : n_ctx);
+  if (max_memory == 0 || wanted.total_bytes() <= max_memory) return wanted;
   MemoryPlan best;  // n_ctx: the largest context known to fit
-  for (std::size_t too_large = o.n_ctx; too_large - best.n_ctx > 1;) {
-    o.n_ctx = best.n_ctx + (too_large - best.n_ctx) / 2;
-    const MemoryPlan p = sequences_plan(n_sequences, o);
-    if (p.total_bytes() <= o.max_memory) {
+  for (std::size_t too_large = wanted.n_ctx; too_large - best.n_ctx > 1;) {
+    const MemoryPlan p = plan_of(best.n_ctx + (too_large - best.n_ctx) / 2);
+    if (p.total_bytes() <= max_memory) {
       best = p;
     } else {
-      too_large = o.n_ctx;
+      too_large = p.n_ctx;
     }
   }
   if (any_context && best.n_ctx != 0) return best;
@@ -216,12 +220,21 @@ GEMMA_INLINE MemoryPlan Model::capped(std::size_t n_sequences, SessionOptions o)
                   std::to_string(wanted.total_bytes()) + " bytes (file " + std::to_string(wanted.file_bytes) +
                   ", keys and values " + std::to_string(wanted.kv_bytes) + ", workspace " +
                   std::to_string(wanted.workspace_bytes) + "), more than the limit of " +
-                  std::to_string(o.max_memory) + "; " +
+                  std::to_string(max_memory) + "; " +
                   (best.n_ctx == 0 ? "not even one token fits"
                                    : "the largest that fits is " + std::to_string(best.n_ctx)));
 }
 
-GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, const Workspace& ws) const {
+GEMMA_INLINE MemoryPlan Model::capped(std::size_t n_sequences, SessionOptions o) const {
+  if (o.n_threads == 0) o.n_threads = physical_core_count();
+  return fit_context(o.n_ctx, o.max_memory, [&](std::size_t n_ctx) {
+    o.n_ctx = n_ctx;
+    return sequences_plan(n_sequences, o);
+  });
+}
+
+GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, std::size_t max_tokens,
+                                             std::size_t max_rows) const {
   std::size_t n_rows = 0;
   std::size_t n_wanted = 0;
   for (std::size_t i = 0; i < chunks.size(); ++i) {
@@ -233,11 +246,11 @@ GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, cons
     n_rows += c.tokens.size();
     n_wanted += c.logits == Logits::kAll ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
   }
-  if (n_rows == 0 || n_rows > ws.options().max_tokens || n_wanted > ws.options().max_logit_rows) {
+  if (n_rows == 0 || n_rows > max_tokens || n_wanted > max_rows) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
       return "a forward of " + std::to_string(n_rows) + " tokens and " + std::to_string(n_wanted) +
-             " rows of logits; the workspace takes " + std::to_string(ws.options().max_tokens) + " and " +
-             std::to_string(ws.options().max_logit_rows);
+             " rows of logits; the workspace takes " + std::to_string(max_tokens) + " and " +
+             std::to_string(max_rows);
     });
   }
   return n_wanted;
@@ -291,18 +304,53 @@ GEMMA_INLINE std::span<const float> Model::forward_layers(std::span<const Chunk>
   for (const Chunk& chunk : chunks) {
     for (const std::int32_t token : chunk.tokens) check_token(token);
   }
+  if (range.end == config().n_layers()) check_head();
   return run_layers(chunks, ws, range, cancel, trace);
+}
+
+GEMMA_INLINE std::span<const float> Model::forward_hidden(std::span<const Chunk> chunks, Workspace& ws,
+                                                          const std::atomic<bool>* cancel,
+                                                          detail::Trace* trace) const {
+  for (const Chunk& chunk : chunks) {
+    for (const std::int32_t token : chunk.tokens) check_token(token);
+  }
+  return run_layers(chunks, ws, {0, config().n_layers(), {}}, cancel, trace, false);
+}
+
+GEMMA_INLINE std::span<const float> Model::run_dense(Workspace& ws, std::size_t n,
+                                                     detail::Trace* trace) const {
+  for (auto& taken : ws.taken) taken.store(0, std::memory_order_relaxed);
+  const detail::Pass pass{.config = config(),
+                          .weights = weights(),
+                          .kernels = kernels(),
+                          .frequencies = state_->frequencies,
+                          .chunks = {},
+                          .ws = ws,
+                          .hidden = {},
+                          .trace = trace,
+                          .n_rows = n};
+  run_team(ws.options().n_threads, ws.shared->barrier,
+           [&pass](const Worker& w) noexcept { detail::project_pooled(pass, w); });
+  return {detail::project_pooled_result(pass), n * config().embedding_width()};
+}
+
+GEMMA_INLINE void Model::check_head() const {
+  if (config().has_head) return;
+  detail::refuse(ErrorCode::kUnsupported,
+                 [&] { return file().path() + ": this model makes embeddings of texts, and no logits"; });
 }
 
 GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chunks, Workspace& ws,
                                                       const LayerRange& range,
-                                                      const std::atomic<bool>* cancel,
-                                                      detail::Trace* trace) const {
+                                                      const std::atomic<bool>* cancel, detail::Trace* trace,
+                                                      bool wants_logits) const {
   if (!ws.fits(config(), weights(), kernels())) {
     throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
   }
   file().check_size();  // a system call, against SIGBUS from weights that are gone
-  const std::size_t n_wanted = check_chunks(chunks, ws);
+  const WorkspaceOptions& room = ws.options();
+  const std::size_t n_wanted =
+      check_chunks(chunks, room.max_tokens, wants_logits ? room.max_logit_rows : room.most_rows());
   const std::size_t last_kv_layer = config().last_kv_layer();
   const bool only_wanted = range.begin > last_kv_layer;
   const std::size_t n_rows = list_rows(chunks, ws, only_wanted);
@@ -322,6 +370,7 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
                           .hidden = range.input,
                           .last_kv_layer = last_kv_layer,
                           .n_wanted = n_wanted,
+                          .wants_logits = wants_logits,
                           .cancel = cancel,
                           .trace = trace,
                           .n_rows = n_rows,
@@ -332,6 +381,7 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
   }
   if (ws.shared->stop.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "cancelled");
   for (const Chunk& c : chunks) c.cache->advance(c.tokens.size());
+  if (!wants_logits) return ws.h.span().first(n_wanted * config().d_model);
   if (range.end == config().n_layers()) return ws.logits.span().first(n_wanted * config().vocab_size);
   return ws.x.span().first((range.end > last_kv_layer ? n_wanted : n_rows) * config().d_model);
 }

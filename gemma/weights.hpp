@@ -124,9 +124,10 @@ struct Weights {
   Matrix per_layer_proj;       // [n_layers * per_layer_width, d_model]
   Vector per_layer_norm;       // [per_layer_width]
   Matrix stream_proj, stream_unproj;  // [(n_streams - 1) * d_model, d_model]; empty unless there are several
-  Vector ones;                        // [largest head_dim] for norms without weights, or empty
-  Vector rope_divisors;               // [head_dim / 2] of the ropes that are divided (Llama 3.1), or empty
-  std::vector<LayerWeights> layers;   // [n_layers]
+  std::vector<Matrix> dense;  // [width, d_model or the width before] of the linear layers behind pooling
+  Vector ones;                // [largest head_dim] for norms without weights, or empty
+  Vector rope_divisors;       // [head_dim / 2] of the ropes that are divided (Llama 3.1), or empty
+  std::vector<LayerWeights> layers;  // [n_layers]
 
   /// Throws Error naming the tensor: kMissingTensor, kBadShape, kMalformed (a norm or rotary factor that is
   /// no possible number), kUnsupported (a tensor that would change the answer and is not run, e.g. a bias).

@@ -198,6 +198,21 @@ inline LayerWeights read_layer(const WeightReader& read, const ModelConfig& c, s
   return l;
 }
 
+/// The linear layers behind pooling, by either converter's names.
+inline std::vector<Matrix> read_dense(const WeightReader& read, const ModelConfig& c) {
+  constexpr const char* kNames[][2] = {{"dense_2", "dense.0"}, {"dense_3", "dense.1"}};
+  std::vector<Matrix> out;
+  std::size_t width = c.d_model;
+  for (std::size_t i = 0; i < c.embedding.dense.size(); ++i) {
+    const std::string other = std::string(kNames[i][1]) + ".weight";
+    const std::string name = read.has(other) ? other : std::string(kNames[i][0]) + ".weight";
+    out.push_back(read.matrix(name, c.embedding.dense[i], width));
+    width = c.embedding.dense[i];
+    for (const char* stem : kNames[i]) read.refuse(std::string(stem) + ".bias");
+  }
+  return out;
+}
+
 /// The divisors of the rotary frequencies that use them; empty when none does.
 inline Vector read_rope_divisors(const WeightReader& read, const gguf::File& file, const ModelConfig& c) {
   constexpr const char* kName = "rope_freqs.weight";
@@ -236,6 +251,7 @@ GEMMA_INLINE Weights Weights::from(const gguf::File& file, const ModelConfig& c,
     w.stream_proj = read.matrix("altup_proj.weight", (n - 1) * c.d_model, c.d_model);
     w.stream_unproj = read.matrix("altup_unembd_proj.weight", (n - 1) * c.d_model, c.d_model);
   }
+  w.dense = detail::read_dense(read, c);
   if (c.largest([](const LayerConfig& l) { return l.attention.v_norm; }) != 0) {
     w.ones = detail::ones(c.largest([](const LayerConfig& l) { return l.attention.head_dim; }));
   }

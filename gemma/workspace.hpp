@@ -24,6 +24,11 @@ struct WorkspaceOptions {
   std::size_t max_tokens = 512;    // tokens of one forward, all chunks together
   std::size_t max_logit_rows = 1;  // positions whose logits one forward computes
   unsigned n_threads = 0;          // 0: one for each physical core
+  /// Positions whose final hidden states one forward gives without logits; at least max_logit_rows.
+  std::size_t max_hidden_rows = 0;
+
+  /// Rows that one forward may be asked for.
+  std::size_t most_rows() const noexcept { return std::max(max_logit_rows, max_hidden_rows); }
 };
 
 namespace detail {
@@ -40,6 +45,9 @@ inline constexpr std::size_t kFeedForwardRows = 2048;
 /// quantised next.
 inline constexpr std::size_t kRowUnit = 32;
 static_assert(kRowUnit % kernels::kPanelRows == 0);
+
+/// Texts whose pooled vectors go through the linear layers behind pooling at a time.
+inline constexpr std::size_t kPooledRows = 32;
 
 /// The most steps of a layer, or of what comes before and after the layers, whose work is given out in pieces
 /// to whoever asks. Each has a counter of its own, drawn in order by the pass.
@@ -85,7 +93,7 @@ struct WorkspaceSizes {
 
   unsigned n_threads;
   std::size_t hidden, q, kv, ffn, ffn_rows, logits, rope, quantized, ffn_quantized, scratch_per_thread,
-      tokens, steps, per_layer, per_layer_gate, streams, low_rank, branch;
+      tokens, steps, per_layer, per_layer_gate, streams, low_rank, branch, pooled;
   MixtureSizes mixture;
 };
 
@@ -125,11 +133,12 @@ class Workspace {
   QuantizedRows q8;                 // [T, k] what q, k, v, gate and up, or attn_out read
   QuantizedRows ffn_q8;             // [T, d_ff] what down reads
   AlignedBuffer<float> per_layer;   // [layers, T, per_layer_width] inputs of layers from the tokens
-  AlignedBuffer<float> per_layer_gate;  // [T, per_layer_width] such an input times the layer's gate
-  QuantizedRows per_layer_q8;           // [T, per_layer_width] what the projection of such an input reads
-  AlignedBuffer<float> streams;         // [n_streams, T, d_model]; empty unless there are several
-  AlignedBuffer<float> low_rank;        // [T, low_rank] of the branch beside attention
-  AlignedBuffer<float> branch;          // [T, d_model] that branch
+  AlignedBuffer<float> per_layer_gate;     // [T, per_layer_width] such an input times the layer's gate
+  QuantizedRows per_layer_q8;              // [T, per_layer_width] what the projection of such an input reads
+  AlignedBuffer<float> streams;            // [n_streams, T, d_model]; empty unless there are several
+  AlignedBuffer<float> low_rank;           // [T, low_rank] of the branch beside attention
+  AlignedBuffer<float> branch;             // [T, d_model] that branch
+  AlignedBuffer<float> pooled, projected;  // [kPooledRows, widest] in and out of a layer behind pooling
   /// Of a layer with experts. A slot is one expert that one token uses; S = T * experts used.
   struct Mixture {
     AlignedBuffer<float> router_input, input;  // [T, d_model]

@@ -29,9 +29,9 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
                                             const kernels::KernelTable& kernels, const WorkspaceOptions& o)
     : n_threads(o.n_threads != 0 ? o.n_threads : physical_core_count()) {
   // 32-bit row numbers, and far beyond what a machine runs
-  if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.max_logit_rows > o.max_tokens || n_threads > 4096) {
+  if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.most_rows() > o.max_tokens || n_threads > 4096) {
     throw Error(ErrorCode::kInvalidArgument, "a workspace of " + std::to_string(o.max_tokens) + " tokens, " +
-                                                 std::to_string(o.max_logit_rows) + " rows of logits and " +
+                                                 std::to_string(o.most_rows()) + " rows of logits and " +
                                                  std::to_string(n_threads) + " threads is not possible");
   }
   const std::size_t t = o.max_tokens;
@@ -50,8 +50,15 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
   rope = t * c.rope_width();
   quantized = t * std::max({c.d_model, c.largest_q_width(), c.streams.low_rank});
   ffn_quantized = t * d_ff;
+  pooled = 0;
+  if (!w.dense.empty() && o.max_hidden_rows != 0) {
+    const std::size_t widest =
+        std::max(c.d_model, *std::max_element(c.embedding.dense.begin(), c.embedding.dense.end()));
+    pooled = kPooledRows * widest;
+    quantized = std::max(quantized, pooled);
+  }
   // rows leave in the last layer that owns keys and values: before it all rows have inputs, from it on some
-  per_layer = c.per_layer_width * std::max(t * c.last_kv_layer(), o.max_logit_rows * c.n_layers());
+  per_layer = c.per_layer_width * std::max(t * c.last_kv_layer(), o.most_rows() * c.n_layers());
   per_layer_gate = t * c.per_layer_width;
   mixture = MixtureSizes(c, w, t);
   streams = t * c.streams.count * c.d_model;
@@ -67,6 +74,7 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
   for (const Matrix* m : {&w.per_layer_proj, &w.stream_proj, &w.stream_unproj}) {
     if (m->data != nullptr) see(*m);
   }
+  for (const Matrix& m : w.dense) see(m);
   for (const LayerWeights& l : w.layers) {
     l.for_each_matrix(see);
     l.for_each_experts([&](const ExpertMatrices& m) { see(m.first); });
@@ -79,7 +87,7 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
 
 GEMMA_INLINE std::size_t WorkspaceSizes::bytes() const noexcept {
   const std::size_t floats = 3 * hidden + 2 * q + 2 * kv + ffn + n_threads * ffn_block_floats() + logits +
-                             rope + per_layer + streams + low_rank + branch;
+                             rope + per_layer + streams + low_rank + branch + 2 * pooled;
   return mixture.bytes() + per_layer_gate_bytes() + floats * sizeof(float) + quantized + ffn_quantized +
          (groups(quantized) + groups(ffn_quantized)) * sizeof(kernels::Q8Group) +
          scratch_per_thread * n_threads + 4 * tokens * sizeof(std::uint32_t) +
@@ -134,6 +142,8 @@ GEMMA_INLINE Workspace::Workspace(const ModelConfig& config, const Weights& weig
   streams = floats(sizes_.streams);
   low_rank = floats(sizes_.low_rank);
   branch = floats(sizes_.branch);
+  pooled = floats(sizes_.pooled);
+  projected = floats(sizes_.pooled);
   allocate_mixture(sizes_.mixture, floats, quantized);
   row_token = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");
   row_position = AlignedBuffer<std::uint32_t>(sizes_.tokens, "workspace");

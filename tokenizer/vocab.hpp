@@ -71,6 +71,9 @@ class Vocab : public detail::PieceTable {
 
   /// Whether a prompt starts with bos(); true only when there is one.
   bool add_bos() const noexcept { return add_bos_; }
+  /// Whether the file wants eos() behind a text: nullopt where it does not say. For embeddings; prompts go
+  /// on.
+  std::optional<bool> add_eos() const noexcept { return add_eos_; }
   /// Whether a space is put before the text (and, when decoding, one leading space dropped).
   bool add_space_prefix() const noexcept { return add_space_prefix_; }
 
@@ -101,6 +104,7 @@ class Vocab : public detail::PieceTable {
   std::optional<TokenId> bos_, eos_, eot_, unk_, pad_;
   std::vector<TokenId> stop_ids_;
   bool add_bos_ = false;
+  std::optional<bool> add_eos_;
   bool add_space_prefix_ = false;
 };
 
@@ -238,6 +242,11 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
     notes_.push_back(
         "key 'tokenizer.ggml.add_bos_token' asks for a begin-of-text token, which there is not: none is "
         "added");
+  }
+  // of interest to embeddings only: what is no bool is no reason to refuse a model
+  const gguf::Value* add_eos = file.find("tokenizer.ggml.add_eos_token");
+  if (add_eos != nullptr && add_eos->type() == gguf::ValueType::kBool) {
+    add_eos_ = file.get<bool>("tokenizer.ggml.add_eos_token");
   }
   add_bos_ = bos_ && (markers_->always_bos || add_bos.value_or(markers_->add_bos));
   if (kind_ == TokenizerKind::kSentencePiece) {

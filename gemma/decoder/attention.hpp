@@ -97,6 +97,8 @@ inline void attend_unit(const Pass& p, const Worker& w, std::size_t l, std::size
                      .n_slots = cache.n_slots(a.kv_layer),
                      .pos0 = p.ws.row_position[row],
                      .window = a.window,
+                     .ahead = a.ahead,
+                     .limit = cache.n_past() + chunk->tokens.size(),
                      .scale = a.scale,
                      .softcap = a.softcap,
                      .scratch = p.ws.scratch_of(w.id)});

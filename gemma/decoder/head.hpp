@@ -10,11 +10,13 @@
 
 namespace gemma::detail {
 
-/// h = rms_norm(x), the hidden states; logits = [softcap](W h). For the rows that are left.
+/// h = rms_norm(x), the hidden states; logits = [softcap](W h), where they are wanted. For the rows that are
+/// left.
 inline void head(Pass& p, const Worker& w) noexcept {
   const Matrix& m = p.weights.output;
-  norm_rows(p, w, p.weights.output_norm, reads_quantized(m));
+  norm_rows(p, w, p.weights.output_norm, p.wants_logits && reads_quantized(m));
   note(p, w, "result_norm", 0, p.ws.h.data(), p.config.d_model);
+  if (!p.wants_logits) return;
   w.sync();
   const float softcap = p.config.logit_softcap;
   share_rows(p, w, m, [&](Range rows) {

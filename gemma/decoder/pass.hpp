@@ -31,6 +31,7 @@ struct Pass {
   std::span<const float> hidden;  // [n_rows, d_model] rows that enter layer_begin, where it is not 0
   std::size_t last_kv_layer = 0;  // after its keys and values only wanted rows go on
   std::size_t n_wanted = 0;       // rows whose logits or hidden states are wanted
+  bool wants_logits = true;       // else the final hidden states are all that is
   const std::atomic<bool>* cancel = nullptr;
   Trace* trace = nullptr;
 

@@ -85,20 +85,8 @@ inline float gemma3_logit_softcap(const Keys& keys, ModelConfig& c) {
   return 0.0f;
 }
 
-/// Throws for EmbeddingGemma under the name of Gemma 3, as Ollama's files of it have: its attention sees both
-/// ways.
-inline void refuse_embedding_gemma(const Keys& keys) {
-  for (const char* name : {"dense.0.weight", "dense_2.weight"}) {
-    if (keys.file().find_tensor(name) == nullptr) continue;
-    throw Error(ErrorCode::kUnsupported, keys.file().path() + ": tensor " + gemma::quoted(name) +
-                                             ": this is EmbeddingGemma, which gives vectors and no text; "
-                                             "such models are not run here");
-  }
-}
-
 /// q/k-norm, five local layers to one global, local rope base 10,000 and unscaled; no softcaps.
 inline ModelConfig read_gemma3(const Keys& keys, const Overrides& overrides) {
-  refuse_embedding_gemma(keys);
   ModelConfig c = read_gemma_base(keys, overrides);
   scale_as_27b(c, 62);
   c.post_norms = true;

@@ -229,6 +229,20 @@ inline void note_other_parts(const Keys& keys, ModelConfig& c) {
   }
 }
 
+/// How a file says that its texts are pooled; kinds that are none of ours, and 0, say nothing.
+inline Pooling pooling_or(const Keys& keys, Pooling fallback) {
+  switch (keys.count_or("pooling_type", 0)) {
+    case 1:
+      return Pooling::kMean;
+    case 2:
+      return Pooling::kFirst;
+    case 3:
+      return Pooling::kLast;
+    default:
+      return fallback;
+  }
+}
+
 /// The fields that all families spell alike.
 inline ModelConfig read_common(const Keys& keys, const Defaults& defaults = {}) {
   const gguf::File& file = keys.file();
@@ -251,6 +265,7 @@ inline ModelConfig read_common(const Keys& keys, const Defaults& defaults = {}) 
   read_epsilon(keys, defaults, c);
   read_vocab_size(keys, c);
   note_other_parts(keys, c);
+  c.embedding.pooling = pooling_or(keys, Pooling::kLast);
   return c;
 }
 

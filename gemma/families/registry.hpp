@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "../../gguf/file_kind.hpp"
+#include "embedding_gemma.hpp"
 #include "gemma.hpp"
 #include "gemma3n.hpp"
 #include "gemma4.hpp"
@@ -20,10 +21,16 @@ struct Family {
   ModelConfig (*read)(const Keys&, const Overrides&);  // throws Error as read_config()
 };
 
+/// Files that say gemma3: Gemma 3, or an EmbeddingGemma in Ollama's conversion.
+inline ModelConfig read_any_gemma3(const Keys& keys, const Overrides& overrides) {
+  return is_embedding_gemma(keys) ? read_embedding_gemma(keys, overrides) : read_gemma3(keys, overrides);
+}
+
 /// All families.
 inline constexpr Family kFamilies[] = {
-    {"gemma", read_gemma1},  {"gemma2", read_gemma2}, {"gemma3", read_gemma3}, {"gemma3n", read_gemma3n},
-    {"gemma4", read_gemma4}, {"llama", read_llama},   {"qwen3", read_qwen3},
+    {"gemma", read_gemma1},    {"gemma2", read_gemma2}, {"gemma3", read_any_gemma3},
+    {"gemma3n", read_gemma3n}, {"gemma4", read_gemma4}, {"gemma-embedding", read_embedding_gemma},
+    {"llama", read_llama},     {"qwen3", read_qwen3},
 };
 
 /// Reads and validates the configuration. Throws Error: kUnsupported for an unknown architecture or a file

@@ -143,8 +143,12 @@ struct Shape {
   bool vocabulary = false;       // tokens, so that text can be generated; needs vocab_size >= 260
   DType type = DType::kF32;      // of every matrix, unless:
   std::map<std::string, DType, std::less<>> types = {};  // by tensor name
+  std::vector<std::size_t> dense = {};                   // widths of linear layers behind pooling
+  bool ollama =
+      false;  // an EmbeddingGemma as Ollama's conversion writes it: its names, and keys that it lacks
   std::uint64_t seed = 1;
 
+  bool embeds() const { return architecture == "gemma-embedding"; }
   bool is_gemma() const { return architecture.starts_with("gemma"); }
   bool post_norms() const { return is_gemma() && architecture != "gemma"; }
   bool qk_norm() const { return (post_norms() && architecture != "gemma2") || architecture == "qwen3"; }
@@ -237,22 +241,23 @@ inline void add_vocabulary(ModelFile& file, std::size_t size) {
 }
 
 inline void add_metadata(ModelFile& file, const Shape& s) {
-  const std::string p = s.architecture + ".";
+  const std::string architecture = s.ollama ? "gemma3" : s.architecture;
+  const std::string p = architecture + ".";
   auto number = [&](const char* key, std::size_t n) { file.set(p + key, static_cast<std::uint32_t>(n)); };
   auto real = [&](const char* key, float x) {
     if (x != 0) file.set(p + key, x);
   };
-  file.set("general.architecture", s.architecture);
+  file.set("general.architecture", architecture);
   number("context_length", s.context);
   number("embedding_length", s.d_model);
   number("block_count", s.n_layers);
   number("feed_forward_length", s.d_ff);
   number("attention.head_count", s.n_heads);
   number("attention.head_count_kv", s.n_kv_heads);
-  real("attention.layer_norm_rms_epsilon", s.rms_eps);
+  if (!s.ollama) real("attention.layer_norm_rms_epsilon", s.rms_eps);
   if (s.head_dim * s.n_heads != s.d_model) number("attention.key_length", s.head_dim);
   if (s.window != 0) number("attention.sliding_window", s.window);
-  real("rope.freq_base", s.rope_base);
+  real(s.ollama ? "rope.global.freq_base" : "rope.freq_base", s.rope_base);
   real("rope.scaling.factor", s.rope_factor);
   real("attn_logit_softcapping", s.attention_softcap);
   real("final_logit_softcapping", s.logit_softcap);
@@ -294,6 +299,12 @@ inline ModelFile make_model(const Shape& s) {
     if (s.post_norms()) norm(b + "post_ffw_norm.weight", s.d_model);
   }
   norm("output_norm.weight", s.d_model);
+  std::size_t width = s.d_model;
+  for (std::size_t i = 0; i < s.dense.size(); ++i) {
+    matrix((s.ollama ? "dense." + std::to_string(i) : "dense_" + std::to_string(i + 2)) + ".weight",
+           s.dense[i], width);
+    width = s.dense[i];
+  }
   if (s.separate_output) matrix("output.weight", s.vocab_size, s.d_model);
   if (s.rope_factors) {
     std::vector<float> factors(s.head_dim / 2);

@@ -22,6 +22,30 @@ class Oracle {
 
   /// Logits of every position, [n_tokens, vocab_size].
   std::vector<double> logits(std::span<const std::int32_t> tokens) const {
+    Rows out = times(hidden(tokens), weights_.at(s_.separate_output ? "output.weight" : "token_embd.weight"),
+                     s_.d_model, s_.vocab_size);
+    for (double& y : out) y = capped(y, s_.logit_softcap);
+    return out;
+  }
+
+  /// The mean of the hidden states through the linear layers, of length 1 (sentence-transformers' modules).
+  std::vector<double> embedding(std::span<const std::int32_t> tokens) const {
+    const std::vector<double> rows = hidden(tokens);
+    Rows u(s_.d_model);
+    for (std::size_t i = 0; i < rows.size(); ++i) u[i % s_.d_model] += rows[i];
+    for (double& x : u) x /= static_cast<double>(tokens.size());
+    for (std::size_t i = 0; i < s_.dense.size(); ++i) {
+      const std::string name = s_.ollama ? "dense." + std::to_string(i) : "dense_" + std::to_string(i + 2);
+      u = times(u, weights_.at(name + ".weight"), u.size(), s_.dense[i]);
+    }
+    double squares = 0;
+    for (const double x : u) squares += x * x;
+    for (double& x : u) x /= std::sqrt(squares);
+    return u;
+  }
+
+  /// Final hidden states of every position, behind the output norm: [n_tokens, d_model].
+  std::vector<double> hidden(std::span<const std::int32_t> tokens) const {
     n_ = tokens.size();
     const auto& embedding = weights_.at("token_embd.weight");
     Rows x(n_ * s_.d_model);
@@ -32,11 +56,7 @@ class Oracle {
       }
     }
     for (std::size_t l = 0; l < s_.n_layers; ++l) layer(l, x);
-    x = norm(x, weights_.at("output_norm.weight"));
-    Rows out = times(x, weights_.at(s_.separate_output ? "output.weight" : "token_embd.weight"), s_.d_model,
-                     s_.vocab_size);
-    for (double& y : out) y = capped(y, s_.logit_softcap);
-    return out;
+    return norm(x, weights_.at("output_norm.weight"));
   }
 
  private:
@@ -73,14 +93,15 @@ class Oracle {
 
   bool slides(std::size_t l) const {
     if (s_.architecture == "gemma2") return l % 2 == 0;
-    if (s_.architecture == "gemma3") return l % 6 != 5;
+    if (s_.architecture == "gemma3" || s_.embeds()) return l % 6 != 5;
     return true;
   }
 
   /// RoPE (Su et al. 2021): Gemma files rotate (i, i + head_dim / 2), llama files (2i, 2i + 1).
   void rotate(Rows& x, std::size_t n_heads, std::size_t l) const {
-    const bool local = s_.architecture == "gemma3" && slides(l);
-    double base = s_.architecture == "gemma3" ? 1e6 : 1e4;
+    const bool third = s_.architecture == "gemma3" || s_.embeds();
+    const bool local = third && slides(l);
+    double base = third ? 1e6 : 1e4;
     if (s_.rope_base != 0) base = static_cast<double>(s_.rope_base);
     if (local) base = 1e4;
     const double scale = s_.rope_factor == 0 || local ? 1.0 : 1.0 / static_cast<double>(s_.rope_factor);
@@ -111,11 +132,16 @@ class Oracle {
     Rows out(n_ * s_.n_heads * hd);
     Rows scores(n_);
     for (std::size_t t = 0; t < n_; ++t) {
-      const std::size_t first = window == 0 || t < window ? 0 : t + 1 - window;
+      std::size_t first = window == 0 || t < window ? 0 : t + 1 - window;
+      std::size_t last = t;
+      if (s_.embeds()) {  // |t - j| <= window / 2, both ways
+        first = window == 0 || t < window / 2 ? 0 : t - window / 2;
+        last = window == 0 ? n_ - 1 : std::min(n_ - 1, t + window / 2);
+      }
       for (std::size_t h = 0; h < s_.n_heads; ++h) {
         const std::size_t kv = h / (s_.n_heads / s_.n_kv_heads);
         double most = -HUGE_VAL;
-        for (std::size_t j = first; j <= t; ++j) {
+        for (std::size_t j = first; j <= last; ++j) {
           double dot = 0;
           for (std::size_t d = 0; d < hd; ++d)
             dot += q[(t * s_.n_heads + h) * hd + d] * k[(j * s_.n_kv_heads + kv) * hd + d];
@@ -123,8 +149,8 @@ class Oracle {
           most = std::max(most, scores[j]);
         }
         double sum = 0;
-        for (std::size_t j = first; j <= t; ++j) sum += scores[j] = std::exp(scores[j] - most);
-        for (std::size_t j = first; j <= t; ++j) {
+        for (std::size_t j = first; j <= last; ++j) sum += scores[j] = std::exp(scores[j] - most);
+        for (std::size_t j = first; j <= last; ++j) {
           for (std::size_t d = 0; d < hd; ++d)
             out[(t * s_.n_heads + h) * hd + d] += scores[j] / sum * v[(j * s_.n_kv_heads + kv) * hd + d];
         }

@@ -166,11 +166,14 @@ TEST(OtherEngines, MoreTokensThanRows) {
 }
 
 TEST(OtherEngines, EmbeddingGemmaUnderAnotherName) {
-  expect_error(with(gemma3(),
-                    [](ModelFile& f) {
-                      f.add_floats("dense.0.weight", {8, 8}, std::vector<float>(64));
-                    }),
-               ErrorCode::kUnsupported, {"'dense.0.weight'", "EmbeddingGemma"});
+  const MemoryModel model(with(gemma3(), [](ModelFile& f) {
+    f.erase("gemma3.attention.layer_norm_rms_epsilon");
+    f.add_floats("dense.0.weight", {8, 64}, std::vector<float>(8 * 64));
+  }));
+  EXPECT_FALSE(model->config().has_head);
+  EXPECT_EQ(model->config().embedding_width(), 8u);
+  EXPECT_NE(text_of(model->notes()).find("layer_norm_rms_epsilon"), std::string::npos);
+  EXPECT_THROW(Session session(*model), Error);
 }
 
 TEST(OtherEngines, FilesBesideAModelAreToldForWhatTheyAre) {

@@ -1,0 +1,105 @@
+// Embeddings of texts: many in one forward, pooled, projected where the model has linear layers for that,
+// cut, of length 1. Invariant (law 1): the bits of a text's embedding depend on its tokens only, never on the
+// texts beside it, the chunk or the number of threads; all memory but that of results is taken when the
+// embedder is made.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "aligned_buffer.hpp"
+#include "kv_cache.hpp"
+#include "model.hpp"
+#include "workspace.hpp"
+
+namespace gemma {
+
+/// Move-only; one thread at a time, except cancel(). The Model must outlive it, in one place.
+class Embedder {
+ public:
+  /// Allocates what Model::plan_embedder(options) says. Throws Error{kInvalidArgument} for options out of
+  /// range: dims beyond the width, or of tokens that are not pooled; the first token of a model that only
+  /// looks back; {kOutOfMemory} also when max_memory does not allow it.
+  explicit Embedder(const Model& model, const EmbedderOptions& options = {});
+
+  /// The model it belongs to.
+  const Model& model() const noexcept { return *model_; }
+  /// Tokens that a text may have.
+  std::size_t n_ctx() const noexcept { return n_ctx_; }
+  /// How tokens become one vector.
+  Pooling pooling() const noexcept { return pooling_; }
+  /// Numbers of an embedding; of each token's where nothing is pooled.
+  std::size_t dims() const noexcept { return dims_; }
+  /// Bytes of the caches and the workspace, as planned.
+  std::size_t memory_bytes() const noexcept { return memory_.size() + workspace_.size_bytes(); }
+
+  /// The ids of prompt and text: BOS where the vocabulary wants one, the text, in which control tokens are
+  /// text like any other, EOS where the file or the family wants one. A text that is too long is cut where
+  /// options.truncate says so, keeping EOS last. Throws Error{kContextFull} for a longer one,
+  /// {kInvalidArgument} for a text without tokens and for a prompt that the model does not know,
+  /// {kMissingKey} without a vocabulary.
+  std::vector<std::int32_t> encode(std::string_view text, EmbedPrompt prompt = EmbedPrompt::kNone) const;
+
+  /// One vector of dims() numbers for each text, of length 1 (Pooling::kNone: [n_tokens, dims()], the hidden
+  /// states as they are). A vector of zeros stays one. Throws Error as encode(); as Model::forward;
+  /// {kCancelled} after cancel(); {kNotFinite}.
+  std::vector<std::vector<float>> embed(std::span<const std::string> texts,
+                                        EmbedPrompt prompt = EmbedPrompt::kNone);
+  /// The same for ids, exactly as the model is to see them.
+  std::vector<std::vector<float>> embed_ids(std::span<const std::vector<std::int32_t>> texts,
+                                            detail::Trace* trace = nullptr);
+
+  /// From any thread: the running call stops as soon as it can. The flag stays until clear_cancel().
+  void cancel() noexcept { cancelled_->store(true, std::memory_order_relaxed); }
+  /// Lets the embedder work again.
+  void clear_cancel() noexcept { cancelled_->store(false, std::memory_order_relaxed); }
+
+ private:
+  /// A text under way.
+  struct Text {
+    std::span<const std::int32_t> ids;
+    KvCache cache;
+    std::vector<double> sum;  // [d_model] of the hidden states so far, where their mean is wanted
+    std::vector<float>* out;
+  };
+
+  Embedder(const Model& model, const EmbedderOptions& options, const MemoryPlan& plan);
+
+  friend class Model;  // encodes before it knows the longest text
+  static std::vector<std::int32_t> encode(const Model& model, std::string_view text, EmbedPrompt prompt,
+                                          std::size_t n_ctx, bool truncate);
+  void check_ids(std::span<const std::int32_t> ids) const;
+  /// The texts from `first` on that go into one forward; their caches lie in memory_.
+  std::vector<Text> collect(std::span<const std::vector<std::int32_t>> texts, std::size_t first,
+                            std::vector<std::vector<float>>& out);
+  /// Computes one text, which may be longer than a forward, or several that fit into one.
+  void compute(std::vector<Text>& texts, detail::Trace* trace);
+  /// Takes in the hidden states of a chunk of a text.
+  void pool(Text& text, std::span<const float> rows, bool is_last) const;
+  /// Pooled vectors, [d_model] each, to embeddings.
+  void finish(std::span<std::vector<float>> pooled, detail::Trace* trace);
+  void project(std::span<std::vector<float>> pooled, detail::Trace* trace);
+
+  const Model* model_;
+  std::size_t n_ctx_;
+  std::size_t chunk_;
+  std::size_t dims_;
+  Pooling pooling_;
+  KvType kv_type_;
+  bool truncate_;
+  Workspace workspace_;
+  AlignedBuffer<std::byte> memory_;  // of the caches of one forward
+  std::unique_ptr<std::atomic<bool>> cancelled_;
+};
+
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "embedder.inl"
+#endif
