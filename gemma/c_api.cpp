@@ -10,17 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "c_guard.hpp"
 #include "gemma.hpp"
 
-struct gemma_error {
-  int code;
-  const char* message;
-  bool owned;  // the object and its message
-};
-struct gemma_model {
-  gemma::Model model;
-  std::string name;
-};
 struct gemma_session {
   gemma::Session session;
 };
@@ -34,6 +26,8 @@ struct gemma_snapshot {
 namespace gemma {
 namespace {
 
+using namespace c_api;
+
 // the C numbers are part of the interface; these are the places where the two lists meet
 static_assert(static_cast<int>(ErrorCode::kIo) + 1 == GEMMA_ERROR_IO);
 static_assert(static_cast<int>(ErrorCode::kMissingKey) + 1 == GEMMA_ERROR_MISSING_KEY);
@@ -42,75 +36,6 @@ static_assert(static_cast<int>(ErrorCode::kNotFinite) + 1 == GEMMA_ERROR_NOT_FIN
 static_assert(static_cast<int>(StopReason::kEndOfTurn) == GEMMA_STOP_END_OF_TURN);
 static_assert(static_cast<int>(StopReason::kContextFull) == GEMMA_STOP_CONTEXT_FULL);
 static_assert(static_cast<int>(StopReason::kCancelled) == GEMMA_STOP_CANCELLED);
-
-/// There may be no memory left for telling that there is none.
-constinit gemma_error no_memory{GEMMA_ERROR_OUT_OF_MEMORY, "out of memory", false};
-
-void report(gemma_error** error, int code, const char* message) noexcept {
-  if (error == nullptr) return;
-  const std::size_t size = std::strlen(message) + 1;
-  auto* text = new (std::nothrow) char[size];
-  *error = text == nullptr ? nullptr : new (std::nothrow) gemma_error{code, text, true};
-  if (*error == nullptr) {
-    delete[] text;
-    *error = &no_memory;
-    return;
-  }
-  std::memcpy(text, message, size);
-}
-
-/// f(), or `failed` with *error set.
-template <typename T, typename F>
-T guarded(gemma_error** error, T failed, F&& f) noexcept {
-  try {
-    return f();
-  } catch (const Error& e) {
-    report(error, static_cast<int>(e.code()) + 1, e.what());
-  } catch (const std::bad_alloc&) {
-    report(error, GEMMA_ERROR_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& e) {
-    report(error, GEMMA_ERROR_INTERNAL, e.what());
-  } catch (...) {
-    report(error, GEMMA_ERROR_INTERNAL, "an unknown exception");
-  }
-  return failed;
-}
-
-void require(bool ok, StaticText what) {
-  if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
-}
-
-/// The caller's structure, which may be shorter than ours, over our defaults.
-template <typename T>
-T options_or(const T* given, T defaults) {
-  if (given == nullptr) return defaults;
-  require(given->size >= sizeof(std::size_t), "the size of a structure is not set");
-  std::memcpy(&defaults, given, std::min(given->size, sizeof(T)));
-  return defaults;
-}
-
-/// Fills the caller's structure, which may be shorter than ours.
-template <typename T>
-void give(T* out, T values) {
-  require(out->size >= sizeof(std::size_t), "the size of a structure is not set");
-  values.size = out->size;
-  std::memcpy(out, &values, std::min(out->size, sizeof(T)));
-}
-
-template <typename T>
-std::span<const T> list(const T* items, std::size_t n) {
-  require(items != nullptr || n == 0, "a list is NULL");
-  return {items, n};
-}
-
-template <typename From, typename T>
-int give_list(const From& from, T* out, std::size_t capacity, std::size_t* n) {
-  require(n != nullptr, "there is nowhere to put the length");
-  require(out != nullptr || capacity == 0, "the output is NULL");
-  std::copy_n(from.begin(), std::min(capacity, from.size()), out);
-  *n = from.size();
-  return 0;
-}
 
 SessionOptions session_options(const gemma_session_options* given) {
   const auto o = options_or(given, gemma_session_options GEMMA_SESSION_OPTIONS_INIT);
@@ -153,6 +78,7 @@ GenerateOptions generate_options(const gemma_generate_options& o) {
 }  // namespace gemma
 
 using namespace gemma;
+using namespace gemma::c_api;
 
 const char* gemma_version(void) {
   return GEMMA_VERSION_STRING;
@@ -206,6 +132,8 @@ int gemma_model_get_info(const gemma_model* model, gemma_model_info* info, gemma
       out.bos = model->model.vocab().bos().value_or(-1);
       out.eos = model->model.vocab().eos().value_or(-1);
     }
+    out.embedding_width = c.embedding_width();
+    out.has_head = c.has_head ? 1 : 0;
     give(info, out);
     return 0;
   });

@@ -96,18 +96,20 @@ GEMMA_API void gemma_model_free(gemma_model* model);
 
 /** Sizes of a model. */
 typedef struct gemma_model_info {
-  size_t size;        /**< sizeof(gemma_model_info) */
-  size_t vocab_size;  /**< ids are 0 .. vocab_size - 1; logits are that many floats */
-  size_t d_model;     /**< floats of a hidden state */
-  size_t n_layers;    /**< decoder layers */
-  size_t max_seq_len; /**< trained context, tokens */
-  size_t file_bytes;  /**< of the mapped file */
-  int32_t bos;        /**< id of the token that begins a text, or -1 */
-  int32_t eos;        /**< id of the token that ends a text, or -1 */
+  size_t size;            /**< sizeof(gemma_model_info) */
+  size_t vocab_size;      /**< ids are 0 .. vocab_size - 1; logits are that many floats */
+  size_t d_model;         /**< floats of a hidden state */
+  size_t n_layers;        /**< decoder layers */
+  size_t max_seq_len;     /**< trained context, tokens */
+  size_t file_bytes;      /**< of the mapped file */
+  int32_t bos;            /**< id of the token that begins a text, or -1 */
+  int32_t eos;            /**< id of the token that ends a text, or -1 */
+  size_t embedding_width; /**< numbers of a text's embedding */
+  int has_head;           /**< 0: the model makes embeddings only, and no session */
 } gemma_model_info;
 /** Its defaults. */
 #define GEMMA_MODEL_INFO_INIT \
-  { sizeof(gemma_model_info), 0, 0, 0, 0, 0, -1, -1 }
+  { sizeof(gemma_model_info), 0, 0, 0, 0, 0, -1, -1, 0, 1 }
 
 /** Fills *info, whose size must be set. */
 GEMMA_API int gemma_model_get_info(const gemma_model* model, gemma_model_info* info, gemma_error** error);
@@ -308,6 +310,53 @@ typedef struct gemma_generate_result {
 GEMMA_API int gemma_session_generate(gemma_session* session, gemma_sampler* sampler,
                                      const gemma_generate_options* options, gemma_generate_result* result,
                                      gemma_error** error);
+
+/* ---- embeddings ---- */
+
+/** A text of `length` bytes. */
+typedef struct gemma_text {
+  const char* text; /**< need not end with a NUL; NULL where length is 0 */
+  size_t length;    /**< bytes */
+} gemma_text;
+
+/** What is put before a text, for models that were trained with it (EmbeddingGemma). */
+typedef enum gemma_embed_prompt {
+  GEMMA_EMBED_PLAIN = 0,   /**< nothing */
+  GEMMA_EMBED_QUERY = 1,   /**< the text searches */
+  GEMMA_EMBED_DOCUMENT = 2 /**< the text is found */
+} gemma_embed_prompt;
+
+/** How the final hidden states of tokens become one vector. */
+typedef enum gemma_pooling {
+  GEMMA_POOLING_OF_MODEL = 0, /**< what the model was trained for; the last token's for generating models */
+  GEMMA_POOLING_MEAN = 1,     /**< their mean */
+  GEMMA_POOLING_FIRST = 2,    /**< the first token's; only for models that look ahead */
+  GEMMA_POOLING_LAST = 3      /**< the last token's */
+} gemma_pooling;
+
+/** How texts are embedded. */
+typedef struct gemma_embed_options {
+  size_t size;        /**< sizeof(gemma_embed_options) */
+  size_t n_ctx;       /**< tokens that a text may have; 0: the model's context, at most 8192 */
+  size_t chunk;       /**< tokens of one pass, all texts together; 0: 512. Does not change results */
+  size_t dims;        /**< the first numbers of each embedding, of length 1 again; 0: all */
+  size_t max_memory;  /**< bytes that the file and this call may take together; 0: no limit */
+  unsigned n_threads; /**< 0: one for each physical core */
+  int prompt;         /**< one of gemma_embed_prompt */
+  int pooling;        /**< one of gemma_pooling */
+  int truncate;       /**< 1: of a text that is too long only the beginning counts; 0: it is an error */
+} gemma_embed_options;
+/** Its defaults. */
+#define GEMMA_EMBED_OPTIONS_INIT \
+  { sizeof(gemma_embed_options), 0, 0, 0, 0, 0, GEMMA_EMBED_PLAIN, GEMMA_POOLING_OF_MODEL, 0 }
+
+/** One vector of length 1 for each text, text after text: *n = n_texts * (dims, or the model's
+ * embedding_width) floats. When `capacity` is less, nothing is computed and nothing written; call again with
+ * room for *n. The bits of a vector do not depend on the other texts or on the number of threads. Any number
+ * of threads may call it for one model. options may be NULL. */
+GEMMA_API int gemma_embed(const gemma_model* model, const gemma_text* texts, size_t n_texts,
+                          const gemma_embed_options* options, float* out, size_t capacity, size_t* n,
+                          gemma_error** error);
 
 #ifdef __cplusplus
 }

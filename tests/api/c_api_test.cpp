@@ -311,5 +311,90 @@ TEST_F(CApi, MisuseIsAnError) {
   EXPECT_STREQ(gemma_version(), GEMMA_VERSION_STRING);
 }
 
+class CEmbeddings : public testing::Test {
+ protected:
+  ~CEmbeddings() override {
+    gemma_model_free(model_);
+    gemma_error_free(error_);
+  }
+  int embed(const gemma_embed_options* options, std::vector<float>& out) {
+    std::size_t n = 0;
+    if (gemma_embed(model_, texts_, 3, options, nullptr, 0, &n, &error_) != 0) return -1;
+    out.assign(n, -7.0f);
+    return gemma_embed(model_, texts_, 3, options, out.data(), n, &n, &error_);
+  }
+
+  gemma_error* error_ = nullptr;
+  gemma_model* model_ = gemma_model_load(golden_model("nano-embedding.F32").c_str(), nullptr, &error_);
+  const gemma_text texts_[3] = {{"t5 t6", 5}, {nullptr, 0}, {"a\0b and more", 3}};
+};
+
+TEST_F(CEmbeddings, AreWhatTheCppInterfaceGives) {
+  ASSERT_NE(model_, nullptr);
+  gemma_model_info info GEMMA_MODEL_INFO_INIT;
+  ASSERT_EQ(gemma_model_get_info(model_, &info, &error_), 0);
+  EXPECT_EQ(info.embedding_width, 64u);
+  EXPECT_EQ(info.has_head, 0);
+  const Model model = Model::load(golden_model("nano-embedding.F32"));
+  const std::vector<std::string> texts = {"t5 t6", "", std::string("a\0b", 3)};
+  std::vector<float> out;
+  ASSERT_EQ(embed(nullptr, out), 0);
+  ASSERT_EQ(out.size(), 3 * 64u);
+  const auto want = model.embed(texts);
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(copied(std::span<const float>(out).subspan(i * 64, 64)), want[i]);
+
+  gemma_embed_options options GEMMA_EMBED_OPTIONS_INIT;
+  options.dims = 10;
+  options.prompt = GEMMA_EMBED_QUERY;
+  options.pooling = GEMMA_POOLING_LAST;
+  options.n_threads = 1;
+  ASSERT_EQ(embed(&options, out), 0);
+  ASSERT_EQ(out.size(), 30u);
+  const auto cut = model.embed(texts, EmbedPrompt::kQuery, {.pooling = Pooling::kLast, .dims = 10});
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(copied(std::span<const float>(out).subspan(i * 10, 10)), cut[i]);
+}
+
+TEST_F(CEmbeddings, TooLittleRoomComputesNothing) {
+  std::vector<float> out(100, -7.0f);
+  std::size_t n = 0;
+  ASSERT_EQ(gemma_embed(model_, texts_, 3, nullptr, out.data(), 100, &n, &error_), 0);
+  EXPECT_EQ(n, 3 * 64u);
+  EXPECT_EQ(out, std::vector<float>(100, -7.0f));
+}
+
+TEST_F(CEmbeddings, MisuseIsAnError) {
+  std::vector<float> out;
+  std::size_t n = 0;
+  gemma_embed_options options GEMMA_EMBED_OPTIONS_INIT;
+  const auto fails = [&](int code) {
+    EXPECT_EQ(embed(&options, out), -1);
+    ASSERT_NE(error_, nullptr);
+    EXPECT_EQ(gemma_error_get_code(error_), code) << gemma_error_get_message(error_);
+    gemma_error_free(error_);
+    error_ = nullptr;
+    options = GEMMA_EMBED_OPTIONS_INIT;
+  };
+  options.dims = 65;
+  fails(GEMMA_ERROR_INVALID_ARGUMENT);
+  options.prompt = 3;
+  fails(GEMMA_ERROR_INVALID_ARGUMENT);
+  options.pooling = -1;
+  fails(GEMMA_ERROR_INVALID_ARGUMENT);
+  options.n_ctx = 3;
+  fails(GEMMA_ERROR_CONTEXT_FULL);
+  options.n_ctx = 3;
+  options.truncate = 1;
+  EXPECT_EQ(embed(&options, out), 0);
+  EXPECT_EQ(gemma_embed(nullptr, texts_, 3, nullptr, nullptr, 0, &n, nullptr), -1);
+  EXPECT_EQ(gemma_embed(model_, nullptr, 3, nullptr, nullptr, 0, &n, nullptr), -1);
+  EXPECT_EQ(gemma_embed(model_, texts_, 3, nullptr, nullptr, 0, nullptr, nullptr), -1);
+  EXPECT_EQ(gemma_embed(model_, texts_, 3, nullptr, nullptr, 5, &n, nullptr), -1);
+  EXPECT_EQ(gemma_embed(model_, nullptr, 0, nullptr, nullptr, 0, &n, nullptr), 0);
+  EXPECT_EQ(gemma_session_new(model_, nullptr, &error_), nullptr);
+  EXPECT_EQ(gemma_error_get_code(error_), GEMMA_ERROR_UNSUPPORTED);
+}
+
 }  // namespace
 }  // namespace gemma::test

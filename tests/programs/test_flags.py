@@ -14,6 +14,7 @@ WITH_MODEL = {
     "gemma-chat": ["-p", "hello", "-n", "2", "--temp", "0"],
     "gemma-logits": ["--tokens", "2,3", "--out", "/dev/null"],
     "gemma-tokenize": [],
+    "gemma-embed": [],
     "gemma-bench": ["-p", "2", "-n", "0", "-r", "1", "--no-warmup"],
 }
 RUNS_MODEL = [p for p in WITH_MODEL if p != "gemma-tokenize"]
@@ -161,6 +162,7 @@ class Output(ProgramTest):
         ("gemma-chat", ["-m", GEMMA, "-p", "hello", "-n", "2", "--json"]),
         ("gemma-chat", ["-m", GEMMA]),
         ("gemma-tokenize", ["-m", GEMMA]),
+        ("gemma-embed", ["-m", GEMMA]),
         ("gemma-bench", ["-m", GEMMA, "-p", "2", "-n", "0", "-r", "1", "--no-warmup"]),
         ("gemma-bench", ["-m", GEMMA, "-p", "2", "-n", "0", "-r", "1", "--no-warmup", "-o", "json"]),
         ("gemma-chat", ["--help"]),

@@ -1,0 +1,203 @@
+// gemma-embed: texts to vectors; a JSON object a line, a line out for each. Invariant: the bits of a vector
+// do not depend on the lines around it, --chunk or -t; a line that cannot be done gives {"error"} in its
+// place, the lines after it are still done, and the program ends with status 1.
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <iostream>
+#include <map>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "examples/engine_flags.hpp"
+#include "examples/program.hpp"
+#include "gemma/gemma.hpp"
+
+namespace {
+
+using namespace gemma;
+using Json = nlohmann::json;
+
+const std::map<std::string, Pooling> kPoolings = {
+    {"mean", Pooling::kMean}, {"last", Pooling::kLast}, {"cls", Pooling::kFirst}, {"none", Pooling::kNone}};
+
+/// "[0.125,-3e-05]": the shortest digits that give the same floats.
+void append_numbers(std::span<const float> numbers, std::string& out) {
+  char digits[32];
+  char before = '[';
+  for (const float x : numbers) {
+    out += before;
+    out.append(digits, std::to_chars(digits, digits + sizeof(digits), x).ptr);
+    before = ',';
+  }
+  out += ']';
+}
+
+/// Lines in, embedded many at a time, lines out in the same order.
+class Lines {
+ public:
+  Lines(Embedder& embedder, EmbedPrompt prompt) : embedder_(embedder), prompt_(prompt) {}
+
+  /// Takes the next line; what is wrong with it takes its place.
+  void add(const std::string& line) {
+    ++n_lines_;
+    try {
+      ids_.push_back(embedder_.encode(text_of(line), prompt_));
+      errors_.emplace_back();
+      n_tokens_ += ids_.back().size();
+    } catch (const Error& e) {
+      errors_.push_back("line " + std::to_string(n_lines_) + ": " + e.what());
+      if (first_error_.empty()) first_error_ = errors_.back();
+    }
+  }
+
+  /// Whether there are enough for the texts to share their passes well.
+  bool full() const noexcept { return n_tokens_ >= 4096 || errors_.size() >= 1024; }
+
+  /// Embeds and writes what was taken.
+  void write() {
+    const auto vectors = embedder_.embed_ids(ids_);
+    std::size_t next = 0;
+    std::string out;
+    for (const std::string& error : errors_) {
+      if (error.empty()) {
+        append_embedding(vectors[next++], out);
+      } else {
+        out += Json{{"error", error}}.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+      }
+    }
+    app::write_stdout(out);
+    ids_.clear();
+    errors_.clear();
+    n_tokens_ = 0;
+  }
+
+  /// Throws Error{kInvalidArgument}: the first line that could not be done.
+  void report() const {
+    if (!first_error_.empty()) throw Error(ErrorCode::kInvalidArgument, first_error_);
+  }
+
+ private:
+  static std::string text_of(const std::string& line) {
+    try {
+      const Json in = Json::parse(line);
+      if (in.is_object()) {
+        if (const auto text = in.find("text"); text != in.end() && text->is_string()) return *text;
+      }
+    } catch (const Json::parse_error& e) {
+      throw Error(ErrorCode::kInvalidArgument, "not JSON (at byte " + std::to_string(e.byte) + ")");
+    } catch (const Json::exception& e) {  // a number beyond the range of any, for one
+      throw Error(ErrorCode::kInvalidArgument, std::string("not JSON that is read: ") + e.what());
+    }
+    throw Error(ErrorCode::kInvalidArgument, R"(not a line of the form {"text": "..."})");
+  }
+
+  void append_embedding(std::span<const float> vector, std::string& out) const {
+    out += "{\"embedding\":";
+    if (embedder_.pooling() != Pooling::kNone) {
+      append_numbers(vector, out);
+    } else {
+      char before = '[';
+      for (std::size_t at = 0; at < vector.size(); at += embedder_.dims()) {
+        out += before;
+        append_numbers(vector.subspan(at, embedder_.dims()), out);
+        before = ',';
+      }
+      out += ']';
+    }
+    out += "}\n";
+  }
+
+  Embedder& embedder_;
+  EmbedPrompt prompt_;
+  std::vector<std::vector<std::int32_t>> ids_;  // of the lines that can be done
+  std::vector<std::string> errors_;             // of every line; "": it can be done
+  std::string first_error_;
+  std::size_t n_lines_ = 0;
+  std::size_t n_tokens_ = 0;
+};
+
+int run(int argc, char** argv) {
+  app::EngineFlags engine;
+  EmbedderOptions options;
+  bool query = false, document = false;
+  CLI::App cli(
+      "Texts to vectors of length 1. Reads JSON objects from stdin, one a line:\n"
+      "  {\"text\"} -> {\"embedding\": [...]} or {\"error\"}",
+      "gemma-embed");
+  app::add_version(cli);
+  engine.add_to(cli, app::EngineFlags::kModel | app::EngineFlags::kIsa | app::EngineFlags::kThreads |
+                         app::EngineFlags::kMemory);
+  auto* q = cli.add_flag("--query", query, "Put the model's prompt for searching texts before each text");
+  cli.add_flag("--document", document, "Put the model's prompt for texts to be found before each text")
+      ->excludes(q);
+  cli.add_option("--dims", options.dims,
+                 "Only the first N numbers of each vector, of length 1 again (default: all)")
+      ->check(CLI::Range(1, 1 << 24).description(""))
+      ->type_name("N");
+  cli.add_option_function<std::string>(
+         "--pooling", [&options](const std::string& name) { options.pooling = kPoolings.at(name); },
+         "How the tokens' final hidden states become one vector: mean, last, cls (the first) or none (a list "
+         "of "
+         "vectors, as they are) (default: the model's; last for models that generate)")
+      ->check(CLI::IsMember({"mean", "last", "cls", "none"}).description(""))
+      ->type_name("NAME");
+  cli.add_option("-c,--context", options.n_ctx,
+                 "Tokens that a text may have, prompt included (default: the model's context, at most " +
+                     std::to_string(kDefaultContext) + ")")
+      ->check(CLI::Range(1, 1 << 30).description(""))
+      ->type_name("N");
+  cli.add_flag("--truncate", options.truncate, "Cut a text that has more tokens, instead of an error");
+  cli.add_option("--chunk", options.chunk,
+                 "Tokens of one forward pass; any number gives the same bits (default: 512)")
+      ->check(CLI::Range(1, 65536).description(""))
+      ->type_name("N");
+  cli.add_option_function<std::string>(
+         "--kv",
+         [&options](const std::string& type) {
+           options.kv_type = type == "f32" ? KvType::kF32 : KvType::kF16;
+         },
+         "How keys and values are stored: f16 or f32 (default: f16; f32 for models that only embed)")
+      ->check(CLI::IsMember({"f16", "f32"}).description(""))
+      ->type_name("TYPE");
+  app::parse(cli, argc, argv);
+  const EmbedPrompt prompt = query      ? EmbedPrompt::kQuery
+                             : document ? EmbedPrompt::kDocument
+                                        : EmbedPrompt::kNone;
+  options.n_threads = engine.threads;
+  options.max_memory = engine.max_memory;
+
+  const Model model = engine.load();
+  model.tokenizer();  // a file without one is refused before any line
+  if (prompt != EmbedPrompt::kNone && model.config().embedding.query_prompt.empty()) {
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        engine.model + ": no prompts are known for this model; put what it was trained with into the text");
+  }
+  Embedder embedder(model, options);
+  app::print_notes("gemma-embed", model.notes());
+  Lines lines(embedder, prompt);
+  std::ios::sync_with_stdio(false);
+  for (std::string line; std::getline(std::cin, line);) {
+    lines.add(line);
+    const bool waits = std::cin.rdbuf()->in_avail() <= 0;  // who sent one line may wait for its answer
+    if (!lines.full() && !waits) continue;
+    lines.write();
+    if (waits) app::flush_stdout();
+  }
+  lines.write();
+  lines.report();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return gemma::app::run_program(argc, argv, "gemma-embed", run);
+}

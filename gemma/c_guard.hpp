@@ -1,0 +1,102 @@
+// What the units of the C interface share: its objects that several of them know, errors, structures of other
+// sizes, lists. Private to them.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <span>
+#include <string>
+
+#include "c_api.h"
+#include "model.hpp"
+
+struct gemma_error {
+  int code;
+  const char* message;
+  bool owned;  // the object and its message
+};
+struct gemma_model {
+  gemma::Model model;
+  std::string name;
+};
+
+/// Helpers of the units that implement c_api.h.
+namespace gemma::c_api {
+
+/// There may be no memory left for telling that there is none.
+inline constinit gemma_error no_memory{GEMMA_ERROR_OUT_OF_MEMORY, "out of memory", false};
+
+/// Makes *error an error of its own memory, where somebody wants one.
+inline void report(gemma_error** error, int code, const char* message) noexcept {
+  if (error == nullptr) return;
+  const std::size_t size = std::strlen(message) + 1;
+  auto* text = new (std::nothrow) char[size];
+  *error = text == nullptr ? nullptr : new (std::nothrow) gemma_error{code, text, true};
+  if (*error == nullptr) {
+    delete[] text;
+    *error = &no_memory;
+    return;
+  }
+  std::memcpy(text, message, size);
+}
+
+/// f(), or `failed` with *error set.
+template <typename T, typename F>
+T guarded(gemma_error** error, T failed, F&& f) noexcept {
+  try {
+    return f();
+  } catch (const Error& e) {
+    report(error, static_cast<int>(e.code()) + 1, e.what());
+  } catch (const std::bad_alloc&) {
+    report(error, GEMMA_ERROR_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception& e) {
+    report(error, GEMMA_ERROR_INTERNAL, e.what());
+  } catch (...) {
+    report(error, GEMMA_ERROR_INTERNAL, "an unknown exception");
+  }
+  return failed;
+}
+
+/// Throws Error{kInvalidArgument}.
+inline void require(bool ok, StaticText what) {
+  if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
+}
+
+/// The caller's structure, which may be shorter than ours, over our defaults.
+template <typename T>
+T options_or(const T* given, T defaults) {
+  if (given == nullptr) return defaults;
+  require(given->size >= sizeof(std::size_t), "the size of a structure is not set");
+  std::memcpy(&defaults, given, std::min(given->size, sizeof(T)));
+  return defaults;
+}
+
+/// Fills the caller's structure, which may be shorter than ours.
+template <typename T>
+void give(T* out, T values) {
+  require(out->size >= sizeof(std::size_t), "the size of a structure is not set");
+  values.size = out->size;
+  std::memcpy(out, &values, std::min(out->size, sizeof(T)));
+}
+
+/// A caller's list. Throws Error{kInvalidArgument} where it is NULL and not empty.
+template <typename T>
+std::span<const T> list(const T* items, std::size_t n) {
+  require(items != nullptr || n == 0, "a list is NULL");
+  return {items, n};
+}
+
+/// Fills the caller's list as far as it reaches, and *n.
+template <typename From, typename T>
+int give_list(const From& from, T* out, std::size_t capacity, std::size_t* n) {
+  require(n != nullptr, "there is nowhere to put the length");
+  require(out != nullptr || capacity == 0, "the output is NULL");
+  std::copy_n(from.begin(), std::min(capacity, from.size()), out);
+  *n = from.size();
+  return 0;
+}
+
+}  // namespace gemma::c_api
