@@ -40,7 +40,7 @@ class _ModelOptions(_Sized):
 
 class _ModelInfo(_Sized):
     _fields_ = [(name, c_size_t) for name in ("size", "vocab_size", "d_model", "n_layers", "max_seq_len", "file_bytes")]
-    _fields_ += [("bos", c_int32), ("eos", c_int32)]
+    _fields_ += [("bos", c_int32), ("eos", c_int32), ("embedding_width", c_size_t), ("has_head", c_int)]
 
 
 class _SessionOptions(_Sized):
@@ -55,6 +55,15 @@ class _SamplerOptions(_Sized):
 
 class _Message(ctypes.Structure):
     _fields_ = [("role", c_char_p), ("content", c_char_p)]
+
+
+class _Text(ctypes.Structure):
+    _fields_ = [("text", c_char_p), ("length", c_size_t)]
+
+
+class _EmbedOptions(_Sized):
+    _fields_ = [(name, c_size_t) for name in ("size", "n_ctx", "chunk", "dims", "max_memory")]
+    _fields_ += [("n_threads", c_uint), ("prompt", c_int), ("pooling", c_int), ("truncate", c_int)]
 
 
 class _Token(ctypes.Structure):
@@ -97,6 +106,8 @@ def load_library(path="libgemma.so.0.1"):
         ("gemma_session_clear_cancel", None, [c_void_p]),
         ("gemma_sampler_new", c_void_p, [POINTER(_SamplerOptions), c_void_p]),
         ("gemma_sampler_free", None, [c_void_p]),
+        ("gemma_embed", c_int, [c_void_p, POINTER(_Text), c_size_t, POINTER(_EmbedOptions), POINTER(c_float), c_size_t,
+                                c_void_p, c_void_p]),
         ("gemma_session_generate", c_int, [c_void_p, c_void_p, POINTER(_GenerateOptions), c_void_p, c_void_p]),
     ]:
         function = getattr(_lib, name)
@@ -153,6 +164,18 @@ class Model:
         """Ids of [(role, content), ...], ending where the answer begins."""
         turns = (_Message * len(messages))(*[(r.encode(), c.encode()) for r, c in messages])
         return _list(_lib.gemma_encode_chat, self._handle, turns, len(messages))
+
+
+    def embed(self, texts, prompt="", dims=0, truncate=False, n_threads=0):
+        """A list of floats of length 1 for each text. prompt: "query" or "document", for EmbeddingGemma."""
+        data = [text.encode() for text in texts]
+        given = (_Text * len(data))(*[(d, len(d)) for d in data])
+        options = _EmbedOptions(dims=dims, n_threads=n_threads, prompt=("", "query", "document").index(prompt),
+                                truncate=truncate)
+        width, n = dims or self.info.embedding_width, c_size_t()
+        out = (c_float * (width * len(data)))()
+        _checked(_lib.gemma_embed, self._handle, given, len(data), byref(options), out, len(out), byref(n))
+        return [out[i * width:(i + 1) * width] for i in range(len(data))]
 
 
 class Session:

@@ -31,6 +31,19 @@ class CInterface(unittest.TestCase):
         self.assertEqual(self.model.decode(self.model.encode(text)), text)
         self.assertEqual(self.model.encode("x", bos=True)[0], self.model.info.bos)
 
+    def test_embeddings(self):
+        texts = ["The lighthouse", "", "a\0b"]
+        vectors = self.model.embed(texts, n_threads=1)
+        self.assertEqual([len(v) for v in vectors], [self.model.info.embedding_width] * 3)
+        self.assertEqual(vectors[:1], self.model.embed(texts[:1]))
+        for v in self.model.embed(texts, dims=8):
+            self.assertEqual(len(v), 8)
+            self.assertAlmostEqual(math.hypot(*v), 1, places=5)
+        with self.assertRaises(gemma.Error):
+            self.model.embed(texts, prompt="query")  # a model that knows none
+        with self.assertRaises(gemma.Error):
+            self.model.embed(texts, dims=10**6)
+
     def test_answers_are_the_same_each_time(self):
         answers = {"".join(self.ready().generate(max_tokens=20, temperature=0.9, seed=7)) for _ in range(2)}
         self.assertEqual(len(answers), 1)
