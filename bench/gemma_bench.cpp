@@ -245,11 +245,10 @@ void add_flags(CLI::App& app, Options& options) {
       add_list(app, "-d,--n-depth", options.depth,
                "Tokens already in the cache, comma-separated (default: 0)")};
   CLI::Option* const batched[] = {
-      add_list(
-          app, "--npp", options.npp,
-          "Many sequences at once instead, as llama-batched-bench: prompt lengths of each (-npp works too)"),
-      add_list(app, "--ntg", options.ntg, "Tokens of each to generate (-ntg)"),
-      add_list(app, "--npl", options.npl, "Numbers of sequences (-npl)")};
+      add_list(app, "--npp", options.npp,
+               "Or -npp : many sequences at once, as llama-batched-bench: prompt lengths of each"),
+      add_list(app, "--ntg", options.ntg, "Or -ntg : tokens of each to generate"),
+      add_list(app, "--npl", options.npl, "Or -npl : numbers of sequences")};
   for (CLI::Option* const b : batched) {
     for (CLI::Option* const s : single) b->excludes(s);
     for (CLI::Option* const other : batched) {

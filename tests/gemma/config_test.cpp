@@ -508,7 +508,7 @@ TEST(Refusals, OfOneFamilyOrNone) {
                "gemma",
                [](ModelFile& f) { f.set("general.architecture", "mamba"); },
                ErrorCode::kUnsupported,
-               {"'mamba'", "gemma, gemma2, gemma3, gemma3n, gemma4, llama, qwen3"}},
+               {"'mamba'", "gemma, gemma2, gemma3, gemma3n, gemma4, gemma-embedding, llama, qwen3"}},
        Refusal{"ArchitectureInOtherLetters",
                "gemma",
                [](ModelFile& f) { f.set("general.architecture", "Gemma"); },
