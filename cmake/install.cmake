@@ -10,6 +10,7 @@ install(TARGETS gemma_kernels gemma_gemma gemma_header_only EXPORT gemma-targets
 foreach(part gguf tokenizer tokenizer/dialects gemma gemma/decoder gemma/families)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${part}/*.hpp ${PROJECT_SOURCE_DIR}/${part}/*.inl
        ${PROJECT_SOURCE_DIR}/${part}/*.h)
+  list(FILTER headers EXCLUDE REGEX "/c_guard\\.hpp$") # only the library's own units take it
   install(FILES ${headers} DESTINATION ${gemma_headers_dir}/${part} COMPONENT library)
 endforeach()
 install(FILES ${PROJECT_SOURCE_DIR}/kernels/kernel_table.hpp ${PROJECT_SOURCE_DIR}/kernels/cpu_features.hpp

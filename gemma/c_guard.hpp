@@ -13,16 +13,15 @@
 #include "c_api.h"
 #include "model.hpp"
 
-/// What the interface's gemma_error is: the program's through gemma_error_free().
+// what the interface's opaque types are
 struct gemma_error {
-  int code;             ///< a GEMMA_ERROR_ number
-  const char* message;  ///< one line
-  bool owned;           ///< whether the object and its message are to be freed
+  int code;
+  const char* message;
+  bool owned;  // the object and its message are to be freed
 };
-/// What the interface's gemma_model is: an open model.
 struct gemma_model {
-  gemma::Model model;  ///< the model; it does not change
-  std::string name;    ///< its name, as gemma_model_info tells it
+  gemma::Model model;
+  std::string name;
 };
 
 /// Helpers of the units that implement c_api.h.

@@ -80,10 +80,16 @@ struct LayerConfig {
   FeedForwardConfig feed_forward;  // its second half
 };
 
+/// A linear layer behind pooling.
+struct DenseConfig {
+  std::string name;       // of its tensors in the file, without ".weight"
+  std::size_t width = 0;  // of what comes out
+};
+
 /// What makes an embedding of a text's final hidden states.
 struct EmbeddingConfig {
   Pooling pooling = Pooling::kLast;     // what the model was trained for
-  std::vector<std::size_t> dense = {};  // widths of the linear layers that the pooled vector goes through
+  std::vector<DenseConfig> dense = {};  // the linear layers that the pooled vector goes through
   bool adds_eos = false;                // a text ends with EOS where the vocabulary does not say
   std::string query_prompt = {};        // put before a text that searches; "": none is known
   std::string document_prompt = {};     // put before a text that is found
@@ -143,7 +149,7 @@ struct ModelConfig {
   }
   /// Floats of a text's embedding.
   std::size_t embedding_width() const noexcept {
-    return embedding.dense.empty() ? d_model : embedding.dense.back();
+    return embedding.dense.empty() ? d_model : embedding.dense.back().width;
   }
 
   /// The largest value of f(layer) over all layers, for the sizes of buffers.

@@ -31,8 +31,8 @@ class ConfigChecker {
     require(s.count == 0 || (s.count >= 2 && s.count <= StreamsConfig::kMostCount && sane(s.low_rank) &&
                              c_.per_layer_width != 0),
             "altup.num_inputs, or the rank beside attention, is out of range");
-    for (const std::size_t width : c_.embedding.dense) {
-      require(sane(width), "the width of a linear layer behind pooling is out of range");
+    for (const DenseConfig& dense : c_.embedding.dense) {
+      require(sane(dense.width), "the width of a linear layer behind pooling is out of range");
     }
     for (const std::size_t id : c_.suppressed) require(id < c_.vocab_size, "a suppressed token is no token");
     std::size_t divided = 0;

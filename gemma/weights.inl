@@ -198,17 +198,14 @@ inline LayerWeights read_layer(const WeightReader& read, const ModelConfig& c, s
   return l;
 }
 
-/// The linear layers behind pooling, by either converter's names.
+/// The linear layers behind pooling.
 inline std::vector<Matrix> read_dense(const WeightReader& read, const ModelConfig& c) {
-  constexpr const char* kNames[][2] = {{"dense_2", "dense.0"}, {"dense_3", "dense.1"}};
   std::vector<Matrix> out;
   std::size_t width = c.d_model;
-  for (std::size_t i = 0; i < c.embedding.dense.size(); ++i) {
-    const std::string other = std::string(kNames[i][1]) + ".weight";
-    const std::string name = read.has(other) ? other : std::string(kNames[i][0]) + ".weight";
-    out.push_back(read.matrix(name, c.embedding.dense[i], width));
-    width = c.embedding.dense[i];
-    for (const char* stem : kNames[i]) read.refuse(std::string(stem) + ".bias");
+  for (const DenseConfig& dense : c.embedding.dense) {
+    out.push_back(read.matrix(dense.name + ".weight", dense.width, width));
+    read.refuse(dense.name + ".bias");
+    width = dense.width;
   }
   return out;
 }

@@ -52,8 +52,8 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
   ffn_quantized = t * d_ff;
   pooled = 0;
   if (!w.dense.empty() && o.max_hidden_rows != 0) {
-    const std::size_t widest =
-        std::max(c.d_model, *std::max_element(c.embedding.dense.begin(), c.embedding.dense.end()));
+    std::size_t widest = c.d_model;
+    for (const DenseConfig& dense : c.embedding.dense) widest = std::max(widest, dense.width);
     pooled = kPooledRows * widest;
     quantized = std::max(quantized, pooled);
   }

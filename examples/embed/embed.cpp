@@ -144,8 +144,7 @@ int run(int argc, char** argv) {
   cli.add_option_function<std::string>(
          "--pooling", [&options](const std::string& name) { options.pooling = kPoolings.at(name); },
          "How the tokens' final hidden states become one vector: mean, last, cls (the first) or none (a list "
-         "of "
-         "vectors, as they are) (default: the model's; last for models that generate)")
+         "of vectors, as they are) (default: the model's; last for models that generate)")
       ->check(CLI::IsMember({"mean", "last", "cls", "none"}).description(""))
       ->type_name("NAME");
   cli.add_option("-c,--context", options.n_ctx,
@@ -175,12 +174,8 @@ int run(int argc, char** argv) {
 
   const Model model = engine.load();
   model.tokenizer();  // a file without one is refused before any line
-  if (prompt != EmbedPrompt::kNone && model.config().embedding.query_prompt.empty()) {
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        engine.model + ": no prompts are known for this model; put what it was trained with into the text");
-  }
   Embedder embedder(model, options);
+  if (prompt != EmbedPrompt::kNone) embedder.encode("", prompt);  // a model without prompts, likewise
   app::print_notes("gemma-embed", model.notes());
   Lines lines(embedder, prompt);
   std::ios::sync_with_stdio(false);

@@ -22,21 +22,21 @@ inline bool is_embedding_gemma(const Keys& keys) {
 inline void read_dense(const Keys& keys, ModelConfig& c) {
   constexpr const char* kNames[][2] = {{"dense_2", "dense.0"}, {"dense_3", "dense.1"}};
   for (const auto& [name, other] : kNames) {
+    const char* found = name;
     const TensorView* t = keys.file().find_tensor(std::string(name) + ".weight");
-    if (t == nullptr) t = keys.file().find_tensor(std::string(other) + ".weight");
+    if (t == nullptr) t = keys.file().find_tensor(std::string(found = other) + ".weight");
     if (t == nullptr) break;
     const std::string key = std::string(name) + "_feat_out";
     if (const std::uint64_t width = keys.count_or(key, t->rows); width != t->rows) {
       keys.malformed(key, std::to_string(width),
                      std::to_string(t->rows) + ", the rows of tensor " + gemma::quoted(t->name) + ",");
     }
-    c.embedding.dense.push_back(t->rows);
+    c.embedding.dense.push_back({found, t->rows});
   }
   if (!c.embedding.dense.empty()) return;
   c.notes.push_back(
       "the linear layers behind pooling (tensors dense_2 and dense_3) are missing: its vectors do not "
-      "compare "
-      "with those of files that have them");
+      "compare with those of files that have them");
 }
 
 /// Gemma 3's block that sees both ways, without logits. The key of the window means its whole width: a token
