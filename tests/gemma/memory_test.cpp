@@ -143,10 +143,12 @@ TEST_P(Memory, LoadingCopiesNoWeights) {
   std::size_t matrices = 0;
   for (const auto& tensor : again.file().tensors())
     (tensor.rows == 1 ? norms : matrices) += tensor.data.size();
-  const std::size_t tables = 768 * again.file().tensors().size() + 128 * again.config().vocab_size + 16384;
-  std::printf("%s: matrices of %zu bytes, norms of %zu; loading allocates %zu, may %zu\n", GetParam(),
-              matrices, norms, loading, 2 * norms + tables);
-  EXPECT_LT(loading, 2 * norms + tables);
+  // views, names and places in tables: measured at 780 bytes a tensor and 64 a piece
+  const std::size_t tables = 832 * again.file().tensors().size() + 72 * again.config().vocab_size;
+  std::printf("%s: matrices of %zu bytes; loading allocates %zu, may %zu\n", GetParam(), matrices, loading,
+              norms + tables);
+  EXPECT_LT(loading, norms + tables);
+  EXPECT_LT(norms + tables, matrices / 5) << "so tight that a copy shows";
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Memory,
