@@ -184,7 +184,7 @@ std::string test_name(const Test& t) {
 Json to_json(const Model& model, const Result& r, std::size_t chunk) {
   std::vector<double> ns;
   for (const double s : r.seconds) ns.push_back(s * 1e9);
-  return {{"build_commit", GEMMA_VERSION},
+  return {{"build_commit", GEMMA_VERSION_STRING},
           {"model_filename", model.file().path()},
           {"model_type", model.config().name},
           {"model_size", model.file().size_bytes()},
@@ -362,8 +362,9 @@ void run_tests(const Model& model, const Options& options, std::size_t max_memor
 int run(int argc, char** argv) {
   Options options;
   gemma::app::EngineFlags engine;
-  CLI::App app("Prefill and decode speed of a GGUF model.", "gemma-bench");
-  gemma::app::add_version(app);
+  const gemma::app::CommandLine owner =
+      gemma::app::command_line("Prefill and decode speed of a GGUF model.", "gemma-bench");
+  CLI::App& app = *owner;
   using Parts = gemma::app::EngineFlags;
   engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory);
   add_flags(app, options);

@@ -82,11 +82,11 @@ Flags parse_flags(int argc, char** argv) {
   Flags flags;
   std::int64_t max_tokens = 1024;
   std::optional<std::uint64_t> seed;
-  CLI::App cli(
+  const app::CommandLine owner = app::command_line(
       "Talk with a model. Without -p or --prompt-file: a conversation, each line a message (/help lists "
       "the commands); from a pipe, each line of standard input is a message.",
       "gemma-chat");
-  app::add_version(cli);
+  CLI::App& cli = *owner;
   flags.engine.add_to(cli);
   auto* p = cli.add_option("-p,--prompt", flags.prompt, "Answer this and end")->type_name("TEXT");
   cli.add_option(

@@ -127,11 +127,11 @@ int run(int argc, char** argv) {
   app::EngineFlags engine;
   EmbedderOptions options;
   bool query = false, document = false;
-  CLI::App cli(
+  const app::CommandLine owner = app::command_line(
       "Texts to vectors of length 1. Reads JSON objects from stdin, one a line:\n"
       "  {\"text\"} -> {\"embedding\": [...]} or {\"error\"}",
       "gemma-embed");
-  app::add_version(cli);
+  CLI::App& cli = *owner;
   engine.add_to(cli, app::EngineFlags::kModel | app::EngineFlags::kIsa | app::EngineFlags::kThreads |
                          app::EngineFlags::kMemory);
   auto* q = cli.add_flag("--query", query, "Put the model's prompt for searching texts before each text");

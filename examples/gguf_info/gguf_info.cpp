@@ -13,12 +13,13 @@ namespace gemma::app {
 namespace {
 
 int run(int argc, char** argv) {
-  CLI::App app("Shows what a GGUF file holds, and checks its structure.", "gguf-info");
+  const CommandLine owner =
+      command_line("Shows what a GGUF file holds, and checks its structure.", "gguf-info");
+  CLI::App& app = *owner;
   std::string path;
   bool json = false;
   app.add_option("FILE", path, "The file")->required()->type_name("");
   app.add_flag("--json", json, "One JSON object instead of text");
-  add_version(app);
   parse(app, argc, argv);
 
   const gguf::File file = gguf::File::open(path);

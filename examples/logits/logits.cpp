@@ -85,9 +85,10 @@ int run(int argc, char** argv) {
   std::string tokens_file;
   std::string out;
   std::size_t chunk = 64;
-  CLI::App cli("Logits of every position: float32, little-endian, [n_tokens, vocab_size], row by row.",
-               "gemma-logits");
-  app::add_version(cli);
+  const app::CommandLine owner = app::command_line(
+      "Logits of every position: float32, little-endian, [n_tokens, vocab_size], row by row.",
+      "gemma-logits");
+  CLI::App& cli = *owner;
   engine.add_to(cli);
   auto* tokens_option = cli.add_option("--tokens", tokens_text,
                                        "Token ids, comma-separated, exactly as the model is to see them "

@@ -6,12 +6,12 @@
 namespace {
 
 int run(int argc, char** argv) {
-  CLI::App app(
+  const gemma::app::CommandLine owner = gemma::app::command_line(
       "Asks models the questions of SQuAD and says which answered better and faster.\n"
       "  gemma-squad demo\n"
       "  gemma-squad run --model gemma=A.gguf --model llama=B.gguf --squad dev-v1.1.json -n 60 --out DIR",
       "gemma-squad");
-  gemma::app::add_version(app);
+  CLI::App& app = *owner;
   app.require_subcommand(1);
   gemma::squad::Command chosen;
   gemma::squad::add_run(app, chosen);

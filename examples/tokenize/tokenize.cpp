@@ -103,14 +103,14 @@ class Lines {
 int run(int argc, char** argv) {
   std::string model, chat_template;
   bool bos = false, special = false, decode = false, chat = false;
-  CLI::App cli(
+  const app::CommandLine owner = app::command_line(
       "Text to token ids and back. Reads JSON objects from stdin, one a line:\n"
       "  {\"text\"} -> {\"ids\"};  --decode: {\"ids\"} -> {\"text\", \"hex\"};\n"
       "  --chat: {\"messages\", \"add_generation_prompt\", \"enable_thinking\", \"tools\"} -> {\"text\", "
       "\"ids\"} or {\"error\"};\n"
       "  a \"note\" says so where the file's template is not a known one",
       "gemma-tokenize");
-  app::add_version(cli);
+  CLI::App& cli = *owner;
   cli.add_option("-m,--model", model, "A GGUF file; one that holds a vocabulary only will do")
       ->required()
       ->type_name("FILE");

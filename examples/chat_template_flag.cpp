@@ -1,0 +1,25 @@
+#include "examples/chat_template_flag.hpp"
+
+#include <CLI/CLI.hpp>
+
+namespace gemma::app {
+
+std::string known_chat_template(const std::string& name) {
+  if (dialects::find(name) != nullptr) return "";
+  return name + " is no chat template; there are " + dialects::names();
+}
+
+CLI::Option* add_chat_template(CLI::App& app, std::string& name) {
+  return app
+      .add_option("--chat-template", name,
+                  "How turns are written, in place of the file's template: gemma, gemma4, llama2, llama3, "
+                  "llama31, mistral, mistral-v3, chatml or zephyr")
+      ->check(known_chat_template)
+      ->type_name("NAME");
+}
+
+std::string chat_template_note(const ChatTemplate& chat) {
+  return chat.recognised() ? "" : chat.note() + "; --chat-template chooses others";
+}
+
+}  // namespace gemma::app

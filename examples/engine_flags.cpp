@@ -1,0 +1,105 @@
+#include "examples/engine_flags.hpp"
+
+#include <charconv>
+#include <cstdint>
+
+#include <CLI/CLI.hpp>
+
+namespace gemma::app {
+
+const kernels::KernelTable& kernel_table(std::string_view name) {
+  if (name.empty()) return kernels::best_table();
+  if (const kernels::KernelTable* table = kernels::find_table(name)) return *table;
+  std::string valid;
+  for (const kernels::KernelTable* table : kernels::available_tables()) {
+    valid += valid.empty() ? "" : ", ";
+    valid += table->name;
+  }
+  throw Error(ErrorCode::kInvalidArgument,
+              "instruction set " + quoted(name) + " is not available; this build on this CPU has " + valid);
+}
+
+std::size_t parse_size(const std::string& text) {
+  std::uint64_t n = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, n);
+  std::string unit(rest, end);
+  for (char& c : unit) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  if (unit.ends_with('B')) unit.pop_back();
+  const bool binary = unit.size() == 2 && unit.ends_with('I');
+  if (binary) unit.pop_back();
+  constexpr std::string_view kUnits = "KMGT";
+  const std::size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;  // npos + 1 is 0
+  bool ok = error == std::errc() && n != 0 && unit.size() <= 1 && unit.empty() == (power == 0);
+  for (std::size_t i = 0; ok && i < power; ++i) {
+    ok = !__builtin_mul_overflow(n, std::uint64_t{binary ? 1024u : 1000u}, &n);
+  }
+  if (!ok)
+    throw Error(ErrorCode::kInvalidArgument, gemma::quoted(text) + " is no size such as 4GB or 800MiB");
+  return n;
+}
+
+void EngineFlags::add_to(CLI::App& app, unsigned parts) {
+  if ((parts & kModel) != 0) {
+    app.add_option("-m,--model", model, "The model, a GGUF file")->required()->type_name("FILE");
+  }
+  if ((parts & kThreads) != 0) {
+    app.add_option("-t,--threads", threads, "Threads (default: one for each physical core)")
+        ->check(CLI::Range(1, 4096).description(""))
+        ->type_name("N");
+  }
+  if ((parts & kContext) != 0) {
+    app.add_option("-c,--context", context,
+                   "Context in tokens: prompt and answers together (default: the model's, at most " +
+                       std::to_string(kDefaultContext) + ")")
+        ->check(CLI::Range(1, 1 << 30).description(""))
+        ->type_name("N");
+  }
+  if ((parts & kKv) != 0) {
+    app.add_option_function<std::string>(
+           "--kv", [this](const std::string& type) { kv = type == "f32" ? KvType::kF32 : KvType::kF16; },
+           "How keys and values are stored: f16 or f32 (default: f16)")
+        ->check(CLI::IsMember({"f16", "f32"}).description(""))
+        ->type_name("TYPE");
+  }
+  if ((parts & kWindow) != 0) {
+    app.add_option(
+           "--window", window,
+           "Sliding attention window in tokens, in place of the file's; 0: none. Mistral 7B v0.1 needs "
+           "4096, which its files do not say")
+        ->check(CLI::Range(0, 1 << 30).description(""))
+        ->type_name("N");
+  }
+  if ((parts & kMemory) != 0) {
+    app.add_option_function<std::string>(
+           "--max-memory", [this](const std::string& size) { max_memory = parse_size(size); },
+           "Most memory that the file, its cache and its buffers may take together, such as 4GB or 800MiB; "
+           "what needs more is refused before it is taken (default: no limit)")
+        ->type_name("SIZE");
+  }
+  if ((parts & kIsa) != 0) {
+    app.add_option("--isa", isa,
+                   "Instruction set: scalar, avx2, avxvnni, avx512vnni, neon or neoni8mm (default: "
+                   "GEMMA_ISA in the environment, else the best of this CPU)")
+        ->envname("GEMMA_ISA")
+        ->type_name("NAME");
+  }
+}
+
+Model EngineFlags::load() const {
+  ModelOptions options;
+  options.kernels = &kernel_table(isa);
+  options.window = window;
+  return Model::load(model, options);
+}
+
+SessionOptions EngineFlags::session_options() const {
+  SessionOptions options;
+  options.n_ctx = context;
+  options.kv_type = kv;
+  options.n_threads = threads;
+  options.max_memory = max_memory;
+  return options;
+}
+
+}  // namespace gemma::app
