@@ -45,8 +45,11 @@ def run(program, *arguments, stdin=b"", env=None, stdout=subprocess.PIPE):
     """(status, standard output, standard error); bytes become text, invalid ones as surrogates."""
     if isinstance(stdin, str):
         stdin = stdin.encode("utf-8", "surrogateescape")
+    env = dict(env or environment())
+    if "-t" not in arguments:  # where threads are not the point: tests run beside each other
+        env.setdefault("OMP_THREAD_LIMIT", "1")
     done = subprocess.run([str(BIN / program), *map(os.fsencode, arguments)], input=stdin, stdout=stdout,
-                          stderr=subprocess.PIPE, env=env or environment(), timeout=LIMIT, check=False)
+                          stderr=subprocess.PIPE, env=env, timeout=LIMIT, check=False)
     text = [part.decode("utf-8", "surrogateescape") if part is not None else "" for part in (done.stdout, done.stderr)]
     return done.returncode, text[0], text[1]
 

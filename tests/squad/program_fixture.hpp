@@ -59,10 +59,12 @@ class ProgramTest : public ::testing::Test {
                        model("mistral"));
   }
   static std::string set() { return (gemma::test::source_dir() / "examples/squad/demo_set.json").string(); }
-  /// Arguments of a run of `n` questions into `out`.
+  /// Arguments of a run of `n` questions into `out`, by one thread if `more` does not say by how many: tests
+  /// run beside each other.
   std::string run(int n, const std::string& out, const std::string& more = "") const {
-    return fmt::format("run {} --squad {} -n {} --out {} -q {}", models(), set(), n, path(out).string(),
-                       more);
+    const char* threads = more.starts_with("-t ") ? "" : "-t 1";
+    return fmt::format("run {} --squad {} -n {} --out {} -q {} {}", models(), set(), n, path(out).string(),
+                       threads, more);
   }
 
  private:
