@@ -9,8 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include <fcntl.h>
-#include <unistd.h>
+#include <sys/types.h>
 
 #include "examples/gguf_info/report.hpp"
 #include "gguf/writer.hpp"
@@ -21,26 +20,27 @@
 namespace gemma::fuzz {
 namespace {
 
-/// Standard output goes nowhere while it lives.
+/// Standard output goes nowhere while it lives: into a stream of glibc's that takes bytes and calls no
+/// system.
 class Silence {
  public:
-  Silence() {
-    std::fflush(stdout);
-    saved_ = ::dup(STDOUT_FILENO);
-    const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
-    ::dup2(nowhere, STDOUT_FILENO);
-    ::close(nowhere);
-  }
+  Silence() : saved_(stdout) { stdout = nowhere(); }
   Silence(const Silence&) = delete;
   Silence& operator=(const Silence&) = delete;
   ~Silence() {
     std::fflush(stdout);
-    ::dup2(saved_, STDOUT_FILENO);
-    ::close(saved_);
+    stdout = saved_;
   }
 
  private:
-  int saved_;
+  static std::FILE* nowhere() {
+    cookie_io_functions_t functions{};
+    functions.write = [](void*, const char*, std::size_t size) { return static_cast<ssize_t>(size); };
+    static std::FILE* const stream = ::fopencookie(nullptr, "w", functions);
+    return stream;
+  }
+
+  std::FILE* saved_;
 };
 
 void show([[maybe_unused]] const gguf::File& file) {
@@ -61,7 +61,7 @@ std::vector<std::size_t> magics(std::string_view text) {
 
 /// Opens all parts by one of them, and reads them to the end. False for what is no such model.
 bool open_parts(Bytes input) {
-  static const gguf::test::TemporaryFolder folder;
+  static const gguf::test::TemporaryFolder folder("/dev/shm");  // of files, but no disk
   const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
   std::vector<std::size_t> begins = magics(text);
   const std::size_t n = begins.size();

@@ -15,7 +15,11 @@ namespace gemma::gguf::test {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() : path_((std::filesystem::temp_directory_path() / "gemma-test-XXXXXX").string()) {
+  /// In `where` if that is a folder, else where temporary files lie.
+  explicit TemporaryFolder(const std::filesystem::path& where = "")
+      : path_(((std::filesystem::is_directory(where) ? where : std::filesystem::temp_directory_path()) /
+               "gemma-test-XXXXXX")
+                  .string()) {
     if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot create " + path_);
   }
   TemporaryFolder(const TemporaryFolder&) = delete;

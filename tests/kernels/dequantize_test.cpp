@@ -19,7 +19,7 @@ namespace gemma::kernels {
 namespace {
 
 std::vector<char> read_golden(const std::string& name) {
-  const auto path = test::source_dir() / "tests/golden/blocks" / name;
+  const auto path = gemma::test::source_dir() / "tests/golden/blocks" / name;
   std::ifstream in(path, std::ios::binary);
   EXPECT_TRUE(in.good()) << path;
   return {std::istreambuf_iterator<char>(in), {}};

@@ -18,7 +18,7 @@ namespace {
 
 template <std::size_t kRows, std::size_t kWidth>
 void expect_grid(const Grid<kRows, kWidth>& grid, const std::string& name) {
-  const auto path = test::source_dir() / "tests/golden/blocks/grids" / (name + ".bin");
+  const auto path = gemma::test::source_dir() / "tests/golden/blocks/grids" / (name + ".bin");
   std::ifstream in(path, std::ios::binary);
   ASSERT_TRUE(in.good()) << path;
   const std::vector<char> want{std::istreambuf_iterator<char>(in), {}};

@@ -81,7 +81,7 @@ TEST(Registry, OffersWhatTheSystemSaysThisCpuCan) {
 
 /// The features that a unit's compiler flags name, and what those imply: by cmake/isa.cmake's text.
 std::set<std::string> features_of_flags(const std::string& unit) {
-  std::ifstream in(test::source_dir() / "cmake/isa.cmake");
+  std::ifstream in(gemma::test::source_dir() / "cmake/isa.cmake");
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   const std::string call = "gemma_isa_unit(" + unit + " ";
   const std::size_t begin = text.find(call);
