@@ -26,10 +26,11 @@ struct Range {
   std::size_t end = 0;    // one past the last
 };
 
-/// The next piece of [0, n) for whoever asks first, in multiples of `unit`; empty when all is taken. Three
+/// The next piece of [0, n) for whoever asks first, in multiples of `unit`; empty when all is taken. So many
 /// quarters of an even share of what is left: few pieces, and the last ones are small, so that no worker
 /// waits long for one that was held up.
-Range take(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit, unsigned count) noexcept;
+Range take(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit, unsigned count,
+           std::size_t quarters = 3) noexcept;
 
 /// One thread of a team.
 struct Worker {

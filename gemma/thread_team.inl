@@ -41,11 +41,11 @@ GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
   while (generation_.load(std::memory_order_acquire) == generation) generation_.wait(generation);
 }
 
-GEMMA_INLINE Range take(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit,
-                        unsigned count) noexcept {
+GEMMA_INLINE Range take(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit, unsigned count,
+                        std::size_t quarters) noexcept {
   std::size_t begin = taken.load(std::memory_order_relaxed);
   while (begin < n) {
-    const std::size_t units = std::max<std::size_t>(1, (n - begin) * 3 / (4 * unit * count));
+    const std::size_t units = std::max<std::size_t>(1, (n - begin) * quarters / (4 * unit * count));
     const std::size_t end = std::min(n, begin + units * unit);
     if (taken.compare_exchange_weak(begin, end, std::memory_order_relaxed)) return {begin, end};
   }

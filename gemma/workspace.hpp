@@ -51,7 +51,7 @@ inline constexpr std::size_t kPooledRows = 32;
 
 /// The most steps of a layer, or of what comes before and after the layers, whose work is given out in pieces
 /// to whoever asks. Each has a counter of its own, drawn in order by the pass.
-inline constexpr std::size_t kMostSteps = 16;
+inline constexpr std::size_t kMostSteps = 32;
 
 /// Element counts of the buffers of a mixture of experts. S: max_tokens times experts used.
 struct MixtureSizes {
@@ -93,7 +93,7 @@ struct WorkspaceSizes {
 
   unsigned n_threads;
   std::size_t hidden, q, kv, ffn, ffn_rows, logits, rope, quantized, ffn_quantized, scratch_per_thread,
-      tokens, steps, per_layer, per_layer_gate, streams, low_rank, branch, pooled;
+      tokens, steps, laid_out, per_layer, per_layer_gate, streams, low_rank, branch, pooled;
   MixtureSizes mixture;
 };
 
@@ -132,7 +132,8 @@ class Workspace {
   AlignedBuffer<float> rope;        // each rope's [T, head_dim]: cos, then sin
   QuantizedRows q8;                 // [T, k] what q, k, v, gate and up, or attn_out read
   QuantizedRows ffn_q8;             // [T, d_ff] what down reads
-  AlignedBuffer<float> per_layer;   // [layers, T, per_layer_width] inputs of layers from the tokens
+  AlignedBuffer<std::byte> laid_out;       // what many tokens' matmuls read: q8 or another, by their kernels
+  AlignedBuffer<float> per_layer;          // [layers, T, per_layer_width] inputs of layers from the tokens
   AlignedBuffer<float> per_layer_gate;     // [T, per_layer_width] such an input times the layer's gate
   QuantizedRows per_layer_q8;              // [T, per_layer_width] what the projection of such an input reads
   AlignedBuffer<float> streams;            // [n_streams, T, d_model]; empty unless there are several

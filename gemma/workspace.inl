@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 
 #include "../gguf/linkage.hpp"
+#include "token_layouts.hpp"
 
 namespace gemma {
 
@@ -23,6 +25,27 @@ GEMMA_INLINE MixtureSizes::MixtureSizes(const ModelConfig& c, const Weights& w, 
       if (!m.first.kernel->quantized_activations) floats = 1;
     });
   }
+}
+
+/// Bytes for the layouts of any input of t tokens, or of n_logits at the head (linear.hpp lays them out).
+inline std::size_t largest_layouts(const Weights& w, std::size_t t, std::size_t n_logits) noexcept {
+  TokenLayouts head;
+  head.add(w.output, n_logits);
+  std::size_t most = head.bytes();
+  auto see = [&most, t](std::initializer_list<const Matrix*> readers) {
+    TokenLayouts layouts;
+    for (const Matrix* m : readers) layouts.add(*m, t);
+    most = std::max(most, layouts.bytes());
+  };
+  for (const LayerWeights& l : w.layers) {
+    see({&l.q, &l.k, &l.v});
+    see({&l.attn_out});
+    see({&l.gate, &l.up});
+    see({&l.down});
+    see({&l.per_layer.gate});
+    see({&l.per_layer.proj});
+  }
+  return most;
 }
 
 GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights& w,
@@ -69,6 +92,7 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
     return kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile), a.n_heads / a.n_kv_heads,
                                                a.head_dim);
   });
+  laid_out = largest_layouts(w, t, o.most_rows());
   auto see = [&most](const Matrix& m) { most = std::max(most, m.kernel->scratch_bytes(m.cols)); };
   see(w.output);
   for (const Matrix* m : {&w.per_layer_proj, &w.stream_proj, &w.stream_unproj}) {
@@ -90,7 +114,7 @@ GEMMA_INLINE std::size_t WorkspaceSizes::bytes() const noexcept {
                              rope + per_layer + streams + low_rank + branch + 2 * pooled;
   return mixture.bytes() + per_layer_gate_bytes() + floats * sizeof(float) + quantized + ffn_quantized +
          (groups(quantized) + groups(ffn_quantized)) * sizeof(kernels::Q8Group) +
-         scratch_per_thread * n_threads + 4 * tokens * sizeof(std::uint32_t) +
+         scratch_per_thread * n_threads + laid_out + 4 * tokens * sizeof(std::uint32_t) +
          steps * sizeof(std::atomic<std::size_t>) + sizeof(WorkspaceShared);
 }
 
@@ -135,6 +159,8 @@ GEMMA_INLINE Workspace::Workspace(const ModelConfig& config, const Weights& weig
   rope = floats(sizes_.rope);
   q8 = quantized(sizes_.quantized);
   ffn_q8 = quantized(sizes_.ffn_quantized);
+  laid_out = AlignedBuffer<std::byte>(sizes_.laid_out, "workspace");
+  laid_out.prefer_huge_pages();
   scratch = AlignedBuffer<std::byte>(sizes_.scratch_per_thread * sizes_.n_threads, "workspace");
   per_layer = floats(sizes_.per_layer);
   per_layer_gate = floats(sizes_.per_layer_gate);

@@ -126,8 +126,12 @@ inline void attend(Pass& p, const Worker& w, std::size_t l) noexcept {
 inline void project(Pass& p, const Worker& w, std::size_t l, bool queries) noexcept {
   const LayerWeights& weights = p.weights.layers[l];
   const AttentionConfig& a = p.config.layers[l].attention;
-  const Input in{p.ws.h.data(), p.ws.q8};
+  Input in{p.ws.h.data(), p.ws.q8};
   const bool owner = p.config.owns_kv(l);
+  const Matrix none;
+  lay_out(
+      p, w, in,
+      {queries ? &weights.q : &none, owner ? &weights.k : &none, owner && !a.v_from_k ? &weights.v : &none});
   if (queries) matmul(p, w, weights.q, in, p.ws.q.data());
   if (owner) {
     matmul(p, w, weights.k, in, p.ws.k.data());
@@ -163,7 +167,7 @@ inline bool attention(Pass& p, const Worker& w, std::size_t l) noexcept {
   if (rows_leave) {
     if (p.n_wanted == 0) return false;  // its keys and values are all that was wanted
     keep_wanted_rows(p, w);
-    matmul(p, w, weights.q, {p.ws.h.data(), p.ws.q8}, p.ws.q.data());
+    lay_out_and_multiply(p, w, weights.q, {p.ws.h.data(), p.ws.q8}, p.ws.q.data());
     w.sync();
     rotate_queries(p, w, l);
   }
@@ -174,7 +178,7 @@ inline bool attention(Pass& p, const Worker& w, std::size_t l) noexcept {
     quantize_rows(p, w, p.ws.attention.data(), p.config.layers[l].attention.q_width());
     w.sync();
   }
-  matmul(p, w, weights.attn_out, {p.ws.attention.data(), p.ws.q8}, p.ws.residual.data());
+  lay_out_and_multiply(p, w, weights.attn_out, {p.ws.attention.data(), p.ws.q8}, p.ws.residual.data());
   w.sync();
   note(p, w, "attn_out", l, p.ws.residual.data(), p.config.d_model);
   return true;

@@ -35,9 +35,9 @@ inline void keep_largest(float* gate, std::size_t n, float sparsity) noexcept {
 
 /// The gate of a sparse layer as a whole, [n_rows, d_ff] in ws.ffn: its bound needs all of a row. Barriers in
 /// it and after.
-inline void sparse_gate(Pass& p, const Worker& w, std::size_t l) noexcept {
+inline void sparse_gate(Pass& p, const Worker& w, std::size_t l, const Input& in) noexcept {
   const FeedForwardConfig& f = p.config.layers[l].feed_forward;
-  matmul(p, w, p.weights.layers[l].gate, {p.ws.h.data(), p.ws.q8}, p.ws.ffn.data());
+  matmul(p, w, p.weights.layers[l].gate, in, p.ws.ffn.data());
   w.sync();
   const auto share = w.share(p.n_rows);
   for (std::size_t r = share.begin; r < share.end; ++r) {
@@ -81,13 +81,14 @@ inline void feed_forward(Pass& p, const Worker& w, std::size_t l) noexcept {
   const bool quantized = reads_quantized(weights.down);
   const Activated out{ws.ffn.data(), quantized ? ws.ffn_q8.q.data() : nullptr, ws.ffn_q8.groups.data(),
                       f.d_ff};
-  const Input in{ws.h.data(), ws.q8};
-  if (f.sparsity != 0.0f) sparse_gate(p, w, l);
+  Input in{ws.h.data(), ws.q8};
+  lay_out(p, w, in, {&weights.gate, &weights.up});
+  if (f.sparsity != 0.0f) sparse_gate(p, w, l, in);
   const Matrix gate = f.sparsity != 0.0f ? Matrix{} : weights.gate;
-  share_rows(p, w, weights.up,
+  share_rows(p, w, weights.up, in,
              [&](Range rows) { gate_and_up(p, w, f.activation, gate, weights.up, rows, in, p.n_rows, out); });
   w.sync();
-  matmul(p, w, weights.down, {ws.ffn.data(), ws.ffn_q8}, ws.residual.data());
+  lay_out_and_multiply(p, w, weights.down, {ws.ffn.data(), ws.ffn_q8}, ws.residual.data());
 }
 
 }  // namespace gemma::detail

@@ -19,9 +19,11 @@ inline void head(Pass& p, const Worker& w) noexcept {
   if (!p.wants_logits) return;
   w.sync();
   const float softcap = p.config.logit_softcap;
-  share_rows(p, w, m, [&](Range rows) {
+  Input in{p.ws.h.data(), p.ws.q8};
+  lay_out(p, w, in, {&m});
+  share_rows(p, w, m, in, [&](Range rows) {
     float* const logits = p.ws.logits.data() + rows.begin;
-    multiply(p, w, m, rows, {p.ws.h.data(), p.ws.q8}, p.n_rows, logits, m.rows);
+    multiply(p, w, m, rows, in, p.n_rows, logits, m.rows);
     for (std::size_t r = 0; r < p.n_rows; ++r) {
       if (softcap != 0.0f) p.vec().softcap(logits + r * m.rows, rows.end - rows.begin, softcap);
       for (const std::size_t id : p.config.suppressed) {

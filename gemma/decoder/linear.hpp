@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
+#include "../token_layouts.hpp"
 #include "pass.hpp"
 
 namespace gemma::detail {
 
-/// Rows that a matmul reads: as floats or in 8 bits, by its kernel; the other may be missing.
+/// Rows that a matmul reads: as floats or in 8 bits, by its kernel; the other may be missing. Many rows in 8
+/// bits are laid out for the kernels that read them, by lay_out().
 struct Input {
   Input(const float* floats, const Workspace::QuantizedRows& quantized) noexcept
       : x(floats), q(quantized.q.data()), groups(quantized.groups.data()) {}
@@ -20,7 +23,11 @@ struct Input {
   const float* x;                  // [n, k]
   const std::int8_t* q;            // [n, k]
   const kernels::Q8Group* groups;  // [n, k / 32]
+  TokenLayouts layouts;            // in Workspace::laid_out
 };
+
+/// A piece of work, in quarters of an even share of what is left: see take().
+inline constexpr std::size_t kFewTokensQuarters = 3, kManyTokensQuarters = 2;
 
 /// Rows [begin, begin + n) of `m` as a matrix.
 inline Matrix rows_of(const Matrix& m, std::size_t begin, std::size_t n) noexcept {
@@ -35,23 +42,45 @@ inline bool reads_quantized(const Matrix& m) noexcept {
   return m.data != nullptr && m.kernel->quantized_activations;
 }
 
-/// f(rows of m) for this worker's rows. With few tokens, where the weights are read only once, whoever is
-/// free takes the next: memory does not serve all cores alike, nor does a shared machine. With many, even
-/// shares, since each call of a kernel lays out the tokens again.
+/// Lays out `in` for the kernels of `readers`, once for each kernel that wants it: calls of the kernels then
+/// cost nothing but their rows, so rows can be given out in pieces. A barrier before, and one at the end
+/// where anything was laid out; until the next call of lay_out() nothing of it moves.
+inline void lay_out(Pass& p, const Worker& w, Input& in,
+                    std::initializer_list<const Matrix*> readers) noexcept {
+  for (const Matrix* m : readers) {
+    const TokenLayouts::Entry* const layout = in.layouts.add(*m, p.n_rows);
+    if (layout == nullptr) continue;
+    const kernels::MatmulArgs args{.k = m->cols, .m = p.n_rows, .q = in.q, .groups = in.groups};
+    std::atomic<std::size_t>& taken = p.draw_step();
+    for (;;) {
+      const Range tokens = take(taken, p.n_rows, kernels::kLayoutTokens, w.count, kManyTokensQuarters);
+      if (tokens.begin == tokens.end) break;
+      m->kernel->lay_out(args, tokens.begin, tokens.end, p.ws.laid_out.data() + layout->offset);
+    }
+  }
+  if (in.layouts.bytes() != 0) w.sync();
+}
+
+/// f(rows of m) for this worker's rows. Whoever is free takes the next: memory does not serve all cores
+/// alike, nor are all cores alike, nor does a shared machine leave all of one to us. With few tokens, where
+/// the weights are read only once, the last pieces are so small that no more is read than one worker would
+/// wait for; with many, first pieces are smaller, for a core that computes at half the others' speed. Even
+/// shares where each call of a kernel would lay out the tokens again.
 template <class F>
-void share_rows(Pass& p, const Worker& w, const Matrix& m, F f) noexcept {
+void share_rows(Pass& p, const Worker& w, const Matrix& m, const Input& in, F f) noexcept {
   constexpr std::size_t kFewTokens = 4;
   constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // the last pieces at most
+  const bool few = p.n_rows <= kFewTokens;
   std::atomic<std::size_t>& taken = p.draw_step();
-  if (w.count == 1 || p.n_rows > kFewTokens) {
+  if (w.count == 1 || !(few || m.kernel->layout_bytes == nullptr || in.layouts.find(m) != nullptr)) {
     const Range rows = w.share(m.rows, kRowUnit);
     if (rows.begin < rows.end) f(rows);
     return;
   }
-  const std::size_t piece = std::min(kPieceBytes / m.row_bytes, m.rows / (12 * w.count));
+  const std::size_t piece = few ? std::min(kPieceBytes / m.row_bytes, m.rows / (12 * w.count)) : 0;
   const std::size_t unit = std::max(kRowUnit, piece / kRowUnit * kRowUnit);
   for (;;) {
-    const Range rows = take(taken, m.rows, unit, w.count);
+    const Range rows = take(taken, m.rows, unit, w.count, few ? kFewTokensQuarters : kManyTokensQuarters);
     if (rows.begin == rows.end) return;
     f(rows);
   }
@@ -60,6 +89,7 @@ void share_rows(Pass& p, const Worker& w, const Matrix& m, F f) noexcept {
 /// out[n, ld_out] = in * (rows of m)^T.
 inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows, const Input& in,
                      std::size_t n, float* out, std::size_t ld_out) noexcept {
+  const TokenLayouts::Entry* const layout = in.layouts.find(m);
   m.kernel->matmul({.w = m.data + rows.begin * m.row_bytes,
                     .row_bytes = m.row_bytes,
                     .k = m.cols,
@@ -72,12 +102,20 @@ inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows
                     .y = out,
                     .ldy = ld_out,
                     .scratch = p.ws.scratch_of(w.id),
-                    .scale = m.scale});
+                    .scale = m.scale,
+                    .laid_out = layout == nullptr ? nullptr : p.ws.laid_out.data() + layout->offset});
 }
 
 /// out[n_rows, m.rows] = in * m^T, shared between the workers.
 inline void matmul(Pass& p, const Worker& w, const Matrix& m, const Input& in, float* out) noexcept {
-  share_rows(p, w, m, [&](Range rows) { multiply(p, w, m, rows, in, p.n_rows, out + rows.begin, m.rows); });
+  share_rows(p, w, m, in,
+             [&](Range rows) { multiply(p, w, m, rows, in, p.n_rows, out + rows.begin, m.rows); });
+}
+
+/// The same, of an input that no other matrix reads, laid out if need be: a barrier before.
+inline void lay_out_and_multiply(Pass& p, const Worker& w, const Matrix& m, Input in, float* out) noexcept {
+  lay_out(p, w, in, {&m});
+  matmul(p, w, m, in, out);
 }
 
 /// The 8-bit form of rows[n_rows, width] in ws.q8. Shared by groups of 32, not rows, so that one row is

@@ -46,12 +46,14 @@ inline void make_per_layer_inputs(Pass& p, const Worker& w, std::size_t begin, s
     }
   }
   w.sync();
-  share_rows(p, w, projection, [&](Range rows) {
+  Input in{p.ws.h.data(), p.ws.q8};
+  lay_out(p, w, in, {&projection});
+  share_rows(p, w, projection, in, [&](Range rows) {
     while (rows.begin < rows.end) {  // each layer's rows go to a place of their own: [n_rows, width]
       const std::size_t layer = rows.begin / width;
       const std::size_t stop = std::min(rows.end, (layer + 1) * width);
       float* out = p.ws.per_layer.data() + layer * p.n_rows * width + rows.begin % width;
-      multiply(p, w, projection, {rows.begin, stop}, {p.ws.h.data(), p.ws.q8}, p.n_rows, out, width);
+      multiply(p, w, projection, {rows.begin, stop}, in, p.n_rows, out, width);
       rows.begin = stop;
     }
   });
@@ -83,10 +85,12 @@ inline void project_per_layer_input(Pass& p, const Worker& w, std::size_t l) noe
   const bool quantized = reads_quantized(weights.proj);
   const bool gelu = p.config.layers[l].feed_forward.activation == Activation::kGeluTanh;
   const auto activate = gelu ? p.vec().gelu_mul : p.vec().silu_mul;
-  share_rows(p, w, weights.gate, [&](Range rows) {
+  Input in{p.ws.x.data(), p.ws.q8};
+  lay_out(p, w, in, {&weights.gate});
+  share_rows(p, w, weights.gate, in, [&](Range rows) {
     const std::size_t size = rows.end - rows.begin;
     float* const gate = p.ws.per_layer_gate.data() + rows.begin;
-    multiply(p, w, weights.gate, rows, {p.ws.x.data(), p.ws.q8}, n, gate, width);
+    multiply(p, w, weights.gate, rows, in, n, gate, width);
     for (std::size_t r = 0; r < n; ++r) {
       const std::size_t at = r * width + rows.begin;
       activate(gate + r * width, input + at, size);
@@ -97,7 +101,8 @@ inline void project_per_layer_input(Pass& p, const Worker& w, std::size_t l) noe
     }
   });
   w.sync();
-  matmul(p, w, weights.proj, {p.ws.per_layer_gate.data(), p.ws.per_layer_q8}, p.ws.residual.data());
+  lay_out_and_multiply(p, w, weights.proj, {p.ws.per_layer_gate.data(), p.ws.per_layer_q8},
+                       p.ws.residual.data());
   w.sync();
 }
 

@@ -21,6 +21,17 @@ std::size_t AvxVnniMatmuls::Matmul<Format>::scratch_bytes(std::size_t k) noexcep
   return QuantizedMatmul<AvxVnni, Format<AvxVnni>>::scratch_bytes(k);
 }
 
+template <template <class> class Format>
+std::size_t AvxVnniMatmuls::Matmul<Format>::layout_bytes(std::size_t k, std::size_t m) noexcept {
+  return QuantizedMatmul<AvxVnni, Format<AvxVnni>>::layout_bytes(k, m);
+}
+
+template <template <class> class Format>
+void AvxVnniMatmuls::Matmul<Format>::lay_out(const MatmulArgs& a, std::size_t begin, std::size_t end,
+                                             std::byte* out) noexcept {
+  QuantizedMatmul<AvxVnni, Format<AvxVnni>>::lay_out(a, begin, end, out);
+}
+
 template struct AvxVnniMatmuls::Matmul<FormatQ4_0>;
 template struct AvxVnniMatmuls::Matmul<FormatQ8_0>;
 template struct AvxVnniMatmuls::Matmul<FormatQ4K>;

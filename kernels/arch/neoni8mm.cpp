@@ -21,6 +21,17 @@ std::size_t NeonI8mmMatmuls::Matmul<Format>::scratch_bytes(std::size_t k) noexce
   return QuantizedMatmul<NeonI8mm, SignedFormat<Format<NeonI8mm>>>::scratch_bytes(k);
 }
 
+template <template <class> class Format>
+std::size_t NeonI8mmMatmuls::Matmul<Format>::layout_bytes(std::size_t k, std::size_t m) noexcept {
+  return QuantizedMatmul<NeonI8mm, SignedFormat<Format<NeonI8mm>>>::layout_bytes(k, m);
+}
+
+template <template <class> class Format>
+void NeonI8mmMatmuls::Matmul<Format>::lay_out(const MatmulArgs& a, std::size_t begin, std::size_t end,
+                                              std::byte* out) noexcept {
+  QuantizedMatmul<NeonI8mm, SignedFormat<Format<NeonI8mm>>>::lay_out(a, begin, end, out);
+}
+
 template struct NeonI8mmMatmuls::Matmul<FormatQ4_0>;
 template struct NeonI8mmMatmuls::Matmul<FormatQ8_0>;
 template struct NeonI8mmMatmuls::Matmul<FormatQ4K>;

@@ -16,6 +16,8 @@ struct NeonI8mmMatmuls {
   struct Matmul {
     static void run(const MatmulArgs&) noexcept;
     static std::size_t scratch_bytes(std::size_t k) noexcept;
+    static std::size_t layout_bytes(std::size_t k, std::size_t m) noexcept;
+    static void lay_out(const MatmulArgs&, std::size_t begin, std::size_t end, std::byte* out) noexcept;
   };
 };
 

@@ -4,7 +4,7 @@
 //
 // Few tokens: direct() multiplies what it unpacks at once. Some: a panel of rows is unpacked a few units of k
 // at a time into the L1. Many: a slice of k at a time into scratch that stays in the L2 and serves all
-// tokens; sums rest in y between slices.
+// tokens; sums rest in y between slices. Many tokens may have been laid out before, for several calls.
 #pragma once
 
 #include <cstddef>
@@ -136,18 +136,48 @@ struct PanelMatmul : PanelTile<A, W> {
       Tile::unpack(row_pointers(a, r + p * A::kLanes), u0 * W::kBytes, n, panel, p);
   }
 
+  // ---- many tokens
+  static constexpr std::size_t units_of(std::size_t k) { return k / (32 * W::kGroups); }
+  static constexpr std::size_t tiles_of(std::size_t n_tokens) { return (n_tokens + kTile - 1) / kTile; }
+
+  /// Units of kTokenBlock tokens at a time, [slices][tiles][units of the slice]; those of tokens from t0 on.
+  static constexpr std::size_t first_unit(std::size_t k, std::size_t t0) {
+    return tiles_of(t0) * units_of(k);
+  }
+  static std::size_t layout_bytes(std::size_t k, std::size_t m) noexcept {
+    return m <= kFewTokens ? 0 : first_unit(k, m) * sizeof(Unit<kTile>);
+  }
+  static void lay_out(const MatmulArgs& a, std::size_t begin, std::size_t end, std::byte* out) noexcept {
+    static_assert(kLayoutTokens % kTile == 0 && kTokenBlock % kLayoutTokens == 0);
+    const std::size_t n_units = units_of(a.k);
+    for (std::size_t t = begin; t < end; t += kTile) {
+      const std::size_t t0 = t / kTokenBlock * kTokenBlock, tile = (t - t0) / kTile;
+      const std::size_t n_tiles = tiles_of(min_of(kTokenBlock, a.m - t0));
+      const std::size_t slice = slice_units(n_tiles, kPanelBytes);
+      Unit<kTile>* const block = reinterpret_cast<Unit<kTile>*>(out) + first_unit(a.k, t0);
+      for (std::size_t u0 = 0; u0 < n_units; u0 += slice) {
+        const std::size_t n = min_of(slice, n_units - u0);
+        fill_units<kTile>(a, t, min_of(kTile, a.m - t), u0, n, block + u0 * n_tiles + tile * n);
+      }
+    }
+  }
+
   /// Tokens [t0, t0 + m) through panels: every panel passes all of them before the next is unpacked.
   static void run_panels(const MatmulArgs& a, std::size_t t0, std::size_t m) noexcept {
     using U = Unit<kTile>;
     PanelUnit* const panel = reinterpret_cast<PanelUnit*>(a.scratch);
-    U* const units = reinterpret_cast<U*>(a.scratch + kPanelBytes);  // [n_tiles, slice]
-    const std::size_t n_units = a.k / (32 * W::kGroups);
-    const std::size_t n_tiles = (m + kTile - 1) / kTile;
+    U* const own = reinterpret_cast<U*>(a.scratch + kPanelBytes);
+    const U* const given =
+        a.laid_out == nullptr ? nullptr : reinterpret_cast<const U*>(a.laid_out) + first_unit(a.k, t0);
+    const std::size_t n_units = units_of(a.k);
+    const std::size_t n_tiles = tiles_of(m);
     const std::size_t slice = slice_units(n_tiles, kPanelBytes);
     for (std::size_t u0 = 0; u0 < n_units; u0 += slice) {
       const std::size_t n = min_of(slice, n_units - u0);
-      for (std::size_t i = 0; i < n_tiles; ++i)
-        fill_units<kTile>(a, t0 + i * kTile, min_of(kTile, m - i * kTile), u0, n, units + i * slice);
+      if (given == nullptr)
+        for (std::size_t i = 0; i < n_tiles; ++i)
+          fill_units<kTile>(a, t0 + i * kTile, min_of(kTile, m - i * kTile), u0, n, own + i * n);
+      const U* const units = given == nullptr ? own : given + u0 * n_tiles;  // [n_tiles, n]
       // how many of the next rows are asked for before tile i: in the second half, or they are gone again
       const auto asked = [n_tiles](std::size_t i) {
         return 2 * i > n_tiles ? kRows * (2 * i - n_tiles) / n_tiles : 0;
@@ -164,7 +194,7 @@ struct PanelMatmul : PanelTile<A, W> {
           alignas(64) Sums sums[kPanels];
           for (std::size_t p = 0; p < kPanels; ++p)
             load_sums(a, t, n_tokens, r + p * A::kLanes, u0 == 0, sums[p]);
-          run_tile(n_tokens, panel, units + i * slice, n, ahead, sums);
+          run_tile(n_tokens, panel, units + i * n, n, ahead, sums);
           for (std::size_t p = 0; p < kPanels; ++p) store_sums(a, t, n_tokens, r + p * A::kLanes, sums[p]);
         }
       }

@@ -128,6 +128,12 @@ struct QuantizedMatmul {
       return panels > RowMatmul<A, W>::scratch_bytes(k) ? panels : RowMatmul<A, W>::scratch_bytes(k);
     return panels;
   }
+  static std::size_t layout_bytes(std::size_t k, std::size_t m) noexcept {
+    return PanelMatmul<A, W>::layout_bytes(k, m);
+  }
+  static void lay_out(const MatmulArgs& a, std::size_t begin, std::size_t end, std::byte* out) noexcept {
+    PanelMatmul<A, W>::lay_out(a, begin, end, out);
+  }
   static void run(const MatmulArgs& a) noexcept {
     if constexpr (kRows)
       if (a.m == 1) return RowMatmul<A, W>::run(a);

@@ -38,7 +38,7 @@ void run_and_scale(const MatmulArgs& a) noexcept {
 template <class Matmuls, FloatVector V, template <class> class Format>
 consteval MatmulKernel panel_kernel(std::string_view name) {
   using P = typename Matmuls::template Matmul<Format>;
-  return {run_and_scale<P, V>, P::scratch_bytes, true, name};
+  return {run_and_scale<P, V>, P::scratch_bytes, true, name, P::layout_bytes, P::lay_out};
 }
 
 template <class Matmuls, FloatVector V>

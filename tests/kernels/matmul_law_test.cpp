@@ -74,6 +74,38 @@ TEST(MatmulLaw, BitsDoNotDependOnSlicesOfKOrBlocksOfTokens) {
   }
 }
 
+TEST(MatmulLaw, TokensLaidOutBeforeGiveTheSameBitsInAnyPieces) {
+  // one block of tokens, a block and one token more, several; the layout made in parts, rows in odd pieces
+  for (const KernelTable* table : available_tables()) {
+    if (table->isa == Isa::kScalar) continue;
+    for (DType type : kEightBitTypes) {
+      const MatmulKernel& kernel = table->matmul_for(type);
+      ASSERT_NE(kernel.lay_out, nullptr) << table->name;
+      const std::size_t k = 2560;
+      const Problem p(type, 91, k, 43);
+      for (const std::size_t m : {97, 289, 580}) {
+        const Activations a = random_activations(oracle(), m, k, 44);
+        ASSERT_TRUE(kernel.wants_layout(k, m)) << label(*table, p, m);
+        std::vector<std::size_t> ends = {kLayoutTokens, 3 * kLayoutTokens, m};
+        const AlignedBytes laid_out = lay_out(kernel, a, k, ends);
+        const std::vector<float> y = multiply(kernel, p, a, 0, m, {16, 64, 80, p.n}, 1.0f, laid_out.get());
+        expect_same_bits(y, multiply(kernel, p, a), label(*table, p, m));
+      }
+    }
+  }
+}
+
+TEST(MatmulLaw, OnlyManyTokensAreLaidOutBefore) {
+  for (const KernelTable* table : available_tables()) {
+    for (DType type : kAllDTypes) {
+      const MatmulKernel& kernel = table->matmul_for(type);
+      EXPECT_EQ(kernel.layout_bytes == nullptr, kernel.lay_out == nullptr) << table->name;
+      EXPECT_FALSE(kernel.wants_layout(512, 1)) << table->name << ' ' << info(type).name;
+      EXPECT_FALSE(kernel.wants_layout(512, 16)) << table->name << ' ' << info(type).name;
+    }
+  }
+}
+
 TEST(MatmulLaw, BitsDoNotDependOnHowRowsAreSplit) {
   for (const KernelTable* table : available_tables()) {
     for (DType type : kAllDTypes) {

@@ -52,17 +52,45 @@ struct Problem {
 
 inline constexpr float kUntouched = -12345.0f;
 
-/// y[m, n + 3] of tokens [t0, t0 + m), rows in the given pieces; the last three columns are guards.
+using AlignedBytes = std::unique_ptr<std::byte, void (*)(std::byte*)>;
+
+/// 64-byte aligned, all bits set: NaN wherever a kernel reads what it did not write.
+inline AlignedBytes aligned_bytes(std::size_t size) {
+  AlignedBytes bytes(static_cast<std::byte*>(::operator new (size, std::align_val_t{64})),
+                     [](std::byte* b) { ::operator delete (b, std::align_val_t{64}); });
+  std::memset(bytes.get(), 0xFF, size);
+  return bytes;
+}
+
+inline void expect_untouched(const std::byte* guard, const char* what) {
+  for (std::size_t i = 0; i < 64; ++i) EXPECT_EQ(guard[i], std::byte{0xFF}) << "wrote past the " << what;
+}
+
+/// All tokens of `a` laid out in parts that end at `ends`, the last part first.
+inline AlignedBytes lay_out(const MatmulKernel& kernel, const Activations& a, std::size_t k,
+                            const std::vector<std::size_t>& ends) {
+  const std::size_t bytes = kernel.layout_bytes(k, a.m);
+  AlignedBytes out = aligned_bytes(bytes + 64);
+  MatmulArgs args;
+  args.k = k;
+  args.m = a.m;
+  args.q = a.q.data();
+  args.groups = a.groups.data();
+  for (std::size_t i = ends.size(); i-- > 0;)
+    kernel.lay_out(args, i == 0 ? 0 : ends[i - 1], ends[i], out.get());
+  expect_untouched(out.get() + bytes, "layout");
+  return out;
+}
+
+/// y[m, n + 3] of tokens [t0, t0 + m), rows in the given pieces; the last three columns are guards. With
+/// `laid_out`, all tokens as lay_out() gives them.
 inline std::vector<float> multiply(const MatmulKernel& kernel, const Problem& p, const Activations& a,
                                    std::size_t t0, std::size_t m, const std::vector<std::size_t>& row_ends,
-                                   float scale = 1.0f) {
+                                   float scale = 1.0f, const std::byte* laid_out = nullptr) {
   const std::size_t ldy = p.n + 3;
   std::vector<float> y(m * ldy, kUntouched);
   const std::size_t bytes = kernel.scratch_bytes(p.k) + 64;
-  std::unique_ptr<std::byte, void (*)(std::byte*)> scratch(
-      static_cast<std::byte*>(::operator new (bytes, std::align_val_t{64})),
-      [](std::byte* s) { ::operator delete (s, std::align_val_t{64}); });
-  std::memset(scratch.get(), 0xFF, bytes);  // NaN wherever a kernel reads what it did not write
+  const AlignedBytes scratch = aligned_bytes(bytes);
   std::size_t begin = 0;
   for (std::size_t end : row_ends) {
     MatmulArgs args;
@@ -79,11 +107,11 @@ inline std::vector<float> multiply(const MatmulKernel& kernel, const Problem& p,
     args.ldy = ldy;
     args.scratch = scratch.get();
     args.scale = scale;
+    args.laid_out = laid_out;
     kernel.matmul(args);
     begin = end;
   }
-  for (std::byte* b = scratch.get() + bytes - 64; b < scratch.get() + bytes; ++b)
-    EXPECT_EQ(*b, std::byte{0xFF}) << "wrote past the scratch";
+  expect_untouched(scratch.get() + bytes - 64, "scratch");
   for (std::size_t t = 0; t < m; ++t)
     for (std::size_t i = p.n; i < ldy; ++i) EXPECT_EQ(y[t * ldy + i], kUntouched) << "wrote past n";
   return y;
