@@ -99,7 +99,7 @@ std::vector<BatchedTest> batched_tests(const std::vector<std::size_t>& pp, const
 }
 
 void check_batched(const Model& model, const BatchedTest& test, std::size_t max_memory) {
-  model.plan_batch(batch_options(test, max_memory));
+  plan_batch(model, batch_options(test, max_memory));
 }
 
 BatchedResult run_batched(const Model& model, const BatchedTest& test, std::size_t repetitions, bool warmup) {

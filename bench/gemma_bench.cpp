@@ -322,7 +322,8 @@ void print(const Result& r, const Model& model) {
 void run_tests(const Model& model, const Options& options, std::size_t max_memory) {
   for (const unsigned threads : options.threads) {
     for (const Test& test : tests_of(options, threads)) {
-      model.plan(
+      plan_session(
+          model,
           {.n_ctx = test.tokens(), .chunk = options.chunk, .n_threads = threads, .max_memory = max_memory});
     }
   }

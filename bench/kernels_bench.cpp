@@ -171,10 +171,14 @@ void attention(benchmark::State& state, const KernelTable& table, std::size_t m,
                std::size_t depth) {
   constexpr std::size_t kHeadDim = 256;
   auto q = buffer<float>(m * heads * kHeadDim), out = buffer<float>(m * heads * kHeadDim);
-  auto keys = buffer<std::uint16_t>(depth * kHeadDim), values = buffer<std::uint16_t>(depth * kHeadDim);
+  // pages of kKeyBlock positions, as a cache of one layer and head has them
+  constexpr std::size_t kHalf = gemma::kernels::kKeyBlock * kHeadDim;  // numbers: keys, or values
+  auto cache = buffer<std::uint16_t>(2 * depth * kHeadDim);
+  std::vector<const std::byte*> pages;
+  for (std::size_t i = 0; i < cache.size(); i += 2 * kHalf)
+    pages.push_back(reinterpret_cast<const std::byte*>(cache.data() + i));
   for (std::size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(i % 89) * 0.02f - 0.9f;
-  for (std::size_t i = 0; i < keys.size(); ++i)
-    keys[i] = values[i] = static_cast<std::uint16_t>(0x2C00 + i % 911);
+  for (std::size_t i = 0; i < cache.size(); ++i) cache[i] = static_cast<std::uint16_t>(0x2C00 + i % 911);
   auto scratch =
       buffer<std::byte>(table.vec.attention_scratch_bytes(gemma::detail::kAttentionTile, heads, kHeadDim));
   for (auto _ : state) {
@@ -186,9 +190,8 @@ void attention(benchmark::State& state, const KernelTable& table, std::size_t m,
                            .n_tokens = std::min(gemma::detail::kAttentionTile, m - t),
                            .n_heads = heads,
                            .head_dim = kHeadDim,
-                           .k = keys.data(),
-                           .v = values.data(),
-                           .n_slots = depth,
+                           .pages = pages.data(),
+                           .v_offset = kHalf * sizeof(std::uint16_t),
                            .pos0 = depth - m + t,
                            .scale = 0.0625f,
                            .scratch = scratch.data()});

@@ -18,8 +18,12 @@ CLI::Option* add_chat_template(CLI::App& app, std::string& name) {
       ->type_name("NAME");
 }
 
+std::string chat_template_note(const std::string& note) {
+  return note.empty() ? "" : note + "; --chat-template chooses others";
+}
+
 std::string chat_template_note(const ChatTemplate& chat) {
-  return chat.recognised() ? "" : chat.note() + "; --chat-template chooses others";
+  return chat_template_note(chat.note());
 }
 
 }  // namespace gemma::app

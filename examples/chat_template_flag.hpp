@@ -18,6 +18,9 @@ std::string known_chat_template(const std::string& name);
 
 CLI::Option* add_chat_template(CLI::App& app, std::string& name);
 
+/// A note about the choice of turns (ChatTemplate::note()) as users of these programs need it; "" where it
+/// is.
+std::string chat_template_note(const std::string& note);
 /// What a user should know about the turns that are used, or "".
 std::string chat_template_note(const ChatTemplate& chat);
 

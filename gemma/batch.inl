@@ -10,68 +10,85 @@
 
 namespace gemma {
 
-GEMMA_INLINE Batch::Batch(const Model& model, const BatchOptions& options)
-    : Batch(model, options, model.plan_batch(options)) {}
+GEMMA_INLINE Batch::Batch(Model model, const BatchOptions& options)
+    : Batch(model, options, plan_batch(model, options)) {}
 
-GEMMA_INLINE Batch::Batch(const Model& model, const BatchOptions& options, const MemoryPlan& plan)
-    : model_(&model),
+GEMMA_INLINE Batch::Batch(Model model, const BatchOptions& options, const MemoryPlan& plan)
+    : model_(std::move(model)),
       n_ctx_(plan.n_ctx),
-      workspace_(model.make_workspace(
-          {std::min(std::max(options.chunk, options.max_sequences), options.max_sequences * plan.n_ctx),
-           options.max_sequences, options.n_threads})) {
+      max_prompt_tokens_(options.max_prompt_tokens),
+      workspace_(model_.make_workspace(detail::batch_workspace(options, plan.n_ctx))),
+      pool_(detail::or_out_of_memory("no memory for a batch",
+                                     [&] {
+                                       const KvLayout layout(model_.config(),
+                                                             detail::batch_cache(options, plan.n_ctx));
+                                       return std::make_shared<KvPool>(layout, options.max_sequences);
+                                     })),
+      prefixes_(detail::or_out_of_memory("no memory for a batch",
+                                         [&] { return PrefixCache(pool_, options.max_prefixes); })) {
   detail::or_out_of_memory("no memory for a batch", [&] {
-    const KvCacheOptions cache{n_ctx_, options.kv_type, std::max(options.chunk, options.max_sequences)};
-    places_.reserve(options.max_sequences);
-    for (std::size_t i = 0; i < options.max_sequences; ++i) {
-      places_.emplace_back(model.make_cache(cache)).tokens.reserve(n_ctx_);
-    }
-    chunks_.reserve(options.max_sequences);
-    chunk_place_.reserve(options.max_sequences);
-    cancelled_ = std::make_unique<std::atomic<bool>>(false);
+    slots_.reserve(options.max_sequences);
+    for (std::size_t i = 0; i < options.max_sequences; ++i) slots_.emplace_back(pool_);
+    chunks_.reserve(2 * options.max_sequences);
+    chunk_slot_.reserve(2 * options.max_sequences);
   });
 }
 
 GEMMA_INLINE std::size_t Batch::n_sequences() const noexcept {
   return static_cast<std::size_t>(
-      std::count_if(places_.begin(), places_.end(), [](const Place& p) { return p.taken(); }));
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.taken(); }));
 }
 GEMMA_INLINE std::size_t Batch::n_running() const noexcept {
   return static_cast<std::size_t>(
-      std::count_if(places_.begin(), places_.end(), [](const Place& p) { return p.running(); }));
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.running(); }));
 }
-GEMMA_INLINE std::size_t Batch::memory_bytes() const noexcept {
-  std::size_t sum = workspace_.size_bytes();
-  for (const Place& p : places_) sum += p.cache.size_bytes();
-  return sum;
+
+// ---- who is there ----
+
+GEMMA_INLINE void Batch::check_prompt(std::span<const std::int32_t> prompt, std::size_t before) const {
+  if (prompt.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
+  if (prompt.size() > n_ctx_ - before) {
+    detail::refuse(ErrorCode::kContextFull, [&] {
+      return "a prompt of " + std::to_string(before + prompt.size()) + " tokens; the context holds " +
+             std::to_string(n_ctx_);
+    });
+  }
+  for (const std::int32_t token : prompt) model_.check_token(token);
+}
+
+GEMMA_INLINE Batch::Slot& Batch::free_slot() {
+  const auto free = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return !s.taken(); });
+  if (free == slots_.end()) {
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   [&] { return "all " + std::to_string(slots_.size()) + " slots of the batch are taken"; });
+  }
+  return *free;
+}
+
+GEMMA_INLINE void Batch::join(Slot& s, std::span<const std::int32_t> tokens) {
+  s.sequence.add(tokens);
+  s.n_prompt = s.sequence.n_past();
+  s.error = nullptr;
+  s.n_reused = 0;
+  s.donor = 0;
+  s.n_donor = 0;
 }
 
 GEMMA_INLINE Batch::Id Batch::add(std::span<const std::int32_t> prompt, PickToken pick,
                                   const GenerateOptions& options) {
-  if (prompt.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
-  if (prompt.size() > n_ctx_) {
-    detail::refuse(ErrorCode::kContextFull, [&] {
-      return "a prompt of " + std::to_string(prompt.size()) + " tokens; the context holds " +
-             std::to_string(n_ctx_);
-    });
+  check_prompt(prompt, 0);
+  Slot& s = free_slot();
+  detail::or_out_of_memory("no memory for a generation", [&] {
+    s.generating.emplace(model_.tokenizer(), model_.config().vocab_size, std::move(pick), options);
+  });
+  join(s, prompt);
+  s.id = next_id_++;
+  if (s.generating->full()) {
+    s.generating->end(StopReason::kMaxTokens);  // max_tokens = 0
+  } else {
+    find_donor(s);
   }
-  for (const std::int32_t token : prompt) model_->check_token(token);
-  const auto free = std::find_if(places_.begin(), places_.end(), [](const Place& p) { return !p.taken(); });
-  if (free == places_.end()) {
-    detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "all " + std::to_string(places_.size()) + " places of the batch are taken";
-    });
-  }
-  Place& p = *free;
-  detail::or_out_of_memory("no memory for a generation",
-                           [&] { p.generation.emplace(model_->tokenizer(), options); });
-  p.cache.truncate(0);
-  p.tokens.assign(prompt.begin(), prompt.end());
-  p.n_prompt = prompt.size();
-  p.pick = std::move(pick);
-  p.id = next_id_++;
-  p.since_begin = {};
-  if (p.generation->full()) end(p, StopReason::kMaxTokens);  // max_tokens = 0
-  return p.id;
+  return s.id;
 }
 
 GEMMA_INLINE Batch::Id Batch::add(std::span<const std::int32_t> prompt, Sampler sampler,
@@ -82,90 +99,282 @@ GEMMA_INLINE Batch::Id Batch::add(std::span<const std::int32_t> prompt, Sampler 
              options);
 }
 
-GEMMA_INLINE const Batch::Place& Batch::place(Id id) const {
-  for (const Place& p : places_) {
-    if (p.taken() && p.id == id) return p;
+GEMMA_INLINE Batch::Id Batch::add_score(std::span<const std::int32_t> prompt,
+                                        std::span<const std::int32_t> continuation) {
+  check_prompt(prompt, 0);
+  if (!continuation.empty()) check_prompt(continuation, prompt.size());
+  Slot& s = free_slot();
+  detail::or_out_of_memory("no memory for scores", [&] {
+    Scoring scoring{prompt.size(), {}, continuation.empty()};
+    scoring.result.tokens.assign(continuation.begin(), continuation.end());
+    scoring.result.log_probabilities.reserve(continuation.size());
+    s.scoring.emplace(std::move(scoring));
+  });
+  join(s, prompt);
+  s.sequence.add(continuation);
+  s.id = next_id_++;
+  if (!s.scoring->done) find_donor(s);
+  return s.id;
+}
+
+GEMMA_INLINE void Batch::resume(Id id, std::span<const std::int32_t> tokens, PickToken pick,
+                                const GenerateOptions& options) {
+  Slot& s = slot(id);
+  if (s.running()) throw Error(ErrorCode::kInvalidArgument, "the sequence is still running");
+  check_prompt(tokens, s.sequence.n_past());
+  detail::or_out_of_memory("no memory for a generation", [&] {
+    detail::Generating next(model_.tokenizer(), model_.config().vocab_size, std::move(pick), options);
+    s.scoring.reset();
+    s.generating.emplace(std::move(next));
+  });
+  join(s, tokens);
+  if (s.generating->full()) s.generating->end(StopReason::kMaxTokens);
+}
+
+GEMMA_INLINE Batch::Slot* Batch::find(Id id) noexcept {
+  for (Slot& s : slots_) {
+    if (s.taken() && s.id == id) return &s;
   }
+  return nullptr;
+}
+
+GEMMA_INLINE const Batch::Slot& Batch::slot(Id id) const {
+  const Slot* const s = const_cast<Batch*>(this)->find(id);
+  if (s != nullptr) return *s;
   detail::refuse(ErrorCode::kInvalidArgument,
                  [&] { return "there is no sequence " + std::to_string(id) + " in the batch"; });
 }
 
+GEMMA_INLINE void Batch::truncate(Id id, std::size_t n) {
+  Slot& s = slot(id);
+  if (s.running()) throw Error(ErrorCode::kInvalidArgument, "the sequence is still running");
+  s.sequence.truncate(n);
+}
+
+GEMMA_INLINE void Batch::cancel(Id id) {
+  Slot& s = slot(id);
+  if (!s.running()) return;
+  if (s.generating) s.generating->end(StopReason::kCancelled);
+  if (s.scoring) {
+    s.scoring->done = true;
+    s.scoring->result.reason = StopReason::kCancelled;
+  }
+  s.sequence.drop_waiting(s.sequence.cache().n_past());
+}
+
 GEMMA_INLINE GenerateResult Batch::take(Id id) {
-  Place& p = place(id);
-  if (p.running()) end(p, StopReason::kCancelled);
-  GenerateResult out = std::move(p.generation->result());
-  p.generation.reset();
-  p.pick = nullptr;
+  cancel(id);
+  Slot& s = slot(id);
+  GenerateResult out = std::move(s.generating ? s.generating->result() : s.scoring->result);
+  s.generating.reset();
+  s.scoring.reset();
+  prefixes_.keep_all(s.sequence);
   return out;
 }
 
-GEMMA_INLINE void Batch::end(Place& p, StopReason reason) {
-  p.generation->end(reason);
-  p.generation->result().seconds = p.since_begin.seconds();
+GEMMA_INLINE void Batch::remember(const Snapshot& snapshot) {
+  detail::or_out_of_memory("no memory for a sequence", [&] {
+    const KvLayout& layout = pool_->layout();
+    Sequence sequence(pool_);
+    std::vector<std::size_t> n_pages(layout.groups.size(), 0);
+    snapshot.cache().for_each_page([&](std::size_t g, std::size_t, const std::byte*) { ++n_pages[g]; });
+    for (std::size_t g = 0; g < n_pages.size(); ++g) prefixes_.make_room(g, n_pages[g]);
+    sequence.restore(snapshot);
+    prefixes_.keep_all(sequence);
+  });
 }
 
-/// Fills chunks_: first one token of each sequence that is past its prompt, then prompts, oldest first.
-GEMMA_INLINE void Batch::collect() {
-  chunks_.clear();
-  chunk_place_.clear();
-  std::size_t room = workspace_.options().max_tokens;
-  const auto add_chunk = [&](Place& p, std::size_t n) {
-    const bool complete = n == p.waiting().size();
-    chunks_.push_back({p.waiting().first(n), &p.cache, complete ? Logits::kLast : Logits::kNone});
-    chunk_place_.push_back(&p);
-    room -= n;
-  };
-  for (Place& p : places_) {
-    if (p.running() && p.cache.n_past() >= p.n_prompt) add_chunk(p, 1);
+// ---- what they begin with ----
+
+GEMMA_INLINE void Batch::find_donor(Slot& s) {
+  s.donor = 0;
+  s.n_donor = 0;
+  // the last token of a prompt is computed for its logits
+  const auto wanted = s.sequence.tokens().first(s.n_prompt - 1);
+  for (const Slot& other : slots_) {
+    if (!other.taken() || other.id >= s.id) continue;
+    const std::size_t n = common_prefix(wanted, other.sequence.tokens());
+    const std::size_t computed = other.sequence.cache().n_past();
+    // of what it has computed a sliding window may have given back what is needed
+    const bool possible = n > computed ? other.running() : other.sequence.can_truncate(n);
+    if (n > s.n_donor && possible) {
+      s.donor = other.id;
+      s.n_donor = n;
+    }
   }
-  for (Id after = 0; room != 0;) {
-    Place* oldest = nullptr;
-    for (Place& p : places_) {
-      const bool reads = p.running() && p.cache.n_past() < p.n_prompt && p.id > after;
-      if (reads && (oldest == nullptr || p.id < oldest->id)) oldest = &p;
+}
+
+GEMMA_INLINE void Batch::share(Slot& s, const KvCache& from, std::size_t n) {
+  for (std::size_t g = 0; g < pool_->layout().groups.size(); ++g) {
+    if (!prefixes_.make_room(g, 1, &from)) return;  // for the copy of the last page
+  }
+  s.sequence.share(from, n);
+  s.n_reused = n;
+  stats_.n_reused += n;
+}
+
+GEMMA_INLINE bool Batch::take_from_donor(Slot& s) {
+  if (s.sequence.cache().n_past() != 0) return true;
+  Slot* donor = s.donor == 0 ? nullptr : find(s.donor);
+  if (s.donor != 0 && donor == nullptr) {  // it has left; what it had is kept, or another has it
+    find_donor(s);
+    donor = s.donor == 0 ? nullptr : find(s.donor);
+  }
+  const auto wanted = s.sequence.tokens().first(s.n_prompt - 1);
+  const PrefixCache::Match kept = prefixes_.find(wanted);
+  if (donor != nullptr) {
+    const Sequence& from = donor->sequence;
+    std::size_t n =
+        std::min(s.n_donor, common_prefix(wanted, from.tokens()));  // it may have gone another way
+    if (n > kept.n && n > from.cache().n_past() && donor->running()) return false;
+    n = std::min(n, from.cache().n_past());
+    if (n > kept.n && from.can_truncate(n)) {
+      share(s, from.cache(), n);
+      return true;
+    }
+  }
+  if (kept.n != 0) share(s, *kept.cache, kept.n);
+  return true;
+}
+
+// ---- one forward ----
+
+GEMMA_INLINE void Batch::add_chunk(Slot& s, std::size_t n, Logits which) {
+  chunks_.push_back({s.sequence.waiting().first(n), &s.sequence.cache(), which});
+  chunk_slot_.push_back(&s);
+  room_ -= n;
+}
+
+GEMMA_INLINE bool Batch::join_chosen(Slot& s, std::exception_ptr& first) {
+  try {
+    return s.generating->join(s.sequence);
+  } catch (...) {  // of a callback that was shown what had been held back
+    s.error = std::current_exception();
+    if (first == nullptr) first = s.error;
+    return false;
+  }
+}
+
+/// Fills chunks_: first one token of each sequence that is past its prompt, then prompts, oldest first, then
+/// what is scored.
+GEMMA_INLINE void Batch::collect(std::exception_ptr& first) {
+  chunks_.clear();
+  chunk_slot_.clear();
+  room_ = workspace_.options().max_tokens;
+  std::size_t rows = workspace_.options().max_logit_rows;
+  for (Slot& s : slots_) {
+    s.sequence.set_logits({}, {});
+    if (!s.generating || !join_chosen(s, first) || s.is_reading()) continue;
+    add_chunk(s, 1, Logits::kLast);
+    --rows;
+  }
+  if (max_prompt_tokens_ != 0 && !chunks_.empty()) room_ = std::min(room_, max_prompt_tokens_);
+  for (Id after = 0; room_ != 0;) {
+    Slot* oldest = nullptr;
+    for (Slot& s : slots_) {
+      if (s.running() && s.is_reading() && s.id > after && (oldest == nullptr || s.id < oldest->id))
+        oldest = &s;
     }
     if (oldest == nullptr) break;
-    add_chunk(*oldest, std::min(room, oldest->waiting().size()));
     after = oldest->id;
+    if (!take_from_donor(*oldest)) continue;
+    const std::size_t left = oldest->n_prompt - oldest->sequence.cache().n_past();
+    const std::size_t n = std::min(room_, left);
+    if (n == left && rows == 0) continue;
+    add_chunk(*oldest, n, n == left ? Logits::kLast : Logits::kNone);
+    if (n == left) --rows;
+  }
+  collect_scores(rows);
+}
+
+GEMMA_INLINE void Batch::collect_scores(std::size_t rows) {
+  for (Slot& s : slots_) {
+    if (!s.scoring || s.scoring->done || s.is_reading()) continue;
+    // nothing is asked of the last token's logits
+    const GenerateResult& r = s.scoring->result;
+    const std::size_t n = std::min({rows, room_, r.tokens.size() - r.log_probabilities.size()});
+    if (n == 0) continue;
+    add_chunk(s, n, Logits::kAll);
+    rows -= n;
   }
 }
 
-GEMMA_INLINE void Batch::choose(Place& p, std::span<const float> logits) {
-  detail::Generation& g = *p.generation;
-  const std::int32_t token = p.pick(logits);
-  if (g.result().tokens.empty()) {
-    g.result().first_token_seconds = p.since_begin.seconds();
-  }
-  const double log_p = g.wants_log_probabilities() ? log_probability(logits, token) : 0.0;
-  if (!g.take(token, log_p)) {
-    end(p, g.result().reason);  // for its time
-  } else if (p.tokens.size() == n_ctx_) {
-    end(p, StopReason::kContextFull);
-  } else if (g.full()) {
-    end(p, StopReason::kMaxTokens);
-  } else {
-    p.tokens.push_back(token);  // within the reserved n_ctx
+GEMMA_INLINE void Batch::make_room() {
+  for (std::size_t g = 0; g < pool_->layout().groups.size(); ++g) {
+    std::size_t n_pages = 0;
+    for (const Chunk& c : chunks_) n_pages += c.cache->pages_needed(g, c.tokens.size());
+    prefixes_.make_room(g, n_pages);  // running sequences never need more than there are
   }
 }
 
-GEMMA_INLINE bool Batch::step() {
-  collect();
-  if (chunks_.empty()) return false;
-  const auto rows = model_->run(chunks_, workspace_, cancelled_.get());
-  const std::size_t vocab = model_->config().vocab_size;
+GEMMA_INLINE void Batch::keep_prompt(const Slot& s) {
+  const auto& groups = pool_->layout().groups;
+  const bool slides = std::any_of(groups.begin(), groups.end(), [](const auto& g) { return g.window != 0; });
+  // without windows it can be taken from the sequence itself, and later from what is kept of that
+  if (slides) prefixes_.keep(s.sequence, s.n_prompt);
+}
+
+GEMMA_INLINE void Batch::choose(Slot& s, std::span<const float> logits) {
+  detail::Generating& g = *s.generating;
+  try {
+    ++stats_.n_generated;
+    // the last token joins, and nothing is computed after it
+    if (g.choose(s.sequence, logits) && (g.full() || s.sequence.n_past() == n_ctx_)) g.join(s.sequence);
+  } catch (...) {
+    g.abandon();
+    throw;
+  }
+}
+
+GEMMA_INLINE void Batch::take_scores(Slot& s, std::size_t begin, std::span<const float> logits) {
+  Scoring& scoring = *s.scoring;
+  const std::size_t vocab = model_.config().vocab_size;
+  std::vector<double>& out = scoring.result.log_probabilities;
+  try {
+    for (std::size_t row = 0; row * vocab < logits.size(); ++row) {
+      const std::size_t next = begin + row + 1 - scoring.from;  // of the continuation
+      if (next < scoring.result.tokens.size()) {
+        out.push_back(log_probability(logits.subspan(row * vocab, vocab), scoring.result.tokens[next]));
+      }
+    }
+  } catch (...) {
+    scoring.done = true;
+    throw;
+  }
+  if (out.size() == scoring.result.tokens.size()) scoring.done = true;
+}
+
+GEMMA_INLINE bool Batch::step(const std::atomic<bool>* cancel) {
   std::exception_ptr first;
+  collect(first);
+  std::span<const float> rows;
+  if (!chunks_.empty()) {
+    make_room();
+    rows = model_.run(chunks_, workspace_, cancel);
+    ++stats_.n_steps;
+  }
+  const std::size_t vocab = model_.config().vocab_size;
   std::size_t row = 0;
   for (std::size_t i = 0; i < chunks_.size(); ++i) {
-    if (chunks_[i].logits == Logits::kNone) continue;
-    Place& p = *chunk_place_[i];
+    const Chunk& c = chunks_[i];
+    Slot& s = *chunk_slot_[i];
+    stats_.n_computed += c.tokens.size();
+    if (c.logits == Logits::kNone) continue;
+    const std::size_t n = c.logits == Logits::kAll ? c.tokens.size() : 1;
+    const std::span<const float> logits = rows.subspan(row * vocab, n * vocab);
+    row += n;
     try {
-      choose(p, rows.subspan(row * vocab, vocab));
+      const std::size_t n_past = s.sequence.cache().n_past();
+      if (n_past == s.n_prompt) keep_prompt(s);
+      if (s.scoring) {
+        take_scores(s, n_past - n, logits);
+      } else {
+        choose(s, logits);
+      }
     } catch (...) {
-      if (first == nullptr) first = std::current_exception();
-      p.generation->abandon();
-      end(p, StopReason::kCallback);
+      s.error = std::current_exception();
+      if (first == nullptr) first = s.error;
     }
-    ++row;
   }
   if (first != nullptr) std::rethrow_exception(first);
   return n_running() != 0;

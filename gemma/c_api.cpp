@@ -3,6 +3,7 @@
 #include "c_api.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -11,16 +12,11 @@
 #include <vector>
 
 #include "c_guard.hpp"
+#include "c_objects.hpp"
 #include "gemma.hpp"
 
-struct gemma_session {
-  gemma::Session session;
-};
 struct gemma_sampler {
   gemma::Sampler sampler;
-};
-struct gemma_snapshot {
-  gemma::Snapshot snapshot;
 };
 
 namespace gemma {
@@ -29,13 +25,29 @@ namespace {
 using namespace c_api;
 
 // the C numbers are part of the interface; these are the places where the two lists meet
-static_assert(static_cast<int>(ErrorCode::kIo) + 1 == GEMMA_ERROR_IO);
-static_assert(static_cast<int>(ErrorCode::kMissingKey) + 1 == GEMMA_ERROR_MISSING_KEY);
-static_assert(static_cast<int>(ErrorCode::kInvalidArgument) + 1 == GEMMA_ERROR_INVALID_ARGUMENT);
-static_assert(static_cast<int>(ErrorCode::kNotFinite) + 1 == GEMMA_ERROR_NOT_FINITE);
-static_assert(static_cast<int>(StopReason::kEndOfTurn) == GEMMA_STOP_END_OF_TURN);
-static_assert(static_cast<int>(StopReason::kContextFull) == GEMMA_STOP_CONTEXT_FULL);
-static_assert(static_cast<int>(StopReason::kCancelled) == GEMMA_STOP_CANCELLED);
+constexpr bool is(ErrorCode code, int number) noexcept {
+  return static_cast<int>(code) + 1 == number;
+}
+static_assert(is(ErrorCode::kIo, GEMMA_ERROR_IO) && is(ErrorCode::kBadMagic, GEMMA_ERROR_BAD_MAGIC) &&
+              is(ErrorCode::kUnsupportedVersion, GEMMA_ERROR_UNSUPPORTED_VERSION) &&
+              is(ErrorCode::kTruncated, GEMMA_ERROR_TRUNCATED) &&
+              is(ErrorCode::kMalformed, GEMMA_ERROR_MALFORMED) &&
+              is(ErrorCode::kMissingKey, GEMMA_ERROR_MISSING_KEY) &&
+              is(ErrorCode::kWrongType, GEMMA_ERROR_WRONG_TYPE) &&
+              is(ErrorCode::kMissingTensor, GEMMA_ERROR_MISSING_TENSOR) &&
+              is(ErrorCode::kBadShape, GEMMA_ERROR_BAD_SHAPE) &&
+              is(ErrorCode::kUnsupported, GEMMA_ERROR_UNSUPPORTED) &&
+              is(ErrorCode::kInvalidArgument, GEMMA_ERROR_INVALID_ARGUMENT) &&
+              is(ErrorCode::kContextFull, GEMMA_ERROR_CONTEXT_FULL) &&
+              is(ErrorCode::kOutOfMemory, GEMMA_ERROR_OUT_OF_MEMORY) &&
+              is(ErrorCode::kCancelled, GEMMA_ERROR_CANCELLED) &&
+              is(ErrorCode::kNotFinite, GEMMA_ERROR_NOT_FINITE));
+static_assert(static_cast<int>(StopReason::kEndOfTurn) == GEMMA_STOP_END_OF_TURN &&
+              static_cast<int>(StopReason::kStopString) == GEMMA_STOP_STRING &&
+              static_cast<int>(StopReason::kMaxTokens) == GEMMA_STOP_MAX_TOKENS &&
+              static_cast<int>(StopReason::kContextFull) == GEMMA_STOP_CONTEXT_FULL &&
+              static_cast<int>(StopReason::kCallback) == GEMMA_STOP_CALLBACK &&
+              static_cast<int>(StopReason::kCancelled) == GEMMA_STOP_CANCELLED);
 
 SessionOptions session_options(const gemma_session_options* given) {
   const auto o = options_or(given, gemma_session_options GEMMA_SESSION_OPTIONS_INIT);
@@ -45,32 +57,7 @@ SessionOptions session_options(const gemma_session_options* given) {
   if (o.logit_rows != 0) out.logit_rows = o.logit_rows;
   out.max_memory = o.max_memory;
   out.n_threads = o.n_threads;
-  out.kv_type = o.kv_float32 != 0 ? KvType::kF32 : KvType::kF16;
-  return out;
-}
-
-/// Ends a generation whose pick() callback said so.
-std::int32_t picked(std::int32_t token) {
-  require(token >= 0, "the callback chose no token");
-  return token;
-}
-
-GenerateOptions generate_options(const gemma_generate_options& o) {
-  GenerateOptions out;
-  out.max_tokens = o.max_tokens;
-  for (const char* stop : list(o.stop_strings, o.n_stop_strings)) {
-    require(stop != nullptr, "a stop string is NULL");
-    out.stop_strings.emplace_back(stop);
-  }
-  out.ignore_end = o.ignore_end != 0;
-  out.log_probabilities = o.log_probabilities != 0;
-  if (o.on_token != nullptr) {
-    out.on_token = [on_token = o.on_token, user = o.user](const GeneratedToken& t) {
-      const std::string text(t.text);  // with a NUL
-      const gemma_token token{t.id, text.c_str(), text.size(), t.log_probability};
-      return on_token(&token, user) != 0;
-    };
-  }
+  out.kv_type = kv_type_of(o.kv_type, o.kv_float32);
   return out;
 }
 
@@ -184,7 +171,7 @@ int gemma_model_plan(const gemma_model* model, const gemma_session_options* opti
                      gemma_error** error) {
   return guarded(error, -1, [&] {
     require(model != nullptr && plan != nullptr, "the model or the plan is NULL");
-    const MemoryPlan p = model->model.plan(session_options(options));
+    const MemoryPlan p = plan_session(model->model, session_options(options));
     give(plan, {plan->size, p.file_bytes, p.kv_bytes, p.workspace_bytes, p.token_bytes, p.n_ctx});
     return 0;
   });
@@ -201,19 +188,23 @@ void gemma_session_free(gemma_session* session) {
   delete session;
 }
 
-int gemma_session_prefill(gemma_session* session, const int32_t* ids, size_t n_ids, size_t* n_reused,
-                          gemma_error** error) {
+int gemma_session_set_tokens(gemma_session* session, const int32_t* ids, size_t n_ids, size_t* n_reused,
+                             gemma_error** error) {
   return guarded(error, -1, [&] {
     require(session != nullptr, "the session is NULL");
-    const PrefillResult result = session->session.prefill(list(ids, n_ids));
+    const PrefillResult result = session->session.set_tokens(list(ids, n_ids), session->run());
     if (n_reused != nullptr) *n_reused = result.n_reused;
     return 0;
   });
 }
+int gemma_session_prefill(gemma_session* session, const int32_t* ids, size_t n_ids, size_t* n_reused,
+                          gemma_error** error) {
+  return gemma_session_set_tokens(session, ids, n_ids, n_reused, error);
+}
 int gemma_session_append(gemma_session* session, const int32_t* ids, size_t n_ids, gemma_error** error) {
   return guarded(error, -1, [&] {
     require(session != nullptr, "the session is NULL");
-    session->session.append(list(ids, n_ids));
+    session->session.append(list(ids, n_ids), session->run());
     return 0;
   });
 }
@@ -248,17 +239,17 @@ int gemma_session_score(gemma_session* session, const int32_t* ids, size_t n_ids
   return guarded(error, -1, [&] {
     require(session != nullptr, "the session is NULL");
     require(out != nullptr || n_ids == 0, "the output is NULL");
-    const std::vector<double> all = session->session.score(list(ids, n_ids));
+    const std::vector<double> all = session->session.score(list(ids, n_ids), session->run());
     std::copy(all.begin(), all.end(), out);
     return 0;
   });
 }
 
 void gemma_session_cancel(gemma_session* session) {
-  if (session != nullptr) session->session.cancel();
+  if (session != nullptr) session->cancelled = true;
 }
 void gemma_session_clear_cancel(gemma_session* session) {
-  if (session != nullptr) session->session.clear_cancel();
+  if (session != nullptr) session->cancelled = false;
 }
 
 gemma_snapshot* gemma_session_snapshot(const gemma_session* session, gemma_error** error) {
@@ -274,6 +265,32 @@ int gemma_session_restore(gemma_session* session, const gemma_snapshot* snapshot
     return 0;
   });
 }
+int gemma_snapshot_write(const gemma_snapshot* snapshot, const gemma_model* model, void* out, size_t capacity,
+                         size_t* n, gemma_error** error) {
+  return guarded(error, -1, [&] {
+    require(snapshot != nullptr && model != nullptr, "the snapshot or the model is NULL");
+    require(n != nullptr, "there is nowhere to put the length");
+    require(out != nullptr || capacity == 0, "the output is NULL");
+    std::size_t size = 0;
+    write_snapshot(snapshot->snapshot, model->model, [&](std::span<const std::byte> bytes) {
+      const std::size_t room = capacity - std::min(capacity, size);
+      std::copy_n(bytes.begin(), std::min(room, bytes.size()),
+                  static_cast<std::byte*>(out) + std::min(capacity, size));
+      size += bytes.size();
+    });
+    *n = size;
+    return 0;
+  });
+}
+gemma_snapshot* gemma_snapshot_read(const gemma_session* session, const void* bytes, size_t size,
+                                    gemma_error** error) {
+  return guarded<gemma_snapshot*>(error, nullptr, [&] {
+    require(session != nullptr, "the session is NULL");
+    const Session& s = session->session;
+    return new gemma_snapshot{read_snapshot(list(static_cast<const std::byte*>(bytes), size), s.model(),
+                                            s.kv_options(), "snapshot")};
+  });
+}
 void gemma_snapshot_free(gemma_snapshot* snapshot) {
   delete snapshot;
 }
@@ -281,8 +298,7 @@ void gemma_snapshot_free(gemma_snapshot* snapshot) {
 gemma_sampler* gemma_sampler_new(const gemma_sampler_options* options, gemma_error** error) {
   return guarded<gemma_sampler*>(error, nullptr, [&] {
     const auto o = options_or(options, gemma_sampler_options GEMMA_SAMPLER_OPTIONS_INIT);
-    return new gemma_sampler{
-        Sampler({o.temperature, o.top_k, o.top_p, o.min_p, o.repeat_penalty, o.repeat_last, o.seed})};
+    return new gemma_sampler{Sampler(sampler_options(o))};
   });
 }
 void gemma_sampler_free(gemma_sampler* sampler) {
@@ -309,7 +325,9 @@ int gemma_session_generate(gemma_session* session, gemma_sampler* sampler,
     } else if (sampler != nullptr) {
       pick = [sampler](std::span<const float> logits) { return sampler->sampler.sample(logits); };
     }
-    const GenerateResult r = session->session.generate(std::move(pick), generate_options(o));
+    GenerateOptions chosen = generate_options(o);
+    chosen.cancel = &session->cancelled;
+    const GenerateResult r = session->session.generate(std::move(pick), chosen);
     if (result != nullptr) {
       give(result,
            {result->size, r.tokens.size(), static_cast<int>(r.reason), r.seconds, r.first_token_seconds});

@@ -39,7 +39,7 @@ extern "C" {
 
 /* ---- version and errors ---- */
 
-/** The version of the library that runs, e.g. "0.1.0". Static. */
+/** The version of the library that runs, e.g. "0.2.0". Static. */
 GEMMA_API const char* gemma_version(void);
 
 /** Why a call failed. */
@@ -144,10 +144,42 @@ typedef struct gemma_message {
 GEMMA_API int gemma_encode_chat(const gemma_model* model, const gemma_message* messages, size_t n_messages,
                                 int32_t* out, size_t capacity, size_t* n, gemma_error** error);
 
+/** A conversation that grows: turns, and the ids of answers as they were generated. */
+typedef struct gemma_conversation gemma_conversation;
+/** An empty conversation in the model's own turns, or those of the name `chat_template` ("gemma", "llama3",
+ * ...) where that is not NULL. */
+GEMMA_API gemma_conversation* gemma_conversation_new(const gemma_model* model, const char* chat_template,
+                                                     gemma_error** error);
+/** NULL is allowed. */
+GEMMA_API void gemma_conversation_free(gemma_conversation* conversation);
+/** What a user should know about the choice of turns, or "" where they are known to be the model's. Lives as
+ * long as the conversation. */
+GEMMA_API const char* gemma_conversation_get_note(const gemma_conversation* conversation);
+/** Turns. */
+GEMMA_API size_t gemma_conversation_n_messages(const gemma_conversation* conversation);
+/** Adds a turn. ids: of an answer, as they were generated, so that a session that holds them computes nothing
+ * of it again; else NULL and 0. */
+GEMMA_API int gemma_conversation_add(gemma_conversation* conversation, const char* role, const char* content,
+                                     const int32_t* ids, size_t n_ids, gemma_error** error);
+/** Forgets all but the first turns. */
+GEMMA_API int gemma_conversation_truncate(gemma_conversation* conversation, size_t n_messages,
+                                          gemma_error** error);
+/** The ids of the conversation, ending where the answer begins. thinking: 1 asks a model that can to think
+ * first. A model without system turns gets the system's text in front of the first user turn. */
+GEMMA_API int gemma_conversation_encode(const gemma_conversation* conversation, int thinking, int32_t* out,
+                                        size_t capacity, size_t* n, gemma_error** error);
+
 /* ---- sessions ---- */
 
 /** One sequence: its keys and values, tokens, and the logits after the last of them. */
 typedef struct gemma_session gemma_session;
+
+/** How keys and values are stored; numbers never change their meaning. */
+typedef enum gemma_kv_type {
+  GEMMA_KV_DEFAULT = 0, /**< 16-bit floats, unless kv_float32 says otherwise */
+  GEMMA_KV_F16 = 1,     /**< 16-bit floats */
+  GEMMA_KV_F32 = 2      /**< 32-bit floats */
+} gemma_kv_type;
 
 /** What a session is made of. */
 typedef struct gemma_session_options {
@@ -157,11 +189,12 @@ typedef struct gemma_session_options {
   size_t logit_rows;  /**< tokens that gemma_session_score() computes at a time; 0: 1 */
   size_t max_memory;  /**< bytes that the file and this session may take together; 0: no limit */
   unsigned n_threads; /**< 0: one for each physical core */
-  int kv_float32;     /**< keys and values in 32 bits (1) or 16 (0) */
+  int kv_float32;     /**< where kv_type is GEMMA_KV_DEFAULT: keys and values in 32 bits (1) or 16 (0) */
+  int kv_type;        /**< one of gemma_kv_type */
 } gemma_session_options;
 /** Its defaults. */
 #define GEMMA_SESSION_OPTIONS_INIT \
-  { sizeof(gemma_session_options), 0, 0, 0, 0, 0, 0 }
+  { sizeof(gemma_session_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT }
 
 /** What a session takes, in bytes. */
 typedef struct gemma_memory_plan {
@@ -189,6 +222,9 @@ GEMMA_API void gemma_session_free(gemma_session* session);
 
 /** Makes the sequence equal to `ids`: what it already begins with is kept, the rest is computed. n_reused,
  * when not NULL, gets the number of tokens that were kept. */
+GEMMA_API int gemma_session_set_tokens(gemma_session* session, const int32_t* ids, size_t n_ids,
+                                       size_t* n_reused, gemma_error** error);
+/** gemma_session_set_tokens() by its name of version 0.1. */
 GEMMA_API int gemma_session_prefill(gemma_session* session, const int32_t* ids, size_t n_ids,
                                     size_t* n_reused, gemma_error** error);
 /** Adds tokens to the sequence. */
@@ -201,8 +237,9 @@ GEMMA_API size_t gemma_session_n_past(const gemma_session* session);
 /** Tokens it can hold. */
 GEMMA_API size_t gemma_session_n_ctx(const gemma_session* session);
 
-/** Logits after the last token, vocab_size floats, valid until the next call that changes the sequence. NULL
- * on failure: there is no token yet. */
+/** Logits after the last token, vocab_size floats, valid until the next call that changes the sequence. A
+ * token that a generation left waiting (it ended by max_tokens) is computed. NULL on failure: there is no
+ * token yet. */
 GEMMA_API const float* gemma_session_logits(const gemma_session* session, gemma_error** error);
 /** The final hidden state of the last token after the output norm, d_model floats; valid as the logits. */
 GEMMA_API const float* gemma_session_hidden_state(const gemma_session* session, gemma_error** error);
@@ -223,6 +260,13 @@ GEMMA_API gemma_snapshot* gemma_session_snapshot(const gemma_session* session, g
 /** Makes the sequence that of the snapshot, taken from a session of the same model and options. */
 GEMMA_API int gemma_session_restore(gemma_session* session, const gemma_snapshot* snapshot,
                                     gemma_error** error);
+/** The snapshot as bytes, for a file. model: the session's. */
+GEMMA_API int gemma_snapshot_write(const gemma_snapshot* snapshot, const gemma_model* model, void* out,
+                                   size_t capacity, size_t* n, gemma_error** error);
+/** The snapshot that gemma_snapshot_write() made, for a session of the same model and type of keys and
+ * values, also of another context. Fails for bytes that are damaged, cut, or another model's. */
+GEMMA_API gemma_snapshot* gemma_snapshot_read(const gemma_session* session, const void* bytes, size_t size,
+                                              gemma_error** error);
 /** NULL is allowed. */
 GEMMA_API void gemma_snapshot_free(gemma_snapshot* snapshot);
 
@@ -266,6 +310,10 @@ typedef int (*gemma_token_callback)(const gemma_token* token, void* user);
 /** Chooses the next token from vocab_size logits in place of a sampler; a negative id fails the generation.
  */
 typedef int32_t (*gemma_pick_callback)(const float* logits, size_t n, void* user);
+/** Changes a sequence's own copy of its logits before a token is chosen: biases, penalties, masks (-infinity
+ * forbids a token). tokens: the sequence so far. */
+typedef void (*gemma_process_callback)(float* logits, size_t n, const int32_t* tokens, size_t n_tokens,
+                                       void* user);
 
 /** Why a generation ended. */
 typedef enum gemma_stop_reason {
@@ -287,11 +335,12 @@ typedef struct gemma_generate_options {
   int log_probabilities;           /**< 1: fill gemma_token.log_probability */
   gemma_token_callback on_token;   /**< NULL: none */
   gemma_pick_callback pick;        /**< NULL: the sampler */
-  void* user;                      /**< handed to both callbacks */
+  void* user;                      /**< handed to all callbacks */
+  gemma_process_callback process;  /**< NULL: none */
 } gemma_generate_options;
 /** Its defaults. */
 #define GEMMA_GENERATE_OPTIONS_INIT \
-  { sizeof(gemma_generate_options), 512, NULL, 0, 0, 0, NULL, NULL, NULL }
+  { sizeof(gemma_generate_options), 512, NULL, 0, 0, 0, NULL, NULL, NULL, NULL }
 
 /** How a generation went. */
 typedef struct gemma_generate_result {
@@ -310,6 +359,55 @@ typedef struct gemma_generate_result {
 GEMMA_API int gemma_session_generate(gemma_session* session, gemma_sampler* sampler,
                                      const gemma_generate_options* options, gemma_generate_result* result,
                                      gemma_error** error);
+
+/* ---- many sequences ---- */
+
+/** Runs many requests together, in a thread of its own; any number of threads may use it. */
+typedef struct gemma_scheduler gemma_scheduler;
+/** What it is made of. */
+typedef struct gemma_scheduler_options {
+  size_t size;          /**< sizeof(gemma_scheduler_options) */
+  size_t max_sequences; /**< requests that run at one time; 0: 8 */
+  size_t n_ctx;         /**< tokens of each; 0: as in gemma_session_options */
+  size_t chunk;         /**< tokens of one pass, all requests together; 0: 512. Does not change results */
+  size_t max_memory;    /**< bytes that the file and the scheduler may take together; 0: no limit */
+  size_t max_queue;     /**< requests that may wait; 0: 4096 */
+  unsigned n_threads;   /**< that compute; 0: one for each physical core */
+  int kv_type;          /**< one of gemma_kv_type */
+} gemma_scheduler_options;
+/** Its defaults. */
+#define GEMMA_SCHEDULER_OPTIONS_INIT \
+  { sizeof(gemma_scheduler_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT }
+
+/** Reserves its memory and starts its thread. options may be NULL. */
+GEMMA_API gemma_scheduler* gemma_scheduler_new(const gemma_model* model,
+                                               const gemma_scheduler_options* options, gemma_error** error);
+/** Cancels all requests; their answers stay valid. NULL is allowed. */
+GEMMA_API void gemma_scheduler_free(gemma_scheduler* scheduler);
+
+/** The answer to a request; any thread may use it. */
+typedef struct gemma_answer gemma_answer;
+/** A request joins the queue. What it begins with in common with others is computed once. sampler and options
+ * may be NULL. Callbacks of the options are called by the scheduler's thread and hold up all requests. */
+GEMMA_API gemma_answer* gemma_scheduler_submit(gemma_scheduler* scheduler, const int32_t* ids, size_t n_ids,
+                                               const gemma_sampler_options* sampler,
+                                               const gemma_generate_options* options, gemma_error** error);
+/** What gemma_answer_next() returns, or -1 on failure. */
+enum {
+  GEMMA_ANSWER_END = 0,    /**< there is no further token */
+  GEMMA_ANSWER_TOKEN = 1,  /**< *token is the next */
+  GEMMA_ANSWER_TIMEOUT = 2 /**< there was none in time */
+};
+/** Waits for the next token, for at most timeout_ms milliseconds; -1: without limit. token->text is valid
+ * until the next call. */
+GEMMA_API int gemma_answer_next(gemma_answer* answer, gemma_token* token, int64_t timeout_ms,
+                                gemma_error** error);
+/** Waits for the end; tokens that were not taken are dropped. result may be NULL. */
+GEMMA_API int gemma_answer_wait(gemma_answer* answer, gemma_generate_result* result, gemma_error** error);
+/** The request ends as soon as it can. */
+GEMMA_API void gemma_answer_cancel(gemma_answer* answer);
+/** Cancels the request where it is not done. NULL is allowed. */
+GEMMA_API void gemma_answer_free(gemma_answer* answer);
 
 /* ---- embeddings ---- */
 

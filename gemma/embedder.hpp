@@ -16,20 +16,21 @@
 #include "aligned_buffer.hpp"
 #include "kv_cache.hpp"
 #include "model.hpp"
+#include "plan.hpp"
 #include "workspace.hpp"
 
 namespace gemma {
 
-/// Move-only; one thread at a time, except cancel(). The Model must outlive it, in one place.
+/// Move-only; one thread at a time. Shares the model.
 class Embedder {
  public:
-  /// Allocates what Model::plan_embedder(options) says. Throws Error{kInvalidArgument} for options out of
+  /// Allocates what plan_embedder(model, options) says. Throws Error{kInvalidArgument} for options out of
   /// range: dims beyond the width, or of tokens that are not pooled; the first token of a model that only
   /// looks back; {kOutOfMemory} also when max_memory does not allow it.
-  explicit Embedder(const Model& model, const EmbedderOptions& options = {});
+  explicit Embedder(Model model, const EmbedderOptions& options = {});
 
   /// The model it belongs to.
-  const Model& model() const noexcept { return *model_; }
+  const Model& model() const noexcept { return model_; }
   /// Tokens that a text may have.
   std::size_t n_ctx() const noexcept { return n_ctx_; }
   /// How tokens become one vector.
@@ -48,17 +49,14 @@ class Embedder {
 
   /// One vector of dims() numbers for each text, of length 1 (Pooling::kNone: [n_tokens, dims()], the hidden
   /// states as they are). A vector of zeros stays one. Throws Error as encode(); as Model::forward;
-  /// {kCancelled} after cancel(); {kNotFinite}.
+  /// {kCancelled} when the caller's flag `cancel` is set, which any thread may do; {kNotFinite}.
   std::vector<std::vector<float>> embed(std::span<const std::string> texts,
-                                        EmbedPrompt prompt = EmbedPrompt::kNone);
+                                        EmbedPrompt prompt = EmbedPrompt::kNone,
+                                        const std::atomic<bool>* cancel = nullptr);
   /// The same for ids, exactly as the model is to see them.
   std::vector<std::vector<float>> embed_ids(std::span<const std::vector<std::int32_t>> texts,
+                                            const std::atomic<bool>* cancel = nullptr,
                                             detail::Trace* trace = nullptr);
-
-  /// From any thread: the running call stops as soon as it can. The flag stays until clear_cancel().
-  void cancel() noexcept { cancelled_->store(true, std::memory_order_relaxed); }
-  /// Lets the embedder work again.
-  void clear_cancel() noexcept { cancelled_->store(false, std::memory_order_relaxed); }
 
  private:
   /// A text under way.
@@ -69,7 +67,7 @@ class Embedder {
     std::vector<float>* out;
   };
 
-  Embedder(const Model& model, const EmbedderOptions& options, const MemoryPlan& plan);
+  Embedder(Model model, const EmbedderOptions& options, const MemoryPlan& plan);
 
   friend class Model;  // encodes before it knows the longest text
   static std::vector<std::int32_t> encode(const Model& model, std::string_view text, EmbedPrompt prompt,
@@ -79,14 +77,14 @@ class Embedder {
   std::vector<Text> collect(std::span<const std::vector<std::int32_t>> texts, std::size_t first,
                             std::vector<std::vector<float>>& out);
   /// Computes one text, which may be longer than a forward, or several that fit into one.
-  void compute(std::vector<Text>& texts, detail::Trace* trace);
+  void compute(std::vector<Text>& texts, const std::atomic<bool>* cancel, detail::Trace* trace);
   /// Takes in the hidden states of a chunk of a text.
   void pool(Text& text, std::span<const float> rows, bool is_last) const;
   /// Pooled vectors, [d_model] each, to embeddings.
   void finish(std::span<std::vector<float>> pooled, detail::Trace* trace);
   void project(std::span<std::vector<float>> pooled, detail::Trace* trace);
 
-  const Model* model_;
+  Model model_;
   std::size_t n_ctx_;
   std::size_t chunk_;
   std::size_t dims_;
@@ -95,7 +93,6 @@ class Embedder {
   bool truncate_;
   Workspace workspace_;
   AlignedBuffer<std::byte> memory_;  // of the caches of one forward
-  std::unique_ptr<std::atomic<bool>> cancelled_;
 };
 
 }  // namespace gemma

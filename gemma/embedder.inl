@@ -48,7 +48,7 @@ inline std::vector<float> unit_vector(std::span<const float> u, std::size_t n) {
 
 }  // namespace detail
 
-GEMMA_INLINE MemoryPlan Model::plan_embedder(const EmbedderOptions& given) const {
+GEMMA_INLINE MemoryPlan plan_embedder(const Model& model, const EmbedderOptions& given) {
   EmbedderOptions o = given;
   if (o.n_ctx > ModelConfig::kMostPositions || o.chunk > (1u << 24)) {
     throw Error(ErrorCode::kInvalidArgument, "embeddings of texts of " + std::to_string(o.n_ctx) +
@@ -57,12 +57,13 @@ GEMMA_INLINE MemoryPlan Model::plan_embedder(const EmbedderOptions& given) const
   }
   if (o.n_threads == 0) o.n_threads = physical_core_count();
   return detail::or_out_of_memory("no memory for a plan", [&] {
-    return fit_context(o.n_ctx, o.max_memory, [&](std::size_t n_ctx) {
-      const detail::EmbedderSizes s(config(), o, n_ctx);
+    return detail::fit_context(model, o.n_ctx, o.max_memory, [&](std::size_t n_ctx) {
+      const detail::EmbedderSizes s(model.config(), o, n_ctx);
       MemoryPlan p;
-      p.file_bytes = file().size_bytes();
+      p.file_bytes = model.file().size_bytes();
       p.kv_bytes = s.cache_bytes;
-      p.workspace_bytes = detail::WorkspaceSizes(config(), weights(), kernels(), s.workspace).bytes();
+      p.workspace_bytes =
+          detail::WorkspaceSizes(model.config(), model.weights(), model.kernels(), s.workspace).bytes();
       p.n_ctx = n_ctx;
       return p;
     });
@@ -93,11 +94,11 @@ GEMMA_INLINE std::vector<float> Model::embed(std::string_view text, EmbedPrompt 
   return std::move(embed(std::span(&one, 1), prompt, options).front());
 }
 
-GEMMA_INLINE Embedder::Embedder(const Model& model, const EmbedderOptions& options)
-    : Embedder(model, options, model.plan_embedder(options)) {}
+GEMMA_INLINE Embedder::Embedder(Model model, const EmbedderOptions& options)
+    : Embedder(model, options, gemma::plan_embedder(model, options)) {}
 
-GEMMA_INLINE Embedder::Embedder(const Model& model, const EmbedderOptions& options, const MemoryPlan& plan)
-    : model_(&model),
+GEMMA_INLINE Embedder::Embedder(Model model, const EmbedderOptions& options, const MemoryPlan& plan)
+    : model_(model),
       n_ctx_(plan.n_ctx),
       chunk_(detail::EmbedderSizes(model.config(), options, plan.n_ctx).chunk),
       dims_(options.dims),
@@ -121,12 +122,10 @@ GEMMA_INLINE Embedder::Embedder(const Model& model, const EmbedderOptions& optio
     });
   }
   if (dims_ == 0) dims_ = width;
-  detail::or_out_of_memory("no memory for an embedder",
-                           [&] { cancelled_ = std::make_unique<std::atomic<bool>>(false); });
 }
 
 GEMMA_INLINE std::vector<std::int32_t> Embedder::encode(std::string_view text, EmbedPrompt prompt) const {
-  return encode(*model_, text, prompt, n_ctx_, truncate_);
+  return encode(model_, text, prompt, n_ctx_, truncate_);
 }
 
 GEMMA_INLINE std::vector<std::int32_t> Embedder::encode(const Model& model, std::string_view text,
@@ -160,10 +159,11 @@ GEMMA_INLINE std::vector<std::int32_t> Embedder::encode(const Model& model, std:
 }
 
 GEMMA_INLINE std::vector<std::vector<float>> Embedder::embed(std::span<const std::string> texts,
-                                                             EmbedPrompt prompt) {
+                                                             EmbedPrompt prompt,
+                                                             const std::atomic<bool>* cancel) {
   std::vector<std::vector<std::int32_t>> ids;
   for (const std::string& text : texts) ids.push_back(encode(text, prompt));
-  return embed_ids(ids);
+  return embed_ids(ids, cancel);
 }
 
 GEMMA_INLINE void Embedder::check_ids(std::span<const std::int32_t> ids) const {
@@ -174,17 +174,17 @@ GEMMA_INLINE void Embedder::check_ids(std::span<const std::int32_t> ids) const {
              std::to_string(n_ctx_);
     });
   }
-  for (const std::int32_t id : ids) model_->check_token(id);
+  for (const std::int32_t id : ids) model_.check_token(id);
 }
 
 GEMMA_INLINE std::vector<std::vector<float>> Embedder::embed_ids(
-    std::span<const std::vector<std::int32_t>> texts, detail::Trace* trace) {
+    std::span<const std::vector<std::int32_t>> texts, const std::atomic<bool>* cancel, detail::Trace* trace) {
   for (const auto& ids : texts) check_ids(ids);
   return detail::or_out_of_memory("no memory for embeddings", [&] {
     std::vector<std::vector<float>> out(texts.size());
     for (std::size_t done = 0; done < texts.size();) {
       std::vector<Text> together = collect(texts, done, out);
-      compute(together, trace);
+      compute(together, cancel, trace);
       done += together.size();
     }
     if (pooling_ == Pooling::kNone) return out;
@@ -198,7 +198,7 @@ GEMMA_INLINE std::vector<std::vector<float>> Embedder::embed_ids(
 GEMMA_INLINE std::vector<Embedder::Text> Embedder::collect(std::span<const std::vector<std::int32_t>> texts,
                                                            std::size_t first,
                                                            std::vector<std::vector<float>>& out) {
-  const ModelConfig& c = model_->config();
+  const ModelConfig& c = model_.config();
   std::vector<Text> together;
   std::size_t rows = 0, used = 0;
   for (std::size_t i = first; i < texts.size(); ++i) {
@@ -215,8 +215,9 @@ GEMMA_INLINE std::vector<Embedder::Text> Embedder::collect(std::span<const std::
   return together;
 }
 
-GEMMA_INLINE void Embedder::compute(std::vector<Text>& texts, detail::Trace* trace) {
-  const std::size_t d = model_->config().d_model;
+GEMMA_INLINE void Embedder::compute(std::vector<Text>& texts, const std::atomic<bool>* cancel,
+                                    detail::Trace* trace) {
+  const std::size_t d = model_.config().d_model;
   std::vector<Chunk> chunks;
   // where the first text is longer than a forward it is alone
   for (std::size_t done = 0; done < texts.front().ids.size(); done += chunk_) {
@@ -229,8 +230,8 @@ GEMMA_INLINE void Embedder::compute(std::vector<Text>& texts, detail::Trace* tra
                                                       : Logits::kNone;
       chunks.push_back({part, &t.cache, which});
     }
-    std::span<const float> rows = model_->run_layers(chunks, workspace_, {0, model_->config().n_layers(), {}},
-                                                     cancelled_.get(), trace, false);
+    std::span<const float> rows =
+        model_.run_layers(chunks, workspace_, {0, model_.config().n_layers(), {}}, cancel, trace, false);
     for (std::size_t i = 0; i < texts.size(); ++i) {
       const Chunk& c = chunks[i];
       const std::size_t n = c.logits == Logits::kAll ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
@@ -241,7 +242,7 @@ GEMMA_INLINE void Embedder::compute(std::vector<Text>& texts, detail::Trace* tra
 }
 
 GEMMA_INLINE void Embedder::pool(Text& text, std::span<const float> rows, bool is_last) const {
-  const std::size_t d = model_->config().d_model;
+  const std::size_t d = model_.config().d_model;
   switch (pooling_) {
     case Pooling::kNone:
       text.out->insert(text.out->end(), rows.begin(), rows.end());
@@ -264,11 +265,11 @@ GEMMA_INLINE void Embedder::pool(Text& text, std::span<const float> rows, bool i
 }
 
 GEMMA_INLINE void Embedder::project(std::span<std::vector<float>> pooled, detail::Trace* trace) {
-  const std::size_t d = model_->config().d_model, width = model_->config().embedding_width();
+  const std::size_t d = model_.config().d_model, width = model_.config().embedding_width();
   for (std::size_t i = 0; i < pooled.size(); ++i) {
     std::copy(pooled[i].begin(), pooled[i].end(), workspace_.pooled.data() + i * d);
   }
-  const std::span<const float> all = model_->run_dense(workspace_, pooled.size(), trace);
+  const std::span<const float> all = model_.run_dense(workspace_, pooled.size(), trace);
   for (std::size_t i = 0; i < pooled.size(); ++i) {
     const auto row = all.subspan(i * width, width);
     pooled[i].assign(row.begin(), row.end());
@@ -279,7 +280,7 @@ GEMMA_INLINE void Embedder::finish(std::span<std::vector<float>> pooled, detail:
   if (trace != nullptr) {
     for (const auto& u : pooled) trace->value("pooled", 0, u.data(), 1, u.size());
   }
-  if (!model_->weights().dense.empty()) project(pooled, trace);
+  if (!model_.weights().dense.empty()) project(pooled, trace);
   for (auto& u : pooled) u = detail::unit_vector(u, dims_);
 }
 

@@ -3,6 +3,7 @@
 // GenerateResult::text.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -23,7 +24,7 @@ enum class StopReason : std::uint8_t {
   kMaxTokens,    // GenerateOptions::max_tokens
   kContextFull,  // the cache holds no further token
   kCallback,     // a callback returned false
-  kCancelled     // cancel()
+  kCancelled     // GenerateOptions::cancel, or Batch::cancel()
 };
 
 /// The reason's name, e.g. "end_of_turn".
@@ -49,6 +50,11 @@ constexpr std::string_view to_string(StopReason reason) noexcept {
 /// vocabulary ends the generation with Error{kInvalidArgument}.
 using PickToken = std::function<std::int32_t(std::span<const float> logits)>;
 
+/// Changes a sequence's own copy of its logits [vocab_size] before a token is chosen: biases, penalties,
+/// masks
+/// (-infinity forbids a token). `tokens` is the sequence so far: the prompt and what was generated.
+using LogitsProcessor = std::function<void(std::span<float> logits, std::span<const std::int32_t> tokens)>;
+
 /// One step of a generation.
 struct GeneratedToken {
   /// `id` of the step that only brings out text which had been held back.
@@ -72,6 +78,11 @@ struct GenerateOptions {
   /// Natural logarithm of each token's probability by the model's own logits (temperature 1, no penalty).
   /// One exp() for each token of the vocabulary and step.
   bool log_probabilities = false;
+  /// Called before each choice; what the callbacks and log_probabilities tell is by the model's own logits.
+  LogitsProcessor process = {};
+  /// The caller's flag, which any thread or signal handler may set: the generation ends (kCancelled), a
+  /// running forward of it alone within a layer. nullptr: none.
+  const std::atomic<bool>* cancel = nullptr;
 };
 
 /// An answer.

@@ -1,68 +1,64 @@
-// Keys and values of one sequence. Planned and allocated whole before the first token; layers with a sliding
-// window get a ring of the window's size. Invariant: positions [0, n_past) were computed from tokens in
-// order; position p of a layer lies in slot p % n_slots(layer), and whatever the window of a layer still
-// needs has not been overwritten. Where a model's tokens see those after them, nothing is needed later, and
-// one layer's place serves all.
+// Keys and values of one sequence: a list of pages for each group of layers. Invariant: positions [0, n_past)
+// were computed from tokens in order; a group's pages hold all of them that a later token can see. A page
+// that others hold too is never written: it is copied first.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <memory>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "../kernels/kernel_table.hpp"
-#include "aligned_buffer.hpp"
-#include "config.hpp"
+#include "kv_pages.hpp"
 
 namespace gemma {
 
-using kernels::KvType;
-
-/// What a cache is made of.
-struct KvCacheOptions {
-  std::size_t n_ctx = 4096;     // positions the cache can hold
-  KvType type = KvType::kF16;   // how keys and values are stored
-  std::size_t max_chunk = 512;  // the most tokens one forward adds (rings are window + max_chunk long)
-};
-
-/// Owns the memory. Move-only; copy_from() copies explicitly. Not thread-safe: one forward at a time.
+/// Holds pages of a pool, its own or one that several caches share. Move-only; not thread-safe: one forward
+/// at a time.
 class KvCache {
  public:
-  /// Throws Error{kInvalidArgument} for an empty context or chunk, {kOutOfMemory}.
+  /// A cache with a pool of its own. Throws Error{kInvalidArgument} for an empty context or chunk,
+  /// {kOutOfMemory}.
   KvCache(const ModelConfig& config, const KvCacheOptions& options);
   /// The same in memory of the caller's, aligned to 64 bytes, of at least bytes_for() bytes; it must outlive
   /// the cache.
   KvCache(const ModelConfig& config, const KvCacheOptions& options, std::span<std::byte> memory);
+  /// A cache that takes its pages from a pool.
+  explicit KvCache(std::shared_ptr<KvPool> pool);
+  KvCache(KvCache&& other) noexcept = default;
+  KvCache& operator=(KvCache&& other) noexcept;
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+  ~KvCache();
 
-  /// Bytes that a cache of these options takes, to the byte, without allocating it; the largest size_t when
-  /// no memory could hold them. Throws Error{kInvalidArgument} as the constructor does.
-  static std::size_t bytes_for(const ModelConfig& config, const KvCacheOptions& options);
+  /// Bytes that the pages of a cache with a pool of its own take, to the byte, without allocating them; the
+  /// largest size_t when no memory could hold them. Throws Error{kInvalidArgument} as the constructor does.
+  static std::size_t bytes_for(const ModelConfig& config, const KvCacheOptions& options) {
+    return KvLayout(config, options).bytes(1);
+  }
 
   /// Positions that hold keys and values.
   std::size_t n_past() const noexcept { return n_past_; }
   /// Positions it can hold.
-  std::size_t n_ctx() const noexcept { return options_.n_ctx; }
+  std::size_t n_ctx() const noexcept { return layout().options.n_ctx; }
   /// The most tokens one forward may add.
-  std::size_t max_chunk() const noexcept { return options_.max_chunk; }
+  std::size_t max_chunk() const noexcept { return layout().options.max_chunk; }
   /// How keys and values are stored.
-  KvType type() const noexcept { return options_.type; }
-  /// Bytes of all keys and values.
-  std::size_t size_bytes() const noexcept { return memory_.size(); }
-  /// Layers of the model it was made for.
-  std::size_t n_layers() const noexcept { return layers_.size(); }
-  /// Elements of a head of a layer.
-  std::size_t head_dim(std::size_t layer) const noexcept { return layers_[layer].head_dim; }
-  /// Key/value heads of a layer.
-  std::size_t n_kv_heads(std::size_t layer) const noexcept { return layers_[layer].n_kv_heads; }
+  KvType type() const noexcept { return layout().options.type; }
+  /// Bytes of all pages of its pool.
+  std::size_t size_bytes() const noexcept { return pool_->size_bytes(); }
+  /// Bytes of the pages that it holds, also of those that others hold too.
+  std::size_t held_bytes() const noexcept;
+  /// Where keys and values lie in pages.
+  const KvLayout& layout() const noexcept { return pool_->layout(); }
+  /// The pool that its pages come from.
+  const std::shared_ptr<KvPool>& pool() const noexcept { return pool_; }
 
   /// Whether the cache is what a model of this configuration would make with the same options.
-  bool fits(const ModelConfig& config) const noexcept;
+  bool fits(const ModelConfig& config) const { return layout().fits(config); }
 
-  /// Whether the cache can go back to its first n positions: rings may have overwritten what they would need.
+  /// Whether the cache can go back to its first n positions: the pages of a sliding window may be gone.
   bool can_truncate(std::size_t n) const noexcept;
   /// Forgets all but the first n positions. Throws Error{kInvalidArgument} unless can_truncate(n).
   void truncate(std::size_t n);
@@ -70,66 +66,80 @@ class KvCache {
   /// Throws Error{kContextFull}: n more tokens do not fit.
   [[noreturn]] void refuse_more(std::size_t n) const;
 
-  /// Makes this cache equal to `other`, of the same model and options. Throws Error{kInvalidArgument}
-  /// otherwise.
+  /// Makes this cache equal to `other`, of the same model and options, by copying what it holds. Throws
+  /// Error{kInvalidArgument} otherwise, {kOutOfMemory} when the pool has too few pages, and then this cache
+  /// is empty.
   void copy_from(const KvCache& other);
+  /// Makes this cache equal to the first n positions of `other`, of the same pool: they share the pages,
+  /// except that the last is copied where others will be written behind position n. Throws
+  /// Error{kInvalidArgument} for another pool or unless other.can_truncate(n), {kOutOfMemory} when no page is
+  /// free for the copy, and then this cache is empty.
+  void share(const KvCache& other, std::size_t n);
+  /// A copy in a pool of its own that has no page more than it holds.
+  KvCache compact_copy() const;
 
   // ---- for the decoder ----
-  /// Positions that a layer keeps: all, or its ring; 0 for one that reads another's.
-  std::size_t n_slots(std::size_t layer) const noexcept { return layers_[layer].n_slots; }
-  /// Keys of one head of one layer: [n_slots / 16, head_dim, 16].
-  std::byte* keys(std::size_t layer, std::size_t kv_head) noexcept {
-    return memory_.data() + layers_[layer].offset + kv_head * head_bytes(layer);
+  /// Pages that prepare(n) would take from the pool, of one group.
+  std::size_t pages_needed(std::size_t group, std::size_t n) const noexcept;
+  /// Holds pages of its own for the positions [n_past, n_past + n), which fit into the context. Allocates
+  /// nothing. Throws Error{kOutOfMemory} when the pool has too few; what the cache holds is then unchanged.
+  void prepare(std::size_t n);
+  /// n more positions hold what they should.
+  void advance(std::size_t n) noexcept { n_past_ += n; }
+  /// The pages of a layer that has keys and values of its own, by position / kKeyBlock.
+  const std::byte* const* pages(std::size_t layer) const noexcept {
+    return tables_[layout().layers[layer].group].pages.data();
   }
-  /// Values of one head of one layer: [n_slots, head_dim].
-  std::byte* values(std::size_t layer, std::size_t kv_head) noexcept {
-    return memory_.data() + layers_[layer].offset + (n_kv_heads(layer) + kv_head) * head_bytes(layer);
-  }
-  /// Where the key and the value of `position` are stored.
+  /// Where element 0 of the key of `position` is stored, the next ones kKeyTile elements apart: [head_dim].
   std::byte* key_slot(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
-    const std::size_t slot = position % n_slots(layer);
-    const std::size_t tile =
-        slot / kernels::kKeyTile * head_dim(layer) * kernels::kKeyTile + slot % kernels::kKeyTile;
-    return keys(layer, kv_head) + tile * element_bytes(options_.type);
+    using kernels::kKeyTile;
+    const std::size_t slot = position % kernels::kKeyBlock;
+    const std::size_t element =
+        slot / kKeyTile * layout().layers[layer].head_dim * kKeyTile + slot % kKeyTile;
+    return page_of(layer, position) + layout().key_offset(layer, kv_head) +
+           element * layout().element_bytes();
   }
   /// Where the value of `position` is stored: [head_dim].
   std::byte* value_slot(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
-    return values(layer, kv_head) +
-           position % n_slots(layer) * head_dim(layer) * element_bytes(options_.type);
+    const std::size_t element = position % kernels::kKeyBlock * layout().layers[layer].head_dim;
+    return page_of(layer, position) + layout().value_offset(layer, kv_head) +
+           element * layout().element_bytes();
   }
-  /// Positions up to n_past + n are about to be written; they count only after advance().
-  void will_write(std::size_t n) noexcept { written_ = std::max(written_, n_past_ + n); }
-  /// n more positions hold what they should.
-  void advance(std::size_t n) noexcept { n_past_ += n; }
 
-  /// Bytes of an element.
-  static constexpr std::size_t element_bytes(KvType type) noexcept { return type == KvType::kF16 ? 2 : 4; }
+  /// The blocks of a group whose pages it holds: from the first to one past the last.
+  std::pair<std::size_t, std::size_t> blocks(std::size_t group) const noexcept {
+    return {tables_[group].begin, tables_[group].end};
+  }
+  /// Calls f(group, block, page) for each page that it holds, by group and position.
+  template <typename F>
+  void for_each_page(F f) const {
+    for (std::size_t g = 0; g < tables_.size(); ++g) {
+      for (std::size_t b = tables_[g].begin; b < tables_[g].end; ++b) f(g, b, tables_[g].pages[b]);
+    }
+  }
+  /// For restoring: an empty cache holds new pages for blocks [begin, end) of a group. Throws
+  /// Error{kOutOfMemory}, {kInvalidArgument} for blocks outside the context.
+  void adopt_blocks(std::size_t group, std::size_t begin, std::size_t end);
+  /// For restoring: the page of a block that it holds.
+  std::byte* page(std::size_t group, std::size_t block) noexcept { return tables_[group].pages[block]; }
 
  private:
-  struct Layer {
-    std::size_t offset;   // bytes
-    std::size_t n_slots;  // a multiple of kKeyBlock; 0 for a layer that reads another's keys and values
-    std::size_t window;
-    std::size_t n_kv_heads;
-    std::size_t head_dim;
+  /// Pages of blocks [begin, end); the others are null.
+  struct Table {
+    std::vector<std::byte*> pages;  // [blocks of the context]
+    std::size_t begin = 0, end = 0;
   };
 
-  static std::size_t slots_for(const AttentionConfig& layer, const KvCacheOptions& o) noexcept;
-  std::size_t head_bytes(std::size_t layer) const noexcept {
-    return n_slots(layer) * head_dim(layer) * element_bytes(options_.type);
+  std::byte* page_of(std::size_t layer, std::size_t position) noexcept {
+    return tables_[layout().layers[layer].group].pages[position / kernels::kKeyBlock];
   }
-  static std::size_t layer_bytes(const AttentionConfig& layer, std::size_t slots, KvType type) noexcept {
-    return 2 * slots * layer.kv_width() * element_bytes(type);
-  }
-  void copy_layer(std::size_t i, const KvCache& other);
+  void give_back(std::size_t group, std::size_t begin, std::size_t end) noexcept;
+  void give_back_all() noexcept;
+  std::byte* take(std::size_t group);
 
-  KvCacheOptions options_;
-  std::vector<Layer> layers_;
-  bool one_layer_ = false;          // all layers lie in the same place (ModelConfig::keeps_no_kv)
-  AlignedBuffer<std::byte> owned_;  // empty where the memory is the caller's
-  std::span<std::byte> memory_;
+  std::shared_ptr<KvPool> pool_;
+  std::vector<Table> tables_;  // by group
   std::size_t n_past_ = 0;
-  std::size_t written_ = 0;  // one past the highest position ever stored since the cache was empty
 };
 
 }  // namespace gemma

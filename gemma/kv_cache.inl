@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
+#include <cstring>
 #include <string>
 
 #include "../gguf/linkage.hpp"
@@ -10,70 +10,45 @@
 namespace gemma {
 
 GEMMA_INLINE KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options)
-    : KvCache(config, options, {}) {
-  owned_ = AlignedBuffer<std::byte>(memory_.size(), "KV cache");
-  memory_ = {owned_.data(), owned_.size()};
-}
+    : KvCache(std::make_shared<KvPool>(KvLayout(config, options), 1)) {}
 
 GEMMA_INLINE KvCache::KvCache(const ModelConfig& config, const KvCacheOptions& options,
                               std::span<std::byte> memory)
-    : options_(options), one_layer_(config.keeps_no_kv()) {
-  const std::size_t bytes = bytes_for(config, options);  // checks the options
-  layers_.reserve(config.n_layers());
-  std::size_t offset = 0;
-  for (std::size_t i = 0; i < config.n_layers(); ++i) {
-    const AttentionConfig& a = config.layers[i].attention;
-    const std::size_t slots = config.owns_kv(i) ? slots_for(a, options) : 0;
-    layers_.push_back({offset, slots, a.window, a.n_kv_heads, a.head_dim});
-    if (!one_layer_) offset += layer_bytes(a, slots, options.type);
-  }
-  memory_ = {memory.data(), bytes};
+    : KvCache(std::make_shared<KvPool>(KvLayout(config, options), 1, memory)) {}
+
+GEMMA_INLINE KvCache::KvCache(std::shared_ptr<KvPool> pool) : pool_(std::move(pool)) {
+  tables_.resize(layout().groups.size());
+  for (Table& t : tables_) t.pages.assign(KvLayout::pages_for(n_ctx()), nullptr);
 }
 
-GEMMA_INLINE std::size_t KvCache::bytes_for(const ModelConfig& config, const KvCacheOptions& options) {
-  if (options.n_ctx == 0 || options.max_chunk == 0 || options.n_ctx > ModelConfig::kMostPositions) {
-    detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "a cache of " + std::to_string(options.n_ctx) + " positions and chunks of " +
-             std::to_string(options.max_chunk) + " is not possible";
-    });
-  }
-  constexpr std::size_t kMost = std::numeric_limits<std::size_t>::max();
+GEMMA_INLINE KvCache& KvCache::operator=(KvCache&& other) noexcept {
+  std::swap(pool_, other.pool_);
+  std::swap(tables_, other.tables_);
+  std::swap(n_past_, other.n_past_);
+  return *this;
+}
+
+GEMMA_INLINE KvCache::~KvCache() {
+  if (pool_ != nullptr) give_back_all();
+}
+
+GEMMA_INLINE std::size_t KvCache::held_bytes() const noexcept {
   std::size_t sum = 0;
-  for (std::size_t i = 0; i < config.n_layers(); ++i) {
-    if (!config.owns_kv(i)) continue;
-    const AttentionConfig& a = config.layers[i].attention;
-    // 2 x 4 bytes x 2^31 slots x 2^24 wide: a layer's product stays below 2^60, their sum may not
-    const std::size_t bytes = layer_bytes(a, slots_for(a, options), options.type);
-    if (config.keeps_no_kv()) {
-      sum = std::max(sum, bytes);
-    } else {
-      sum = bytes > kMost - sum ? kMost : sum + bytes;
-    }
+  for (std::size_t g = 0; g < tables_.size(); ++g) {
+    sum += (tables_[g].end - tables_[g].begin) * layout().groups[g].page_bytes;
   }
   return sum;
 }
 
-GEMMA_INLINE bool KvCache::fits(const ModelConfig& config) const noexcept {
-  if (config.n_layers() != layers_.size() || config.keeps_no_kv() != one_layer_) return false;
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const AttentionConfig& a = config.layers[i].attention;
-    const Layer& l = layers_[i];
-    if (l.window != a.window || l.n_kv_heads != a.n_kv_heads || l.head_dim != a.head_dim ||
-        (l.n_slots != 0) != config.owns_kv(i)) {
-      return false;
-    }
+GEMMA_INLINE bool KvCache::can_truncate(std::size_t n) const noexcept {
+  if (n > n_past_ || (layout().one_layer && n != 0 && n != n_past_)) return false;
+  for (std::size_t g = 0; g < tables_.size(); ++g) {
+    // the next token, at position n, sees from n - window + 1
+    const std::size_t window = layout().groups[g].window;
+    const std::size_t from = window == 0 || n < window ? 0 : n - window + 1;
+    if (n != 0 && tables_[g].begin > from / kernels::kKeyBlock) return false;
   }
   return true;
-}
-
-GEMMA_INLINE bool KvCache::can_truncate(std::size_t n) const noexcept {
-  if (n > n_past_ || (one_layer_ && n != 0 && n != n_past_)) return false;
-  return std::all_of(layers_.begin(), layers_.end(), [&](const Layer& l) {
-    // the next token, at position n, sees from n - window + 1; slots up to written_ were last used by
-    // positions >= written_ - n_slots
-    return l.n_slots == 0 || l.window == 0 || n == 0 || written_ <= l.n_slots ||
-           n + 1 + l.n_slots >= written_ + std::min(l.window, n + 1);
-  });
 }
 
 GEMMA_INLINE void KvCache::truncate(std::size_t n) {
@@ -83,7 +58,8 @@ GEMMA_INLINE void KvCache::truncate(std::size_t n) {
     });
   }
   n_past_ = n;
-  if (n == 0) written_ = 0;
+  if (n == 0) return give_back_all();
+  for (std::size_t g = 0; g < tables_.size(); ++g) give_back(g, KvLayout::pages_for(n), tables_[g].end);
 }
 
 [[noreturn]] GEMMA_INLINE void KvCache::refuse_more(std::size_t n) const {
@@ -94,31 +70,127 @@ GEMMA_INLINE void KvCache::truncate(std::size_t n) {
 }
 
 GEMMA_INLINE void KvCache::copy_from(const KvCache& other) {
-  if (memory_.size() != other.memory_.size() || layers_.size() != other.layers_.size() ||
-      options_.type != other.options_.type || options_.n_ctx != other.options_.n_ctx) {
+  if (this == &other) return;
+  if (layout() != other.layout()) {
     throw Error(ErrorCode::kInvalidArgument, "caches of different shapes cannot be copied");
   }
-  for (std::size_t i = 0; i < layers_.size(); ++i) copy_layer(i, other);
+  truncate(0);
+  try {
+    for (std::size_t g = 0; g < tables_.size(); ++g) {
+      const Table& from = other.tables_[g];
+      adopt_blocks(g, from.begin, from.end);
+      for (std::size_t b = from.begin; b < from.end; ++b) {
+        std::memcpy(page(g, b), from.pages[b], layout().groups[g].page_bytes);
+      }
+    }
+  } catch (...) {
+    truncate(0);
+    throw;
+  }
   n_past_ = other.n_past_;
-  written_ = other.written_;
 }
 
-GEMMA_INLINE std::size_t KvCache::slots_for(const AttentionConfig& layer, const KvCacheOptions& o) noexcept {
-  // a chunk writes before it reads: its first token still needs the window before it
-  const std::size_t chunk = std::min(o.max_chunk, o.n_ctx);
-  const std::size_t needed =
-      layer.window == 0 || layer.window >= o.n_ctx ? o.n_ctx : std::min(o.n_ctx, layer.window + chunk);
-  return (needed + kernels::kKeyBlock - 1) / kernels::kKeyBlock * kernels::kKeyBlock;
+GEMMA_INLINE void KvCache::share(const KvCache& other, std::size_t n) {
+  if (pool_ != other.pool_ || this == &other || !other.can_truncate(n)) {
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "a cache cannot share the first " + std::to_string(n) + " positions of another";
+    });
+  }
+  truncate(0);
+  if (n == 0) return;
+  const std::size_t end = KvLayout::pages_for(n);
+  for (std::size_t g = 0; g < tables_.size(); ++g) {
+    const std::size_t window = layout().groups[g].window;
+    const std::size_t from = window == 0 || n < window ? 0 : (n - window + 1) / kernels::kKeyBlock;
+    Table& t = tables_[g];
+    t.begin = t.end = from;
+    for (; t.end < end; ++t.end) {
+      t.pages[t.end] = other.tables_[g].pages[t.end];
+      pool_->hold(g, t.pages[t.end]);
+    }
+  }
+  n_past_ = n;
+  if (n % kernels::kKeyBlock == 0) return;
+  try {
+    prepare(1);  // copies the last page, so that neither has to when it goes on
+  } catch (...) {
+    truncate(0);
+    throw;
+  }
 }
 
-GEMMA_INLINE void KvCache::copy_layer(std::size_t i, const KvCache& other) {
-  // only slots in use: a large cache that holds little is copied in little time
-  const std::size_t tiles =
-      (std::min(other.written_, n_slots(i)) + kernels::kKeyTile - 1) / kernels::kKeyTile;
-  const std::size_t bytes = tiles * kernels::kKeyTile * head_dim(i) * element_bytes(options_.type);
-  for (std::size_t h = 0; h < 2 * n_kv_heads(i); ++h) {
-    const std::size_t at = layers_[i].offset + h * head_bytes(i);
-    std::copy_n(other.memory_.data() + at, bytes, memory_.data() + at);
+GEMMA_INLINE KvCache KvCache::compact_copy() const {
+  std::vector<std::size_t> n_pages;
+  for (const Table& t : tables_) n_pages.push_back(t.end - t.begin);
+  KvCache out(std::make_shared<KvPool>(layout(), n_pages));
+  out.copy_from(*this);
+  return out;
+}
+
+GEMMA_INLINE std::size_t KvCache::pages_needed(std::size_t group, std::size_t n) const noexcept {
+  const Table& t = tables_[group];
+  std::size_t sum = 0;
+  for (std::size_t b = n_past_ / kernels::kKeyBlock; b < KvLayout::pages_for(n_past_ + n); ++b) {
+    const bool held = b >= t.begin && b < t.end;
+    if (!held || pool_->holders(group, t.pages[b]) != 1) ++sum;
+  }
+  return sum;
+}
+
+GEMMA_INLINE void KvCache::prepare(std::size_t n) {
+  for (std::size_t g = 0; g < tables_.size(); ++g) {
+    Table& t = tables_[g];
+    const KvLayout::Group& group = layout().groups[g];
+    for (std::size_t b = n_past_ / kernels::kKeyBlock; b < KvLayout::pages_for(n_past_ + n); ++b) {
+      if (b >= t.end) {
+        // pages leave a window only when another needs their place: until then one can go back
+        if (t.end - t.begin == group.most_pages) give_back(g, t.begin, t.begin + 1);
+        t.pages[b] = take(g);
+        if (t.begin == t.end) t.begin = b;
+        t.end = b + 1;
+      } else if (pool_->holders(g, t.pages[b]) != 1) {
+        std::byte* const own = take(g);
+        std::memcpy(own, t.pages[b], group.page_bytes);
+        pool_->give_back(g, t.pages[b]);
+        t.pages[b] = own;
+      }
+    }
+  }
+}
+
+GEMMA_INLINE void KvCache::adopt_blocks(std::size_t group, std::size_t begin, std::size_t end) {
+  Table& t = tables_[group];
+  if (begin > end || end > t.pages.size() || t.begin != t.end) {
+    throw Error(ErrorCode::kInvalidArgument, "pages outside the context");
+  }
+  t.begin = t.end = begin;
+  for (; t.end < end; ++t.end) t.pages[t.end] = take(group);
+}
+
+GEMMA_INLINE std::byte* KvCache::take(std::size_t group) {
+  std::byte* const page = pool_->take(group);
+  if (page == nullptr) throw Error(ErrorCode::kOutOfMemory, "no page of the KV cache is free");
+  return page;
+}
+
+GEMMA_INLINE void KvCache::give_back(std::size_t group, std::size_t begin, std::size_t end) noexcept {
+  Table& t = tables_[group];
+  begin = std::max(begin, t.begin);
+  end = std::min(end, t.end);
+  if (begin >= end) return;
+  // the last first, so that pages are taken again in the order of positions
+  for (std::size_t b = end; b-- > begin;) pool_->give_back(group, std::exchange(t.pages[b], nullptr));
+  if (begin == t.begin) {
+    t.begin = end;
+  } else {
+    t.end = begin;
+  }
+}
+
+GEMMA_INLINE void KvCache::give_back_all() noexcept {
+  for (std::size_t g = 0; g < tables_.size(); ++g) {
+    give_back(g, 0, tables_[g].end);
+    tables_[g].begin = tables_[g].end = 0;
   }
 }
 

@@ -1,6 +1,6 @@
 // A loaded model: the mapped file, its configuration and weights, and the forward pass.
 // Invariant: immutable after load, so any number of threads may use one Model, each with its own cache and
-// workspace.
+// workspace. A Model is a handle: copies share what was loaded, which lives as long as any of them.
 #pragma once
 
 #include <atomic>
@@ -21,70 +21,11 @@
 #include "chunk.hpp"
 #include "config.hpp"
 #include "kv_cache.hpp"
+#include "options.hpp"
 #include "weights.hpp"
 #include "workspace.hpp"
 
 namespace gemma {
-
-/// Choices that a file does not make.
-struct ModelOptions {
-  const kernels::KernelTable* kernels = nullptr;  // nullptr: the best for this CPU
-  std::optional<std::size_t> window =
-      std::nullopt;                   // sliding window in place of the file's (Mistral v0.1: 4096); 0: none
-  bool bf16_embedding_scale = false;  // Gemma: round sqrt(d_model) to bfloat16 as the JAX reference does
-};
-
-/// A context that any machine can hold; longer ones are asked for by name (a model may allow 131,072).
-inline constexpr std::size_t kDefaultContext = 8192;
-
-/// What a Session is made of.
-struct SessionOptions {
-  std::size_t n_ctx = 0;  // 0: the model's own context, at most kDefaultContext, and what max_memory allows
-  KvType kv_type = KvType::kF16;  // how keys and values are stored
-  std::size_t chunk = 512;        // tokens of a prompt computed in one forward; does not change results
-  unsigned n_threads = 0;         // 0: one for each physical core
-  std::size_t logit_rows = 1;  // positions whose logits one forward gives: more make Session::score() faster
-  std::size_t max_memory = 0;  // bytes that the model's file and this session may take together; 0: no limit
-};
-
-/// What a Batch is made of: all its sequences are planned and allocated when it is made.
-struct BatchOptions {
-  std::size_t max_sequences = 8;  // at one time
-  std::size_t n_ctx = 0;          // of each; 0 as in SessionOptions
-  KvType kv_type = KvType::kF16;  // how keys and values are stored
-  std::size_t chunk = 512;        // tokens of one forward, all sequences together; at least max_sequences
-  unsigned n_threads = 0;         // 0: one for each physical core
-  std::size_t max_memory = 0;     // bytes that the model's file and this batch may take together; 0: no limit
-};
-
-/// What an Embedder is made of.
-struct EmbedderOptions {
-  std::size_t n_ctx = 0;    // tokens of the longest text; 0: the model's context, at most kDefaultContext
-  std::size_t chunk = 512;  // tokens of one forward, all texts together; does not change results
-  unsigned n_threads = 0;   // 0: one for each physical core
-  /// How keys and values are stored. nullopt: as a session's, or in 32 bits where they are one layer's at a
-  /// time.
-  std::optional<KvType> kv_type = std::nullopt;
-  std::optional<Pooling> pooling = std::nullopt;  // nullopt: the model's
-  std::size_t dims = 0;        // the first numbers of each embedding, of length 1 again; 0: all
-  bool truncate = false;       // of a text that is too long only the first n_ctx tokens count
-  std::size_t max_memory = 0;  // bytes that the model's file and the embedder may take together; 0: no limit
-};
-
-/// What is put before a text, for models that were trained with it (EmbeddingGemma).
-enum class EmbedPrompt { kNone, kQuery, kDocument };
-
-/// What running a model takes, to the byte, before anything is allocated.
-struct MemoryPlan {
-  std::size_t file_bytes = 0;       // mapped, shared between processes and sessions: weights and vocabulary
-  std::size_t kv_bytes = 0;         // keys and values of all sequences
-  std::size_t workspace_bytes = 0;  // one workspace
-  std::size_t token_bytes = 0;      // the lists of tokens
-  std::size_t n_ctx = 0;            // the context of each sequence that this is the plan of
-
-  /// All of it; what max_memory limits.
-  std::size_t total_bytes() const noexcept { return file_bytes + kv_bytes + workspace_bytes + token_bytes; }
-};
 
 /// A part of a model's layers, and the hidden rows that enter it.
 struct LayerRange {
@@ -93,7 +34,7 @@ struct LayerRange {
   std::span<const float> input = {};  // [n_rows, d_model]; empty when begin is 0: the tokens' embeddings
 };
 
-/// Move-only owner of the file. Everything const is safe to call from many threads at once.
+/// A handle of a loaded model, cheap to copy. Everything const is safe to call from many threads at once.
 class Model {
  public:
   /// Maps and checks the file; reads no weights. Throws Error (see gguf::File::open, families::read_config,
@@ -110,6 +51,9 @@ class Model {
   const gguf::File& file() const noexcept { return state_->file; }
   /// What the file lacks or gets wrong, and what is taken in its place: a line each, for people; mostly none.
   std::vector<std::string> notes() const;
+  /// Tells this model's file from others, also of the same shape: a 64-bit checksum of all that stands before
+  /// the weights, of their size, and of 64 KiB at each of 64 places among them. Computed at each call.
+  std::uint64_t fingerprint() const;
   /// The kernels that run it.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
   /// Whether the file holds a vocabulary. Without one a model runs on ids.
@@ -120,7 +64,7 @@ class Model {
   /// Pieces, special ids, end-of-turn tokens. Throws as tokenizer().
   const Vocab& vocab() const;
 
-  /// The ids of a conversation in the model's own turns, ready for Session::prefill(). Throws
+  /// The ids of a conversation in the model's own turns, ready for Session::set_tokens(). Throws
   /// Error{kUnsupported} when the model has no known template, {kInvalidArgument} when that refuses the
   /// messages (roles out of turn), as tokenizer().
   std::vector<std::int32_t> encode_chat(std::span<const Message> messages,
@@ -130,18 +74,6 @@ class Model {
   KvCache make_cache(const KvCacheOptions& options) const;
   /// The buffers of forward(). Throws as make_cache().
   Workspace make_workspace(const WorkspaceOptions& options) const;
-
-  /// What one cache and one workspace will take. Allocates nothing of it.
-  MemoryPlan plan(const KvCacheOptions& cache, const WorkspaceOptions& workspace) const;
-  /// What a Session of these options will take. With n_ctx = 0 and a cap, the context is the largest that the
-  /// cap allows. Throws Error{kOutOfMemory} when the cap does not allow it, naming the largest context that
-  /// would fit; {kInvalidArgument} for options out of range.
-  MemoryPlan plan(const SessionOptions& options = {}) const;
-  /// The same for a Batch.
-  MemoryPlan plan_batch(const BatchOptions& o = {}) const;
-
-  /// The same for an Embedder.
-  MemoryPlan plan_embedder(const EmbedderOptions& options = {}) const;
 
   /// One vector of length 1 for each text, of ModelConfig::embedding_width() numbers or options.dims: see
   /// Embedder, which serves many calls. Here the context is the longest text's where options.n_ctx is 0.
@@ -236,13 +168,7 @@ class Model {
   /// Fills the workspace's lists of rows; returns how many there are.
   std::size_t list_rows(std::span<const Chunk> chunks, Workspace& ws, bool only_wanted) const;
   void check_cache(const KvCache& cache) const;
-  MemoryPlan sequences_plan(std::size_t n_sequences, const SessionOptions& options) const;
-  MemoryPlan capped(std::size_t n_sequences, SessionOptions options) const;
-  /// plan_of(n_ctx), for the largest context within max_memory where n_ctx is 0.
-  template <typename F>
-  MemoryPlan fit_context(std::size_t n_ctx, std::size_t max_memory, F plan_of) const;
-
-  std::unique_ptr<State> state_;
+  std::shared_ptr<const State> state_;
 };
 
 }  // namespace gemma

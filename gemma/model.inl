@@ -9,6 +9,7 @@
 
 #include "../gguf/linkage.hpp"
 #include "../tokenizer/chat_template.hpp"
+#include "checksum.hpp"
 #include "decoder/dense.hpp"
 #include "decoder/run.hpp"
 #include "families/registry.hpp"
@@ -45,6 +46,26 @@ GEMMA_INLINE std::vector<std::string> Model::notes() const {
   });
 }
 
+GEMMA_INLINE std::uint64_t Model::fingerprint() const {
+  constexpr std::size_t kPlaces = 64, kPiece = std::size_t{1} << 16;
+  detail::Checksum sum;
+  const auto add_part = [&](const gguf::File& part) {
+    const std::span<const std::byte> bytes = part.map().bytes();
+    sum.add(bytes.first(part.data_offset()));
+    const std::span<const std::byte> data = bytes.subspan(part.data_offset());
+    const std::uint64_t size = data.size();
+    sum.add(std::as_bytes(std::span(&size, 1)));
+    for (std::size_t i = 0; i < kPlaces; ++i) {
+      const std::size_t at = data.size() / kPlaces * i;
+      sum.add(data.subspan(at, std::min(kPiece, data.size() - at)));
+    }
+  };
+  file().check_size();
+  add_part(file());
+  for (const gguf::File& part : file().other_parts()) add_part(part);
+  return sum.value();
+}
+
 GEMMA_INLINE std::vector<std::int32_t> Model::encode_chat(std::span<const Message> messages,
                                                           const ChatOptions& options) const {
   return ChatTemplate::from(vocab()).encode(tokenizer(), messages, options);
@@ -57,32 +78,6 @@ GEMMA_INLINE KvCache Model::make_cache(const KvCacheOptions& options) const {
 GEMMA_INLINE Workspace Model::make_workspace(const WorkspaceOptions& options) const {
   return detail::or_out_of_memory("no memory for a workspace",
                                   [&] { return Workspace(config(), weights(), kernels(), options); });
-}
-
-GEMMA_INLINE MemoryPlan Model::plan(const KvCacheOptions& cache, const WorkspaceOptions& workspace) const {
-  MemoryPlan out;
-  out.file_bytes = file().size_bytes();
-  out.kv_bytes = KvCache::bytes_for(config(), cache);
-  out.workspace_bytes = detail::WorkspaceSizes(config(), weights(), kernels(), workspace).bytes();
-  out.n_ctx = cache.n_ctx;
-  return out;
-}
-
-GEMMA_INLINE MemoryPlan Model::plan(const SessionOptions& options) const {
-  check_head();
-  return detail::or_out_of_memory("no memory for a plan", [&] { return capped(1, options); });
-}
-
-GEMMA_INLINE MemoryPlan Model::plan_batch(const BatchOptions& o) const {
-  check_head();
-  return detail::or_out_of_memory("no memory for a plan", [&] {
-    return capped(o.max_sequences, {.n_ctx = o.n_ctx,
-                                    .kv_type = o.kv_type,
-                                    .chunk = std::max(o.chunk, o.max_sequences),
-                                    .n_threads = o.n_threads,
-                                    .logit_rows = o.max_sequences,
-                                    .max_memory = o.max_memory});
-  });
 }
 
 GEMMA_INLINE std::span<const float> Model::forward(std::span<const Chunk> chunks, Workspace& ws,
@@ -128,7 +123,7 @@ GEMMA_INLINE AlignedBuffer<double> Model::State::rope_frequencies(const RopeConf
 }
 
 GEMMA_INLINE Model::Model(gguf::File file, const ModelOptions& options)
-    : state_(std::make_unique<State>(std::move(file), options)) {}
+    : state_(std::make_shared<const State>(std::move(file), options)) {}
 
 GEMMA_INLINE void Model::check_cache(const KvCache& cache) const {
   if (cache.fits(config())) return;
@@ -176,61 +171,6 @@ GEMMA_INLINE void Model::token_embedding(std::int32_t token, std::span<float> ou
   kernels().dequantize[static_cast<std::size_t>(e.type)](
       e.data + static_cast<std::size_t>(token) * e.row_bytes, c.d_model, out.data());
   if (c.embedding_scale != 1.0f) kernels().vec.scale(c.embedding_scale, c.d_model, out.data());
-}
-
-GEMMA_INLINE MemoryPlan Model::sequences_plan(std::size_t n_sequences, const SessionOptions& o) const {
-  const std::size_t chunk = std::max<std::size_t>(o.chunk, 1);
-  // bounds that keep every product below 2^64, whatever the caller asks for
-  if (n_sequences == 0 || n_sequences > (1u << 16) || o.n_ctx > (std::size_t{1} << 31) ||
-      chunk > (1u << 24) || o.logit_rows == 0 || o.n_threads > 4096) {
-    throw Error(ErrorCode::kInvalidArgument, std::to_string(n_sequences) + " sequences of " +
-                                                 std::to_string(o.n_ctx) + " tokens in chunks of " +
-                                                 std::to_string(chunk) + ", with " +
-                                                 std::to_string(o.logit_rows) + " rows of logits and " +
-                                                 std::to_string(o.n_threads) + " threads, are not possible");
-  }
-  const std::size_t tokens = std::min(chunk, n_sequences * o.n_ctx);  // of one forward
-  MemoryPlan p = plan(KvCacheOptions{o.n_ctx, o.kv_type, chunk},
-                      WorkspaceOptions{tokens, std::min(o.logit_rows, tokens), o.n_threads});
-  if (p.kv_bytes > std::numeric_limits<std::size_t>::max() / 2 / n_sequences)
-    throw Error(ErrorCode::kOutOfMemory, "the caches of " + std::to_string(n_sequences) + " sequences of " +
-                                             std::to_string(o.n_ctx) + " tokens exceed any memory");
-  p.kv_bytes *= n_sequences;
-  p.token_bytes = n_sequences * o.n_ctx * sizeof(std::int32_t);
-  return p;
-}
-
-template <typename F>
-MemoryPlan Model::fit_context(std::size_t n_ctx, std::size_t max_memory, F plan_of) const {
-  const bool any_context = n_ctx == 0;
-  const MemoryPlan wanted = plan_of(any_context ? std::min(config().max_seq_len, kDefaultContext) : n_ctx);
-  if (max_memory == 0 || wanted.total_bytes() <= max_memory) return wanted;
-  MemoryPlan best;  // n_ctx: the largest context known to fit
-  for (std::size_t too_large = wanted.n_ctx; too_large - best.n_ctx > 1;) {
-    const MemoryPlan p = plan_of(best.n_ctx + (too_large - best.n_ctx) / 2);
-    if (p.total_bytes() <= max_memory) {
-      best = p;
-    } else {
-      too_large = p.n_ctx;
-    }
-  }
-  if (any_context && best.n_ctx != 0) return best;
-  throw Error(ErrorCode::kOutOfMemory,
-              file().path() + ": a context of " + std::to_string(wanted.n_ctx) + " tokens takes " +
-                  std::to_string(wanted.total_bytes()) + " bytes (file " + std::to_string(wanted.file_bytes) +
-                  ", keys and values " + std::to_string(wanted.kv_bytes) + ", workspace " +
-                  std::to_string(wanted.workspace_bytes) + "), more than the limit of " +
-                  std::to_string(max_memory) + "; " +
-                  (best.n_ctx == 0 ? "not even one token fits"
-                                   : "the largest that fits is " + std::to_string(best.n_ctx)));
-}
-
-GEMMA_INLINE MemoryPlan Model::capped(std::size_t n_sequences, SessionOptions o) const {
-  if (o.n_threads == 0) o.n_threads = physical_core_count();
-  return fit_context(o.n_ctx, o.max_memory, [&](std::size_t n_ctx) {
-    o.n_ctx = n_ctx;
-    return sequences_plan(n_sequences, o);
-  });
 }
 
 GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, std::size_t max_tokens,
@@ -355,7 +295,7 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
   const bool only_wanted = range.begin > last_kv_layer;
   const std::size_t n_rows = list_rows(chunks, ws, only_wanted);
   check_range(range, n_rows);
-  for (const Chunk& c : chunks) c.cache->will_write(c.tokens.size());
+  for (const Chunk& c : chunks) c.cache->prepare(c.tokens.size());
   for (auto& taken : ws.taken) taken.store(0, std::memory_order_relaxed);
   ws.shared->stop.store(false, std::memory_order_relaxed);
 

@@ -6,11 +6,11 @@
 /// For the preprocessor.
 #define GEMMA_VERSION_MAJOR 0
 /// For the preprocessor.
-#define GEMMA_VERSION_MINOR 1
+#define GEMMA_VERSION_MINOR 2
 /// For the preprocessor.
 #define GEMMA_VERSION_PATCH 0
 /// "MAJOR.MINOR.PATCH"
-#define GEMMA_VERSION_STRING "0.1.0"
+#define GEMMA_VERSION_STRING "0.2.0"
 
 namespace gemma {
 

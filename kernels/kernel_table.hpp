@@ -73,29 +73,48 @@ struct MatmulKernel {
 /// How keys and values are stored.
 enum class KvType : std::uint8_t { kF32, kF16 };
 
+/// What a storage type of keys and values is.
+struct KvTypeInfo {
+  KvType type;                // which
+  std::string_view name;      // as flags and files spell it
+  std::size_t element_bytes;  // of one number
+};
+
+/// All of them, by KvType: the one list.
+inline constexpr std::array<KvTypeInfo, 2> kKvTypes = {{{KvType::kF32, "f32", 4}, {KvType::kF16, "f16", 2}}};
+
+/// What is known about a storage type.
+constexpr const KvTypeInfo& kv_type_info(KvType type) noexcept {
+  return kKvTypes[static_cast<std::size_t>(type)];
+}
+static_assert(kv_type_info(KvType::kF32).type == KvType::kF32 &&
+              kv_type_info(KvType::kF16).type == KvType::kF16);
+
 /// Attention of some query rows that share one key/value head. Queries are already roped and not yet scaled.
-/// Key of position p: slot s = p % n_slots, element d at k[(s / 16 * head_dim + d) * 16 + s % 16];
-/// value: v[s * head_dim + d]. n_slots is a multiple of kKeyBlock.
-/// Query (t, h) sees positions j <= pos0 + t + ahead that are below limit, and when window > 0 only those
-/// with pos0 + t - j < window. It sees its own position at least.
+/// Keys and values lie in pages of kKeyBlock positions: page p / kKeyBlock holds position p as its slot
+/// s = p % kKeyBlock. Element d of its key is number (s / 16 * head_dim + d) * 16 + s % 16 from
+/// pages[...] + k_offset, of its value number s * head_dim + d from pages[...] + v_offset. Only pages that
+/// hold a position which some query sees are read; the others may be null. Query (t, h) sees positions j <=
+/// pos0 + t + ahead that are below limit, and when window > 0 only those with pos0 + t - j < window. It sees
+/// its own position at least.
 struct AttentionArgs {
-  const float* q = nullptr;      // (t, h) at q + t * q_stride + h * head_dim
-  float* out = nullptr;          // (t, h) at out + t * out_stride + h * head_dim
-  std::size_t q_stride = 0;      // floats from one token of q to the next
-  std::size_t out_stride = 0;    // floats from one token of out to the next
-  std::size_t n_tokens = 0;      // t < n_tokens
-  std::size_t n_heads = 0;       // query heads of this call; all share the key/value head
-  std::size_t head_dim = 0;      // any value >= 1; multiples of 16 are fast
-  const void* k = nullptr;       // of this key/value head
-  const void* v = nullptr;       // of this key/value head
-  KvType type = KvType::kF16;    // of k and v
-  std::size_t n_slots = 0;       // positions that k and v hold
-  std::size_t pos0 = 0;          // position of token 0
-  std::size_t window = 0;        // 0: all positions
-  std::size_t ahead = 0;         // positions that a query sees after its own; 0: causal
-  std::size_t limit = SIZE_MAX;  // positions that there are, where a query looks ahead
-  float scale = 1.0f;            // of the scores
-  float softcap = 0.0f;          // 0: none; else score = softcap * tanh(score / softcap)
+  const float* q = nullptr;                 // (t, h) at q + t * q_stride + h * head_dim
+  float* out = nullptr;                     // (t, h) at out + t * out_stride + h * head_dim
+  std::size_t q_stride = 0;                 // floats from one token of q to the next
+  std::size_t out_stride = 0;               // floats from one token of out to the next
+  std::size_t n_tokens = 0;                 // t < n_tokens
+  std::size_t n_heads = 0;                  // query heads of this call; all share the key/value head
+  std::size_t head_dim = 0;                 // any value >= 1; multiples of 16 are fast
+  const std::byte* const* pages = nullptr;  // of the sequence, by position / kKeyBlock
+  std::size_t k_offset = 0;                 // bytes from a page's begin to the keys of this key/value head
+  std::size_t v_offset = 0;                 // and to its values; both multiples of the element's size
+  KvType type = KvType::kF16;               // of keys and values
+  std::size_t pos0 = 0;                     // position of token 0
+  std::size_t window = 0;                   // 0: all positions
+  std::size_t ahead = 0;                    // positions that a query sees after its own; 0: causal
+  std::size_t limit = SIZE_MAX;             // positions that there are, where a query looks ahead
+  float scale = 1.0f;                       // of the scores
+  float softcap = 0.0f;                     // 0: none; else score = softcap * tanh(score / softcap)
   std::byte* scratch = nullptr;  // this thread's, 64-byte aligned, attention_scratch_bytes(...) long
 };
 

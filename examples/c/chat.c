@@ -46,7 +46,7 @@ static int answer(const gemma_model* model, gemma_session* session, const char* 
   gemma_generate_result result = GEMMA_GENERATE_RESULT_INIT;
   size_t n = 0;
   int32_t* ids = question_ids(model, question, &n, error);
-  const int failed = ids == NULL || gemma_session_prefill(session, ids, n, NULL, error) != 0;
+  const int failed = ids == NULL || gemma_session_set_tokens(session, ids, n, NULL, error) != 0;
   free(ids);
   if (failed || print_first_token(model, session, error) != 0) return -1;
 

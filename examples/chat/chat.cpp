@@ -11,7 +11,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include "examples/chat/conversation.hpp"
 #include "examples/chat/dialogue.hpp"
 #include "examples/chat/line_source.hpp"
 #include "examples/chat/report.hpp"
@@ -20,6 +19,7 @@
 #include "examples/engine_flags.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
+#include "gemma/gemma.hpp"
 #include "tokenizer/sampling_defaults.hpp"
 
 namespace {
@@ -35,7 +35,7 @@ struct GivenSampling {
 
 struct Flags {
   app::EngineFlags engine;
-  app::ConversationOptions conversation;
+  ConversationOptions conversation;
   GivenSampling sampling;
   std::optional<std::string> prompt;
   std::string prompt_file;
@@ -112,7 +112,7 @@ Flags parse_flags(int argc, char** argv) {
   return flags;
 }
 
-void choose_sampling(const Model& model, const GivenSampling& given, app::ConversationOptions& conversation) {
+void choose_sampling(const Model& model, const GivenSampling& given, ConversationOptions& conversation) {
   SamplingDefaults d;
   if (model.has_tokenizer()) {
     const ChatTemplate chat = ChatTemplate::from(model.vocab(), conversation.chat_template);
@@ -165,7 +165,7 @@ int run(int argc, char** argv) {
   const Model model = flags.engine.load();
   const auto ahead = read_ahead(model);
   choose_sampling(model, flags.sampling, flags.conversation);
-  app::Conversation conversation(model, flags.conversation);
+  Conversation conversation(model, flags.conversation);
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   app::Dialogue dialogue(model, conversation, screen, {flags.json, load_seconds});
 
@@ -175,7 +175,8 @@ int run(int argc, char** argv) {
                   " tokens; answers beyond them may be poor");
   }
   for (const std::string& note : model.notes()) screen.problem(app::printable("note: " + note));
-  if (!flags.json && !conversation.note().empty()) screen.problem("note: " + conversation.note());
+  const std::string note = app::chat_template_note(conversation.note());
+  if (!flags.json && !note.empty()) screen.problem("note: " + note);
   if (one_shot) return dialogue.turn(*flags.prompt);
   if (!screen.interactive()) return dialogue.run(*app::plain_lines());
   const auto warm = warm_up(model);

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include "examples/chat/conversation_json.hpp"
 #include "examples/chat/report.hpp"
 #include "examples/interrupt.hpp"
 #include "examples/read_file.hpp"
@@ -30,6 +31,9 @@ constexpr std::string_view kHelp =
     "               without TEXT: as it likes\n"
     "/save FILE     write the conversation to a file\n"
     "/load FILE     go on with a conversation that /save wrote\n"
+    "/save-session FILE, /load-session FILE\n"
+    "               the same with all that was computed, so that nothing is computed\n"
+    "               again; for the same model, and large\n"
     "/quit          end, as does Ctrl-D\n"
     "A line that ends with \\ goes on in the next one. Ctrl-C stops an answer.\n"
     "A message that begins with a slash: put a space before it.";
@@ -69,12 +73,12 @@ void Dialogue::attempt(const std::function<void()>& what) {
 }
 
 int Dialogue::turn(const std::string& message) {
-  Session& session = conversation_.session();
-  session.clear_cancel();
-  const InterruptGuard guard(session.cancel_flag());
+  std::atomic<bool> cancelled{false};
+  const InterruptGuard guard(cancelled);
   const QuietKeyboard quiet(screen_.interactive());
   PromptProgress progress(screen_.status_is_terminal());
-  Conversation::Watch watch;
+  ConversationWatch watch;
+  watch.cancel = &cancelled;
   bool thinking = false;  // the last text on the screen was a thought
   watch.on_prompt = [&](std::size_t done, std::size_t total) { progress.set(done, total); };
   if (!options_.json) {
@@ -100,12 +104,13 @@ int Dialogue::turn(const std::string& message) {
     if (!answer.text.ends_with('\n') && !(answer.tokens.empty() && screen_.interactive()))
       screen_.write("\n");
     if (const std::string why = early_end(answer, conversation_, model_); !why.empty()) screen_.status(why);
-    if (const std::string line = answer_line(answer, session); !line.empty()) screen_.status(line);
+    if (const std::string line = answer_line(answer, conversation_.session()); !line.empty())
+      screen_.status(line);
   }
   return answer.reason == StopReason::kCancelled ? 128 + guard.last() : 0;
 }
 
-Answer Dialogue::ask(const std::string& message, const Conversation::Watch& watch) {
+Answer Dialogue::ask(const std::string& message, const ConversationWatch& watch) {
   try {
     return conversation_.ask(message, watch);
   } catch (const Error& e) {
@@ -140,6 +145,8 @@ Dialogue::Next Dialogue::command(std::string_view line) {
     if (name == "think") return think(argument);
     if (name == "save") return save(argument);
     if (name == "load") return load(argument);
+    if (name == "save-session") return save_session(argument);
+    if (name == "load-session") return load_session(argument);
     throw Error(ErrorCode::kInvalidArgument,
                 "there is no command /" + std::string(name) +
                     "; /help lists them (for a message that begins with a slash, put a "
@@ -176,15 +183,33 @@ void Dialogue::think(const std::string& choice) {
 void Dialogue::save(const std::string& file) {
   if (file.empty()) throw Error(ErrorCode::kInvalidArgument, "/save needs the name of a file");
   WholeFile out(expand_home(file));
-  out.write(conversation_.to_json());
+  out.write(to_json(conversation_));
   out.commit();
   screen_.status(fmt::format("{} messages saved in {}", conversation_.n_messages(), file));
 }
 
 void Dialogue::load(const std::string& file) {
   if (file.empty()) throw Error(ErrorCode::kInvalidArgument, "/load needs the name of a file");
-  conversation_.from_json(read_file(expand_home(file)), file);
+  from_json(read_file(expand_home(file)), file, conversation_);
   screen_.status(fmt::format("{} messages loaded from {}", conversation_.n_messages(), file));
+}
+
+void Dialogue::save_session(const std::string& file) {
+  if (file.empty()) throw Error(ErrorCode::kInvalidArgument, "/save-session needs the name of a file");
+  WholeFile out(expand_home(file));
+  const std::string bytes = to_session_file(conversation_);
+  out.write(bytes);
+  out.commit();
+  screen_.status(fmt::format("{} messages and {} computed tokens saved in {} ({:.1f} MB)",
+                             conversation_.n_messages(), conversation_.session().n_computed(), file,
+                             static_cast<double>(bytes.size()) / 1e6));
+}
+
+void Dialogue::load_session(const std::string& file) {
+  if (file.empty()) throw Error(ErrorCode::kInvalidArgument, "/load-session needs the name of a file");
+  from_session_file(read_file(expand_home(file)), file, conversation_);
+  screen_.status(fmt::format("{} messages and {} computed tokens loaded from {}", conversation_.n_messages(),
+                             conversation_.session().n_computed(), file));
 }
 
 }  // namespace gemma::app

@@ -7,9 +7,9 @@
 #include <string>
 #include <string_view>
 
-#include "examples/chat/conversation.hpp"
 #include "examples/chat/line_source.hpp"
 #include "examples/chat/terminal.hpp"
+#include "gemma/gemma.hpp"
 
 namespace gemma::app {
 
@@ -36,7 +36,7 @@ class Dialogue {
   enum class Next { kGoOn, kQuit };
 
   /// Conversation::ask, and what to do when the context is full.
-  Answer ask(const std::string& message, const Conversation::Watch& watch);
+  Answer ask(const std::string& message, const ConversationWatch& watch);
   Next command(std::string_view line);
   void reply(std::string_view line);
   void stats();
@@ -44,6 +44,8 @@ class Dialogue {
   void think(const std::string& choice);
   void save(const std::string& file);
   void load(const std::string& file);
+  void save_session(const std::string& file);
+  void load_session(const std::string& file);
   /// Runs `what`; at a terminal an Error is shown and the conversation goes on.
   void attempt(const std::function<void()>& what);
 

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/chat_template_flag.hpp"
+
 namespace gemma::app {
 namespace {
 
@@ -103,7 +105,7 @@ std::string answer_json(const Answer& answer, const Conversation& conversation, 
                      {"min_p", as_typed(sampler.min_p)},
                      {"repeat_penalty", as_typed(sampler.repeat_penalty)},
                      {"seed", sampler.seed}};
-  if (const std::string note = conversation.note(); !note.empty()) out["note"] = note;
+  if (const std::string note = chat_template_note(conversation.note()); !note.empty()) out["note"] = note;
   // names and paths need not be UTF-8
   return out.dump(-1, ' ', ascii, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "examples/chat/conversation.hpp"
+#include "gemma/gemma.hpp"
 
 namespace gemma::app {
 

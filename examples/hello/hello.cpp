@@ -13,7 +13,7 @@ int main(int argc, char** argv) try {
   const gemma::Model model = gemma::Model::load(argv[1]);
   gemma::Session session(model);
   const gemma::Message question{"user", argv[2]};
-  session.prefill(gemma::ChatTemplate::from(model.vocab()).encode(model.tokenizer(), {&question, 1}));
+  session.set_tokens(gemma::ChatTemplate::from(model.vocab()).encode(model.tokenizer(), {&question, 1}));
 
   gemma::Sampler sampler({.temperature = 0.7f, .top_p = 0.95f, .seed = 1});
   gemma::GenerateOptions options;

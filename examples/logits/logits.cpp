@@ -66,7 +66,7 @@ void write_logits(const Model& model, const app::EngineFlags& engine, std::span<
   SessionOptions planned = engine.session_options();
   planned.n_ctx = tokens.size();
   planned.chunk = planned.logit_rows = chunk;
-  model.plan(planned);  // for --max-memory
+  plan_session(model, planned);  // for --max-memory
   KvCache cache = model.make_cache({tokens.size(), engine.kv, chunk});
   Workspace workspace = model.make_workspace({chunk, chunk, engine.threads});
   std::atomic<bool> cancelled = false;

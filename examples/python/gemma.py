@@ -1,12 +1,12 @@
 """The C interface of libgemma for Python, by ctypes: no compiler, no packages.
 
-    python3 gemma.py MODEL.gguf "a question" [--library libgemma.so.0.1]
+    python3 gemma.py MODEL.gguf "a question" [--library libgemma.so.0.2]
 
 As a module:
 
     model = gemma.Model("model.gguf")
     session = gemma.Session(model, n_ctx=2048)
-    session.prefill(model.encode_chat([("user", "Why is the sky blue?")]))
+    session.set_tokens(model.encode_chat([("user", "Why is the sky blue?")]))
     session.generate(max_tokens=200, temperature=0.7, seed=1,
                      on_token=lambda id, text: print(text, end="", flush=True))
 """
@@ -80,7 +80,7 @@ class _GenerateOptions(_Sized):
                 ("on_token", _ON_TOKEN), ("pick", _PICK), ("user", c_void_p)]
 
 
-def load_library(path="libgemma.so.0.1"):
+def load_library(path="libgemma.so.0.2"):
     """Loads libgemma once; called with the default path when a Model is made first."""
     global _lib
     _lib = ctypes.CDLL(path)
@@ -99,7 +99,7 @@ def load_library(path="libgemma.so.0.1"):
          [c_void_p, POINTER(_Message), c_size_t, ids, c_size_t, POINTER(c_size_t), c_void_p]),
         ("gemma_session_new", c_void_p, [c_void_p, POINTER(_SessionOptions), c_void_p]),
         ("gemma_session_free", None, [c_void_p]),
-        ("gemma_session_prefill", c_int, [c_void_p, ids, c_size_t, POINTER(c_size_t), c_void_p]),
+        ("gemma_session_set_tokens", c_int, [c_void_p, ids, c_size_t, POINTER(c_size_t), c_void_p]),
         ("gemma_session_logits", POINTER(c_float), [c_void_p, c_void_p]),
         ("gemma_session_score", c_int, [c_void_p, ids, c_size_t, POINTER(c_double), c_void_p]),
         ("gemma_session_cancel", None, [c_void_p]),
@@ -191,11 +191,13 @@ class Session:
         if getattr(self, "_handle", None):
             _lib.gemma_session_free(self._handle)
 
-    def prefill(self, ids):
+    def set_tokens(self, ids):
         """Makes the sequence equal to ids; returns how many of them were there already."""
         reused = c_size_t()
-        _checked(_lib.gemma_session_prefill, self._handle, (c_int32 * len(ids))(*ids), len(ids), byref(reused))
+        _checked(_lib.gemma_session_set_tokens, self._handle, (c_int32 * len(ids))(*ids), len(ids), byref(reused))
         return reused.value
+
+    prefill = set_tokens  # its name in version 0.1
 
     def logits(self):
         """Logits after the last token, a copy."""
@@ -242,14 +244,14 @@ def main():
     parser = argparse.ArgumentParser(description="Asks a model one question.")
     parser.add_argument("model")
     parser.add_argument("question")
-    parser.add_argument("--library", default="libgemma.so.0.1", help="libgemma, built with BUILD_SHARED_LIBS=ON")
+    parser.add_argument("--library", default="libgemma.so.0.2", help="libgemma, built with BUILD_SHARED_LIBS=ON")
     parser.add_argument("--max-tokens", type=int, default=100)
     arguments = parser.parse_args()
     try:
         load_library(arguments.library)
         model = Model(arguments.model)
         session = Session(model)
-        session.prefill(model.encode_chat([("user", arguments.question)]))
+        session.set_tokens(model.encode_chat([("user", arguments.question)]))
         session.generate(max_tokens=arguments.max_tokens,
                          on_token=lambda _, text: print(text, end="", flush=True))
         print()

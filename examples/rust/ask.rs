@@ -52,7 +52,7 @@ extern "C" {
     ) -> c_int;
     fn gemma_session_new(model: Handle, options: *const c_void, error: *mut Handle) -> Handle;
     fn gemma_session_free(session: Handle);
-    fn gemma_session_prefill(
+    fn gemma_session_set_tokens(
         session: Handle,
         ids: *const i32,
         n_ids: usize,
@@ -114,7 +114,7 @@ fn main() {
                 &mut error,
             ) == 0
                 && n <= ids.len()
-                && gemma_session_prefill(session, ids.as_ptr(), n, null_mut(), &mut error) == 0
+                && gemma_session_set_tokens(session, ids.as_ptr(), n, null_mut(), &mut error) == 0
                 && gemma_session_generate(session, null_mut(), &options, null_mut(), &mut error)
                     == 0;
         }

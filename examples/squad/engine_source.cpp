@@ -1,12 +1,10 @@
 #include "examples/squad/engine_source.hpp"
 
+#include <atomic>
 #include <chrono>
-#include <cmath>
-#include <condition_variable>
 #include <map>
-#include <mutex>
+#include <numeric>
 #include <optional>
-#include <thread>
 
 #include <fmt/format.h>
 
@@ -20,25 +18,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kRepeatLast = 64;
-
-/// Hands the evaluator's flag on to the session, which watches one of its own. Ends at once with the call
-/// that made it: a plain sleep here would add its length to every question.
-class CancelLink {
- public:
-  CancelLink(Session& session, const std::atomic<bool>& cancel)
-      : thread_([this, &session, &cancel](const std::stop_token& done) {
-          std::unique_lock lock(mutex_);
-          while (!done.stop_requested() && !cancel.load()) {
-            wake_.wait_for(lock, done, std::chrono::milliseconds(20), [] { return false; });
-          }
-          if (cancel.load()) session.cancel();
-        }) {}
-
- private:
-  std::mutex mutex_;
-  std::condition_variable_any wake_;
-  std::jthread thread_;  // last: joined before the others go
-};
 
 /// The type that most of the weights' bytes are of, e.g. "Q4_K".
 std::string main_type(const gguf::File& file) {
@@ -83,16 +62,15 @@ class EngineSource : public AnswerSource {
   Answer ask(const Prompt& prompt, const Sampling& sampling, bool share,
              const std::atomic<bool>& cancel) override {
     const auto begin = Clock::now();
-    const CancelLink link(*session_, cancel);
     const std::vector<TokenId> tokens = encode(prompt);
     if (!share) session_->reset();
     Answer answer;
     answer.prompt_tokens = tokens.size();
     try {
-      const PrefillResult prefill = session_->prefill(tokens);
+      const PrefillResult prefill = session_->set_tokens(tokens, {.cancel = &cancel});
       answer.timing.prefill_s = prefill.seconds;
       answer.timing.cached_tokens = prefill.n_reused;
-      generate(tokens, sampling, seconds_since(begin), answer);
+      generate(tokens, sampling, seconds_since(begin), cancel, answer);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kCancelled) throw;
       answer.stop = to_string(StopReason::kCancelled);
@@ -102,17 +80,9 @@ class EngineSource : public AnswerSource {
   }
 
   double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
-    session_->prefill(encode(prompt));
-    double sum = 0;
-    for (const TokenId token : model_.tokenizer().encode(continuation)) {
-      const std::span<const float> logits = session_->logits();
-      const auto largest = static_cast<double>(logits[static_cast<std::size_t>(argmax(logits))]);
-      double total = 0;
-      for (const float logit : logits) total += std::exp(static_cast<double>(logit) - largest);
-      sum += static_cast<double>(logits[static_cast<std::size_t>(token)]) - largest - std::log(total);
-      session_->append({&token, 1});
-    }
-    return sum;
+    session_->set_tokens(encode(prompt));
+    const std::vector<double> scores = session_->score(model_.tokenizer().encode(continuation));
+    return std::accumulate(scores.begin(), scores.end(), 0.0);
   }
 
  private:
@@ -134,7 +104,8 @@ class EngineSource : public AnswerSource {
     return chat_->encode(tokenizer, {&message, 1});
   }
 
-  void generate(const std::vector<TokenId>& prompt, const Sampling& sampling, double before, Answer& answer) {
+  void generate(const std::vector<TokenId>& prompt, const Sampling& sampling, double before,
+                const std::atomic<bool>& cancel, Answer& answer) {
     SamplerOptions options;
     options.temperature = static_cast<float>(sampling.temperature);
     options.top_k = static_cast<std::size_t>(sampling.top_k);
@@ -147,6 +118,7 @@ class EngineSource : public AnswerSource {
     for (std::size_t i = prompt.size() - recent; i < prompt.size(); ++i) sampler.note(prompt[i]);
     GenerateOptions until;
     until.max_tokens = sampling.max_tokens;
+    until.cancel = &cancel;
     GenerateResult result = session_->generate(sampler, until);
     answer.text = std::move(result.text);
     answer.stop = to_string(result.reason);

@@ -76,6 +76,12 @@ struct Attention {
   static std::size_t smaller(std::size_t a, std::size_t b) noexcept { return a < b ? a : b; }
   static std::size_t larger(std::size_t a, std::size_t b) noexcept { return a < b ? b : a; }
 
+  /// A block of the cache.
+  struct Page {
+    const std::byte* data;
+    std::uintptr_t to_next;  // from any address in it to that in the page which is read next
+  };
+
   /// One call with one type of cache.
   template <DType kType>
   struct Pass {
@@ -85,8 +91,6 @@ struct Attention {
     const AttentionArgs& a;
     const AttentionScratch at = layout(a.n_tokens, a.n_heads, a.head_dim);
     float* const scratch = reinterpret_cast<float*>(a.scratch);
-    const stored* const keys = static_cast<const stored*>(a.k);
-    const stored* const values = static_cast<const stored*>(a.v);
     const std::size_t end0 = a.pos0 + 1 + a.ahead;  // one past what token 0 sees
     /// Positions that a token sees; 0: all that lie before its end.
     const std::size_t width = a.window > 0 ? a.window + a.ahead : 0;
@@ -128,9 +132,15 @@ struct Attention {
       for_each_tile(count, [&](std::size_t r, auto n) { begin_tile<decltype(n)::value>(first + r, r); });
       const std::size_t from = visible(first / a.n_heads, 0, a.limit).begin;
       const std::size_t to = visible((first + count - 1) / a.n_heads, 0, a.limit).end;
-      for (std::size_t block = from / kKeyBlock * kKeyBlock; block < to; block += kKeyBlock)
-        for_each_tile(count,
-                      [&](std::size_t r, auto n) { block_step<decltype(n)::value>(first + r, r, block); });
+      for (std::size_t block = from / kKeyBlock * kKeyBlock; block < to; block += kKeyBlock) {
+        const std::byte* const* pages = a.pages + block / kKeyBlock;
+        // past the last page that is read there may be none: it is fetched again
+        const std::byte* const next = pages[block + kKeyBlock < to ? 1 : 0];
+        const Page page{pages[0],
+                        reinterpret_cast<std::uintptr_t>(next) - reinterpret_cast<std::uintptr_t>(pages[0])};
+        for_each_tile(
+            count, [&](std::size_t r, auto n) { block_step<decltype(n)::value>(first + r, r, block, page); });
+      }
       for (std::size_t r = 0; r < count; ++r) finish_row(first + r, r);
     }
 
@@ -150,34 +160,34 @@ struct Attention {
 
     /// One block of keys for one tile.
     template <int R>
-    void block_step(std::size_t row, std::size_t r, std::size_t block) const noexcept {
+    void block_step(std::size_t row, std::size_t r, std::size_t block, const Page& page) const noexcept {
       const std::size_t t0 = row / a.n_heads, t1 = (row + R - 1) / a.n_heads, to = end_of(block);
       const Range first = visible(t0, block, to);
       const Range last = visible(t1, block, to);
       if (smaller(first.begin, last.begin) >= larger(first.end, last.end)) return;
-      const std::size_t slot = block % a.n_slots;
       float* const scores = scratch + at.scores;
-      score_block<R>(r, slot, Range{first.begin - block, last.end - block}, scores);
+      score_block<R>(r, page, Range{first.begin - block, last.end - block}, scores);
       for (int i = 0; i < R; ++i) {
         const Range seen = visible((row + i) / a.n_heads, block, to);
         if (!seen.empty())
           weigh_scores(Range{seen.begin - block, seen.end - block}, scores + i * kKeyBlock, r + i);
       }
-      add_values<R>(row, r, block, values + slot * a.head_dim, scores);
+      add_values<R>(row, r, block, page, scores);
     }
 
     /// scores[R, kKeyBlock] = q . k for (at least) the positions of `needed` in the block.
     template <int R>
-    void score_block(std::size_t r, std::size_t slot, Range needed, float* scores) const noexcept {
+    void score_block(std::size_t r, const Page& page, Range needed, float* scores) const noexcept {
       // few rows: more keys at a time, for enough independent sums to hide the latency of an addition
       constexpr int kWanted = V::kAttentionVectors * kRows / R;
       constexpr int kVectors =
           kWanted < static_cast<int>(kBlockVectors) ? power_of_2(kWanted) : kBlockVectors;
       constexpr std::size_t kKeys = kVectors * kLanes;
       const float* panel = scratch + at.queries + r * a.head_dim;
+      const stored* const keys = reinterpret_cast<const stored*>(page.data + a.k_offset);
       for (std::size_t key = needed.begin / kKeys * kKeys; key < needed.end; key += kKeys)
-        score_tile<R, kVectors>(
-            panel, keys + (slot + key) / kKeyTile * kKeyTile * a.head_dim + key % kKeyTile, scores + key);
+        score_tile<R, kVectors>(panel, keys + key / kKeyTile * kKeyTile * a.head_dim + key % kKeyTile,
+                                page.to_next, scores + key);
     }
     static constexpr int power_of_2(int n) noexcept {
       int p = 1;
@@ -187,7 +197,8 @@ struct Attention {
 
     /// The register tile of scores: R rows times kVectors vectors of keys, summed over d in order.
     template <int R, int kVectors>
-    void score_tile(const float* panel, const stored* k, float* scores) const noexcept {
+    void score_tile(const float* panel, const stored* k, std::uintptr_t to_next,
+                    float* scores) const noexcept {
       batch sum[R][kVectors];
 #pragma GCC unroll 16
       for (int i = 0; i < R; ++i)
@@ -200,7 +211,7 @@ struct Attention {
         for (std::size_t j = 0; j < kVectors; ++j) {
           const stored* from = k + j * kLanes / kKeyTile * tile_stride + j * kLanes % kKeyTile;
           key[j] = Element::load(from);
-          if (j * kLanes % kKeyTile == 0) fetch_next_block(from);
+          if (j * kLanes % kKeyTile == 0) fetch(from, to_next);
         }
 #pragma GCC unroll 16
         for (int i = 0; i < R; ++i) {
@@ -216,11 +227,10 @@ struct Attention {
           sum[i][j].store_unaligned(scores + i * kKeyBlock + j * kLanes);
     }
 
-    /// Asks L2 for what the next block of keys (or values) has where this one has p; the address may not
-    /// exist. With it a decode step at 4096 keys takes 0.6 of the time (8 heads of 256: 5.9 -> 10.1 GB/s).
-    void fetch_next_block(const stored* p) const noexcept {
-      const std::uintptr_t next =
-          reinterpret_cast<std::uintptr_t>(p) + a.head_dim * kKeyBlock * sizeof(stored);
+    /// Asks L2 for what the next page has where this one has p. With it a decode step at 4096 keys takes 0.6
+    /// of the time (8 heads of 256: 5.9 -> 10.1 GB/s).
+    static void fetch(const stored* p, std::uintptr_t to_next) noexcept {
+      const std::uintptr_t next = reinterpret_cast<std::uintptr_t>(p) + to_next;
       __builtin_prefetch(reinterpret_cast<const void*>(next), 0, 2);
     }
 
@@ -276,51 +286,52 @@ struct Attention {
     /// sums += weights * values. Keys that every row of the tile sees go through the register tile; the
     /// others, at both ends of what they see, row by row.
     template <int R>
-    void add_values(std::size_t row, std::size_t r, std::size_t block, const stored* v,
+    void add_values(std::size_t row, std::size_t r, std::size_t block, const Page& page,
                     const float* weights) const noexcept {
       const std::size_t to = end_of(block);
       const Range first = visible(row / a.n_heads, block, to);
       const Range last = visible((row + R - 1) / a.n_heads, block, to);
       const Range common = {last.begin, first.end};
       if (R == 1 || (first.begin == last.begin && first.end == last.end)) {
-        add_range<R>(Range{first.begin - block, first.end - block}, v, weights, r);
+        add_range<R>(Range{first.begin - block, first.end - block}, page, weights, r);
         return;
       }
       for (std::size_t i = 0; i < R; ++i) {
         const Range seen = visible((row + i) / a.n_heads, block, to);
         const std::size_t end = common.empty() ? seen.end : smaller(seen.end, common.begin);
         if (seen.begin < end)
-          add_range<1>(Range{seen.begin - block, end - block}, v, weights + i * kKeyBlock, r + i);
+          add_range<1>(Range{seen.begin - block, end - block}, page, weights + i * kKeyBlock, r + i);
       }
       if (common.empty()) return;
-      add_range<R>(Range{common.begin - block, common.end - block}, v, weights, r);
+      add_range<R>(Range{common.begin - block, common.end - block}, page, weights, r);
       for (std::size_t i = 0; i < R; ++i) {
         const Range seen = visible((row + i) / a.n_heads, block, to);
         if (common.end < seen.end)
-          add_range<1>(Range{common.end - block, seen.end - block}, v, weights + i * kKeyBlock, r + i);
+          add_range<1>(Range{common.end - block, seen.end - block}, page, weights + i * kKeyBlock, r + i);
       }
     }
 
     /// sums[R, head_dim] += weights[R, keys] * v[keys, head_dim], key after key.
     template <int R>
-    void add_range(Range key, const stored* v, const float* weights, std::size_t r) const noexcept {
+    void add_range(Range key, const Page& page, const float* weights, std::size_t r) const noexcept {
+      const stored* const v = reinterpret_cast<const stored*>(page.data + a.v_offset);
       constexpr int kWanted = V::kAttentionVectors * kRows / R;
       constexpr int kVectors = kWanted < 8 ? power_of_2(kWanted) : 8;
       float* const sums = scratch + at.sums + r * at.padded;
       std::size_t d = 0;
       for (; d + kVectors * kLanes <= a.head_dim; d += kVectors * kLanes)
-        add_tile<R, kVectors>(key, v + d, weights, sums + d, kLanes);
+        add_tile<R, kVectors>(key, v + d, page.to_next, weights, sums + d, kLanes);
       if constexpr (kVectors > 2)
         for (; d + 2 * kLanes <= a.head_dim; d += 2 * kLanes)
-          add_tile<R, 2>(key, v + d, weights, sums + d, kLanes);
+          add_tile<R, 2>(key, v + d, page.to_next, weights, sums + d, kLanes);
       for (; d < a.head_dim; d += kLanes)
-        add_tile<R, 1>(key, v + d, weights, sums + d, smaller(kLanes, a.head_dim - d));
+        add_tile<R, 1>(key, v + d, page.to_next, weights, sums + d, smaller(kLanes, a.head_dim - d));
     }
 
     /// The register tile of values: R rows times kVectors vectors of head_dim; only `lanes` of them exist
     /// when kVectors is 1.
     template <int R, int kVectors>
-    void add_tile(Range key, const stored* v, const float* weights, float* sums,
+    void add_tile(Range key, const stored* v, std::uintptr_t to_next, const float* weights, float* sums,
                   std::size_t lanes) const noexcept {
       batch sum[R][kVectors];
 #pragma GCC unroll 16
@@ -335,7 +346,7 @@ struct Attention {
 #pragma GCC unroll 16
         for (std::size_t j = 0; j < kVectors; ++j) {
           value[j] = part ? Element::load_part(v, lanes) : Element::load(v + j * kLanes);
-          if (j * kLanes * sizeof(stored) % 64 == 0) fetch_next_block(v + j * kLanes);
+          if (j * kLanes * sizeof(stored) % 64 == 0) fetch(v + j * kLanes, to_next);
         }
 #pragma GCC unroll 16
         for (std::size_t i = 0; i < R; ++i) {

@@ -19,11 +19,12 @@ inline std::size_t attention_scratch_bytes(std::size_t /*n_tokens*/, std::size_t
 
 /// Score of query q (float[head_dim]) against the key of position p: scaled and capped.
 inline double attention_score(const AttentionArgs& a, const float* q, std::size_t p) noexcept {
-  const std::size_t slot = p % a.n_slots;
+  const std::size_t slot = p % kKeyBlock;
+  const void* const keys = a.pages[p / kKeyBlock] + a.k_offset;
   double dot = 0;
   for (std::size_t d = 0; d < a.head_dim; ++d) {
     const std::size_t i = (slot / kKeyTile * a.head_dim + d) * kKeyTile + slot % kKeyTile;
-    dot += static_cast<double>(q[d]) * load_kv(a.type, a.k, i);
+    dot += static_cast<double>(q[d]) * load_kv(a.type, keys, i);
   }
   const double score = dot * a.scale;
   return a.softcap > 0 ? a.softcap * std::tanh(score / a.softcap) : score;
@@ -49,9 +50,10 @@ inline void attention(const AttentionArgs& a) noexcept {
       for (std::size_t d = 0; d < a.head_dim; ++d) sums[d] = 0;
       for (std::size_t p = begin; p < end; ++p) {
         const double weight = std::exp(attention_score(a, q, p) - max);
-        const std::size_t row = p % a.n_slots * a.head_dim;
+        const std::size_t row = p % kKeyBlock * a.head_dim;
+        const void* const values = a.pages[p / kKeyBlock] + a.v_offset;
         total += weight;
-        for (std::size_t d = 0; d < a.head_dim; ++d) sums[d] += weight * load_kv(a.type, a.v, row + d);
+        for (std::size_t d = 0; d < a.head_dim; ++d) sums[d] += weight * load_kv(a.type, values, row + d);
       }
       for (std::size_t d = 0; d < a.head_dim; ++d) out[d] = static_cast<float>(sums[d] / total);
     }

@@ -110,6 +110,140 @@ TEST_F(CApi, SnapshotsScoresAndTruncation) {
   why(GEMMA_ERROR_INVALID_ARGUMENT);
 }
 
+TEST_F(CApi, SnapshotsGoToBytesAndBack) {
+  const auto ids = question();
+  ASSERT_EQ(gemma_session_set_tokens(session_, ids.data(), ids.size(), nullptr, &error_), 0);
+  gemma_snapshot* snapshot = gemma_session_snapshot(session_, &error_);
+  std::size_t n = 0, again = 0;
+  ASSERT_EQ(gemma_snapshot_write(snapshot, model_, nullptr, 0, &n, &error_), 0);
+  std::vector<std::byte> bytes(n);
+  ASSERT_EQ(gemma_snapshot_write(snapshot, model_, bytes.data(), n, &again, &error_), 0);
+  EXPECT_EQ(again, n);
+  std::vector<std::byte> part(100);
+  ASSERT_EQ(gemma_snapshot_write(snapshot, model_, part.data(), 100, &again, &error_), 0);
+  EXPECT_TRUE(std::equal(part.begin(), part.end(), bytes.begin()));
+  gemma_snapshot_free(snapshot);
+  double first[2], second[2];
+  const std::int32_t continuation[] = {5, 6};
+  EXPECT_EQ(gemma_session_score(session_, continuation, 2, first, &error_), 0);
+  gemma_session_options other = GEMMA_SESSION_OPTIONS_INIT;
+  other.n_ctx = 200;
+  gemma_session* session = gemma_session_new(model_, &other, &error_);
+  snapshot = gemma_snapshot_read(session, bytes.data(), n, &error_);
+  ASSERT_NE(snapshot, nullptr);
+  EXPECT_EQ(gemma_session_restore(session, snapshot, &error_), 0);
+  gemma_snapshot_free(snapshot);
+  EXPECT_EQ(gemma_session_score(session, continuation, 2, second, &error_), 0);
+  EXPECT_EQ(first[0], second[0]);
+  EXPECT_EQ(first[1], second[1]);
+  EXPECT_EQ(gemma_snapshot_read(session, bytes.data(), n - 1, &error_), nullptr);
+  why(GEMMA_ERROR_MALFORMED);
+  gemma_session_free(session);
+  other.kv_type = GEMMA_KV_F32;
+  session = gemma_session_new(model_, &other, &error_);
+  EXPECT_EQ(gemma_snapshot_read(session, bytes.data(), n, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  gemma_session_free(session);
+  other.kv_type = 77;
+  EXPECT_EQ(gemma_session_new(model_, &other, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+}
+
+/// What a caller of C does turn after turn: nothing of earlier turns is computed again.
+TEST_F(CApi, ConversationsKeepTheIdsOfAnswers) {
+  gemma_conversation* chat = gemma_conversation_new(model_, nullptr, &error_);
+  ASSERT_NE(chat, nullptr);
+  EXPECT_STREQ(gemma_conversation_get_note(chat), "");
+  std::size_t before = 0;
+  for (const char* said : {"Where is the lighthouse?", "Who keeps it?", "And now?"}) {
+    ASSERT_EQ(gemma_conversation_add(chat, "user", said, nullptr, 0, &error_), 0);
+    std::size_t n = 0, reused = 0;
+    ASSERT_EQ(gemma_conversation_encode(chat, 0, nullptr, 0, &n, &error_), 0);
+    std::vector<std::int32_t> ids(n);
+    ASSERT_EQ(gemma_conversation_encode(chat, 0, ids.data(), n, &n, &error_), 0);
+    ASSERT_EQ(gemma_session_set_tokens(session_, ids.data(), n, &reused, &error_), 0);
+    EXPECT_EQ(reused, before);
+    struct Heard {
+      std::string text;
+      std::vector<std::int32_t> ids;
+    } heard;
+    gemma_generate_options options = GEMMA_GENERATE_OPTIONS_INIT;
+    options.max_tokens = 9;
+    options.ignore_end = 1;
+    options.user = &heard;
+    options.on_token = [](const gemma_token* token, void* user) {
+      auto* h = static_cast<Heard*>(user);
+      h->text.append(token->text, token->text_length);
+      if (token->id >= 0) h->ids.push_back(token->id);
+      return 1;
+    };
+    ASSERT_EQ(gemma_session_generate(session_, nullptr, &options, nullptr, &error_), 0);
+    before = n + heard.ids.size() - 1;  // nothing was computed after the last
+    ASSERT_EQ(gemma_conversation_add(chat, "assistant", heard.text.c_str(), heard.ids.data(),
+                                     heard.ids.size(), &error_),
+              0);
+  }
+  EXPECT_EQ(gemma_conversation_n_messages(chat), 6u);
+  EXPECT_EQ(gemma_conversation_truncate(chat, 7, &error_), -1);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  EXPECT_EQ(gemma_conversation_truncate(chat, 2, &error_), 0);
+  EXPECT_EQ(gemma_conversation_n_messages(chat), 2u);
+  const std::int32_t bad = -3;
+  EXPECT_EQ(gemma_conversation_add(chat, "assistant", "x", &bad, 1, &error_), -1);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  gemma_conversation_free(chat);
+  EXPECT_EQ(gemma_conversation_new(model_, "no such turns", &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  chat = gemma_conversation_new(model_, "chatml", &error_);
+  ASSERT_NE(chat, nullptr);
+  gemma_conversation_free(chat);
+}
+
+TEST_F(CApi, ASchedulerRunsManyRequests) {
+  const auto ids = question();
+  ASSERT_EQ(gemma_session_set_tokens(session_, ids.data(), ids.size(), nullptr, &error_), 0);
+  std::string want;
+  gemma_generate_options options = GEMMA_GENERATE_OPTIONS_INIT;
+  options.max_tokens = 15;
+  options.ignore_end = 1;
+  options.user = &want;
+  options.on_token = [](const gemma_token* token, void* user) {
+    static_cast<std::string*>(user)->append(token->text, token->text_length);
+    return 1;
+  };
+  ASSERT_EQ(gemma_session_generate(session_, nullptr, &options, nullptr, &error_), 0);
+  options.on_token = nullptr;
+  gemma_scheduler_options made = GEMMA_SCHEDULER_OPTIONS_INIT;
+  made.max_sequences = 2;
+  made.n_ctx = 200;
+  gemma_scheduler* scheduler = gemma_scheduler_new(model_, &made, &error_);
+  ASSERT_NE(scheduler, nullptr);
+  gemma_answer* answers[5];
+  for (gemma_answer*& a : answers) {
+    a = gemma_scheduler_submit(scheduler, ids.data(), ids.size(), nullptr, &options, &error_);
+    ASSERT_NE(a, nullptr);
+  }
+  gemma_answer_cancel(answers[4]);
+  for (int i = 0; i < 4; ++i) {
+    std::string text;
+    gemma_token token;
+    while (gemma_answer_next(answers[i], &token, -1, &error_) == GEMMA_ANSWER_TOKEN) {
+      text.append(token.text, token.text_length);
+    }
+    EXPECT_EQ(text, want);
+    gemma_generate_result result = GEMMA_GENERATE_RESULT_INIT;
+    EXPECT_EQ(gemma_answer_wait(answers[i], &result, &error_), 0);
+    EXPECT_EQ(result.n_tokens, 15u);
+    EXPECT_EQ(gemma_answer_next(answers[i], &token, 0, &error_), GEMMA_ANSWER_END);
+  }
+  EXPECT_EQ(gemma_scheduler_submit(scheduler, nullptr, 0, nullptr, nullptr, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  gemma_scheduler_free(scheduler);
+  gemma_generate_result result = GEMMA_GENERATE_RESULT_INIT;
+  EXPECT_EQ(gemma_answer_wait(answers[4], &result, &error_), 0);
+  for (gemma_answer* a : answers) gemma_answer_free(a);
+}
+
 TEST_F(CApi, OwnSamplersAndCancelling) {
   const auto ids = question();
   ASSERT_EQ(gemma_session_prefill(session_, ids.data(), ids.size(), nullptr, &error_), 0);

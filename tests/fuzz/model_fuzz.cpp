@@ -3,6 +3,7 @@
 #include <string>
 
 #include "gemma/model.hpp"
+#include "gemma/plan.hpp"
 #include "kernels/kernel_table.hpp"
 #include "tests/fuzz/targets.hpp"
 #include "tests/gemma/model_file.hpp"
@@ -15,7 +16,7 @@ void step(const Model& model) {
   const std::int32_t tokens[] = {0, last, last / 2};
   const KvCacheOptions cache_options{.n_ctx = 4, .type = KvType::kF16, .max_chunk = 2};
   const WorkspaceOptions workspace_options{.max_tokens = 2, .max_logit_rows = 2, .n_threads = 1};
-  const MemoryPlan plan = model.plan(cache_options, workspace_options);
+  const MemoryPlan plan = plan_forward(model, cache_options, workspace_options);
   KvCache cache = model.make_cache(cache_options);
   Workspace workspace = model.make_workspace(workspace_options);
   require(cache.size_bytes() == plan.kv_bytes, "a cache is as large as planned");

@@ -102,7 +102,7 @@ TEST(Embedding, EachIntermediateMatchesTheReference) {
   const Model model = golden_model("nano-embedding.F32");
   TraceCheck check(read_npz(golden_dir() / "nano-embedding.F32.trace.npz"));
   const Ids ids = golden_tokens();
-  Embedder(model, {.n_threads = 2}).embed_ids(std::span(&ids, 1), &check);
+  Embedder(model, {.n_threads = 2}).embed_ids(std::span(&ids, 1), nullptr, &check);
   EXPECT_EQ(check.first_wrong, "");
   EXPECT_EQ(check.compared, check.truth.size());
   EXPECT_TRUE(check.truth.contains("dense_3"));
@@ -312,9 +312,11 @@ TEST(Embedding, WhatIsRefused) {
             ErrorCode::kInvalidArgument);
   EXPECT_EQ(code_of([&] { Embedder(model, {.n_ctx = std::size_t{1} << 40}); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code_of([&] { Embedder(model, {.max_memory = 900'000}); }), ErrorCode::kOutOfMemory);
-  embedder.cancel();
-  EXPECT_EQ(code_of([&] { embedder.embed_ids(std::vector<Ids>{Ids{2, 1}}); }), ErrorCode::kCancelled);
-  embedder.clear_cancel();
+  const std::atomic<bool> cancel{true};
+  EXPECT_EQ(code_of([&] {
+              embedder.embed_ids(std::vector<Ids>{Ids{2, 1}}, &cancel);
+            }),
+            ErrorCode::kCancelled);
   EXPECT_EQ(embedder.embed_ids(std::vector<Ids>{Ids{2, 1}}).size(), 1u);
 }
 
@@ -359,7 +361,7 @@ TEST(Embedding, ACacheHoldsOneLayer) {
   const Model model = golden_model("nano-embedding.F32");
   // 64 positions of one head of 16, keys and values, in 4 bytes
   EXPECT_EQ(KvCache::bytes_for(model.config(), {.n_ctx = 64, .type = KvType::kF32}), 64 * 16 * 2 * 4u);
-  const MemoryPlan plan = model.plan_embedder({.n_threads = 2});
+  const MemoryPlan plan = plan_embedder(model, {.n_threads = 2});
   EXPECT_EQ(plan.n_ctx, model.config().max_seq_len);
   const Embedder embedder(model, {.n_threads = 2});
   EXPECT_EQ(embedder.memory_bytes(), plan.kv_bytes + plan.workspace_bytes);

@@ -80,15 +80,10 @@ TEST_F(Forward, WhatLiesInUnwrittenSlotsNeverShows) {
   for (const KvType kv : {KvType::kF16, KvType::kF32}) {
     const std::vector<float> truth = logits_in_chunks(*model_, ids_, 512, 1, kv);
     for (const std::size_t chunk : {1, 5, 50}) {
-      KvCache cache = model_->make_cache({.n_ctx = 200, .type = kv, .max_chunk = chunk});
-      for (std::size_t l = 0; l < cache.n_layers(); ++l) {
-        const std::size_t head =
-            cache.n_slots(l) * cache.head_dim(l) * KvCache::element_bytes(kv);  // bytes, keys or values
-        for (std::size_t h = 0; h < cache.n_kv_heads(l); ++h) {
-          std::memset(cache.keys(l, h), 0xFF, head);  // NaN in either type
-          std::memset(cache.values(l, h), 0xFF, head);
-        }
-      }
+      const KvCacheOptions options{.n_ctx = 200, .type = kv, .max_chunk = chunk};
+      AlignedBuffer<std::byte> memory(KvCache::bytes_for(model_->config(), options), "memory");
+      std::memset(memory.data(), 0xFF, memory.size());  // NaN in either type
+      KvCache cache(model_->config(), options, {memory.data(), memory.size()});
       Workspace ws = model_->make_workspace({.max_tokens = chunk, .max_logit_rows = chunk, .n_threads = 1});
       std::vector<float> got;
       for (std::size_t i = 0; i < ids_.size(); i += chunk) {

@@ -1,8 +1,10 @@
-// The cache's plan, its rings, and what it can go back to.
+// The cache's plan, its pages and who holds them, and what it can go back to.
 #include "gemma/kv_cache.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -23,53 +25,199 @@ ModelConfig two_layers(std::size_t window) {
   return c;
 }
 
+/// What the decoder does for n tokens, without computing.
+void add(KvCache& cache, std::size_t n) {
+  cache.prepare(n);
+  cache.advance(n);
+}
+
+/// The number that stands for a position's keys and values of one head of one layer.
+float value_of(std::size_t layer, std::size_t head, std::size_t p, float sequence = 0) {
+  return static_cast<float>(1000 * layer + 500 * head + p) + 0.25f * sequence;
+}
+void add_values(KvCache& cache, std::size_t n, float sequence = 0) {
+  cache.prepare(n);
+  for (std::size_t p = cache.n_past(); p < cache.n_past() + n; ++p) {
+    for (std::size_t l = 0; l < 2; ++l) {
+      for (std::size_t h = 0; h < 2; ++h) {
+        const float x = value_of(l, h, p, sequence);
+        for (std::size_t d = 0; d < 32; ++d) {
+          std::memcpy(cache.key_slot(l, h, p) + d * kernels::kKeyTile * 4, &x, 4);
+          std::memcpy(cache.value_slot(l, h, p) + d * 4, &x, 4);
+        }
+      }
+    }
+  }
+  cache.advance(n);
+}
+/// Whether all that the next token sees of positions [begin, end) is a sequence's own.
+void expect_values(KvCache& cache, std::size_t begin, std::size_t end, float sequence = 0) {
+  for (std::size_t l = 0; l < 2; ++l) {
+    const std::size_t window = cache.layout().layers[l].window;
+    const std::size_t n = cache.n_past();
+    const std::size_t from = window == 0 || n < window ? 0 : n - window + 1;
+    for (std::size_t p = std::max(begin, from); p < end; ++p) {
+      for (std::size_t h = 0; h < 2; ++h) {
+        const float x = value_of(l, h, p, sequence);
+        for (std::size_t d = 0; d < 32; ++d) {
+          ASSERT_EQ(std::memcmp(cache.key_slot(l, h, p) + d * kernels::kKeyTile * 4, &x, 4), 0)
+              << l << " " << p;
+          ASSERT_EQ(std::memcmp(cache.value_slot(l, h, p) + d * 4, &x, 4), 0) << l << " " << p;
+        }
+      }
+    }
+  }
+}
+
 TEST(KvCache, TakesWhatItPlanned) {
   for (const auto type : {KvType::kF16, KvType::kF32}) {
     const KvCacheOptions options{.n_ctx = 1000, .type = type, .max_chunk = 100};
-    const std::size_t full = 1024;  // 1000 in blocks of 64
+    const std::size_t full = 1024;  // 1000 in pages of 64
     const KvCache cache(two_layers(16), options);
-    EXPECT_EQ(cache.n_slots(0), 128u);
-    EXPECT_EQ(cache.n_slots(1), full);
-    EXPECT_EQ(cache.size_bytes(), (128u + full) * 2 * 2 * 32 * (type == KvType::kF16 ? 2 : 4));
+    // a run of 15 + 100 positions touches three pages at most
+    ASSERT_EQ(cache.layout().groups.size(), 2u);
+    EXPECT_EQ(cache.layout().groups[0].most_pages, 3u);
+    EXPECT_EQ(cache.layout().groups[1].most_pages, full / 64);
+    EXPECT_EQ(cache.size_bytes(), (3u * 64 + full) * 2 * 2 * 32 * (type == KvType::kF16 ? 2 : 4));
     EXPECT_EQ(cache.size_bytes(), KvCache::bytes_for(two_layers(16), options));
+    EXPECT_EQ(cache.held_bytes(), 0u);
   }
+  // layers that see equally far share their pages
+  EXPECT_EQ(KvLayout(two_layers(0), {}).groups.size(), 1u);
 }
 
-TEST(KvCache, EveryPositionOfABlockHasItsOwnPlace) {
-  KvCache cache(two_layers(0), {.n_ctx = 128, .type = KvType::kF16, .max_chunk = 8});
+TEST(KvCache, EveryPositionOfAPageHasItsOwnPlace) {
+  KvCache cache(two_layers(0), {.n_ctx = 128, .type = KvType::kF16, .max_chunk = 128});
+  cache.prepare(128);
   std::set<std::byte*> places;
-  for (std::size_t head = 0; head < 2; ++head) {
-    for (std::size_t p = 0; p < 128; ++p) {
-      for (std::size_t d = 0; d < 32; ++d)
-        places.insert(cache.key_slot(0, head, p) + d * kernels::kKeyTile * 2);
-      places.insert(cache.value_slot(0, head, p));
+  for (std::size_t layer = 0; layer < 2; ++layer) {
+    for (std::size_t head = 0; head < 2; ++head) {
+      for (std::size_t p = 0; p < 128; ++p) {
+        for (std::size_t d = 0; d < 32; ++d) {
+          places.insert(cache.key_slot(layer, head, p) + d * kernels::kKeyTile * 2);
+          places.insert(cache.value_slot(layer, head, p) + d * 2);
+        }
+      }
     }
   }
-  EXPECT_EQ(places.size(), 2u * 128 * 33);
+  EXPECT_EQ(places.size(), 2u * 2u * 128 * 64);
 }
 
-TEST(KvCache, GoesBackAsFarAsTheRingAllows) {
-  KvCache cache(two_layers(16),
-                {.n_ctx = 1000, .type = KvType::kF16, .max_chunk = 100});  // a ring of 128 slots
-  EXPECT_FALSE(cache.can_truncate(1));
-  for (int i = 0; i < 5; ++i) {
-    cache.will_write(100);
-    cache.advance(100);
+TEST(KvCache, TakesPagesAsItGrowsAndGivesThemBack) {
+  KvCache cache(two_layers(16), {.n_ctx = 1000, .type = KvType::kF16, .max_chunk = 100});
+  const KvPool& pool = *cache.pool();
+  std::size_t most = 0;
+  for (std::size_t n = 0; n < 1000; n += 10) {
+    const std::size_t needed = cache.pages_needed(1, 10), used = pool.n_used(1);
+    add(cache, 10);
+    EXPECT_EQ(pool.n_used(1), KvLayout::pages_for(n + 10));
+    EXPECT_EQ(pool.n_used(1), used + needed);
+    most = std::max(most, pool.n_used(0));
   }
+  EXPECT_EQ(most, 3u);
+  EXPECT_EQ(cache.held_bytes(), pool.used_bytes());
+  cache.truncate(0);
+  EXPECT_EQ(pool.used_bytes(), 0u);
+}
+
+TEST(KvCache, GoesBackAsFarAsTheWindowsPagesAllow) {
+  KvCache cache(two_layers(16), {.n_ctx = 1000, .type = KvType::kF16, .max_chunk = 100});
+  EXPECT_FALSE(cache.can_truncate(1));
+  for (int i = 0; i < 5; ++i) add(cache, 100);
   EXPECT_EQ(cache.n_past(), 500u);
   EXPECT_TRUE(cache.can_truncate(500));
-  // position n sees from n - 15; the oldest position still stored is 500 - 128 = 372
-  EXPECT_TRUE(cache.can_truncate(387));
-  EXPECT_FALSE(cache.can_truncate(386));
+  // position n sees from n - 15; the oldest of three pages, up to position 511, begins at 320
+  EXPECT_TRUE(cache.can_truncate(335));
+  EXPECT_FALSE(cache.can_truncate(334));
   EXPECT_TRUE(cache.can_truncate(0));
-  EXPECT_THROW(cache.truncate(386), Error);
+  EXPECT_THROW(cache.truncate(334), Error);
   cache.truncate(400);
   EXPECT_EQ(cache.n_past(), 400u);
-  EXPECT_FALSE(cache.can_truncate(386));  // what was overwritten stays overwritten
+  EXPECT_FALSE(cache.can_truncate(334));  // what is gone stays gone
   cache.truncate(0);
-  cache.will_write(100);
-  cache.advance(100);
+  add(cache, 100);
   EXPECT_TRUE(cache.can_truncate(1));
+}
+
+/// Whatever a forward adds can be taken back: a draft that is refused.
+TEST(KvCache, TheLastForwardCanAlwaysBeUndone) {
+  for (const std::size_t window : {1, 2, 16, 63, 64, 65, 200}) {
+    KvCache cache(two_layers(window), {.n_ctx = 2000, .type = KvType::kF16, .max_chunk = 70});
+    for (std::size_t i = 0; cache.n_past() + 70 < 2000; ++i) {
+      const std::size_t before = cache.n_past();
+      add(cache, 1 + i * 13 % 70);
+      ASSERT_TRUE(cache.can_truncate(before)) << window << ", " << before;
+      if (i % 3 == 0) cache.truncate(before);
+    }
+  }
+}
+
+TEST(KvCache, SharesPagesAndCopiesOnlyTheLast) {
+  for (const std::size_t window : {0, 16, 100}) {
+    for (const std::size_t n : {1, 63, 64, 65, 128, 200, 256, 300}) {
+      const KvLayout layout(two_layers(window), {.n_ctx = 512, .type = KvType::kF32, .max_chunk = 400});
+      auto pool = std::make_shared<KvPool>(layout, 3);
+      KvCache a(pool), b(pool), c(pool);
+      add_values(a, 300);
+      ASSERT_TRUE(a.can_truncate(n));
+      const std::size_t all = layout.groups.size() - 1;  // the group that sees everything
+      const std::size_t alone = pool->n_used(all);
+      b.share(a, n);
+      c.share(a, n);
+      EXPECT_EQ(pool->n_used(all), alone + (n % 64 == 0 ? 0 : 2)) << n;
+      EXPECT_EQ(b.n_past(), n);
+      // each goes its own way
+      add_values(b, 70, 1);
+      add_values(c, 70, 2);
+      add_values(a, 70);
+      expect_values(a, 0, 370);
+      expect_values(b, 0, n);
+      expect_values(b, n, n + 70, 1);
+      expect_values(c, 0, n);
+      expect_values(c, n, n + 70, 2);
+      // the first may leave
+      a.truncate(0);
+      expect_values(b, 0, n);
+      c.truncate(0);
+      expect_values(b, n, n + 70, 1);
+      b.truncate(0);
+      EXPECT_EQ(pool->used_bytes(), 0u);
+    }
+  }
+}
+
+TEST(KvCache, WritesToASharedPageOnlyAfterCopyingIt) {
+  auto pool = std::make_shared<KvPool>(KvLayout(two_layers(0), {.n_ctx = 512, .type = KvType::kF32}), 2);
+  KvCache a(pool), b(pool);
+  add_values(a, 256);
+  b.share(a, 256);
+  EXPECT_EQ(b.pages_needed(0, 1), 1u);
+  b.truncate(100);  // into a page that a holds too
+  EXPECT_EQ(b.pages_needed(0, 1), 1u);
+  EXPECT_EQ(b.pages_needed(0, 40), 2u);
+  add_values(b, 60, 1);
+  expect_values(a, 0, 256);
+  expect_values(b, 0, 100);
+  expect_values(b, 100, 160, 1);
+}
+
+TEST(KvCache, APoolWithoutPagesRefusesAndChangesNothing) {
+  const KvLayout layout(two_layers(0), {.n_ctx = 512, .type = KvType::kF32, .max_chunk = 512});
+  const std::size_t pages[] = {3};
+  auto pool = std::make_shared<KvPool>(layout, pages);
+  KvCache a(pool), b(pool);
+  add_values(a, 100);
+  add_values(b, 50, 1);
+  EXPECT_THROW(b.prepare(100), Error);
+  expect_values(a, 0, 100);
+  expect_values(b, 0, 50, 1);
+  EXPECT_EQ(b.n_past(), 50u);
+  KvCache c(pool);
+  EXPECT_THROW(c.share(a, 100), Error);  // no page for the copy
+  EXPECT_EQ(c.n_past(), 0u);
+  a.truncate(0);
+  add_values(b, 100, 1);
+  expect_values(b, 0, 150, 1);
 }
 
 TEST(KvCache, WhatNoMemoryHoldsIsPlannedWithoutOverflowAndRefused) {
@@ -115,7 +263,7 @@ TEST(KvCache, ALayerThatReadsAnothersTakesNoMemory) {
   const KvCacheOptions options{.n_ctx = 100};
   EXPECT_EQ(KvCache::bytes_for(c, options), KvCache::bytes_for(two_layers(0), options));
   const KvCache cache(c, options);
-  EXPECT_EQ(cache.n_slots(2), 0u);
+  EXPECT_EQ(cache.layout().layers[2].group, KvLayout::kNoGroup);
   EXPECT_TRUE(cache.fits(c));
   EXPECT_FALSE(cache.fits(two_layers(0)));
 }
@@ -124,36 +272,16 @@ TEST(KvCache, CopiesWhatIsInUse) {
   const KvCacheOptions options{.n_ctx = 256, .type = KvType::kF32, .max_chunk = 40};
   KvCache a(two_layers(16), options);
   KvCache b(two_layers(16), options);
-  const std::size_t n = 100;  // the ring of layer 0 has 64 slots
-  for (std::size_t p = 0; p < n; ++p) {
-    if (p % 20 == 0) a.will_write(20);
-    for (std::size_t l = 0; l < 2; ++l) {
-      for (std::size_t h = 0; h < 2; ++h) {
-        const auto x = static_cast<float>(1000 * l + 500 * h + p);
-        for (std::size_t d = 0; d < 32; ++d) {
-          std::memcpy(a.key_slot(l, h, p) + d * kernels::kKeyTile * 4, &x, 4);
-          std::memcpy(a.value_slot(l, h, p) + d * 4, &x, 4);
-        }
-      }
-    }
-    if (p % 20 == 19) a.advance(20);
-  }
+  for (int i = 0; i < 5; ++i) add_values(a, 20);
   b.copy_from(a);
-  EXPECT_EQ(b.n_past(), n);
-  EXPECT_EQ(b.can_truncate(50), a.can_truncate(50));
-  for (std::size_t p = 0; p < n; ++p) {
-    for (std::size_t l = p < n - 64 ? 1 : 0; l < 2; ++l) {
-      for (std::size_t h = 0; h < 2; ++h) {
-        for (std::size_t d = 0; d < 32; ++d) {
-          ASSERT_EQ(std::memcmp(a.key_slot(l, h, p) + d * kernels::kKeyTile * 4,
-                                b.key_slot(l, h, p) + d * kernels::kKeyTile * 4, 4),
-                    0)
-              << p;
-        }
-        ASSERT_EQ(std::memcmp(a.value_slot(l, h, p), b.value_slot(l, h, p), 32 * 4), 0) << p;
-      }
-    }
-  }
+  EXPECT_EQ(b.n_past(), 100u);
+  EXPECT_EQ(b.held_bytes(), a.held_bytes());
+  for (std::size_t n = 0; n < 100; ++n) EXPECT_EQ(b.can_truncate(n), a.can_truncate(n));
+  KvCache c = a.compact_copy();
+  EXPECT_EQ(c.size_bytes(), a.held_bytes());
+  for (KvCache* copy : {&b, &c}) expect_values(*copy, 0, 100);
+  add_values(a, 20);
+  expect_values(b, 0, 100);
 }
 
 TEST(KvCache, RefusesWhatCannotBe) {
@@ -162,6 +290,8 @@ TEST(KvCache, RefusesWhatCannotBe) {
   KvCache a(two_layers(0), {.n_ctx = 64});
   const KvCache b(two_layers(0), {.n_ctx = 128});
   EXPECT_THROW(a.copy_from(b), Error);
+  EXPECT_THROW(a.share(b, 0), Error);  // of another pool
+  EXPECT_THROW(a.share(a, 0), Error);
 }
 
 }  // namespace

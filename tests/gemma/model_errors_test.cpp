@@ -345,9 +345,10 @@ TEST_F(Arguments, SizesThatCannotBe) {
   expect_error(ErrorCode::kInvalidArgument, {"5000 threads"},
                workspace({.max_tokens = 1, .n_threads = 5000}));
   // a plan says no as the real thing does
-  expect_error(ErrorCode::kInvalidArgument, {}, [&] { model_->plan({.n_ctx = 0}, {.max_tokens = 1}); });
   expect_error(ErrorCode::kInvalidArgument, {},
-               [&] { model_->plan({.n_ctx = 1}, {.max_tokens = ~std::size_t{0}}); });
+               [&] { plan_forward(*model_, {.n_ctx = 0}, {.max_tokens = 1}); });
+  expect_error(ErrorCode::kInvalidArgument, {},
+               [&] { plan_forward(*model_, {.n_ctx = 1}, {.max_tokens = ~std::size_t{0}}); });
 }
 
 TEST_F(Arguments, PromptsOfSessions) {
@@ -371,9 +372,9 @@ TEST_F(Arguments, PromptsOfSessions) {
 TEST(MemoryCap, IsKeptOrRefusedWithTheLargestContextThatFits) {
   const MemoryModel model(make_model(small()));
   SessionOptions o{.n_ctx = 2048, .chunk = 32, .n_threads = 2};
-  const std::size_t needed = model->plan(o).total_bytes();
+  const std::size_t needed = plan_session(*model, o).total_bytes();
   o.max_memory = needed;
-  EXPECT_EQ(model->plan(o).n_ctx, 2048u);
+  EXPECT_EQ(plan_session(*model, o).n_ctx, 2048u);
   EXPECT_NO_THROW(Session(*model, o));
   o.max_memory = needed - 1;
   std::size_t fits = 0;
@@ -390,7 +391,7 @@ TEST(MemoryCap, IsKeptOrRefusedWithTheLargestContextThatFits) {
   }
   ASSERT_LT(fits, 2048u);
   o.n_ctx = fits;
-  EXPECT_LE(model->plan(o).total_bytes(), o.max_memory);
+  EXPECT_LE(plan_session(*model, o).total_bytes(), o.max_memory);
   EXPECT_NO_THROW(Session(*model, o));
   o.n_ctx = fits + 1;
   EXPECT_THROW(Session(*model, o), Error);

@@ -2,12 +2,15 @@
 // (Streaming, stop strings, scores and snapshots: tests/api/session_test.cpp.)
 #include "gemma/session.hpp"
 
+#include <atomic>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "gemma/log_probability.hpp"
 #include "tests/gemma/model_file.hpp"
 #include "tests/gemma/run.hpp"
 
@@ -42,7 +45,7 @@ class Sessions : public testing::TestWithParam<bool> {
     return Session(*model_, {.n_ctx = n_ctx, .chunk = chunk, .n_threads = 2});
   }
   /// The logits after `ids` are those of a sequence computed at once.
-  void expect_as_if_new(const Session& s, const std::vector<std::int32_t>& ids) const {
+  void expect_as_if_new(Session& s, const std::vector<std::int32_t>& ids) const {
     EXPECT_EQ(std::vector<std::int32_t>(s.tokens().begin(), s.tokens().end()), ids);
     const auto truth = logits_in_chunks(*model_, ids, 512, 1);
     EXPECT_TRUE(std::equal(s.logits().begin(), s.logits().end(),
@@ -165,13 +168,14 @@ TEST_P(Sessions, APromptCancelledBetweenChunksGoesOnFromThere) {
   Session s = session();
   const auto ids = random_tokens(100, vocab_, 7);
   std::vector<std::size_t> steps;
+  std::atomic<bool> cancel{false};
   auto progress = [&](std::size_t done, std::size_t total) {
     EXPECT_EQ(total, 100u);
     steps.push_back(done);
-    if (done == 48) s.cancel();
+    if (done == 48) cancel = true;
   };
   try {
-    s.prefill(ids, progress);
+    s.prefill(ids, {progress, &cancel});
     FAIL() << "not cancelled";
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ErrorCode::kCancelled);
@@ -179,7 +183,6 @@ TEST_P(Sessions, APromptCancelledBetweenChunksGoesOnFromThere) {
   EXPECT_EQ(steps, (std::vector<std::size_t>{16, 32, 48}));
   EXPECT_EQ(s.n_past(), 48u);
   EXPECT_THROW(s.logits(), Error);
-  s.clear_cancel();
   EXPECT_EQ(s.prefill(ids).n_reused, 48u);
   expect_as_if_new(s, ids);
 }
@@ -193,6 +196,97 @@ TEST_P(Sessions, ABadTokenInALaterChunkLeavesTheChunksBefore) {
   ids[35] = 5;
   s.prefill(ids);
   expect_as_if_new(s, ids);
+}
+
+/// A draft that is verified: of k + 1 computed tokens some stay, with their logits.
+TEST_P(Sessions, KeepsSomeOfTheTokensItComputed) {
+  Session s(*model_, {.n_ctx = 200, .chunk = 16, .n_threads = 2, .logit_rows = 6});
+  auto ids = random_tokens(50, vocab_, 3);
+  s.set_tokens(ids);
+  EXPECT_THROW(s.keep(1), Error);
+  for (std::size_t n = 1; n <= 6; ++n) {
+    const auto draft = random_tokens(6, vocab_, n);
+    const auto rows = s.append_for_logits(draft);
+    auto longer = ids;
+    longer.insert(longer.end(), draft.begin(), draft.end());
+    const auto truth = logits_in_chunks(*model_, longer, 512, 1);
+    EXPECT_TRUE(std::equal(rows.begin(), rows.end(), truth.end() - static_cast<std::ptrdiff_t>(6 * vocab_)));
+    EXPECT_THROW(s.keep(0), Error);
+    EXPECT_THROW(s.keep(7), Error);
+    s.keep(n);
+    ids.insert(ids.end(), draft.begin(), draft.begin() + static_cast<std::ptrdiff_t>(n));
+    const std::size_t computed = s.n_computed();
+    expect_as_if_new(s, ids);
+    EXPECT_EQ(s.n_computed(), computed) << "logits were there";
+  }
+  EXPECT_THROW(s.append_for_logits(random_tokens(7, vocab_, 1)), Error);
+  EXPECT_THROW(s.append_for_logits({}), Error);
+  s.truncate(20);
+  EXPECT_THROW(s.keep(1), Error);
+}
+
+TEST_P(Sessions, NothingIsComputedAfterTheLastToken) {
+  Session s = session();
+  const auto prompt = random_tokens(10, vocab_, 4);
+  s.set_tokens(prompt);
+  const auto said = s.generate(script({7, 8, 9}), {.max_tokens = 3, .ignore_end = true});
+  EXPECT_EQ(said.reason, StopReason::kMaxTokens);
+  EXPECT_EQ(s.n_past(), 13u);
+  EXPECT_EQ(s.n_computed(), 12u);
+  auto ids = prompt;
+  ids.insert(ids.end(), {7, 8, 9});
+  expect_as_if_new(s, ids);
+  EXPECT_EQ(s.n_computed(), 13u) << "asked for its logits";
+  s.generate(script({10}), {.max_tokens = 1, .ignore_end = true});
+  ids.push_back(10);
+  const auto more = random_tokens(3, vocab_, 5);
+  s.append(more);
+  ids.insert(ids.end(), more.begin(), more.end());
+  expect_as_if_new(s, ids);
+  s.generate(script({11}), {.max_tokens = 1, .ignore_end = true});
+  ids.push_back(11);
+  EXPECT_EQ(s.set_tokens(ids).n_computed, 1u);
+  s.generate(script({12}), {.max_tokens = 1, .ignore_end = true});
+  s.truncate(ids.size());
+  EXPECT_EQ(s.n_computed(), ids.size());
+}
+
+TEST_P(Sessions, LogitsAreProcessedOnTheSequencesOwnRow) {
+  Session s = session();
+  const auto prompt = random_tokens(10, vocab_, 4);
+  s.set_tokens(prompt);
+  const std::vector<float> before(s.logits().begin(), s.logits().end());
+  std::vector<std::size_t> seen;
+  GenerateOptions options{.max_tokens = 4, .ignore_end = true, .log_probabilities = true};
+  options.process = [&](std::span<float> logits, std::span<const std::int32_t> tokens) {
+    EXPECT_EQ(logits.size(), vocab_);
+    if (seen.empty()) {
+      EXPECT_TRUE(std::equal(logits.begin(), logits.end(), before.begin()));
+    }
+    seen.push_back(tokens.size());
+    for (float& x : logits) x = -std::numeric_limits<float>::infinity();
+    logits[40 + seen.size()] = 0;
+  };
+  const auto said = s.generate(argmax, options);
+  EXPECT_EQ(said.tokens, (std::vector<std::int32_t>{41, 42, 43, 44}));
+  EXPECT_EQ(seen, (std::vector<std::size_t>{10, 11, 12, 13}));
+  EXPECT_DOUBLE_EQ(said.log_probabilities[0], log_probability(before, 41)) << "by the model's own logits";
+}
+
+TEST_P(Sessions, MayBeMovedWithItsModel) {
+  struct Owner {
+    explicit Owner(const Model& m) : model(m), session(model, {.n_ctx = 64, .n_threads = 1}) {}
+    Model model;
+    Session session;
+  };
+  const auto prompt = random_tokens(10, vocab_, 4);
+  std::vector<Owner> owners;
+  for (int i = 0; i < 5; ++i) {
+    owners.emplace_back(*model_);  // moves those before
+    owners.front().session.append(random_tokens(2, vocab_, static_cast<std::uint64_t>(i)));
+  }
+  owners.front().session.set_tokens(prompt);
+  expect_as_if_new(owners.front().session, prompt);
 }
 
 TEST_P(Sessions, StopTokensEndAndDoNotJoin) {
@@ -226,7 +320,7 @@ TEST_P(Sessions, CharactersOfSeveralTokensAppearWhole) {
   EXPECT_EQ(pieces, (std::vector<std::string>{"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x8D\x80", "z"}));
 }
 
-/// Anything a caller may do, in any order, with everything that the caches' rings make of it.
+/// Anything a caller may do, in any order, with everything that the caches' windows make of it.
 TEST_P(Sessions, WhateverWasDoneBefore) {
   for (std::uint64_t seed = 0; seed < 3; ++seed) {
     SCOPED_TRACE(seed);
@@ -248,7 +342,7 @@ TEST_P(Sessions, WhateverWasDoneBefore) {
           ids.insert(ids.end(), more.begin(), more.end());
           expect_as_if_new(s, ids);
           break;
-        case 2: {  // go back, as far as the rings allow
+        case 2: {  // go back, as far as the windows allow
           std::size_t to = random.below(s.n_past() + 1);
           while (!s.can_truncate(to)) ++to;
           s.truncate(to);
@@ -265,15 +359,15 @@ TEST_P(Sessions, WhateverWasDoneBefore) {
         case 4: {  // cancelled after some chunks
           if (s.n_past() + more.size() > s.n_ctx()) break;
           std::size_t chunks = random.below(4);
+          std::atomic<bool> cancel{chunks == 0};
           try {
-            if (chunks == 0) s.cancel();
-            s.append(more, [&](std::size_t, std::size_t) {
-              if (--chunks == 0) s.cancel();
-            });
+            const auto progress = [&](std::size_t, std::size_t) {
+              if (--chunks == 0) cancel = true;
+            };
+            s.append(more, {progress, &cancel});
           } catch (const Error& e) {
             EXPECT_EQ(e.code(), ErrorCode::kCancelled);
           }
-          s.clear_cancel();
           ids.assign(s.tokens().begin(), s.tokens().end());
           check();
           break;

@@ -125,15 +125,16 @@ TEST_P(Threads, CancelFromAnotherThreadAtAnyMoment) {
   const auto truth = logits_in_chunks(model_, ids, 60, 1);
   Session session(model_, {.n_ctx = 80, .chunk = 5, .n_threads = 2});
   int cancelled = 0;
+  std::atomic<bool> cancel{false};
   for (int round = 0; round < 30; ++round) {
     session.reset();
-    session.clear_cancel();
-    std::thread other([&session, round] {
+    cancel = false;
+    std::thread other([&cancel, round] {
       std::this_thread::sleep_for(std::chrono::microseconds(100 * round));
-      session.cancel();
+      cancel = true;
     });
     try {
-      session.prefill(ids);
+      session.prefill(ids, {.cancel = &cancel});
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ErrorCode::kCancelled);
       ++cancelled;
@@ -141,7 +142,6 @@ TEST_P(Threads, CancelFromAnotherThreadAtAnyMoment) {
     other.join();
     // whole chunks are kept, and what follows is as if nothing had happened
     EXPECT_EQ(session.n_past() % 5, 0u);
-    session.clear_cancel();
     session.prefill(ids);
     EXPECT_TRUE(std::equal(session.logits().begin(), session.logits().end(),
                            truth.end() - static_cast<std::ptrdiff_t>(session.logits().size())));
@@ -152,12 +152,12 @@ TEST_P(Threads, CancelFromAnotherThreadAtAnyMoment) {
 TEST_P(Threads, CancelEndsAGeneration) {
   Session session(model_, {.n_ctx = 8000, .n_threads = 2});
   session.prefill(random_tokens(10, model_.config().vocab_size, 1));
-  std::atomic<bool> running{false};
+  std::atomic<bool> running{false}, cancel{false};
   std::thread other([&] {
     while (!running.load()) std::this_thread::yield();
-    session.cancel();
+    cancel = true;
   });
-  GenerateOptions options{.max_tokens = 7000, .ignore_end = true};
+  GenerateOptions options{.max_tokens = 7000, .ignore_end = true, .cancel = &cancel};
   options.on_token = [&](const GeneratedToken&) {
     running = true;
     return true;

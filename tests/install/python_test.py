@@ -23,7 +23,7 @@ class CInterface(unittest.TestCase):
 
     def ready(self, **options):
         session = gemma.Session(self.model, n_ctx=256, n_threads=1, **options)
-        session.prefill(self.model.encode_chat(QUESTION))
+        session.set_tokens(self.model.encode_chat(QUESTION))
         return session
 
     def test_text_goes_there_and_back(self):
@@ -69,14 +69,14 @@ class CInterface(unittest.TestCase):
     def test_a_prefix_is_reused(self):
         session = self.ready()
         ids = self.model.encode_chat(QUESTION)
-        self.assertEqual(session.prefill(ids), len(ids))
+        self.assertEqual(session.set_tokens(ids), len(ids))
 
     def test_errors_have_a_code_and_say_what_is_wrong(self):
         with self.assertRaisesRegex(gemma.Error, "no/such.gguf") as caught:
             gemma.Model("no/such.gguf")
         self.assertEqual(caught.exception.code, 1)
         with self.assertRaisesRegex(gemma.Error, "not in the vocabulary") as caught:
-            self.ready().prefill([-1])
+            self.ready().set_tokens([-1])
         self.assertEqual(caught.exception.code, 11)
         with self.assertRaisesRegex(gemma.Error, "largest that fits|not even one") as caught:
             gemma.Session(self.model, n_ctx=4096, max_memory=1000)
@@ -107,7 +107,7 @@ class CInterface(unittest.TestCase):
 
         session.generate(max_tokens=10**6, on_token=on_token)
         with self.assertRaises(gemma.Error) as caught:
-            session.prefill([2, 3])
+            session.set_tokens([2, 3])
         self.assertEqual(caught.exception.code, 14)
 
 

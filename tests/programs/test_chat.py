@@ -188,6 +188,21 @@ class Pipes(ProgramTest):
         again, = self.answers(f"/load {saved}\nAnd when?\n")
         self.assertEqual(again["ids"], third["ids"])
 
+    def test_sessions_go_to_files_and_nothing_is_computed_again(self):
+        saved = self.folder / "a.session"
+        first, second = self.answers(f"{QUESTION}\n/save-session {saved}\nAnd when?\n")
+        again, = self.answers(f"/load-session {saved}\nAnd when?\n")
+        self.assertEqual(again["text"], second["text"])
+        self.assertEqual(again["tokens"]["reused"], second["tokens"]["reused"])
+        self.assertGreater(again["tokens"]["reused"], first["tokens"]["prompt"])
+        whole = saved.read_bytes()
+        for name, data in [("cut", whole[:-1]), ("empty", b""), ("other", b"{}"), ("changed", whole[:-9] + b"?" + whole[-8:]),
+                           ("long", whole[:21] + b"\xff" * 8 + whole[29:])]:
+            bad = self.folder / f"{name}.session"
+            bad.write_bytes(data)
+            self.refuses("gemma-chat", "-m", GEMMA, *GREEDY, "--json", says=f"{name}.session",
+                         stdin=f"/load-session {bad}\n")
+
     def test_a_loaded_answer_keeps_its_ids_if_they_are_its_text(self):
         saved = self.folder / "saved.json"
         first, second = self.answers(f"{QUESTION}\n/save {saved}\nAnd when?\n")

@@ -1,37 +1,27 @@
-#include "examples/chat/conversation.hpp"
+// Definitions of conversation.hpp.
+#pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
+#include <string>
 #include <utility>
 
-#include <nlohmann/json.hpp>
+#include "../gguf/linkage.hpp"
+#include "../tokenizer/thoughts.hpp"
+#include "../tokenizer/utf8.hpp"
 
-#include "examples/chat_template_flag.hpp"
-#include "tokenizer/thoughts.hpp"
-#include "tokenizer/utf8.hpp"
+namespace gemma {
 
-namespace gemma::app {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-}  // namespace
-
-Conversation::Conversation(const Model& model, ConversationOptions options)
-    : model_(model),
+GEMMA_INLINE Conversation::Conversation(Model model, ConversationOptions options)
+    : model_(std::move(model)),
       options_(std::move(options)),
-      session_(model, options_.session),
+      session_(model_, options_.session),
       sampler_(options_.sampler) {
   if (!options_.raw) template_ = ChatTemplate::from(model_.vocab(), options_.chat_template);
   if (options_.thinking) set_thinking(true);
 }
 
-void Conversation::set_thinking(bool on) {
+GEMMA_INLINE void Conversation::set_thinking(bool on) {
   if (on && agent() == nullptr) {
     throw Error(ErrorCode::kUnsupported, "this model's turns have no place for thoughts");
   }
@@ -39,18 +29,14 @@ void Conversation::set_thinking(bool on) {
 }
 
 /// The ids behind the last thought, or all of them.
-std::span<const TokenId> Conversation::without_thoughts(std::span<const TokenId> ids) const {
+GEMMA_INLINE std::span<const TokenId> Conversation::without_thoughts(std::span<const TokenId> ids) const {
   if (agent() == nullptr) return ids;
   const auto end = model_.vocab().find(agent()->thought_end);
   const auto last = end ? std::find(ids.rbegin(), ids.rend(), *end) : ids.rend();
   return ids.subspan(static_cast<std::size_t>(ids.rend() - last));
 }
 
-std::string Conversation::note() const {
-  return template_ ? chat_template_note(*template_) : "";
-}
-
-std::vector<TokenId> Conversation::prompt_tokens(const std::string& message) const {
+GEMMA_INLINE std::vector<TokenId> Conversation::prompt_tokens(const std::string& message) const {
   const Tokenizer& tokenizer = model_.tokenizer();
   if (options_.raw) {
     return tokenizer.encode(message,
@@ -66,7 +52,7 @@ std::vector<TokenId> Conversation::prompt_tokens(const std::string& message) con
 }
 
 /// Whether these tokens are that text, and no control token hides between them.
-bool Conversation::spell(std::span<const TokenId> ids, std::string_view text) const {
+GEMMA_INLINE bool Conversation::spell(std::span<const TokenId> ids, std::string_view text) const {
   const Tokenizer& tokenizer = model_.tokenizer();
   const Vocab& vocab = tokenizer.vocab();
   const auto says_something = [&](TokenId id) {
@@ -76,8 +62,8 @@ bool Conversation::spell(std::span<const TokenId> ids, std::string_view text) co
          utf8::replace_invalid(tokenizer.decode(ids)) == text;
 }
 
-Answer Conversation::ask(const std::string& message, const Watch& watch) {
-  const auto begin = Clock::now();
+GEMMA_INLINE Answer Conversation::ask(const std::string& message, const ConversationWatch& watch) {
+  const detail::Stopwatch since_begin;
   Answer answer;
   const std::vector<TokenId> prompt = prompt_tokens(message);
   answer.n_prompt = prompt.size();
@@ -93,19 +79,21 @@ Answer Conversation::ask(const std::string& message, const Watch& watch) {
     watch.on_prompt(0, static_cast<std::size_t>(prompt.end() - differ));
   }
   try {
-    const PrefillResult read = session_.prefill(prompt, watch.on_prompt);
+    const PrefillResult read = session_.set_tokens(prompt, {watch.on_prompt, watch.cancel});
     answer.n_reused = read.n_reused;
     answer.prefill_seconds = read.seconds;
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kCancelled) throw;
     answer.reason = StopReason::kCancelled;
-    answer.total_seconds = seconds_since(begin);
+    answer.total_seconds = since_begin.seconds();
     return answer;
   }
-  const double before_generation = seconds_since(begin);
+  const double before_generation = since_begin.seconds();
   GenerateOptions options;
   options.max_tokens = options_.max_tokens;
   options.stop_strings = options_.stop_strings;
+  options.cancel = watch.cancel;
+  options.process = watch.process;
   ThoughtSplitter splitter(agent());
   std::string said;
   const auto take = [&](const Thoughts& part, bool more) {
@@ -125,8 +113,8 @@ Answer Conversation::ask(const std::string& message, const Watch& watch) {
   answer.reason = result.reason;
   if (options.max_tokens != 0) answer.first_token_seconds = before_generation + result.first_token_seconds;
   answer.decode_seconds = result.seconds - result.first_token_seconds;
-  answer.n_decoded = session_.n_past() - prompt.size();
-  answer.total_seconds = seconds_since(begin);
+  answer.n_decoded = session_.n_computed() - prompt.size();
+  answer.total_seconds = since_begin.seconds();
   if (!options_.raw) {
     messages_.push_back({"user", message});
     messages_.push_back({"assistant", answer.text});
@@ -137,50 +125,25 @@ Answer Conversation::ask(const std::string& message, const Watch& watch) {
   return answer;
 }
 
-void Conversation::reset() {
+GEMMA_INLINE void Conversation::reset() {
   messages_.clear();
   session_.reset();
   sampler_ = Sampler(options_.sampler);
 }
 
-std::string Conversation::to_json() const {
-  nlohmann::ordered_json out;
-  out["model"] = model_.config().name;
-  out["system"] = options_.system;
-  out["messages"] = nlohmann::ordered_json::array();
-  for (const Message& m : messages_) {
-    out["messages"].push_back({{"role", m.role}, {"content", m.content}});
-    if (!m.ids.empty()) out["messages"].back()["ids"] = m.ids;
-  }
-  // what was typed need not be UTF-8
-  return out.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-}
-
-void Conversation::from_json(const std::string& text, const std::string& source) {
-  std::vector<Message> messages;
-  std::string system;
-  try {
-    const auto in = nlohmann::json::parse(text);
-    system = in.value("system", "");
-    for (const auto& m : in.at("messages")) {
-      messages.push_back({m.at("role"), m.at("content"), m.value("ids", std::vector<TokenId>())});
-    }
-  } catch (const nlohmann::json::exception&) {
-    throw Error(ErrorCode::kMalformed, source + ": not a saved conversation");
-  }
+GEMMA_INLINE void Conversation::set_messages(std::vector<Message> messages) {
   for (std::size_t i = 0; i < messages.size(); ++i) {
     if (messages[i].role != (i % 2 == 0 ? "user" : "assistant")) {
-      throw Error(ErrorCode::kMalformed, source + ": message " + std::to_string(i + 1) + " is out of turn");
+      detail::refuse(ErrorCode::kInvalidArgument,
+                     [&] { return "message " + std::to_string(i + 1) + " is out of turn"; });
     }
   }
-  if (messages.size() % 2 != 0)
-    throw Error(ErrorCode::kMalformed, source + ": the last message has no answer");
-  for (Message& m : messages) {  // of another vocabulary, or the text was edited
+  if (messages.size() % 2 != 0) throw Error(ErrorCode::kInvalidArgument, "the last message has no answer");
+  for (Message& m : messages) {
     if (m.role == "user" || !spell(m.ids, m.content)) m.ids.clear();
   }
   messages_ = std::move(messages);
-  options_.system = std::move(system);
   sampler_ = Sampler(options_.sampler);
 }
 
-}  // namespace gemma::app
+}  // namespace gemma

@@ -1,0 +1,79 @@
+// What several units of the C interface make of its structures. Private to them.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "c_guard.hpp"
+#include "generation.hpp"
+#include "options.hpp"
+#include "sampler.hpp"
+#include "session.hpp"
+
+/// A session and the flag that ends its calls.
+struct gemma_session {
+  mutable gemma::Session session;      // asking for logits may compute a token that waits
+  std::atomic<bool> cancelled{false};  // stays until gemma_session_clear_cancel()
+
+  /// What its calls are given.
+  gemma::RunOptions run() const noexcept { return {.progress = {}, .cancel = &cancelled}; }
+};
+/// A snapshot.
+struct gemma_snapshot {
+  gemma::Snapshot snapshot;  // the C++ object
+};
+
+namespace gemma::c_api {
+
+/// Throws Error{kInvalidArgument} for a number that names no type.
+inline KvType kv_type_of(int kv_type, int kv_float32) {
+  switch (kv_type) {
+    case GEMMA_KV_DEFAULT:
+      return kv_float32 != 0 ? KvType::kF32 : KvType::kF16;
+    case GEMMA_KV_F16:
+      return KvType::kF16;
+    case GEMMA_KV_F32:
+      return KvType::kF32;
+    default:
+      throw Error(ErrorCode::kInvalidArgument, "a type of keys and values that is unknown");
+  }
+}
+
+/// The C++ form.
+inline SamplerOptions sampler_options(const gemma_sampler_options& o) {
+  return {o.temperature, o.top_k, o.top_p, o.min_p, o.repeat_penalty, o.repeat_last, o.seed};
+}
+
+/// All but `pick`.
+inline GenerateOptions generate_options(const gemma_generate_options& o) {
+  GenerateOptions out;
+  out.max_tokens = o.max_tokens;
+  for (const char* stop : list(o.stop_strings, o.n_stop_strings)) {
+    require(stop != nullptr, "a stop string is NULL");
+    out.stop_strings.emplace_back(stop);
+  }
+  out.ignore_end = o.ignore_end != 0;
+  out.log_probabilities = o.log_probabilities != 0;
+  if (o.on_token != nullptr) {
+    out.on_token = [on_token = o.on_token, user = o.user](const GeneratedToken& t) {
+      const std::string text(t.text);  // with a NUL
+      const gemma_token token{t.id, text.c_str(), text.size(), t.log_probability};
+      return on_token(&token, user) != 0;
+    };
+  }
+  if (o.process != nullptr) {
+    out.process = [process = o.process, user = o.user](std::span<float> logits,
+                                                       std::span<const std::int32_t> tokens) {
+      process(logits.data(), logits.size(), tokens.data(), tokens.size(), user);
+    };
+  }
+  return out;
+}
+
+/// Ends a generation whose pick() callback said so.
+inline std::int32_t picked(std::int32_t token) {
+  require(token >= 0, "the callback chose no token");
+  return token;
+}
+
+}  // namespace gemma::c_api

@@ -1,0 +1,121 @@
+// Definitions of plan.hpp.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "../gguf/linkage.hpp"
+#include "cpu_count.hpp"
+
+namespace gemma {
+
+namespace detail {
+
+/// Tokens of one forward: of one sequence at least one, of many one each.
+inline std::size_t chunk_of(const EngineOptions& o, std::size_t n_sequences) noexcept {
+  return std::max(o.chunk, n_sequences);
+}
+
+GEMMA_INLINE WorkspaceOptions batch_workspace(const EngineOptions& o, std::size_t n_ctx) noexcept {
+  const std::size_t n = o.max_sequences;
+  const std::size_t tokens = std::min(chunk_of(o, n), n * n_ctx);
+  return {tokens, std::min(std::max(o.logit_rows, n), tokens), o.n_threads};
+}
+
+GEMMA_INLINE KvCacheOptions batch_cache(const EngineOptions& o, std::size_t n_ctx) noexcept {
+  return {n_ctx, o.kv_type, chunk_of(o, o.max_sequences)};
+}
+
+/// The plan of that many sequences of o.n_ctx tokens.
+inline MemoryPlan plan_sequences(const Model& model, const EngineOptions& o) {
+  const std::size_t n = o.max_sequences;
+  const std::size_t chunk = chunk_of(o, n);
+  // bounds that keep every product below 2^64, whatever the caller asks for
+  if (n == 0 || n > (1u << 16) || o.n_ctx > (std::size_t{1} << 31) || chunk > (1u << 24) ||
+      o.logit_rows == 0 || o.n_threads > 4096 || o.max_prefixes > (1u << 16)) {
+    throw Error(ErrorCode::kInvalidArgument,
+                std::to_string(n) + " sequences of " + std::to_string(o.n_ctx) + " tokens in chunks of " +
+                    std::to_string(chunk) + ", with " + std::to_string(o.logit_rows) + " rows of logits, " +
+                    std::to_string(o.n_threads) + " threads and " + std::to_string(o.max_prefixes) +
+                    " prefixes, are not possible");
+  }
+  MemoryPlan p = plan_forward(model, batch_cache(o, o.n_ctx), batch_workspace(o, o.n_ctx));
+  if (p.kv_bytes > std::numeric_limits<std::size_t>::max() / 2 / n) {
+    throw Error(ErrorCode::kOutOfMemory, "the caches of " + std::to_string(n) + " sequences of " +
+                                             std::to_string(o.n_ctx) + " tokens exceed any memory");
+  }
+  p.kv_bytes *= n;
+  p.token_bytes = (n + o.max_prefixes) * o.n_ctx * sizeof(std::int32_t);
+  return p;
+}
+
+inline void check_head(const Model& model) {
+  if (model.config().has_head) return;
+  refuse(ErrorCode::kUnsupported,
+         [&] { return model.file().path() + ": this model makes embeddings of texts, and no logits"; });
+}
+
+template <typename F>
+MemoryPlan fit_context(const Model& model, std::size_t n_ctx, std::size_t max_memory, F plan_of) {
+  const bool any_context = n_ctx == 0;
+  const MemoryPlan wanted =
+      plan_of(any_context ? std::min(model.config().max_seq_len, kDefaultContext) : n_ctx);
+  if (max_memory == 0 || wanted.total_bytes() <= max_memory) return wanted;
+  MemoryPlan best;  // n_ctx: the largest context known to fit
+  for (std::size_t too_large = wanted.n_ctx; too_large - best.n_ctx > 1;) {
+    const MemoryPlan p = plan_of(best.n_ctx + (too_large - best.n_ctx) / 2);
+    if (p.total_bytes() <= max_memory) {
+      best = p;
+    } else {
+      too_large = p.n_ctx;
+    }
+  }
+  if (any_context && best.n_ctx != 0) return best;
+  throw Error(ErrorCode::kOutOfMemory,
+              model.file().path() + ": a context of " + std::to_string(wanted.n_ctx) + " tokens takes " +
+                  std::to_string(wanted.total_bytes()) + " bytes (file " + std::to_string(wanted.file_bytes) +
+                  ", keys and values " + std::to_string(wanted.kv_bytes) + ", workspace " +
+                  std::to_string(wanted.workspace_bytes) + "), more than the limit of " +
+                  std::to_string(max_memory) + "; " +
+                  (best.n_ctx == 0 ? "not even one token fits"
+                                   : "the largest that fits is " + std::to_string(best.n_ctx)));
+}
+
+/// plan_sequences() within the cap.
+inline MemoryPlan plan_capped(const Model& model, EngineOptions o) {
+  check_head(model);
+  return or_out_of_memory("no memory for a plan", [&] {
+    if (o.n_threads == 0) o.n_threads = physical_core_count();
+    return fit_context(model, o.n_ctx, o.max_memory, [&](std::size_t n_ctx) {
+      o.n_ctx = n_ctx;
+      return plan_sequences(model, o);
+    });
+  });
+}
+
+}  // namespace detail
+
+GEMMA_INLINE MemoryPlan plan_forward(const Model& model, const KvCacheOptions& cache,
+                                     const WorkspaceOptions& workspace) {
+  MemoryPlan out;
+  out.file_bytes = model.file().size_bytes();
+  out.kv_bytes = KvCache::bytes_for(model.config(), cache);
+  out.workspace_bytes =
+      detail::WorkspaceSizes(model.config(), model.weights(), model.kernels(), workspace).bytes();
+  out.n_ctx = cache.n_ctx;
+  return out;
+}
+
+GEMMA_INLINE MemoryPlan plan_session(const Model& model, const EngineOptions& options) {
+  EngineOptions o = options;
+  o.max_sequences = 1;
+  o.max_prefixes = 0;
+  return detail::plan_capped(model, o);
+}
+
+GEMMA_INLINE MemoryPlan plan_batch(const Model& model, const EngineOptions& options) {
+  return detail::plan_capped(model, options);
+}
+
+}  // namespace gemma

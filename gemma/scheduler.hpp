@@ -1,0 +1,139 @@
+// A batch that many threads share: requests wait in a queue, run together, and are read at each caller's own
+// pace. Invariant: one thread of the scheduler's own computes; a caller that reads slowly, stops reading or
+// leaves holds nobody up; each answer has the bits that it would have alone (law 1).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "batch.hpp"
+#include "log_probability.hpp"
+
+namespace gemma {
+
+/// What is asked of a Scheduler.
+struct Request {
+  std::vector<std::int32_t> prompt = {};  // ids, as Session::set_tokens() takes them
+  SamplerOptions sampler = {};            // how tokens are chosen, unless `pick` is set
+  PickToken pick = {};                    // called by the scheduler's thread
+  /// Its callbacks, too, are called by the scheduler's thread, and hold up every other request: they are for
+  /// what takes no time. `cancel` is not used: PendingAnswer::cancel() is.
+  GenerateOptions options = {};
+  std::size_t n_top = 0;  // likeliest tokens told with each one (Piece::top)
+};
+
+/// What one step brought.
+struct Piece {
+  std::int32_t id = GeneratedToken::kNone;  // the token, or kNone for text that had been held back
+  std::string text;                         // what may be shown now, often ""
+  double log_probability = 0;               // of id, when GenerateOptions::log_probabilities asks for it
+  std::vector<TokenProbability> top = {};   // the likeliest tokens, by the model's own logits
+};
+
+/// How far a request has come.
+enum class RequestState : std::uint8_t { kQueued, kRunning, kDone };
+
+/// What a request took.
+struct RequestTimes {
+  double queued_seconds = 0;       // from submit() until it had a slot
+  double first_token_seconds = 0;  // from submit() to the first token
+  double seconds = 0;              // from submit() to the end
+  std::size_t n_prompt = 0;        // tokens of the prompt
+  std::size_t n_reused = 0;        // of them, those whose keys and values were there already
+};
+
+namespace detail {
+struct RequestRecord;
+struct SchedulerState;
+}  // namespace detail
+
+/// The answer to a request, on the caller's side. Copies are the same answer; thread-safe. An answer that
+/// nobody holds any more is cancelled.
+class PendingAnswer {
+ public:
+  /// What a wait brought.
+  enum class Wait : std::uint8_t { kPiece, kEnd, kTimeout };
+
+  /// Waits for the next piece, for at most `timeout`. kEnd: there is none any more. Throws what ended the
+  /// request where that is an error: what a picker, a processor or a callback threw, Error otherwise.
+  Wait next(Piece& piece, std::chrono::milliseconds timeout = std::chrono::hours(24 * 365));
+  /// Waits for the end; pieces that were not read are dropped. Throws as next().
+  GenerateResult wait();
+  /// The request ends with the step that is running now, or leaves the queue.
+  void cancel() noexcept;
+  /// How far it has come.
+  RequestState state() const;
+  /// Final when it is done.
+  RequestTimes times() const;
+
+ private:
+  friend class Scheduler;
+  struct Holder;
+  explicit PendingAnswer(std::shared_ptr<Holder> holder) : holder_(std::move(holder)) {}
+  std::shared_ptr<Holder> holder_;
+};
+
+/// Counts of a scheduler.
+struct SchedulerStats {
+  std::size_t n_queued = 0;    // requests that wait for a slot
+  std::size_t n_running = 0;   // requests that have one
+  std::size_t n_done = 0;      // requests that have ended
+  std::size_t kv_bytes = 0;    // of pages that hold something
+  std::size_t n_prefixes = 0;  // kept beginnings
+  BatchStats batch;            // of the batch
+};
+
+/// What a Scheduler is made of.
+struct SchedulerOptions {
+  EngineOptions engine = {.max_prompt_tokens = 128};  // of its batch
+  std::size_t max_queue = 4096;                       // requests that may wait
+};
+
+/// Owns a batch and the thread that runs it. Neither copied nor moved; every function is thread-safe.
+class Scheduler {
+ public:
+  /// Reserves what plan_batch(model, options.engine) says, and starts the thread. Throws Error as Batch.
+  explicit Scheduler(Model model, const SchedulerOptions& options = {});
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+  /// Cancels every request; waits for the thread. Answers stay valid.
+  ~Scheduler();
+
+  /// The model it computes with.
+  const Model& model() const noexcept { return model_; }
+  /// Tokens that each sequence can hold.
+  std::size_t n_ctx() const noexcept { return n_ctx_; }
+  /// Requests that run at one time.
+  std::size_t max_sequences() const noexcept { return max_sequences_; }
+  /// Bytes of its pages and workspace, as planned.
+  std::size_t memory_bytes() const noexcept { return memory_bytes_; }
+
+  /// A request joins the queue. Throws Error{kContextFull} when the prompt does not fit, {kInvalidArgument}
+  /// for an empty prompt, ids outside the vocabulary, or options of a sampler out of range, {kOutOfMemory}
+  /// also when the queue is full.
+  PendingAnswer submit(Request request);
+
+  /// Counts as they are now.
+  SchedulerStats stats() const;
+
+ private:
+  Model model_;
+  std::size_t n_ctx_ = 0;
+  std::size_t max_sequences_ = 0;
+  std::size_t memory_bytes_ = 0;
+  std::unique_ptr<detail::SchedulerState> state_;
+};
+
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "scheduler.inl"
+#endif

@@ -1,0 +1,174 @@
+// One sequence: its tokens, their keys and values, the logits after the last of them; and a generation that
+// is under way. What Session and Batch are made of. Invariant: tokens() begins with the cache's positions;
+// those after them are waiting to be computed.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "generation.hpp"
+#include "kv_cache.hpp"
+
+namespace gemma {
+
+/// A sequence at one moment: its pages of keys and values, tokens, logits. Owns copies; move-only. Immutable,
+/// so any number of sequences may be restored from it, also at once in many threads.
+class Snapshot {
+ public:
+  Snapshot(Snapshot&&) noexcept = default;
+  Snapshot& operator=(Snapshot&&) noexcept = default;
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+  ~Snapshot() = default;
+
+  /// The tokens of the sequence.
+  std::span<const std::int32_t> tokens() const noexcept { return tokens_; }
+  /// How many of them keys and values are kept for: all, but for a last one that nothing asked for.
+  std::size_t n_computed() const noexcept { return cache_.n_past(); }
+  /// Bytes that it takes: the pages that the sequence held, tokens and logits.
+  std::size_t size_bytes() const noexcept {
+    return cache_.size_bytes() + tokens_.capacity() * sizeof(std::int32_t) +
+           (logits_.capacity() + hidden_.capacity()) * sizeof(float);
+  }
+
+  /// The kept keys and values.
+  const KvCache& cache() const noexcept { return cache_; }
+  /// Logits [vocab_size] after the last token, or empty.
+  std::span<const float> logits() const noexcept { return logits_; }
+  /// The final hidden state [d_model] of the last token, or empty.
+  std::span<const float> hidden_state() const noexcept { return hidden_; }
+
+  /// For who restores one from elsewhere (session_file.hpp). Throws Error{kInvalidArgument} unless the cache
+  /// holds as many positions as there are tokens, or one less.
+  Snapshot(KvCache cache, std::vector<std::int32_t> tokens, std::vector<float> logits,
+           std::vector<float> hidden);
+
+ private:
+  KvCache cache_;
+  std::vector<std::int32_t> tokens_;
+  std::vector<float> logits_;
+  std::vector<float> hidden_;
+};
+
+/// Move-only; one thread at a time. Which model its tokens belong to is known to who computes it.
+class Sequence {
+ public:
+  /// An empty sequence, whose pages come from `pool`. Throws std::bad_alloc.
+  explicit Sequence(std::shared_ptr<KvPool> pool);
+
+  /// The tokens, computed or waiting; valid until the next call that changes them.
+  std::span<const std::int32_t> tokens() const noexcept { return tokens_; }
+  /// How many there are.
+  std::size_t n_past() const noexcept { return tokens_.size(); }
+  /// How many there can be.
+  std::size_t n_ctx() const noexcept { return cache_.n_ctx(); }
+  /// Those that are not computed yet.
+  std::span<const std::int32_t> waiting() const noexcept {
+    return std::span(tokens_).subspan(cache_.n_past());
+  }
+
+  /// Whether logits() and hidden_state() are there: after a forward that wanted them, until the next.
+  bool has_logits() const noexcept { return !logits_.empty(); }
+  /// Logits [vocab_size] after the last token. Throws Error{kInvalidArgument} when there are none.
+  std::span<const float> logits() const;
+  /// The final hidden state [d_model] of the last token, after the output norm. Throws as logits().
+  std::span<const float> hidden_state() const;
+
+  /// Whether truncate(n) is possible.
+  bool can_truncate(std::size_t n) const noexcept;
+  /// Forgets all but the first n tokens, and the logits. Throws Error{kInvalidArgument} when a sliding window
+  /// has given back pages that this needs.
+  void truncate(std::size_t n);
+
+  /// A copy of the sequence as it is. Throws Error{kOutOfMemory}.
+  Snapshot snapshot() const;
+  /// Makes the sequence equal to that of `from`, except for its logits. Throws Error{kInvalidArgument} for
+  /// one of another model or other options, and then nothing has changed; {kOutOfMemory} when the pool has
+  /// too few pages, and then it is empty.
+  void restore(const Snapshot& from);
+
+  // ---- for who computes it ----
+  /// The keys and values.
+  KvCache& cache() noexcept { return cache_; }
+  /// The keys and values.
+  const KvCache& cache() const noexcept { return cache_; }
+  /// Tokens join and wait; they are known to be in the vocabulary and to fit. Allocates nothing.
+  void add(std::span<const std::int32_t> tokens) {
+    tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  }
+  /// Tokens from the n-th on that still wait leave.
+  void drop_waiting(std::size_t n) noexcept {
+    if (n < tokens_.size()) tokens_.resize(n < cache_.n_past() ? cache_.n_past() : n);
+  }
+  /// Where the last token's logits and hidden state are until the next forward; empty: nowhere.
+  void set_logits(std::span<const float> logits, std::span<const float> hidden) noexcept {
+    logits_ = logits;
+    hidden_ = hidden;
+  }
+  /// The cache has the first n tokens of another's sequence, which shares their pages. The tokens are this
+  /// sequence's first n already. Throws as KvCache::share().
+  void share(const KvCache& other, std::size_t n);
+
+ private:
+  KvCache cache_;
+  std::vector<std::int32_t> tokens_;  // capacity: n_ctx
+  std::span<const float> logits_;     // [vocab_size] in a workspace, or empty
+  std::span<const float> hidden_;     // [d_model] in a workspace, or empty
+};
+
+namespace detail {
+
+/// A generation under way: the one loop of sessions and batches. One step is join(), a forward of the tokens
+/// that wait, choose().
+class Generating {
+ public:
+  /// Throws std::bad_alloc; Error{kMissingKey} for a model without a vocabulary is the caller's.
+  Generating(const Tokenizer& tokenizer, std::size_t vocab_size, PickToken pick,
+             const GenerateOptions& options);
+
+  bool done() const noexcept { return generation_.done(); }
+  /// Whether no further token may be chosen.
+  bool full() const noexcept { return generation_.full(); }
+  const GenerateResult& result() const noexcept { return generation_.result(); }
+  GenerateResult& result() noexcept { return generation_.result(); }
+  /// What the last step brought.
+  const GeneratedToken& last() const noexcept { return generation_.last(); }
+  /// Whether the caller's flag is set.
+  bool is_cancelled() const noexcept {
+    return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+  }
+  const std::atomic<bool>* cancel() const noexcept { return cancel_; }
+
+  /// The token that was chosen last joins the sequence and waits. Ends the generation where the context is
+  /// full, no further token may be chosen, or the caller's flag is set. False: it has ended.
+  bool join(Sequence& sequence);
+  /// Chooses a token by the logits [vocab_size] after the sequence. False: it ended the generation.
+  /// Throws what the picker and callbacks throw, Error{kInvalidArgument} for a token outside the vocabulary,
+  /// {kNotFinite}, {kOutOfMemory}.
+  bool choose(const Sequence& sequence, std::span<const float> logits);
+  void end(StopReason reason);
+  /// Ends it and calls nobody.
+  void abandon() noexcept;
+
+ private:
+  PickToken pick_;
+  LogitsProcessor process_;
+  const std::atomic<bool>* cancel_;
+  Generation generation_;
+  Stopwatch since_begin_;
+  std::optional<std::int32_t> chosen_;  // reported to the caller, not yet in the sequence
+  std::vector<float> row_;              // [vocab_size], where logits are processed
+};
+
+}  // namespace detail
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "sequence.inl"
+#endif

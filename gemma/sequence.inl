@@ -1,0 +1,125 @@
+// Definitions of sequence.hpp.
+#pragma once
+
+#include <algorithm>
+#include <string>
+
+#include "../gguf/linkage.hpp"
+#include "log_probability.hpp"
+
+namespace gemma {
+
+GEMMA_INLINE Snapshot::Snapshot(KvCache cache, std::vector<std::int32_t> tokens, std::vector<float> logits,
+                                std::vector<float> hidden)
+    : cache_(std::move(cache)),
+      tokens_(std::move(tokens)),
+      logits_(std::move(logits)),
+      hidden_(std::move(hidden)) {
+  const std::size_t n = tokens_.size();
+  if (n > cache_.n_ctx() || (cache_.n_past() != n && cache_.n_past() + 1 != n)) {
+    throw Error(ErrorCode::kInvalidArgument, "a snapshot whose tokens are not those of its keys and values");
+  }
+}
+
+GEMMA_INLINE Sequence::Sequence(std::shared_ptr<KvPool> pool) : cache_(std::move(pool)) {
+  tokens_.reserve(cache_.n_ctx());
+}
+
+GEMMA_INLINE std::span<const float> Sequence::logits() const {
+  if (logits_.empty()) throw Error(ErrorCode::kInvalidArgument, "there are no logits before the first token");
+  return logits_;
+}
+
+GEMMA_INLINE std::span<const float> Sequence::hidden_state() const {
+  logits();
+  return hidden_;
+}
+
+GEMMA_INLINE bool Sequence::can_truncate(std::size_t n) const noexcept {
+  return n <= tokens_.size() && (n >= cache_.n_past() || cache_.can_truncate(n));
+}
+
+GEMMA_INLINE void Sequence::truncate(std::size_t n) {
+  if (n < cache_.n_past() || n > tokens_.size()) cache_.truncate(n);
+  tokens_.resize(n);
+  set_logits({}, {});
+}
+
+GEMMA_INLINE Snapshot Sequence::snapshot() const {
+  return detail::or_out_of_memory("no memory for a snapshot", [&] {
+    // the rest of a prompt that is being read is not the sequence's yet
+    const auto known = std::span(tokens_).first(waiting().size() <= 1 ? tokens_.size() : cache_.n_past());
+    return Snapshot(cache_.compact_copy(), {known.begin(), known.end()}, {logits_.begin(), logits_.end()},
+                    {hidden_.begin(), hidden_.end()});
+  });
+}
+
+GEMMA_INLINE void Sequence::restore(const Snapshot& from) {
+  if (from.cache().layout() != cache_.layout()) {
+    throw Error(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
+  }
+  tokens_.clear();
+  set_logits({}, {});
+  cache_.copy_from(from.cache());
+  add(from.tokens());  // within the reserved n_ctx
+}
+
+GEMMA_INLINE void Sequence::share(const KvCache& other, std::size_t n) {
+  set_logits({}, {});
+  cache_.share(other, n);
+}
+
+namespace detail {
+
+GEMMA_INLINE Generating::Generating(const Tokenizer& tokenizer, std::size_t vocab_size, PickToken pick,
+                                    const GenerateOptions& options)
+    : pick_(std::move(pick)),
+      process_(options.process),
+      cancel_(options.cancel),
+      generation_(tokenizer, options) {
+  if (process_) row_.resize(vocab_size);
+}
+
+GEMMA_INLINE void Generating::end(StopReason reason) {
+  generation_.end(reason);
+  result().seconds = since_begin_.seconds();
+}
+
+GEMMA_INLINE void Generating::abandon() noexcept {
+  generation_.abandon();
+  result().seconds = since_begin_.seconds();
+}
+
+GEMMA_INLINE bool Generating::join(Sequence& sequence) {
+  if (done()) return false;
+  if (is_cancelled()) return end(StopReason::kCancelled), false;
+  if (chosen_) {
+    if (sequence.n_past() == sequence.n_ctx()) return end(StopReason::kContextFull), false;
+    const std::int32_t token = *std::exchange(chosen_, std::nullopt);
+    sequence.add({&token, 1});
+    sequence.set_logits({}, {});
+  }
+  if (full()) return end(StopReason::kMaxTokens), false;
+  return true;
+}
+
+GEMMA_INLINE bool Generating::choose(const Sequence& sequence, std::span<const float> logits) {
+  std::span<const float> row = logits;
+  if (process_) {
+    std::copy(logits.begin(), logits.end(), row_.begin());
+    process_(row_, sequence.tokens());
+    row = row_;
+  }
+  const std::int32_t token = pick_(row);
+  if (result().tokens.empty()) result().first_token_seconds = since_begin_.seconds();
+  const double log_p = generation_.wants_log_probabilities() ? log_probability(logits, token) : 0.0;
+  if (generation_.take(token, log_p)) {
+    chosen_ = token;
+    return true;
+  }
+  result().seconds = since_begin_.seconds();
+  return false;
+}
+
+}  // namespace detail
+}  // namespace gemma

@@ -1,0 +1,49 @@
+// A sequence as bytes, for a file: written once, read by another process that runs the same model. Invariant:
+// a restored sequence goes on with the same bits as the one that was saved (law 1), on the same instruction
+// set; what is damaged, cut, or another model's is refused before anything is made of it.
+//
+// All numbers are little-endian:
+//   char     magic[8]              "GEMMASEQ"
+//   u32      version               1
+//   u32      kv type               as in kernels::KvType
+//   u64      model                 Model::fingerprint()
+//   u64      n_tokens, n_computed  of them keys and values are kept for the first n_computed
+//   u64      n_logits, n_hidden    floats after the last token: a row each, or 0
+//   u64      n_groups
+//   n_groups times:
+//     u64    window, page_bytes    of the group (KvLayout::Group)
+//     u64    begin, end            blocks of kKeyBlock positions whose pages follow
+//   u64      checksum              of all before it
+//   i32      tokens[n_tokens]
+//   f32      logits[n_logits], hidden[n_hidden]
+//   pages, group by group
+//   u64      checksum              of all behind the first one
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "model.hpp"
+#include "sequence.hpp"
+
+namespace gemma {
+
+/// Hands a snapshot piece by piece to `write`, which throws to stop. Throws what it throws.
+void write_snapshot(const Snapshot& snapshot, const Model& model,
+                    const std::function<void(std::span<const std::byte>)>& write);
+
+/// The snapshot that these bytes hold, for sequences of `options` (Session::kv_options(),
+/// Batch::kv_options()): context and chunk may be others than it was saved with. Throws Error{kMalformed}
+/// naming `source` for bytes that are no whole snapshot; {kInvalidArgument} for another model's, another kv
+/// type, or more tokens than the context; {kOutOfMemory}. Memory is taken only for what the bytes hold.
+Snapshot read_snapshot(std::span<const std::byte> bytes, const Model& model, const KvCacheOptions& options,
+                       const std::string& source);
+
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "session_file.inl"
+#endif
