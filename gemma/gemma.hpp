@@ -1,14 +1,17 @@
 // The one include for users of the library.
 #pragma once
 
+#include "../kernels/encoder.hpp"
 #include "../kernels/kernel_table.hpp"
 #include "../tokenizer/chat_template.hpp"
 #include "../tokenizer/tokenizer.hpp"
 #include "batch.hpp"
 #include "embedder.hpp"
 #include "generation.hpp"
+#include "importances.hpp"
 #include "log_probability.hpp"
 #include "model.hpp"
+#include "quantizer.hpp"
 #include "sampler.hpp"
 #include "session.hpp"
 #include "version.hpp"
