@@ -25,6 +25,8 @@
 #include "sampler.inl"
 #include "session.hpp"
 #include "session.inl"
+#include "text_windows.hpp"
+#include "text_windows.inl"
 #include "thread_team.hpp"
 #include "thread_team.inl"
 #include "weights.hpp"

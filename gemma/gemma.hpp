@@ -14,4 +14,5 @@
 #include "quantizer.hpp"
 #include "sampler.hpp"
 #include "session.hpp"
+#include "text_windows.hpp"
 #include "version.hpp"
