@@ -11,6 +11,8 @@
 #include "embedder.inl"
 #include "generation.hpp"
 #include "generation.inl"
+#include "importance_meter.hpp"
+#include "importance_meter.inl"
 #include "importances.hpp"
 #include "importances.inl"
 #include "kv_cache.hpp"

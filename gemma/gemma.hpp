@@ -8,6 +8,7 @@
 #include "batch.hpp"
 #include "embedder.hpp"
 #include "generation.hpp"
+#include "importance_meter.hpp"
 #include "importances.hpp"
 #include "log_probability.hpp"
 #include "model.hpp"
