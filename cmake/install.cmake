@@ -14,6 +14,7 @@ foreach(part gguf tokenizer tokenizer/dialects gemma gemma/decoder gemma/familie
   install(FILES ${headers} DESTINATION ${gemma_headers_dir}/${part} COMPONENT library)
 endforeach()
 install(FILES ${PROJECT_SOURCE_DIR}/kernels/kernel_table.hpp ${PROJECT_SOURCE_DIR}/kernels/cpu_features.hpp
+              ${PROJECT_SOURCE_DIR}/kernels/encoder.hpp
         DESTINATION ${gemma_headers_dir}/kernels COMPONENT library)
 
 get_target_property(gemma_type gemma_kernels TYPE)
@@ -52,7 +53,7 @@ gemma_pkg_config(gemma-header-only "${PROJECT_DESCRIPTION} (as headers)" "-DGEMM
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md ${PROJECT_SOURCE_DIR}/LICENSE
               ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES.md
         DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT library)
-foreach(program gemma-chat gemma-embed gemma-logits gemma-tokenize gguf-info gemma-bench gemma-squad)
+foreach(program gemma-chat gemma-convert gemma-embed gemma-imatrix gemma-logits gemma-perplexity gemma-quantize gemma-tokenize gguf-info gemma-bench gemma-squad)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
   endif()

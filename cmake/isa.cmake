@@ -51,7 +51,12 @@ endfunction()
 
 target_sources(gemma_kernel_objects PRIVATE ${PROJECT_SOURCE_DIR}/kernels/arch/scalar.cpp)
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/scalar.cpp PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)
+# encoders: plain vectors of the compiler, which warns that functions of them (all inlined) are called in two ways
+target_sources(gemma_kernel_objects PRIVATE ${PROJECT_SOURCE_DIR}/kernels/arch/encode_portable.cpp)
+set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/encode_portable.cpp
+             PROPERTY COMPILE_OPTIONS -Wno-psabi $<$<CONFIG:Release>:-O3>)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  gemma_isa_unit(encode_avx2 -Wno-psabi -mavx2)
   gemma_isa_unit(avx2 -mavx2 -mfma -mf16c)
   gemma_isa_unit(avxvnni -mavx2 -mfma -mf16c -mavxvnni)
   # gcc 12 warns of registers that its own AVX-512 intrinsics leave undefined on purpose (GCC PR 105593)

@@ -9,6 +9,9 @@
 namespace gemma {
 
 class KvCache;
+namespace kernels {
+struct Q8Group;
+}
 
 /// Which tokens of a chunk get logits.
 enum class Logits : std::uint8_t { kNone, kLast, kAll };
@@ -22,12 +25,20 @@ struct Chunk {
 
 namespace detail {
 
-/// A named intermediate of one layer, for tests that look for the first wrong one: rows of [width] floats.
-/// Called by worker 0 while the others wait. Costs a barrier per value when set, nothing otherwise.
+/// What goes by in a pass. Called by worker 0 while the others wait, and must not throw. Costs two barriers
+/// per value when set, nothing otherwise.
 struct Trace {
   virtual ~Trace() = default;
+  /// A named intermediate of one layer, for tests that look for the first wrong one: rows of [width] floats.
   virtual void value(const char* name, std::size_t layer, const float* rows, std::size_t n_rows,
                      std::size_t width) = 0;
+  /// What the matrix whose first row is at `matrix` (in the file) is about to multiply, as its kernel reads
+  /// it: n rows of k floats, or where `rows` is nullptr k numbers of 8 bits, in groups of 32.
+  virtual void input(const std::byte* matrix, std::size_t n, std::size_t k, const float* rows,
+                     const std::int8_t* quants, const kernels::Q8Group* groups) {
+    static_cast<void>(matrix), static_cast<void>(n), static_cast<void>(k), static_cast<void>(rows);
+    static_cast<void>(quants), static_cast<void>(groups);
+  }
 };
 
 }  // namespace detail

@@ -1,6 +1,7 @@
 // The one include for users of the library.
 #pragma once
 
+#include "../kernels/encoder.hpp"
 #include "../kernels/kernel_table.hpp"
 #include "../tokenizer/chat_template.hpp"
 #include "../tokenizer/tokenizer.hpp"
@@ -8,12 +9,16 @@
 #include "conversation.hpp"
 #include "embedder.hpp"
 #include "generation.hpp"
+#include "importance_meter.hpp"
+#include "importances.hpp"
 #include "log_probability.hpp"
 #include "model.hpp"
 #include "options.hpp"
 #include "plan.hpp"
+#include "quantizer.hpp"
 #include "sampler.hpp"
 #include "scheduler.hpp"
 #include "session.hpp"
 #include "session_file.hpp"
+#include "text_windows.hpp"
 #include "version.hpp"

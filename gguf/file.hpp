@@ -125,6 +125,10 @@ class File {
   void check_size() const;
   /// Asks the kernel to read all parts ahead in the background. A hint; never fails.
   void read_ahead() const noexcept;
+  /// The same for `part`, bytes of this file.
+  void will_need(std::span<const std::byte> part) const noexcept { owner_of(part).will_need(part); }
+  /// As MappedFile::will_not_need().
+  void will_not_need(std::span<const std::byte> part) const noexcept { owner_of(part).will_not_need(part); }
 
  private:
   struct Pending {  // a tensor whose place is not known yet

@@ -47,6 +47,10 @@ class MappedFile {
   /// Asks the kernel to read `part` (a sub-span of bytes()) ahead in the background. A hint; never fails.
   void will_need(std::span<const std::byte> part) const noexcept;
 
+  /// Gives the memory of `part` back: who goes through a file once holds no more of it than what is at hand.
+  /// Its bytes are still there, and are read again when asked for. A hint; never fails.
+  void will_not_need(std::span<const std::byte> part) const noexcept;
+
  private:
   struct Descriptor {  // kept as long as the mapping: the path may come to name another file
     explicit Descriptor(int n) noexcept : number(n) {}
@@ -66,6 +70,7 @@ class MappedFile {
     fd_.swap(other.fd_);
   }
   [[noreturn]] void fail(const char* what, int error) const;
+  void advise(std::span<const std::byte> part, int advice) const noexcept;
 
   std::string path_;
   std::span<const std::byte> bytes_;

@@ -64,11 +64,19 @@ GEMMA_INLINE void MappedFile::check_size() const {
 }
 
 GEMMA_INLINE void MappedFile::will_need(std::span<const std::byte> part) const noexcept {
+  advise(part, MADV_WILLNEED);
+}
+
+GEMMA_INLINE void MappedFile::will_not_need(std::span<const std::byte> part) const noexcept {
+  advise(part, MADV_DONTNEED);  // of a shared mapping of a file this drops pages, never data
+}
+
+GEMMA_INLINE void MappedFile::advise(std::span<const std::byte> part, int advice) const noexcept {
   if (!owned() || part.empty()) return;
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto end = reinterpret_cast<std::uintptr_t>(part.data()) + part.size();
   const auto begin = reinterpret_cast<std::uintptr_t>(part.data()) / page * page;
-  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
 GEMMA_INLINE void MappedFile::fail(const char* what, int error) const {

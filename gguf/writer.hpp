@@ -30,6 +30,10 @@ class Writer {
  public:
   /// Writes a tensor's data into `out`, which has exactly the tensor's bytes.
   using Fill = std::function<void(std::span<std::byte> out)>;
+  /// Takes the next bytes of a tensor.
+  using Sink = std::function<void(std::span<const std::byte> part)>;
+  /// Hands a tensor's bytes to `sink`, from first to last, in parts of any size.
+  using Produce = std::function<void(const Sink& sink)>;
 
   /// Throws Error{kInvalidArgument} unless version is 2 or 3.
   explicit Writer(std::uint32_t version = 3);
@@ -89,6 +93,10 @@ class Writer {
                      std::span<const std::byte> data);
   /// The same with data made when they are written, one tensor at a time: for files larger than memory.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape, Fill fill);
+  /// The same with data made in parts: for tensors larger than memory. Writing throws Error{kInvalidArgument}
+  /// when the parts are not the tensor's size together.
+  Writer& add_tensor_in_parts(std::string_view name, DType type, std::span<const std::size_t> shape,
+                              Produce produce);
 
   /// Size of the file in bytes.
   std::size_t size_bytes() const noexcept { return data_begin() + data_size_; }
@@ -97,7 +105,7 @@ class Writer {
   std::vector<std::byte> bytes() const;
 
   /// Writes `path` by way of `path`.part, renamed when complete: who has the old file mapped keeps it, and a
-  /// failure leaves nothing behind. Throws Error{kIo}, and whatever a Fill throws.
+  /// failure leaves nothing behind. Throws Error{kIo}, and whatever a Fill or Produce throws.
   void write(const std::string& path) const;
 
  private:
@@ -105,6 +113,8 @@ class Writer {
     std::uint64_t size;
     std::span<const std::byte> bytes;  // when there is no fill
     Fill fill;
+    Produce produce;   // in place of both
+    std::string name;  // where there is `produce`, for its errors
   };
 
   static constexpr StaticText kNoMemory = "no memory for writing a file";
@@ -138,8 +148,11 @@ class Writer {
   std::size_t data_begin() const noexcept;
   void add_sized(std::string_view name, DType type, std::span<const std::size_t> shape, Data data);
   /// Hands the file's bytes to `sink` from first to last.
-  template <typename Sink>
-  void emit(Sink&& sink) const;
+  template <typename F>
+  void emit(F&& sink) const;
+  /// Those of a tensor that are made in parts.
+  template <typename F>
+  static void emit_parts(const Data& data, F&& sink);
 
   std::uint32_t version_;
   std::uint32_t alignment_ = kDefaultAlignment;

@@ -102,7 +102,7 @@ GEMMA_INLINE Writer& Writer::add_tensor(std::string_view name, DType type, std::
       detail::refuse_to_write("tensor " + quoted(name) + " takes " + std::to_string(size) + " bytes, not " +
                               std::to_string(data.size()));
     }
-    add_sized(name, type, shape, {size, data, {}});
+    add_sized(name, type, shape, {size, data, {}, {}, {}});
   });
 }
 
@@ -111,7 +111,16 @@ GEMMA_INLINE Writer& Writer::add_tensor(std::string_view name, DType type, std::
   return in_memory([&] {
     const std::uint64_t size = detail::size_to_write(name, type, shape);
     if (!fill) detail::refuse_to_write("tensor " + quoted(name) + " has nothing to fill it");
-    add_sized(name, type, shape, {size, {}, std::move(fill)});
+    add_sized(name, type, shape, {size, {}, std::move(fill), {}, {}});
+  });
+}
+
+GEMMA_INLINE Writer& Writer::add_tensor_in_parts(std::string_view name, DType type,
+                                                 std::span<const std::size_t> shape, Produce produce) {
+  return in_memory([&] {
+    const std::uint64_t size = detail::size_to_write(name, type, shape);
+    if (!produce) detail::refuse_to_write("tensor " + quoted(name) + " has nothing to fill it");
+    add_sized(name, type, shape, {size, {}, {}, std::move(produce), std::string(name)});
   });
 }
 
@@ -206,8 +215,23 @@ GEMMA_INLINE void Writer::add_sized(std::string_view name, DType type, std::span
   tensors_.push_back(std::move(data));
 }
 
-template <typename Sink>
-void Writer::emit(Sink&& sink) const {
+template <typename F>
+void Writer::emit_parts(const Data& data, F&& sink) {
+  std::uint64_t left = data.size;
+  const auto wrong = [&data](const char* how) {
+    gemma::detail::refuse(ErrorCode::kInvalidArgument,
+                          [&] { return "tensor " + quoted(data.name) + " was given " + how; });
+  };
+  data.produce([&](std::span<const std::byte> part) {
+    if (part.size() > left) wrong("more bytes than it has");
+    left -= part.size();
+    sink(part);
+  });
+  if (left != 0) wrong("fewer bytes than it has");
+}
+
+template <typename F>
+void Writer::emit(F&& sink) const {
   std::string header = "GGUF";
   gemma::detail::or_out_of_memory(kNoMemory, [&] {
     append(header, version_);
@@ -226,7 +250,11 @@ void Writer::emit(Sink&& sink) const {
       padding.resize(aligned(data.size) - data.size);
     });
     if (data.fill) data.fill(filled);
-    sink(data.fill ? std::span<const std::byte>(filled) : data.bytes);
+    if (data.produce) {
+      emit_parts(data, sink);
+    } else {
+      sink(data.fill ? std::span<const std::byte>(filled) : data.bytes);
+    }
     sink(std::span<const std::byte>(padding));
   }
 }

@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "arch/tables.hpp"
+#include "encoder.hpp"
 
 #if defined(GEMMA_WITH_AVX2) || defined(GEMMA_WITH_AVX512VNNI)
 #include <cpuid.h>
@@ -162,6 +163,17 @@ const KernelTable* find_table(std::string_view name) noexcept {
   for (const KernelTable* table : available_tables())
     if (table->name == name) return table;
   return nullptr;
+}
+
+const Encoder& portable_encoder() noexcept {
+  return kPortableEncoder;
+}
+
+const Encoder& best_encoder() noexcept {
+#if defined(GEMMA_WITH_ENCODE_AVX2)
+  if (find_table("avx2") != nullptr) return kAvx2Encoder;  // which needs more
+#endif
+  return kPortableEncoder;
 }
 
 }  // namespace gemma::kernels

@@ -20,7 +20,7 @@ mkdir -p "$out"
 
 if [ -z "${GEMMA_BUILD:-}" ]; then
   cmake --preset release >/dev/null
-  cmake --build "$build" --target real_model gemma-squad | tail -n 1
+  cmake --build "$build" --target real_model gemma-perplexity gemma-squad | tail -n 1
 fi
 
 if [ -f "$squad" ]; then
@@ -50,8 +50,8 @@ for model in "${models[@]}"; do
     skip "perplexity, exact match and F1: there is no $squad"
     continue
   fi
-  "$build/tests/real/real_model" perplexity "$file" "$out/contexts.txt" | tee "$out/$model.perplexity"
-  ours=$(awk 'END { print $4 }' "$out/$model.perplexity")
+  "$build/bin/gemma-perplexity" -m "$file" -f "$out/contexts.txt" --windows 64 --kv f32 | tee "$out/$model.perplexity"
+  ours=$(awk '$1 == "perplexity" { print $2 }' "$out/$model.perplexity")
   theirs=$(expected perplexity "$model")
   [ -n "$theirs" ] || { skip "perplexity of llama.cpp to compare with: none is kept for $model" && continue; }
   awk -v a="$ours" -v b="$theirs" 'BEGIN { exit !(a <= 1.005 * b) }' && word=good || { word=BAD && status=1; }

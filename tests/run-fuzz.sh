@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes everything that reads what strangers wrote, under AddressSanitizer and UndefinedBehaviorSanitizer.
 #   tests/run-fuzz.sh [SECONDS [TARGET...]]
-# SECONDS (default 600) are shared by the targets: gguf model vocabulary tokenizer chat squad, one after the other,
+# SECONDS (default 600) are shared by the targets: gguf model vocabulary tokenizer chat squad safetensors, one after
 # on one core. Prints for each its executions and the edges of control flow that it reached, of all that its program
 # has (every kernel of every instruction set among them, and code that it has no way to). Inputs that reached
 # something new are kept in build/fuzz/corpus, and the next run goes on from them; a finding stops its target and lies
@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-600}
 [ $# -gt 0 ] && shift
 targets=("$@")
-[ ${#targets[@]} -eq 0 ] && targets=(gguf model vocabulary tokenizer chat squad)
+[ ${#targets[@]} -eq 0 ] && targets=(gguf model vocabulary tokenizer chat squad safetensors)
 folder=${GEMMA_FUZZ_FOLDER:-build/fuzz}
 
 examples/install.sh --tests

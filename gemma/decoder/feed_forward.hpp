@@ -85,6 +85,8 @@ inline void feed_forward(Pass& p, const Worker& w, std::size_t l) noexcept {
   lay_out(p, w, in, {&weights.gate, &weights.up});
   if (f.sparsity != 0.0f) sparse_gate(p, w, l, in);
   const Matrix gate = f.sparsity != 0.0f ? Matrix{} : weights.gate;
+  if (gate.data != nullptr) note_input(p, w, gate, in);
+  note_input(p, w, weights.up, in);
   share_rows(p, w, weights.up, in,
              [&](Range rows) { gate_and_up(p, w, f.activation, gate, weights.up, rows, in, p.n_rows, out); });
   w.sync();

@@ -106,8 +106,21 @@ inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows
                     .laid_out = layout == nullptr ? nullptr : p.ws.laid_out.data() + layout->offset});
 }
 
+/// Tells whoever traces the pass what a matrix multiplies; by one worker, while nobody writes to it.
+inline void tell_input(const Pass& p, const Matrix& m, const Input& in, std::size_t n) noexcept {
+  p.trace->input(m.data, n, m.cols, reads_quantized(m) ? nullptr : in.x, in.q, in.groups);
+}
+/// The same by all workers, for the rows of the pass.
+inline void note_input(const Pass& p, const Worker& w, const Matrix& m, const Input& in) noexcept {
+  if (p.trace == nullptr) return;
+  w.sync();
+  if (w.id == 0) tell_input(p, m, in, p.n_rows);
+  w.sync();
+}
+
 /// out[n_rows, m.rows] = in * m^T, shared between the workers.
 inline void matmul(Pass& p, const Worker& w, const Matrix& m, const Input& in, float* out) noexcept {
+  note_input(p, w, m, in);
   share_rows(p, w, m, in,
              [&](Range rows) { multiply(p, w, m, rows, in, p.n_rows, out + rows.begin, m.rows); });
 }

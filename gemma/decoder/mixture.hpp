@@ -159,6 +159,21 @@ inline float* floats_at(AlignedBuffer<float>& buffer, std::size_t at) noexcept {
   return buffer.size() == 0 ? nullptr : buffer.data() + at;
 }
 
+/// Tells whoever traces the pass what each expert's matrix multiplies: `which` of it, from rows of k numbers.
+template <class F>
+void note_experts(const Pass& p, const Worker& w, std::size_t n_experts, std::size_t k,
+                  AlignedBuffer<float>& x, const Workspace::QuantizedRows& q8, F which) noexcept {
+  if (p.trace == nullptr) return;
+  const Workspace::Mixture& m = p.ws.mixture;
+  w.sync();
+  for (std::size_t i = 0; w.id == 0 && i < m.in_use[n_experts]; ++i) {
+    const std::size_t e = m.in_use[i], slot = m.begin[e];
+    const Input in{floats_at(x, slot * k), q8.q.data() + slot * k, q8.groups.data() + slot * (k / 32)};
+    tell_input(p, which(e), in, m.begin[e + 1] - slot);
+  }
+  w.sync();
+}
+
 /// out = down(activation(gate(in)) * up(in)) of every expert for the slots that use it. A barrier in the
 /// middle.
 inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
@@ -167,6 +182,11 @@ inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
   Workspace::Mixture& m = p.ws.mixture;
   const std::size_t d = p.config.d_model, ff = f.experts.d_ff;
   const bool quantized = reads_quantized(weights.down.first);
+  const auto tell = [&](const ExpertMatrices& matrices, std::size_t k, auto& x, const auto& q8) {
+    note_experts(p, w, f.experts.count, k, x, q8, [&](std::size_t e) { return matrices.of(e); });
+  };
+  tell(weights.gate, d, m.gathered, m.gathered_q8);
+  tell(weights.up, d, m.gathered, m.gathered_q8);
   share_experts(p, w, f.experts.count, ff, [&](std::size_t e, std::size_t slot, std::size_t n, Range rows) {
     const Input in{floats_at(m.gathered, slot * d), m.gathered_q8.q.data() + slot * d,
                    m.gathered_q8.groups.data() + slot * (d / 32)};
@@ -175,6 +195,7 @@ inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
     gate_and_up(p, w, f.activation, weights.gate.of(e), weights.up.of(e), rows, in, n, out);
   });
   w.sync();
+  tell(weights.down, ff, m.inner, m.inner_q8);
   share_experts(p, w, f.experts.count, d, [&](std::size_t e, std::size_t slot, std::size_t n, Range rows) {
     const Input in{floats_at(m.inner, slot * ff), m.inner_q8.q.data() + slot * ff,
                    m.inner_q8.groups.data() + slot * (ff / 32)};

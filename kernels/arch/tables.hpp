@@ -2,6 +2,7 @@
 // instruction beyond the baseline; only calling through it does. Each is constant-initialised.
 #pragma once
 
+#include "../encoder.hpp"
 #include "../kernel_table.hpp"
 
 namespace gemma::kernels {
@@ -25,5 +26,8 @@ extern const KernelTable kAvxVnniTable;     // x86-64
 extern const KernelTable kAvx512VnniTable;  // x86-64
 extern const KernelTable kNeonTable;        // aarch64
 extern const KernelTable kNeonI8mmTable;    // aarch64
+
+extern const Encoder kPortableEncoder;
+extern const Encoder kAvx2Encoder;  // x86-64
 
 }  // namespace gemma::kernels

@@ -25,14 +25,16 @@ struct Target {
   bool holds_gguf;  // inputs are GGUF files: mutate.hpp knows where their fields are
 };
 
-extern const Target kGguf;        // the container: open, read every byte, show, write again
-extern const Target kModel;       // load a model, plan, one forward, a word of its tokenizer
-extern const Target kVocabulary;  // a tokenizer from a hostile vocabulary
-extern const Target kTokenizer;   // the demo models' tokenizers on any text and ids
-extern const Target kChat;        // any template, any conversation
-extern const Target kSquad;       // the evaluator's data set
+extern const Target kGguf;         // the container: open, read every byte, show, write again
+extern const Target kModel;        // load a model, plan, one forward, a word of its tokenizer
+extern const Target kVocabulary;   // a tokenizer from a hostile vocabulary
+extern const Target kTokenizer;    // the demo models' tokenizers on any text and ids
+extern const Target kChat;         // any template, any conversation
+extern const Target kSquad;        // the evaluator's data set
+extern const Target kSafetensors;  // a checkpoint of floats: open, read every byte
 
-inline constexpr const Target* kTargets[] = {&kGguf, &kModel, &kVocabulary, &kTokenizer, &kChat, &kSquad};
+inline constexpr const Target* kTargets[] = {&kGguf, &kModel, &kVocabulary, &kTokenizer,
+                                             &kChat, &kSquad, &kSafetensors};
 
 /// Fails the run: thrown for a broken promise, and caught by nobody.
 inline void require(bool kept, const char* promise) {

@@ -42,6 +42,9 @@ TEST(MappedFile, MapsTheWholeFile) {
   file.will_need(file.bytes());
   file.will_need(file.bytes().subspan(5));
   file.will_need({});
+  file.will_not_need(file.bytes());
+  file.will_not_need({});
+  EXPECT_EQ(text_of(file), "some bytes");
 }
 
 TEST(MappedFile, AnEmptyFileHasNoBytes) {

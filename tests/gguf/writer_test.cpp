@@ -155,6 +155,30 @@ TEST(Writer, RefusesImpossibleAlignments) {
             ErrorCode::kInvalidArgument);
 }
 
+TEST(Writer, PartsOfATensorAreItsBytes) {
+  const std::vector<std::size_t> shape = {4};
+  const auto parts = [](std::size_t first, std::size_t second) {
+    return [=](const Writer::Sink& sink) {
+      sink(std::span(kSixteen).first(first));
+      sink(std::span(kSixteen).first(second));
+    };
+  };
+  Writer writer;
+  writer.add_tensor_in_parts("t", DType::kF32, shape, parts(3, 13))
+      .add_tensor("u", DType::kF32, {4}, kSixteen);
+  EXPECT_EQ(writer.bytes(), Writer()
+                                .add_tensor("t", DType::kF32, {4}, kSixteen)
+                                .add_tensor("u", DType::kF32, {4}, kSixteen)
+                                .bytes());
+  for (const std::size_t second : {12u, 14u, 16u}) {
+    Writer wrong;
+    wrong.add_tensor_in_parts("t", DType::kF32, shape, parts(3, second));
+    EXPECT_EQ(code_of([&] { static_cast<void>(wrong.bytes()); }), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_EQ(code_of([&] { Writer().add_tensor_in_parts("t", DType::kF32, shape, Writer::Produce()); }),
+            ErrorCode::kInvalidArgument);
+}
+
 TEST(Writer, FillsAreCalledInOrderWithTheTensorsBytes) {
   std::vector<std::size_t> sizes;
   const auto fill_with = [&sizes](int value) {

@@ -1,0 +1,179 @@
+// gemma-convert FOLDER OUT: a published checkpoint (config.json, safetensors, tokenizer) to a GGUF file of
+// floats. Invariant: OUT appears under its name when it is whole; memory does not grow with the checkpoint.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "examples/convert/checkpoint.hpp"
+#include "examples/interrupt.hpp"
+#include "examples/program.hpp"
+#include "examples/progress_bar.hpp"
+#include "gemma/gemma.hpp"
+
+namespace {
+
+using namespace gemma;
+using namespace gemma::convert;
+
+constexpr std::string_view kProgram = "gemma-convert";
+
+struct Flags {
+  std::string in, out, name;
+  std::optional<DType> type;  // nullopt: as the checkpoint has each
+};
+
+Flags parse_flags(int argc, char** argv) {
+  Flags f;
+  CLI::App cli(
+      "A checkpoint as published (a folder of config.json, safetensors and a tokenizer) to a GGUF file of "
+      "floats, which gemma-quantize makes smaller. Architectures: " +
+          architecture_names() + ".",
+      std::string(kProgram));
+  app::add_version(cli);
+  cli.add_option("FOLDER", f.in, "The checkpoint")->required()->type_name("");
+  cli.add_option("OUT", f.out, "The file to be written; appears only when it is whole")
+      ->required()
+      ->type_name("");
+  cli.add_option_function<std::string>(
+         "--type",
+         [&f](const std::string& type) {
+           if (type != "auto")
+             f.type = type == "f32" ? DType::kF32 : type == "f16" ? DType::kF16 : DType::kBF16;
+         },
+         "Type of the matrices: auto (as the checkpoint has them), f32, f16 or bf16 (default: auto)")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16"}).description(""))
+      ->type_name("TYPE");
+  cli.add_option("--name", f.name, "general.name of the file (default: the folder's)")->type_name("TEXT");
+  app::parse(cli, argc, argv);
+  return f;
+}
+
+DType type_of(const Placed& p, const Flags& flags) {
+  if (p.keep_f32 || p.from == nullptr) return DType::kF32;
+  return flags.type.value_or(p.from->type);
+}
+
+/// The row of the checkpoint's matrix that row `r` of the file comes from.
+std::size_t source_row(const Placed& p, std::size_t r) {
+  if (p.head_dim == 0) return r;
+  const std::size_t in_head = r % p.head_dim;
+  return r - in_head + in_head % 2 * (p.head_dim / 2) + in_head / 2;
+}
+
+/// Rows of one tensor through floats, some at a time.
+class Rows {
+ public:
+  Rows(app::ProgressBar& bar, const std::atomic<bool>& cancelled) : bar_(bar), cancelled_(cancelled) {}
+
+  void write(const Placed& p, DType type, const gguf::Writer::Sink& sink) {
+    if (p.from == nullptr) return sink(std::as_bytes(std::span(p.made)));
+    const std::size_t cols = p.shape.back(), rows = p.shape.size() == 1 ? 1 : p.shape[0];
+    const std::size_t in = row_bytes(p.from->type, cols), out = row_bytes(type, cols);
+    const std::size_t step = std::clamp<std::size_t>((std::size_t{4} << 20) / out, 1, rows);
+    const auto decode = kernels::best_table().dequantize[static_cast<std::size_t>(p.from->type)];
+    const auto encode = kernels::best_encoder().find(type);
+    floats_.resize(std::max(floats_.size(), cols));
+    bytes_.resize(std::max(bytes_.size(), step * out));
+    for (std::size_t row = 0; row < rows; row += step) {
+      if (cancelled_) throw Error(ErrorCode::kCancelled, "cancelled");
+      p.from->file->check_size();
+      const std::size_t n = std::min(step, rows - row);
+      for (std::size_t i = 0; i < n; ++i) {
+        decode(p.from->data.data() + source_row(p, row + i) * in, cols, floats_.data());
+        for (std::size_t c = 0; p.add != 0 && c < cols; ++c) floats_[c] += p.add;
+        encode(floats_.data(), nullptr, cols, bytes_.data() + i * out);
+      }
+      sink(std::span(bytes_).first(n * out));
+      p.from->file->will_not_need(p.from->data.subspan(row * in, n * in));
+      done_ += n * in;
+      bar_.show(done_, p.name);
+    }
+  }
+
+ private:
+  app::ProgressBar& bar_;
+  const std::atomic<bool>& cancelled_;
+  std::vector<float> floats_;
+  std::vector<std::byte> bytes_;
+  std::size_t done_ = 0;
+};
+
+std::size_t vocab_rows(const Conversion& conversion) {
+  for (const Placed& p : conversion.tensors)
+    if (p.name == "token_embd.weight") return p.shape[0];
+  return 0;
+}
+
+/// general.file_type: what most matrices are.
+std::uint32_t file_type(const Conversion& conversion, const Flags& flags) {
+  std::map<DType, std::size_t> elements;
+  for (const Placed& p : conversion.tensors)
+    if (!p.keep_f32 && p.from != nullptr) elements[type_of(p, flags)] += p.from->elements();
+  const auto most = std::max_element(elements.begin(), elements.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == elements.end() || most->first == DType::kF32 ? 0 : most->first == DType::kF16 ? 1 : 32;
+}
+
+std::string folder_name(const std::string& folder) {
+  std::error_code error;
+  const auto path = std::filesystem::canonical(folder, error);
+  return error ? folder : path.filename().string();
+}
+
+int run(int argc, char** argv) {
+  const Flags flags = parse_flags(argc, argv);
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(flags.in, ignored))
+    throw Error(ErrorCode::kIo, flags.in + ": not a folder of a checkpoint");
+  if (std::filesystem::exists(flags.out, ignored) && !std::filesystem::is_regular_file(flags.out, ignored))
+    throw Error(ErrorCode::kIo, flags.out + ": cannot write: not a regular file");
+  const std::string config_path = flags.in + "/config.json";
+  const Json config = read_json(config_path);
+  const Safetensors checkpoint = Safetensors::open(flags.in);
+  gguf::Writer writer;
+  const Conversion conversion = place_tensors(checkpoint, config, config_path, writer);
+  writer.add("general.name", flags.name.empty() ? folder_name(flags.in) : flags.name);
+  writer.add("general.file_type", file_type(conversion, flags));
+  writer.add("general.quantization_version", std::uint32_t{2});
+  add_vocabulary(flags.in, config, vocab_rows(conversion), writer);
+  std::size_t total = 0;
+  for (const Placed& p : conversion.tensors) total += p.from == nullptr ? 0 : p.from->data.size();
+  std::atomic<bool> cancelled = false;
+  const app::InterruptGuard guard(cancelled);
+  app::ProgressBar bar(total);
+  Rows rows(bar, cancelled);
+  for (const Placed& p : conversion.tensors)
+    writer.add_tensor_in_parts(
+        p.name, type_of(p, flags), p.shape,
+        [&, type = type_of(p, flags)](const auto& sink) { rows.write(p, type, sink); });
+  try {
+    writer.write(flags.out);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kCancelled) throw;
+    bar.clear();
+    std::fputs("gemma-convert: stopped; nothing was written\n", stderr);
+    return 130;  // 128 + SIGINT, as shells say it
+  }
+  bar.clear();
+  std::string text = fmt::format("{}: {} tensors, {:.2f} MB\n", app::printable(flags.out),
+                                 conversion.tensors.size(), static_cast<double>(writer.size_bytes()) / 1e6);
+  if (!conversion.left_out.empty())
+    text += fmt::format("left out: {} tensors, such as {}\n", conversion.left_out.size(),
+                        app::printable(conversion.left_out.front()));
+  app::write_stdout(text);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return gemma::app::run_program(argc, argv, kProgram, run);
+}

@@ -1,0 +1,364 @@
+// A published tokenizer as GGUF metadata: SentencePiece's tokenizer.model, or the byte-level BPE of
+// tokenizer.json. Invariant: ids are the checkpoint's; every field of the protocol buffer is bounds-checked.
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "examples/convert/checkpoint.hpp"
+#include "examples/read_file.hpp"
+#include "gguf/error.hpp"
+
+namespace gemma::convert {
+namespace {
+
+// tokenizer.ggml.token_type
+enum TokenType : std::int32_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
+
+struct Pieces {
+  std::vector<std::string> texts;
+  std::vector<float> scores;
+  std::vector<std::int32_t> types;
+
+  void resize(std::size_t n, float score) {
+    for (std::size_t i = texts.size(); i < n; ++i) {
+      texts.push_back("[PAD" + std::to_string(i) + "]");
+      scores.push_back(score);
+      types.push_back(kUnused);
+    }
+  }
+};
+
+constexpr std::size_t kMostPieces = 1 << 24;
+
+/// The wire format of protocol buffers: fields of a message one after another.
+class Message {
+ public:
+  Message(std::string_view bytes, const std::string& path) : rest_(bytes), path_(path) {}
+
+  struct Field {
+    std::uint64_t number;
+    std::uint64_t value;     // of a varint or a fixed number
+    std::string_view bytes;  // of what has a length
+  };
+  std::optional<Field> next() {
+    if (rest_.empty()) return std::nullopt;
+    const std::uint64_t tag = varint();
+    Field f{tag >> 3, 0, {}};
+    switch (tag & 7) {
+      case 0:
+        f.value = varint();
+        break;
+      case 1:
+        f.value = fixed(8);
+        break;
+      case 2:
+        f.bytes = take(varint());
+        break;
+      case 5:
+        f.value = fixed(4);
+        break;
+      default:
+        fail();
+    }
+    return f;
+  }
+  [[noreturn]] void fail() const {
+    throw Error(ErrorCode::kMalformed, path_ + ": not a SentencePiece model, or cut short");
+  }
+
+ private:
+  std::string_view take(std::uint64_t n) {
+    if (n > rest_.size()) fail();
+    const std::string_view part = rest_.substr(0, static_cast<std::size_t>(n));
+    rest_.remove_prefix(part.size());
+    return part;
+  }
+  std::uint64_t varint() {
+    std::uint64_t value = 0;
+    for (int shift = 0; shift < 70; shift += 7) {
+      const auto byte = static_cast<unsigned char>(take(1)[0]);
+      if (shift < 64) value |= static_cast<std::uint64_t>(byte & 127) << shift;
+      if (byte < 128) return value;
+    }
+    fail();
+  }
+  std::uint64_t fixed(std::size_t n) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, take(n).data(), n);
+    return value;
+  }
+
+  std::string_view rest_;
+  const std::string& path_;
+};
+
+struct SentencePieceModel {
+  Pieces pieces;
+  std::int64_t unk = 0, bos = 1, eos = 2, pad = -1;
+  bool dummy_prefix = true;
+};
+
+void read_piece(Message message, Pieces& pieces) {
+  std::string text;
+  float score = 0;
+  auto type = static_cast<std::int32_t>(kNormal);
+  while (const auto f = message.next()) {
+    if (f->number == 1) text = std::string(f->bytes);
+    if (f->number == 2) {
+      const auto bits = static_cast<std::uint32_t>(f->value);
+      std::memcpy(&score, &bits, sizeof score);
+    }
+    if (f->number == 3) {
+      if (f->value < 1 || f->value > 6) message.fail();
+      type = static_cast<std::int32_t>(f->value);
+    }
+  }
+  if (pieces.texts.size() >= kMostPieces) message.fail();
+  pieces.texts.push_back(std::move(text));
+  pieces.scores.push_back(score);
+  pieces.types.push_back(type);
+}
+
+SentencePieceModel read_sentencepiece(const std::string& path) {
+  const std::string bytes = app::read_file(path);
+  SentencePieceModel model;
+  Message message(bytes, path);
+  while (const auto f = message.next()) {
+    if (f->number == 1) read_piece(Message(f->bytes, path), model.pieces);
+    if (f->number == 2) {
+      Message trainer(f->bytes, path);
+      while (const auto t = trainer.next()) {
+        const auto id = static_cast<std::int64_t>(static_cast<std::int32_t>(t->value));
+        if (t->number == 40) model.unk = id;
+        if (t->number == 41) model.bos = id;
+        if (t->number == 42) model.eos = id;
+        if (t->number == 43) model.pad = id;
+      }
+    }
+    if (f->number == 3) {
+      Message normalizer(f->bytes, path);
+      while (const auto n = normalizer.next())
+        if (n->number == 3) model.dummy_prefix = n->value != 0;
+    }
+  }
+  if (model.pieces.texts.empty()) message.fail();
+  return model;
+}
+
+/// Puts a token that was added later in its place. One past the embedding's rows is left out.
+void put(Pieces& pieces, std::size_t id, std::string text, TokenType type, float score) {
+  if (id >= pieces.texts.size()) return;
+  pieces.texts[id] = std::move(text);
+  pieces.types[id] = type;
+  pieces.scores[id] = score;
+}
+
+std::string without_escapes(std::string text) {
+  constexpr std::string_view kSpace = "\xE2\x96\x81";
+  for (std::size_t at = 0; (at = text.find(kSpace, at)) != text.npos;) text.replace(at, kSpace.size(), " ");
+  return text;
+}
+
+/// Tokens of added_tokens.json and of tokenizer_config.json, which know what is a marker.
+void add_tokens(const std::string& folder, const Json& tokenizer, Pieces& pieces) {
+  const std::string path = folder + "/added_tokens.json";
+  if (std::filesystem::exists(path)) {
+    const Json added = read_json(path);
+    for (const auto& [text, id] : added.items())
+      if (id.is_number_unsigned()) put(pieces, id.get<std::size_t>(), text, kUserDefined, -1000);
+  }
+  const auto decoder = tokenizer.find("added_tokens_decoder");
+  if (decoder == tokenizer.end() || !decoder->is_object()) return;
+  for (const auto& [id_text, entry] : decoder->items()) {
+    if (id_text.empty() || id_text.size() > 8 || id_text.find_first_not_of("0123456789") != id_text.npos ||
+        !entry.is_object())
+      continue;
+    const std::size_t id = std::stoul(id_text);
+    const std::string text = entry.value("content", std::string());
+    if (id >= pieces.texts.size() || text.empty()) continue;
+    if (entry.value("special", false)) {
+      put(pieces, id, text, pieces.types[id] == kUnknown ? kUnknown : kControl, -1000);
+    } else {
+      put(pieces, id, without_escapes(text), kUserDefined, -1000);
+    }
+  }
+}
+
+/// The text that a token is given by: itself, or an object with "content".
+std::string token_text(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_object()) return value.value("content", std::string());
+  return "";
+}
+
+/// Ids and switches that the files beside the vocabulary name.
+void add_specials(const std::string& folder, const Json& config, const Json& tokenizer, const Pieces& pieces,
+                  const SentencePieceModel* model, gguf::Writer& writer) {
+  const auto id_of = [&](const char* name, std::optional<std::int64_t> otherwise) {
+    std::optional<std::int64_t> id;
+    if (const auto token = tokenizer.find(std::string(name) + "_token"); token != tokenizer.end()) {
+      const std::string text = token_text(*token);
+      const auto it = std::find(pieces.texts.begin(), pieces.texts.end(), text);
+      if (!text.empty() && it != pieces.texts.end()) id = it - pieces.texts.begin();
+    }
+    const auto in_config = config.find(std::string(name) + "_token_id");
+    if (!id && in_config != config.end()) {
+      const Json& value = in_config->is_array() && !in_config->empty() ? in_config->front() : *in_config;
+      if (value.is_number_integer()) id = value.get<std::int64_t>();
+    }
+    if (!id) id = otherwise;
+    if (id && (*id < 0 || static_cast<std::size_t>(*id) >= pieces.texts.size())) id.reset();
+    return id;
+  };
+  const auto add_id = [&](const char* name, const char* key, std::optional<std::int64_t> otherwise) {
+    if (const auto id = id_of(name, otherwise))
+      writer.add(std::string("tokenizer.ggml.") + key, static_cast<std::uint32_t>(*id));
+  };
+  const auto from_model = [&](std::int64_t SentencePieceModel::*id) {
+    return model != nullptr ? std::optional(model->*id) : std::nullopt;
+  };
+  add_id("bos", "bos_token_id", from_model(&SentencePieceModel::bos));
+  add_id("eos", "eos_token_id", from_model(&SentencePieceModel::eos));
+  add_id("unk", "unknown_token_id", from_model(&SentencePieceModel::unk));
+  add_id("pad", "padding_token_id", from_model(&SentencePieceModel::pad));
+  for (const char* name : {"add_bos_token", "add_eos_token"})
+    if (const auto it = tokenizer.find(name); it != tokenizer.end() && it->is_boolean())
+      writer.add(std::string("tokenizer.ggml.") + name, it->get<bool>());
+  std::string chat;
+  if (std::filesystem::exists(folder + "/chat_template.jinja")) {
+    chat = app::read_file(folder + "/chat_template.jinja");
+  } else if (const auto it = tokenizer.find("chat_template"); it != tokenizer.end()) {
+    if (it->is_string()) chat = it->get<std::string>();
+    if (it->is_array())  // several by name
+      for (const Json& t : *it)
+        if (t.is_object() && t.value("name", std::string()) == "default")
+          chat = t.value("template", std::string());
+  }
+  if (!chat.empty()) writer.add("tokenizer.chat_template", chat);
+}
+
+void add_pieces(const Pieces& pieces, bool scores, gguf::Writer& writer) {
+  writer.add_array("tokenizer.ggml.tokens", pieces.texts);
+  if (scores) writer.add_array("tokenizer.ggml.scores", pieces.scores);
+  writer.add_array("tokenizer.ggml.token_type", pieces.types);
+}
+
+/// How the tokenizers that are known cut text before merging, by the expression that they give for it.
+struct Cut {
+  std::string_view name, expression;
+};
+constexpr Cut kCuts[] = {
+    {"llama-bpe",
+     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"qwen2",
+     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+};
+
+std::string cut_of(const Json& json, const std::string& path) {
+  std::string expression;
+  const auto look = [&](const auto& self, const Json& part) -> void {
+    if (!part.is_object()) return;
+    if (part.value("type", std::string()) == "Split" && part.contains("pattern") &&
+        part["pattern"].is_object())
+      expression = part["pattern"].value("Regex", std::string());
+    if (const auto list = part.find("pretokenizers"); list != part.end() && list->is_array())
+      for (const Json& inner : *list)
+        if (inner.is_object() && !inner.contains("pretokenizers")) self(self, inner);
+  };
+  look(look, json.value("pre_tokenizer", Json()));
+  for (const Cut& cut : kCuts)
+    if (cut.expression == expression) return std::string(cut.name);
+  throw Error(ErrorCode::kUnsupported,
+              path + ": cuts text by " + gemma::quoted(expression) + ", which is not known");
+}
+
+void add_bpe(const std::string& folder, const Json& config, const Json& tokenizer, std::size_t vocab_size,
+             gguf::Writer& writer) {
+  const std::string path = folder + "/tokenizer.json";
+  const Json json = read_json(path);
+  const auto malformed = [&](const char* what) {
+    throw Error(ErrorCode::kMalformed, path + ": " + std::string(what));
+  };
+  const auto model = json.find("model");
+  if (model == json.end() || !model->is_object() || !model->contains("vocab") || !model->contains("merges"))
+    malformed("there are no vocabulary and merges");
+  if (model->value("byte_fallback", false))
+    throw Error(ErrorCode::kUnsupported,
+                path + ": a tokenizer of SentencePiece's kind: its tokenizer.model is needed beside it");
+  Pieces pieces;
+  pieces.resize(vocab_size, 0);
+  const Json& vocab = (*model)["vocab"];
+  if (!vocab.is_object()) malformed("the vocabulary is no object");
+  for (const auto& [text, id] : vocab.items()) {
+    if (!id.is_number_unsigned()) malformed("an id is no number");
+    put(pieces, id.get<std::size_t>(), text, kNormal, 0);
+  }
+  if (const auto added = json.find("added_tokens"); added != json.end() && added->is_array())
+    for (const Json& t : *added) {
+      if (!t.is_object() || !t.contains("id") || !t["id"].is_number_unsigned())
+        malformed("an added token has no id");
+      put(pieces, t["id"].get<std::size_t>(), t.value("content", std::string()),
+          t.value("special", false) ? kControl : kUserDefined, 0);
+    }
+  std::vector<std::string> merges;
+  for (const Json& m : (*model)["merges"]) {
+    if (m.is_string()) {
+      merges.push_back(m.get<std::string>());
+    } else if (m.is_array() && m.size() == 2 && m[0].is_string() && m[1].is_string()) {
+      merges.push_back(m[0].get<std::string>() + " " + m[1].get<std::string>());
+    } else {
+      malformed("a merge is no pair");
+    }
+  }
+  writer.add("tokenizer.ggml.model", "gpt2").add("tokenizer.ggml.pre", cut_of(json, path));
+  add_pieces(pieces, false, writer);
+  writer.add_array("tokenizer.ggml.merges", merges);
+  add_specials(folder, config, tokenizer, pieces, nullptr, writer);
+}
+
+}  // namespace
+
+Json read_json(const std::string& path) {
+  Json json;
+  try {
+    json = Json::parse(app::read_file(path));
+  } catch (const Json::exception& e) {
+    throw Error(ErrorCode::kMalformed, path + ": not JSON: " + e.what());
+  }
+  if (!json.is_object()) throw Error(ErrorCode::kMalformed, path + ": no JSON object");
+  return json;
+}
+
+void add_vocabulary(const std::string& folder, const Json& config, std::size_t vocab_size,
+                    gguf::Writer& writer) {
+  const std::string settings = folder + "/tokenizer_config.json";
+  const Json tokenizer = std::filesystem::exists(settings) ? read_json(settings) : Json::object();
+  const std::string sentencepiece = folder + "/tokenizer.model";
+  if (!std::filesystem::exists(sentencepiece)) {
+    add_bpe(folder, config, tokenizer, vocab_size, writer);
+    return;
+  }
+  SentencePieceModel model = read_sentencepiece(sentencepiece);
+  Pieces& p = model.pieces;
+  if (p.texts.size() > vocab_size) {  // rows that the embedding does not have
+    p.texts.resize(vocab_size);
+    p.scores.resize(vocab_size);
+    p.types.resize(vocab_size);
+  }
+  p.resize(vocab_size, -10000);
+  add_tokens(folder, tokenizer, p);
+  writer.add("tokenizer.ggml.model", "llama").add("tokenizer.ggml.pre", "default");
+  add_pieces(p, true, writer);
+  writer.add("tokenizer.ggml.add_space_prefix", model.dummy_prefix);
+  add_specials(folder, config, tokenizer, p, &model, writer);
+}
+
+}  // namespace gemma::convert

@@ -1,0 +1,185 @@
+// gemma-quantize IN OUT TYPE: a GGUF file of floats, or of any types, to a quantised one.
+// Invariant: OUT appears under its name when it is whole; whatever ends the program before leaves what was
+// there.
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "examples/interrupt.hpp"
+#include "examples/program.hpp"
+#include "examples/progress_bar.hpp"
+#include "gemma/gemma.hpp"
+
+namespace {
+
+using namespace gemma;
+
+constexpr std::string_view kProgram = "gemma-quantize";
+
+struct Flags {
+  std::string in, out, type, imatrix;
+  std::vector<std::string> tensors;  // NAME=TYPE
+  unsigned threads = 0;
+  bool dry_run = false;
+};
+
+Flags parse_flags(int argc, char** argv) {
+  Flags f;
+  CLI::App cli("Quantises a GGUF file. TYPE is a mix or a single type: " + recipe_names() + ".",
+               std::string(kProgram));
+  app::add_version(cli);
+  cli.add_option("IN", f.in, "The file to be quantised")->required()->type_name("");
+  cli.add_option("OUT", f.out, "The file to be written; appears only when it is whole")
+      ->required()
+      ->type_name("");
+  cli.add_option("TYPE", f.type, "What the matrices become")->required()->type_name("");
+  cli.add_option("--tensor", f.tensors,
+                 "Another type for the tensor of that name, where * stands for any characters; may be "
+                 "repeated, the first that fits counts")
+      ->expected(1)
+      ->take_all()
+      ->type_name("NAME=TYPE");
+  cli.add_option("--imatrix", f.imatrix,
+                 "An importance matrix (GGUF): errors of inputs count as much as it says")
+      ->type_name("FILE");
+  cli.add_option("-t,--threads", f.threads, "Threads (default: one for each physical core)")
+      ->check(CLI::Range(1, 4096).description(""))
+      ->type_name("N");
+  cli.add_flag("--dry-run", f.dry_run, "Show what would be written, and write nothing");
+  app::parse(cli, argc, argv);
+  return f;
+}
+
+DType type_named(std::string_view name, std::string_view where) {
+  for (const DType type : kAllDTypes) {
+    const std::string_view known = info(type).name;
+    const bool same =
+        known.size() == name.size() &&
+        std::equal(known.begin(), known.end(), name.begin(), [](char a, char b) {
+          return CLI::detail::to_lower(std::string(1, a)) == CLI::detail::to_lower(std::string(1, b));
+        });
+    if (same && kernels::can_encode(type)) return type;
+  }
+  throw Error(ErrorCode::kInvalidArgument, "--tensor " + gemma::quoted(where) + ": " + gemma::quoted(name) +
+                                               " is no type that is written");
+}
+
+QuantizeOptions options_of(const Flags& f, const std::atomic<bool>& cancelled) {
+  QuantizeOptions o;
+  o.recipe = find_recipe(f.type);
+  if (o.recipe == nullptr) {
+    throw Error(ErrorCode::kInvalidArgument, "TYPE " + gemma::quoted(f.type) + " is none of " +
+                                                 recipe_names() + " (--help lists the flags)");
+  }
+  for (const std::string& text : f.tensors) {
+    const std::size_t equals = text.rfind('=');
+    if (equals == std::string::npos || equals == 0)
+      throw Error(ErrorCode::kInvalidArgument, "--tensor " + gemma::quoted(text) + " is not NAME=TYPE");
+    o.tensors.emplace_back(text.substr(0, equals),
+                           type_named(std::string_view(text).substr(equals + 1), text));
+  }
+  o.n_threads = f.threads;
+  o.cancel = &cancelled;
+  return o;
+}
+
+/// The name that is to appear: of a link the file behind it. Throws Error for what is no file.
+std::string target_of(const std::string& out) {
+  std::error_code error;
+  const auto real = std::filesystem::canonical(out, error);
+  const std::string path = error ? out : real.string();
+  if (const auto status = std::filesystem::status(path, error);
+      std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    throw Error(ErrorCode::kIo, out + ": cannot write: not a regular file");
+  if (path.empty()) throw Error(ErrorCode::kIo, "OUT is empty");
+  return path;
+}
+
+std::string mega(std::size_t bytes) {
+  return fmt::format("{:.2f} MB", static_cast<double>(bytes) / 1e6);
+}
+
+std::string shape_of(const TensorView& t) {
+  std::string text;
+  for (std::uint32_t d = t.n_dims; d-- > 0;) text += (text.empty() ? "" : " x ") + std::to_string(t.dims[d]);
+  return text;
+}
+
+void print_choice(const TensorChoice& c, const std::optional<TensorReport>& report) {
+  const TensorView& t = *c.tensor;
+  const std::string types =
+      c.copied ? t.type_name() : fmt::format("{} -> {}", t.type_name(), info(c.type).name);
+  std::string line = fmt::format("{:<36} {:<14} {:<18}", app::printable(t.name), types, shape_of(t));
+  if (!c.copied) {
+    line += fmt::format(" {:>12}", mega(c.size_bytes()));
+    if (report) line += fmt::format("  error {:.3f}%", 100 * report->error);
+    if (report && c.importances != nullptr)
+      line += fmt::format(", weighted {:.3f}%", 100 * report->weighted_error);
+    if (c.instead) line += "  (its rows are no multiple of 256)";
+  }
+  app::write_stdout(line.substr(0, line.find_last_not_of(' ') + 1) + "\n");
+}
+
+void print_total(const Quantizer& quantizer, const gguf::File& file, const std::string& out, double seconds) {
+  std::size_t bytes = 0, elements = 0;
+  for (const TensorChoice& c : quantizer.choices()) {
+    bytes += c.size_bytes();
+    elements += c.tensor->rows * c.tensor->cols;
+  }
+  app::write_stdout(fmt::format(
+      "{}: tensors of {}, {:.2f} bits a weight; from {}, in {:.1f} s\n", app::printable(out), mega(bytes),
+      8.0 * static_cast<double>(bytes) / static_cast<double>(std::max<std::size_t>(elements, 1)),
+      mega(file.size_bytes()), seconds));
+}
+
+int run(int argc, char** argv) {
+  const Flags flags = parse_flags(argc, argv);
+  std::atomic<bool> cancelled = false;
+  QuantizeOptions options = options_of(flags, cancelled);
+  const gguf::File file = gguf::File::open(flags.in);
+  std::optional<Importances> importances;
+  if (!flags.imatrix.empty()) options.importances = &importances.emplace(Importances::read(flags.imatrix));
+  const Quantizer quantizer(file, options);
+  if (quantizer.requantizes())
+    app::print_error(kProgram, "note: " + flags.in + " is quantised already; the errors of both add up");
+  if (flags.dry_run) {
+    for (const TensorChoice& c : quantizer.choices()) print_choice(c, std::nullopt);
+    return 0;
+  }
+  const std::string out = target_of(flags.out);
+  const app::InterruptGuard guard(cancelled);
+  const auto begin = std::chrono::steady_clock::now();
+  app::ProgressBar bar(quantizer.total_bytes());
+  try {
+    quantizer.write(
+        out, [&](const TensorChoice& c, std::size_t done) { bar.show(done, c.tensor->name); },
+        [&](const TensorReport& report) {
+          bar.clear();
+          print_choice(report.choice, report);
+          app::flush_stdout();
+        });
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kCancelled) throw;
+    bar.clear();
+    std::fputs("gemma-quantize: stopped; nothing was written\n", stderr);
+    return 130;  // 128 + SIGINT, as shells say it
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  bar.clear();
+  print_total(quantizer, file, flags.out, seconds.count());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return gemma::app::run_program(argc, argv, kProgram, run);
+}

@@ -1,0 +1,53 @@
+// LoRA adapters (Hu et al. 2021, arXiv:2106.09685) in GGUF files: W' = W + scale * B * A for some matrices.
+// Invariant: an Adapter that exists is sound by itself: every A has its B, of the same rank.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "../gguf/file.hpp"
+
+namespace gemma {
+
+/// Owns the mapped file. Immutable and safe to read from many threads; move-only.
+class Adapter {
+ public:
+  /// What is added to one matrix.
+  struct Change {
+    const TensorView* a = nullptr;  // [rank, n_inputs]
+    const TensorView* b = nullptr;  // [n_outputs, rank]
+    float scale = 0;                // of the product: the caller's, times alpha / rank where the file has alpha
+  };
+
+  /// Reads an adapter as llama.cpp's converter writes it: tensors NAME.lora_a and NAME.lora_b, and
+  /// adapter.lora.alpha. `scale` multiplies all of it. Throws Error: as gguf::File::open, {kUnsupported} for
+  /// another kind of file, {kMissingTensor, kBadShape, kMalformed} for pairs that are none.
+  static Adapter open(const std::string& path, float scale = 1);
+  /// The same for a file that is open already.
+  static Adapter from(gguf::File file, float scale = 1);
+
+  /// Throws Error{kUnsupported} when it is of another architecture than `base`, {kMissingTensor, kBadShape} when
+  /// it changes tensors that `base` does not have, or not in that shape.
+  void check(const gguf::File& base) const;
+
+  /// What is added to the matrix called `name`, or nullptr.
+  const Change* find(std::string_view name) const noexcept;
+  /// Matrices that it changes.
+  std::size_t size() const noexcept { return changes_.size(); }
+  /// As given to open().
+  const std::string& path() const noexcept { return file_.path(); }
+
+ private:
+  explicit Adapter(gguf::File file) : file_(std::move(file)) {}
+
+  gguf::File file_;
+  std::map<std::string, Change, std::less<>> changes_;
+};
+
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "adapter.inl"
+#endif

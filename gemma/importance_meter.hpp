@@ -1,0 +1,72 @@
+// Measures importances: the sum of squares of each input of each matrix, over the tokens of a text.
+// Invariant: what is written is llama.cpp's GGUF form of an importance matrix, whole or not at all.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "importances.hpp"
+#include "model.hpp"
+
+namespace gemma {
+
+/// How a text is gone through.
+struct ImportanceOptions {
+  std::size_t n_ctx = 512;      // tokens of a window; windows follow each other, each begins with BOS
+  std::size_t max_windows = 0;  // 0: all that are whole
+  unsigned n_threads = 0;       // 0: one for each physical core
+  bool outside_layers =
+      false;  // also matrices that belong to no layer (not the head: no logits are computed)
+  const std::atomic<bool>* cancel = nullptr;  // when set by any thread, add() throws Error{kCancelled}
+};
+
+/// Collects importances of a model's matrices. The model must outlive it; one thread at a time.
+class ImportanceMeter {
+ public:
+  /// Called with the windows done and in all.
+  using Progress = std::function<void(std::size_t done, std::size_t total)>;
+
+  explicit ImportanceMeter(const Model& model, const ImportanceOptions& options = {});
+
+  /// Runs the windows of a text's ids and adds what goes into each matrix. Throws Error as Model::forward,
+  /// {kInvalidArgument} for a text of fewer tokens than a window.
+  void add(std::vector<std::int32_t> ids, const Progress& progress = {});
+  /// Adds what was measured before, on another text. Throws Error{kBadShape} when it is of another model.
+  void add(const Importances& other);
+
+  /// Windows so far, those of others included.
+  std::size_t n_windows() const noexcept { return n_windows_; }
+  /// Matrices that were used so far.
+  std::size_t n_matrices() const noexcept;
+
+  /// Writes the file; `datasets` are names for people. Throws as gguf::Writer::write().
+  void write(const std::string& path, std::span<const std::string> datasets) const;
+
+ private:
+  struct Sums {
+    std::string name;
+    std::size_t n_inputs = 0;
+    std::size_t bytes_each = 0;   // of a matrix in the file
+    std::vector<double> squares;  // [n_matrices, n_inputs]
+    std::vector<double> counts;   // [n_matrices] tokens
+  };
+  struct Collector;
+
+  const Model* model_;
+  ImportanceOptions options_;
+  std::map<const std::byte*, Sums> sums_;  // by where a tensor begins in the file
+  std::size_t n_windows_ = 0;
+};
+
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "importance_meter.inl"
+#endif

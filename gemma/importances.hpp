@@ -1,0 +1,61 @@
+// How much each input of a matrix matters: the mean of its square over a text, as importance matrices
+// (imatrix files) hold it. Invariant: what find() gives is finite and not negative, and of the size asked
+// for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../gguf/file.hpp"
+
+namespace gemma {
+
+/// Importances by the names of matrices. Immutable once read; safe to read from many threads.
+class Importances {
+ public:
+  /// Of one matrix, or of each of a mixture's experts.
+  struct Entry {
+    std::size_t n_inputs = 0;  // of a matrix
+    std::vector<float> means;  // [n_matrices, n_inputs]: mean squares; 0 for experts that no text was sent to
+    std::vector<float> counts;  // [n_matrices] tokens that they were measured on
+    std::size_t n_matrices() const noexcept { return n_inputs == 0 ? 0 : means.size() / n_inputs; }
+  };
+
+  Importances() = default;
+
+  /// Reads llama.cpp's GGUF form: for each matrix NAME the tensors NAME.in_sum2, [n_matrices, n_inputs] sums
+  /// of squares, and NAME.counts, [n_matrices, 1]. Throws Error: as gguf::File::open, {kUnsupported} for
+  /// another kind of file, {kMissingTensor, kBadShape, kWrongType} for tensors that do not fit each other,
+  /// {kMalformed} for numbers that are negative or not finite.
+  static Importances read(const std::string& path);
+  /// The same of a file that is open.
+  static Importances from(const gguf::File& file);
+
+  /// Of the matrix called `name`, or nullptr.
+  const Entry* find(std::string_view name) const noexcept;
+  /// How many matrices there are.
+  std::size_t size() const noexcept { return entries_.size(); }
+  /// As given to read(); "" for none.
+  const std::string& path() const noexcept { return path_; }
+  /// Names of the texts that they were measured on, where the file says.
+  const std::vector<std::string>& datasets() const noexcept { return datasets_; }
+  /// Chunks of text that they were measured on; 0 where the file does not say.
+  std::uint32_t n_chunks() const noexcept { return n_chunks_; }
+
+ private:
+  std::string path_;
+  std::vector<std::string> datasets_;
+  std::uint32_t n_chunks_ = 0;
+  std::map<std::string, Entry, std::less<>> entries_;
+};
+
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "importances.inl"
+#endif

@@ -1,0 +1,164 @@
+// What files called Q4_K_M and the like hold: which tensor gets which type, as data.
+// Invariant: the rules are those that the names stand for elsewhere (llama.cpp's quantiser writes the same
+// types for the same shapes), so that a file of ours is what its name says.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "../gguf/dtype.hpp"
+
+namespace gemma {
+
+/// Layers, of those that have the matrix in question, that get another type than the rest.
+enum class LayerPick : std::uint8_t {
+  kNone,
+  kFirstTwo,
+  kFirstFour,
+  kFirstSixteenth,
+  kFirstEighth,
+  kEighths,   // the first and last eighth, and every third between
+  kGrouped,   // all, where four or more heads share a key and value head
+  kNoMatrix,  // the first eighth, unless importances are there
+};
+
+/// The type of one kind of matrix: `special` in the layers picked, `type` in the others.
+struct RecipeRule {
+  DType type;
+  LayerPick pick = LayerPick::kNone;
+  DType special = DType::kF32;
+};
+
+/// A mix by name.
+struct QuantizeRecipe {
+  std::string_view name;
+  std::uint32_t file_type;  // general.file_type
+  DType base;               // of every matrix without a rule
+  DType head;               // the output matrix, which Gemma's files share with the embedding
+  RecipeRule attn_v, attn_output, ffn_down;
+};
+
+namespace detail {
+
+constexpr QuantizeRecipe plain_recipe(std::string_view name, std::uint32_t file_type, DType base,
+                                      DType head) {
+  return {name, file_type, base, head, {base}, {base}, {base}};
+}
+
+}  // namespace detail
+
+/// Every recipe.
+inline constexpr QuantizeRecipe kQuantizeRecipes[] = {
+    detail::plain_recipe("F32", 0, DType::kF32, DType::kF32),
+    detail::plain_recipe("F16", 1, DType::kF16, DType::kF16),
+    detail::plain_recipe("BF16", 32, DType::kBF16, DType::kBF16),
+    detail::plain_recipe("Q8_0", 7, DType::kQ8_0, DType::kQ8_0),
+    detail::plain_recipe("Q4_0", 2, DType::kQ4_0, DType::kQ6_K),
+    detail::plain_recipe("Q4_1", 3, DType::kQ4_1, DType::kQ6_K),
+    detail::plain_recipe("Q5_0", 8, DType::kQ5_0, DType::kQ6_K),
+    detail::plain_recipe("Q5_1", 9, DType::kQ5_1, DType::kQ6_K),
+    detail::plain_recipe("Q6_K", 18, DType::kQ6_K, DType::kQ6_K),
+    {"Q2_K",
+     10,
+     DType::kQ2_K,
+     DType::kQ6_K,
+     {DType::kQ3_K, LayerPick::kGrouped, DType::kQ4_K},
+     {DType::kQ3_K},
+     {DType::kQ3_K}},
+    detail::plain_recipe("Q3_K_S", 11, DType::kQ3_K, DType::kQ6_K),
+    {"Q3_K_M",
+     12,
+     DType::kQ3_K,
+     DType::kQ6_K,
+     {DType::kQ4_K, LayerPick::kFirstTwo, DType::kQ5_K},
+     {DType::kQ4_K},
+     {DType::kQ4_K, LayerPick::kFirstSixteenth, DType::kQ5_K}},
+    {"Q3_K_L", 13, DType::kQ3_K, DType::kQ6_K, {DType::kQ5_K}, {DType::kQ5_K}, {DType::kQ5_K}},
+    {"Q4_K_S",
+     14,
+     DType::kQ4_K,
+     DType::kQ6_K,
+     {DType::kQ4_K, LayerPick::kFirstFour, DType::kQ5_K},
+     {DType::kQ4_K},
+     {DType::kQ4_K, LayerPick::kFirstEighth, DType::kQ5_K}},
+    {"Q4_K_M",
+     15,
+     DType::kQ4_K,
+     DType::kQ6_K,
+     {DType::kQ4_K, LayerPick::kEighths, DType::kQ6_K},
+     {DType::kQ4_K},
+     {DType::kQ4_K, LayerPick::kEighths, DType::kQ6_K}},
+    detail::plain_recipe("Q5_K_S", 16, DType::kQ5_K, DType::kQ6_K),
+    {"Q5_K_M",
+     17,
+     DType::kQ5_K,
+     DType::kQ6_K,
+     {DType::kQ5_K, LayerPick::kEighths, DType::kQ6_K},
+     {DType::kQ5_K},
+     {DType::kQ5_K, LayerPick::kEighths, DType::kQ6_K}},
+    {"IQ4_NL",
+     25,
+     DType::kIQ4_NL,
+     DType::kQ6_K,
+     {DType::kIQ4_NL, LayerPick::kGrouped, DType::kQ5_K},
+     {DType::kIQ4_NL},
+     {DType::kIQ4_NL, LayerPick::kNoMatrix, DType::kQ5_K}},
+    {"IQ4_XS",
+     30,
+     DType::kIQ4_XS,
+     DType::kQ6_K,
+     {DType::kIQ4_XS, LayerPick::kGrouped, DType::kQ5_K},
+     {DType::kIQ4_XS},
+     {DType::kIQ4_XS, LayerPick::kNoMatrix, DType::kQ5_K}},
+};
+
+/// What stands in for a type whose block a row is no multiple of: first another block size, then F16.
+struct TypeFallback {
+  DType type, instead;
+};
+inline constexpr TypeFallback kTypeFallbacks[] = {
+    {DType::kQ2_K, DType::kQ4_0}, {DType::kQ3_K, DType::kQ4_0}, {DType::kQ4_K, DType::kQ5_0},
+    {DType::kQ5_K, DType::kQ5_1}, {DType::kQ6_K, DType::kQ8_0}, {DType::kIQ4_XS, DType::kIQ4_NL},
+};
+
+/// Parts of the names of matrices that stay as they are: small, and what they compute is sensitive.
+inline constexpr std::string_view kKeptTensors[] = {
+    "_norm.weight",         "ffn_gate_inp", "altup",    "laurel",
+    "per_layer_model_proj", "rope_freqs",   "pos_embd", "token_types",
+};
+
+/// Names of the matrices that rules speak of.
+inline constexpr std::string_view kHeadTensor = "output.weight", kEmbeddingTensor = "token_embd.weight",
+                                  kLayersEmbeddingTensor = "per_layer_token_embd.weight";
+
+/// Whether layer `i` of `n` is picked; `grouped` and `weighted` as LayerPick has them.
+constexpr bool is_picked(LayerPick pick, std::size_t i, std::size_t n, bool grouped, bool weighted) noexcept {
+  switch (pick) {
+    case LayerPick::kNone:
+      return false;
+    case LayerPick::kFirstTwo:
+      return i < 2;
+    case LayerPick::kFirstFour:
+      return i < 4;
+    case LayerPick::kFirstSixteenth:
+      return i < n / 16;
+    case LayerPick::kFirstEighth:
+      return i < n / 8;
+    case LayerPick::kEighths:
+      return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
+    case LayerPick::kGrouped:
+      return grouped;
+    case LayerPick::kNoMatrix:
+      return !weighted && i < n / 8;
+  }
+  return false;
+}
+
+/// The recipe called `name`, in either case of letters, or nullptr.
+const QuantizeRecipe* find_recipe(std::string_view name) noexcept;
+/// "F32, F16, ...": for messages.
+std::string recipe_names();
+
+}  // namespace gemma

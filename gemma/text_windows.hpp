@@ -1,0 +1,81 @@
+// A text in windows of a fixed number of tokens, and the logits of those that are scored: what perplexity and
+// comparisons of models are computed from.
+// Invariant (law 1): a window's logits depend on its tokens only, not on the windows beside it, the batch or
+// the number of threads.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "model.hpp"
+
+namespace gemma {
+
+/// How a text is cut, and computed.
+struct WindowOptions {
+  std::size_t n_ctx = 512;  // tokens of a window
+  std::size_t stride = 0;   // 0: windows follow each other, and of each the second half is scored, so that a
+                            // token has at least that much before it; else windows begin every so many
+                            // tokens and the last `stride` of each are scored
+  std::size_t max_windows = 0;  // 0: all that are whole
+  std::size_t batch = 512;      // tokens of one forward; does not change results
+  KvType kv_type = KvType::kF16;
+  unsigned n_threads = 0;      // 0: one for each physical core
+  std::size_t max_memory = 0;  // bytes that the model's file and the computing may take; 0: no limit
+  const std::atomic<bool>* cancel = nullptr;  // when set by any thread, run() throws Error{kCancelled}
+};
+
+/// A token that is scored.
+struct ScoredToken {
+  std::size_t window;             // whose
+  std::size_t position;           // in it
+  std::int32_t id;                // the token
+  std::span<const float> logits;  // [vocab_size] before it
+};
+
+/// The windows of a text. The model must outlive it; one thread at a time.
+class TextWindows {
+ public:
+  /// Called with some tokens of one window or more whole ones, all in order; their logits are valid until it
+  /// returns.
+  using Take = std::function<void(std::span<const ScoredToken> tokens)>;
+
+  /// Takes the ids of a text. Where the vocabulary adds BOS, it is put in the place of the first token of
+  /// each window, as llama.cpp's perplexity does. Throws Error{kInvalidArgument} for windows of fewer than 4
+  /// tokens, a stride as long as a window, or a text of fewer tokens than a window; ids are checked by run().
+  TextWindows(const Model& model, std::vector<std::int32_t> ids, const WindowOptions& options);
+
+  /// How many windows there are.
+  std::size_t size() const noexcept { return n_windows_; }
+  /// Tokens of each that are scored: the last ones.
+  std::size_t n_scored() const noexcept { return n_scored_; }
+  /// The tokens that they were made from.
+  std::span<const std::int32_t> ids() const noexcept { return ids_; }
+
+  /// Computes all windows. Throws Error as Model::forward, {kOutOfMemory} also for max_memory; what `take`
+  /// throws passes through.
+  void run(const Take& take) const;
+
+ private:
+  std::span<const std::int32_t> window(std::size_t i) const noexcept {
+    return std::span(ids_).subspan(i * step_, options_.n_ctx);
+  }
+  /// Windows that share a forward, and rows of logits that one forward gives.
+  std::size_t n_together() const noexcept;
+  std::size_t logit_rows() const noexcept;
+
+  const Model* model_;
+  std::vector<std::int32_t> ids_;
+  WindowOptions options_;
+  std::size_t step_, n_scored_, n_windows_;
+};
+
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "text_windows.inl"
+#endif
