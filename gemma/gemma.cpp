@@ -1,4 +1,6 @@
 // The compiled form of the folder's headers: see gguf/linkage.hpp.
+#include "adapter.hpp"
+#include "adapter.inl"
 #include "aligned_buffer.hpp"
 #include "aligned_buffer.inl"
 #include "batch.hpp"
@@ -21,6 +23,8 @@
 #include "log_probability.inl"
 #include "model.hpp"
 #include "model.inl"
+#include "quantize_plan.hpp"
+#include "quantize_plan.inl"
 #include "quantizer.hpp"
 #include "quantizer.inl"
 #include "sampler.hpp"
