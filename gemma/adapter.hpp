@@ -18,7 +18,7 @@ class Adapter {
   struct Change {
     const TensorView* a = nullptr;  // [rank, n_inputs]
     const TensorView* b = nullptr;  // [n_outputs, rank]
-    float scale = 0;                // of the product: the caller's, times alpha / rank where the file has alpha
+    float scale = 0;  // of the product: the caller's, times alpha / rank where the file has alpha
   };
 
   /// Reads an adapter as llama.cpp's converter writes it: tensors NAME.lora_a and NAME.lora_b, and
@@ -28,8 +28,8 @@ class Adapter {
   /// The same for a file that is open already.
   static Adapter from(gguf::File file, float scale = 1);
 
-  /// Throws Error{kUnsupported} when it is of another architecture than `base`, {kMissingTensor, kBadShape} when
-  /// it changes tensors that `base` does not have, or not in that shape.
+  /// Throws Error{kUnsupported} when it is of another architecture than `base`, {kMissingTensor, kBadShape}
+  /// when it changes tensors that `base` does not have, or not in that shape.
   void check(const gguf::File& base) const;
 
   /// What is added to the matrix called `name`, or nullptr.

@@ -25,7 +25,8 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
     const float alpha = f.get_or<float>("adapter.lora.alpha", 0.0f);
     if (!is_finite(alpha)) refuse(ErrorCode::kMalformed, "key 'adapter.lora.alpha' is not finite");
     for (const TensorView& t : f.tensors()) {
-      if (!t.runs()) refuse(ErrorCode::kUnsupported, "tensor " + quoted(t.name) + " is of a type that is not read");
+      if (!t.runs())
+        refuse(ErrorCode::kUnsupported, "tensor " + quoted(t.name) + " is of a type that is not read");
       if (t.name.ends_with(kB)) {
         f.tensor(std::string(t.name.substr(0, t.name.size() - kB.size())) + std::string(kA));
         continue;
@@ -41,7 +42,8 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
       const float by_rank = alpha != 0 ? alpha / static_cast<float>(t.rows) : 1.0f;
       adapter.changes_.emplace(name, Change{&t, &b, scale * by_rank});
     }
-    if (adapter.changes_.empty()) refuse(ErrorCode::kUnsupported, "this is no LoRA adapter: it changes no matrix");
+    if (adapter.changes_.empty())
+      refuse(ErrorCode::kUnsupported, "this is no LoRA adapter: it changes no matrix");
     return adapter;
   });
 }
@@ -56,10 +58,10 @@ GEMMA_INLINE void Adapter::check(const gguf::File& base) const {
     for (const auto& [name, change] : changes_) {
       const TensorView& t = base.tensor(name);
       if (t.n_dims != 2 || t.cols != change.a->cols || t.rows != change.b->rows)
-        throw Error(ErrorCode::kBadShape, path() + ": changes tensor " + quoted(name) + " as " +
-                                              std::to_string(change.b->rows) + " x " +
-                                              std::to_string(change.a->cols) + "; in " + base.path() + " it is " +
-                                              std::to_string(t.rows) + " x " + std::to_string(t.cols));
+        throw Error(ErrorCode::kBadShape,
+                    path() + ": changes tensor " + quoted(name) + " as " + std::to_string(change.b->rows) +
+                        " x " + std::to_string(change.a->cols) + "; in " + base.path() + " it is " +
+                        std::to_string(t.rows) + " x " + std::to_string(t.cols));
     }
   });
 }

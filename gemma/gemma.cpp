@@ -1,4 +1,6 @@
 // The compiled form of the folder's headers: see gguf/linkage.hpp.
+#include "adapter.hpp"
+#include "adapter.inl"
 #include "aligned_buffer.hpp"
 #include "aligned_buffer.inl"
 #include "batch.hpp"
@@ -29,6 +31,8 @@
 #include "plan.inl"
 #include "prefix_cache.hpp"
 #include "prefix_cache.inl"
+#include "quantize_plan.hpp"
+#include "quantize_plan.inl"
 #include "quantizer.hpp"
 #include "quantizer.inl"
 #include "sampler.hpp"

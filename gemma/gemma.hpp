@@ -5,6 +5,7 @@
 #include "../kernels/kernel_table.hpp"
 #include "../tokenizer/chat_template.hpp"
 #include "../tokenizer/tokenizer.hpp"
+#include "adapter.hpp"
 #include "batch.hpp"
 #include "conversation.hpp"
 #include "embedder.hpp"

@@ -33,6 +33,7 @@ class ImportanceMeter {
   /// Called with the windows done and in all.
   using Progress = std::function<void(std::size_t done, std::size_t total)>;
 
+  /// Throws Error{kOutOfMemory}.
   explicit ImportanceMeter(const Model& model, const ImportanceOptions& options = {});
 
   /// Runs the windows of a text's ids and adds what goes into each matrix. Throws Error as Model::forward,

@@ -23,6 +23,7 @@ class Importances {
     std::size_t n_inputs = 0;  // of a matrix
     std::vector<float> means;  // [n_matrices, n_inputs]: mean squares; 0 for experts that no text was sent to
     std::vector<float> counts;  // [n_matrices] tokens that they were measured on
+    /// 1, or the number of experts.
     std::size_t n_matrices() const noexcept { return n_inputs == 0 ? 0 : means.size() / n_inputs; }
   };
 

@@ -14,30 +14,32 @@ namespace gemma {
 
 /// Layers, of those that have the matrix in question, that get another type than the rest.
 enum class LayerPick : std::uint8_t {
-  kNone,
-  kFirstTwo,
-  kFirstFour,
-  kFirstSixteenth,
-  kFirstEighth,
-  kEighths,   // the first and last eighth, and every third between
-  kGrouped,   // all, where four or more heads share a key and value head
-  kNoMatrix,  // the first eighth, unless importances are there
+  kNone,            // none
+  kFirstTwo,        // the first two
+  kFirstFour,       // the first four
+  kFirstSixteenth,  // the first of sixteen parts
+  kFirstEighth,     // the first of eight parts
+  kEighths,         // the first and last eighth, and every third between
+  kGrouped,         // all, where four or more heads share a key and value head
+  kNoMatrix,        // the first eighth, unless importances are there
 };
 
-/// The type of one kind of matrix: `special` in the layers picked, `type` in the others.
+/// The type of one kind of matrix.
 struct RecipeRule {
-  DType type;
-  LayerPick pick = LayerPick::kNone;
-  DType special = DType::kF32;
+  DType type;                         // in most layers
+  LayerPick pick = LayerPick::kNone;  // the others
+  DType special = DType::kF32;        // in those
 };
 
 /// A mix by name.
 struct QuantizeRecipe {
-  std::string_view name;
+  std::string_view name;    // e.g. "Q4_K_M"
   std::uint32_t file_type;  // general.file_type
   DType base;               // of every matrix without a rule
-  DType head;               // the output matrix, which Gemma's files share with the embedding
-  RecipeRule attn_v, attn_output, ffn_down;
+  DType head;               // of the output matrix, which Gemma's files share with the embedding
+  RecipeRule attn_v;        // of the value projection
+  RecipeRule attn_output;   // of the projection behind the attention
+  RecipeRule ffn_down;      // of the second matrix of the feed-forward, also of experts
 };
 
 namespace detail {
@@ -116,8 +118,10 @@ inline constexpr QuantizeRecipe kQuantizeRecipes[] = {
 
 /// What stands in for a type whose block a row is no multiple of: first another block size, then F16.
 struct TypeFallback {
-  DType type, instead;
+  DType type;     // wanted
+  DType instead;  // taken
 };
+/// All of them.
 inline constexpr TypeFallback kTypeFallbacks[] = {
     {DType::kQ2_K, DType::kQ4_0}, {DType::kQ3_K, DType::kQ4_0}, {DType::kQ4_K, DType::kQ5_0},
     {DType::kQ5_K, DType::kQ5_1}, {DType::kQ6_K, DType::kQ8_0}, {DType::kIQ4_XS, DType::kIQ4_NL},
@@ -129,9 +133,12 @@ inline constexpr std::string_view kKeptTensors[] = {
     "per_layer_model_proj", "rope_freqs",   "pos_embd", "token_types",
 };
 
-/// Names of the matrices that rules speak of.
-inline constexpr std::string_view kHeadTensor = "output.weight", kEmbeddingTensor = "token_embd.weight",
-                                  kLayersEmbeddingTensor = "per_layer_token_embd.weight";
+/// The output matrix.
+inline constexpr std::string_view kHeadTensor = "output.weight";
+/// The embedding; the head too, where there is no kHeadTensor.
+inline constexpr std::string_view kEmbeddingTensor = "token_embd.weight";
+/// Gemma 3n's and 4's embeddings of layers, which get the head's type where that is the embedding's.
+inline constexpr std::string_view kLayersEmbeddingTensor = "per_layer_token_embd.weight";
 
 /// Whether layer `i` of `n` is picked; `grouped` and `weighted` as LayerPick has them.
 constexpr bool is_picked(LayerPick pick, std::size_t i, std::size_t n, bool grouped, bool weighted) noexcept {
@@ -162,3 +169,7 @@ const QuantizeRecipe* find_recipe(std::string_view name) noexcept;
 std::string recipe_names();
 
 }  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "quantize_plan.hpp"  // its definitions hold those of this header
+#endif

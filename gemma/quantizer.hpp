@@ -14,39 +14,13 @@
 #include <vector>
 
 #include "../gguf/file.hpp"
-#include "importances.hpp"
-#include "quantize_recipes.hpp"
+#include "quantize_plan.hpp"
 
 namespace gemma {
 
-/// How a file is quantised.
-struct QuantizeOptions {
-  const QuantizeRecipe* recipe = nullptr;  // required: see find_recipe()
-  /// Types of tensors by name, "*" standing for any characters; the first that fits counts. A type that the
-  /// tensor's rows cannot have is an error.
-  std::vector<std::pair<std::string, DType>> tensors = {};
-  const Importances* importances = nullptr;   // must outlive the quantizer
-  unsigned n_threads = 0;                     // 0: one for each physical core
-  const std::atomic<bool>* cancel = nullptr;  // when set by any thread, write() throws Error{kCancelled}
-};
-
-/// What becomes of a tensor.
-struct TensorChoice {
-  const TensorView* tensor = nullptr;  // in the file
-  DType type = DType::kF32;            // to be written; unless it is copied
-  bool copied = false;                 // as it is, whatever its type
-  bool instead = false;                // the type stands in for one that the rows are no multiple of
-  const Importances::Entry* importances = nullptr;
-
-  /// Bytes to be written.
-  std::size_t size_bytes() const noexcept {
-    return copied ? tensor->data.size() : tensor->rows * row_bytes(type, tensor->cols);
-  }
-};
-
 /// What it cost.
 struct TensorReport {
-  TensorChoice choice;
+  TensorChoice choice;        // what was done
   double error = 0;           // sqrt(sum (x - y)^2 / sum x^2); 0 for copies
   double weighted_error = 0;  // the same with importances as weights, where there are some
 };
@@ -61,7 +35,8 @@ class Quantizer {
 
   /// Chooses the types. The file must outlive it. Throws Error{kInvalidArgument} without a recipe and for
   /// options.tensors that fit no tensor, or whose type is not written or impossible; {kUnsupported} for a
-  /// file that is no model, {kBadShape} for importances of other sizes than the tensors'.
+  /// file that is no model, {kBadShape} for importances of other sizes than the tensors';
+  /// as Adapter::check().
   Quantizer(const gguf::File& file, const QuantizeOptions& options);
 
   /// In the order of the file.

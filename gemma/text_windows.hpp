@@ -21,11 +21,11 @@ struct WindowOptions {
   std::size_t stride = 0;   // 0: windows follow each other, and of each the second half is scored, so that a
                             // token has at least that much before it; else windows begin every so many
                             // tokens and the last `stride` of each are scored
-  std::size_t max_windows = 0;  // 0: all that are whole
-  std::size_t batch = 512;      // tokens of one forward; does not change results
-  KvType kv_type = KvType::kF16;
-  unsigned n_threads = 0;      // 0: one for each physical core
-  std::size_t max_memory = 0;  // bytes that the model's file and the computing may take; 0: no limit
+  std::size_t max_windows = 0;    // 0: all that are whole
+  std::size_t batch = 512;        // tokens of one forward; does not change results
+  KvType kv_type = KvType::kF16;  // how keys and values are stored
+  unsigned n_threads = 0;         // 0: one for each physical core
+  std::size_t max_memory = 0;     // bytes that the model's file and the computing may take; 0: no limit
   const std::atomic<bool>* cancel = nullptr;  // when set by any thread, run() throws Error{kCancelled}
 };
 

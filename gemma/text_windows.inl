@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "../gguf/linkage.hpp"
+#include "plan.hpp"
 
 namespace gemma {
 
@@ -53,7 +54,7 @@ GEMMA_INLINE void TextWindows::run(const Take& take) const {
   const KvCacheOptions cache_options{options_.n_ctx, options_.kv_type, chunk};
   const WorkspaceOptions workspace_options{std::max(chunk * together, std::size_t{1}), rows,
                                            options_.n_threads};
-  MemoryPlan plan = model_->plan(cache_options, workspace_options);
+  MemoryPlan plan = plan_forward(*model_, cache_options, workspace_options);
   plan.kv_bytes *= together;
   if (options_.max_memory != 0 && plan.total_bytes() > options_.max_memory) {
     detail::refuse(ErrorCode::kOutOfMemory, [&] {

@@ -1,5 +1,4 @@
-// Names and settings of each architecture, as data; their sources are the published configurations and the
-// tensor names of the Python package gguf.
+// A checkpoint's tensors in their places, by what architectures.hpp knows of them.
 #include "examples/convert/checkpoint.hpp"
 
 #include <algorithm>
@@ -12,112 +11,12 @@
 #include <set>
 #include <span>
 
+#include "examples/convert/architectures.hpp"
+#include "examples/convert/settings.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::convert {
 namespace {
-
-struct Name {
-  std::string_view from, to;  // {}: the layer
-};
-// every architecture's
-constexpr Name kCommon[] = {
-    {"model.embed_tokens.weight", "token_embd.weight"},
-    {"model.norm.weight", "output_norm.weight"},
-    {"lm_head.weight", "output.weight"},
-    {"model.layers.{}.input_layernorm.weight", "blk.{}.attn_norm.weight"},
-    {"model.layers.{}.self_attn.q_proj.weight", "blk.{}.attn_q.weight"},
-    {"model.layers.{}.self_attn.k_proj.weight", "blk.{}.attn_k.weight"},
-    {"model.layers.{}.self_attn.v_proj.weight", "blk.{}.attn_v.weight"},
-    {"model.layers.{}.self_attn.o_proj.weight", "blk.{}.attn_output.weight"},
-    {"model.layers.{}.mlp.gate_proj.weight", "blk.{}.ffn_gate.weight"},
-    {"model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight"},
-    {"model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight"},
-};
-// norms before attention and feed-forward
-constexpr Name kPlainNorms[] = {
-    {"model.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight"},
-};
-// norms on both sides
-constexpr Name kFourNorms[] = {
-    {"model.layers.{}.post_attention_layernorm.weight", "blk.{}.post_attention_norm.weight"},
-    {"model.layers.{}.pre_feedforward_layernorm.weight", "blk.{}.ffn_norm.weight"},
-    {"model.layers.{}.post_feedforward_layernorm.weight", "blk.{}.post_ffw_norm.weight"},
-    {"model.layers.{}.self_attn.q_norm.weight", "blk.{}.attn_q_norm.weight"},
-    {"model.layers.{}.self_attn.k_norm.weight", "blk.{}.attn_k_norm.weight"},
-};
-// parts of names of what text alone does not need
-constexpr std::string_view kOtherSenses[] = {"vision_tower.", "multi_modal_projector.", "audio_tower.",
-                                             "embed_vision.", "embed_audio."};
-
-/// What a value is where the configuration does not say; nullopt: it must.
-using Default = std::optional<double>;
-
-struct Architecture {
-  std::string_view config_name;  // architectures[0] of config.json
-  std::string_view name;         // general.architecture
-  std::span<const Name> norms;
-  float norm_offset;  // to be added to norms
-  bool interleaves;   // rows of q and k: pairs (2i, 2i + 1) rotate
-  bool tied;          // the head is the embedding: an lm_head is a copy of it
-  Default head_dim, n_heads, n_kv_heads, context, rms_eps, rope_theta;
-};
-constexpr Architecture kArchitectures[] = {
-    {"GemmaForCausalLM", "gemma", kPlainNorms, 1, false, true, 256, {}, {}, 8192, 1e-6, {}},
-    {"Gemma2ForCausalLM", "gemma2", kFourNorms, 1, false, true, 256, {}, {}, 8192, 1e-6, {}},
-    {"Gemma3ForCausalLM", "gemma3", kFourNorms, 1, false, true, 256, 8, 4, 131072, 1e-6, 1e6},
-    {"Gemma3ForConditionalGeneration", "gemma3", kFourNorms, 1, false, true, 256, 8, 4, 131072, 1e-6, 1e6},
-    {"LlamaForCausalLM", "llama", kPlainNorms, 0, true, false, {}, {}, {}, {}, {}, 1e4},
-    {"MistralForCausalLM", "llama", kPlainNorms, 0, true, false, {}, {}, {}, {}, {}, 1e4},
-};
-
-/// Settings of config.json, each checked.
-class Settings {
- public:
-  Settings(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
-
-  bool has(const char* key) const {
-    const auto it = json_.find(key);
-    return it != json_.end() && !it->is_null();
-  }
-  double number(const char* key, Default otherwise = {}) const {
-    if (!has(key)) {
-      if (otherwise) return *otherwise;
-      throw Error(ErrorCode::kMissingKey, where_ + ": " + gemma::quoted(key) + " is missing");
-    }
-    const Json& value = json_.at(key);
-    if (!value.is_number()) malformed(key, "a number");
-    return value.get<double>();
-  }
-  std::uint32_t count(const char* key, Default otherwise = {}) const {
-    const double n = number(key, otherwise);
-    if (!(n >= 1 && n <= 2147483647.0 && n == std::floor(n))) malformed(key, "a whole number of 1 or more");
-    return static_cast<std::uint32_t>(n);
-  }
-  float positive(const char* key, Default otherwise = {}) const {
-    const double n = number(key, otherwise);
-    if (!(n > 0 && n <= static_cast<double>(std::numeric_limits<float>::max())))
-      malformed(key, "a number above 0");
-    return static_cast<float>(n);
-  }
-  std::string text(const char* key) const {
-    const auto it = json_.find(key);
-    return it != json_.end() && it->is_string() ? it->get<std::string>() : "";
-  }
-  /// An object inside, or one that is empty.
-  Settings inner(const char* key) const {
-    static const Json kEmpty = Json::object();
-    const auto it = json_.find(key);
-    return {it != json_.end() && it->is_object() ? *it : kEmpty, where_ + " " + key};
-  }
-  [[noreturn]] void malformed(const char* key, const std::string& expected) const {
-    throw Error(ErrorCode::kMalformed, where_ + ": " + gemma::quoted(key) + " is not " + expected);
-  }
-
- private:
-  const Json& json_;
-  std::string where_;
-};
 
 /// "layers.7." apart: the name with {} for the layer, and the layer.
 struct Split {
@@ -178,6 +77,7 @@ class Converter {
                                                                : n_heads_;
     head_dim_ = s.has("head_dim") || a.head_dim ? s.count("head_dim", a.head_dim) : d_model_ / n_heads_;
     if (head_dim_ == 0 || head_dim_ % 2 != 0) s.malformed("head_dim", "an even number");
+    if (is_gemma4()) read_layers();
   }
 
   Conversion run() {
@@ -189,21 +89,83 @@ class Converter {
   }
 
  private:
+  bool is_gemma4() const noexcept { return a_.name == "gemma4"; }
+
+  /// Layers of two kinds: heads of another size, and maybe fewer of keys and values, where all tokens are
+  /// seen.
+  void read_layers() {
+    slides_ = s_.layers_that_are("layer_types", "sliding_attention", n_layers_);
+    full_head_dim_ = s_.count("global_head_dim", 512.0);
+    full_kv_heads_ =
+        s_.has("num_global_key_value_heads") ? s_.count("num_global_key_value_heads") : n_kv_heads_;
+    n_shared_ = s_.count_or_none("num_kv_shared_layers");
+    if (n_shared_ >= n_layers_) s_.malformed("num_kv_shared_layers", "below the number of layers");
+  }
+  bool is_full(std::size_t layer) const noexcept { return layer < slides_.size() && !slides_[layer]; }
+  std::size_t head_dim(std::size_t layer) const noexcept {
+    return is_full(layer) ? full_head_dim_ : head_dim_;
+  }
+  std::size_t kv_heads(std::size_t layer) const noexcept {
+    return is_full(layer) ? full_kv_heads_ : n_kv_heads_;
+  }
+
   template <typename T>
   void add(const char* key, const T& value) {
     writer_.add(std::string(a_.name) + "." + key, value);
+  }
+  template <typename T>
+  void add_list(const char* key, const std::vector<T>& values) {
+    writer_.add_array(std::string(a_.name) + "." + key, values);
+  }
+
+  void add_gemma4_metadata() {
+    const std::uint32_t d_ff = s_.count("intermediate_size");
+    if (s_.flag("use_double_wide_mlp")) {  // layers that share keys and values
+      std::vector<std::int32_t> sizes;
+      for (std::uint32_t l = 0; l < n_layers_; ++l)
+        sizes.push_back(static_cast<std::int32_t>(l < n_layers_ - n_shared_ ? d_ff : 2 * d_ff));
+      add_list("feed_forward_length", sizes);
+    } else {
+      add("feed_forward_length", d_ff);
+    }
+    if (full_kv_heads_ != n_kv_heads_) {
+      std::vector<std::int32_t> heads;
+      for (std::uint32_t l = 0; l < n_layers_; ++l) heads.push_back(static_cast<std::int32_t>(kv_heads(l)));
+      add_list("attention.head_count_kv", heads);
+    } else {
+      add("attention.head_count_kv", n_kv_heads_);
+    }
+    for (const char* key : {"attention.key_length", "attention.value_length", "rope.dimension_count"}) {
+      add(key, full_head_dim_);
+      writer_.add(std::string(a_.name) + "." + key + "_swa", head_dim_);
+    }
+    add_list("attention.sliding_window_pattern", slides_);
+    add("attention.shared_kv_layers", n_shared_);
+    add("embedding_length_per_layer_input", s_.count_or_none("hidden_size_per_layer_input"));
+    const Settings rope = s_.inner("rope_parameters");
+    add("rope.freq_base", rope.inner("full_attention").positive("rope_theta", 1e6));
+    add("rope.freq_base_swa", rope.inner("sliding_attention").positive("rope_theta", 1e4));
+    if (!s_.flag("enable_moe_block") && s_.count_or_none("num_experts") == 0) return;
+    add("expert_count", s_.count("num_experts"));
+    add("expert_used_count", s_.count("top_k_experts"));
+    add("expert_feed_forward_length",
+        s_.count(s_.has("moe_intermediate_size") ? "moe_intermediate_size" : "expert_intermediate_size"));
   }
 
   void add_metadata() {
     add("context_length", s_.count("max_position_embeddings", a_.context));
     add("embedding_length", d_model_);
     add("block_count", n_layers_);
-    add("feed_forward_length", s_.count("intermediate_size"));
     add("attention.head_count", n_heads_);
-    add("attention.head_count_kv", n_kv_heads_);
     add("attention.layer_norm_rms_epsilon", s_.positive("rms_norm_eps", a_.rms_eps));
-    add("attention.key_length", head_dim_);
-    add("attention.value_length", head_dim_);
+    if (is_gemma4()) {
+      add_gemma4_metadata();
+    } else {
+      add("feed_forward_length", s_.count("intermediate_size"));
+      add("attention.head_count_kv", n_kv_heads_);
+      add("attention.key_length", head_dim_);
+      add("attention.value_length", head_dim_);
+    }
     if (a_.interleaves) {
       add("vocab_size", s_.count("vocab_size"));
       add("rope.dimension_count", head_dim_);
@@ -214,6 +176,7 @@ class Converter {
       if (s_.has(from)) add(to, s_.positive(from));
     if (s_.has("sliding_window") && a_.name != "gemma")
       add("attention.sliding_window", s_.count("sliding_window"));
+    if (is_gemma4()) return;  // its rotations are tensors
     const Settings scaling = rope_scaling();
     const std::string kind = kind_of(scaling);
     if (kind == "linear") {
@@ -264,9 +227,10 @@ class Converter {
     p.name = std::string(known->to);
     if (const std::size_t at = p.name.find("{}"); at != p.name.npos) p.name.replace(at, 2, split.layer);
     p.shape = t.shape;
-    p.keep_f32 = p.name.ends_with("_norm.weight");
-    check_shape(p, known->to);
-    if (p.keep_f32) p.add = a_.norm_offset;
+    if (p.shape.empty()) p.shape = {1};  // a scalar
+    p.keep_f32 = p.shape.size() == 1 || known->to == "blk.{}.ffn_gate_inp.weight";
+    check_shape(p, known->to, split.layer.empty() ? 0 : std::stoul(split.layer));
+    if (p.name.ends_with("_norm.weight")) p.add = a_.norm_offset;
     if (a_.interleaves && (known->to == "blk.{}.attn_q.weight" || known->to == "blk.{}.attn_k.weight"))
       p.head_dim = head_dim_;
     if (!names_.insert(p.name).second)
@@ -274,12 +238,13 @@ class Converter {
     result_.tensors.push_back(std::move(p));
   }
 
-  void check_shape(const Placed& p, std::string_view form) const {
-    const std::size_t n_dims = p.keep_f32 ? 1 : 2;
-    bool good = p.shape.size() == n_dims && p.shape[0] > 0 && p.shape.back() > 0;
-    if (form == "blk.{}.attn_q.weight") good = good && p.shape[0] == std::size_t{n_heads_} * head_dim_;
-    if (form == "blk.{}.attn_k.weight" || form == "blk.{}.attn_v.weight")
-      good = good && p.shape[0] == std::size_t{n_kv_heads_} * head_dim_;
+  void check_shape(const Placed& p, std::string_view form, std::size_t layer) const {
+    const bool is_vector = form.find("norm") != form.npos || form.find("scale") != form.npos;
+    const std::size_t n_dims = is_vector ? 1 : form.ends_with("_exps.weight") ? 3 : 2;
+    bool good = p.shape.size() == n_dims && p.from->elements() > 0;
+    if (good && form == "blk.{}.attn_q.weight") good = p.shape[0] == n_heads_ * head_dim(layer);
+    if (good && (form == "blk.{}.attn_k.weight" || form == "blk.{}.attn_v.weight"))
+      good = p.shape[0] == kv_heads(layer) * head_dim(layer);
     if (good) return;
     std::string shape;
     for (const std::size_t d : p.shape) shape += (shape.empty() ? "" : " x ") + std::to_string(d);
@@ -289,11 +254,21 @@ class Converter {
 
   void add_rope_factors() {
     const Settings scaling = rope_scaling();
-    if (kind_of(scaling) != "llama3") return;
     Placed p;
     p.name = "rope_freqs.weight";
     p.keep_f32 = true;
-    p.made = llama3_divisors(scaling, head_dim_, static_cast<double>(rope_theta()));
+    if (is_gemma4()) {  // of full layers only a part of the pairs rotates: the rest gets a divisor of 1e30
+      const Settings full = s_.inner("rope_parameters").inner("full_attention");
+      const double part = full.number("partial_rotary_factor", 0.25);
+      if (!(part > 0 && part <= 1)) full.malformed("partial_rotary_factor", "above 0 and at most 1");
+      p.made.assign(full_head_dim_ / 2, 1e30f);
+      const auto n = static_cast<std::size_t>(static_cast<double>(full_head_dim_) * part / 2);
+      std::fill_n(p.made.begin(), n, 1.0f);
+    } else if (kind_of(scaling) == "llama3") {
+      p.made = llama3_divisors(scaling, head_dim_, static_cast<double>(rope_theta()));
+    } else {
+      return;
+    }
     p.shape = {p.made.size()};
     result_.tensors.push_back(std::move(p));
   }
@@ -302,7 +277,7 @@ class Converter {
     std::vector<std::string> wanted = {"token_embd.weight", "output_norm.weight"};
     for (std::uint32_t i = 0; i < n_layers_; ++i)
       for (const Name& n : kCommon)
-        if (n.to.find("{}") != n.to.npos)
+        if (n.to.find("{}") != n.to.npos && !may_lack(n.to, i))
           wanted.push_back("blk." + std::to_string(i) + std::string(n.to.substr(n.to.find("{}") + 2)));
     for (const std::string& name : wanted)
       if (names_.count(name) == 0)
@@ -310,11 +285,19 @@ class Converter {
                     "the checkpoint has nothing for tensor " + gemma::quoted(name));
   }
 
+  /// Keys and values that are another layer's, and values that are the keys.
+  bool may_lack(std::string_view form, std::size_t layer) const noexcept {
+    const bool key = form == "blk.{}.attn_k.weight", value = form == "blk.{}.attn_v.weight";
+    return is_gemma4() && (key || value) && (layer >= n_layers_ - n_shared_ || (value && is_full(layer)));
+  }
+
   const Safetensors& checkpoint_;
   const Architecture& a_;
   const Settings& s_;
   gguf::Writer& writer_;
   std::uint32_t n_layers_, d_model_, n_heads_, n_kv_heads_, head_dim_;
+  std::vector<bool> slides_;  // Gemma 4: by layer
+  std::uint32_t full_head_dim_ = 0, full_kv_heads_ = 0, n_shared_ = 0;
   std::set<std::string> names_;
   Conversion result_;
 };
@@ -349,10 +332,12 @@ Conversion place_tensors(const Safetensors& checkpoint, const Json& config, cons
     throw Error(ErrorCode::kUnsupported, where + ": architecture " + gemma::quoted(name) +
                                              " is not converted; these are: " + architecture_names());
   writer.add("general.architecture", a->name).add("general.type", "model");
+  const std::string architecture(a->name);
   const auto text = config.find("text_config");
   const Settings settings(text != config.end() && text->is_object() ? *text : config, where);
   try {
     Conversion c = Converter(checkpoint, *a, settings, writer).run();
+    c.architecture = architecture;
     std::sort(c.tensors.begin(), c.tensors.end(), comes_before);
     return c;
   } catch (const Error& e) {

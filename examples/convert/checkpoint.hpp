@@ -31,6 +31,7 @@ struct Placed {
 
 /// The whole file but for the vocabulary.
 struct Conversion {
+  std::string architecture;  // general.architecture
   std::vector<Placed> tensors;
   std::vector<std::string> left_out;  // of the checkpoint: vision, tied heads
 };
@@ -44,10 +45,10 @@ Conversion place_tensors(const Safetensors& checkpoint, const Json& config, cons
 /// Architectures that are converted, as config.json names them.
 std::string architecture_names();
 
-/// Adds the vocabulary of a folder: tokenizer.model, or else tokenizer.json, with tokenizer_config.json,
-/// added_tokens.json and the chat template. `vocab_size` rows are in the embedding: pieces that are missing
-/// are filled up. Throws Error{kIo, kMalformed, kUnsupported}.
-void add_vocabulary(const std::string& folder, const Json& config, std::size_t vocab_size,
+/// Adds the vocabulary of a folder: tokenizer.model, or else tokenizer.json (always for Gemma 4), with
+/// tokenizer_config.json, added_tokens.json and the chat template. For each row of the embedding there is a
+/// piece: those that are missing are filled up. Throws Error{kIo, kMalformed, kUnsupported}.
+void add_vocabulary(const std::string& folder, const Json& config, const Conversion& conversion,
                     gguf::Writer& writer);
 
 /// The JSON object of a file. Throws Error{kIo, kMalformed}.

@@ -32,12 +32,12 @@ struct Flags {
 
 Flags parse_flags(int argc, char** argv) {
   Flags f;
-  CLI::App cli(
+  const app::CommandLine owner = app::command_line(
       "A checkpoint as published (a folder of config.json, safetensors and a tokenizer) to a GGUF file of "
       "floats, which gemma-quantize makes smaller. Architectures: " +
           architecture_names() + ".",
       std::string(kProgram));
-  app::add_version(cli);
+  CLI::App& cli = *owner;
   cli.add_option("FOLDER", f.in, "The checkpoint")->required()->type_name("");
   cli.add_option("OUT", f.out, "The file to be written; appears only when it is whole")
       ->required()
@@ -75,7 +75,7 @@ class Rows {
 
   void write(const Placed& p, DType type, const gguf::Writer::Sink& sink) {
     if (p.from == nullptr) return sink(std::as_bytes(std::span(p.made)));
-    const std::size_t cols = p.shape.back(), rows = p.shape.size() == 1 ? 1 : p.shape[0];
+    const std::size_t cols = p.shape.back(), rows = p.from->elements() / cols;
     const std::size_t in = row_bytes(p.from->type, cols), out = row_bytes(type, cols);
     const std::size_t step = std::clamp<std::size_t>((std::size_t{4} << 20) / out, 1, rows);
     const auto decode = kernels::best_table().dequantize[static_cast<std::size_t>(p.from->type)];
@@ -106,10 +106,16 @@ class Rows {
   std::size_t done_ = 0;
 };
 
-std::size_t vocab_rows(const Conversion& conversion) {
-  for (const Placed& p : conversion.tensors)
-    if (p.name == "token_embd.weight") return p.shape[0];
-  return 0;
+/// What the publisher samples with, where a file says so.
+void add_sampling(const std::string& folder, gguf::Writer& writer) {
+  const std::string path = folder + "/generation_config.json";
+  if (!std::filesystem::exists(path)) return;
+  const Json json = read_json(path);
+  if (const auto it = json.find("top_k"); it != json.end() && it->is_number_unsigned())
+    writer.add("general.sampling.top_k", it->get<std::int32_t>());
+  for (const auto& [from, to] : {std::pair{"top_p", "top_p"}, std::pair{"temperature", "temp"}})
+    if (const auto it = json.find(from); it != json.end() && it->is_number())
+      writer.add(std::string("general.sampling.") + to, it->get<float>());
 }
 
 /// general.file_type: what most matrices are.
@@ -143,7 +149,8 @@ int run(int argc, char** argv) {
   writer.add("general.name", flags.name.empty() ? folder_name(flags.in) : flags.name);
   writer.add("general.file_type", file_type(conversion, flags));
   writer.add("general.quantization_version", std::uint32_t{2});
-  add_vocabulary(flags.in, config, vocab_rows(conversion), writer);
+  add_sampling(flags.in, writer);
+  add_vocabulary(flags.in, config, conversion, writer);
   std::size_t total = 0;
   for (const Placed& p : conversion.tensors) total += p.from == nullptr ? 0 : p.from->data.size();
   std::atomic<bool> cancelled = false;

@@ -201,7 +201,7 @@ std::string token_text(const Json& value) {
 
 /// Ids and switches that the files beside the vocabulary name.
 void add_specials(const std::string& folder, const Json& config, const Json& tokenizer, const Pieces& pieces,
-                  const SentencePieceModel* model, gguf::Writer& writer) {
+                  const SentencePieceModel* model, bool bos_always, gguf::Writer& writer) {
   const auto id_of = [&](const char* name, std::optional<std::int64_t> otherwise) {
     std::optional<std::int64_t> id;
     if (const auto token = tokenizer.find(std::string(name) + "_token"); token != tokenizer.end()) {
@@ -229,8 +229,10 @@ void add_specials(const std::string& folder, const Json& config, const Json& tok
   add_id("eos", "eos_token_id", from_model(&SentencePieceModel::eos));
   add_id("unk", "unknown_token_id", from_model(&SentencePieceModel::unk));
   add_id("pad", "padding_token_id", from_model(&SentencePieceModel::pad));
+  if (bos_always) writer.add("tokenizer.ggml.add_bos_token", true);
   for (const char* name : {"add_bos_token", "add_eos_token"})
-    if (const auto it = tokenizer.find(name); it != tokenizer.end() && it->is_boolean())
+    if (const auto it = tokenizer.find(name); it != tokenizer.end() && it->is_boolean() &&
+                                              !(bos_always && name == std::string_view("add_bos_token")))
       writer.add(std::string("tokenizer.ggml.") + name, it->get<bool>());
   std::string chat;
   if (std::filesystem::exists(folder + "/chat_template.jinja")) {
@@ -280,8 +282,26 @@ std::string cut_of(const Json& json, const std::string& path) {
               path + ": cuts text by " + gemma::quoted(expression) + ", which is not known");
 }
 
+/// Pieces of Gemma 4's markers that a reader of its answers has to see.
+constexpr std::string_view kShownMarkers[] = {"<|channel>",   "<channel|>",       "<|tool_call>",
+                                              "<tool_call|>", "<|tool_response>", "<tool_response|>",
+                                              "<|\"|>"};
+
+/// Types of a vocabulary of characters with bytes to fall back on.
+void type_characters(Pieces& pieces) {
+  for (std::size_t i = 0; i < pieces.texts.size(); ++i) {
+    const std::string& text = pieces.texts[i];
+    const bool byte = text.size() == 6 && text.starts_with("<0x") && text.back() == '>';
+    if (byte && pieces.types[i] == kNormal) pieces.types[i] = kByte;
+    if (text == "<unk>") pieces.types[i] = kUnknown;
+    for (const std::string_view shown : kShownMarkers)
+      if (text == shown) pieces.types[i] = kUserDefined;
+    pieces.scores[i] = -1000;
+  }
+}
+
 void add_bpe(const std::string& folder, const Json& config, const Json& tokenizer, std::size_t vocab_size,
-             gguf::Writer& writer) {
+             bool of_lines, gguf::Writer& writer) {
   const std::string path = folder + "/tokenizer.json";
   const Json json = read_json(path);
   const auto malformed = [&](const char* what) {
@@ -290,7 +310,7 @@ void add_bpe(const std::string& folder, const Json& config, const Json& tokenize
   const auto model = json.find("model");
   if (model == json.end() || !model->is_object() || !model->contains("vocab") || !model->contains("merges"))
     malformed("there are no vocabulary and merges");
-  if (model->value("byte_fallback", false))
+  if (!of_lines && model->value("byte_fallback", false))
     throw Error(ErrorCode::kUnsupported,
                 path + ": a tokenizer of SentencePiece's kind: its tokenizer.model is needed beside it");
   Pieces pieces;
@@ -318,10 +338,15 @@ void add_bpe(const std::string& folder, const Json& config, const Json& tokenize
       malformed("a merge is no pair");
     }
   }
-  writer.add("tokenizer.ggml.model", "gpt2").add("tokenizer.ggml.pre", cut_of(json, path));
-  add_pieces(pieces, false, writer);
+  if (of_lines) {
+    type_characters(pieces);
+    writer.add("tokenizer.ggml.model", "gemma4").add("tokenizer.ggml.add_space_prefix", false);
+  } else {
+    writer.add("tokenizer.ggml.model", "gpt2").add("tokenizer.ggml.pre", cut_of(json, path));
+  }
+  add_pieces(pieces, of_lines, writer);
   writer.add_array("tokenizer.ggml.merges", merges);
-  add_specials(folder, config, tokenizer, pieces, nullptr, writer);
+  add_specials(folder, config, tokenizer, pieces, nullptr, of_lines, writer);
 }
 
 }  // namespace
@@ -337,13 +362,17 @@ Json read_json(const std::string& path) {
   return json;
 }
 
-void add_vocabulary(const std::string& folder, const Json& config, std::size_t vocab_size,
+void add_vocabulary(const std::string& folder, const Json& config, const Conversion& conversion,
                     gguf::Writer& writer) {
+  std::size_t vocab_size = 0;
+  for (const Placed& p : conversion.tensors)
+    if (p.name == "token_embd.weight") vocab_size = p.shape[0];
+  const bool of_lines = conversion.architecture == "gemma4";
   const std::string settings = folder + "/tokenizer_config.json";
   const Json tokenizer = std::filesystem::exists(settings) ? read_json(settings) : Json::object();
   const std::string sentencepiece = folder + "/tokenizer.model";
-  if (!std::filesystem::exists(sentencepiece)) {
-    add_bpe(folder, config, tokenizer, vocab_size, writer);
+  if (of_lines || !std::filesystem::exists(sentencepiece)) {
+    add_bpe(folder, config, tokenizer, vocab_size, of_lines, writer);
     return;
   }
   SentencePieceModel model = read_sentencepiece(sentencepiece);
@@ -358,7 +387,7 @@ void add_vocabulary(const std::string& folder, const Json& config, std::size_t v
   writer.add("tokenizer.ggml.model", "llama").add("tokenizer.ggml.pre", "default");
   add_pieces(p, true, writer);
   writer.add("tokenizer.ggml.add_space_prefix", model.dummy_prefix);
-  add_specials(folder, config, tokenizer, p, &model, writer);
+  add_specials(folder, config, tokenizer, p, &model, false, writer);
 }
 
 }  // namespace gemma::convert

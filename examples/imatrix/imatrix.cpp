@@ -29,12 +29,12 @@ struct Flags {
 
 Flags parse_flags(int argc, char** argv) {
   Flags f;
-  CLI::App cli(
+  const app::CommandLine owner = app::command_line(
       "Measures on a text how much each input of a model's matrices matters (the mean of its square, for "
       "each "
       "expert of a mixture), and writes an importance matrix in llama.cpp's GGUF form.",
       "gemma-imatrix");
-  app::add_version(cli);
+  CLI::App& cli = *owner;
   using Engine = app::EngineFlags;
   f.engine.add_to(cli, Engine::kModel | Engine::kIsa | Engine::kThreads | Engine::kWindow);
   cli.add_option("-f,--file", f.text, "The text")->type_name("FILE");

@@ -36,14 +36,14 @@ struct Flags {
 
 Flags parse_flags(int argc, char** argv) {
   Flags f;
-  CLI::App cli(
+  const app::CommandLine owner = app::command_line(
       "How well a model predicts a text: exp of the mean -log p of its tokens. The text is cut into windows "
       "that "
       "are computed alone; of each the second half is scored. With --kl also how far the predictions are "
       "from "
       "those of another model.",
       "gemma-perplexity");
-  app::add_version(cli);
+  CLI::App& cli = *owner;
   using Engine = app::EngineFlags;
   f.engine.add_to(cli, Engine::kModel | Engine::kIsa | Engine::kThreads | Engine::kKv | Engine::kWindow |
                            Engine::kMemory);

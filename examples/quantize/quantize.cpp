@@ -2,7 +2,9 @@
 // Invariant: OUT appears under its name when it is whole; whatever ends the program before leaves what was
 // there.
 #include <atomic>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -26,16 +28,18 @@ constexpr std::string_view kProgram = "gemma-quantize";
 
 struct Flags {
   std::string in, out, type, imatrix;
-  std::vector<std::string> tensors;  // NAME=TYPE
+  std::vector<std::string> tensors;   // NAME=TYPE
+  std::vector<std::string> adapters;  // FILE[:SCALE]
   unsigned threads = 0;
   bool dry_run = false;
 };
 
 Flags parse_flags(int argc, char** argv) {
   Flags f;
-  CLI::App cli("Quantises a GGUF file. TYPE is a mix or a single type: " + recipe_names() + ".",
-               std::string(kProgram));
-  app::add_version(cli);
+  const app::CommandLine owner =
+      app::command_line("Quantises a GGUF file. TYPE is a mix or a single type: " + recipe_names() + ".",
+                        std::string(kProgram));
+  CLI::App& cli = *owner;
   cli.add_option("IN", f.in, "The file to be quantised")->required()->type_name("");
   cli.add_option("OUT", f.out, "The file to be written; appears only when it is whole")
       ->required()
@@ -50,6 +54,11 @@ Flags parse_flags(int argc, char** argv) {
   cli.add_option("--imatrix", f.imatrix,
                  "An importance matrix (GGUF): errors of inputs count as much as it says")
       ->type_name("FILE");
+  cli.add_option("--lora", f.adapters,
+                 "Merge a LoRA adapter (GGUF), its change times SCALE (default: 1); may be repeated")
+      ->expected(1)
+      ->take_all()
+      ->type_name("FILE[:SCALE]");
   cli.add_option("-t,--threads", f.threads, "Threads (default: one for each physical core)")
       ->check(CLI::Range(1, 4096).description(""))
       ->type_name("N");
@@ -89,6 +98,19 @@ QuantizeOptions options_of(const Flags& f, const std::atomic<bool>& cancelled) {
   o.n_threads = f.threads;
   o.cancel = &cancelled;
   return o;
+}
+
+/// "FILE:0.5". A colon that no number follows belongs to the name.
+Adapter open_adapter(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  float scale = 1;
+  if (colon != std::string::npos) {
+    const char* const end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, scale);
+    if (error == std::errc() && rest == end && std::isfinite(scale))
+      return Adapter::open(text.substr(0, colon), scale);
+  }
+  return Adapter::open(text);
 }
 
 /// The name that is to appear: of a link the file behind it. Throws Error for what is no file.
@@ -147,6 +169,9 @@ int run(int argc, char** argv) {
   const gguf::File file = gguf::File::open(flags.in);
   std::optional<Importances> importances;
   if (!flags.imatrix.empty()) options.importances = &importances.emplace(Importances::read(flags.imatrix));
+  std::vector<Adapter> adapters;
+  for (const std::string& text : flags.adapters) adapters.push_back(open_adapter(text));
+  for (const Adapter& adapter : adapters) options.adapters.push_back(&adapter);
   const Quantizer quantizer(file, options);
   if (quantizer.requantizes())
     app::print_error(kProgram, "note: " + flags.in + " is quantised already; the errors of both add up");

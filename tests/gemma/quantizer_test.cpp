@@ -309,6 +309,62 @@ TEST(Importances, OfOtherShapesAreRefused) {
   EXPECT_EQ(code_of([&] { Quantizer(file, options); }), ErrorCode::kBadShape);
 }
 
+/// An adapter of rank 2 for one matrix, all of A 0.5, of B the row's number.
+std::vector<std::byte> adapter_bytes(const std::string& name, std::size_t rows, std::size_t cols,
+                                     const std::string& architecture = "gemma", std::size_t rank_of_b = 2) {
+  const std::vector<float> a(2 * cols, 0.5f);
+  std::vector<float> b(rows * rank_of_b);
+  for (std::size_t i = 0; i < b.size(); ++i) b[i] = static_cast<float>(i / rank_of_b);
+  gguf::Writer w;
+  w.add("general.type", "adapter").add("adapter.type", "lora").add("general.architecture", architecture);
+  w.add("adapter.lora.alpha", 4.0f);
+  w.add_tensor(name + ".lora_a", DType::kF32, {2, cols}, std::as_bytes(std::span(a)));
+  w.add_tensor(name + ".lora_b", DType::kF32, {rows, rank_of_b}, std::as_bytes(std::span(b)));
+  return w.bytes();
+}
+
+TEST(Quantizer, AdaptersAreMerged) {
+  const TemporaryFolder folder;
+  const auto bytes = layers().bytes();
+  const gguf::File file = gguf::File::from_memory(bytes, "m");
+  const std::string name = "blk.3.attn_q.weight";
+  const auto one_bytes = adapter_bytes(name, 64, 256);
+  const Adapter one = Adapter::from(gguf::File::from_memory(one_bytes, "one"), 0.25f);
+  EXPECT_EQ(one.size(), 1u);
+  const Adapter two = Adapter::from(gguf::File::from_memory(one_bytes, "two"), -0.5f);
+  QuantizeOptions options;
+  options.recipe = find_recipe("F32");
+  options.adapters = {&one, &two};
+  Quantizer(file, options).write(folder.path("q"));
+  const gguf::File out = gguf::File::open(folder.path("q"));
+  for (const TensorView& t : file.tensors()) {
+    const TensorView& merged = out.tensor(t.name);
+    for (std::size_t r = 0; r < t.rows; ++r) {
+      for (std::size_t c = 0; c < t.cols; ++c) {
+        float x = 0, y = 0;
+        std::memcpy(&x, t.row(r) + 4 * c, 4);
+        std::memcpy(&y, merged.row(r) + 4 * c, 4);
+        // (0.25 - 0.5) * alpha / rank * (two of 0.5 * row)
+        const float change = t.name == name ? -0.25f * 2 * static_cast<float>(r) : 0.0f;
+        ASSERT_NEAR(y, x + change, 1e-5f) << t.name << " " << r;
+      }
+    }
+  }
+  const auto refused = [&](const std::vector<std::byte>& adapter) {
+    return code_of([&] {
+      const Adapter wrong = Adapter::from(gguf::File::from_memory(adapter, "wrong"));
+      options.adapters = {&wrong};
+      Quantizer(file, options);
+    });
+  };
+  EXPECT_EQ(refused(adapter_bytes(name, 64, 256, "llama")), ErrorCode::kUnsupported);
+  EXPECT_EQ(refused(adapter_bytes(name, 32, 256)), ErrorCode::kBadShape);
+  EXPECT_EQ(refused(adapter_bytes(name, 64, 128)), ErrorCode::kBadShape);
+  EXPECT_EQ(refused(adapter_bytes(name, 64, 256, "gemma", 3)), ErrorCode::kBadShape);
+  EXPECT_EQ(refused(adapter_bytes("blk.99.attn_q.weight", 64, 256)), ErrorCode::kMissingTensor);
+  EXPECT_EQ(refused(bytes), ErrorCode::kUnsupported);
+}
+
 TEST(Quantizer, FailuresLeaveNothing) {
   const TemporaryFolder folder;
   FloatFile f = layers();

@@ -92,7 +92,14 @@ COMMON = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k"
 PLAIN = {**COMMON, "ffn_norm": "post_attention_layernorm"}
 FOUR = {**COMMON, "post_attention_norm": "post_attention_layernorm", "ffn_norm": "pre_feedforward_layernorm",
         "post_ffw_norm": "post_feedforward_layernorm", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
-OUTER = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
+GEMMA4 = {**FOUR, "inp_gate": "per_layer_input_gate", "proj": "per_layer_projection", "post_norm": "post_per_layer_input_norm",
+          "layer_output_scale": "layer_scalar", "ffn_gate_inp": "router.proj", "pre_ffw_norm_2": "pre_feedforward_layernorm_2",
+          "post_ffw_norm_1": "post_feedforward_layernorm_1", "post_ffw_norm_2": "post_feedforward_layernorm_2",
+          "ffn_gate_up_exps": "experts.gate_up_proj", "ffn_down_exps": "experts.down_proj"}
+OUTER = {"per_layer_token_embd.weight": "model.embed_tokens_per_layer.weight",
+         "per_layer_model_proj.weight": "model.per_layer_model_projection.weight",
+         "per_layer_proj_norm.weight": "model.per_layer_projection_norm.weight",
+         "token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
 SETTINGS = {"context_length": "max_position_embeddings", "embedding_length": "hidden_size", "block_count": "num_hidden_layers",
             "feed_forward_length": "intermediate_size", "attention.head_count": "num_attention_heads",
             "attention.head_count_kv": "num_key_value_heads", "attention.layer_norm_rms_epsilon": "rms_norm_eps",
@@ -171,6 +178,59 @@ class Convert(ProgramTest):
                     self.assertEqual(made.meta.get(key), value, f"{model} {key}")
             self.assertEqual(set(made.tensors), set(file.tensors))
             self.assertEqual(made.meta["tokenizer.chat_template"], "{{ x }}")
+            for path in self.checkpoint.iterdir():
+                path.unlink()
+
+    def test_gemma_4(self):
+        for model in ["nano-gemma4-e.F32.gguf", "nano-gemma4-m.F32.gguf", "nano-gemma4-d.F32.gguf"]:
+            file = Gguf(MODELS / model)
+            meta = {k.removeprefix("gemma4."): v for k, v in file.meta.items()}
+            slides = meta["attention.sliding_window_pattern"]
+            tensors = {}
+            for name, (shape, data) in file.tensors.items():
+                if name == "rope_freqs.weight":
+                    n_rotated = sum(1 for x in floats(data) if x == 1)
+                    continue
+                if name.startswith("blk."):
+                    _, layer, kind, end = name.split(".")
+                    end = {"scale": {"ffn_gate_inp": "router.scale", "ffn_down_exps": "router.per_expert_scale"}}.get(end, {}).get(kind)
+                    theirs = GEMMA4.get(kind) if end is None else end
+                    weight = "" if end or kind in ("layer_output_scale", "ffn_gate_up_exps", "ffn_down_exps") else ".weight"
+                    tensors[f"model.language_model.layers.{layer}.{theirs}{weight}"] = (shape, data)
+                else:
+                    tensors[OUTER[name].replace("model.", "model.language_model.", 1)] = (shape, data)
+            heads, sizes = meta["attention.head_count_kv"], meta["feed_forward_length"]
+            text = {"num_hidden_layers": meta["block_count"], "hidden_size": meta["embedding_length"], "max_position_embeddings": 8192,
+                    "intermediate_size": sizes if isinstance(sizes, int) else sizes[0], "use_double_wide_mlp": not isinstance(sizes, int),
+                    "num_attention_heads": meta["attention.head_count"], "head_dim": meta["attention.key_length_swa"],
+                    "num_key_value_heads": heads if isinstance(heads, int) else heads[slides.index(True)],
+                    "num_global_key_value_heads": None if isinstance(heads, int) else heads[slides.index(False)],
+                    "global_head_dim": meta["attention.key_length"], "sliding_window": meta["attention.sliding_window"],
+                    "num_kv_shared_layers": meta["attention.shared_kv_layers"], "final_logit_softcapping": 30.0,
+                    "hidden_size_per_layer_input": meta["embedding_length_per_layer_input"],
+                    "layer_types": ["sliding_attention" if s else "full_attention" for s in slides],
+                    "rope_parameters": {"full_attention": {"rope_theta": 1e6, "rope_type": "proportional",
+                                                           "partial_rotary_factor": 2 * n_rotated / meta["attention.key_length"]},
+                                        "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"}}}
+            if "expert_count" in meta:
+                text.update({"enable_moe_block": True, "num_experts": meta["expert_count"], "top_k_experts": meta["expert_used_count"],
+                             "moe_intermediate_size": meta["expert_feed_forward_length"]})
+            self.lay_out(tensors, {"architectures": ["Gemma4ForConditionalGeneration"], "text_config": text}, file.meta)
+            (self.checkpoint / "tokenizer.model").unlink()
+            pieces, types = file.meta["tokenizer.ggml.tokens"], file.meta["tokenizer.ggml.token_type"]
+            added = [{"id": i, "content": p, "special": True} for i, p in enumerate(pieces) if types[i] == 3]
+            bpe = {"model": {"type": "BPE", "byte_fallback": True, "vocab": {p: i for i, p in enumerate(pieces)},
+                             "merges": [m.split(" ", 1) for m in file.meta["tokenizer.ggml.merges"]]}, "added_tokens": added}
+            (self.checkpoint / "tokenizer.json").write_text(json.dumps(bpe))
+            ids = {n: pieces[file.meta[f"tokenizer.ggml.{k}_token_id"]] for n, k in [("bos_token", "bos"), ("eos_token", "eos"), ("pad_token", "padding"), ("unk_token", "unknown")]}
+            (self.checkpoint / "tokenizer_config.json").write_text(json.dumps({**ids, "add_bos_token": False}))
+            (self.checkpoint / "generation_config.json").write_text(json.dumps({"top_k": 64, "top_p": 0.95, "temperature": 1.0}))
+            self.convert("--type", "f32")
+            made = Gguf(self.out)
+            for key, value in file.meta.items():
+                if key != "general.name":
+                    self.assertEqual(made.meta.get(key), value, f"{model} {key}")
+            self.assertEqual(made.tensors, file.tensors)
             for path in self.checkpoint.iterdir():
                 path.unlink()
 

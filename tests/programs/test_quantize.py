@@ -87,6 +87,8 @@ class Quantize(ProgramTest):
                                 ((NANO, str(self.folder / "no/q"), "Q8_0"), "cannot create"),
                                 ((NANO, "/dev/full", "Q8_0"), "not a regular file"),
                                 ((NANO, str(self.folder), "Q8_0"), "not a regular file"),
+                                ((NANO, out, "Q8_0", "--lora", NANO), "no part of a LoRA adapter"),
+                                ((NANO, out, "Q8_0", "--lora", "none:2"), "none: cannot open"),
                                 (("none.gguf", out, "Q8_0"), "none.gguf"), ((NANO, out, "Q8_0", "-t", "0"), "threads"),
                                 ((NANO, out, "Q8_0", "stray"), "stray"), ((NANO, out, "Q8_0", "--bad"), "--bad")]:
             self.refuses("gemma-quantize", *arguments, says=says)

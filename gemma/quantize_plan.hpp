@@ -1,0 +1,56 @@
+// What becomes of each tensor of a file that is to be quantised.
+// Invariant: what a plan says is possible: rows are whole blocks, types are written, importances and adapters
+// fit.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../gguf/file.hpp"
+#include "adapter.hpp"
+#include "importances.hpp"
+#include "quantize_recipes.hpp"
+
+namespace gemma {
+
+/// How a file is quantised.
+struct QuantizeOptions {
+  const QuantizeRecipe* recipe = nullptr;  // required: see find_recipe()
+  /// Types of tensors by name, "*" standing for any characters; the first that fits counts. A type that the
+  /// tensor's rows cannot have is an error.
+  std::vector<std::pair<std::string, DType>> tensors = {};
+  const Importances* importances = nullptr;   // must outlive the quantizer
+  std::vector<const Adapter*> adapters = {};  // merged into the matrices; must outlive the quantizer
+  unsigned n_threads = 0;                     // 0: one for each physical core
+  const std::atomic<bool>* cancel = nullptr;  // when set by any thread, write() throws Error{kCancelled}
+};
+
+/// What becomes of a tensor.
+struct TensorChoice {
+  const TensorView* tensor = nullptr;  // in the file
+  DType type = DType::kF32;            // to be written; unless it is copied
+  bool copied = false;                 // as it is, whatever its type
+  bool instead = false;                // the type stands in for one that the rows are no multiple of
+  const Importances::Entry* importances = nullptr;   // of its inputs; nullptr: all alike
+  std::vector<const Adapter::Change*> changes = {};  // of adapters: added before it is encoded
+
+  /// Bytes to be written.
+  std::size_t size_bytes() const noexcept {
+    return copied ? tensor->data.size() : tensor->rows * row_bytes(type, tensor->cols);
+  }
+};
+
+namespace detail {
+
+/// The choices for all tensors, in the order of the file. Throws as Quantizer's constructor.
+std::vector<TensorChoice> choose_types(const gguf::File& file, const QuantizeOptions& options);
+
+}  // namespace detail
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "quantize_plan.inl"
+#endif

@@ -1,0 +1,226 @@
+// Definitions of quantize_plan.hpp and quantize_recipes.hpp.
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "../gguf/file_kind.hpp"
+#include "../gguf/linkage.hpp"
+#include "../kernels/encoder.hpp"
+
+namespace gemma {
+namespace detail {
+
+GEMMA_INLINE char upper(char c) noexcept {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+}
+
+/// Whether `name` is of the form of `pattern`, where "*" stands for any characters. Linear: after a mismatch
+/// only the last star is tried again.
+GEMMA_INLINE bool fits_pattern(std::string_view pattern, std::string_view name) noexcept {
+  std::size_t p = 0, n = 0, star = std::string_view::npos, after = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      after = n;
+    } else if (p < pattern.size() && pattern[p] == name[n]) {
+      ++p, ++n;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      n = ++after;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+/// The 7 of "blk.7.attn_v.weight", and what follows.
+struct LayerName {
+  std::size_t layer;
+  std::string_view rest;
+};
+GEMMA_INLINE std::optional<LayerName> layer_name(std::string_view name) noexcept {
+  constexpr std::string_view kBlock = "blk.";
+  if (!name.starts_with(kBlock)) return std::nullopt;
+  std::size_t layer = 0;
+  const char* const end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + kBlock.size(), end, layer);
+  if (error != std::errc() || rest == end || *rest != '.') return std::nullopt;
+  return LayerName{layer, std::string_view(rest + 1, static_cast<std::size_t>(end - rest - 1))};
+}
+
+/// Chooses the types of a file's tensors.
+class TypeChooser {
+ public:
+  TypeChooser(const gguf::File& file, const QuantizeOptions& options) : file_(file), options_(options) {
+    for (const TensorView& t : file.tensors()) {
+      const auto name = layer_name(t.name);
+      if (name && rule_of(name->rest) != nullptr) layers_[rule_of(name->rest)].insert(name->layer);
+    }
+  }
+
+  TensorChoice choose(const TensorView& t) {
+    TensorChoice choice{&t, t.type, true, false, nullptr, {}};
+    for (const Adapter* adapter : options_.adapters)
+      if (const Adapter::Change* change = adapter->find(t.name)) choice.changes.push_back(change);
+    const auto asked = asked_for(t);
+    const bool changed = !choice.changes.empty();
+    if (!asked && !is_matrix(t) && !changed) return choice;
+    DType wanted = t.type;
+    if (asked) {
+      wanted = *asked;
+    } else if (is_matrix(t)) {
+      wanted = recipe_type(t.name);
+    } else if (!kernels::can_encode(t.type)) {  // stays as it is but for the change
+      wanted = DType::kF16;
+    }
+    choice.type = wanted;
+    if (t.cols % info(wanted).block_elements != 0) {
+      if (asked) {
+        throw Error(ErrorCode::kInvalidArgument,
+                    file_.path() + ": tensor " + quoted(t.name) + " has rows of " + std::to_string(t.cols) +
+                        ", which are not whole " + std::string(info(wanted).name) + " blocks");
+      }
+      choice.type = fallback(wanted, t.cols);
+      choice.instead = true;
+    }
+    choice.copied = choice.type == t.type && !changed;
+    if (!choice.copied) choice.importances = importances_of(t);
+    return choice;
+  }
+
+  /// The first of options.tensors that fitted nothing, or nullptr.
+  const std::string* unused() const {
+    for (std::size_t i = 0; i < options_.tensors.size(); ++i)
+      if (used_.count(i) == 0) return &options_.tensors[i].first;
+    return nullptr;
+  }
+
+ private:
+  std::optional<DType> asked_for(const TensorView& t) {
+    std::optional<DType> type;
+    for (std::size_t i = 0; i < options_.tensors.size(); ++i) {
+      const auto& [pattern, wanted] = options_.tensors[i];
+      if (!fits_pattern(pattern, t.name)) continue;
+      used_.insert(i);
+      if (!type) type = wanted;
+    }
+    if (type && !t.runs()) {
+      throw Error(ErrorCode::kUnsupported, file_.path() + ": tensor " + quoted(t.name) + " is of type " +
+                                               describe_dtype_id(t.type_id) + ", which is not decoded");
+    }
+    return type;
+  }
+
+  /// Whether the recipe is about it: more than one dimension, decodable, not on the list of what stays.
+  static bool is_matrix(const TensorView& t) noexcept {
+    if (t.n_dims < 2 || t.rows < 2 || !t.runs() || !t.name.ends_with("weight")) return false;
+    return std::none_of(std::begin(kKeptTensors), std::end(kKeptTensors),
+                        [&](std::string_view part) { return t.name.find(part) != std::string_view::npos; });
+  }
+
+  const RecipeRule* rule_of(std::string_view rest) const noexcept {
+    const QuantizeRecipe& r = *options_.recipe;
+    if (rest == "attn_v.weight") return &r.attn_v;
+    if (rest == "attn_output.weight") return &r.attn_output;
+    if (rest.starts_with("ffn_down") && rest.ends_with(".weight")) return &r.ffn_down;
+    return nullptr;
+  }
+
+  /// Whether four or more heads share a key and value head in the layer.
+  bool is_grouped(std::size_t layer) const {
+    const std::string block = "blk." + std::to_string(layer) + ".";
+    const TensorView* q = file_.find_tensor(block + "attn_q.weight");
+    const TensorView* k = file_.find_tensor(block + "attn_k.weight");
+    return q != nullptr && k != nullptr && q->rows / 4 >= k->rows;
+  }
+
+  DType recipe_type(std::string_view name) const {
+    const QuantizeRecipe& r = *options_.recipe;
+    const bool has_head = file_.find_tensor(kHeadTensor) != nullptr;
+    if (name == kHeadTensor) return r.head;
+    if (!has_head && (name == kEmbeddingTensor || name == kLayersEmbeddingTensor)) return r.head;
+    const auto layer = layer_name(name);
+    const RecipeRule* rule = layer ? rule_of(layer->rest) : nullptr;
+    if (rule == nullptr) return r.base;
+    // layers that lack the matrix do not count
+    const auto& layers = layers_.at(rule);
+    const auto index = static_cast<std::size_t>(std::distance(layers.begin(), layers.find(layer->layer)));
+    const bool picked = is_picked(rule->pick, index, layers.size(), is_grouped(layer->layer),
+                                  options_.importances != nullptr);
+    return picked ? rule->special : rule->type;
+  }
+
+  static DType fallback(DType type, std::size_t cols) noexcept {
+    for (const TypeFallback& f : kTypeFallbacks)
+      if (f.type == type && cols % info(f.instead).block_elements == 0) return f.instead;
+    return DType::kF16;
+  }
+
+  const Importances::Entry* importances_of(const TensorView& t) const {
+    const Importances::Entry* e = options_.importances ? options_.importances->find(t.name) : nullptr;
+    if (e == nullptr) return nullptr;
+    const std::size_t n_matrices = t.n_dims < 3 ? 1 : t.dims[2] * t.dims[3];
+    if (e->n_inputs != t.cols || (e->n_matrices() != n_matrices && e->n_matrices() != 1)) {
+      throw Error(ErrorCode::kBadShape,
+                  options_.importances->path() + ": importances of " + std::to_string(e->n_matrices()) +
+                      " x " + std::to_string(e->n_inputs) + " inputs for tensor " + quoted(t.name) + " of " +
+                      std::to_string(n_matrices) + " x " + std::to_string(t.cols));
+    }
+    return e;
+  }
+
+  const gguf::File& file_;
+  const QuantizeOptions& options_;
+  std::map<const RecipeRule*, std::set<std::size_t>> layers_;  // that have the matrix of a rule
+  std::set<std::size_t> used_;                                 // of options.tensors
+};
+
+GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, const QuantizeOptions& options) {
+  if (options.recipe == nullptr) throw Error(ErrorCode::kInvalidArgument, "quantising needs a recipe");
+  gguf::refuse_other_kinds(file);
+  for (const Adapter* adapter : options.adapters) adapter->check(file);
+  for (const auto& [pattern, type] : options.tensors) {
+    if (!kernels::can_encode(type)) {
+      throw Error(ErrorCode::kInvalidArgument, "tensor " + quoted(pattern) + ": type " +
+                                                   describe_dtype_id(static_cast<std::uint32_t>(type)) +
+                                                   " is not written");
+    }
+  }
+  std::vector<TensorChoice> choices;
+  TypeChooser chooser(file, options);
+  for (const TensorView& t : file.tensors()) {
+    if (!t.runs()) {  // nothing is known of how it could be copied whole
+      throw Error(ErrorCode::kUnsupported, file.path() + ": tensor " + quoted(t.name) + " is of type " +
+                                               describe_dtype_id(t.type_id) + ", which is not written");
+    }
+    choices.push_back(chooser.choose(t));
+  }
+  if (const std::string* pattern = chooser.unused()) {
+    throw Error(ErrorCode::kInvalidArgument, file.path() + ": there is no tensor " + quoted(*pattern));
+  }
+  return choices;
+}
+
+}  // namespace detail
+
+GEMMA_INLINE const QuantizeRecipe* find_recipe(std::string_view name) noexcept {
+  for (const QuantizeRecipe& r : kQuantizeRecipes) {
+    if (std::equal(r.name.begin(), r.name.end(), name.begin(), name.end(),
+                   [](char a, char b) { return a == detail::upper(b); }))
+      return &r;
+  }
+  return nullptr;
+}
+
+GEMMA_INLINE std::string recipe_names() {
+  std::string names;
+  for (const QuantizeRecipe& r : kQuantizeRecipes) names += (names.empty() ? "" : ", ") + std::string(r.name);
+  return names;
+}
+
+}  // namespace gemma
