@@ -91,7 +91,7 @@ TEST_P(Memory, ADecodeStepAllocatesNothing) {
        {SamplerOptions{}, SamplerOptions{.temperature = 0.8f},
         SamplerOptions{.temperature = 0.7f, .top_k = 20, .top_p = 0.9f, .min_p = 0.01f, .seed = 3},
         SamplerOptions{.temperature = 1.0f, .repeat_penalty = 1.2f, .repeat_last = 8}}) {
-    Session session(model_, {.n_ctx = 100, .chunk = 32, .n_threads = 2});
+    Session session(model_, {.n_ctx = 100, .chunk = 32, .n_threads = 1});
     session.prefill(random_tokens(20, vocab_, 2));
     Sampler sampler(o);
     sampler.sample(session.logits());
@@ -106,7 +106,7 @@ TEST_P(Memory, ADecodeStepAllocatesNothing) {
 
 /// A whole generation makes no more than its answer: a list of ids and a text that double as they grow.
 TEST_P(Memory, GenerationAllocatesItsAnswerOnly) {
-  Session session(model_, {.n_ctx = 300, .chunk = 32, .n_threads = 2});
+  Session session(model_, {.n_ctx = 300, .chunk = 32, .n_threads = 1});
   Sampler sampler({.temperature = 0.8f, .seed = 1});
   auto calls = [&](std::size_t n_tokens) {
     session.prefill(random_tokens(20, vocab_, 2));
@@ -124,7 +124,7 @@ TEST_P(Memory, GenerationAllocatesItsAnswerOnly) {
 
 /// Going back, and another prompt on the same cache, too.
 TEST_P(Memory, ASessionNeverGrows) {
-  Session session(model_, {.n_ctx = 100, .chunk = 32, .n_threads = 2});
+  Session session(model_, {.n_ctx = 100, .chunk = 32, .n_threads = 1});
   const auto a = random_tokens(90, vocab_, 3);
   const auto b = random_tokens(70, vocab_, 4);
   session.prefill(a);

@@ -35,9 +35,9 @@ class Demo(ProgramTest):
         shutil.copy(GEMMA, model)
         done = self.demo("--model", model.name, directory=model.parent)  # from where it is called
         self.assertEqual(done.returncode, 0, done.stderr)
-        for question in ["Who designed the Maris Bridge?", "When was the bridge opened?"]:
-            self.assertRegex(done.stdout, rf"(?m)^{question.replace('?', '[?]')}\n  \S")
-        self.assertRegex(done.stdout, r"(?m)^> Name three rivers of Europe[.]\n\S")
+        for line in ["Who designed the Maris Bridge?", "What river does the Maris Bridge cross?", "It talks:",
+                     "> Name three rivers of Europe."]:
+            self.assertIn(f"\n{line}\n", done.stdout)
         run = self.folder / "build/demo-a-model of one's own"
         self.assertTrue((run / "report.html").exists())
         self.assertEqual(len((run / "answers.jsonl").read_text(encoding="utf-8").splitlines()), 2 * 24)

@@ -346,7 +346,7 @@ TEST_F(Program, CtrlCKeepsWhatWasAnswered) {
 
 TEST_F(Program, ALocalModelJudges) {
   ASSERT_EQ(squad(run(4, "run", "--judge none")).status, 0);
-  const std::string judge = fmt::format("judge {} --judge gguf --judge-file {} --judge-order all",
+  const std::string judge = fmt::format("judge {} -t 1 --judge gguf --judge-file {} --judge-order all",
                                         path("run").string(), model("gemma"));
   const Result result = squad(judge);
   ASSERT_EQ(result.status, 0) << result.err;
