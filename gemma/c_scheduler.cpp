@@ -1,5 +1,4 @@
 // The scheduler of the C interface: many sequences at once, for any number of threads.
-#include <chrono>
 #include <string>
 #include <utility>
 
@@ -61,9 +60,8 @@ gemma_answer* gemma_scheduler_submit(gemma_scheduler* scheduler, const int32_t* 
 int gemma_answer_next(gemma_answer* answer, gemma_token* token, int64_t timeout_ms, gemma_error** error) {
   return guarded(error, -1, [&]() -> int {
     require(answer != nullptr && token != nullptr, "the answer or the token is NULL");
-    constexpr std::int64_t kYear = std::int64_t{365} * 24 * 3600 * 1000;
-    const std::int64_t wait = timeout_ms < 0 || timeout_ms > kYear ? kYear : timeout_ms;
-    switch (answer->answer.next(answer->piece, std::chrono::milliseconds(wait))) {
+    const double seconds = timeout_ms < 0 ? PendingAnswer::kNoLimit : static_cast<double>(timeout_ms) * 1e-3;
+    switch (answer->answer.next(answer->piece, seconds)) {
       case PendingAnswer::Wait::kPiece:
         *token = {answer->piece.id, answer->piece.text.c_str(), answer->piece.text.size(),
                   answer->piece.log_probability};

@@ -132,7 +132,7 @@ class KvPool {
   };
 
   std::size_t number(std::size_t group, const std::byte* page) const noexcept {
-    return static_cast<std::size_t>(page - memory_.data() - groups_[group].offset) /
+    return (static_cast<std::size_t>(page - memory_.data()) - groups_[group].offset) /
            layout_.groups[group].page_bytes;
   }
   /// Fills groups_; returns the bytes of all pages.

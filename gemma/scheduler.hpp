@@ -4,7 +4,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -59,12 +58,13 @@ struct SchedulerState;
 /// nobody holds any more is cancelled.
 class PendingAnswer {
  public:
+  static constexpr double kNoLimit = 1e8;  // seconds: years
   /// What a wait brought.
   enum class Wait : std::uint8_t { kPiece, kEnd, kTimeout };
 
-  /// Waits for the next piece, for at most `timeout`. kEnd: there is none any more. Throws what ended the
-  /// request where that is an error: what a picker, a processor or a callback threw, Error otherwise.
-  Wait next(Piece& piece, std::chrono::milliseconds timeout = std::chrono::hours(24 * 365));
+  /// Waits for the next piece, for at most so many seconds. kEnd: there is none any more. Throws what ended
+  /// the request where that is an error: what a picker, a processor or a callback threw, Error otherwise.
+  Wait next(Piece& piece, double seconds = kNoLimit);
   /// Waits for the end; pieces that were not read are dropped. Throws as next().
   GenerateResult wait();
   /// The request ends with the step that is running now, or leaves the queue.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <list>
@@ -227,7 +228,8 @@ struct PendingAnswer::Holder {
   detail::RecordPointer record;
 };
 
-GEMMA_INLINE PendingAnswer::Wait PendingAnswer::next(Piece& piece, std::chrono::milliseconds timeout) {
+GEMMA_INLINE PendingAnswer::Wait PendingAnswer::next(Piece& piece, double seconds) {
+  const std::chrono::duration<double> timeout(std::clamp(seconds, 0.0, kNoLimit));
   detail::RequestRecord& r = *holder_->record;
   std::unique_lock lock(r.mutex);
   const auto ready = [&] { return !r.pieces.empty() || r.state == RequestState::kDone; };

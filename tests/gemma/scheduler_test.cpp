@@ -189,7 +189,7 @@ TEST_F(Schedulers, AWaitMayEndBeforeTheNextPiece) {
   Scheduler scheduler(*model_, options(1));
   PendingAnswer first = scheduler.submit(request(1, 250)), second = scheduler.submit(request(2));
   Piece piece;
-  EXPECT_EQ(second.next(piece, std::chrono::milliseconds(0)), Wait::kTimeout);
+  EXPECT_EQ(second.next(piece, 0), Wait::kTimeout);
   EXPECT_EQ(second.state(), RequestState::kQueued);
   first.cancel();
   EXPECT_EQ(second.next(piece), Wait::kPiece);
