@@ -31,8 +31,7 @@ Flags parse_flags(int argc, char** argv) {
   Flags f;
   const app::CommandLine owner = app::command_line(
       "Measures on a text how much each input of a model's matrices matters (the mean of its square, for "
-      "each "
-      "expert of a mixture), and writes an importance matrix in llama.cpp's GGUF form.",
+      "each expert of a mixture), and writes an importance matrix in llama.cpp's GGUF form.",
       "gemma-imatrix");
   CLI::App& cli = *owner;
   using Engine = app::EngineFlags;

@@ -37,11 +37,9 @@ struct Flags {
 Flags parse_flags(int argc, char** argv) {
   Flags f;
   const app::CommandLine owner = app::command_line(
-      "How well a model predicts a text: exp of the mean -log p of its tokens. The text is cut into windows "
-      "that "
-      "are computed alone; of each the second half is scored. With --kl also how far the predictions are "
-      "from "
-      "those of another model.",
+      "How well a model predicts a text: exp of the mean -log p of its tokens. The text is cut into "
+      "windows that are computed alone; of each the second half is scored. With --kl also how far the "
+      "predictions are from those of another model.",
       "gemma-perplexity");
   CLI::App& cli = *owner;
   using Engine = app::EngineFlags;
