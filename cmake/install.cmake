@@ -7,7 +7,7 @@ install(TARGETS gemma_kernels gemma_gemma gemma_header_only EXPORT gemma-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library NAMELINK_COMPONENT library
         INCLUDES DESTINATION ${gemma_headers_dir})
-foreach(part gguf tokenizer tokenizer/dialects gemma gemma/decoder gemma/families)
+foreach(part gguf tokenizer tokenizer/dialects gemma gemma/decoder gemma/families gemma/grammar)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${part}/*.hpp ${PROJECT_SOURCE_DIR}/${part}/*.inl
        ${PROJECT_SOURCE_DIR}/${part}/*.h)
   list(FILTER headers EXCLUDE REGEX "/c_guard\\.hpp$") # only the library's own units take it

@@ -10,6 +10,7 @@
 #include "conversation.hpp"
 #include "embedder.hpp"
 #include "generation.hpp"
+#include "grammar.hpp"
 #include "importance_meter.hpp"
 #include "importances.hpp"
 #include "log_probability.hpp"

@@ -32,9 +32,10 @@ extern const Target kTokenizer;    // the demo models' tokenizers on any text an
 extern const Target kChat;         // any template, any conversation
 extern const Target kSquad;        // the evaluator's data set
 extern const Target kSafetensors;  // a checkpoint of floats: open, read every byte
+extern const Target kGrammar;      // grammars and schemas of constrained output
 
 inline constexpr const Target* kTargets[] = {&kGguf, &kModel, &kVocabulary, &kTokenizer,
-                                             &kChat, &kSquad, &kSafetensors};
+                                             &kChat, &kSquad, &kSafetensors, &kGrammar};
 
 /// Fails the run: thrown for a broken promise, and caught by nobody.
 inline void require(bool kept, const char* promise) {

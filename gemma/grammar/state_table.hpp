@@ -1,0 +1,149 @@
+// Where a text stands in a grammar, as a number: the automaton made deterministic while it is used. A state
+// is a set of items, each a place in a rule and what to come back to behind it; what to come back to is a set
+// of such places too (Tomita's graph-structured stack), so that ambiguous grammars cost no more than their
+// size. Invariant: equal sets have one number; every item can be completed within kMaxDepth calls. A table is
+// bounded by kMaxBytes: then it is full, and a state goes on in a new one by save() and load().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "automaton.hpp"
+
+namespace gemma::detail {
+
+/// A set of 64-bit keys, cleared in the time that filling it took.
+class KeySet {
+ public:
+  KeySet() : slots_(64, kFree) {}
+  /// Whether it was not there.
+  bool insert(std::uint64_t key);
+  void clear();
+
+ private:
+  static constexpr std::uint64_t kFree = ~std::uint64_t{0};  // no key
+  std::vector<std::uint64_t> slots_;                         // a power of two
+  std::vector<std::uint32_t> used_;
+};
+
+/// Lists of pairs, each once, numbered from 0.
+class PairLists {
+ public:
+  struct Pair {
+    std::uint32_t state;  // of the automaton
+    std::uint32_t node;   // what to come back to behind its rule
+    auto operator<=>(const Pair&) const = default;
+  };
+
+  /// The number of a list; it is added if it is new. `mark` is part of it.
+  std::uint32_t number_of(std::span<const Pair> list, std::uint32_t mark);
+  std::span<const Pair> operator[](std::uint32_t i) const {
+    return std::span(pairs_).subspan(begin_[i], begin_[i + 1] - begin_[i]);
+  }
+  std::uint32_t mark(std::uint32_t i) const { return marks_[i]; }
+  std::size_t size() const noexcept { return marks_.size(); }
+  std::size_t memory_bytes() const noexcept {
+    return pairs_.size() * sizeof(Pair) + marks_.size() * 12 + slots_.size() * 4;
+  }
+
+ private:
+  void grow();
+  std::uint64_t hash_of(std::uint32_t i) const { return hash_of((*this)[i], marks_[i]); }
+  static std::uint64_t hash_of(std::span<const Pair> list, std::uint32_t mark);
+
+  std::vector<Pair> pairs_;
+  std::vector<std::uint32_t> begin_{0};
+  std::vector<std::uint32_t> marks_;
+  std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(64, 0);  // number + 1; 0: free
+};
+
+/// Thrown when a table holds no more; never leaves the library.
+struct TableFull {};
+
+/// One thread at a time.
+class StateTable {
+ public:
+  using State = std::uint32_t;
+  using Pair = PairLists::Pair;
+  /// Nothing can follow: no text of the grammar begins so.
+  static constexpr State kDead = 0;
+  /// Calls inside of calls, at most.
+  static constexpr std::uint32_t kMaxDepth = 512;
+  /// Items looked at for one byte, at most.
+  static constexpr std::size_t kMaxItems = 1u << 14;
+  static constexpr std::size_t kMaxBytes = std::size_t{1} << 24;
+
+  /// `automaton` must outlive it. Throws Error{kUnsupported} when calls must nest deeper than kMaxDepth.
+  explicit StateTable(const Automaton& automaton);
+
+  /// Before the first byte.
+  State start() const noexcept { return start_; }
+  /// Behind one more byte. Throws Error{kUnsupported} when the grammar is too ambiguous, TableFull.
+  State next(State s, std::uint8_t byte) {
+    const std::uint32_t known = rows_[s * n_classes_ + classes_[byte]];
+    return known != kUnknown ? known : find_next(s, classes_[byte]);
+  }
+  /// Behind these bytes.
+  State next(State s, std::string_view bytes) {
+    for (std::size_t i = 0; i < bytes.size() && s != kDead; ++i)
+      s = next(s, static_cast<std::uint8_t>(bytes[i]));
+    return s;
+  }
+  /// Whether the text may end here.
+  bool accepts(State s) const { return sets_.mark(s) != 0; }
+  /// Whether the text cannot go on.
+  bool only_ends(State s) const { return sets_[s].empty(); }
+  /// The state behind any one plain character, where that is one and the same for all of them; kDead: it is
+  /// not, or none is allowed.
+  State behind_plain(State s);
+
+  /// A state as numbers that every table of this automaton takes.
+  void save(State s, std::vector<std::uint32_t>& out);
+  /// The state that save() wrote. Throws TableFull.
+  State load(std::span<const std::uint32_t> saved);
+
+  std::size_t memory_bytes() const noexcept {
+    return rows_.size() * 4 + plain_.size() * 4 + sets_.memory_bytes() + nodes_.memory_bytes();
+  }
+
+ private:
+  static constexpr std::uint32_t kUnknown = 0xFFFFFFFF;
+  static constexpr std::uint32_t kEnd = 0xFFFFFFFE;  // as a pair's state: the whole text ends here
+  static constexpr std::uint32_t kBottom = 0;        // the node of the root: { {kEnd, kBottom} }
+
+  State find_next(State s, std::uint8_t byte_class);
+  State find_behind_plain(State s);
+  void add(Pair item);
+  void follow(Pair item);
+  void call(const Automaton::CallEdge& edge, Pair from);
+  /// The state of items_ and what can be reached from them without a byte.
+  State close();
+  State number_of(std::span<const Pair> items, bool accepts);
+
+  const Automaton& automaton_;
+  std::size_t n_classes_;
+  std::uint8_t classes_[256];
+  PairLists sets_;                    // states; marked where the text may end
+  PairLists nodes_;                   // marked with their depth
+  std::vector<std::uint32_t> rows_;   // [states, n_classes]
+  std::vector<std::uint32_t> plain_;  // [states]: behind_plain(), or kUnknown
+  State start_ = kDead;
+  // of one closure:
+  KeySet seen_;
+  std::vector<Pair> open_, kept_;
+  std::vector<std::uint32_t> entered_;      // ranks of called rules, a heap
+  std::vector<std::vector<Pair>> callers_;  // [rules]
+  std::size_t n_items_ = 0;
+  bool ends_ = false;
+  std::vector<std::uint32_t> order_, local_;  // of save()
+};
+
+}  // namespace gemma::detail
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "state_table.inl"
+#endif

@@ -1,0 +1,87 @@
+// The pieces of a vocabulary as a trie over their bytes, for finding all pieces that a grammar allows next in
+// one walk. Invariant: only pieces that write text are in it: no control, unknown or unused ones, no markers
+// of turns, thoughts and tools.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "../tokenizer/tokenizer_base.hpp"
+
+namespace gemma {
+
+/// Immutable: one for a model, shared by all grammars and threads. It keeps nothing of the tokenizer. Some 14
+/// MB and 0.2 s for Gemma's 262,144 pieces.
+class PieceTrie {
+ public:
+  /// Longest piece that constrained text is made of, in bytes. Real ones that are longer are runs of one
+  /// sign.
+  static constexpr std::size_t kMaxBytes = 256;
+  /// Longest piece of plain characters (grammar/plain_chars.hpp) that is not looked at byte by byte.
+  static constexpr std::size_t kMaxPlain = 32;
+
+  /// Throws Error{kOutOfMemory}.
+  static std::shared_ptr<const PieceTrie> from(const Tokenizer& tokenizer);
+
+  /// Ids of the vocabulary, those without text included.
+  std::size_t vocab_size() const noexcept { return begin_.size() - 1; }
+  /// What a piece writes; "" for one that writes nothing or is not in the trie.
+  std::string_view bytes(TokenId id) const {
+    const auto i = static_cast<std::size_t>(id);
+    return std::string_view(bytes_.data() + begin_[i], begin_[i + 1] - begin_[i]);
+  }
+  /// Whether the id is that of a byte token: the space that it writes at the start of a text is kept.
+  bool is_byte(TokenId id) const { return byte_[static_cast<std::size_t>(id)] != 0; }
+  /// Ids that end a text, ascending.
+  std::span<const TokenId> ends() const noexcept { return ends_; }
+  /// Whether a leading space at the start of a text is dropped (Vocab::add_space_prefix).
+  bool drops_space() const noexcept { return drops_space_; }
+  /// Bytes that it takes.
+  std::size_t memory_bytes() const noexcept;
+
+  /// A node: one byte behind its parent's. Nodes stand in depth-first order.
+  struct Node {
+    std::uint32_t behind;  // index of the first node that is not below this one
+    std::uint32_t tokens;  // index of its first id; they go on to the next node's first
+    std::uint16_t depth;   // bytes from the root; 1 for the first
+    std::uint8_t byte;
+  };
+  /// Nodes and the ids that end at them. The last node stands for the end and has depth 0.
+  struct Tree {
+    std::vector<Node> nodes;
+    std::vector<TokenId> ids;
+  };
+  /// All pieces.
+  const Tree& all() const noexcept { return all_; }
+  /// Those that are not 1 to kMaxPlain plain characters.
+  const Tree& odd() const noexcept { return odd_; }
+  /// Bits by id, 64 to a word: the pieces of 1 to n plain characters, at most kMaxPlain.
+  std::span<const std::uint64_t> plain(std::size_t n) const noexcept {
+    return std::span(plain_).subspan((n < kMaxPlain ? n : kMaxPlain) * words(), words());
+  }
+  /// Words of a set of ids.
+  std::size_t words() const noexcept { return (vocab_size() + 63) / 64; }
+
+ private:
+  PieceTrie() = default;
+  void read(const Tokenizer& tokenizer);
+  static Tree tree_of(std::vector<TokenId> ids, const PieceTrie& pieces);
+
+  std::vector<char> bytes_;
+  std::vector<std::uint32_t> begin_;  // [vocab_size + 1]
+  std::vector<char> byte_;            // [vocab_size]
+  std::vector<TokenId> ends_;
+  bool drops_space_ = false;
+  Tree all_, odd_;
+  std::vector<std::uint64_t> plain_;  // [kMaxPlain + 1, words]
+};
+
+}  // namespace gemma
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "piece_trie.inl"
+#endif
