@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "../tokenizer/chat_template.hpp"
+#include "grammar.hpp"
 #include "sampler.hpp"
 #include "session.hpp"
 
@@ -30,6 +31,7 @@ struct ConversationOptions {
   std::string chat_template;              // name of the turns to use; "": the file's
   bool thinking = false;                  // the model is asked to think before it answers
   bool raw = false;                       // no template: each message is a text of its own to go on with
+  std::optional<Grammar> grammar;         // what every answer must be
 };
 
 /// One answer and what it took. Seconds and tokens.
@@ -110,13 +112,16 @@ class Conversation {
   bool spell(std::span<const TokenId> ids, std::string_view text) const;
   const AgentTurns* agent() const { return template_ ? template_->dialect().turns.agent : nullptr; }
   std::span<const TokenId> without_thoughts(std::span<const TokenId> ids) const;
+  /// Of the session, held by the grammar where there is one.
+  GenerateResult generate(const GenerateOptions& options);
 
   Model model_;
   ConversationOptions options_;
   std::optional<ChatTemplate> template_;  // unless raw
   Session session_;
   Sampler sampler_;
-  std::vector<Message> messages_;  // user, assistant, user, ...
+  std::optional<GrammarMask> mask_;  // at the beginning of an answer
+  std::vector<Message> messages_;    // user, assistant, user, ...
 };
 
 }  // namespace gemma

@@ -9,6 +9,7 @@
 #include "../gguf/linkage.hpp"
 #include "../tokenizer/thoughts.hpp"
 #include "../tokenizer/utf8.hpp"
+#include "constrained_pick.hpp"
 
 namespace gemma {
 
@@ -19,6 +20,19 @@ GEMMA_INLINE Conversation::Conversation(Model model, ConversationOptions options
       sampler_(options_.sampler) {
   if (!options_.raw) template_ = ChatTemplate::from(model_.vocab(), options_.chat_template);
   if (options_.thinking) set_thinking(true);
+  if (options_.grammar) mask_.emplace(*options_.grammar, PieceTrie::from(model_.tokenizer()));
+}
+
+GEMMA_INLINE GenerateResult Conversation::generate(const GenerateOptions& options) {
+  if (!mask_) return session_.generate(sampler_, options);
+  std::optional<ConstrainedPick::ThoughtMarks> thought;
+  if (options_.thinking && agent() != nullptr) {
+    const auto begin = model_.vocab().find(agent()->thought_begin);
+    const auto end = model_.vocab().find(agent()->thought_end);
+    if (begin && end) thought = {*begin, *end};
+  }
+  ConstrainedPick pick(sampler_, *mask_, thought);
+  return session_.generate([&pick](std::span<const float> logits) { return pick(logits); }, options);
 }
 
 GEMMA_INLINE void Conversation::set_thinking(bool on) {
@@ -106,7 +120,7 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
     take(splitter.push(text), true);
     return true;
   };
-  GenerateResult result = session_.generate(sampler_, options);
+  GenerateResult result = generate(options);
   take(splitter.flush(), false);
   answer.text = agent() != nullptr ? std::move(said) : std::move(result.text);
   answer.tokens = std::move(result.tokens);

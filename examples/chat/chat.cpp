@@ -8,6 +8,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -16,6 +17,7 @@
 #include "examples/chat/report.hpp"
 #include "examples/chat/terminal.hpp"
 #include "examples/chat_template_flag.hpp"
+#include "examples/read_grammar.hpp"
 #include "examples/engine_flags.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
@@ -39,6 +41,8 @@ struct Flags {
   GivenSampling sampling;
   std::optional<std::string> prompt;
   std::string prompt_file;
+  std::string schema_file;
+  std::string grammar_file;
   bool json = false;
 };
 
@@ -78,6 +82,16 @@ void add_sampling(CLI::App& cli, Flags& flags, std::int64_t& max_tokens, std::op
       ->type_name("TEXT");
 }
 
+void add_constraints(CLI::App& cli, Flags& flags) {
+  auto* schema = cli.add_option("--json-schema", flags.schema_file,
+                                "Every answer is a JSON value that the JSON schema in this file takes")
+                     ->type_name("FILE");
+  cli.add_option("--grammar", flags.grammar_file,
+                 "Every answer is a text of the grammar in this file (GBNF, which begins at rule root)")
+      ->excludes(schema)
+      ->type_name("FILE");
+}
+
 Flags parse_flags(int argc, char** argv) {
   Flags flags;
   std::int64_t max_tokens = 1024;
@@ -104,6 +118,7 @@ Flags parse_flags(int argc, char** argv) {
   cli.add_flag("--json", flags.json,
                "A line of JSON for each answer: text, token counts, stop reason, timings in seconds");
   add_sampling(cli, flags, max_tokens, seed);
+  add_constraints(cli, flags);
   app::parse(cli, argc, argv);
   flags.conversation.max_tokens = max_tokens < 0 ? SIZE_MAX : static_cast<std::size_t>(max_tokens);
   flags.conversation.sampler.seed =
@@ -157,6 +172,10 @@ int run(int argc, char** argv) {
   if (!flags.prompt_file.empty()) flags.prompt = read_prompt(flags.prompt_file);
   if (flags.prompt && flags.prompt->empty() && !flags.conversation.raw) {
     throw Error(ErrorCode::kInvalidArgument, "--prompt: no prompt");
+  }
+  for (const auto& [file, is_schema] :
+       {std::pair(flags.schema_file, true), std::pair(flags.grammar_file, false)}) {
+    if (!file.empty()) flags.conversation.grammar = app::read_grammar(file, app::read_file(file), is_schema);
   }
   // results are the same; the progress line moves more often
   if (screen.status_is_terminal()) flags.conversation.session.chunk = 256;
