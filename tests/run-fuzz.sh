@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Fuzzes everything that reads what strangers wrote, under AddressSanitizer and UndefinedBehaviorSanitizer.
 #   tests/run-fuzz.sh [SECONDS [TARGET...]]
-# SECONDS (default 600) are shared by the targets: gguf model vocabulary tokenizer chat squad safetensors grammar, one after
+# SECONDS (default 600) are shared by the targets (gguf model vocabulary tokenizer chat squad safetensors grammar request), one
+# after the other,
 # on one core. Prints for each its executions and the edges of control flow that it reached, of all that its program
 # has (every kernel of every instruction set among them, and code that it has no way to). Inputs that reached
 # something new are kept in build/fuzz/corpus, and the next run goes on from them; a finding stops its target and lies
 # in build/fuzz/findings. Exit status 1 when there was one. GEMMA_FUZZ_FOLDER: another folder than build/fuzz.
 # GEMMA_FUZZ_RUNS: executions of each target in place of seconds; the campaign before a release is
-#   GEMMA_FUZZ_RUNS=10000000 tests/run-fuzz.sh 0 gguf model vocabulary squad
+#   GEMMA_FUZZ_RUNS=10000000 tests/run-fuzz.sh 0 gguf model vocabulary squad request
 #   GEMMA_FUZZ_RUNS=2000000 tests/run-fuzz.sh 0 tokenizer chat grammar
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +16,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-600}
 [ $# -gt 0 ] && shift
 targets=("$@")
-[ ${#targets[@]} -eq 0 ] && targets=(gguf model vocabulary tokenizer chat squad safetensors grammar)
+[ ${#targets[@]} -eq 0 ] && targets=(gguf model vocabulary tokenizer chat squad safetensors grammar request)
 folder=${GEMMA_FUZZ_FOLDER:-build/fuzz}
 
 examples/install.sh --tests

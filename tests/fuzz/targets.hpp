@@ -32,10 +32,11 @@ extern const Target kTokenizer;    // the demo models' tokenizers on any text an
 extern const Target kChat;         // any template, any conversation
 extern const Target kSquad;        // the evaluator's data set
 extern const Target kSafetensors;  // a checkpoint of floats: open, read every byte
+extern const Target kRequest;      // bodies that are sent to the server
 extern const Target kGrammar;      // grammars and schemas of constrained output
 
-inline constexpr const Target* kTargets[] = {&kGguf, &kModel, &kVocabulary, &kTokenizer,
-                                             &kChat, &kSquad, &kSafetensors, &kGrammar};
+inline constexpr const Target* kTargets[] = {&kGguf,  &kModel,       &kVocabulary, &kTokenizer, &kChat,
+                                             &kSquad, &kSafetensors, &kGrammar,    &kRequest};
 
 /// Fails the run: thrown for a broken promise, and caught by nobody.
 inline void require(bool kept, const char* promise) {
