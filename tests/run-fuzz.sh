@@ -2,8 +2,7 @@
 # Fuzzes everything that reads what strangers wrote, under AddressSanitizer and UndefinedBehaviorSanitizer.
 #   tests/run-fuzz.sh [SECONDS [TARGET...]]
 # SECONDS (default 600) are shared by the targets (gguf model vocabulary tokenizer chat squad safetensors grammar request), one
-# after the other,
-# on one core. Prints for each its executions and the edges of control flow that it reached, of all that its program
+# after the other, on one core. Prints for each its executions and the edges of control flow that it reached, of all that its program
 # has (every kernel of every instruction set among them, and code that it has no way to). Inputs that reached
 # something new are kept in build/fuzz/corpus, and the next run goes on from them; a finding stops its target and lies
 # in build/fuzz/findings. Exit status 1 when there was one. GEMMA_FUZZ_FOLDER: another folder than build/fuzz.

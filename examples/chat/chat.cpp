@@ -17,10 +17,10 @@
 #include "examples/chat/report.hpp"
 #include "examples/chat/terminal.hpp"
 #include "examples/chat_template_flag.hpp"
-#include "examples/read_grammar.hpp"
 #include "examples/engine_flags.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
+#include "examples/read_grammar.hpp"
 #include "gemma/gemma.hpp"
 #include "tokenizer/sampling_defaults.hpp"
 

@@ -1,5 +1,7 @@
 // Any body sent to the server's routes. Input: a byte that chooses the route, then the body.
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "examples/server/request.hpp"
 #include "examples/server/response.hpp"
@@ -32,6 +34,12 @@ void run(Bytes input) {
   }
 }
 
+Input routed(char route, std::string_view body) {
+  std::string all(1, route);
+  all.append(body);
+  return to_input(all);
+}
+
 std::vector<Input> seeds() {
   const std::string chat =
       R"({"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"}]},
@@ -42,13 +50,12 @@ std::vector<Input> seeds() {
   const std::string anthropic =
       R"({"max_tokens":10,"system":"S","messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use",
 "id":"1","name":"f","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"c"}]}],"tools":[{"name":"f"}],"tool_choice":{"type":"any"}})";
-  return {to_input('\0' + chat),
-          to_input(std::string("\1") +
-                   R"({"prompt":[[1,2],[3]],"logprobs":2,"seed":-1,"grammar":"root ::= \"a\""})"),
-          to_input(std::string("\2") + R"({"input":["a","b"],"encoding_format":"base64","dimensions":3})"),
-          to_input(std::string("\3") + R"({"content":"x","add_special":true})"),
-          to_input(std::string("\4") + R"({"tokens":[1,2,3.0]})"),
-          to_input("\5" + anthropic)};
+  return {routed(0, chat),
+          routed(1, R"({"prompt":[[1,2],[3]],"logprobs":2,"seed":-1,"grammar":"root ::= \"a\""})"),
+          routed(2, R"({"input":["a","b"],"encoding_format":"base64","dimensions":3})"),
+          routed(3, R"({"content":"x","add_special":true})"),
+          routed(4, R"({"tokens":[1,2,3.0]})"),
+          routed(5, anthropic)};
 }
 
 }  // namespace request_target
