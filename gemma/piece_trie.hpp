@@ -48,12 +48,12 @@ class PieceTrie {
     std::uint32_t behind;  // index of the first node that is not below this one
     std::uint32_t tokens;  // index of its first id; they go on to the next node's first
     std::uint16_t depth;   // bytes from the root; 1 for the first
-    std::uint8_t byte;
+    std::uint8_t byte;     // that it adds
   };
   /// Nodes and the ids that end at them. The last node stands for the end and has depth 0.
   struct Tree {
-    std::vector<Node> nodes;
-    std::vector<TokenId> ids;
+    std::vector<Node> nodes;   // depth first
+    std::vector<TokenId> ids;  // by node
   };
   /// All pieces.
   const Tree& all() const noexcept { return all_; }
