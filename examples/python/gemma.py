@@ -53,6 +53,11 @@ class _SamplerOptions(_Sized):
                 ("min_p", c_float), ("repeat_penalty", c_float), ("repeat_last", c_size_t), ("seed", c_uint64)]
 
 
+class _SchedulerOptions(_Sized):
+    _fields_ = [(name, c_size_t) for name in ("size", "max_sequences", "n_ctx", "chunk", "max_memory", "max_queue")]
+    _fields_ += [("n_threads", c_uint), ("kv_type", c_int)]
+
+
 class _Message(ctypes.Structure):
     _fields_ = [("role", c_char_p), ("content", c_char_p)]
 
@@ -77,7 +82,7 @@ _PICK = ctypes.CFUNCTYPE(c_int32, POINTER(c_float), c_size_t, c_void_p)
 class _GenerateOptions(_Sized):
     _fields_ = [("size", c_size_t), ("max_tokens", c_size_t), ("stop_strings", POINTER(c_char_p)),
                 ("n_stop_strings", c_size_t), ("ignore_end", c_int), ("log_probabilities", c_int),
-                ("on_token", _ON_TOKEN), ("pick", _PICK), ("user", c_void_p)]
+                ("on_token", _ON_TOKEN), ("pick", _PICK), ("user", c_void_p)]  # `process` is left out
 
 
 def load_library(path="libgemma.so.0.2"):
@@ -104,6 +109,18 @@ def load_library(path="libgemma.so.0.2"):
         ("gemma_session_score", c_int, [c_void_p, ids, c_size_t, POINTER(c_double), c_void_p]),
         ("gemma_session_cancel", None, [c_void_p]),
         ("gemma_session_clear_cancel", None, [c_void_p]),
+        ("gemma_conversation_new", c_void_p, [c_void_p, c_char_p, c_void_p]),
+        ("gemma_conversation_free", None, [c_void_p]),
+        ("gemma_conversation_get_note", c_char_p, [c_void_p]),
+        ("gemma_conversation_add", c_int, [c_void_p, c_char_p, c_char_p, ids, c_size_t, c_void_p]),
+        ("gemma_conversation_encode", c_int, [c_void_p, c_int, ids, c_size_t, POINTER(c_size_t), c_void_p]),
+        ("gemma_scheduler_new", c_void_p, [c_void_p, POINTER(_SchedulerOptions), c_void_p]),
+        ("gemma_scheduler_free", None, [c_void_p]),
+        ("gemma_scheduler_submit", c_void_p,
+         [c_void_p, ids, c_size_t, POINTER(_SamplerOptions), POINTER(_GenerateOptions), c_void_p]),
+        ("gemma_answer_next", c_int, [c_void_p, POINTER(_Token), c_int64, c_void_p]),
+        ("gemma_answer_cancel", None, [c_void_p]),
+        ("gemma_answer_free", None, [c_void_p]),
         ("gemma_sampler_new", c_void_p, [POINTER(_SamplerOptions), c_void_p]),
         ("gemma_sampler_free", None, [c_void_p]),
         ("gemma_embed", c_int, [c_void_p, POINTER(_Text), c_size_t, POINTER(_EmbedOptions), POINTER(c_float), c_size_t,
@@ -112,6 +129,11 @@ def load_library(path="libgemma.so.0.2"):
     ]:
         function = getattr(_lib, name)
         function.restype, function.argtypes = result, arguments
+
+
+def _sampling(values):
+    """Options of a sampler: greedy, but for what is given."""
+    return _SamplerOptions(**{"temperature": 0.0, "top_p": 1.0, "repeat_penalty": 1.0, "repeat_last": 64, **values})
 
 
 def _checked(function, *arguments):
@@ -178,6 +200,92 @@ class Model:
         return [out[i * width:(i + 1) * width] for i in range(len(data))]
 
 
+class Conversation:
+    """Turns with a model. Answers keep their ids, so that a session computes nothing of them again."""
+
+    def __init__(self, model, chat_template=None):
+        self._model = model  # must live longer
+        self._handle = None
+        name = None if chat_template is None else chat_template.encode()
+        self._handle = _checked(_lib.gemma_conversation_new, model._handle, name)
+        self.note = _lib.gemma_conversation_get_note(self._handle).decode()
+
+    def __del__(self):
+        if getattr(self, "_handle", None):
+            _lib.gemma_conversation_free(self._handle)
+
+    def add(self, role, content, ids=()):
+        _checked(_lib.gemma_conversation_add, self._handle, role.encode(), content.encode(), (c_int32 * len(ids))(*ids),
+                 len(ids))
+
+    def encode(self, thinking=False):
+        """The ids of all turns, ending where the answer begins."""
+        return _list(_lib.gemma_conversation_encode, self._handle, int(thinking))
+
+    def ask(self, session, question, **options):
+        """The answer to a question, which joins the conversation with it; options as of Session.generate()."""
+        self.add("user", question)
+        session.set_tokens(self.encode())
+        ids, on_token = [], options.pop("on_token", None)
+
+        def note(token, text):
+            if token >= 0:
+                ids.append(token)
+            return None if on_token is None else on_token(token, text)
+
+        answer = "".join(session.generate(on_token=note, **options))
+        self.add("assistant", answer, ids)
+        return answer
+
+
+class Scheduler:
+    """Runs requests of any number of threads together. What they begin with in common is computed once."""
+
+    def __init__(self, model, max_sequences=8, n_ctx=0, n_threads=0, max_memory=0):
+        self._model = model  # must live longer
+        self._handle = None
+        options = _SchedulerOptions(max_sequences=max_sequences, n_ctx=n_ctx, n_threads=n_threads, max_memory=max_memory)
+        self._handle = _checked(_lib.gemma_scheduler_new, model._handle, byref(options))
+
+    def __del__(self):
+        if getattr(self, "_handle", None):
+            _lib.gemma_scheduler_free(self._handle)
+
+    def submit(self, ids, max_tokens=512, stop=(), **sampling):
+        """An iterator over the answer's (id, text); it may be read at any pace, and cancelled."""
+        return Answer(self, ids, max_tokens, stop, _sampling(sampling))
+
+
+class Answer:
+    """The answer to a request, made by Scheduler.submit()."""
+
+    def __init__(self, scheduler, ids, max_tokens, stop, sampling):
+        self._scheduler = scheduler
+        self._handle = None
+        stops = (c_char_p * len(stop))(*[s.encode() for s in stop])
+        options = _GenerateOptions(max_tokens=max_tokens, stop_strings=stops, n_stop_strings=len(stop))
+        self._handle = _checked(_lib.gemma_scheduler_submit, scheduler._handle, (c_int32 * len(ids))(*ids), len(ids),
+                                byref(sampling), byref(options))
+
+    def __del__(self):
+        if getattr(self, "_handle", None):
+            _lib.gemma_answer_free(self._handle)
+
+    def cancel(self):
+        _lib.gemma_answer_cancel(self._handle)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        token = _Token()
+        while (got := _checked(_lib.gemma_answer_next, self._handle, byref(token), 100)) == 2:
+            pass  # in short waits, so that Ctrl-C is noticed
+        if got == 0:
+            raise StopIteration
+        return token.id, ctypes.string_at(token.text, token.text_length).decode()
+
+
 class Session:
     """One sequence. One thread at a time, except cancel()."""
 
@@ -226,8 +334,7 @@ class Session:
                 raised.append(e)
                 return 0
 
-        defaults = {"temperature": 0.0, "top_p": 1.0, "repeat_penalty": 1.0, "repeat_last": 64}
-        sampler = _checked(_lib.gemma_sampler_new, byref(_SamplerOptions(**{**defaults, **sampling})))
+        sampler = _checked(_lib.gemma_sampler_new, byref(_sampling(sampling)))
         try:
             stops = (c_char_p * len(stop))(*[s.encode() for s in stop])
             options = _GenerateOptions(max_tokens=max_tokens, stop_strings=stops, n_stop_strings=len(stop),

@@ -7,12 +7,6 @@ use std::os::raw::{c_char, c_int, c_void};
 use std::ptr::{null, null_mut};
 
 #[repr(C)]
-struct Message {
-    role: *const c_char,
-    content: *const c_char,
-}
-
-#[repr(C)]
 struct Token {
     id: i32,
     text: *const c_char,
@@ -41,10 +35,23 @@ extern "C" {
     fn gemma_error_free(error: Handle);
     fn gemma_model_load(path: *const c_char, options: *const c_void, error: *mut Handle) -> Handle;
     fn gemma_model_free(model: Handle);
-    fn gemma_encode_chat(
+    fn gemma_conversation_new(
         model: Handle,
-        messages: *const Message,
-        n_messages: usize,
+        chat_template: *const c_char,
+        error: *mut Handle,
+    ) -> Handle;
+    fn gemma_conversation_free(conversation: Handle);
+    fn gemma_conversation_add(
+        conversation: Handle,
+        role: *const c_char,
+        content: *const c_char,
+        ids: *const i32,
+        n_ids: usize,
+        error: *mut Handle,
+    ) -> c_int;
+    fn gemma_conversation_encode(
+        conversation: Handle,
+        thinking: c_int,
         out: *mut i32,
         capacity: usize,
         n: *mut usize,
@@ -81,10 +88,6 @@ fn main() {
         std::process::exit(1);
     }
     let user = CString::new("user").unwrap();
-    let question = Message {
-        role: user.as_ptr(),
-        content: args[2].as_ptr(),
-    };
     let options = GenerateOptions {
         size: std::mem::size_of::<GenerateOptions>(),
         max_tokens: 100,
@@ -96,23 +99,32 @@ fn main() {
         pick: None,
         user: null_mut(),
     };
-    let (mut error, mut session, mut ids, mut n) = (null_mut(), null_mut(), [0i32; 1000], 0);
+    let (mut error, mut session, mut chat) = (null_mut(), null_mut(), null_mut());
+    let (mut ids, mut n) = ([0i32; 1000], 0);
     let mut answered = false;
     unsafe {
         let model = gemma_model_load(args[1].as_ptr(), null(), &mut error);
         if !model.is_null() {
             session = gemma_session_new(model, null(), &mut error);
+            chat = gemma_conversation_new(model, null(), &mut error);
         }
-        if !session.is_null() {
-            answered = gemma_encode_chat(
-                model,
-                &question,
-                1,
-                ids.as_mut_ptr(),
-                ids.len(),
-                &mut n,
+        if !session.is_null() && !chat.is_null() {
+            answered = gemma_conversation_add(
+                chat,
+                user.as_ptr(),
+                args[2].as_ptr(),
+                null(),
+                0,
                 &mut error,
             ) == 0
+                && gemma_conversation_encode(
+                    chat,
+                    0,
+                    ids.as_mut_ptr(),
+                    ids.len(),
+                    &mut n,
+                    &mut error,
+                ) == 0
                 && n <= ids.len()
                 && gemma_session_set_tokens(session, ids.as_ptr(), n, null_mut(), &mut error) == 0
                 && gemma_session_generate(session, null_mut(), &options, null_mut(), &mut error)
@@ -128,6 +140,7 @@ fn main() {
         }
         gemma_error_free(error);
         gemma_session_free(session);
+        gemma_conversation_free(chat);
         gemma_model_free(model);
     }
     std::process::exit(!answered as i32);

@@ -44,6 +44,36 @@ class CInterface(unittest.TestCase):
         with self.assertRaises(gemma.Error):
             self.model.embed(texts, dims=10**6)
 
+    def test_a_conversation_computes_nothing_of_its_answers_again(self):
+        session = gemma.Session(self.model, n_ctx=512, n_threads=1)
+        chat = gemma.Conversation(self.model)
+        self.assertEqual(chat.note, "")
+        heard = []
+        first = chat.ask(session, "Where is the lighthouse?", max_tokens=12, on_token=lambda _, text: heard.append(text))
+        self.assertEqual("".join(heard), first)
+        chat.add("user", "Who keeps it?")
+        ids = chat.encode()
+        self.assertGreater(session.set_tokens(ids), len(self.model.encode_chat(QUESTION)))
+        with self.assertRaises(gemma.Error):
+            chat.add("assistant", "x", [-1])
+        with self.assertRaises(gemma.Error):
+            gemma.Conversation(self.model, "no such turns")
+
+    def test_a_scheduler_answers_as_a_session_does(self):
+        ids = self.model.encode_chat(QUESTION)
+        alone = "".join(self.ready().generate(max_tokens=15))
+        scheduler = gemma.Scheduler(self.model, max_sequences=2, n_ctx=256, n_threads=1)
+        answers = [scheduler.submit(ids, max_tokens=15) for _ in range(4)]
+        for answer in answers:
+            self.assertEqual("".join(text for _, text in answer), alone)
+        stopped = scheduler.submit(ids, max_tokens=150)
+        stopped.cancel()
+        self.assertLess(len(list(stopped)), 150)
+        with self.assertRaises(gemma.Error):
+            scheduler.submit([])
+        with self.assertRaises(gemma.Error):
+            scheduler.submit(ids, top_p=7.0)
+
     def test_answers_are_the_same_each_time(self):
         answers = {"".join(self.ready().generate(max_tokens=20, temperature=0.9, seed=7)) for _ in range(2)}
         self.assertEqual(len(answers), 1)
