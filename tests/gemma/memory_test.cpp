@@ -19,6 +19,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "gemma/batch.hpp"
 #include "gemma/session.hpp"
 #include "tests/gemma/allocations.hpp"
 #include "tests/gemma/golden_models.hpp"
@@ -120,6 +121,30 @@ TEST_P(Memory, GenerationAllocatesItsAnswerOnly) {
   const std::size_t many = calls(256);
   std::printf("%s: %zu allocations for 32 tokens, %zu for 256\n", GetParam(), few, many);
   EXPECT_LE(many, few + 8) << "three doublings each of ids and text, and one for luck";
+}
+
+/// Nor does a batch: pages are taken and given back, prompts shared, beginnings kept and dropped without it.
+TEST_P(Memory, ABatchAllocatesItsAnswersOnly) {
+  auto calls = [&](std::size_t n_tokens) {
+    Batch batch(model_, {.max_sequences = 3, .n_ctx = 320, .chunk = 32, .n_threads = 2, .max_prefixes = 2});
+    const auto prompt = random_tokens(40, vocab_, 2);
+    std::size_t sum = 0;
+    for (int round = 0; round < 3; ++round) {
+      std::vector<Batch::Id> ids;
+      for (std::size_t i = 0; i < 3; ++i) {
+        const auto own = std::span(prompt).first(40 - i);
+        ids.push_back(batch.add(own, argmax, {.max_tokens = n_tokens, .ignore_end = true}));
+      }
+      const AllocationMark mark;
+      batch.run();
+      sum += mark.calls();
+      for (const Batch::Id id : ids) EXPECT_EQ(batch.take(id).tokens.size(), n_tokens);
+    }
+    return sum;
+  };
+  const std::size_t few = calls(32);
+  const std::size_t many = calls(256);
+  EXPECT_LE(many, few + 9 * 8) << "three doublings each of ids and text of nine answers, and some for luck";
 }
 
 /// Going back, and another prompt on the same cache, too.
