@@ -81,7 +81,7 @@ class PendingAnswer {
   std::shared_ptr<Holder> holder_;
 };
 
-/// Counts of a scheduler.
+/// Counts of a scheduler. A request is counted as ended before its answer tells the end.
 struct SchedulerStats {
   std::size_t n_queued = 0;    // requests that wait for a slot
   std::size_t n_running = 0;   // requests that have one

@@ -77,7 +77,10 @@ struct SchedulerState {
   void step() noexcept;
   void finish() noexcept;
   void fail_all(const std::exception_ptr& error) noexcept;
-  void publish();
+  /// Request i of those that run leaves the batch, is counted, and ends.
+  void end_running(std::size_t i, std::exception_ptr error) noexcept;
+  /// What stats() tells from now on, with so many more that have ended.
+  void publish(std::size_t n_ended = 0) noexcept;
 
   Batch batch;                         // the thread's
   std::vector<RecordPointer> running;  // the thread's
@@ -125,9 +128,8 @@ GEMMA_INLINE void SchedulerState::admit() {
     try {
       start(next);
     } catch (...) {
+      publish(1);
       next->end({}, std::current_exception());
-      const std::lock_guard lock(mutex);
-      ++stats.n_done;
     }
   }
 }
@@ -171,46 +173,41 @@ GEMMA_INLINE void SchedulerState::step() noexcept {
 }
 
 GEMMA_INLINE void SchedulerState::finish() noexcept {
-  std::size_t n_done = 0;
-  for (std::size_t i = 0; i < running.size();) {
+  for (std::size_t i = running.size(); i-- > 0;) {
     RequestRecord& r = *running[i];
     {
       const std::lock_guard lock(r.mutex);
       r.times.n_reused = batch.n_reused(r.id);
     }
-    if (!batch.ended(r.id)) {
-      ++i;
-      continue;
-    }
-    const std::exception_ptr error = batch.error(r.id);
-    r.end(batch.take(r.id), error);
-    running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
-    ++n_done;
+    if (batch.ended(r.id)) end_running(i, batch.error(r.id));
   }
-  const std::lock_guard lock(mutex);
-  stats.n_done += n_done;
 }
 
 GEMMA_INLINE void SchedulerState::fail_all(const std::exception_ptr& error) noexcept {
-  std::list<RecordPointer> left;
-  {
-    const std::lock_guard lock(mutex);
-    if (stop.load()) left.swap(queue);
-    stats.n_done += running.size() + left.size();
-  }
-  for (const RecordPointer& r : running) {
-    try {
-      r->end(batch.take(r->id), error);
-    } catch (...) {
-      r->end({}, std::current_exception());
-    }
-  }
-  running.clear();
-  for (const RecordPointer& r : left) r->end_cancelled();
+  for (std::size_t i = running.size(); i-- > 0;) end_running(i, error);
+  const std::lock_guard lock(mutex);
+  if (!stop.load()) return;
+  stats.n_done += queue.size();
+  for (const RecordPointer& r : queue) r->end_cancelled();
+  queue.clear();
 }
 
-GEMMA_INLINE void SchedulerState::publish() {
+GEMMA_INLINE void SchedulerState::end_running(std::size_t i, std::exception_ptr error) noexcept {
+  const RecordPointer record = std::move(running[i]);
+  running.erase(running.begin() + static_cast<std::ptrdiff_t>(i));
+  GenerateResult result;
+  try {
+    result = batch.take(record->id);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  publish(1);  // first, so that who sees the end sees it counted
+  record->end(std::move(result), std::move(error));
+}
+
+GEMMA_INLINE void SchedulerState::publish(std::size_t n_ended) noexcept {
   const std::lock_guard lock(mutex);
+  stats.n_done += n_ended;
   stats.n_running = running.size();
   stats.kv_bytes = batch.used_kv_bytes();
   stats.n_prefixes = batch.n_prefixes();

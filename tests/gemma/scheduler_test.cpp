@@ -2,6 +2,8 @@
 #include "gemma/scheduler.hpp"
 
 #include <atomic>
+#include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -43,6 +45,16 @@ class Schedulers : public testing::Test {
             .sampler = {.temperature = 0.8f, .seed = i},
             .options = {.max_tokens = max_tokens, .ignore_end = true, .log_probabilities = true}};
   }
+  /// One that takes seconds unless it is ended: tests that act while it runs do not depend on the machine's
+  /// load.
+  Request slow(std::uint64_t i) const {
+    Request r = request(i, 250);
+    r.pick = [](std::span<const float> logits) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      return argmax(logits);
+    };
+    return r;
+  }
   GenerateResult alone(const Request& r) const {
     Session s(*model_, {.n_ctx = 300, .chunk = 32, .n_threads = 1});
     s.set_tokens(r.prompt);
@@ -83,6 +95,16 @@ TEST_F(Schedulers, AnswersAreThoseOfEachAlone) {
   EXPECT_GT(stats.batch.n_reused, 0u) << "they begin alike";
 }
 
+TEST_F(Schedulers, WhoSeesTheEndSeesItCounted) {
+  Scheduler scheduler(*model_, options(1));
+  for (std::size_t i = 1; i <= 2000; ++i) {
+    ASSERT_FALSE(scheduler.submit({.prompt = {1}, .options = {.max_tokens = 1}}).wait().tokens.size() > 1);
+    const SchedulerStats stats = scheduler.stats();
+    ASSERT_EQ(stats.n_done, i);
+    ASSERT_EQ(stats.n_running, 0u);
+  }
+}
+
 TEST_F(Schedulers, AReaderWhoDoesNotReadHoldsNobodyUp) {
   Scheduler scheduler(*model_, options(2));
   PendingAnswer unread = scheduler.submit(request(1, 200));
@@ -97,10 +119,10 @@ TEST_F(Schedulers, WhoLeavesIsCancelled) {
   Scheduler scheduler(*model_, options(1));
   Piece piece;
   {
-    PendingAnswer left = scheduler.submit(request(1, 250));
+    PendingAnswer left = scheduler.submit(slow(1));
     ASSERT_EQ(left.next(piece), Wait::kPiece);
   }
-  PendingAnswer cancelled = scheduler.submit(request(2, 250));
+  PendingAnswer cancelled = scheduler.submit(slow(2));
   PendingAnswer queued = scheduler.submit(request(3, 250));
   queued.cancel();
   ASSERT_EQ(cancelled.next(piece), Wait::kPiece);
@@ -149,7 +171,7 @@ TEST_F(Schedulers, RefusesWhatCannotBeAndWhenTheQueueIsFull) {
   std::vector<PendingAnswer> answers;
   EXPECT_THROW(
       {
-        for (int i = 0; i < 10; ++i) answers.push_back(scheduler.submit(request(1, 200)));
+        for (int i = 0; i < 10; ++i) answers.push_back(scheduler.submit(slow(1)));
       },
       Error);
   EXPECT_GE(answers.size(), 2u);
@@ -178,7 +200,7 @@ TEST_F(Schedulers, EndsWhileRequestsRunAndWait) {
   std::vector<PendingAnswer> answers;
   {
     Scheduler scheduler(*model_, options(2));
-    for (std::uint64_t i = 0; i < 5; ++i) answers.push_back(scheduler.submit(request(i, 250)));
+    for (std::uint64_t i = 0; i < 5; ++i) answers.push_back(scheduler.submit(slow(i)));
     Piece piece;
     ASSERT_EQ(answers[0].next(piece), Wait::kPiece);
   }
@@ -187,7 +209,7 @@ TEST_F(Schedulers, EndsWhileRequestsRunAndWait) {
 
 TEST_F(Schedulers, AWaitMayEndBeforeTheNextPiece) {
   Scheduler scheduler(*model_, options(1));
-  PendingAnswer first = scheduler.submit(request(1, 250)), second = scheduler.submit(request(2));
+  PendingAnswer first = scheduler.submit(slow(1)), second = scheduler.submit(request(2));
   Piece piece;
   EXPECT_EQ(second.next(piece, 0), Wait::kTimeout);
   EXPECT_EQ(second.state(), RequestState::kQueued);
