@@ -366,15 +366,13 @@ TEST_F(SessionApi, AnotherThreadCancels) {
   Session s(model_, {.n_threads = 1});
   s.prefill(prompt("Once"));
   Sampler sampler({.temperature = 1.0f, .seed = 1});
-  std::thread canceller;
   std::atomic<bool> cancel{false};
   GenerateOptions options{.max_tokens = 1000000, .ignore_end = true, .cancel = &cancel};
   options.on_token = [&](const GeneratedToken&) {
-    if (!canceller.joinable()) canceller = std::thread([&cancel] { cancel = true; });
+    std::thread([&cancel] { cancel = true; }).join();
     return true;
   };
   const auto result = s.generate(sampler, options);
-  canceller.join();
   EXPECT_EQ(result.reason, StopReason::kCancelled);
   EXPECT_EQ(s.n_past() + 1, prompt("Once").size() + result.tokens.size());
   EXPECT_THROW(s.append(std::vector<std::int32_t>{1}, {.cancel = &cancel}), Error)
