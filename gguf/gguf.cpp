@@ -7,6 +7,8 @@
 #include "mapped_file.inl"
 #include "name_index.hpp"
 #include "name_index.inl"
+#include "os_file.hpp"
+#include "os_file.inl"
 #include "reader.hpp"
 #include "reader.inl"
 #include "split.hpp"

@@ -70,7 +70,6 @@ class MappedFile {
     fd_.swap(other.fd_);
   }
   [[noreturn]] void fail(const char* what, int error) const;
-  void advise(std::span<const std::byte> part, int advice) const noexcept;
 
   std::string path_;
   std::span<const std::byte> bytes_;

@@ -3,46 +3,44 @@
 
 #include <bit>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <system_error>
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "linkage.hpp"
+#include "os_file.hpp"
 
 namespace gemma::gguf {
 
 namespace detail {
 
+namespace os = gemma::detail::os;
+
 /// PATH.part, removed again unless committed.
 class OutputFile {
  public:
   explicit OutputFile(const std::string& path) : path_(path), part_(path + ".part") {
-    ::unlink(part_.c_str());  // of an earlier run that was killed
-    fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    os::remove(part_);  // of an earlier run that was killed
+    fd_ = os::create(part_);
     if (fd_ < 0) fail("cannot create", errno);
   }
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
   ~OutputFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!committed_) ::unlink(part_.c_str());
+    if (fd_ >= 0) os::close(fd_);
+    if (!committed_) os::remove(part_);
   }
 
   void write(std::span<const std::byte> part) {
     while (!part.empty()) {
-      const ssize_t n = ::write(fd_, part.data(), part.size());
-      if (n < 0 && errno == EINTR) continue;
+      const std::ptrdiff_t n = os::write_some(fd_, part.data(), part.size());
       if (n < 0) fail("cannot write", errno);
       part = part.subspan(static_cast<std::size_t>(n));
     }
   }
   void commit() {
-    if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) fail("cannot write", errno);
-    if (::close(std::exchange(fd_, -1)) != 0) fail("cannot write", errno);
-    if (std::rename(part_.c_str(), path_.c_str()) != 0) fail("cannot rename to its name", errno);
+    if (!os::sync(fd_)) fail("cannot write", errno);
+    if (!os::close(std::exchange(fd_, -1))) fail("cannot write", errno);
+    if (!os::rename_over(part_, path_)) fail("cannot rename to its name", errno);
     committed_ = true;
   }
 

@@ -1,0 +1,48 @@
+// What reading and writing files takes from the operating system. One file of definitions a system
+// (os_file_posix.inl, os_file_windows.inl); everything above is the same on all. Paths are UTF-8.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace gemma::detail::os {
+
+/// What stands behind a descriptor.
+struct FileStatus {
+  enum class Kind : std::uint8_t { kRegular, kDirectory, kOther };
+  Kind kind = Kind::kOther;
+  std::uint64_t size_bytes = 0;
+};
+
+/// What will happen to a part of a mapping.
+enum class Advice : std::uint8_t { kWillNeed, kWillNotNeed, kHugePages };
+
+// Each function that fails returns -1, false or nullptr, and leaves its reason in errno.
+
+/// A descriptor for reading. Never waits for whoever writes to a pipe.
+int open_to_read(const std::string& path) noexcept;
+/// A descriptor of a new file; one that exists is an error.
+int create(const std::string& path) noexcept;
+/// The status of an open file.
+bool read_status(int fd, FileStatus& status) noexcept;
+/// Maps the first `size` bytes, read-only and shared; 0 is not allowed.
+const std::byte* map(int fd, std::size_t size) noexcept;
+/// Ends a mapping.
+void unmap(const std::byte* begin, std::size_t size) noexcept;
+/// A hint about any part of a mapping; never fails.
+void advise(const std::byte* begin, std::size_t size, Advice advice) noexcept;
+/// Bytes written, at least one.
+std::ptrdiff_t write_some(int fd, const std::byte* data, std::size_t size) noexcept;
+/// Waits until what was written is on the disk.
+bool sync(int fd) noexcept;
+bool close(int fd) noexcept;
+/// Gives `from` the name `to`; a file that had it is gone.
+bool rename_over(const std::string& from, const std::string& to) noexcept;
+void remove(const std::string& path) noexcept;
+
+}  // namespace gemma::detail::os
+
+#if defined(GEMMA_HEADER_ONLY)
+#include "os_file.inl"
+#endif
