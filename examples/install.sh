@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building needs on Debian 12+ or Ubuntu 24.04+; does nothing when all is there.
-#   install.sh [--tests] [--aarch64]     also what tests/run.sh, or tests/run-aarch64.sh, needs
+#   install.sh [--tests] [--aarch64] [--windows]     also what tests/run.sh, run-aarch64.sh, run-windows.sh need
 set -euo pipefail
 
 packages=(
@@ -13,6 +13,7 @@ for flag in "$@"; do
   case $flag in
     --tests) packages+=(libgtest-dev libeigen3-dev libbenchmark-dev clang libclang-rt-dev libomp-dev clang-format doxygen python3-numpy git) ;;
     --aarch64) packages+=(g++-aarch64-linux-gnu qemu-user ca-certificates) ;;
+    --windows) packages+=(g++-mingw-w64-x86-64-posix wine wine64) ;;
     *) echo "install.sh: there is no flag $flag" >&2 && exit 1 ;;
   esac
 done

@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <charconv>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -12,27 +11,12 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include "examples/help_format.hpp"
+#include "examples/process.hpp"
 #include "gemma/version.hpp"
 
 namespace gemma::app {
-namespace {
-
-/// Where a standard stream was closed (`program >&-`), the next file that is opened would take its number,
-/// and be written into. Opens /dev/null the wrong way round there: using the stream is an error, as it was.
-void reserve_standard_files() noexcept {
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (::fcntl(fd, F_GETFD) != -1) continue;
-    // the lowest free number is this one
-    static_cast<void>(!::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
-  }
-}
-
-}  // namespace
-
 void CommandLineDeleter::operator()(CLI::App* app) const noexcept {
   delete app;
 }
@@ -92,15 +76,12 @@ void print_notes(std::string_view program, std::span<const std::string> notes) {
 }
 
 int run_program(int argc, char** argv, std::string_view name, int (*run)(int, char**)) noexcept {
-  // `program | head` ends quietly
-  std::signal(SIGPIPE, SIG_DFL);
-  // a file that grew to its limit (ulimit -f) is an error of the write, like a full disk
-  std::signal(SIGXFSZ, SIG_IGN);
-  reserve_standard_files();
+  prepare_process();
   const auto run_and_flush = [&] {
     int status = 0;
     try {
-      status = run(argc, argv);
+      Arguments arguments(argc, argv);
+      status = run(arguments.argc(), arguments.argv());
     } catch (const Done&) {
     }
     flush_stdout();
