@@ -123,6 +123,8 @@ struct ModelConfig {
 
   /// Decoder layers.
   std::size_t n_layers() const noexcept { return layers.size(); }
+  /// Floats of a row between two layers: d_model of each residual stream.
+  std::size_t hidden_width() const noexcept { return d_model * std::max<std::size_t>(streams.count, 1); }
   /// Whether a layer computes and stores keys and values of its own.
   bool owns_kv(std::size_t layer) const noexcept { return layers[layer].attention.kv_layer == layer; }
   /// The last layer that does. After its keys and values are stored, only rows whose logits or hidden states

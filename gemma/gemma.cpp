@@ -45,6 +45,8 @@
 #include "session.inl"
 #include "session_file.hpp"
 #include "session_file.inl"
+#include "stage.hpp"
+#include "stage.inl"
 #include "text_windows.hpp"
 #include "text_windows.inl"
 #include "thread_team.hpp"

@@ -22,5 +22,6 @@
 #include "scheduler.hpp"
 #include "session.hpp"
 #include "session_file.hpp"
+#include "stage.hpp"
 #include "text_windows.hpp"
 #include "version.hpp"

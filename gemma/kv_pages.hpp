@@ -18,9 +18,14 @@ using kernels::KvType;
 
 /// What the cache of a sequence is made of.
 struct KvCacheOptions {
-  std::size_t n_ctx = 4096;     // positions the cache can hold
-  KvType type = KvType::kF16;   // how keys and values are stored
-  std::size_t max_chunk = 512;  // the most tokens one forward adds
+  std::size_t n_ctx = 4096;          // positions the cache can hold
+  KvType type = KvType::kF16;        // how keys and values are stored
+  std::size_t max_chunk = 512;       // the most tokens one forward adds
+  std::size_t layer_begin = 0;       // the first layer whose keys and values are kept: whoever runs no others
+  std::size_t layer_end = SIZE_MAX;  // one past the last
+
+  /// Whether keys and values of `layer` are kept, where it has its own.
+  bool keeps(std::size_t layer) const noexcept { return layer >= layer_begin && layer < layer_end; }
 
   bool operator==(const KvCacheOptions&) const = default;
 };
@@ -47,7 +52,8 @@ struct KvLayout {
 
     bool operator==(const Layer&) const = default;
   };
-  static constexpr std::size_t kNoGroup = SIZE_MAX;  // a layer that reads another's keys and values
+  /// A layer that reads another's keys and values, or whose own are not kept.
+  static constexpr std::size_t kNoGroup = SIZE_MAX;
 
   /// Throws Error{kInvalidArgument} for an empty context or chunk.
   KvLayout(const ModelConfig& config, const KvCacheOptions& options);
@@ -77,7 +83,7 @@ struct KvLayout {
   bool operator==(const KvLayout&) const = default;
 
   KvCacheOptions options;     // that it was made with
-  std::vector<Group> groups;  // one for each window
+  std::vector<Group> groups;  // one for each window of layers that are kept
   std::vector<Layer> layers;  // [n_layers]
   bool one_layer = false;     // all layers lie in the same place (ModelConfig::keeps_no_kv)
 };

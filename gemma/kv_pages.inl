@@ -35,7 +35,7 @@ GEMMA_INLINE KvLayout::KvLayout(const ModelConfig& config, const KvCacheOptions&
   for (std::size_t i = 0; i < config.n_layers(); ++i) {
     const AttentionConfig& a = config.layers[i].attention;
     Layer layer{kNoGroup, 0, a.n_kv_heads, a.head_dim, a.window};
-    if (config.owns_kv(i)) {
+    if (config.owns_kv(i) && o.keeps(i)) {
       const std::size_t window = one_layer ? 0 : a.window;
       const auto same = [&](const Group& g) { return g.window == window; };
       auto group = std::find_if(groups.begin(), groups.end(), same);
@@ -62,7 +62,7 @@ GEMMA_INLINE bool KvLayout::fits(const ModelConfig& config) const {
     const AttentionConfig& a = config.layers[i].attention;
     const Layer& l = layers[i];
     if (l.window != a.window || l.n_kv_heads != a.n_kv_heads || l.head_dim != a.head_dim ||
-        (l.group != kNoGroup) != config.owns_kv(i)) {
+        (l.group != kNoGroup) != (config.owns_kv(i) && options.keeps(i))) {
       return false;
     }
   }

@@ -29,9 +29,11 @@ namespace gemma {
 
 /// A part of a model's layers, and the hidden rows that enter it.
 struct LayerRange {
-  std::size_t begin = 0;              // the first layer
-  std::size_t end = 0;                // one past the last
-  std::span<const float> input = {};  // [n_rows, d_model]; empty when begin is 0: the tokens' embeddings
+  std::size_t begin = 0;  // the first layer
+  std::size_t end = 0;    // one past the last
+  /// [n_rows, d_model], or [n_streams, n_rows, d_model] of a model with several residual streams; empty when
+  /// begin is 0: the tokens' embeddings.
+  std::span<const float> input = {};
 };
 
 /// A handle of a loaded model, cheap to copy. Everything const is safe to call from many threads at once.
@@ -107,9 +109,11 @@ class Model {
   /// `input` of the part that follows, and the logits when the part ends with the last layer. The caches get
   /// keys and values of these layers only. Rows that nobody wants leave behind ModelConfig::last_kv_layer():
   /// up to there a part takes and gives a row for each token, [n_tokens, d_model], from there on one for each
-  /// row of logits that was asked for. Valid until the workspace's next forward. Throws as forward(), and
-  /// Error{kInvalidArgument} for an empty range, an input of another size, or layers that read keys and
-  /// values of a layer outside the range.
+  /// row of logits that was asked for; at most WorkspaceOptions::most_rows() of these where the part ends
+  /// before the last layer. Models with several residual streams give [n_streams, n_rows, d_model]. Valid
+  /// until the workspace's next forward. Throws as forward(), and Error{kInvalidArgument} for an empty range,
+  /// an input of another size, layers that read keys and values of a layer outside the range, or a cache that
+  /// does not keep those of the range (KvCacheOptions::layer_begin). Stage does all this for one part.
   std::span<const float> forward_layers(std::span<const Chunk> chunks, Workspace& ws, const LayerRange& range,
                                         const std::atomic<bool>* cancel = nullptr,
                                         detail::Trace* trace = nullptr) const;
@@ -164,7 +168,7 @@ class Model {
   std::size_t check_chunks(std::span<const Chunk> chunks, std::size_t max_tokens, std::size_t max_rows) const;
   /// Throws Error{kUnsupported} for a model without logits.
   void check_head() const;
-  void check_range(const LayerRange& range, std::size_t n_rows) const;
+  void check_range(const LayerRange& range, std::size_t n_rows, std::span<const Chunk> chunks) const;
   /// Fills the workspace's lists of rows; returns how many there are.
   std::size_t list_rows(std::span<const Chunk> chunks, Workspace& ws, bool only_wanted) const;
   void check_cache(const KvCache& cache) const;

@@ -196,12 +196,10 @@ GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, std:
   return n_wanted;
 }
 
-GEMMA_INLINE void Model::check_range(const LayerRange& range, std::size_t n_rows) const {
+GEMMA_INLINE void Model::check_range(const LayerRange& range, std::size_t n_rows,
+                                     std::span<const Chunk> chunks) const {
   if (range.begin >= range.end || range.end > config().n_layers()) {
     throw Error(ErrorCode::kInvalidArgument, "a range of layers that the model does not have");
-  }
-  if (config().streams.count != 0 && (range.begin != 0 || range.end != config().n_layers())) {
-    throw Error(ErrorCode::kInvalidArgument, "a part of the layers of a model with several residual streams");
   }
   for (std::size_t i = range.begin; i < range.end; ++i) {
     if (config().layers[i].attention.kv_layer < range.begin) {
@@ -209,7 +207,14 @@ GEMMA_INLINE void Model::check_range(const LayerRange& range, std::size_t n_rows
                   "a range of layers of which one reads keys and values of a layer before it");
     }
   }
-  const std::size_t wanted = range.begin == 0 ? 0 : n_rows * config().d_model;
+  for (const Chunk& chunk : chunks) {
+    const KvCacheOptions& kept = chunk.cache->layout().options;
+    if (range.begin < kept.layer_begin || range.end > std::min(kept.layer_end, config().n_layers())) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "a cache that does not keep the keys and values of these layers");
+    }
+  }
+  const std::size_t wanted = range.begin == 0 ? 0 : n_rows * config().hidden_width();
   if (range.input.size() != wanted) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
       return "hidden rows of " + std::to_string(range.input.size()) + " numbers where " +
@@ -289,12 +294,13 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
   }
   file().check_size();  // a system call, against SIGBUS from weights that are gone
   const WorkspaceOptions& room = ws.options();
+  const bool ends = range.end == config().n_layers();
   const std::size_t n_wanted =
-      check_chunks(chunks, room.max_tokens, wants_logits ? room.max_logit_rows : room.most_rows());
+      check_chunks(chunks, room.max_tokens, wants_logits && ends ? room.max_logit_rows : room.most_rows());
   const std::size_t last_kv_layer = config().last_kv_layer();
   const bool only_wanted = range.begin > last_kv_layer;
   const std::size_t n_rows = list_rows(chunks, ws, only_wanted);
-  check_range(range, n_rows);
+  check_range(range, n_rows, chunks);
   for (const Chunk& c : chunks) c.cache->prepare(c.tokens.size());
   for (auto& taken : ws.taken) taken.store(0, std::memory_order_relaxed);
   ws.shared->stop.store(false, std::memory_order_relaxed);
@@ -322,8 +328,10 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
   if (ws.shared->stop.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "cancelled");
   for (const Chunk& c : chunks) c.cache->advance(c.tokens.size());
   if (!wants_logits) return ws.h.span().first(n_wanted * config().d_model);
-  if (range.end == config().n_layers()) return ws.logits.span().first(n_wanted * config().vocab_size);
-  return ws.x.span().first((range.end > last_kv_layer ? n_wanted : n_rows) * config().d_model);
+  if (ends) return ws.logits.span().first(n_wanted * config().vocab_size);
+  const std::size_t n_left = range.end > last_kv_layer ? n_wanted : n_rows;
+  if (config().streams.count != 0) return detail::packed_streams(pass, n_left);
+  return ws.x.span().first(n_left * config().d_model);
 }
 
 }  // namespace gemma

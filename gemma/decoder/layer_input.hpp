@@ -18,7 +18,7 @@ inline void embed_row(const Pass& p, std::size_t r, float* x) noexcept {
   if (p.config.embedding_scale != 1.0f) p.vec().scale(p.config.embedding_scale, d, x);
 }
 
-/// x = scale * embedding of the token, or the hidden rows that were handed in.
+/// x = scale * embedding of the token, or the hidden rows that were handed in (of several streams the first).
 inline void read_input(const Pass& p, const Worker& w) noexcept {
   const std::size_t d = p.config.d_model;
   const auto share = w.share(p.n_rows);

@@ -28,7 +28,7 @@ struct Pass {
   Workspace& ws;
   std::size_t layer_begin = 0;    // layers [layer_begin, layer_end) are run
   std::size_t layer_end = 0;      // == n_layers: and the head
-  std::span<const float> hidden;  // [n_rows, d_model] rows that enter layer_begin, where it is not 0
+  std::span<const float> hidden;  // rows that enter layer_begin, where it is not 0: LayerRange::input
   std::size_t last_kv_layer = 0;  // after its keys and values only wanted rows go on
   std::size_t n_wanted = 0;       // rows whose logits or hidden states are wanted
   bool wants_logits = true;       // else the final hidden states are all that is

@@ -69,7 +69,7 @@ inline void run(Pass p, const Worker& w) noexcept {
     w.sync();
   }
   const bool several_streams = p.config.streams.count != 0;
-  if (several_streams) start_streams(p, w);
+  if (several_streams) enter_streams(p, w);
   for (std::size_t l = p.layer_begin; l < p.layer_end; ++l) {
     if (stop_requested(p, w)) return;
     if (several_streams) predict_streams(p, w, l);
@@ -81,8 +81,9 @@ inline void run(Pass p, const Worker& w) noexcept {
     }
     feed_forward_half(p, w, l);
   }
+  if (p.layer_end != p.config.n_layers()) return;
   if (several_streams) merge_streams(p, w);
-  if (p.layer_end == p.config.n_layers()) head(p, w);
+  head(p, w);
 }
 
 }  // namespace gemma::detail

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "linear.hpp"
@@ -74,6 +75,28 @@ inline void start_streams(Pass& p, const Worker& w) noexcept {
     }
   }
   note_streams(p, w, "altup_init", 0);
+}
+
+/// The streams that the first layer of a pass reads: made of the embeddings, or handed in.
+inline void enter_streams(Pass& p, const Worker& w) noexcept {
+  if (p.layer_begin == 0) return start_streams(p, w);
+  const std::size_t d = p.config.d_model;
+  const auto share = w.share(p.n_rows);
+  for (std::size_t s = 0; s < p.config.streams.count; ++s) {
+    for (std::size_t r = share.begin; r < share.end; ++r) {
+      std::copy_n(p.hidden.data() + (s * p.n_rows + r) * d, d, stream_row(p, s, r));
+    }
+  }
+}
+
+/// The streams of n rows side by side, [n_streams, n, d_model], for who goes on with them elsewhere. After
+/// the pass, by one thread.
+inline std::span<const float> packed_streams(const Pass& p, std::size_t n) noexcept {
+  const std::size_t d = p.config.d_model, count = p.config.streams.count;
+  for (std::size_t s = 1; s < count; ++s) {  // each moves down
+    std::memmove(p.ws.streams.data() + s * n * d, stream_row(p, s, 0), n * d * sizeof(float));
+  }
+  return p.ws.streams.span().first(count * n * d);
 }
 
 /// tanh(router(rms_norm(x) / d_model)): one number for each stream. Uses row r of ws.h and ws.q8.
