@@ -26,17 +26,17 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
     if (!is_finite(alpha)) refuse(ErrorCode::kMalformed, "key 'adapter.lora.alpha' is not finite");
     for (const TensorView& t : f.tensors()) {
       if (!t.runs())
-        refuse(ErrorCode::kUnsupported, "tensor " + quoted(t.name) + " is of a type that is not read");
+        refuse(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is of a type that is not read");
       if (t.name.ends_with(kB)) {
         f.tensor(std::string(t.name.substr(0, t.name.size() - kB.size())) + std::string(kA));
         continue;
       }
       if (!t.name.ends_with(kA))
-        refuse(ErrorCode::kUnsupported, "tensor " + quoted(t.name) + " is no part of a LoRA adapter");
+        refuse(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is no part of a LoRA adapter");
       const std::string name(t.name.substr(0, t.name.size() - kA.size()));
       const TensorView& b = f.tensor(name + std::string(kB));
       if (t.n_dims > 2 || b.n_dims > 2 || b.cols != t.rows)
-        refuse(ErrorCode::kBadShape, "tensors " + quoted(t.name) + " and " + quoted(b.name) +
+        refuse(ErrorCode::kBadShape, "tensors " + gemma::quoted(t.name) + " and " + gemma::quoted(b.name) +
                                          " are not of one rank: " + std::to_string(t.rows) + ", " +
                                          std::to_string(b.cols));
       const float by_rank = alpha != 0 ? alpha / static_cast<float>(t.rows) : 1.0f;
@@ -53,15 +53,16 @@ GEMMA_INLINE void Adapter::check(const gguf::File& base) const {
     constexpr std::string_view kKey = "general.architecture";
     const std::string_view mine = gguf::detail::text_of(file_, kKey), its = gguf::detail::text_of(base, kKey);
     if (!mine.empty() && mine != its)
-      throw Error(ErrorCode::kUnsupported, path() + ": an adapter of " + quoted(mine) + " for a model of " +
-                                               quoted(its) + " (" + base.path() + ")");
+      throw Error(ErrorCode::kUnsupported, path() + ": an adapter of " + gemma::quoted(mine) +
+                                               " for a model of " + gemma::quoted(its) + " (" + base.path() +
+                                               ")");
     for (const auto& [name, change] : changes_) {
       const TensorView& t = base.tensor(name);
       if (t.n_dims != 2 || t.cols != change.a->cols || t.rows != change.b->rows)
         throw Error(ErrorCode::kBadShape,
-                    path() + ": changes tensor " + quoted(name) + " as " + std::to_string(change.b->rows) +
-                        " x " + std::to_string(change.a->cols) + "; in " + base.path() + " it is " +
-                        std::to_string(t.rows) + " x " + std::to_string(t.cols));
+                    path() + ": changes tensor " + gemma::quoted(name) + " as " +
+                        std::to_string(change.b->rows) + " x " + std::to_string(change.a->cols) + "; in " +
+                        base.path() + " it is " + std::to_string(t.rows) + " x " + std::to_string(t.cols));
     }
   });
 }

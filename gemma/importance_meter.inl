@@ -83,7 +83,8 @@ GEMMA_INLINE void ImportanceMeter::add(const Importances& other) {
     if (e == nullptr) continue;
     if (e->n_inputs != s.n_inputs || e->counts.size() != s.counts.size()) {
       detail::refuse(ErrorCode::kBadShape, [&, name = &s.name] {
-        return other.path() + ": importances of another model: " + quoted(*name) + " has another shape";
+        return other.path() + ": importances of another model: " + gemma::quoted(*name) +
+               " has another shape";
       });
     }
     for (std::size_t i = 0; i < s.counts.size(); ++i) {

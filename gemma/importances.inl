@@ -12,7 +12,7 @@ namespace detail {
 /// The floats of an F32 tensor of an importance matrix, copied: the file's are unaligned.
 GEMMA_INLINE std::vector<float> importance_floats(const gguf::File& file, const TensorView& t) {
   const auto refuse_tensor = [&](ErrorCode code, const std::string& what) {
-    throw Error(code, file.path() + ": tensor " + quoted(t.name) + " " + what);
+    throw Error(code, file.path() + ": tensor " + gemma::quoted(t.name) + " " + what);
   };
   if (t.type != DType::kF32) refuse_tensor(ErrorCode::kWrongType, "is " + t.type_name() + ", not F32");
   std::vector<float> numbers(t.rows * t.cols);
@@ -41,7 +41,7 @@ GEMMA_INLINE Importances Importances::from(const gguf::File& file) {
       Entry entry{sums.cols, detail::importance_floats(file, sums), detail::importance_floats(file, counts)};
       const std::vector<float>& n = entry.counts;
       if (n.size() != sums.rows) {
-        throw Error(ErrorCode::kBadShape, file.path() + ": tensor " + quoted(counts.name) + " has " +
+        throw Error(ErrorCode::kBadShape, file.path() + ": tensor " + gemma::quoted(counts.name) + " has " +
                                               std::to_string(n.size()) + " numbers for " +
                                               std::to_string(sums.rows) + " matrices");
       }

@@ -81,9 +81,10 @@ class TypeChooser {
     choice.type = wanted;
     if (t.cols % info(wanted).block_elements != 0) {
       if (asked) {
-        throw Error(ErrorCode::kInvalidArgument,
-                    file_.path() + ": tensor " + quoted(t.name) + " has rows of " + std::to_string(t.cols) +
-                        ", which are not whole " + std::string(info(wanted).name) + " blocks");
+        throw Error(ErrorCode::kInvalidArgument, file_.path() + ": tensor " + gemma::quoted(t.name) +
+                                                     " has rows of " + std::to_string(t.cols) +
+                                                     ", which are not whole " +
+                                                     std::string(info(wanted).name) + " blocks");
       }
       choice.type = fallback(wanted, t.cols);
       choice.instead = true;
@@ -110,8 +111,9 @@ class TypeChooser {
       if (!type) type = wanted;
     }
     if (type && !t.runs()) {
-      throw Error(ErrorCode::kUnsupported, file_.path() + ": tensor " + quoted(t.name) + " is of type " +
-                                               describe_dtype_id(t.type_id) + ", which is not decoded");
+      throw Error(ErrorCode::kUnsupported, file_.path() + ": tensor " + gemma::quoted(t.name) +
+                                               " is of type " + describe_dtype_id(t.type_id) +
+                                               ", which is not decoded");
     }
     return type;
   }
@@ -168,8 +170,8 @@ class TypeChooser {
     if (e->n_inputs != t.cols || (e->n_matrices() != n_matrices && e->n_matrices() != 1)) {
       throw Error(ErrorCode::kBadShape,
                   options_.importances->path() + ": importances of " + std::to_string(e->n_matrices()) +
-                      " x " + std::to_string(e->n_inputs) + " inputs for tensor " + quoted(t.name) + " of " +
-                      std::to_string(n_matrices) + " x " + std::to_string(t.cols));
+                      " x " + std::to_string(e->n_inputs) + " inputs for tensor " + gemma::quoted(t.name) +
+                      " of " + std::to_string(n_matrices) + " x " + std::to_string(t.cols));
     }
     return e;
   }
@@ -186,7 +188,7 @@ GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, cons
   for (const Adapter* adapter : options.adapters) adapter->check(file);
   for (const auto& [pattern, type] : options.tensors) {
     if (!kernels::can_encode(type)) {
-      throw Error(ErrorCode::kInvalidArgument, "tensor " + quoted(pattern) + ": type " +
+      throw Error(ErrorCode::kInvalidArgument, "tensor " + gemma::quoted(pattern) + ": type " +
                                                    describe_dtype_id(static_cast<std::uint32_t>(type)) +
                                                    " is not written");
     }
@@ -195,13 +197,14 @@ GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, cons
   TypeChooser chooser(file, options);
   for (const TensorView& t : file.tensors()) {
     if (!t.runs()) {  // nothing is known of how it could be copied whole
-      throw Error(ErrorCode::kUnsupported, file.path() + ": tensor " + quoted(t.name) + " is of type " +
-                                               describe_dtype_id(t.type_id) + ", which is not written");
+      throw Error(ErrorCode::kUnsupported, file.path() + ": tensor " + gemma::quoted(t.name) +
+                                               " is of type " + describe_dtype_id(t.type_id) +
+                                               ", which is not written");
     }
     choices.push_back(chooser.choose(t));
   }
   if (const std::string* pattern = chooser.unused()) {
-    throw Error(ErrorCode::kInvalidArgument, file.path() + ": there is no tensor " + quoted(*pattern));
+    throw Error(ErrorCode::kInvalidArgument, file.path() + ": there is no tensor " + gemma::quoted(*pattern));
   }
   return choices;
 }

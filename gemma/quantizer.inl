@@ -163,7 +163,7 @@ class Quantizer::Work {
   void add(const RowSums& s, const TensorView& t, std::size_t row, DType type) {
     if (!is_finite(s.errors)) {
       throw Error(ErrorCode::kNotFinite,
-                  file_.path() + ": tensor " + quoted(t.name) + ": row " + std::to_string(row) +
+                  file_.path() + ": tensor " + gemma::quoted(t.name) + ": row " + std::to_string(row) +
                       " holds numbers that are not finite, or too large for " + std::string(info(type).name));
     }
     squares_ += s.squares;

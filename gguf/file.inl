@@ -70,13 +70,14 @@ GEMMA_INLINE const TensorView& File::tensor(std::string_view name) const {
 }
 
 GEMMA_INLINE void File::missing(ErrorCode code, const char* kind, std::string_view name) const {
-  gemma::detail::refuse(code, [&] { return path() + ": " + kind + quoted(name) + " is missing"; });
+  gemma::detail::refuse(code, [&] { return path() + ": " + kind + gemma::quoted(name) + " is missing"; });
 }
 
 GEMMA_INLINE void File::refuse_type(std::string_view key, const Value& value,
                                     const std::string& expected) const {
-  throw Error(ErrorCode::kWrongType, path() + ": key " + quoted(key) + ": " + value.type_name() + " where " +
-                                         expected + " is expected, or out of its range (at byte " +
+  throw Error(ErrorCode::kWrongType, path() + ": key " + gemma::quoted(key) + ": " + value.type_name() +
+                                         " where " + expected +
+                                         " is expected, or out of its range (at byte " +
                                          std::to_string(offset_of(value.bytes())) + ")");
 }
 
@@ -260,7 +261,7 @@ GEMMA_INLINE void File::check_places(std::vector<Pending> by_place, Reader& read
     if (!last && p.offset + p.size > end) {
       reader.about("tensor", by_place[i + 1].view.name);
       reader.fail_at(by_place[i + 1].offset_at, ErrorCode::kMalformed,
-                     "its data overlap those of tensor " + quoted(p.view.name) + misfit_hint(p.view));
+                     "its data overlap those of tensor " + gemma::quoted(p.view.name) + misfit_hint(p.view));
     }
     if (!p.view.has_size()) {
       tensors_[*names_.find(p.view.name)].data =

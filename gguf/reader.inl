@@ -30,7 +30,7 @@ GEMMA_INLINE void Reader::fail_at(std::size_t offset, ErrorCode code, const std:
   if (!subject_.kind.empty()) {
     text += subject_.kind;
     text += ' ';
-    text += subject_.name.data() != nullptr ? quoted(subject_.name) : std::to_string(subject_.number);
+    text += subject_.name.data() != nullptr ? gemma::quoted(subject_.name) : std::to_string(subject_.number);
     text += ": ";
   }
   throw Error(code, text + message + " (at byte " + std::to_string(offset) + ")");

@@ -50,8 +50,8 @@ GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const Fi
     if (value == nullptr || pair.key.starts_with("split.")) continue;
     const auto a = value->bytes(), b = pair.value.bytes();
     if (value->type() != pair.value.type() || !std::equal(a.begin(), a.end(), b.begin(), b.end())) {
-      refuse_part(part.path(),
-                  "is of another model than " + first.path() + ": key " + quoted(pair.key) + " differs");
+      refuse_part(part.path(), "is of another model than " + first.path() + ": key " +
+                                   gemma::quoted(pair.key) + " differs");
     }
   }
 }
@@ -110,7 +110,7 @@ GEMMA_INLINE File File::join(File given, const SplitPart& facts) {
     for (const TensorView& tensor : part.tensors_) {
       if (whole.names_.add(tensor.name) != NameIndex::Added::kYes) {
         detail::refuse_part(part.path(),
-                            "tensor " + quoted(tensor.name) +
+                            "tensor " + gemma::quoted(tensor.name) +
                                 " stands in another part too: the parts are of different models");
       }
       whole.tensors_.push_back(tensor);

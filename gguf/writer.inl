@@ -68,9 +68,10 @@ GEMMA_INLINE std::uint64_t size_to_write(std::string_view name, DType type,
   for (const std::size_t n : shape) {
     elements = n == 0 || elements > (std::uint64_t{1} << 48) / n ? 0 : elements * n;
   }
-  if (t.block_elements == 0) refuse_to_write("tensor " + quoted(name) + " has a type that is not written");
+  if (t.block_elements == 0)
+    refuse_to_write("tensor " + gemma::quoted(name) + " has a type that is not written");
   if (shape.empty() || shape.size() > 4 || elements == 0 || shape.back() % t.block_elements != 0) {
-    refuse_to_write("tensor " + quoted(name) + " has a shape that a " + std::string(t.name) +
+    refuse_to_write("tensor " + gemma::quoted(name) + " has a shape that a " + std::string(t.name) +
                     " tensor cannot have");
   }
   return elements / t.block_elements * t.block_bytes;
@@ -97,8 +98,8 @@ GEMMA_INLINE Writer& Writer::add_tensor(std::string_view name, DType type, std::
   return in_memory([&] {
     const std::uint64_t size = detail::size_to_write(name, type, shape);
     if (data.size() != size) {
-      detail::refuse_to_write("tensor " + quoted(name) + " takes " + std::to_string(size) + " bytes, not " +
-                              std::to_string(data.size()));
+      detail::refuse_to_write("tensor " + gemma::quoted(name) + " takes " + std::to_string(size) +
+                              " bytes, not " + std::to_string(data.size()));
     }
     add_sized(name, type, shape, {size, data, {}, {}, {}});
   });
@@ -108,7 +109,7 @@ GEMMA_INLINE Writer& Writer::add_tensor(std::string_view name, DType type, std::
                                         Fill fill) {
   return in_memory([&] {
     const std::uint64_t size = detail::size_to_write(name, type, shape);
-    if (!fill) detail::refuse_to_write("tensor " + quoted(name) + " has nothing to fill it");
+    if (!fill) detail::refuse_to_write("tensor " + gemma::quoted(name) + " has nothing to fill it");
     add_sized(name, type, shape, {size, {}, std::move(fill), {}, {}});
   });
 }
@@ -117,7 +118,7 @@ GEMMA_INLINE Writer& Writer::add_tensor_in_parts(std::string_view name, DType ty
                                                  std::span<const std::size_t> shape, Produce produce) {
   return in_memory([&] {
     const std::uint64_t size = detail::size_to_write(name, type, shape);
-    if (!produce) detail::refuse_to_write("tensor " + quoted(name) + " has nothing to fill it");
+    if (!produce) detail::refuse_to_write("tensor " + gemma::quoted(name) + " has nothing to fill it");
     add_sized(name, type, shape, {size, {}, {}, std::move(produce), std::string(name)});
   });
 }
@@ -164,10 +165,10 @@ GEMMA_INLINE Writer& Writer::add_encoded_array(std::string_view key, ValueType e
 
 GEMMA_INLINE void Writer::add_pair(std::string_view key, ValueType type, const std::string& value) {
   if (key.empty() || key.size() > 65535) {
-    detail::refuse_to_write("key " + quoted(key) + " is empty or longer than 65535 bytes");
+    detail::refuse_to_write("key " + gemma::quoted(key) + " is empty or longer than 65535 bytes");
   }
   std::string name = "k" + std::string(key);
-  if (names_.count(name) != 0) detail::refuse_to_write("key " + quoted(key) + " is there already");
+  if (names_.count(name) != 0) detail::refuse_to_write("key " + gemma::quoted(key) + " is there already");
   const std::uint32_t alignment = key == kAlignmentKey ? alignment_of(type, value) : alignment_;
   pairs_.reserve(pairs_.size() + 12 + key.size() + value.size());
   names_.insert(std::move(name));  // the last that may fail
@@ -197,9 +198,10 @@ GEMMA_INLINE void Writer::add_sized(std::string_view name, DType type, std::span
                                     Data data) {
   // the specification allows 64 bytes, the format's own library 63
   if (name.empty() || name.size() > 63)
-    detail::refuse_to_write("tensor " + quoted(name) + " has an empty or overlong name");
+    detail::refuse_to_write("tensor " + gemma::quoted(name) + " has an empty or overlong name");
   std::string known = "t" + std::string(name);
-  if (names_.count(known) != 0) detail::refuse_to_write("tensor " + quoted(name) + " is there already");
+  if (names_.count(known) != 0)
+    detail::refuse_to_write("tensor " + gemma::quoted(name) + " is there already");
   if (tensors_.size() == tensors_.capacity()) tensors_.reserve(2 * tensors_.size() + 8);
   table_.reserve(table_.size() + 24 + name.size() + 8 * shape.size());
   names_.insert(std::move(known));  // the last that may fail
@@ -218,7 +220,7 @@ void Writer::emit_parts(const Data& data, F&& sink) {
   std::uint64_t left = data.size;
   const auto wrong = [&data](const char* how) {
     gemma::detail::refuse(ErrorCode::kInvalidArgument,
-                          [&] { return "tensor " + quoted(data.name) + " was given " + how; });
+                          [&] { return "tensor " + gemma::quoted(data.name) + " was given " + how; });
   };
   data.produce([&](std::span<const std::byte> part) {
     if (part.size() > left) wrong("more bytes than it has");

@@ -102,11 +102,11 @@ class BpeTokenizer final : public Tokenizer {
     if (known != nullptr) return *known;
     constexpr std::string_view kKey = "tokenizer.ggml.pre";
     if (named.data() == nullptr) {
-      throw Error(ErrorCode::kUnsupported, vocab().source() + ": key " + quoted(kKey) +
+      throw Error(ErrorCode::kUnsupported, vocab().source() + ": key " + gemma::quoted(kKey) +
                                                " is missing, and the vocabulary's markers do not tell it");
     }
     vocab().fail(ErrorCode::kUnsupported, kKey,
-                 "is " + quoted(named) + "; 'llama-bpe', 'smaug-bpe' and 'smollm' are supported",
+                 "is " + gemma::quoted(named) + "; 'llama-bpe', 'smaug-bpe' and 'smollm' are supported",
                  named.data());
   }
 
@@ -165,9 +165,10 @@ class BpeTokenizer final : public Tokenizer {
       const TokenId right = index_.find(view.substr(middle));
       const TokenId merged = index_.find(view);
       if (!first || !second || left < 0 || right < 0 || merged < 0) {
-        vocab().fail(ErrorCode::kMalformed, kKey,
-                     "has the merge " + quoted(merge) + " of unknown pieces at " + std::to_string(rank),
-                     merge.data());
+        vocab().fail(
+            ErrorCode::kMalformed, kKey,
+            "has the merge " + gemma::quoted(merge) + " of unknown pieces at " + std::to_string(rank),
+            merge.data());
       }
       if (!merges_.add(left, right, {static_cast<std::int32_t>(rank), merged})) {
         vocab().fail(ErrorCode::kMalformed, kKey, "has merges chosen to collide", merge.data());

@@ -125,7 +125,7 @@ class LineBpeTokenizer final : public Tokenizer {
     const std::size_t space = merge.find(' ', 1);
     if (space == merge.npos || space + 1 == merge.size()) {
       vocab().fail(ErrorCode::kMalformed, kKey,
-                   "has the merge " + quoted(merge) + ", not of two parts, at " + std::to_string(rank),
+                   "has the merge " + gemma::quoted(merge) + ", not of two parts, at " + std::to_string(rank),
                    merge.data());
     }
     both.assign(merge, 0, space);

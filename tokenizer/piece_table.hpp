@@ -79,8 +79,8 @@ class PieceTable {
   [[noreturn]] void fail(ErrorCode code, std::string_view key, const std::string& what,
                          const void* at) const {
     const auto offset = static_cast<const std::byte*>(at) - file_begin_;
-    throw Error(code,
-                source_ + ": key " + quoted(key) + " " + what + " (at byte " + std::to_string(offset) + ")");
+    throw Error(code, source_ + ": key " + gemma::quoted(key) + " " + what + " (at byte " +
+                          std::to_string(offset) + ")");
   }
 
  protected:
@@ -231,8 +231,8 @@ inline void PieceTable::index_bytes() {
     const auto byte = parse_byte(pieces_[i]);
     if (!byte || bytes_[*byte] >= 0) {
       fail(ErrorCode::kMalformed, "tokenizer.ggml.tokens",
-           "has the " + std::string(byte ? "repeated" : "invalid") + " byte token " + quoted(pieces_[i]) +
-               " at " + std::to_string(i),
+           "has the " + std::string(byte ? "repeated" : "invalid") + " byte token " +
+               gemma::quoted(pieces_[i]) + " at " + std::to_string(i),
            pieces_[i].data());
     }
     bytes_[*byte] = static_cast<TokenId>(i);

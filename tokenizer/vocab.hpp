@@ -152,7 +152,7 @@ inline void Vocab::read_kind(const gguf::File& file) {
   }
   if (known == nullptr) {
     fail(ErrorCode::kUnsupported, "tokenizer.ggml.model",
-         "is " + quoted(model) +
+         "is " + gemma::quoted(model) +
              "; 'llama' (SentencePiece), 'gpt2' (byte-level BPE) and 'gemma4' (BPE over lines) are read",
          model.data());
   }
@@ -209,7 +209,7 @@ inline std::optional<TokenId> Vocab::read_id(const gguf::File& file, std::string
   const auto id = file.get_if<std::int64_t>(key);
   if (!id || *id == -1 || *id == 0xFFFFFFFF) return std::nullopt;  // several converters write -1 for "none"
   if (*id >= 0 && static_cast<std::uint64_t>(*id) < pieces_.size()) return static_cast<TokenId>(*id);
-  notes_.push_back("key " + quoted(key) + " is " + std::to_string(*id) + ", not an id of the " +
+  notes_.push_back("key " + gemma::quoted(key) + " is " + std::to_string(*id) + ", not an id of the " +
                    std::to_string(pieces_.size()) + " tokens: there is no such token");
   return std::nullopt;
 }
