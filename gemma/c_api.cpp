@@ -15,10 +15,6 @@
 #include "c_objects.hpp"
 #include "gemma.hpp"
 
-struct gemma_sampler {
-  gemma::Sampler sampler;
-};
-
 namespace gemma {
 namespace {
 
@@ -98,7 +94,7 @@ gemma_model* gemma_model_load(const char* path, const gemma_model_options* optio
     if (o.window >= 0) chosen.window = static_cast<std::size_t>(o.window);
     Model model = Model::load(path, chosen);
     std::string name = model.config().name;
-    return new gemma_model{std::move(model), std::move(name)};
+    return new gemma_model{std::move(model), std::move(name), {}, {}};
   });
 }
 void gemma_model_free(gemma_model* model) {
@@ -222,6 +218,14 @@ size_t gemma_session_n_ctx(const gemma_session* session) {
   return session == nullptr ? 0 : session->session.n_ctx();
 }
 
+int gemma_session_get_tokens(const gemma_session* session, int32_t* out, size_t capacity, size_t* n,
+                             gemma_error** error) {
+  return guarded(error, -1, [&] {
+    require(session != nullptr, "the session is NULL");
+    return give_list(session->session.tokens(), out, capacity, n);
+  });
+}
+
 const float* gemma_session_logits(const gemma_session* session, gemma_error** error) {
   return guarded<const float*>(error, nullptr, [&] {
     require(session != nullptr, "the session is NULL");
@@ -293,45 +297,4 @@ gemma_snapshot* gemma_snapshot_read(const gemma_session* session, const void* by
 }
 void gemma_snapshot_free(gemma_snapshot* snapshot) {
   delete snapshot;
-}
-
-gemma_sampler* gemma_sampler_new(const gemma_sampler_options* options, gemma_error** error) {
-  return guarded<gemma_sampler*>(error, nullptr, [&] {
-    const auto o = options_or(options, gemma_sampler_options GEMMA_SAMPLER_OPTIONS_INIT);
-    return new gemma_sampler{Sampler(sampler_options(o))};
-  });
-}
-void gemma_sampler_free(gemma_sampler* sampler) {
-  delete sampler;
-}
-int32_t gemma_sampler_sample(gemma_sampler* sampler, const float* logits, size_t n, gemma_error** error) {
-  return guarded(error, int32_t{-1}, [&] {
-    require(sampler != nullptr, "the sampler is NULL");
-    return sampler->sampler.sample(list(logits, n));
-  });
-}
-
-int gemma_session_generate(gemma_session* session, gemma_sampler* sampler,
-                           const gemma_generate_options* options, gemma_generate_result* result,
-                           gemma_error** error) {
-  return guarded(error, -1, [&] {
-    require(session != nullptr, "the session is NULL");
-    const auto o = options_or(options, gemma_generate_options GEMMA_GENERATE_OPTIONS_INIT);
-    PickToken pick = argmax;
-    if (o.pick != nullptr) {
-      pick = [&o](std::span<const float> logits) {
-        return picked(o.pick(logits.data(), logits.size(), o.user));
-      };
-    } else if (sampler != nullptr) {
-      pick = [sampler](std::span<const float> logits) { return sampler->sampler.sample(logits); };
-    }
-    GenerateOptions chosen = generate_options(o);
-    chosen.cancel = &session->cancelled;
-    const GenerateResult r = session->session.generate(std::move(pick), chosen);
-    if (result != nullptr) {
-      give(result,
-           {result->size, r.tokens.size(), static_cast<int>(r.reason), r.seconds, r.first_token_seconds});
-    }
-    return 0;
-  });
 }

@@ -6,12 +6,15 @@
 #include <cstddef>
 #include <cstring>
 #include <exception>
+#include <memory>
+#include <mutex>
 #include <new>
 #include <span>
 #include <string>
 
 #include "c_api.h"
 #include "model.hpp"
+#include "piece_trie.hpp"
 
 // what the interface's opaque types are
 struct gemma_error {
@@ -22,6 +25,8 @@ struct gemma_error {
 struct gemma_model {
   gemma::Model model;
   std::string name;
+  mutable std::mutex mutex;                                // of pieces
+  mutable std::shared_ptr<const gemma::PieceTrie> pieces;  // made for the first grammar
 };
 
 /// Helpers of the units that implement c_api.h.

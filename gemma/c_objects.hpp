@@ -2,9 +2,12 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "c_guard.hpp"
+#include "constrained_pick.hpp"
 #include "generation.hpp"
 #include "options.hpp"
 #include "sampler.hpp"
@@ -21,6 +24,16 @@ struct gemma_session {
 /// A snapshot.
 struct gemma_snapshot {
   gemma::Snapshot snapshot;  // the C++ object
+};
+
+/// A sampler.
+struct gemma_sampler {
+  gemma::Sampler sampler;  // the C++ object
+};
+/// A grammar for a vocabulary.
+struct gemma_grammar {
+  gemma::Grammar grammar;                          // the texts
+  std::shared_ptr<const gemma::PieceTrie> pieces;  // of the model it was made for
 };
 
 namespace gemma::c_api {
@@ -68,6 +81,23 @@ inline GenerateOptions generate_options(const gemma_generate_options& o) {
     };
   }
   return out;
+}
+
+/// A sampler, and how it chooses among what a grammar allows.
+struct ConstrainedSampler {
+  Sampler sampler;       // its own
+  ConstrainedPick pick;  // over it
+
+  /// At the beginning of a text.
+  ConstrainedSampler(const Sampler& from, const gemma_grammar& grammar)
+      : sampler(from), pick(sampler, GrammarMask(grammar.grammar, grammar.pieces), std::nullopt) {}
+};
+
+/// Throws Error{kInvalidArgument} for a grammar that was made for another vocabulary, or beside a picker.
+inline void check_grammar(const gemma_generate_options& o, std::size_t vocab_size) {
+  if (o.grammar == nullptr) return;
+  require(o.pick == nullptr, "a grammar is for a sampler, not for a callback that picks");
+  require(o.grammar->pieces->vocab_size() <= vocab_size, "the grammar was made for another model");
 }
 
 /// Ends a generation whose pick() callback said so.

@@ -1,4 +1,5 @@
 // The scheduler of the C interface: many sequences at once, for any number of threads.
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -43,6 +44,7 @@ gemma_answer* gemma_scheduler_submit(gemma_scheduler* scheduler, const int32_t* 
   return guarded<gemma_answer*>(error, nullptr, [&] {
     require(scheduler != nullptr, "the scheduler is NULL");
     const auto o = options_or(options, gemma_generate_options GEMMA_GENERATE_OPTIONS_INIT);
+    check_grammar(o, scheduler->scheduler.model().config().vocab_size);
     const auto prompt = list(ids, n_ids);
     Request request;
     request.prompt.assign(prompt.begin(), prompt.end());
@@ -52,6 +54,10 @@ gemma_answer* gemma_scheduler_submit(gemma_scheduler* scheduler, const int32_t* 
       request.pick = [pick = o.pick, user = o.user](std::span<const float> logits) {
         return picked(pick(logits.data(), logits.size(), user));
       };
+    }
+    if (o.grammar != nullptr) {
+      auto own = std::make_shared<ConstrainedSampler>(Sampler(request.sampler), *o.grammar);
+      request.pick = [own](std::span<const float> logits) { return own->pick(logits); };
     }
     return new gemma_answer{scheduler->scheduler.submit(std::move(request)), {}};
   });
