@@ -48,18 +48,32 @@ class WireWriter {
 /// Longest chain of a hash table of pieces: the 256,000 of Gemma make none longer than 9.
 inline constexpr std::size_t kLongestChain = 64;
 
+/// What comes behind the pieces: the algorithm, and a normalizer that changes nothing.
+inline void append_settings(WireWriter& model, bool byte_fallback) {
+  // field numbers of sentencepiece_model.proto
+  constexpr std::uint32_t kTrainer = 2, kNormalizer = 3;
+  constexpr std::uint32_t kModelType = 3, kByteFallback = 35;
+  constexpr std::uint32_t kName = 1, kDummyPrefix = 3, kRemoveSpaces = 4, kEscapeSpaces = 5;
+  constexpr std::uint64_t kBpe = 2;
+  WireWriter part;
+  part.varint_field(kModelType, kBpe);
+  part.varint_field(kByteFallback, byte_fallback);
+  model.bytes_field(kTrainer, part.bytes());
+  part.clear();
+  part.bytes_field(kName, "identity");  // spaces are marked before sentencepiece sees the text
+  part.varint_field(kDummyPrefix, 0);
+  part.varint_field(kRemoveSpaces, 0);
+  part.varint_field(kEscapeSpaces, 0);
+  model.bytes_field(kNormalizer, part.bytes());
+}
+
 /// The message for `vocab`. Control, unknown, user-defined and repeated pieces get names that no text can
 /// hold (0xFF is in no UTF-8), since they are matched before sentencepiece sees the text, or never.
 /// Throws Error{kMalformed} when pieces were chosen to collide: sentencepiece keeps them in a table like the
 /// one here, of the same hash, and would take quadratic time to fill it.
 inline std::string model_proto(const Vocab& vocab) {
   // field numbers of sentencepiece_model.proto
-  constexpr std::uint32_t kPieces = 1, kTrainer = 2, kNormalizer = 3;
-  constexpr std::uint32_t kPiece = 1, kScore = 2, kType = 3;
-  constexpr std::uint32_t kModelType = 3, kByteFallback = 35;
-  constexpr std::uint32_t kName = 1, kDummyPrefix = 3, kRemoveSpaces = 4, kEscapeSpaces = 5;
-  constexpr std::uint64_t kBpe = 2;
-
+  constexpr std::uint32_t kPieces = 1, kPiece = 1, kScore = 2, kType = 3;
   const bool bytes = vocab.has_all_bytes();
   std::unordered_set<std::string_view> seen;
   const auto is_new = [&](std::string_view piece) {
@@ -103,16 +117,7 @@ inline std::string model_proto(const Vocab& vocab) {
   // sentencepiece wants an unknown piece; with all 256 byte tokens it is never used
   if (!vocab.unk()) add_piece("\xFFunk", 0.0F, TokenType::kUnknown);
 
-  part.clear();
-  part.varint_field(kModelType, kBpe);
-  part.varint_field(kByteFallback, bytes);
-  model.bytes_field(kTrainer, part.bytes());
-  part.clear();
-  part.bytes_field(kName, "identity");  // spaces are marked before sentencepiece sees the text
-  part.varint_field(kDummyPrefix, 0);
-  part.varint_field(kRemoveSpaces, 0);
-  part.varint_field(kEscapeSpaces, 0);
-  model.bytes_field(kNormalizer, part.bytes());
+  append_settings(model, bytes);
   return model.bytes();
 }
 

@@ -123,15 +123,20 @@ class Lines {
   std::size_t n_tokens_ = 0;
 };
 
-int run(int argc, char** argv) {
+/// What the command line says.
+struct Command {
   app::EngineFlags engine;
   EmbedderOptions options;
-  bool query = false, document = false;
-  const app::CommandLine owner = app::command_line(
-      "Texts to vectors of length 1. Reads JSON objects from stdin, one a line:\n"
-      "  {\"text\"} -> {\"embedding\": [...]} or {\"error\"}",
-      "gemma-embed");
-  CLI::App& cli = *owner;
+  bool query = false;
+  bool document = false;
+
+  EmbedPrompt prompt() const noexcept {
+    return query ? EmbedPrompt::kQuery : document ? EmbedPrompt::kDocument : EmbedPrompt::kNone;
+  }
+};
+
+void add_flags(CLI::App& cli, Command& command) {
+  auto& [engine, options, query, document] = command;
   engine.add_to(cli, app::EngineFlags::kModel | app::EngineFlags::kIsa | app::EngineFlags::kThreads |
                          app::EngineFlags::kMemory);
   auto* q = cli.add_flag("--query", query, "Put the model's prompt for searching texts before each text");
@@ -142,7 +147,7 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 24).description(""))
       ->type_name("N");
   cli.add_option_function<std::string>(
-         "--pooling", [&options](const std::string& name) { options.pooling = kPoolings.at(name); },
+         "--pooling", [&command](const std::string& name) { command.options.pooling = kPoolings.at(name); },
          "How the tokens' final hidden states become one vector: mean, last, cls (the first) or none (a list "
          "of vectors, as they are) (default: the model's; last for models that generate)")
       ->check(CLI::IsMember({"mean", "last", "cls", "none"}).description(""))
@@ -159,22 +164,29 @@ int run(int argc, char** argv) {
       ->type_name("N");
   cli.add_option_function<std::string>(
          "--kv",
-         [&options](const std::string& type) {
-           options.kv_type = type == "f32" ? KvType::kF32 : KvType::kF16;
+         [&command](const std::string& type) {
+           command.options.kv_type = type == "f32" ? KvType::kF32 : KvType::kF16;
          },
          "How keys and values are stored: f16 or f32 (default: f16; f32 for models that only embed)")
       ->check(CLI::IsMember({"f16", "f32"}).description(""))
       ->type_name("TYPE");
-  app::parse(cli, argc, argv);
-  const EmbedPrompt prompt = query      ? EmbedPrompt::kQuery
-                             : document ? EmbedPrompt::kDocument
-                                        : EmbedPrompt::kNone;
-  options.n_threads = engine.threads;
-  options.max_memory = engine.max_memory;
+}
 
-  const Model model = engine.load();
+int run(int argc, char** argv) {
+  Command command;
+  const app::CommandLine cli = app::command_line(
+      "Texts to vectors of length 1. Reads JSON objects from stdin, one a line:\n"
+      "  {\"text\"} -> {\"embedding\": [...]} or {\"error\"}",
+      "gemma-embed");
+  add_flags(*cli, command);
+  app::parse(*cli, argc, argv);
+  const EmbedPrompt prompt = command.prompt();
+  command.options.n_threads = command.engine.threads;
+  command.options.max_memory = command.engine.max_memory;
+
+  const Model model = command.engine.load();
   model.tokenizer();  // a file without one is refused before any line
-  Embedder embedder(model, options);
+  Embedder embedder(model, command.options);
   if (prompt != EmbedPrompt::kNone) embedder.encode("", prompt);  // a model without prompts, likewise
   app::print_notes("gemma-embed", model.notes());
   Lines lines(embedder, prompt);
