@@ -178,7 +178,8 @@ typedef struct gemma_session gemma_session;
 typedef enum gemma_kv_type {
   GEMMA_KV_DEFAULT = 0, /**< 16-bit floats, unless kv_float32 says otherwise */
   GEMMA_KV_F16 = 1,     /**< 16-bit floats */
-  GEMMA_KV_F32 = 2      /**< 32-bit floats */
+  GEMMA_KV_F32 = 2,     /**< 32-bit floats */
+  GEMMA_KV_Q8 = 3       /**< 8-bit numbers in groups of 32 with a scale: 0.53 of the bytes of 16-bit floats */
 } gemma_kv_type;
 
 /** What a session is made of. */

@@ -47,6 +47,8 @@ inline KvType kv_type_of(int kv_type, int kv_float32) {
       return KvType::kF16;
     case GEMMA_KV_F32:
       return KvType::kF32;
+    case GEMMA_KV_Q8:
+      return KvType::kQ8;
     default:
       throw Error(ErrorCode::kInvalidArgument, "a type of keys and values that is unknown");
   }

@@ -90,20 +90,13 @@ class KvCache {
   const std::byte* const* pages(std::size_t layer) const noexcept {
     return tables_[layout().layers[layer].group].pages.data();
   }
-  /// Where element 0 of the key of `position` is stored, the next ones kKeyTile elements apart: [head_dim].
-  std::byte* key_slot(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
-    using kernels::kKeyTile;
-    const std::size_t slot = position % kernels::kKeyBlock;
-    const std::size_t element =
-        slot / kKeyTile * layout().layers[layer].head_dim * kKeyTile + slot % kKeyTile;
-    return page_of(layer, position) + layout().key_offset(layer, kv_head) +
-           element * layout().element_bytes();
+  /// A head's keys in the page that holds `position`, which is their slot position % kKeyBlock.
+  std::byte* keys(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
+    return page_of(layer, position) + layout().key_offset(layer, kv_head);
   }
-  /// Where the value of `position` is stored: [head_dim].
-  std::byte* value_slot(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
-    const std::size_t element = position % kernels::kKeyBlock * layout().layers[layer].head_dim;
-    return page_of(layer, position) + layout().value_offset(layer, kv_head) +
-           element * layout().element_bytes();
+  /// A head's values in that page.
+  std::byte* values(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
+    return page_of(layer, position) + layout().value_offset(layer, kv_head);
   }
 
   /// The blocks of a group whose pages it holds: from the first to one past the last.

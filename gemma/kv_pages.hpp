@@ -41,8 +41,8 @@ struct KvLayout {
 
     bool operator==(const Group&) const = default;
   };
-  /// A layer's part of a page: for each head its keys, [kKeyBlock / 16, head_dim, 16], then its values,
-  /// [kKeyBlock, head_dim].
+  /// A layer's part of a page: for each head its keys, then its values, of kKeyBlock positions each, as
+  /// kernels::AttentionArgs says.
   struct Layer {
     std::size_t group = kNoGroup;  // whose pages hold it
     std::size_t offset = 0;        // bytes from the begin of a page
@@ -67,17 +67,19 @@ struct KvLayout {
   /// Bytes of the pages of n sequences; the largest size_t when no memory could hold them.
   std::size_t bytes(std::size_t n_sequences) const noexcept;
 
-  /// Bytes of an element.
-  std::size_t element_bytes() const noexcept { return kernels::kv_type_info(options.type).element_bytes; }
+  /// Bytes of the keys, or values, of one head in a page.
+  std::size_t head_bytes(std::size_t head_dim) const noexcept {
+    return kernels::kKeyBlock * kernels::kv_type_info(options.type).vector_bytes(head_dim);
+  }
   /// Bytes from a page's begin to a head's keys. The layer has a group.
   std::size_t key_offset(std::size_t layer, std::size_t kv_head) const noexcept {
     const Layer& l = layers[layer];
-    return l.offset + 2 * kv_head * kernels::kKeyBlock * l.head_dim * element_bytes();
+    return l.offset + 2 * kv_head * head_bytes(l.head_dim);
   }
   /// Bytes from a page's begin to a head's values.
   std::size_t value_offset(std::size_t layer, std::size_t kv_head) const noexcept {
     const Layer& l = layers[layer];
-    return l.offset + (2 * kv_head + 1) * kernels::kKeyBlock * l.head_dim * element_bytes();
+    return l.offset + (2 * kv_head + 1) * head_bytes(l.head_dim);
   }
 
   bool operator==(const KvLayout&) const = default;

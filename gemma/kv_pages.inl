@@ -43,8 +43,8 @@ GEMMA_INLINE KvLayout::KvLayout(const ModelConfig& config, const KvCacheOptions&
         group = groups.insert(groups.end(), {window, 0, detail::most_pages(window, o)});
       }
       layer.group = static_cast<std::size_t>(group - groups.begin());
-      // 64 layers of 2 x 64 x 2^24 numbers of 4 bytes: below 2^41
-      const std::size_t bytes = 2 * kernels::kKeyBlock * a.kv_width() * element_bytes();
+      // 64 layers of 2 x 64 x 2^24 numbers of 4 bytes (6 where heads have one number): below 2^42
+      const std::size_t bytes = 2 * a.n_kv_heads * head_bytes(a.head_dim);
       if (one_layer) {
         group->page_bytes = std::max(group->page_bytes, bytes);
       } else {

@@ -71,32 +71,75 @@ struct MatmulKernel {
 };
 
 /// How keys and values are stored.
-enum class KvType : std::uint8_t { kF32, kF16 };
+enum class KvType : std::uint8_t { kF32, kF16, kQ8 };
+
+/// Keys and values of KvType::kQ8: groups of 32 numbers of one vector, x[i] ~ scale * code[i], |code| <= 127,
+/// the scale a binary16. The last group of a vector may be shorter: its codes are 0 up to a multiple of four.
+/// Here is where they lie among the kKeyBlock vectors of a head in a page, in bytes. A template, so that
+/// units of different instruction sets share no function; Unit says no more.
+template <class Unit = void>
+struct Q8Vectors {
+  static constexpr std::size_t kGroup = 32;
+  /// Groups of a vector.
+  static constexpr std::size_t groups(std::size_t head_dim) noexcept {
+    return (head_dim + kGroup - 1) / kGroup;
+  }
+  /// Codes of a vector.
+  static constexpr std::size_t codes(std::size_t head_dim) noexcept { return (head_dim + 3) / 4 * 4; }
+  /// Codes of group g.
+  static constexpr std::size_t group_codes(std::size_t head_dim, std::size_t g) noexcept {
+    const std::size_t rest = codes(head_dim) - g * kGroup;
+    return rest < kGroup ? rest : kGroup;
+  }
+  /// Code 4 i of the key in a slot; the next three follow: [kKeyBlock / kKeyTile, codes / 4, kKeyTile, 4].
+  static constexpr std::size_t key_codes(std::size_t head_dim, std::size_t slot, std::size_t i) noexcept {
+    return slot / kKeyTile * kKeyTile * codes(head_dim) + (i * kKeyTile + slot % kKeyTile) * 4;
+  }
+  /// First code of group g of the value in a slot; the group's others follow: [groups, kKeyBlock, kGroup].
+  static constexpr std::size_t value_codes(std::size_t head_dim, std::size_t slot, std::size_t g) noexcept {
+    return g * kKeyBlock * kGroup + slot * group_codes(head_dim, g);
+  }
+  /// Scale of group g of the key or value in a slot: [groups, kKeyBlock], behind all codes.
+  static constexpr std::size_t scale(std::size_t head_dim, std::size_t slot, std::size_t g) noexcept {
+    return kKeyBlock * codes(head_dim) + (g * kKeyBlock + slot) * sizeof(std::uint16_t);
+  }
+};
 
 /// What a storage type of keys and values is.
 struct KvTypeInfo {
-  KvType type;                // which
-  std::string_view name;      // as flags and files spell it
-  std::size_t element_bytes;  // of one number
+  KvType type;               // which
+  std::string_view name;     // as flags and files spell it
+  std::size_t number_bytes;  // of one number; of its code where groups have scales
+  bool has_scales;           // as Q8Vectors
+
+  /// Bytes of one key, or value.
+  constexpr std::size_t vector_bytes(std::size_t head_dim) const noexcept {
+    if (!has_scales) return head_dim * number_bytes;
+    return Q8Vectors<>::codes(head_dim) * number_bytes + Q8Vectors<>::groups(head_dim) * 2;
+  }
 };
 
 /// All of them, by KvType: the one list.
-inline constexpr std::array<KvTypeInfo, 2> kKvTypes = {{{KvType::kF32, "f32", 4}, {KvType::kF16, "f16", 2}}};
+inline constexpr std::array<KvTypeInfo, 3> kKvTypes = {
+    {{KvType::kF32, "f32", 4, false}, {KvType::kF16, "f16", 2, false}, {KvType::kQ8, "q8", 1, true}}};
 
 /// What is known about a storage type.
 constexpr const KvTypeInfo& kv_type_info(KvType type) noexcept {
   return kKvTypes[static_cast<std::size_t>(type)];
 }
 static_assert(kv_type_info(KvType::kF32).type == KvType::kF32 &&
-              kv_type_info(KvType::kF16).type == KvType::kF16);
+              kv_type_info(KvType::kF16).type == KvType::kF16 &&
+              kv_type_info(KvType::kQ8).type == KvType::kQ8);
+static_assert(kv_type_info(KvType::kQ8).vector_bytes(256) == 256 + 16);
 
 /// Attention of some query rows that share one key/value head. Queries are already roped and not yet scaled.
 /// Keys and values lie in pages of kKeyBlock positions: page p / kKeyBlock holds position p as its slot
 /// s = p % kKeyBlock. Element d of its key is number (s / 16 * head_dim + d) * 16 + s % 16 from
-/// pages[...] + k_offset, of its value number s * head_dim + d from pages[...] + v_offset. Only pages that
-/// hold a position which some query sees are read; the others may be null. Query (t, h) sees positions j <=
-/// pos0 + t + ahead that are below limit, and when window > 0 only those with pos0 + t - j < window. It sees
-/// its own position at least.
+/// pages[...] + k_offset, of its value number s * head_dim + d from pages[...] + v_offset; those of kQ8 lie
+/// as Q8Vectors says, and queries are quantised as activations are before they meet the codes. Only pages
+/// that hold a position which some query sees are read; the others may be null. Query (t, h) sees positions j
+/// <= pos0 + t + ahead that are below limit, and when window > 0 only those with pos0 + t - j < window. It
+/// sees its own position at least.
 struct AttentionArgs {
   const float* q = nullptr;                 // (t, h) at q + t * q_stride + h * head_dim
   float* out = nullptr;                     // (t, h) at out + t * out_stride + h * head_dim
@@ -107,14 +150,14 @@ struct AttentionArgs {
   std::size_t head_dim = 0;                 // any value >= 1; multiples of 16 are fast
   const std::byte* const* pages = nullptr;  // of the sequence, by position / kKeyBlock
   std::size_t k_offset = 0;                 // bytes from a page's begin to the keys of this key/value head
-  std::size_t v_offset = 0;                 // and to its values; both multiples of the element's size
-  KvType type = KvType::kF16;               // of keys and values
-  std::size_t pos0 = 0;                     // position of token 0
-  std::size_t window = 0;                   // 0: all positions
-  std::size_t ahead = 0;                    // positions that a query sees after its own; 0: causal
-  std::size_t limit = SIZE_MAX;             // positions that there are, where a query looks ahead
-  float scale = 1.0f;                       // of the scores
-  float softcap = 0.0f;                     // 0: none; else score = softcap * tanh(score / softcap)
+  std::size_t v_offset = 0;      // and to its values; both multiples of a number's size, or scale's
+  KvType type = KvType::kF16;    // of keys and values
+  std::size_t pos0 = 0;          // position of token 0
+  std::size_t window = 0;        // 0: all positions
+  std::size_t ahead = 0;         // positions that a query sees after its own; 0: causal
+  std::size_t limit = SIZE_MAX;  // positions that there are, where a query looks ahead
+  float scale = 1.0f;            // of the scores
+  float softcap = 0.0f;          // 0: none; else score = softcap * tanh(score / softcap)
   std::byte* scratch = nullptr;  // this thread's, 64-byte aligned, attention_scratch_bytes(...) long
 };
 
@@ -141,11 +184,13 @@ struct VectorKernels {
   void (*silu_mul)(float* gate, const float* up, std::size_t n) noexcept = nullptr;
   /// x = cap * tanh(x / cap)
   void (*softcap)(float* x, std::size_t n, float cap) noexcept = nullptr;
-  /// Stores the key of one position: element d to k_tile[d * kKeyTile] (k_tile already points at the
-  /// position's lane).
-  void (*store_key)(const float* key, std::size_t head_dim, KvType type, void* k_tile) noexcept = nullptr;
-  /// Stores the value of one position, contiguous.
-  void (*store_value)(const float* value, std::size_t head_dim, KvType type, void* v) noexcept = nullptr;
+  /// Stores the key of one position in its slot of a page; `keys` points at the head's keys there. Magnitudes
+  /// beyond 65504 saturate, except as float32.
+  void (*store_key)(const float* key, std::size_t head_dim, KvType type, std::byte* keys,
+                    std::size_t slot) noexcept = nullptr;
+  /// The same for a value and the head's values.
+  void (*store_value)(const float* value, std::size_t head_dim, KvType type, std::byte* values,
+                      std::size_t slot) noexcept = nullptr;
   /// softmax(scale * q k^T) v of AttentionArgs (Vaswani et al. 2017, eq. 1).
   void (*attention)(const AttentionArgs&) noexcept = nullptr;
   /// Bytes of scratch that such a call needs.

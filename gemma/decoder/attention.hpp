@@ -54,8 +54,9 @@ inline void store_keys_and_values(const Pass& p, const Worker& w, std::size_t l)
     rotate(key, 1, a.head_dim, angles + p.ws.row_origin[r] * a.head_dim);
     float* value = p.ws.v.data() + u * a.head_dim;
     if (a.v_norm) p.vec().rms_norm(value, p.weights.ones.data(), a.head_dim, p.config.rms_eps, value);
-    p.vec().store_key(key, a.head_dim, cache.type(), cache.key_slot(l, kv, position));
-    p.vec().store_value(value, a.head_dim, cache.type(), cache.value_slot(l, kv, position));
+    const std::size_t slot = position % kernels::kKeyBlock;
+    p.vec().store_key(key, a.head_dim, cache.type(), cache.keys(l, kv, position), slot);
+    p.vec().store_value(value, a.head_dim, cache.type(), cache.values(l, kv, position), slot);
   }
 }
 

@@ -17,6 +17,8 @@ struct Avx2Vector {
   // attention: rows and vectors of a register tile (12 accumulators of 16 registers)
   static constexpr int kAttentionRows = 6;
   static constexpr int kAttentionVectors = 2;
+  // attention to 8-bit keys: dots of a register tile (as many sums, two vectors of a query and two of a key)
+  static constexpr int kAttentionDots = 6;
   // matmul: weight rows and tokens of a register tile
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 3;
@@ -99,6 +101,36 @@ struct Avx2Vector {
   static batch swap_pairs(batch x) noexcept { return _mm256_permute_ps(x, 0xB1); }
   /// -1, 1, -1, 1, ...
   static batch alternating_sign() noexcept { return _mm256_setr_ps(-1, 1, -1, 1, -1, 1, -1, 1); }
+
+  // ---- keys and values of 8 bits
+  using Dots = __m256i;
+  struct QueryCodes {
+    __m256i codes, magnitudes;
+  };
+  static Dots begin_dots(std::int32_t /*sum*/) noexcept { return _mm256_setzero_si256(); }
+  static __m256i load_codes(const std::int8_t* p) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static QueryCodes broadcast_codes(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    const __m256i codes = _mm256_set1_epi32(four);
+    return {codes, _mm256_abs_epi8(codes)};
+  }
+  /// Two products of magnitudes up to 127 are at most 32258: no 16-bit sum saturates.
+  static Dots add_dots(Dots dots, __m256i key, const QueryCodes& q) noexcept {
+    const __m256i pairs = _mm256_maddubs_epi16(q.magnitudes, _mm256_sign_epi8(key, q.codes));
+    return _mm256_add_epi32(dots, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static batch dots_to_float(Dots dots) noexcept { return _mm256_cvtepi32_ps(dots); }
+  static batch load_bytes(const std::int8_t* p) noexcept {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  static batch load_bytes_part(const std::int8_t* p, std::size_t n) noexcept {
+    std::int8_t bytes[kLanes] = {};
+    __builtin_memcpy(bytes, p, n);
+    return load_bytes(bytes);
+  }
 
   /// Largest |x[i]| of 32 as an integer maximum of the bits: NaN beats infinity beats every finite number.
   static float max_magnitude_32(const float* x) noexcept {

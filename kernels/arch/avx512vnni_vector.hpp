@@ -27,6 +27,8 @@ struct Avx512Vector {
   // attention: rows and vectors of a register tile (24 accumulators of 32 registers)
   static constexpr int kAttentionRows = 12;
   static constexpr int kAttentionVectors = 2;
+  // attention to 8-bit keys: dots of a register tile (and as many sums)
+  static constexpr int kAttentionDots = 12;
   // matmul: weight rows and tokens of a register tile
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 6;
@@ -117,6 +119,28 @@ struct Avx512Vector {
   /// -1, 1, -1, 1, ...
   static batch alternating_sign() noexcept {
     return _mm512_setr_ps(-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1);
+  }
+
+  // ---- keys and values of 8 bits: keys are raised by 128 to unsigned bytes, dots begin 128 sums lower
+  using Dots = __m512i;
+  static Dots begin_dots(std::int32_t sum) noexcept { return _mm512_set1_epi32(-128 * sum); }
+  static __m512i load_codes(const std::int8_t* p) noexcept {
+    return _mm512_xor_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(static_cast<char>(-128)));
+  }
+  static __m512i broadcast_codes(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi32(four);
+  }
+  static Dots add_dots(Dots dots, __m512i key, __m512i q) noexcept {
+    return _mm512_dpbusd_epi32(dots, key, q);
+  }
+  static batch dots_to_float(Dots dots) noexcept { return _mm512_cvtepi32_ps(dots); }
+  static batch load_bytes(const std::int8_t* p) noexcept {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static batch load_bytes_part(const std::int8_t* p, std::size_t n) noexcept {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first(n), p)));
   }
 
   /// Largest |x[i]| of 32 as an integer maximum of the bits: NaN beats infinity beats every finite number.

@@ -17,6 +17,8 @@ struct NeonVector {
   // attention: rows and vectors of a register tile (24 accumulators of 32 registers)
   static constexpr int kAttentionRows = 6;
   static constexpr int kAttentionVectors = 4;
+  // attention to 8-bit keys: dots of a register tile (and as many sums)
+  static constexpr int kAttentionDots = 12;
   // matmul: weight rows and tokens of a register tile
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 6;
@@ -92,6 +94,29 @@ struct NeonVector {
   static batch alternating_sign() noexcept {
     constexpr float kSigns[kLanes] = {-1, 1, -1, 1};
     return vld1q_f32(kSigns);
+  }
+
+  // ---- keys and values of 8 bits
+  using Dots = int32x4_t;
+  static Dots begin_dots(std::int32_t /*sum*/) noexcept { return vdupq_n_s32(0); }
+  static int8x16_t load_codes(const std::int8_t* p) noexcept { return vld1q_s8(p); }
+  static int8x16_t broadcast_codes(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+  }
+  static Dots add_dots(Dots dots, int8x16_t key, int8x16_t q) noexcept { return vdotq_s32(dots, key, q); }
+  static batch dots_to_float(Dots dots) noexcept { return vcvtq_f32_s32(dots); }
+  static batch load_bytes(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    const int16x8_t words = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(words)));
+  }
+  static batch load_bytes_part(const std::int8_t* p, std::size_t n) noexcept {
+    std::int8_t bytes[kLanes] = {};
+    __builtin_memcpy(bytes, p, n);
+    return load_bytes(bytes);
   }
 
   /// Largest |x[i]| of 32 as an integer maximum of the bits: NaN beats infinity beats every finite number.

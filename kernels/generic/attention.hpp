@@ -2,9 +2,9 @@
 // with a running maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022, algorithm 1).
 //
 // Invariant (law 1): a row (one token's query of one head) gets the same bits whatever rows share its call.
-// Its score against a key is summed over head_dim in order; blocks lie at absolute positions; inside one,
-// keys are summed in order; slots that the row does not see never enter its arithmetic, so they may hold
-// anything. Register tiles only decide which rows are computed at the same time.
+// Its score against a key is summed in order (attention_float.hpp, attention_q8.hpp); blocks lie at absolute
+// positions; inside one, keys are summed in order; slots that the row does not see never enter its
+// arithmetic, so they may hold anything. Register tiles only decide which rows are computed at the same time.
 #pragma once
 
 #include <cstddef>
@@ -13,84 +13,42 @@
 #include <xsimd/xsimd.hpp>
 
 #include "../kernel_table.hpp"
+#include "attention_float.hpp"
+#include "attention_q8.hpp"
 #include "exponential.hpp"
 #include "float_vector.hpp"
-#include "stored_element.hpp"
 
 namespace gemma::kernels {
 
-/// Rows that pass over the cache together: their queries and sums (2 KiB a row at head_dim 256) stay in L2.
-inline constexpr std::size_t kAttentionGroup = 48;
-
-/// Where the parts of AttentionArgs::scratch begin, in floats; every part starts on 64 bytes.
-struct AttentionScratch {
-  std::size_t queries;      // per register tile of R rows: [head_dim, R]
-  std::size_t sums;         // [rows, padded]: weighted sum of values
-  std::size_t weight_sums;  // [rows, 16]: sum of weights, by lane
-  std::size_t maxima;       // [rows]
-  std::size_t scores;       // [tile rows, kKeyBlock]
-  std::size_t total;
-  std::size_t padded;  // head_dim rounded up to 16
-};
-
 template <FloatVector V>
 struct Attention {
-  using batch = typename V::batch;
-  static constexpr std::size_t kLanes = V::kLanes;
-  static constexpr int kRows = V::kAttentionRows;
-  static constexpr std::size_t kBlockVectors = kKeyBlock / kLanes;
-
-  static AttentionScratch layout(std::size_t n_tokens, std::size_t n_heads, std::size_t head_dim) noexcept {
-    const std::size_t all = n_tokens * n_heads;
-    const std::size_t rows = ((all < kAttentionGroup ? all : kAttentionGroup) + 15) / 16 * 16;
-    AttentionScratch s;
-    s.padded = (head_dim + 15) / 16 * 16;
-    s.queries = 0;
-    s.sums = s.queries + rows * head_dim;
-    s.weight_sums = s.sums + rows * s.padded;
-    s.maxima = s.weight_sums + rows * 16;
-    s.scores = s.maxima + rows;
-    s.total = s.scores + static_cast<std::size_t>(kRows) * kKeyBlock;
-    return s;
-  }
+  using Call = AttentionCall<V>;
 
   /// VectorKernels::attention_scratch_bytes
   static std::size_t scratch_bytes(std::size_t n_tokens, std::size_t n_heads, std::size_t head_dim) noexcept {
-    return layout(n_tokens, n_heads, head_dim).total * sizeof(float);
+    return Call::layout(n_tokens, n_heads, head_dim).total * sizeof(float);
   }
 
   /// VectorKernels::attention
   static void run(const AttentionArgs& a) noexcept {
-    if (a.type == KvType::kF16)
-      Pass<DType::kF16>{a}.run();
-    else
-      Pass<DType::kF32>{a}.run();
+    switch (a.type) {
+      case KvType::kF32:
+        return Pass<FloatAttention<V, DType::kF32>>{{{a}}}.run();
+      case KvType::kF16:
+        return Pass<FloatAttention<V, DType::kF16>>{{{a}}}.run();
+      case KvType::kQ8:
+        return Pass<Q8Attention<V>>{{{a}}}.run();
+    }
   }
 
  private:
-  /// Positions [begin, end).
-  struct Range {
-    std::size_t begin, end;
-    bool empty() const noexcept { return begin >= end; }
-  };
-  static std::size_t smaller(std::size_t a, std::size_t b) noexcept { return a < b ? a : b; }
-  static std::size_t larger(std::size_t a, std::size_t b) noexcept { return a < b ? b : a; }
+  /// One call; Stored knows what keys and values are stored as.
+  template <class Stored>
+  struct Pass : Stored {
+    using Call::a, Call::at, Call::scratch, Call::kLanes, Call::kRows, Call::kBlockVectors;
+    using Call::smaller, Call::larger;
+    using typename Call::batch, typename Call::Page, typename Call::Range;
 
-  /// A block of the cache.
-  struct Page {
-    const std::byte* data;
-    std::uintptr_t to_next;  // from any address in it to that in the page which is read next
-  };
-
-  /// One call with one type of cache.
-  template <DType kType>
-  struct Pass {
-    using Element = StoredElement<V, kType>;
-    using stored = typename Element::type;
-
-    const AttentionArgs& a;
-    const AttentionScratch at = layout(a.n_tokens, a.n_heads, a.head_dim);
-    float* const scratch = reinterpret_cast<float*>(a.scratch);
     const std::size_t end0 = a.pos0 + 1 + a.ahead;  // one past what token 0 sees
     /// Positions that a token sees; 0: all that lie before its end.
     const std::size_t width = a.window > 0 ? a.window + a.ahead : 0;
@@ -144,17 +102,15 @@ struct Attention {
       for (std::size_t r = 0; r < count; ++r) finish_row(first + r, r);
     }
 
-    /// Interleaves the tile's queries and clears its sums. row: in the call; r: in the group.
+    /// Places the tile's queries and clears its sums. row: in the call; r: in the group.
     template <int R>
     void begin_tile(std::size_t row, std::size_t r) const noexcept {
-      float* const panel = scratch + at.queries + r * a.head_dim;
-      for (std::size_t i = 0; i < R; ++i) {
-        const float* q = a.q + (row + i) / a.n_heads * a.q_stride + (row + i) % a.n_heads * a.head_dim;
-        for (std::size_t d = 0; d < a.head_dim; ++d) panel[d * R + i] = q[d];
-        float* const sums = scratch + at.sums + (r + i) * at.padded;
+      Stored::template place_queries<R>(row, r);
+      for (std::size_t i = r; i < r + R; ++i) {
+        float* const sums = Call::sums_of(i);
         for (std::size_t d = 0; d < at.padded; d += kLanes) batch(0.0f).store_unaligned(sums + d);
-        batch(0.0f).store_unaligned(scratch + at.weight_sums + (r + i) * 16);
-        scratch[at.maxima + r + i] = -__builtin_inff();
+        batch(0.0f).store_unaligned(scratch + at.weight_sums + i * 16);
+        scratch[at.maxima + i] = -__builtin_inff();
       }
     }
 
@@ -166,72 +122,13 @@ struct Attention {
       const Range last = visible(t1, block, to);
       if (smaller(first.begin, last.begin) >= larger(first.end, last.end)) return;
       float* const scores = scratch + at.scores;
-      score_block<R>(r, page, Range{first.begin - block, last.end - block}, scores);
+      Stored::template score_block<R>(r, page, Range{first.begin - block, last.end - block}, scores);
       for (int i = 0; i < R; ++i) {
         const Range seen = visible((row + i) / a.n_heads, block, to);
         if (!seen.empty())
           weigh_scores(Range{seen.begin - block, seen.end - block}, scores + i * kKeyBlock, r + i);
       }
       add_values<R>(row, r, block, page, scores);
-    }
-
-    /// scores[R, kKeyBlock] = q . k for (at least) the positions of `needed` in the block.
-    template <int R>
-    void score_block(std::size_t r, const Page& page, Range needed, float* scores) const noexcept {
-      // few rows: more keys at a time, for enough independent sums to hide the latency of an addition
-      constexpr int kWanted = V::kAttentionVectors * kRows / R;
-      constexpr int kVectors =
-          kWanted < static_cast<int>(kBlockVectors) ? power_of_2(kWanted) : kBlockVectors;
-      constexpr std::size_t kKeys = kVectors * kLanes;
-      const float* panel = scratch + at.queries + r * a.head_dim;
-      const stored* const keys = reinterpret_cast<const stored*>(page.data + a.k_offset);
-      for (std::size_t key = needed.begin / kKeys * kKeys; key < needed.end; key += kKeys)
-        score_tile<R, kVectors>(panel, keys + key / kKeyTile * kKeyTile * a.head_dim + key % kKeyTile,
-                                page.to_next, scores + key);
-    }
-    static constexpr int power_of_2(int n) noexcept {
-      int p = 1;
-      while (2 * p <= n) p *= 2;
-      return p;
-    }
-
-    /// The register tile of scores: R rows times kVectors vectors of keys, summed over d in order.
-    template <int R, int kVectors>
-    void score_tile(const float* panel, const stored* k, std::uintptr_t to_next,
-                    float* scores) const noexcept {
-      batch sum[R][kVectors];
-#pragma GCC unroll 16
-      for (int i = 0; i < R; ++i)
-#pragma GCC unroll 16
-        for (int j = 0; j < kVectors; ++j) sum[i][j] = batch(0.0f);
-      const std::size_t tile_stride = a.head_dim * kKeyTile;
-      for (std::size_t d = 0; d < a.head_dim; ++d, panel += R, k += kKeyTile) {
-        batch key[kVectors];
-#pragma GCC unroll 16
-        for (std::size_t j = 0; j < kVectors; ++j) {
-          const stored* from = k + j * kLanes / kKeyTile * tile_stride + j * kLanes % kKeyTile;
-          key[j] = Element::load(from);
-          if (j * kLanes % kKeyTile == 0) fetch(from, to_next);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < R; ++i) {
-          const batch q(panel[i]);
-#pragma GCC unroll 16
-          for (int j = 0; j < kVectors; ++j) sum[i][j] = V::fma(q, key[j], sum[i][j]);
-        }
-      }
-#pragma GCC unroll 16
-      for (std::size_t i = 0; i < R; ++i)
-#pragma GCC unroll 16
-        for (std::size_t j = 0; j < kVectors; ++j)
-          sum[i][j].store_unaligned(scores + i * kKeyBlock + j * kLanes);
-    }
-
-    /// Asks L2 for what the next page has where this one has p. With it a decode step at 4096 keys takes 0.6
-    /// of the time (8 heads of 256: 5.9 -> 10.1 GB/s).
-    static void fetch(const stored* p, std::uintptr_t to_next) noexcept {
-      const std::uintptr_t next = reinterpret_cast<std::uintptr_t>(p) + to_next;
-      __builtin_prefetch(reinterpret_cast<const void*>(next), 0, 2);
     }
 
     /// In place: a row's scores of one block -> weights 2^(score - maximum), 0 where unseen; keeps maximum
@@ -258,7 +155,7 @@ struct Attention {
       if (new_max != old_max) {
         const batch shrink = Exponential<V>::exp2_nonpositive(batch(old_max - new_max));
         total = total * shrink;
-        float* const sums = scratch + at.sums + r * at.padded;
+        float* const sums = Call::sums_of(r);
         for (std::size_t d = 0; d < at.padded; d += kLanes)
           (batch::load_unaligned(sums + d) * shrink).store_unaligned(sums + d);
         scratch[at.maxima + r] = new_max;
@@ -293,79 +190,30 @@ struct Attention {
       const Range last = visible((row + R - 1) / a.n_heads, block, to);
       const Range common = {last.begin, first.end};
       if (R == 1 || (first.begin == last.begin && first.end == last.end)) {
-        add_range<R>(Range{first.begin - block, first.end - block}, page, weights, r);
+        Stored::template add_range<R>(Range{first.begin - block, first.end - block}, page, weights, r);
         return;
       }
       for (std::size_t i = 0; i < R; ++i) {
         const Range seen = visible((row + i) / a.n_heads, block, to);
         const std::size_t end = common.empty() ? seen.end : smaller(seen.end, common.begin);
         if (seen.begin < end)
-          add_range<1>(Range{seen.begin - block, end - block}, page, weights + i * kKeyBlock, r + i);
+          Stored::template add_range<1>(Range{seen.begin - block, end - block}, page, weights + i * kKeyBlock,
+                                        r + i);
       }
       if (common.empty()) return;
-      add_range<R>(Range{common.begin - block, common.end - block}, page, weights, r);
+      Stored::template add_range<R>(Range{common.begin - block, common.end - block}, page, weights, r);
       for (std::size_t i = 0; i < R; ++i) {
         const Range seen = visible((row + i) / a.n_heads, block, to);
         if (common.end < seen.end)
-          add_range<1>(Range{common.end - block, seen.end - block}, page, weights + i * kKeyBlock, r + i);
+          Stored::template add_range<1>(Range{common.end - block, seen.end - block}, page,
+                                        weights + i * kKeyBlock, r + i);
       }
-    }
-
-    /// sums[R, head_dim] += weights[R, keys] * v[keys, head_dim], key after key.
-    template <int R>
-    void add_range(Range key, const Page& page, const float* weights, std::size_t r) const noexcept {
-      const stored* const v = reinterpret_cast<const stored*>(page.data + a.v_offset);
-      constexpr int kWanted = V::kAttentionVectors * kRows / R;
-      constexpr int kVectors = kWanted < 8 ? power_of_2(kWanted) : 8;
-      float* const sums = scratch + at.sums + r * at.padded;
-      std::size_t d = 0;
-      for (; d + kVectors * kLanes <= a.head_dim; d += kVectors * kLanes)
-        add_tile<R, kVectors>(key, v + d, page.to_next, weights, sums + d, kLanes);
-      if constexpr (kVectors > 2)
-        for (; d + 2 * kLanes <= a.head_dim; d += 2 * kLanes)
-          add_tile<R, 2>(key, v + d, page.to_next, weights, sums + d, kLanes);
-      for (; d < a.head_dim; d += kLanes)
-        add_tile<R, 1>(key, v + d, page.to_next, weights, sums + d, smaller(kLanes, a.head_dim - d));
-    }
-
-    /// The register tile of values: R rows times kVectors vectors of head_dim; only `lanes` of them exist
-    /// when kVectors is 1.
-    template <int R, int kVectors>
-    void add_tile(Range key, const stored* v, std::uintptr_t to_next, const float* weights, float* sums,
-                  std::size_t lanes) const noexcept {
-      batch sum[R][kVectors];
-#pragma GCC unroll 16
-      for (std::size_t i = 0; i < R; ++i)
-#pragma GCC unroll 16
-        for (std::size_t j = 0; j < kVectors; ++j)
-          sum[i][j] = batch::load_unaligned(sums + i * at.padded + j * kLanes);
-      const bool part = kVectors == 1 && lanes < kLanes;
-      v += key.begin * a.head_dim;
-      for (std::size_t k = key.begin; k < key.end; ++k, v += a.head_dim) {
-        batch value[kVectors];
-#pragma GCC unroll 16
-        for (std::size_t j = 0; j < kVectors; ++j) {
-          value[j] = part ? Element::load_part(v, lanes) : Element::load(v + j * kLanes);
-          if (j * kLanes * sizeof(stored) % 64 == 0) fetch(v + j * kLanes, to_next);
-        }
-#pragma GCC unroll 16
-        for (std::size_t i = 0; i < R; ++i) {
-          const batch w(weights[i * kKeyBlock + k]);
-#pragma GCC unroll 16
-          for (std::size_t j = 0; j < kVectors; ++j) sum[i][j] = V::fma(w, value[j], sum[i][j]);
-        }
-      }
-#pragma GCC unroll 16
-      for (std::size_t i = 0; i < R; ++i)
-#pragma GCC unroll 16
-        for (std::size_t j = 0; j < kVectors; ++j)
-          sum[i][j].store_unaligned(sums + i * at.padded + j * kLanes);
     }
 
     /// out = sums / sum of the weights
     void finish_row(std::size_t row, std::size_t r) const noexcept {
       const batch total(V::sum(batch::load_unaligned(scratch + at.weight_sums + r * 16)));
-      const float* sums = scratch + at.sums + r * at.padded;
+      const float* sums = Call::sums_of(r);
       float* out = a.out + row / a.n_heads * a.out_stride + row % a.n_heads * a.head_dim;
       std::size_t d = 0;
       for (; d + kLanes <= a.head_dim; d += kLanes)

@@ -27,7 +27,14 @@ namespace gemma::kernels {
 ///   alternating_sign()         -1, 1, -1, 1, ...
 ///   max_magnitude_32(p)        the largest |p[i]| of 32; NaN beats infinity beats every number
 ///   to_bytes_32(p, q, sums)    q = p for 32 integers, and the sums of both halves
-/// and the sizes of register tiles: kAttentionRows x kAttentionVectors, kMatmulRows x kMatmulTokens.
+/// of keys and values of 8 bits, whose codes are -127 to 127:
+///   load_codes(p)              of each lane's key four codes, 4 kLanes bytes
+///   broadcast_codes(p)         a query's four codes, for all lanes
+///   begin_dots(sum)            what a dot begins with; sum: of all of the query's codes that it takes
+///   add_dots(dots, key, query) dots += four products, exactly; dots_to_float(dots), exactly below 2^24
+///   load_bytes                 kLanes signed bytes, exactly; and a part of them
+/// and the sizes of register tiles: kAttentionRows x kAttentionVectors, kAttentionDots, kMatmulRows x
+/// kMatmulTokens.
 template <class V>
 concept FloatVector = requires(typename V::batch x, const typename V::batch (&eight)[8], float (&out)[8],
                                const float* from, float* to, const std::uint16_t* half,
@@ -35,7 +42,7 @@ concept FloatVector = requires(typename V::batch x, const typename V::batch (&ei
                                std::size_t n) {
   requires std::same_as<decltype(V::kLanes), const std::size_t>;
   requires(V::kLanes >= 4 && 16 % V::kLanes == 0);
-  requires(V::kAttentionRows > 0 && V::kAttentionVectors > 0);
+  requires(V::kAttentionRows > 0 && V::kAttentionVectors > 0 && V::kAttentionDots > 0);
   requires(V::kMatmulRows > 0 && V::kMatmulTokens > 0);
   { V::fma(x, x, x) } -> std::same_as<typename V::batch>;
   { V::divide(x, x) } -> std::same_as<typename V::batch>;
@@ -56,6 +63,12 @@ concept FloatVector = requires(typename V::batch x, const typename V::batch (&ei
   { V::alternating_sign() } -> std::same_as<typename V::batch>;
   { V::max_magnitude_32(from) } -> std::same_as<float>;
   V::to_bytes_32(from, bytes, sums);
+  {
+    V::add_dots(V::begin_dots(*sums), V::load_codes(bytes), V::broadcast_codes(bytes))
+    } -> std::same_as<typename V::Dots>;
+  { V::dots_to_float(V::begin_dots(*sums)) } -> std::same_as<typename V::batch>;
+  { V::load_bytes(bytes) } -> std::same_as<typename V::batch>;
+  { V::load_bytes_part(bytes, n) } -> std::same_as<typename V::batch>;
 };
 
 }  // namespace gemma::kernels

@@ -10,7 +10,7 @@
 #include "quantize.hpp"
 #include "rms_norm.hpp"
 #include "rope.hpp"
-#include "stored_element.hpp"
+#include "store_kv.hpp"
 
 namespace gemma::kernels {
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "../../gguf/half.hpp"
@@ -144,28 +145,79 @@ inline void softcap(float* x, std::size_t n, float cap) noexcept {
     x[i] = static_cast<float>(cap * std::tanh(static_cast<double>(x[i]) / cap));
 }
 
-/// Element i of a key or value cache of the given type.
-inline float load_kv(KvType type, const void* cache, std::size_t i) noexcept {
-  return type == KvType::kF16 ? f16_to_f32(static_cast<const std::uint16_t*>(cache)[i])
-                              : static_cast<const float*>(cache)[i];
+/// Element i of a key or value cache of floats.
+inline float load_kv(KvType type, const std::byte* cache, std::size_t i) noexcept {
+  return type == KvType::kF16 ? f16_to_f32(reinterpret_cast<const std::uint16_t*>(cache)[i])
+                              : reinterpret_cast<const float*>(cache)[i];
 }
 
-/// Sets element i of a key or value cache of the given type; f16 saturates.
-inline void store_kv(KvType type, void* cache, std::size_t i, float x) noexcept {
+/// Sets element i of a key or value cache of floats; f16 saturates.
+inline void store_kv(KvType type, std::byte* cache, std::size_t i, float x) noexcept {
   if (type == KvType::kF16)
-    static_cast<std::uint16_t*>(cache)[i] = saturate_to_f16(x);
+    reinterpret_cast<std::uint16_t*>(cache)[i] = saturate_to_f16(x);
   else
-    static_cast<float*>(cache)[i] = x;
+    reinterpret_cast<float*>(cache)[i] = x;
+}
+
+/// Group g of x[n] in 8 bits, with zeros behind x; `limit`: magnitudes beyond it saturate.
+inline void quantize_group_of(const float* x, std::size_t n, std::size_t g, float limit, std::int8_t* q,
+                              Q8Group& out) noexcept {
+  float padded[32] = {};
+  for (std::size_t i = 0; i < 32 && 32 * g + i < n; ++i) {
+    const float value = x[32 * g + i];
+    padded[i] = value > limit ? limit : value < -limit ? -limit : value;
+  }
+  quantize_q8(padded, 32, q, &out);
+}
+
+/// Writes the scale of a group of KvType::kQ8.
+inline void store_scale(float scale, std::size_t head_dim, std::size_t slot, std::size_t g,
+                        std::byte* vectors) noexcept {
+  const std::uint16_t half = saturate_to_f16(scale);
+  std::memcpy(vectors + Q8Vectors<>::scale(head_dim, slot, g), &half, sizeof half);
+}
+
+/// The scale of a group of KvType::kQ8.
+inline float load_scale(const std::byte* vectors, std::size_t head_dim, std::size_t slot,
+                        std::size_t g) noexcept {
+  std::uint16_t half;
+  std::memcpy(&half, vectors + Q8Vectors<>::scale(head_dim, slot, g), sizeof half);
+  return f16_to_f32(half);
 }
 
 /// VectorKernels::store_key
-inline void store_key(const float* key, std::size_t head_dim, KvType type, void* k_tile) noexcept {
-  for (std::size_t d = 0; d < head_dim; ++d) store_kv(type, k_tile, d * kKeyTile, key[d]);
+inline void store_key(const float* key, std::size_t head_dim, KvType type, std::byte* keys,
+                      std::size_t slot) noexcept {
+  if (type != KvType::kQ8) {
+    const std::size_t lane = slot / kKeyTile * kKeyTile * head_dim + slot % kKeyTile;
+    for (std::size_t d = 0; d < head_dim; ++d) store_kv(type, keys, lane + d * kKeyTile, key[d]);
+    return;
+  }
+  for (std::size_t g = 0; g < Q8Vectors<>::groups(head_dim); ++g) {
+    std::int8_t q[32];
+    Q8Group group;
+    quantize_group_of(key, head_dim, g, kF16Max, q, group);
+    for (std::size_t i = 0; i < Q8Vectors<>::group_codes(head_dim, g); i += 4)
+      std::memcpy(keys + Q8Vectors<>::key_codes(head_dim, slot, 8 * g + i / 4), q + i, 4);
+    store_scale(group.scale, head_dim, slot, g, keys);
+  }
 }
 
 /// VectorKernels::store_value
-inline void store_value(const float* value, std::size_t head_dim, KvType type, void* v) noexcept {
-  for (std::size_t d = 0; d < head_dim; ++d) store_kv(type, v, d, value[d]);
+inline void store_value(const float* value, std::size_t head_dim, KvType type, std::byte* values,
+                        std::size_t slot) noexcept {
+  if (type != KvType::kQ8) {
+    for (std::size_t d = 0; d < head_dim; ++d) store_kv(type, values, slot * head_dim + d, value[d]);
+    return;
+  }
+  for (std::size_t g = 0; g < Q8Vectors<>::groups(head_dim); ++g) {
+    std::int8_t q[32];
+    Q8Group group;
+    quantize_group_of(value, head_dim, g, kF16Max, q, group);
+    std::memcpy(values + Q8Vectors<>::value_codes(head_dim, slot, g), q,
+                Q8Vectors<>::group_codes(head_dim, g));
+    store_scale(group.scale, head_dim, slot, g, values);
+  }
 }
 
 }  // namespace gemma::kernels::reference

@@ -35,6 +35,17 @@ void add(KvCache& cache, std::size_t n) {
 float value_of(std::size_t layer, std::size_t head, std::size_t p, float sequence = 0) {
   return static_cast<float>(1000 * layer + 500 * head + p) + 0.25f * sequence;
 }
+/// Element d of the key, or value, of a position; floats of `bytes` bytes, 32 a head.
+std::byte* key_at(KvCache& cache, std::size_t l, std::size_t h, std::size_t p, std::size_t d,
+                  std::size_t bytes) {
+  using kernels::kKeyTile;
+  const std::size_t slot = p % kernels::kKeyBlock;
+  return cache.keys(l, h, p) + bytes * ((slot / kKeyTile * 32 + d) * kKeyTile + slot % kKeyTile);
+}
+std::byte* value_at(KvCache& cache, std::size_t l, std::size_t h, std::size_t p, std::size_t d,
+                    std::size_t bytes) {
+  return cache.values(l, h, p) + bytes * (p % kernels::kKeyBlock * 32 + d);
+}
 void add_values(KvCache& cache, std::size_t n, float sequence = 0) {
   cache.prepare(n);
   for (std::size_t p = cache.n_past(); p < cache.n_past() + n; ++p) {
@@ -42,8 +53,8 @@ void add_values(KvCache& cache, std::size_t n, float sequence = 0) {
       for (std::size_t h = 0; h < 2; ++h) {
         const float x = value_of(l, h, p, sequence);
         for (std::size_t d = 0; d < 32; ++d) {
-          std::memcpy(cache.key_slot(l, h, p) + d * kernels::kKeyTile * 4, &x, 4);
-          std::memcpy(cache.value_slot(l, h, p) + d * 4, &x, 4);
+          std::memcpy(key_at(cache, l, h, p, d, 4), &x, 4);
+          std::memcpy(value_at(cache, l, h, p, d, 4), &x, 4);
         }
       }
     }
@@ -60,9 +71,8 @@ void expect_values(KvCache& cache, std::size_t begin, std::size_t end, float seq
       for (std::size_t h = 0; h < 2; ++h) {
         const float x = value_of(l, h, p, sequence);
         for (std::size_t d = 0; d < 32; ++d) {
-          ASSERT_EQ(std::memcmp(cache.key_slot(l, h, p) + d * kernels::kKeyTile * 4, &x, 4), 0)
-              << l << " " << p;
-          ASSERT_EQ(std::memcmp(cache.value_slot(l, h, p) + d * 4, &x, 4), 0) << l << " " << p;
+          ASSERT_EQ(std::memcmp(key_at(cache, l, h, p, d, 4), &x, 4), 0) << l << " " << p;
+          ASSERT_EQ(std::memcmp(value_at(cache, l, h, p, d, 4), &x, 4), 0) << l << " " << p;
         }
       }
     }
@@ -70,7 +80,8 @@ void expect_values(KvCache& cache, std::size_t begin, std::size_t end, float seq
 }
 
 TEST(KvCache, TakesWhatItPlanned) {
-  for (const auto type : {KvType::kF16, KvType::kF32}) {
+  for (const auto& [type, head_bytes] :
+       {std::pair(KvType::kF16, 64u), std::pair(KvType::kF32, 128u), std::pair(KvType::kQ8, 34u)}) {
     const KvCacheOptions options{.n_ctx = 1000, .type = type, .max_chunk = 100};
     const std::size_t full = 1024;  // 1000 in pages of 64
     const KvCache cache(two_layers(16), options);
@@ -78,7 +89,7 @@ TEST(KvCache, TakesWhatItPlanned) {
     ASSERT_EQ(cache.layout().groups.size(), 2u);
     EXPECT_EQ(cache.layout().groups[0].most_pages, 3u);
     EXPECT_EQ(cache.layout().groups[1].most_pages, full / 64);
-    EXPECT_EQ(cache.size_bytes(), (3u * 64 + full) * 2 * 2 * 32 * (type == KvType::kF16 ? 2 : 4));
+    EXPECT_EQ(cache.size_bytes(), (3u * 64 + full) * 2 * 2 * head_bytes);
     EXPECT_EQ(cache.size_bytes(), KvCache::bytes_for(two_layers(16), options));
     EXPECT_EQ(cache.held_bytes(), 0u);
   }
@@ -94,8 +105,8 @@ TEST(KvCache, EveryPositionOfAPageHasItsOwnPlace) {
     for (std::size_t head = 0; head < 2; ++head) {
       for (std::size_t p = 0; p < 128; ++p) {
         for (std::size_t d = 0; d < 32; ++d) {
-          places.insert(cache.key_slot(layer, head, p) + d * kernels::kKeyTile * 2);
-          places.insert(cache.value_slot(layer, head, p) + d * 2);
+          places.insert(key_at(cache, layer, head, p, d, 2));
+          places.insert(value_at(cache, layer, head, p, d, 2));
         }
       }
     }

@@ -33,9 +33,8 @@ struct Shape {
 
 std::ostream& operator<<(std::ostream& out, const Shape& s) {
   return out << s.n_tokens << " tokens, " << s.n_heads << " heads of " << s.head_dim << " at " << s.pos0
-             << ", window " << s.window << ", softcap " << s.softcap
-             << (s.type == KvType::kF16 ? ", f16" : ", f32") << ", spread " << s.spread << ", ahead "
-             << s.ahead << " of " << s.after;
+             << ", window " << s.window << ", softcap " << s.softcap << ", " << kv_type_info(s.type).name
+             << ", spread " << s.spread << ", ahead " << s.ahead << " of " << s.after;
 }
 
 /// Positions whose keys and values the call may read.
@@ -68,8 +67,7 @@ class Cache {
  public:
   Cache(const Shape& s, std::size_t positions, unsigned char filler, bool sparse = false) : shape_(s) {
     const std::size_t n_pages = positions / kKeyBlock;
-    page_bytes_ =
-        element() * (2 * kKeyBlock * s.head_dim + 3);  // odd: aligned for the element, not for vectors
+    page_bytes_ = 2 * head_bytes() + 3 * element();  // odd: aligned for the element, not for vectors
     data_.assign(n_pages * page_bytes_ + element(), filler);
     const Span seen = seen_positions(s);
     for (std::size_t i = 0; i < n_pages; ++i) {
@@ -81,15 +79,17 @@ class Cache {
       put(p, normal(s.head_dim, 1, p), normal(s.head_dim, 2, p));
   }
   void put(std::size_t p, const std::vector<float>& key, const std::vector<float>& value) {
-    const std::size_t slot = p % kKeyBlock, d = shape_.head_dim;
-    unsigned char* page = data_.data() + order_[p / kKeyBlock] * page_bytes_;
-    reference::store_key(key.data(), d, shape_.type,
-                         page + k_offset() + element() * (slot / kKeyTile * d * kKeyTile + slot % kKeyTile));
-    reference::store_value(value.data(), d, shape_.type, page + v_offset() + element() * slot * d);
+    std::byte* const page = reinterpret_cast<std::byte*>(data_.data()) + order_[p / kKeyBlock] * page_bytes_;
+    reference::store_key(key.data(), shape_.head_dim, shape_.type, page + k_offset(), p % kKeyBlock);
+    reference::store_value(value.data(), shape_.head_dim, shape_.type, page + v_offset(), p % kKeyBlock);
   }
-  std::size_t element() const { return kv_type_info(shape_.type).element_bytes; }
+  /// What everything is aligned to: a number, or a scale.
+  std::size_t element() const { return shape_.type == KvType::kF32 ? 4 : 2; }
+  std::size_t head_bytes() const {
+    return kKeyBlock * kv_type_info(shape_.type).vector_bytes(shape_.head_dim);
+  }
   std::size_t k_offset() const { return element(); }
-  std::size_t v_offset() const { return element() * (kKeyBlock * shape_.head_dim + 2); }
+  std::size_t v_offset() const { return head_bytes() + 2 * element(); }
   std::vector<const std::byte*> pages() const {
     std::vector<const std::byte*> out;
     for (std::size_t i = 0; i < order_.size(); ++i) {
@@ -197,6 +197,18 @@ const Shape kShapes[] = {
     {33, 1, 256, 60, 33, 0.0f, KvType::kF16, 1.0f, 32, 10},
     {9, 4, 48, 300, 65, 50.0f, KvType::kF32, 1.0f, 64, 200},
     {5, 2, 32, 63, 2, 0.0f, KvType::kF16, 1.0f, 1, 3},
+    // 8 bits: every tile of rows, whole and partial groups, windows, cap, both ways
+    {1, 1, 256, 200, 0, 0.0f, KvType::kQ8},
+    {1, 2, 512, 70, 0, 0.0f, KvType::kQ8},
+    {3, 4, 64, 130, 0, 50.0f, KvType::kQ8},
+    {7, 8, 96, 100, 0, 0.0f, KvType::kQ8},
+    {13, 3, 80, 62, 40, 0.0f, KvType::kQ8},
+    {70, 1, 33, 30, 0, 0.0f, KvType::kQ8},
+    {5, 5, 1, 60, 0, 0.0f, KvType::kQ8},
+    {33, 2, 7, 100, 20, 0.0f, KvType::kQ8},
+    {4, 2, 300, 90, 0, 30.0f, KvType::kQ8, 1e4f},
+    {20, 6, 16, 100, 33, 0.0f, KvType::kQ8, 1.0f, 32, 10},
+    {20, 3, 128, 63, 0, 0.0f, KvType::kQ8, 1.0f, 1u << 31, 77},
 };
 
 template <class F>
@@ -272,6 +284,8 @@ TEST(Attention, ChunksOfTokensAndHeadsGiveTheSameBits) {
   const Shape shapes[] = {{100, 5, 96, 37},
                           {64, 8, 64, 100, 70, 50.0f, KvType::kF32},
                           {150, 1, 40, 0, 0, 0.0f, KvType::kF16},
+                          {100, 5, 96, 37, 0, 0.0f, KvType::kQ8},
+                          {150, 3, 40, 0, 33, 50.0f, KvType::kQ8},
                           {150, 3, 64, 0, 0, 0.0f, KvType::kF32, 1.0f, 1u << 31},
                           {150, 3, 64, 0, 33, 0.0f, KvType::kF32, 1.0f, 32}};
   for (const Shape& s : shapes) {
@@ -311,9 +325,11 @@ TEST(Attention, UnseenSlotsMayHoldAnything) {
 TEST(Attention, ABrokenKeyOrValueReachesOnlyThoseWhoSeeIt) {
   // a later token's value is NaN (or its key): tokens before it, in the same call and register tile, keep
   // their bits
-  for (bool break_key : {false, true}) {
-    for (std::size_t window : {0u, 9u}) {
-      const Shape s{24, 3, 64, 50, window};
+  for (int kind = 0; kind < 8; ++kind) {
+    {
+      const bool break_key = kind % 2 == 1;
+      const std::size_t window = kind / 2 % 2 == 0 ? 0 : 9;
+      const Shape s{24, 3, 64, 50, window, 0.0f, kind < 4 ? KvType::kF16 : KvType::kQ8};
       Cache cache(s, blocks_for(positions_of(s)), 0xFF), broken = cache;
       const std::size_t bad = s.pos0 + 11;
       const std::vector<float> nan(s.head_dim, std::numeric_limits<float>::quiet_NaN());
@@ -336,8 +352,10 @@ TEST(Attention, ABrokenKeyOrValueReachesOnlyThoseWhoSeeIt) {
 }
 
 TEST(Attention, PagesThatNobodySeesMayBeMissing) {
-  const Shape shapes[] = {
-      {30, 4, 64, 1000, 100}, {1, 8, 80, 777, 64}, {64, 2, 16, 640, 64, 50.0f, KvType::kF32}};
+  const Shape shapes[] = {{30, 4, 64, 1000, 100},
+                          {1, 8, 80, 777, 64},
+                          {30, 4, 80, 1000, 100, 0.0f, KvType::kQ8},
+                          {64, 2, 16, 640, 64, 50.0f, KvType::kF32}};
   for (const Shape& s : shapes) {
     SCOPED_TRACE(::testing::Message() << s);
     const std::size_t positions = blocks_for(positions_of(s)) + 2 * kKeyBlock;
