@@ -21,6 +21,7 @@ double seconds_since(Clock::time_point begin) {
 BatchOptions batch_options(const BatchedTest& test, std::size_t max_memory) {
   return {.max_sequences = test.pl,
           .n_ctx = test.pp + test.tg,
+          .kv_type = test.kv,
           .chunk = test.n_batch(),
           .n_threads = test.threads,
           .max_memory = max_memory};
@@ -35,7 +36,8 @@ class Sequences {
                                   .max_logit_rows = test.pl,
                                   .n_threads = test.threads})) {
     for (std::size_t i = 0; i < test.pl; ++i)
-      caches_.push_back(model.make_cache({.n_ctx = test.pp + test.tg, .max_chunk = test.n_batch()}));
+      caches_.push_back(
+          model.make_cache({.n_ctx = test.pp + test.tg, .type = test.kv, .max_chunk = test.n_batch()}));
     ids_.resize(test.pl * std::max<std::size_t>(test.pp, 1));
   }
 
@@ -88,11 +90,11 @@ class Sequences {
 
 std::vector<BatchedTest> batched_tests(const std::vector<std::size_t>& pp, const std::vector<std::size_t>& tg,
                                        const std::vector<std::size_t>& pl, unsigned threads,
-                                       std::size_t chunk) {
+                                       std::size_t chunk, KvType kv) {
   std::vector<BatchedTest> tests;
   for (const std::size_t p : pp) {
     for (const std::size_t t : tg) {
-      for (const std::size_t n : pl) tests.push_back({p, t, n, threads, chunk});
+      for (const std::size_t n : pl) tests.push_back({p, t, n, threads, chunk, kv});
     }
   }
   return tests;

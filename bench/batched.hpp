@@ -17,7 +17,8 @@ namespace gemma::bench {
 struct BatchedTest {
   std::size_t pp, tg, pl;
   unsigned threads;
-  std::size_t chunk;  // tokens of one forward, all sequences together, as asked for
+  std::size_t chunk;         // tokens of one forward, all sequences together, as asked for
+  KvType kv = KvType::kF16;  // how keys and values are stored
 
   /// Tokens in all caches at the end: nothing of the prompts is shared.
   std::size_t n_kv() const noexcept { return pl * (pp + tg); }
@@ -44,7 +45,7 @@ struct BatchedResult {
 /// The tests of three lists, in llama-batched-bench's order: pl changes fastest.
 std::vector<BatchedTest> batched_tests(const std::vector<std::size_t>& pp, const std::vector<std::size_t>& tg,
                                        const std::vector<std::size_t>& pl, unsigned threads,
-                                       std::size_t chunk);
+                                       std::size_t chunk, KvType kv);
 
 /// Throws Error{kOutOfMemory} when a test takes more than max_memory bytes with the model's file (0: no
 /// limit), {kInvalidArgument} when it does not fit into the model's context.

@@ -42,6 +42,7 @@ struct Options {
   std::vector<unsigned> threads;
   std::size_t repetitions = 0;  // 0: 5 of each test, 1 of many sequences
   std::size_t chunk = 512;
+  gemma::KvType kv = gemma::KvType::kF16;
   std::string output = "md";
   bool no_warmup = false;
 
@@ -97,7 +98,7 @@ class Bench {
 
   Result run(const Test& test, const gemma::bench::Machine& machine) {
     const std::size_t total = test.tokens();
-    KvCache cache = model_.make_cache({.n_ctx = total, .max_chunk = options_.chunk});
+    KvCache cache = model_.make_cache({.n_ctx = total, .type = options_.kv, .max_chunk = options_.chunk});
     Workspace ws =
         model_.make_workspace({.max_tokens = std::min(options_.chunk, total), .n_threads = test.threads});
     Result result{test, {}, {}};
@@ -180,20 +181,23 @@ std::string test_name(const Test& t) {
   return t.depth == 0 ? name : name + fmt::format(" @ d{}", t.depth);
 }
 
-/// llama-bench's fields, and ours: isa, roofline_share, the measured limits.
-Json to_json(const Model& model, const Result& r, std::size_t chunk) {
+/// llama-bench's fields, and ours: kv_bytes, isa, roofline_share, the measured limits.
+Json to_json(const Model& model, const Result& r, const Options& options) {
   std::vector<double> ns;
   for (const double s : r.seconds) ns.push_back(s * 1e9);
+  const std::string kv = gemma::app::kv_name(options.kv);
+  const gemma::KvCacheOptions cache{r.test.tokens(), options.kv, options.chunk};
   return {{"build_commit", GEMMA_VERSION_STRING},
           {"model_filename", model.file().path()},
           {"model_type", model.config().name},
           {"model_size", model.file().size_bytes()},
           {"model_n_params", parameter_count(model)},
-          {"n_batch", chunk},
-          {"n_ubatch", chunk},
+          {"n_batch", options.chunk},
+          {"n_ubatch", options.chunk},
           {"n_threads", r.test.threads},
-          {"type_k", "f16"},
-          {"type_v", "f16"},
+          {"type_k", kv},
+          {"type_v", kv},
+          {"kv_bytes", KvCache::bytes_for(model.config(), cache)},
           {"n_prompt", r.test.n_prompt},
           {"n_gen", r.test.n_gen},
           {"n_depth", r.test.depth},
@@ -287,8 +291,8 @@ void run_batched_tests(const Model& model, const Options& options, std::size_t m
   }
   std::vector<gemma::bench::BatchedTest> tests;
   for (const unsigned threads : options.threads) {
-    const auto more =
-        gemma::bench::batched_tests(options.npp, options.ntg, options.npl, threads, options.chunk);
+    const auto more = gemma::bench::batched_tests(options.npp, options.ntg, options.npl, threads,
+                                                  options.chunk, options.kv);
     tests.insert(tests.end(), more.begin(), more.end());
   }
   for (const auto& test : tests) check_batched(model, test, max_memory);
@@ -322,9 +326,11 @@ void print(const Result& r, const Model& model) {
 void run_tests(const Model& model, const Options& options, std::size_t max_memory) {
   for (const unsigned threads : options.threads) {
     for (const Test& test : tests_of(options, threads)) {
-      plan_session(
-          model,
-          {.n_ctx = test.tokens(), .chunk = options.chunk, .n_threads = threads, .max_memory = max_memory});
+      plan_session(model, {.n_ctx = test.tokens(),
+                           .kv_type = options.kv,
+                           .chunk = options.chunk,
+                           .n_threads = threads,
+                           .max_memory = max_memory});
     }
   }
   const std::size_t least = model.file().size_bytes() + gemma::bench::kMeasuredBytes;
@@ -343,7 +349,7 @@ void run_tests(const Model& model, const Options& options, std::size_t max_memor
     for (const Test& test : tests_of(options, threads)) {
       const Result r = bench.run(test, machine);
       if (!options.md()) {
-        rows.push_back(to_json(model, r, options.chunk));
+        rows.push_back(to_json(model, r, options));
         continue;
       }
       if (first) {
@@ -367,7 +373,7 @@ int run(int argc, char** argv) {
       gemma::app::command_line("Prefill and decode speed of a GGUF model.", "gemma-bench");
   CLI::App& app = *owner;
   using Parts = gemma::app::EngineFlags;
-  engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory);
+  engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory | Parts::kKv);
   add_flags(app, options);
   std::vector<std::string> arguments = with_long_flags(argc, argv);
   std::vector<char*> pointers;
@@ -375,6 +381,7 @@ int run(int argc, char** argv) {
   gemma::app::parse(app, argc, pointers.data());
   if (options.threads.empty()) options.threads = {gemma::physical_core_count()};
 
+  options.kv = engine.kv;
   const Model model = engine.load();
   gemma::app::print_notes("gemma-bench", model.notes());
   if (options.batched()) {

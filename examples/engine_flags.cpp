@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -39,6 +41,22 @@ std::size_t parse_size(const std::string& text) {
   return n;
 }
 
+void add_kv_option(CLI::App& app, std::function<void(KvType)> set, const std::string& by_default) {
+  std::vector<std::string> names;
+  for (const kernels::KvTypeInfo& type : kernels::kKvTypes) names.emplace_back(type.name);
+  app.add_option_function<std::string>(
+         "--kv",
+         [set = std::move(set)](const std::string& name) {
+           for (const kernels::KvTypeInfo& type : kernels::kKvTypes) {
+             if (type.name == name) set(type.type);
+           }
+         },
+         "How keys and values are stored: f16, f32, or q8, which takes half the memory of f16 (default: " +
+             by_default + ")")
+      ->check(CLI::IsMember(names).description(""))
+      ->type_name("TYPE");
+}
+
 void EngineFlags::add_to(CLI::App& app, unsigned parts) {
   if ((parts & kModel) != 0) {
     app.add_option("-m,--model", model, "The model, a GGUF file")->required()->type_name("FILE");
@@ -56,11 +74,8 @@ void EngineFlags::add_to(CLI::App& app, unsigned parts) {
         ->type_name("N");
   }
   if ((parts & kKv) != 0) {
-    app.add_option_function<std::string>(
-           "--kv", [this](const std::string& type) { kv = type == "f32" ? KvType::kF32 : KvType::kF16; },
-           "How keys and values are stored: f16 or f32 (default: f16)")
-        ->check(CLI::IsMember({"f16", "f32"}).description(""))
-        ->type_name("TYPE");
+    add_kv_option(
+        app, [this](KvType type) { kv = type; }, "f16");
   }
   if ((parts & kWindow) != 0) {
     app.add_option(

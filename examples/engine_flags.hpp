@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +24,14 @@ const kernels::KernelTable& kernel_table(std::string_view name);
 /// Bytes of "800MB", "4GiB", "4g" or plain "1000000": units are powers of 1000, with an i of 1024. Throws
 /// Error{kInvalidArgument} for anything else, 0 and what does not fit in 64 bits.
 std::size_t parse_size(const std::string& text);
+
+/// Adds --kv, which calls `set`. `by_default`: what its help says of the default.
+void add_kv_option(CLI::App& app, std::function<void(KvType)> set, const std::string& by_default);
+
+/// The name of a storage type of keys and values, as --kv spells it.
+inline std::string kv_name(KvType type) {
+  return std::string(kernels::kv_type_info(type).name);
+}
 
 /// Values of the shared flags. Fill it in by add_to() and CLI11, then load().
 struct EngineFlags {

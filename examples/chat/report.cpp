@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/chat_template_flag.hpp"
+#include "examples/engine_flags.hpp"
 
 namespace gemma::app {
 namespace {
@@ -98,7 +99,7 @@ std::string answer_json(const Answer& answer, const Conversation& conversation, 
   out["isa"] = std::string(model.kernels().name);
   out["threads"] = conversation.session().n_threads();
   out["context"] = conversation.session().n_ctx();
-  out["kv"] = conversation.options().session.kv_type == KvType::kF32 ? "f32" : "f16";
+  out["kv"] = app::kv_name(conversation.options().session.kv_type);
   out["sampling"] = {{"temp", as_typed(sampler.temperature)},
                      {"top_k", sampler.top_k},
                      {"top_p", as_typed(sampler.top_p)},

@@ -162,14 +162,9 @@ void add_flags(CLI::App& cli, Command& command) {
                  "Tokens of one forward pass; any number gives the same bits (default: 512)")
       ->check(CLI::Range(1, 65536).description(""))
       ->type_name("N");
-  cli.add_option_function<std::string>(
-         "--kv",
-         [&command](const std::string& type) {
-           command.options.kv_type = type == "f32" ? KvType::kF32 : KvType::kF16;
-         },
-         "How keys and values are stored: f16 or f32 (default: f16; f32 for models that only embed)")
-      ->check(CLI::IsMember({"f16", "f32"}).description(""))
-      ->type_name("TYPE");
+  app::add_kv_option(
+      cli, [&command](KvType type) { command.options.kv_type = type; },
+      "f16; f32 for models that only embed");
 }
 
 int run(int argc, char** argv) {

@@ -53,7 +53,7 @@ class EngineSource : public AnswerSource {
   void reserve(std::size_t n) override {
     SessionOptions options;
     options.n_ctx = n;
-    options.kv_type = options_.kv_f32 ? KvType::kF32 : KvType::kF16;
+    options.kv_type = options_.kv;
     options.n_threads = options_.threads;
     options.max_memory = options_.max_memory;
     session_.emplace(model_, options);
@@ -136,7 +136,7 @@ class EngineSource : public AnswerSource {
 }  // namespace
 
 EngineOptions engine_options(const app::EngineFlags& flags) {
-  return {flags.isa, flags.threads, flags.kv == KvType::kF32, flags.max_memory};
+  return {flags.isa, flags.threads, flags.kv, flags.max_memory};
 }
 
 SourceFactory engine_factory(const EngineOptions& options) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "examples/squad/answer_source.hpp"
+#include "gemma/kv_pages.hpp"
 
 namespace gemma::app {
 struct EngineFlags;
@@ -13,7 +14,7 @@ namespace gemma::squad {
 struct EngineOptions {
   std::string isa;             // "": the best of this CPU
   unsigned threads = 0;        // 0: one for each physical core
-  bool kv_f32 = false;         // keys and values in f32 in place of f16
+  KvType kv = KvType::kF16;    // how keys and values are stored
   std::size_t max_memory = 0;  // bytes of a file, its cache and workspace together; 0: no limit
 };
 EngineOptions engine_options(const app::EngineFlags& flags);

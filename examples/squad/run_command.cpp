@@ -139,7 +139,7 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
   settings.n_questions = selection.questions.size();
   settings.seed = flags.seed;
   settings.preset = preset_of(flags, dataset.is_v2);
-  settings.kv = flags.engine.kv == KvType::kF32 ? "f32" : "f16";
+  settings.kv = app::kv_name(flags.engine.kv);
   settings.shard = parse_shard(flags.shard);
   settings.machine = describe_machine(engine_options(flags.engine));
   for (const ModelSpec& model : models) {

@@ -22,9 +22,9 @@ const std::atomic<bool> kNotStopped{false};
 
 class Engine : public ::testing::TestWithParam<const char*> {
  protected:
-  std::unique_ptr<AnswerSource> load(unsigned threads = 2, bool kv_f32 = false) const {
+  std::unique_ptr<AnswerSource> load(unsigned threads = 2, KvType kv = KvType::kF16) const {
     const auto file = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
-    auto source = engine_factory({"", threads, kv_f32})({GetParam(), file});
+    auto source = engine_factory({"", threads, kv, 0})({GetParam(), file});
     source->reserve(1024);
     return source;
   }
