@@ -53,7 +53,7 @@ gemma_pkg_config(gemma-header-only "${PROJECT_DESCRIPTION} (as headers)" "-DGEMM
 install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md ${PROJECT_SOURCE_DIR}/LICENSE
               ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES.md
         DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT library)
-foreach(program gemma-chat gemma-convert gemma-embed gemma-imatrix gemma-logits gemma-perplexity gemma-quantize gemma-tokenize gguf-info gemma-bench gemma-squad)
+foreach(program gemma-chat gemma-convert gemma-embed gemma-imatrix gemma-logits gemma-perplexity gemma-quantize gemma-server gemma-tokenize gguf-info gemma-bench gemma-squad)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
   endif()

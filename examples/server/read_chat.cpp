@@ -233,13 +233,15 @@ ToolChoice anthropic_choice(const Fields& f, const std::vector<Value>& tools) {
 
 }  // namespace
 
-ChatRequest read_anthropic(std::string_view body) {
+ChatRequest read_anthropic(std::string_view body, bool generates) {
   const Json json = parse_body(body);
   const Fields f(json, "");
   ChatRequest out;
   out.model = f.text("model").value_or("");
-  f.need("max_tokens");
-  out.max_tokens = static_cast<std::size_t>(*f.whole("max_tokens", 1, RequestLimits::kMaxTokens));
+  if (generates) f.need("max_tokens");
+  if (const auto n = f.whole("max_tokens", 1, INT64_MAX)) {
+    out.max_tokens = std::min(static_cast<std::size_t>(*n), RequestLimits::kMaxTokens);
+  }
   out.sampling.temperature = f.real("temperature", 0, 1);
   out.sampling.top_p = f.real("top_p", 0, 1);
   if (const auto k = f.whole("top_k", 0, INT32_MAX)) out.sampling.top_k = static_cast<std::size_t>(*k);

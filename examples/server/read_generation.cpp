@@ -85,8 +85,8 @@ void read_generation(const Fields& f, Generation& out) {
   }
   s.logit_bias = bias_of(f);
   for (const char* name : {"max_tokens", "max_completion_tokens"}) {
-    if (const auto n = f.whole(name, -1, INT64_MAX); n && *n >= 0) {
-      out.max_tokens = static_cast<std::size_t>(std::min(*n, kMost));
+    if (const auto n = f.whole(name, -1, INT64_MAX)) {  // -1: no limit, as llama-server has it
+      out.max_tokens = static_cast<std::size_t>(*n < 0 ? kMost : std::min(*n, kMost));
     }
   }
   out.stop = stops_of(f);

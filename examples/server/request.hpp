@@ -119,7 +119,7 @@ CompletionRequest read_completion(std::string_view body);
 EmbeddingRequest read_embedding(std::string_view body);
 TokenizeRequest read_tokenize(std::string_view body);
 DetokenizeRequest read_detokenize(std::string_view body);
-/// Anthropic's /v1/messages.
-ChatRequest read_anthropic(std::string_view body);
+/// Anthropic's /v1/messages; without `generates` its /v1/messages/count_tokens, which has no "max_tokens".
+ChatRequest read_anthropic(std::string_view body, bool generates = true);
 
 }  // namespace gemma::server

@@ -1,8 +1,8 @@
-# gemma_embed(TARGET NAMESPACE name=file...): each file becomes `extern const std::string_view name` of NAMESPACE in
-# TARGET, declared in embedded.hpp of this folder, so that the program carries what it needs with it.
-function(gemma_embed target namespace)
+# gemma_embed(TARGET HEADER NAMESPACE name=file...): each file becomes `extern const std::string_view name` of NAMESPACE
+# in TARGET, declared in HEADER, so that the program carries what it needs with it.
+function(gemma_embed target header namespace)
   set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}_embedded.cpp)
-  set(code "#include \"examples/squad/embedded.hpp\"\n\nnamespace ${namespace} {\n")
+  set(code "#include \"${header}\"\n\nnamespace ${namespace} {\n")
   foreach(pair ${ARGN})
     string(REGEX MATCH "^([^=]+)=(.+)$" whole ${pair})
     set(name ${CMAKE_MATCH_1})

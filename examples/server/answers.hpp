@@ -1,0 +1,83 @@
+// The answers to one client's request while they are generated: several choices of several prompts, each
+// taken apart into what is said, thought and called. Invariant: when it is destroyed, nothing of it is
+// generated any more.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "examples/server/activity.hpp"
+#include "examples/server/prompts.hpp"
+#include "examples/server/request.hpp"
+#include "examples/server/response.hpp"
+#include "examples/server/served_model.hpp"
+#include "examples/server/tool_calls.hpp"
+#include "tokenizer/thoughts.hpp"
+
+namespace gemma::server {
+
+/// "PREFIX" and 24 random letters and digits.
+std::string random_id(std::string_view prefix);
+
+/// What is wanted of answers.
+struct AnswersOptions {
+  std::size_t n = 1;         // choices of each prompt
+  bool is_chat = false;      // thoughts and calls are told from text
+  bool calls_tools = false;  // calls are looked for
+  bool logprobs = false;
+  std::vector<std::string> stop;  // to tell which one ended an answer
+};
+
+/// One thread.
+class Answers {
+ public:
+  /// Why the answers are not read to their end.
+  enum class Ended { kWhole, kClientLeft, kShutDown, kSinkFailed };
+
+  /// Submits a request for each choice of each prompt. Throws ApiError, Error as Scheduler::submit().
+  Answers(ServedModel& model, Activity& activity, std::string id, const AnswersOptions& options,
+          std::vector<std::vector<std::int32_t>> prompts, const RequestMaker& maker,
+          std::size_t default_max_tokens);
+  ~Answers();
+
+  /// Takes what comes, each time with what is new of one choice; false: stop. `gone` is asked while nothing
+  /// comes; `shut_down` likewise. Throws what ended a choice where that is an error.
+  Ended read(const std::function<bool(Choice&)>& take, const std::function<bool()>& gone,
+             const std::function<bool()>& shut_down);
+
+  std::size_t size() const noexcept { return parts_.size(); }
+  /// Of those that have come up to now.
+  Usage usage() const;
+  /// Tokens of all prompts.
+  std::size_t n_prompt() const noexcept { return n_prompt_; }
+  /// The stop string that ended the first answer; "": none did.
+  const std::string& stop_sequence() const noexcept { return stop_sequence_; }
+  /// What each answer took, for the log.
+  const Activity::Ended& took() const noexcept { return took_; }
+
+ private:
+  struct Part;
+  bool advance(Part& p, double seconds, const std::function<bool(Choice&)>& take, bool& wanted);
+  void add_piece(Part& p, const Piece& piece, Choice& out);
+  void end(Part& p, Choice& out);
+  TokenLogprob logprob_of(const Piece& piece) const;
+  std::string matched_stop(std::span<const std::int32_t> tokens) const;
+
+  ServedModel& model_;
+  Activity& activity_;
+  AnswersOptions options_;
+  const AgentTurns* agent_;  // nullptr: nothing is taken apart
+  std::int32_t thought_begin_ = -1, thought_end_ = -1;
+  std::vector<std::unique_ptr<Part>> parts_;
+  std::size_t n_prompt_ = 0;
+  Usage usage_;
+  std::string stop_sequence_;
+  Activity::Ended took_;
+};
+
+}  // namespace gemma::server

@@ -1,0 +1,281 @@
+// The routes that generate: /v1/chat/completions, /v1/completions, and Anthropic's /v1/messages.
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "examples/server/answers.hpp"
+#include "examples/server/api.hpp"
+#include "examples/server/prompts.hpp"
+#include "examples/server/response.hpp"
+
+namespace gemma::server {
+namespace {
+
+std::vector<std::vector<std::int32_t>> prompts_of(const ServedModel& model, const ChatRequest& asked) {
+  return {chat_ids(model, asked)};
+}
+std::vector<std::vector<std::int32_t>> prompts_of(const ServedModel& model, const CompletionRequest& asked) {
+  if (asked.prompts.size() * asked.n > RequestLimits::kInputs) {
+    throw wrong("n", "asks for more than " + std::to_string(RequestLimits::kInputs) + " answers");
+  }
+  std::vector<std::vector<std::int32_t>> out;
+  for (const Prompt& p : asked.prompts) out.push_back(prompt_ids(model, p));
+  return out;
+}
+AnswersOptions answers_options(const ServedModel& model, const ChatRequest& asked) {
+  return {asked.n, true, may_call_tools(model, asked), asked.logprobs, asked.stop};
+}
+AnswersOptions answers_options(const ServedModel&, const CompletionRequest& asked) {
+  return {asked.n, false, false, asked.logprobs, asked.stop};
+}
+/// Tokens of an answer that names no number: OpenAI's.
+std::size_t default_max_tokens(const ChatRequest&) {
+  return RequestLimits::kMaxTokens;
+}
+std::size_t default_max_tokens(const CompletionRequest&) {
+  return 16;
+}
+
+/// A request that was read and submitted, and all that it needs until it has been answered.
+template <typename Asked>
+struct Work {
+  Work(Api& a, Asked q, ModelPool::Lease m, const Api::Call& call, std::string_view prefix)
+      : api(a),
+        asked(std::move(q)),
+        model(std::move(m)),
+        maker(*model, asked),
+        head{random_id(prefix), unix_time(), model->name()},
+        answers(*model, a.activity(), head.id, answers_options(*model, asked), prompts_of(*model, asked),
+                maker, default_max_tokens(asked)),
+        gone(call.request.client_left),
+        log(call.log) {}
+
+  /// Reads the answers; throws ApiError{503} when the server ends before them.
+  Answers::Ended read(const std::function<bool(Choice&)>& take) {
+    const auto ended = answers.read(take, gone, [this] { return api.cancelled(); });
+    if (ended == Answers::Ended::kShutDown) throw ApiError(503, "the server is shutting down");
+    if (ended != Answers::Ended::kWhole) api.activity().client_left();
+    return ended;
+  }
+  /// What its line in the log says; `finish`: of the first answer.
+  void note(const std::string& finish) {
+    const Usage u = answers.usage();
+    log->insert(log->end(), {{"model", Log::text(head.model)},
+                             {"prompt", std::to_string(answers.n_prompt())},
+                             {"cached", std::to_string(u.cached)},
+                             {"generated", std::to_string(u.completion)},
+                             {"finish", Log::text(finish)}});
+  }
+
+  Api& api;
+  Asked asked;
+  ModelPool::Lease model;
+  RequestMaker maker;
+  ResponseHead head;
+  Answers answers;
+  std::function<bool()> gone;
+  std::shared_ptr<LogFields> log;
+};
+
+/// All choices, whole.
+template <typename Asked>
+std::vector<Choice> whole(Work<Asked>& work) {
+  std::vector<Choice> out(work.answers.size());
+  const auto ended = work.read([&](Choice& more) {
+    Choice& c = out[more.index];
+    c.index = more.index;
+    c.text += more.text;
+    c.reasoning += more.reasoning;
+    std::move(more.tools.begin(), more.tools.end(), std::back_inserter(c.tools));
+    std::move(more.logprobs.begin(), more.logprobs.end(), std::back_inserter(c.logprobs));
+    c.finish_reason = more.finish_reason;
+    return true;
+  });
+  work.note(ended == Answers::Ended::kWhole ? out[0].finish_reason : "client left");
+  return out;
+}
+
+/// A stream of the events that `write` makes, and what is told when they fail on the way.
+template <typename Asked>
+HttpReply stream_of(std::shared_ptr<Work<Asked>> work, std::string (*error_event)(const ApiError&),
+                    std::function<Answers::Ended(Work<Asked>&, HttpSink&, std::string& finish)> write) {
+  HttpReply out;
+  out.type = "text/event-stream";
+  out.stream = [work, error_event, write](HttpSink& sink) {
+    std::string finish;
+    try {
+      const auto ended = write(*work, sink, finish);
+      work->note(ended == Answers::Ended::kWhole ? finish : "client left");
+      return ended == Answers::Ended::kWhole;
+    } catch (...) {
+      const ApiError e = api_error_of(std::current_exception());
+      work->log->emplace_back("error", Log::text(e.message()));
+      return sink.write(error_event(e));
+    }
+  };
+  return out;
+}
+
+std::string openai_error_event(const ApiError& e) {
+  return sse(error_body(e));
+}
+std::string anthropic_error_event(const ApiError& e) {
+  return sse(anthropic_error_body(e), "error");
+}
+bool says_something(const Choice& c) {
+  return !c.text.empty() || !c.reasoning.empty() || !c.tools.empty() || !c.logprobs.empty();
+}
+
+using ChatWork = Work<ChatRequest>;
+using CompletionWork = Work<CompletionRequest>;
+
+Answers::Ended write_chat(ChatWork& work, HttpSink& sink, std::string& finish) {
+  const ChatRequest& asked = work.asked;
+  const auto event = [&](const Choice& c, bool first) {
+    return sink.write(sse(chat_chunk(work.head, c, first, asked.logprobs, asked.include_usage)));
+  };
+  for (std::size_t i = 0; i < work.answers.size(); ++i) {
+    Choice begun;
+    begun.index = i;
+    if (!event(begun, true)) return Answers::Ended::kSinkFailed;
+  }
+  const auto ended = work.read([&](Choice& more) {
+    const std::string reason = std::exchange(more.finish_reason, "");
+    if (says_something(more) && !event(more, false)) return false;
+    if (reason.empty()) return true;
+    Choice end;
+    end.index = more.index;
+    end.finish_reason = reason;
+    if (more.index == 0) finish = reason;
+    return event(end, false);
+  });
+  if (ended != Answers::Ended::kWhole) return ended;
+  std::string last;
+  if (asked.include_usage) last = sse(chat_usage_chunk(work.head, work.answers.usage()));
+  return sink.write(last.append(kSseDone)) ? ended : Answers::Ended::kSinkFailed;
+}
+
+/// The text of the prompt that a choice goes on from.
+std::string prompt_text(const CompletionWork& work, std::size_t index) {
+  const Prompt& p = work.asked.prompts[index / work.asked.n];
+  if (const auto* text = std::get_if<std::string>(&p)) return *text;
+  return work.model->model().tokenizer().decode(std::get<std::vector<std::int32_t>>(p));
+}
+
+Answers::Ended write_completion(CompletionWork& work, HttpSink& sink, std::string& finish) {
+  const CompletionRequest& asked = work.asked;
+  const auto event = [&](const Choice& c) {
+    return sink.write(sse(completion_chunk(work.head, c, asked.logprobs, asked.include_usage)));
+  };
+  for (std::size_t i = 0; asked.echo && i < work.answers.size(); ++i) {
+    Choice begun;
+    begun.index = i;
+    begun.text = prompt_text(work, i);
+    if (!event(begun)) return Answers::Ended::kSinkFailed;
+  }
+  const auto ended = work.read([&](Choice& more) {
+    if (more.index == 0 && !more.finish_reason.empty()) finish = more.finish_reason;
+    return (!says_something(more) && more.finish_reason.empty()) || event(more);
+  });
+  if (ended != Answers::Ended::kWhole) return ended;
+  std::string last;
+  if (asked.include_usage) last = sse(completion_usage_chunk(work.head, work.answers.usage()));
+  return sink.write(last.append(kSseDone)) ? ended : Answers::Ended::kSinkFailed;
+}
+
+/// The blocks of a message as they come.
+class AnthropicBlocks {
+ public:
+  explicit AnthropicBlocks(HttpSink& sink) : sink_(sink) {}
+
+  bool add(const Choice& more) {
+    bool ok = delta("thinking", more.reasoning) && delta("text", more.text);
+    for (const CalledTool& tool : more.tools) {
+      ok = ok && close() && event("content_block_start", anthropic_block_start(index_, "tool_use", tool));
+      open_ = "tool_use";
+      ok = ok && delta("tool_use", tool.arguments) && close();
+    }
+    return ok;
+  }
+  /// A message has one block at least.
+  bool end() { return (index_ != 0 || !open_.empty() || open("text")) && close(); }
+  bool event(std::string_view name, const std::string& data) { return sink_.write(sse(data, name)); }
+
+ private:
+  bool open(const std::string& type) {
+    if (!close()) return false;
+    open_ = type;
+    return event("content_block_start", anthropic_block_start(index_, type));
+  }
+  bool close() {
+    if (open_.empty()) return true;
+    open_.clear();
+    return event("content_block_stop", anthropic_block_stop(index_++));
+  }
+  bool delta(const std::string& type, const std::string& text) {
+    if (text.empty()) return true;
+    if (open_ != type && !open(type)) return false;
+    return event("content_block_delta", anthropic_delta(index_, type, text));
+  }
+
+  HttpSink& sink_;
+  std::size_t index_ = 0;
+  std::string open_;  // type of the block that is open; "": none is
+};
+
+Answers::Ended write_messages(ChatWork& work, HttpSink& sink, std::string& finish) {
+  AnthropicBlocks blocks(sink);
+  Usage begun;
+  begun.prompt = work.answers.n_prompt();
+  if (!blocks.event("message_start", anthropic_start(work.head, begun))) return Answers::Ended::kSinkFailed;
+  const auto ended = work.read([&](Choice& more) {
+    if (!more.finish_reason.empty()) finish = more.finish_reason;
+    return blocks.add(more);
+  });
+  if (ended != Answers::Ended::kWhole) return ended;
+  const bool ok = blocks.end() &&
+                  blocks.event("message_delta",
+                               anthropic_end(finish, work.answers.stop_sequence(), work.answers.usage())) &&
+                  blocks.event("message_stop", anthropic_stop());
+  return ok ? ended : Answers::Ended::kSinkFailed;
+}
+
+}  // namespace
+
+HttpReply Api::chat(const Call& call) {
+  ChatRequest asked = read_chat(call.request.body);
+  ModelPool::Lease model = acquire(asked.model, call);
+  auto work = std::make_shared<ChatWork>(*this, std::move(asked), std::move(model), call, "chatcmpl-");
+  if (work->asked.stream) return stream_of<ChatRequest>(work, openai_error_event, write_chat);
+  const std::vector<Choice> choices = whole(*work);
+  HttpReply out;
+  out.body = chat_completion(work->head, choices, work->answers.usage(), work->asked.logprobs);
+  return out;
+}
+
+HttpReply Api::completions(const Call& call) {
+  CompletionRequest asked = read_completion(call.request.body);
+  ModelPool::Lease model = acquire(asked.model, call);
+  auto work = std::make_shared<CompletionWork>(*this, std::move(asked), std::move(model), call, "cmpl-");
+  if (work->asked.stream) return stream_of<CompletionRequest>(work, openai_error_event, write_completion);
+  std::vector<Choice> choices = whole(*work);
+  for (Choice& c : choices) {
+    if (work->asked.echo) c.text.insert(0, prompt_text(*work, c.index));
+  }
+  HttpReply out;
+  out.body = completion(work->head, choices, work->answers.usage(), work->asked.logprobs);
+  return out;
+}
+
+HttpReply Api::messages(const Call& call) {
+  ChatRequest asked = read_anthropic(call.request.body);
+  ModelPool::Lease model = acquire(asked.model, call);
+  auto work = std::make_shared<ChatWork>(*this, std::move(asked), std::move(model), call, "msg_");
+  if (work->asked.stream) return stream_of<ChatRequest>(work, anthropic_error_event, write_messages);
+  const std::vector<Choice> choices = whole(*work);
+  HttpReply out;
+  out.body = anthropic_message(work->head, choices[0], work->answers.usage(), work->answers.stop_sequence());
+  return out;
+}
+
+}  // namespace gemma::server

@@ -1,0 +1,130 @@
+#include "examples/server/served_model.hpp"
+
+#include <algorithm>
+
+#include "examples/server/api_error.hpp"
+#include "gemma/plan.hpp"
+#include "tokenizer/sampling_defaults.hpp"
+
+namespace gemma::server {
+namespace {
+
+Model load(const std::string& path, const app::EngineFlags& flags) {
+  app::EngineFlags own = flags;
+  own.model = path;
+  return own.load();
+}
+
+}  // namespace
+
+ServedModel::ServedModel(std::string name, const std::string& path, const ServingOptions& options,
+                         std::size_t room)
+    : name_(std::move(name)),
+      options_(options),
+      room_(room),
+      model_(load(path, options.engine)),
+      chat_(ChatTemplate::from(model_.vocab(), options.chat_template)),
+      sampling_(sampling_defaults(model_.file(), chat_->dialect())) {
+  if (!model_.config().has_head) {  // the embedder is all there is, and a file that it cannot run is told now
+    const std::lock_guard lock(embedding_);
+    n_ctx_ = embedder().n_ctx();
+    return;
+  }
+  SchedulerOptions scheduling;
+  scheduling.engine = options.engine.session_options();
+  scheduling.engine.max_sequences = options.parallel;
+  scheduling.engine.max_prompt_tokens = SchedulerOptions{}.engine.max_prompt_tokens;
+  const MemoryPlan plan = plan_batch(model_, scheduling.engine);
+  if (room_ != 0 && plan.total_bytes() > room_) {
+    throw Error(ErrorCode::kOutOfMemory, path + ": takes " + std::to_string(plan.total_bytes()) +
+                                             " bytes, and there are " + std::to_string(room_));
+  }
+  scheduling.engine.n_ctx = plan.n_ctx;
+  scheduler_.emplace(model_, scheduling);
+  n_ctx_ = plan.n_ctx;
+  memory_bytes_ = plan.total_bytes();
+}
+
+Scheduler& ServedModel::scheduler() {
+  if (!scheduler_) {
+    throw ApiError(400, "the model '" + name_ + "' makes embeddings of texts, and writes none", "model");
+  }
+  return *scheduler_;
+}
+
+namespace {
+
+Grammar grammar_of(const Constraint& constraint) {
+  const bool is_grammar = constraint.kind == Constraint::Kind::kGrammar;
+  try {
+    if (constraint.kind == Constraint::Kind::kJsonObject) return Grammar::json_object();
+    return is_grammar ? Grammar::gbnf(constraint.text) : Grammar::json_schema(constraint.text);
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::kOutOfMemory) throw;
+    throw ApiError(400, std::string(e.message()), is_grammar ? "grammar" : "response_format");
+  }
+}
+
+}  // namespace
+
+GrammarMask ServedModel::mask(const Constraint& constraint) {
+  constexpr std::size_t kKept = 4;
+  const auto same = [&](const KeptMask& k) {
+    return k.constraint.kind == constraint.kind && k.constraint.text == constraint.text;
+  };
+  std::shared_ptr<const PieceTrie> pieces;
+  {
+    const std::lock_guard lock(masks_mutex_);
+    const auto known = std::find_if(masks_.begin(), masks_.end(), same);
+    if (known != masks_.end()) {
+      std::rotate(known, known + 1, masks_.end());
+      return masks_.back().mask;
+    }
+    if (!pieces_) pieces_ = PieceTrie::from(model_.tokenizer());
+    pieces = pieces_;
+  }
+  GrammarMask made(grammar_of(constraint), pieces);  // others need not wait for it
+  const std::lock_guard lock(masks_mutex_);
+  if (masks_.size() == kKept) masks_.erase(masks_.begin());
+  masks_.push_back({constraint, made});
+  return made;
+}
+
+Embedder& ServedModel::embedder() {
+  if (embedder_) return *embedder_;
+  EmbedderOptions o;
+  o.n_ctx = n_ctx_ != 0 ? n_ctx_ : options_.engine.context;
+  o.n_threads = options_.engine.threads;
+  const std::size_t taken = memory_bytes_.load();  // the file with it, once there is a scheduler
+  const std::size_t others = taken == 0 ? 0 : taken - model_.file().size_bytes();
+  if (room_ != 0) o.max_memory = room_ > others ? room_ - others : 1;
+  const MemoryPlan plan = plan_embedder(model_, o);
+  embedder_.emplace(model_, o);
+  memory_bytes_ += taken == 0 ? plan.total_bytes() : plan.total_bytes() - plan.file_bytes;
+  return *embedder_;
+}
+
+std::vector<std::int32_t> ServedModel::encode_for_embedding(const std::string& text) {
+  const std::lock_guard lock(embedding_);
+  return embedder().encode(text);
+}
+
+std::vector<std::vector<float>> ServedModel::embed(std::span<const std::vector<std::int32_t>> texts,
+                                                   const std::function<bool()>& give_up) {
+  constexpr std::size_t kTokensAtOnce = 2048;
+  std::vector<std::vector<float>> out;
+  while (!texts.empty()) {
+    if (give_up()) throw Error(ErrorCode::kCancelled, "nobody waits for the vectors any more");
+    std::size_t n = 0;
+    for (std::size_t tokens = 0; n < texts.size() && (n == 0 || tokens + texts[n].size() <= kTokensAtOnce);) {
+      tokens += texts[n++].size();
+    }
+    const std::lock_guard lock(embedding_);  // others come in between
+    auto some = embedder().embed_ids(texts.first(n));
+    std::move(some.begin(), some.end(), std::back_inserter(out));
+    texts = texts.subspan(n);
+  }
+  return out;
+}
+
+}  // namespace gemma::server
