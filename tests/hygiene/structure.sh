@@ -37,6 +37,12 @@ complain() {
 }
 complain 'the system, threads and clocks belong in the files of definitions, which no user of gemma::gemma reads' \
   "$(grep -rnE '#include <(fcntl|sched|unistd|omp|sys/[a-z]+)\.h>|#include <(chrono|fstream|thread)>' --include='*.hpp' gguf tokenizer gemma)"
+# what they may stand in is listed in docs/style.md too
+complain 'names of GGUF keys and tensors' \
+  "$(grep -rnE '"[^"]*(general\.[a-z]|tokenizer\.(ggml|chat)|blk\.|\.weight"|\.bias"|token_embd|output_norm|split\.[a-z])' \
+    --include='*.hpp' --include='*.inl' --include='*.cpp' kernels gemma examples bench |
+    grep -vE '^(gemma/families/|gemma/(weights|quantiz|importance|adapter|model)[a-z_]*\.|examples/convert/)' |
+    grep -vE '^[^:]+:[0-9]+: *(//|#include)|//.*"[^"]*$')"
 # whoever owns the checkout; one without git has nothing to compare with
 if files=$(git -c safe.directory='*' ls-files 2>/dev/null) && [ -n "$files" ]; then
   complain 'folders that the house does not have' \
