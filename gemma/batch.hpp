@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "draft.hpp"
 #include "generation.hpp"
 #include "model.hpp"
 #include "plan.hpp"
@@ -29,6 +30,8 @@ struct BatchStats {
   std::size_t n_computed = 0;   // tokens computed
   std::size_t n_reused = 0;     // tokens of prompts whose keys and values were there already
   std::size_t n_generated = 0;  // tokens chosen
+  std::size_t n_drafted = 0;    // of those computed, guesses (EngineOptions::draft)
+  std::size_t n_accepted = 0;   // guesses that were chosen
 };
 
 /// Owns a pool of pages, one workspace, and a sequence for each slot. Move-only; one thread at a time. Shares
@@ -54,8 +57,10 @@ class Batch {
   std::size_t n_sequences() const noexcept;
   /// Sequences that step() still works on.
   std::size_t n_running() const noexcept;
-  /// Bytes of all pages and the workspace, as planned.
-  std::size_t memory_bytes() const noexcept { return workspace_.size_bytes() + pool_->size_bytes(); }
+  /// Bytes of all pages, the workspace and what guesses are made with, as planned.
+  std::size_t memory_bytes() const noexcept {
+    return workspace_.size_bytes() + pool_->size_bytes() + (drafter_ == nullptr ? 0 : drafter_->size_bytes());
+  }
   /// Bytes of the pages that hold something, kept prefixes included; shared ones count once.
   std::size_t used_kv_bytes() const noexcept { return pool_->used_bytes(); }
   /// Counts since it was made.
@@ -78,8 +83,9 @@ class Batch {
   void resume(Id id, std::span<const std::int32_t> tokens, PickToken pick,
               const GenerateOptions& options = {});
 
-  /// One forward: a token for every sequence that is past its prompt, and as much of the prompts as
-  /// EngineOptions::chunk and max_prompt_tokens leave room for, the oldest first. Calls the sequences'
+  /// One forward: a token for every sequence that is past its prompt, several where guesses were right
+  /// (EngineOptions::draft), and as much of the prompts as EngineOptions::chunk and max_prompt_tokens leave
+  /// room for, the oldest first. Calls the sequences'
   /// callbacks. Returns whether any sequence is still running. `cancel`, when set by any thread, stops within
   /// a layer: throws Error{kCancelled}, with all sequences as before the step.
   /// What a callback or a sampler throws, and {kOutOfMemory} when an answer finds no more room, ends its
@@ -164,7 +170,10 @@ class Batch {
   bool take_from_donor(Slot& s);
   void share(Slot& s, const KvCache& from, std::size_t n);
   bool join_chosen(Slot& s, std::exception_ptr& first);
-  void collect(std::exception_ptr& first);
+  void collect(std::exception_ptr& first, const std::atomic<bool>* cancel);
+  /// Guesses join the chunks of sequences that generate. Returns how many.
+  std::size_t collect_guesses(const std::atomic<bool>* cancel);
+  void collect_prompts(std::size_t& rows);
   void add_chunk(Slot& s, std::size_t n, Logits which);
   void collect_scores(std::size_t rows);
   /// Pages for the next forward.
@@ -172,6 +181,8 @@ class Batch {
   /// Keeps a prompt that was just read, where the sequence itself will not have it for long.
   void keep_prompt(const Slot& s);
   void choose(Slot& s, std::span<const float> logits);
+  /// Chooses by the rows of a token and its guesses, as long as these are right.
+  void choose_all(Slot& s, std::size_t n_guesses, std::span<const float> logits);
   void take_scores(Slot& s, std::size_t begin, std::span<const float> logits);
 
   Model model_;
@@ -181,6 +192,9 @@ class Batch {
   std::shared_ptr<KvPool> pool_;
   PrefixCache prefixes_;
   std::vector<Slot> slots_;
+  std::shared_ptr<Drafter> drafter_;  // nullptr: none
+  std::size_t most_guesses_;          // of one sequence and step
+  std::vector<DraftQuery> queries_;
   std::vector<Chunk> chunks_;      // of the next forward
   std::vector<Slot*> chunk_slot_;  // whose they are
   std::size_t room_ = 0;           // tokens that still go into it

@@ -25,9 +25,13 @@ GEMMA_INLINE Batch::Batch(Model model, const BatchOptions& options, const Memory
                                        return std::make_shared<KvPool>(layout, options.max_sequences);
                                      })),
       prefixes_(detail::or_out_of_memory("no memory for a batch",
-                                         [&] { return PrefixCache(pool_, options.max_prefixes); })) {
+                                         [&] { return PrefixCache(pool_, options.max_prefixes); })),
+      drafter_(detail::or_out_of_memory("no memory for a draft",
+                                        [&] { return detail::make_drafter(model_, options, plan.n_ctx); })),
+      most_guesses_(drafter_ == nullptr ? 0 : options.draft.max_tokens) {
   detail::or_out_of_memory("no memory for a batch", [&] {
     slots_.reserve(options.max_sequences);
+    queries_.reserve(options.max_sequences);
     for (std::size_t i = 0; i < options.max_sequences; ++i) slots_.emplace_back(pool_);
     chunks_.reserve(2 * options.max_sequences);
     chunk_slot_.reserve(2 * options.max_sequences);
@@ -79,7 +83,8 @@ GEMMA_INLINE Batch::Id Batch::add(std::span<const std::int32_t> prompt, PickToke
   check_prompt(prompt, 0);
   Slot& s = free_slot();
   detail::or_out_of_memory("no memory for a generation", [&] {
-    s.generating.emplace(model_.tokenizer(), model_.config().vocab_size, std::move(pick), options);
+    s.generating.emplace(model_.tokenizer(), model_.config().vocab_size, std::move(pick), options,
+                         most_guesses_);
   });
   join(s, prompt);
   s.id = next_id_++;
@@ -123,7 +128,8 @@ GEMMA_INLINE void Batch::resume(Id id, std::span<const std::int32_t> tokens, Pic
   if (s.running()) throw Error(ErrorCode::kInvalidArgument, "the sequence is still running");
   check_prompt(tokens, s.sequence.n_past());
   detail::or_out_of_memory("no memory for a generation", [&] {
-    detail::Generating next(model_.tokenizer(), model_.config().vocab_size, std::move(pick), options);
+    detail::Generating next(model_.tokenizer(), model_.config().vocab_size, std::move(pick), options,
+                            most_guesses_);
     s.scoring.reset();
     s.generating.emplace(std::move(next));
   });
@@ -255,9 +261,9 @@ GEMMA_INLINE bool Batch::join_chosen(Slot& s, std::exception_ptr& first) {
   }
 }
 
-/// Fills chunks_: first one token of each sequence that is past its prompt, then prompts, oldest first, then
-/// what is scored.
-GEMMA_INLINE void Batch::collect(std::exception_ptr& first) {
+/// Fills chunks_: first one token of each sequence that is past its prompt, with guesses behind it, then
+/// prompts, oldest first, then what is scored.
+GEMMA_INLINE void Batch::collect(std::exception_ptr& first, const std::atomic<bool>* cancel) {
   chunks_.clear();
   chunk_slot_.clear();
   room_ = workspace_.options().max_tokens;
@@ -265,10 +271,53 @@ GEMMA_INLINE void Batch::collect(std::exception_ptr& first) {
   for (Slot& s : slots_) {
     s.sequence.set_logits({}, {});
     if (!s.generating || !join_chosen(s, first) || s.is_reading()) continue;
+    s.generating->forget_guesses();
     add_chunk(s, 1, Logits::kLast);
     --rows;
   }
+  if (drafter_ != nullptr && !chunks_.empty()) rows -= collect_guesses(cancel);
   if (max_prompt_tokens_ != 0 && !chunks_.empty()) room_ = std::min(room_, max_prompt_tokens_);
+  collect_prompts(rows);
+  collect_scores(rows);
+}
+
+GEMMA_INLINE std::size_t Batch::collect_guesses(const std::atomic<bool>* cancel) {
+  // a row for each sequence, and half of the tokens' room where prompts or scores wait for it
+  std::size_t left = std::min(workspace_.options().max_logit_rows - slots_.size(),
+                              chunks_.size() == n_running() ? room_ : room_ / 2);
+  const std::size_t before = left;
+  DraftLength::Step step = DraftLength::Step::of(chunks_.size());
+  queries_.clear();
+  for (Slot* const s : chunk_slot_) {
+    DraftQuery q;
+    if (s->generating->may_guess(s->sequence)) {
+      const auto slot = static_cast<std::size_t>(s - slots_.data());
+      q = s->generating->ask(*drafter_, slot, s->sequence, std::min(most_guesses_, left), step);
+    }
+    if (!q.guesses.empty()) queries_.push_back(q);
+  }
+  if (!queries_.empty()) drafter_->guess(queries_, cancel);
+  std::size_t n_left = queries_.size();
+  for (std::size_t i = 0, at = 0; at < queries_.size(); ++i) {
+    Slot& s = *chunk_slot_[i];
+    const DraftQuery& q = queries_[at];
+    if (&s != &slots_[q.slot]) continue;
+    ++at;
+    detail::Generating& g = *s.generating;
+    // what some leave, later ones may have
+    const std::size_t share = (left + n_left - 1) / n_left;
+    --n_left;
+    g.take_guesses(q, g.most_guesses(s.sequence, std::min(most_guesses_, share)), step, drafter_->cost());
+    if (g.n_guesses() == 0) continue;
+    chunks_[i].tokens = g.rows();
+    chunks_[i].logits = Logits::kAll;
+    room_ -= g.n_guesses();
+    left -= g.n_guesses();
+  }
+  return before - left;
+}
+
+GEMMA_INLINE void Batch::collect_prompts(std::size_t& rows) {
   for (Id after = 0; room_ != 0;) {
     Slot* oldest = nullptr;
     for (Slot& s : slots_) {
@@ -284,7 +333,6 @@ GEMMA_INLINE void Batch::collect(std::exception_ptr& first) {
     add_chunk(*oldest, n, n == left ? Logits::kLast : Logits::kNone);
     if (n == left) --rows;
   }
-  collect_scores(rows);
 }
 
 GEMMA_INLINE void Batch::collect_scores(std::size_t rows) {
@@ -326,6 +374,26 @@ GEMMA_INLINE void Batch::choose(Slot& s, std::span<const float> logits) {
   }
 }
 
+GEMMA_INLINE void Batch::choose_all(Slot& s, std::size_t n_guesses, std::span<const float> logits) {
+  detail::Generating& g = *s.generating;
+  KvCache& cache = s.sequence.cache();
+  const std::size_t vocab = model_.config().vocab_size, accepted = g.result().n_accepted;
+  cache.retreat(n_guesses);  // a row counts once its token is chosen
+  std::exception_ptr thrown;
+  try {
+    for (std::size_t row = 0;; row = g.n_right() - 1) {
+      choose(s, logits.subspan(row * vocab, vocab));
+      if (g.done() || !g.is_computed() || !g.join(s.sequence)) break;
+      cache.advance(1);
+    }
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  cache.truncate(cache.n_past());
+  stats_.n_accepted += g.result().n_accepted - accepted;
+  if (thrown != nullptr) std::rethrow_exception(thrown);
+}
+
 GEMMA_INLINE void Batch::take_scores(Slot& s, std::size_t begin, std::span<const float> logits) {
   Scoring& scoring = *s.scoring;
   const std::size_t vocab = model_.config().vocab_size;
@@ -346,7 +414,7 @@ GEMMA_INLINE void Batch::take_scores(Slot& s, std::size_t begin, std::span<const
 
 GEMMA_INLINE bool Batch::step(const std::atomic<bool>* cancel) {
   std::exception_ptr first;
-  collect(first);
+  collect(first, cancel);
   std::span<const float> rows;
   if (!chunks_.empty()) {
     make_room();
@@ -369,7 +437,9 @@ GEMMA_INLINE bool Batch::step(const std::atomic<bool>* cancel) {
       if (s.scoring) {
         take_scores(s, n_past - n, logits);
       } else {
-        choose(s, logits);
+        if (n_past != s.n_prompt) s.generating->count_step();
+        stats_.n_drafted += n - 1;
+        choose_all(s, n - 1, logits);
       }
     } catch (...) {
       s.error = std::current_exception();

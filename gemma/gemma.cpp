@@ -11,6 +11,8 @@
 #include "conversation.inl"
 #include "cpu_count.hpp"
 #include "cpu_count.inl"
+#include "draft.hpp"
+#include "draft.inl"
 #include "embedder.hpp"
 #include "embedder.inl"
 #include "generation.hpp"

@@ -8,6 +8,7 @@
 #include "adapter.hpp"
 #include "batch.hpp"
 #include "conversation.hpp"
+#include "draft.hpp"
 #include "embedder.hpp"
 #include "generation.hpp"
 #include "grammar.hpp"

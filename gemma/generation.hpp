@@ -3,6 +3,7 @@
 // GenerateResult::text.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -83,6 +84,9 @@ struct GenerateOptions {
   /// The caller's flag, which any thread or signal handler may set: the generation ends (kCancelled), a
   /// running forward of it alone within a layer. nullptr: none.
   const std::atomic<bool>* cancel = nullptr;
+  /// Whether tokens are guessed and verified several at a time, where the engine was made with a draft
+  /// (EngineOptions::draft). The answer is the same with and without.
+  bool draft = true;
 };
 
 /// An answer.
@@ -93,6 +97,9 @@ struct GenerateResult {
   double seconds = 0;                          // from the call to its return
   double first_token_seconds = 0;              // from the call to the first sampled token
   std::vector<double> log_probabilities;       // of tokens, when asked for; else empty
+  std::size_t n_steps = 0;     // forwards that computed tokens of the answer; the prompt's do not count
+  std::size_t n_drafted = 0;   // tokens that were guessed and computed in these forwards
+  std::size_t n_accepted = 0;  // of them, those that were chosen
 };
 
 namespace detail {
@@ -131,7 +138,13 @@ class Generation {
 
   bool done() const noexcept { return done_; }
   /// Whether no further token may be sampled.
-  bool full() const noexcept { return result_.tokens.size() >= options_.max_tokens; }
+  bool full() const noexcept { return n_left() == 0; }
+  /// How many may be sampled at most.
+  std::size_t n_left() const noexcept {
+    return options_.max_tokens - std::min(options_.max_tokens, result_.tokens.size());
+  }
+  /// Whether a token would end the turn.
+  bool would_end(std::int32_t token) const noexcept { return !options_.ignore_end && vocab_->is_stop(token); }
   bool wants_log_probabilities() const noexcept { return options_.log_probabilities; }
   const GenerateResult& result() const noexcept { return result_; }
   GenerateResult& result() noexcept { return result_; }

@@ -43,7 +43,7 @@ GEMMA_INLINE Generation::Generation(const Tokenizer& tokenizer, GenerateOptions 
       filter_(options_.stop_strings) {}
 
 GEMMA_INLINE bool Generation::take(std::int32_t token, double log_probability) {
-  if (!options_.ignore_end && vocab_->is_stop(token)) {
+  if (would_end(token)) {
     end(StopReason::kEndOfTurn);
     return false;
   }

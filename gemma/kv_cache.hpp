@@ -84,6 +84,12 @@ class KvCache {
   /// Holds pages of its own for the positions [n_past, n_past + n), which fit into the context. Allocates
   /// nothing. Throws Error{kOutOfMemory} when the pool has too few; what the cache holds is then unchanged.
   void prepare(std::size_t n);
+  /// How many tokens may join, the next one and what follows it, before another page leaves a window than the
+  /// next one itself would let go. 0 when the context is full.
+  std::size_t room_in_pages() const noexcept;
+  /// The last n positions no longer count, but keep their pages and what these hold: advance() brings them
+  /// back until others are computed in their place. truncate(n_past()) lets the pages go.
+  void retreat(std::size_t n) noexcept { n_past_ -= n; }
   /// n more positions hold what they should.
   void advance(std::size_t n) noexcept { n_past_ += n; }
   /// The pages of a layer that has keys and values of its own, by position / kKeyBlock.

@@ -137,6 +137,17 @@ GEMMA_INLINE std::size_t KvCache::pages_needed(std::size_t group, std::size_t n)
   return sum;
 }
 
+GEMMA_INLINE std::size_t KvCache::room_in_pages() const noexcept {
+  std::size_t room = n_ctx() - n_past_;
+  for (std::size_t g = 0; g < tables_.size() && room != 0; ++g) {
+    const Table& t = tables_[g];
+    const std::size_t begin = t.begin == t.end ? n_past_ / kernels::kKeyBlock : t.begin;
+    const std::size_t left = (begin + layout().groups[g].most_pages) * kernels::kKeyBlock - n_past_;
+    room = std::min(room, left == 0 ? kernels::kKeyBlock : left);
+  }
+  return room;
+}
+
 GEMMA_INLINE void KvCache::prepare(std::size_t n) {
   for (std::size_t g = 0; g < tables_.size(); ++g) {
     Table& t = tables_[g];
@@ -180,10 +191,12 @@ GEMMA_INLINE void KvCache::give_back(std::size_t group, std::size_t begin, std::
   if (begin >= end) return;
   // the last first, so that pages are taken again in the order of positions
   for (std::size_t b = end; b-- > begin;) pool_->give_back(group, std::exchange(t.pages[b], nullptr));
-  if (begin == t.begin) {
+  if (begin != t.begin) {
+    t.end = begin;
+  } else if (end != t.end) {
     t.begin = end;
   } else {
-    t.end = begin;
+    t.begin = t.end = 0;  // none is held: the next page may be of any block
   }
 }
 

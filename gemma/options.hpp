@@ -3,13 +3,18 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include "config.hpp"
 #include "kv_pages.hpp"
 
 namespace gemma {
+
+class Drafter;
+class Model;
 
 /// Choices that a file does not make.
 struct ModelOptions {
@@ -21,6 +26,22 @@ struct ModelOptions {
 
 /// A context that any machine can hold; longer ones are asked for by name (a model may allow 131,072).
 inline constexpr std::size_t kDefaultContext = 8192;
+
+/// Where guesses of the next tokens come from.
+enum class DraftSource : std::uint8_t {
+  kNone,    // no guesses: one token a step
+  kLookup,  // the sequence itself: what followed when its last tokens stood there before
+  kModel,   // a smaller model of the same vocabulary
+  kCustom   // the caller's
+};
+
+/// Tokens that are guessed and verified several at a time (draft.hpp). Answers are the same with and without.
+struct DraftOptions {
+  DraftSource source = DraftSource::kNone;       // of the guesses
+  std::size_t max_tokens = 8;                    // guessed for one step of one sequence, 1 to 64
+  std::shared_ptr<const Model> model = nullptr;  // of kModel
+  std::shared_ptr<Drafter> custom = nullptr;     // of kCustom; for one session or batch at a time
+};
 
 /// What a Session, a Batch or a Scheduler is made of: all of it is planned and reserved when it is made.
 struct EngineOptions {
@@ -39,6 +60,8 @@ struct EngineOptions {
   /// Of a batch: tokens of prompts that a step computes while other sequences are generating, which wait for
   /// them; 0: as many as `chunk` has room for.
   std::size_t max_prompt_tokens = 0;
+  /// Guesses of the tokens to come. A generation uses them unless GenerateOptions::draft is false.
+  DraftOptions draft = {};
 };
 /// What a Session is made of.
 using SessionOptions = EngineOptions;
@@ -77,10 +100,13 @@ struct MemoryPlan {
   std::size_t kv_bytes = 0;         // reserved for keys and values of all sequences
   std::size_t workspace_bytes = 0;  // one workspace
   std::size_t token_bytes = 0;      // the lists of tokens
+  std::size_t draft_bytes = 0;      // what guesses are made with: tables, or another model and its caches
   std::size_t n_ctx = 0;            // the context of each sequence that this is the plan of
 
   /// All of it; what max_memory limits.
-  std::size_t total_bytes() const noexcept { return file_bytes + kv_bytes + workspace_bytes + token_bytes; }
+  std::size_t total_bytes() const noexcept {
+    return file_bytes + kv_bytes + workspace_bytes + token_bytes + draft_bytes;
+  }
 };
 
 }  // namespace gemma

@@ -7,6 +7,7 @@
 
 #include "../gguf/linkage.hpp"
 #include "cpu_count.hpp"
+#include "draft.hpp"
 
 namespace gemma {
 
@@ -20,7 +21,7 @@ inline std::size_t chunk_of(const EngineOptions& o, std::size_t n_sequences) noe
 GEMMA_INLINE WorkspaceOptions batch_workspace(const EngineOptions& o, std::size_t n_ctx) noexcept {
   const std::size_t n = o.max_sequences;
   const std::size_t tokens = std::min(chunk_of(o, n), n * n_ctx);
-  return {tokens, std::min(std::max(o.logit_rows, n), tokens), o.n_threads};
+  return {tokens, std::min(std::max(o.logit_rows, n + draft_rows(o)), tokens), o.n_threads};
 }
 
 GEMMA_INLINE KvCacheOptions batch_cache(const EngineOptions& o, std::size_t n_ctx) noexcept {
@@ -47,6 +48,7 @@ inline MemoryPlan plan_sequences(const Model& model, const EngineOptions& o) {
   }
   p.kv_bytes *= n;
   p.token_bytes = (n + o.max_prefixes) * o.n_ctx * sizeof(std::int32_t);
+  p.draft_bytes = draft_bytes(model, o, o.n_ctx);
   return p;
 }
 
@@ -76,8 +78,9 @@ MemoryPlan fit_context(const Model& model, std::size_t n_ctx, std::size_t max_me
               model.file().path() + ": a context of " + std::to_string(wanted.n_ctx) + " tokens takes " +
                   std::to_string(wanted.total_bytes()) + " bytes (file " + std::to_string(wanted.file_bytes) +
                   ", keys and values " + std::to_string(wanted.kv_bytes) + ", workspace " +
-                  std::to_string(wanted.workspace_bytes) + "), more than the limit of " +
-                  std::to_string(max_memory) + "; " +
+                  std::to_string(wanted.workspace_bytes) +
+                  (wanted.draft_bytes == 0 ? "" : ", draft " + std::to_string(wanted.draft_bytes)) +
+                  "), more than the limit of " + std::to_string(max_memory) + "; " +
                   (best.n_ctx == 0 ? "not even one token fits"
                                    : "the largest that fits is " + std::to_string(best.n_ctx)));
 }
@@ -85,6 +88,7 @@ MemoryPlan fit_context(const Model& model, std::size_t n_ctx, std::size_t max_me
 /// plan_sequences() within the cap.
 inline MemoryPlan plan_capped(const Model& model, EngineOptions o) {
   check_head(model);
+  check_draft(model, o);
   return or_out_of_memory("no memory for a plan", [&] {
     if (o.n_threads == 0) o.n_threads = physical_core_count();
     return fit_context(model, o.n_ctx, o.max_memory, [&](std::size_t n_ctx) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "draft.hpp"
 #include "generation.hpp"
 #include "kv_cache.hpp"
 
@@ -125,12 +126,14 @@ class Sequence {
 namespace detail {
 
 /// A generation under way: the one loop of sessions and batches. One step is join(), a forward of the tokens
-/// that wait, choose().
+/// that wait, choose(). With guesses the forward computes rows() in place of the one token that waits; then
+/// choose() and join() take turns, with no forward between them, as long as is_computed().
 class Generating {
  public:
-  /// Throws std::bad_alloc; Error{kMissingKey} for a model without a vocabulary is the caller's.
+  /// `most_guesses`: for one step; 0: none. Throws std::bad_alloc; Error{kMissingKey} for a model without a
+  /// vocabulary is the caller's.
   Generating(const Tokenizer& tokenizer, std::size_t vocab_size, PickToken pick,
-             const GenerateOptions& options);
+             const GenerateOptions& options, std::size_t most_guesses);
 
   bool done() const noexcept { return generation_.done(); }
   /// Whether no further token may be chosen.
@@ -156,14 +159,43 @@ class Generating {
   /// Ends it and calls nobody.
   void abandon() noexcept;
 
+  /// Whether the next forward may compute guesses: one token waits, which is to be followed by another.
+  bool may_guess(const Sequence& sequence) const noexcept {
+    return guesses_.enabled() && !done() && sequence.waiting().size() == 1;
+  }
+  /// Asks `drafter` how the sequence in its `slot` goes on; at most n guesses will have rows.
+  DraftQuery ask(Drafter& drafter, std::size_t slot, const Sequence& sequence, std::size_t n,
+                 const DraftLength::Step& step);
+  /// Takes the answer; rows() are then what one forward computes.
+  void take_guesses(const DraftQuery& query, std::size_t n, DraftLength::Step& step, double cost) noexcept;
+  /// There are none for the next forward.
+  void forget_guesses() noexcept { guesses_.clear(); }
+  /// Guesses in rows().
+  std::size_t n_guesses() const noexcept { return guesses_.size(); }
+  /// The token that waits, and guesses behind it.
+  std::span<const std::int32_t> rows() const noexcept { return guesses_.rows(); }
+  /// They were computed.
+  void count_step() noexcept {
+    ++result().n_steps;
+    result().n_drafted += guesses_.size();
+  }
+  /// Whether the token that choose() has chosen was the next of rows().
+  bool is_computed() const noexcept { return guesses_.right(); }
+  /// How many of rows() are the sequence's, with that token.
+  std::size_t n_right() const noexcept { return guesses_.n_right(); }
+  /// How many of at most n guesses behind the sequence may have rows.
+  std::size_t most_guesses(const Sequence& sequence, std::size_t n) const noexcept;
+
  private:
   PickToken pick_;
   LogitsProcessor process_;
   const std::atomic<bool>* cancel_;
   Generation generation_;
+  Guesses guesses_;
   Stopwatch since_begin_;
   std::optional<std::int32_t> chosen_;  // reported to the caller, not yet in the sequence
   std::vector<float> row_;              // [vocab_size], where logits are processed
+  std::size_t vocab_size_;
 };
 
 }  // namespace detail

@@ -72,11 +72,13 @@ GEMMA_INLINE void Sequence::share(const KvCache& other, std::size_t n) {
 namespace detail {
 
 GEMMA_INLINE Generating::Generating(const Tokenizer& tokenizer, std::size_t vocab_size, PickToken pick,
-                                    const GenerateOptions& options)
+                                    const GenerateOptions& options, std::size_t most_guesses)
     : pick_(std::move(pick)),
       process_(options.process),
       cancel_(options.cancel),
-      generation_(tokenizer, options) {
+      generation_(tokenizer, options),
+      guesses_(options.draft ? most_guesses : 0),
+      vocab_size_(vocab_size) {
   if (process_) row_.resize(vocab_size);
 }
 
@@ -115,10 +117,32 @@ GEMMA_INLINE bool Generating::choose(const Sequence& sequence, std::span<const f
   const double log_p = generation_.wants_log_probabilities() ? log_probability(logits, token) : 0.0;
   if (generation_.take(token, log_p)) {
     chosen_ = token;
+    guesses_.compare(token);
+    if (guesses_.right()) ++result().n_accepted;
     return true;
   }
   result().seconds = since_begin_.seconds();
   return false;
+}
+
+GEMMA_INLINE std::size_t Generating::most_guesses(const Sequence& sequence, std::size_t n) const noexcept {
+  // a row for each token that may still be chosen but the first, which the waiting token's row chooses
+  const std::size_t left = generation_.n_left();
+  const std::size_t room = sequence.cache().room_in_pages();
+  return std::min({n, left - std::min<std::size_t>(left, 1), room - std::min<std::size_t>(room, 1)});
+}
+
+GEMMA_INLINE DraftQuery Generating::ask(Drafter& drafter, std::size_t slot, const Sequence& sequence,
+                                        std::size_t n, const DraftLength::Step& step) {
+  return guesses_.query(drafter, slot, sequence.tokens(), most_guesses(sequence, n), step);
+}
+
+GEMMA_INLINE void Generating::take_guesses(const DraftQuery& query, std::size_t n, DraftLength::Step& step,
+                                           double cost) noexcept {
+  guesses_.take(query, n, step, cost, [this](std::int32_t id) {
+    // nothing is computed behind what would end the answer
+    return id >= 0 && static_cast<std::size_t>(id) < vocab_size_ && !generation_.would_end(id);
+  });
 }
 
 }  // namespace detail

@@ -6,10 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "draft.hpp"
 #include "generation.hpp"
 #include "model.hpp"
 #include "plan.hpp"
@@ -48,9 +50,10 @@ class Session {
   const KvCacheOptions& kv_options() const noexcept { return sequence_.cache().layout().options; }
   /// Threads that compute.
   unsigned n_threads() const noexcept { return workspace_.options().n_threads; }
-  /// Bytes of the cache and the workspace, as planned.
+  /// Bytes of the cache, the workspace and what guesses are made with, as planned.
   std::size_t memory_bytes() const noexcept {
-    return sequence_.cache().size_bytes() + workspace_.size_bytes();
+    return sequence_.cache().size_bytes() + workspace_.size_bytes() +
+           (drafter_ == nullptr ? 0 : drafter_->size_bytes());
   }
 
   /// Logits [vocab_size] after the last token, valid until the next call that adds tokens. Computes that
@@ -105,7 +108,9 @@ class Session {
   /// chunk. Throws Error{kInvalidArgument} otherwise, and then nothing has changed.
   void restore(const Snapshot& from);
 
-  /// Samples tokens after the sequence until something ends it; they join the sequence. A token whose
+  /// Samples tokens after the sequence until something ends it; they join the sequence. With
+  /// EngineOptions::draft several are guessed and computed at a time; which are chosen, and what is told and
+  /// left when it ends, does not change. A token whose
   /// callback returned false, the one that completed a stop string and the one that ended the turn do not.
   /// Nothing is computed after the last of max_tokens.
   /// Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits, {kOutOfMemory} when the
@@ -133,14 +138,25 @@ class Session {
   void feed(std::span<const std::int32_t> tokens, const RunOptions& run);
   /// Computes what a generation left waiting.
   void compute_waiting(const std::atomic<bool>* cancel);
-  /// One forward of the first n waiting tokens. Returns the logits that were asked for; logits() are the last
-  /// row of them.
-  std::span<const float> advance(std::size_t n, Logits which, const std::atomic<bool>* cancel);
+  /// The same with guesses behind it, where the generation may guess; nothing where a guess was right and is
+  /// computed already.
+  void compute_next(detail::Generating& g);
+  /// One forward of `tokens`: the first that wait, or all of them and guesses. Returns the logits that were
+  /// asked for; logits() are the last row of them.
+  std::span<const float> advance(std::span<const std::int32_t> tokens, Logits which,
+                                 const std::atomic<bool>* cancel);
+  /// logits() are this row of the last forward.
+  void show_row(std::size_t row);
+  /// Rows of guesses that were not right, or are not known to be, leave.
+  void drop_guessed() noexcept;
 
   Model model_;
   Sequence sequence_;
   Workspace workspace_;
-  std::size_t n_rows_ = 0;  // tokens of append_for_logits(), whose rows the workspace still holds
+  std::shared_ptr<Drafter> drafter_;  // nullptr: none
+  std::size_t most_guesses_;          // of one step
+  std::size_t n_rows_ = 0;            // tokens of append_for_logits(), whose rows the workspace still holds
+  std::size_t n_ahead_ = 0;  // guesses computed behind the sequence, whose rows the workspace still holds
 };
 
 /// A generation under way, made by Session::stream(): an input range of GeneratedToken. Stays where it is.
@@ -192,6 +208,7 @@ class TokenStream {
 
   /// False at the end; otherwise generating_.last() is what to show.
   bool step();
+  bool take_step();
 
   Session* session_;
   detail::Generating generating_;

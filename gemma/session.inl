@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "../gguf/linkage.hpp"
 #include "log_probability.hpp"
@@ -30,7 +31,10 @@ GEMMA_INLINE Session::Session(Model model, const SessionOptions& options, const 
                                                                  detail::batch_cache(options, plan.n_ctx));
                                            return Sequence(std::make_shared<KvPool>(layout, 1));
                                          })),
-      workspace_(model_.make_workspace(detail::batch_workspace(options, plan.n_ctx))) {}
+      workspace_(model_.make_workspace(detail::batch_workspace(options, plan.n_ctx))),
+      drafter_(detail::or_out_of_memory("no memory for a draft",
+                                        [&] { return detail::make_drafter(model_, options, plan.n_ctx); })),
+      most_guesses_(drafter_ == nullptr ? 0 : options.draft.max_tokens) {}
 
 GEMMA_INLINE void Session::check_room(std::size_t n) const {
   if (n > n_ctx() - n_past()) {
@@ -45,9 +49,10 @@ GEMMA_INLINE void Session::check_tokens(std::span<const std::int32_t> tokens) co
   for (const std::int32_t token : tokens) model_.check_token(token);
 }
 
-GEMMA_INLINE std::span<const float> Session::advance(std::size_t n, Logits which,
+GEMMA_INLINE std::span<const float> Session::advance(std::span<const std::int32_t> tokens, Logits which,
                                                      const std::atomic<bool>* cancel) {
-  const Chunk chunk{sequence_.waiting().first(n), &sequence_.cache(), which};
+  drop_guessed();
+  const Chunk chunk{tokens, &sequence_.cache(), which};
   std::span<const float> rows;
   try {
     rows = model_.run({&chunk, 1}, workspace_, cancel);
@@ -68,8 +73,47 @@ GEMMA_INLINE std::span<const float> Session::advance(std::size_t n, Logits which
 }
 
 GEMMA_INLINE void Session::compute_waiting(const std::atomic<bool>* cancel) {
-  const std::size_t n = sequence_.waiting().size();
-  if (n != 0) advance(n, Logits::kLast, cancel);
+  if (!sequence_.waiting().empty()) advance(sequence_.waiting(), Logits::kLast, cancel);
+}
+
+GEMMA_INLINE void Session::show_row(std::size_t row) {
+  const std::size_t vocab = model_.config().vocab_size, d = model_.config().d_model;
+  sequence_.set_logits(workspace_.logits.span().subspan(row * vocab, vocab),
+                       model_.hidden_states(workspace_, row + 1).last(d));
+}
+
+GEMMA_INLINE void Session::drop_guessed() noexcept {
+  if (std::exchange(n_ahead_, 0) != 0) sequence_.cache().truncate(sequence_.cache().n_past());
+}
+
+GEMMA_INLINE void Session::compute_next(detail::Generating& g) {
+  if (n_ahead_ != 0 && g.is_computed()) {
+    sequence_.cache().advance(1);
+    --n_ahead_;
+    return show_row(g.n_right() - 1);
+  }
+  drop_guessed();
+  g.forget_guesses();
+  if (sequence_.waiting().empty()) return;
+  if (drafter_ != nullptr && g.may_guess(sequence_)) {
+    // the cache takes so many at a time, the workspace at least as many
+    const std::size_t most =
+        g.most_guesses(sequence_, std::min(most_guesses_, workspace_.options().max_logit_rows - 1));
+    DraftLength::Step step;
+    DraftQuery query = g.ask(*drafter_, 0, sequence_, most, step);
+    if (!query.guesses.empty()) drafter_->guess({&query, 1}, g.cancel());
+    g.take_guesses(query, most, step, drafter_->cost());
+  }
+  const std::size_t n = g.n_guesses();
+  if (n == 0) {
+    compute_waiting(g.cancel());
+  } else {
+    advance(g.rows(), Logits::kAll, g.cancel());
+    sequence_.cache().retreat(n);
+    n_ahead_ = n;
+    show_row(0);
+  }
+  g.count_step();
 }
 
 GEMMA_INLINE std::span<const float> Session::logits() {
@@ -119,7 +163,7 @@ GEMMA_INLINE void Session::feed(std::span<const std::int32_t> tokens, const RunO
     for (std::size_t done = 0; done < total;) {
       const std::size_t n = std::min(most, total - done);
       done += n;
-      advance(n, done == total ? Logits::kLast : Logits::kNone, run.cancel);
+      advance(sequence_.waiting().first(n), done == total ? Logits::kLast : Logits::kNone, run.cancel);
       if (run.progress) run.progress(done, total);
     }
   } catch (...) {
@@ -142,7 +186,7 @@ GEMMA_INLINE std::span<const float> Session::append_for_logits(std::span<const s
   const std::size_t before = n_past();
   sequence_.add(tokens);
   try {
-    const std::span<const float> rows = advance(tokens.size(), Logits::kAll, run.cancel);
+    const std::span<const float> rows = advance(sequence_.waiting(), Logits::kAll, run.cancel);
     n_rows_ = tokens.size();
     return rows;
   } catch (...) {
@@ -157,14 +201,13 @@ GEMMA_INLINE void Session::keep(std::size_t n) {
       return std::to_string(n) + " of " + std::to_string(n_rows_) + " tokens with logits cannot be kept";
     });
   }
-  const std::size_t rows = n_rows_, vocab = model_.config().vocab_size, d = model_.config().d_model;
-  truncate(n_past() - rows + n);
+  truncate(n_past() - n_rows_ + n);
   n_rows_ = n;
-  sequence_.set_logits(workspace_.logits.span().subspan((n - 1) * vocab, vocab),
-                       model_.hidden_states(workspace_, n).last(d));
+  show_row(n - 1);
 }
 
 GEMMA_INLINE void Session::truncate(std::size_t n) {
+  drop_guessed();
   sequence_.truncate(n);
   n_rows_ = 0;
 }
@@ -174,6 +217,7 @@ GEMMA_INLINE void Session::restore(const Snapshot& from) {
   const bool same = (from.logits().empty() || from.logits().size() == c.vocab_size) &&
                     (from.hidden_state().empty() || from.hidden_state().size() == c.d_model);
   if (!same) throw Error(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
+  drop_guessed();
   sequence_.restore(from);
   n_rows_ = 0;
   if (from.logits().empty()) return;
@@ -184,17 +228,23 @@ GEMMA_INLINE void Session::restore(const Snapshot& from) {
 
 GEMMA_INLINE TokenStream::TokenStream(Session& session, PickToken pick, const GenerateOptions& options)
     : session_(&session),
-      generating_(session.model().tokenizer(), session.model().config().vocab_size, std::move(pick),
-                  options) {}
+      generating_(session.model().tokenizer(), session.model().config().vocab_size, std::move(pick), options,
+                  session.most_guesses_) {}
 
 GEMMA_INLINE bool TokenStream::step() {
+  const bool any = take_step();
+  if (generating_.done()) session_->drop_guessed();
+  return any;
+}
+
+GEMMA_INLINE bool TokenStream::take_step() {
   if (generating_.done()) return false;
   Session& s = *session_;
   const std::size_t before = s.n_past();
   // ended without a token: there is still something to show where text had been held back
   if (!generating_.join(s.sequence_)) return !generating_.last().text.empty();
   try {
-    s.compute_waiting(generating_.cancel());
+    s.compute_next(generating_);
   } catch (const Error& e) {
     s.sequence_.drop_waiting(before);
     if (e.code() != ErrorCode::kCancelled) throw;

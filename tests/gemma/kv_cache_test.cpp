@@ -305,5 +305,41 @@ TEST(KvCache, RefusesWhatCannotBe) {
   EXPECT_THROW(a.share(a, 0), Error);
 }
 
+/// A window of one position may hold no page at all behind a truncation.
+TEST(KvCache, GoesOnWhereNoPageIsLeft) {
+  ModelConfig c = two_layers(1);
+  KvCache cache(c, {.n_ctx = 1000, .type = KvType::kF32, .max_chunk = 8});
+  for (int i = 0; i < 20; ++i) add_values(cache, 8);
+  ASSERT_TRUE(cache.can_truncate(128));
+  cache.truncate(128);
+  for (int i = 0; i < 20; ++i) {
+    add_values(cache, 3);
+    expect_values(cache, cache.n_past() - 3, cache.n_past());
+  }
+}
+
+/// Guesses take no page from a window that the next token would not have taken.
+TEST(KvCache, TellsHowManyFitBeforeAWindowMoves) {
+  for (const std::size_t window : {1, 20, 64, 200}) {
+    KvCache cache(two_layers(window), {.n_ctx = 1000, .type = KvType::kF32, .max_chunk = 30});
+    while (cache.n_past() < cache.n_ctx()) {
+      const std::size_t room = cache.room_in_pages();
+      ASSERT_GE(room, 1u);
+      ASSERT_LE(room, cache.n_ctx() - cache.n_past());
+      const std::size_t n = std::min<std::size_t>(room, 1 + cache.n_past() % 9);
+      add_values(cache, 1);
+      const std::size_t first = cache.blocks(0).first;
+      if (n > 1) {
+        add_values(cache, n - 1);
+        EXPECT_EQ(cache.blocks(0).first, first) << n << " tokens at " << cache.n_past();
+        cache.retreat(n - 1);
+        cache.truncate(cache.n_past());
+        EXPECT_EQ(cache.blocks(0).first, first);
+      }
+    }
+    EXPECT_EQ(cache.room_in_pages(), 0u);
+  }
+}
+
 }  // namespace
 }  // namespace gemma

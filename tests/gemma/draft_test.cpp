@@ -1,0 +1,437 @@
+// Guesses never show: whatever is guessed, by whom, and whatever ends the answer, all that a caller can see
+// is what it sees without guesses (law 1). And what guesses are made of.
+#include "gemma/draft.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "gemma/batch.hpp"
+#include "gemma/session.hpp"
+#include "tests/gemma/golden_models.hpp"
+#include "tests/gemma/model_file.hpp"
+#include "tests/gemma/run.hpp"
+
+namespace gemma::test {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+
+/// Guesses what is right, as far as it was told, with mistakes in between.
+class Oracle final : public Drafter {
+ public:
+  Oracle(std::vector<Ids> truths, std::size_t vocab, std::size_t one_in, std::uint64_t seed)
+      : truths_(std::move(truths)), vocab_(vocab), one_in_(one_in), dice_(seed) {}
+  void guess(std::span<DraftQuery> queries, const std::atomic<bool>*) override {
+    for (DraftQuery& q : queries) {
+      q.n = 0;
+      q.kind = static_cast<unsigned>(dice_.below(DraftLength::kKinds + 1));  // one too many
+      const Ids* truth = nullptr;
+      for (const Ids& t : truths_) {
+        if (t.size() > q.tokens.size() && std::equal(q.tokens.begin(), q.tokens.end(), t.begin())) truth = &t;
+      }
+      const std::size_t most = dice_.below(q.guesses.size() + 1);
+      for (; q.n < most; ++q.n) {
+        const std::size_t at = q.tokens.size() + q.n;
+        q.guesses[q.n] =
+            truth != nullptr && at < truth->size() && dice_.below(one_in_) != 0
+                ? (*truth)[at]
+                : static_cast<std::int32_t>(dice_.below(vocab_ + 2)) - 1;  // also no token at all
+      }
+    }
+  }
+  void begin(std::size_t, std::span<const std::int32_t>) noexcept override {}
+
+ private:
+  std::vector<Ids> truths_;
+  std::size_t vocab_, one_in_;
+  Random dice_;
+};
+
+/// What a caller of a generation was told, and saw when it was.
+struct Told {
+  std::int32_t id;
+  std::string text;
+  double log_probability;
+  std::size_t n_past, n_computed;
+  bool operator==(const Told&) const = default;
+};
+
+/// What a caller can see in the end.
+struct Seen {
+  Ids tokens, sequence;
+  std::string text, thrown;
+  StopReason reason{};
+  std::vector<double> log_probabilities;
+  std::vector<Told> told;
+  std::vector<std::vector<std::int32_t>> processed;  // the sequence, each time the processor was called
+  std::vector<bool> can_truncate;
+  std::vector<float> logits, hidden;
+  std::size_t n_computed = 0;
+};
+
+void expect_same(const Seen& a, const Seen& b) {
+  EXPECT_EQ(a.tokens, b.tokens);
+  EXPECT_EQ(a.sequence, b.sequence);
+  EXPECT_EQ(a.text, b.text);
+  EXPECT_EQ(a.thrown, b.thrown);
+  EXPECT_EQ(a.reason, b.reason);
+  EXPECT_EQ(a.log_probabilities, b.log_probabilities);
+  EXPECT_EQ(a.told, b.told);
+  EXPECT_EQ(a.processed, b.processed);
+  EXPECT_EQ(a.can_truncate, b.can_truncate);
+  EXPECT_EQ(a.logits, b.logits);
+  EXPECT_EQ(a.hidden, b.hidden);
+  EXPECT_EQ(a.n_computed, b.n_computed);
+}
+
+/// One way to ask for an answer.
+struct Case {
+  Ids prompt;
+  SamplerOptions sampler;
+  GenerateOptions options;
+  std::size_t n_ctx = 300, chunk = 64;
+  unsigned threads = 1;
+  std::size_t cancel_at = SIZE_MAX, refuse_at = SIZE_MAX, throw_at = SIZE_MAX;  // numbers of tokens
+  bool by_steps = false, penalty = false;
+};
+
+/// Runs them in a session.
+Seen run_case(const Model& model, const Case& c, const DraftOptions& draft,
+              GenerateResult* counts = nullptr) {
+  Session s(model, {.n_ctx = c.n_ctx, .chunk = c.chunk, .n_threads = c.threads, .draft = draft});
+  s.set_tokens(c.prompt);
+  Sampler sampler(c.sampler);
+  Seen seen;
+  std::atomic<bool> cancel{false};
+  GenerateOptions o = c.options;
+  o.cancel = &cancel;
+  std::size_t picked = 0;
+  o.on_token = [&](const GeneratedToken& t) {
+    seen.told.push_back({t.id, std::string(t.text), t.log_probability, s.n_past(), s.n_computed()});
+    if (seen.told.size() == c.cancel_at) cancel = true;
+    return seen.told.size() != c.refuse_at;
+  };
+  if (c.penalty) {
+    o.process = [&](std::span<float> logits, std::span<const std::int32_t> tokens) {
+      seen.processed.emplace_back(tokens.begin(), tokens.end());
+      for (const std::int32_t t : tokens.last(std::min<std::size_t>(tokens.size(), 3)))
+        logits[static_cast<std::size_t>(t)] -= 0.5f;
+    };
+  }
+  const PickToken pick = [&](std::span<const float> logits) {
+    if (++picked == c.throw_at) throw std::runtime_error("picker");
+    return sampler.sample(logits);
+  };
+  GenerateResult r;
+  try {
+    if (c.by_steps) {
+      TokenStream stream = s.stream(pick, o);
+      while (stream.next() != nullptr) {
+      }
+      r = stream.result();
+    } else {
+      r = s.generate(pick, o);
+    }
+  } catch (const std::runtime_error& e) {
+    seen.thrown = e.what();
+  }
+  if (counts != nullptr) *counts = r;
+  seen.tokens = r.tokens;
+  seen.text = r.text;
+  seen.reason = r.reason;
+  seen.log_probabilities = r.log_probabilities;
+  seen.sequence.assign(s.tokens().begin(), s.tokens().end());
+  seen.n_computed = s.n_computed();
+  for (std::size_t n = 0; n <= s.n_past(); ++n) seen.can_truncate.push_back(s.can_truncate(n));
+  const auto logits = s.logits();
+  seen.logits.assign(logits.begin(), logits.end());
+  const auto hidden = s.hidden_state();
+  seen.hidden.assign(hidden.begin(), hidden.end());
+  return seen;
+}
+
+Shape shape(const std::string& architecture) {
+  Shape s;
+  s.architecture = architecture;
+  s.vocabulary = true;
+  if (architecture == "gemma2" || architecture == "gemma3") s.window = 24;
+  if (architecture == "gemma3") s.n_layers = 7;
+  return s;
+}
+
+/// A prompt that repeats itself, so that something is found.
+Ids repeating(std::size_t n, std::size_t vocab, Random& dice) {
+  Ids out;
+  while (out.size() < n) {
+    if (out.size() > 8 && dice.below(3) == 0) {
+      const std::size_t from = dice.below(out.size() - 4), size = 3 + dice.below(12);
+      for (std::size_t i = 0; i < size; ++i) out.push_back(out[from + i]);
+    } else {
+      out.push_back(static_cast<std::int32_t>(3 + dice.below(vocab - 3)));
+    }
+  }
+  out.resize(n);
+  return out;
+}
+
+Case random_case(const Model& model, Random& dice) {
+  Case c;
+  c.prompt = repeating(2 + dice.below(180), model.config().vocab_size, dice);
+  c.n_ctx = c.prompt.size() + 1 + dice.below(100);
+  c.chunk = dice.below(4) == 0 ? 1 + dice.below(4) : 8 + dice.below(60);
+  c.threads = dice.below(8) == 0 ? 2 : 1;
+  if (dice.below(2) == 0) c.sampler = {.temperature = 0.3f, .top_k = 3, .repeat_penalty = 1.1f};
+  c.sampler.seed = dice.next();
+  c.options.max_tokens = dice.below(80);
+  c.options.ignore_end = dice.below(2) == 0;
+  c.options.log_probabilities = dice.below(2) == 0;
+  if (dice.below(4) == 0) c.options.stop_strings = {std::string(1, static_cast<char>('a' + dice.below(26)))};
+  c.penalty = dice.below(3) == 0;
+  c.by_steps = dice.below(2) == 0;
+  if (dice.below(4) == 0) c.cancel_at = 1 + dice.below(30);
+  if (dice.below(6) == 0) c.refuse_at = 1 + dice.below(30);
+  if (dice.below(6) == 0) c.throw_at = 1 + dice.below(30);
+  return c;
+}
+
+Ids joined(Ids a, const Ids& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+DraftOptions custom(std::shared_ptr<Drafter> drafter, std::size_t most = 8) {
+  return {.source = DraftSource::kCustom, .max_tokens = most, .custom = std::move(drafter)};
+}
+
+class Drafts : public testing::TestWithParam<std::string> {
+ protected:
+  static Model load(const std::string& name) {
+    return Model::load((golden_dir() / (name + ".gguf")).string());
+  }
+  static bool is_golden(const std::string& name) { return name.find('-') != std::string::npos; }
+  std::optional<MemoryModel> made_ =
+      is_golden(GetParam()) ? std::nullopt : std::optional<MemoryModel>(make_model(shape(GetParam())));
+  Model model_ = made_ ? **made_ : load(GetParam());
+  std::size_t vocab_ = model_.config().vocab_size;
+};
+
+TEST_P(Drafts, NeverShowInASession) {
+  Random dice(11);
+  std::size_t n_drafted = 0, n_accepted = 0;
+  for (int round = 0; round < 16; ++round) {
+    SCOPED_TRACE(round);
+    const Case c = random_case(model_, dice);
+    const Seen plain = run_case(model_, c, {});
+    // what would be said if nothing ended it
+    Case whole = c;
+    whole.options = {.max_tokens = c.n_ctx, .ignore_end = true};
+    whole.cancel_at = whole.refuse_at = whole.throw_at = SIZE_MAX;
+    const Ids truth = c.penalty ? plain.sequence : run_case(model_, whole, {}).sequence;
+    GenerateResult counts;
+    auto oracle = std::make_shared<Oracle>(std::vector<Ids>{truth}, vocab_, 1 + dice.below(12), dice.next());
+    expect_same(run_case(model_, c, custom(oracle, 1 + dice.below(12)), &counts), plain);
+    n_drafted += counts.n_drafted;
+    n_accepted += counts.n_accepted;
+    EXPECT_LE(counts.n_accepted, counts.n_drafted);
+    expect_same(run_case(model_, c, {.source = DraftSource::kLookup}), plain);
+  }
+  EXPECT_GT(n_accepted, 60u);
+  EXPECT_GT(n_drafted, n_accepted + 20);
+}
+
+/// Many at once, that join, share beginnings, leave and go on; some guess and some do not.
+TEST_P(Drafts, NeverShowInABatch) {
+  for (std::uint64_t seed = 0; seed < 3; ++seed) {
+    SCOPED_TRACE(seed);
+    Random dice(seed);
+    const Ids base = repeating(85, vocab_, dice);
+    struct Asked {
+      Ids prompt, more;
+      std::uint64_t seed;
+      GenerateOptions options;
+      GenerateResult want, want_more;
+      std::shared_ptr<Sampler> sampler;
+      Batch::Id id = 0;
+      int state = 0;
+    };
+    std::vector<Asked> all(9);
+    std::vector<Ids> truths;
+    for (Asked& a : all) {
+      a.prompt = base;
+      a.prompt.resize(20 + dice.below(65));
+      a.prompt = joined(a.prompt, repeating(1 + dice.below(20), vocab_, dice));
+      a.more = repeating(1 + dice.below(9), vocab_, dice);
+      a.seed = dice.next();
+      a.options = {.max_tokens = 1 + dice.below(40),
+                   .ignore_end = dice.below(2) == 0,
+                   .log_probabilities = true,
+                   .draft = dice.below(5) != 0};
+      Session s(model_, {.n_ctx = 180, .chunk = 64, .n_threads = 1});
+      s.set_tokens(a.prompt);
+      Sampler sampler({.temperature = 0.4f, .seed = a.seed});
+      const auto pick = [&](std::span<const float> l) { return sampler.sample(l); };
+      a.want = s.generate(pick, a.options);
+      truths.emplace_back(s.tokens().begin(), s.tokens().end());
+      s.append(a.more);
+      a.want_more = s.generate(pick, a.options);
+      truths.emplace_back(s.tokens().begin(), s.tokens().end());
+    }
+    auto oracle = std::make_shared<Oracle>(truths, vocab_, 2 + dice.below(9), seed);
+    Batch batch(model_, {.max_sequences = 4,
+                         .n_ctx = 180,
+                         .chunk = 1 + dice.below(70),
+                         .n_threads = 1 + static_cast<unsigned>(seed % 2),
+                         .max_prompt_tokens = dice.below(2) * 7,
+                         .draft = seed == 0 ? DraftOptions{.source = DraftSource::kLookup} : custom(oracle)});
+    std::size_t scored = 0, n_done = 0;
+    for (int round = 0; n_done < all.size(); ++round) {
+      ASSERT_LT(round, 2000);
+      for (Asked& a : all) {
+        if (a.state == 0 && batch.n_sequences() < batch.max_sequences() - 1 && dice.below(3) == 0) {
+          a.sampler = std::make_shared<Sampler>(SamplerOptions{.temperature = 0.4f, .seed = a.seed});
+          a.id = batch.add(
+              a.prompt, [s = a.sampler](auto l) { return s->sample(l); }, a.options);
+          a.state = 1;
+        } else if (a.state == 1 && batch.ended(a.id)) {
+          EXPECT_EQ(batch.result(a.id).tokens, a.want.tokens);
+          EXPECT_EQ(batch.result(a.id).log_probabilities, a.want.log_probabilities);
+          EXPECT_EQ(batch.result(a.id).reason, a.want.reason);
+          batch.resume(
+              a.id, a.more, [s = a.sampler](auto l) { return s->sample(l); }, a.options);
+          a.state = 2;
+        } else if (a.state == 2 && batch.ended(a.id)) {
+          const GenerateResult r = batch.take(a.id);
+          EXPECT_EQ(r.tokens, a.want_more.tokens);
+          EXPECT_EQ(r.log_probabilities, a.want_more.log_probabilities);
+          EXPECT_EQ(r.text, a.want_more.text);
+          EXPECT_EQ(r.reason, a.want_more.reason);
+          if (!a.options.draft) {
+            EXPECT_EQ(r.n_drafted, 0u);
+          }
+          a.state = 3;
+          ++n_done;
+        }
+      }
+      // and one that is scored beside them
+      if (scored == 0 && batch.n_sequences() < batch.max_sequences()) scored = batch.add_score(base, base);
+      batch.step();
+    }
+    batch.run();
+    ASSERT_NE(scored, 0u);
+    Session s(model_, {.n_ctx = 250, .n_threads = 1, .logit_rows = 50});
+    s.set_tokens(base);
+    EXPECT_EQ(batch.take(scored).log_probabilities, s.score(base));
+    EXPECT_GE(batch.stats().n_drafted, batch.stats().n_accepted);
+    if (seed != 0) {
+      EXPECT_GT(batch.stats().n_accepted, 20u);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Drafts,
+                         testing::Values("llama", "gemma", "gemma2", "gemma3", "nano-gemma3n.F32",
+                                         "nano-gemma4-e.F32", "tiny-gemma4-m.Q4_K_M"),
+                         [](const auto& param) {
+                           std::string name = param.param;
+                           for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           return name;
+                         });
+
+/// What the documentation of PromptLookup says, by trying all places.
+std::pair<std::size_t, Ids> look_up_slowly(const Ids& t, std::size_t n) {
+  std::size_t best = 0, agreed = 1;
+  for (std::size_t at = t.size() - 1; at-- > 1;) {
+    std::size_t same = 0;
+    while (same < std::min(PromptLookup::kLongest, at + 1) && t[at - same] == t[t.size() - 1 - same]) ++same;
+    if (same > agreed) agreed = same, best = at;
+  }
+  Ids out;
+  if (best == 0) return {0, out};
+  Ids all = t;
+  for (std::size_t i = 0; i < n; ++i) {
+    out.push_back(all[best + 1 + i]);
+    all.push_back(out.back());
+  }
+  return {agreed, out};
+}
+
+TEST(PromptLookup, FindsTheLongestOfTheLatest) {
+  constexpr std::size_t kContext = 90;
+  PromptLookup lookup(2, kContext);
+  EXPECT_EQ(lookup.size_bytes(), PromptLookup::size_bytes_for(2, kContext));
+  Random dice(3);
+  std::size_t n_found = 0;
+  Ids all[2];
+  bool known[2] = {};
+  for (int step = 0; step < 4000; ++step) {
+    const std::size_t slot = dice.below(2);
+    Ids& t = all[slot];
+    if (t.empty() || t.size() == kContext || dice.below(20) == 0) {  // goes back, and another way
+      t.resize(dice.below(t.size() + 1));
+      known[slot] = false;
+    }
+    for (std::size_t more = 1 + dice.below(4); more-- > 0 && t.size() < kContext;)
+      t.push_back(static_cast<std::int32_t>(dice.below(7)));
+    if (!known[slot]) lookup.begin(slot, t);
+    known[slot] = true;
+    Ids room(1 + dice.below(12), -7);
+    DraftQuery q{.slot = slot, .tokens = t, .guesses = room};
+    lookup.guess({&q, 1}, nullptr);
+    const auto [agreed, want] = look_up_slowly(t, room.size());
+    room.resize(q.n);
+    ASSERT_EQ(room, want) << "step " << step;
+    if (agreed != 0) {
+      ++n_found;
+      ASSERT_EQ(q.kind, DraftLength::kind(agreed));
+    }
+  }
+  EXPECT_GT(n_found, 1000u);
+}
+
+/// A chain of many places costs no more than some of them, and a context of one token is one.
+TEST(PromptLookup, IsBounded) {
+  PromptLookup lookup(1, 5000);
+  const Ids same(5000, 4);
+  lookup.begin(0, same);
+  Ids room(8);
+  DraftQuery q{.slot = 0, .tokens = same, .guesses = room};
+  lookup.guess({&q, 1}, nullptr);
+  EXPECT_EQ(room, Ids(8, 4));
+  lookup.begin(0, {});
+  PromptLookup least(1, 1);
+  least.begin(0, std::span(same).first(1));
+  q = {.slot = 0, .tokens = std::span(same).first(1), .guesses = room};
+  least.guess({&q, 1}, nullptr);
+  EXPECT_EQ(q.n, 0u);
+}
+
+TEST(DraftLength, FollowsWhatIsAccepted) {
+  DraftLength length;
+  const auto worth = [&length](unsigned kind, std::size_t n_sequences = 1) {
+    DraftLength::Step step = DraftLength::Step::of(n_sequences);
+    return length.worth(kind, 64, step);
+  };
+  for (unsigned kind = 1; kind < DraftLength::kKinds; ++kind) EXPECT_GE(worth(kind), worth(kind - 1));
+  const std::size_t at_first = worth(3);
+  EXPECT_GT(at_first, 1u);
+  EXPECT_LT(worth(3, 8), at_first) << "many sequences fill the forward already";
+  const std::size_t other = worth(4);
+  for (int i = 0; i < 20; ++i) length.compared(3, false);
+  EXPECT_EQ(worth(3), 0u);
+  EXPECT_EQ(worth(4), other);
+  for (int i = 0; i < 20; ++i) length.compared(3, true);
+  EXPECT_GT(worth(3), at_first);
+  for (int i = 0; i < 20; ++i) length.compared(3, false);
+  for (int i = 0; i < 100 && worth(3) == 0; ++i) length.rest(3);
+  EXPECT_GT(worth(3), 0u) << "is tried again";
+}
+
+}  // namespace
+}  // namespace gemma::test
