@@ -1,0 +1,105 @@
+"""Conversations: turns with a model in one session. Answers keep their ids, so that nothing of them is computed again."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Type
+
+from ._handles import Handle, c_string, id_array
+from ._library import checked, lib
+from .generation import Generated, Token
+from .model import list_of
+from .session import Session, Stream
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .generation import GenerateOptions
+
+# an answer that ended so is what the model said, token by token; a stop string cuts text, not tokens
+_WHOLE = ("end_of_turn", "max_tokens", "context_full")
+
+
+class Conversation:
+    """Turns in the model's own form, or that of the name `chat_template` ("gemma", "llama3", "mistral", "chatml", ...).
+
+    It computes in `session`, which it shares with whoever else uses it. note: what to know about the choice of turns, or
+    "" where they are known to be the model's.
+    """
+
+    def __init__(self, session: Session, *, system: str = "", chat_template: Optional[str] = None,
+                 thinking: bool = False) -> None:
+        self.session = session
+        self.thinking = thinking
+        self.n_reused = 0  # tokens of the last prompt that were there already
+        model = session.model.handle
+        name = None if chat_template is None else c_string(chat_template, "a name")
+        pointer = checked(lib().gemma_conversation_new, model.pointer, name)
+        self._handle = Handle(pointer, lib().gemma_conversation_free, model)
+        self.note = lib().gemma_conversation_get_note(pointer).decode(errors="replace")
+        if system:
+            self.add("system", system)
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 where: Optional[TracebackType]) -> None:
+        pass  # memory goes with the last reference; the session is its maker's
+
+    def __len__(self) -> int:
+        """Turns."""
+        return int(lib().gemma_conversation_n_messages(self._handle.pointer))
+
+    def add(self, role: str, content: str, ids: Sequence[int] = ()) -> None:
+        """Adds a turn. ids: of an answer, as they were generated."""
+        given = id_array(ids)
+        checked(lib().gemma_conversation_add, self._handle.pointer, c_string(role, "a role"),
+                c_string(content, "a message"), given.ctypes.data, given.size)
+
+    def truncate(self, n: int) -> None:
+        """Forgets all but the first n turns."""
+        checked(lib().gemma_conversation_truncate, self._handle.pointer, n)
+
+    def encode(self) -> list[int]:
+        """The ids of all turns, ending where the answer begins."""
+        ids = list_of(lib().gemma_conversation_encode, self._handle.pointer, int(self.thinking), room=1024)
+        return [int(i) for i in ids]
+
+    def stream(self, question: str, **options: Unpack[GenerateOptions]) -> Iterator[Token]:
+        """The answer to a question, token by token. Both join the conversation when it has ended, also by leaving the
+        loop; an exception before that (Ctrl-C) leaves neither."""
+        before = len(self)
+        with self.session.exclusive():
+            self.add("user", question)
+            try:
+                self.n_reused = self.session.set_tokens(self.encode())
+                stream = self.session.stream(**options)
+            except BaseException:
+                self.truncate(before)
+                raise
+        return self._streamed(stream, before)
+
+    def ask(self, question: str, **options: Unpack[GenerateOptions]) -> str:
+        """The answer to a question; both join the conversation."""
+        with self.session.exclusive():
+            return "".join(token.text for token in self.stream(question, **options))
+
+    def _streamed(self, stream: Stream, before: int) -> Iterator[Token]:
+        result = stream.result
+        try:
+            yield from stream
+        except GeneratorExit:
+            stream.close()
+            self._add_answer(result)
+            raise
+        except BaseException:
+            self.truncate(before)
+            raise
+        self._add_answer(result)
+
+    def _add_answer(self, result: Generated) -> None:
+        self.add("assistant", result.text, result.tokens if result.reason in _WHOLE else ())
+
+
+__all__ = ["Conversation"]

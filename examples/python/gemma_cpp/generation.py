@@ -1,0 +1,167 @@
+"""What generations are asked and what they tell, for sessions and schedulers alike."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_void_p
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _library as c
+from ._handles import c_string, float_view, id_view
+from ._library import checked, lib
+
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict
+
+    from .grammar import Grammar
+
+REASONS = ("end_of_turn", "stop_string", "max_tokens", "context_full", "callback", "cancelled")
+
+# changes logits [vocab_size] in place before a token is chosen; the second argument is the sequence so far
+Process = Callable[[npt.NDArray[np.float32], npt.NDArray[np.int32]], None]
+# chooses the next token from logits [vocab_size]
+Pick = Callable[[npt.NDArray[np.float32]], int]
+
+
+class Token(NamedTuple):
+    """One step of a generation."""
+
+    id: int  # -1: only brings out text that had been held back
+    text: str  # whole characters, often ""
+    log_probability: float  # natural logarithm, when asked for, else 0
+
+
+@dataclass
+class Generated:
+    """An answer."""
+
+    text: str = ""
+    tokens: List[int] = field(default_factory=list)  # without the one that ended the turn
+    reason: str = ""  # one of REASONS; "" while it runs
+    seconds: float = 0.0  # from the call to its end
+    first_token_seconds: float = 0.0
+    log_probabilities: List[float] = field(default_factory=list)  # of tokens, when asked for
+
+    def add(self, token: Token, with_log_probability: bool) -> None:
+        self.text += token.text
+        if token.id >= 0:
+            self.tokens.append(token.id)
+            if with_log_probability:
+                self.log_probabilities.append(token.log_probability)
+
+
+if TYPE_CHECKING:
+
+    class SamplingOptions(TypedDict, total=False):
+        """How the next token is chosen; greedy where nothing is said."""
+
+        temperature: float  # 0: the likeliest token
+        top_k: int  # keep the k likeliest; 0: all
+        top_p: float  # keep the smallest set of at least this probability; 1: all
+        min_p: float  # keep tokens of at least min_p times the likeliest one's probability
+        repeat_penalty: float  # divide logits of recent tokens; 1: none
+        repeat_last: int  # how many recent tokens that means
+        seed: int  # the same seed, options and logits give the same tokens
+
+    class GenerateOptions(SamplingOptions, total=False):
+        """Options of Session.generate(), Session.stream(), Scheduler.submit() and Conversation."""
+
+        max_tokens: int  # 512
+        stop: Union[str, Sequence[str]]  # generation ends before the first of these
+        ignore_end: bool  # go on past end-of-turn tokens
+        log_probabilities: bool  # fill Token.log_probability
+        grammar: Optional[Grammar]  # what the answer may be
+        pick: Optional[Pick]  # in place of a sampler
+        process: Optional[Process]  # before each choice
+        noted: Sequence[int]  # tokens that repeat_penalty is to know of, e.g. those of the prompt
+
+
+_SAMPLING = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0, "repeat_last": 64,
+             "seed": 0}
+_OTHERS = frozenset(("max_tokens", "stop", "ignore_end", "log_probabilities", "grammar", "pick", "process", "noted"))
+
+
+class Plan:
+    """Options as C takes them, with all that must live as long as C uses it."""
+
+    def __init__(self, options: Any) -> None:
+        for name in options:
+            if name not in _SAMPLING and name not in _OTHERS:
+                raise TypeError(f"there is no option {name!r}")
+        self.sampler = c.SamplerOptions(**{name: options.get(name, default) for name, default in _SAMPLING.items()})
+        self.log_probabilities = bool(options.get("log_probabilities", False))
+        self.raised: Optional[BaseException] = None
+        self.noted = [int(i) for i in options.get("noted", ())]
+        stop = options.get("stop", ())
+        stops = [stop] if isinstance(stop, str) else list(stop or ())
+        self._stops = (c_char_p * len(stops))(*[c_string(s, "a stop string") for s in stops])
+        self._grammar: Optional[Grammar] = options.get("grammar")
+        self._callbacks: List[Any] = []
+        self.c = c.GenerateOptionsC(
+            max_tokens=options.get("max_tokens", 512), n_stop_strings=len(stops),
+            stop_strings=ctypes.cast(self._stops, POINTER(c_char_p)), ignore_end=bool(options.get("ignore_end", False)),
+            log_probabilities=self.log_probabilities,
+            grammar=None if self._grammar is None else self._grammar.pointer)
+        if options.get("pick") is not None:
+            self.c.pick = self._keep(c.PICK(self._picker(options["pick"])))
+        if options.get("process") is not None:
+            self.c.process = self._keep(c.PROCESS(self._processor(options["process"])))
+
+    @property
+    def has_callbacks(self) -> bool:
+        return bool(self._callbacks)
+
+    def _keep(self, callback: Any) -> Any:
+        self._callbacks.append(callback)
+        return callback
+
+    def _picker(self, pick: Pick) -> Callable[[int, int, Any], int]:
+        def call(logits: int, n: int, _: Any) -> int:
+            try:
+                return int(pick(float_view(None, logits, n)))
+            except BaseException as e:  # must not cross C
+                self.raised = e
+                return -1
+
+        return call
+
+    def _processor(self, process: Process) -> Callable[[int, int, int, int, Any], None]:
+        def call(logits: int, n: int, tokens: int, n_tokens: int, _: Any) -> None:
+            if self.raised is not None:
+                return
+            try:
+                process(float_view(None, logits, n, writable=True), id_view(None, tokens, n_tokens))
+            except BaseException as e:  # must not cross C
+                self.raised = e
+
+        return call
+
+    def make_sampler(self) -> c_void_p:
+        """A gemma_sampler of these options, for gemma_sampler_free()."""
+        sampler = checked(lib().gemma_sampler_new, ctypes.byref(self.sampler))
+        try:
+            for token in self.noted[-self.sampler.repeat_last:] if self.sampler.repeat_last else ():
+                checked(lib().gemma_sampler_note, sampler, token)
+        except BaseException:
+            lib().gemma_sampler_free(sampler)
+            raise
+        return c_void_p(sampler)
+
+
+def token_of(token: c.TokenC) -> Token:
+    return Token(token.id, ctypes.string_at(token.text, token.text_length).decode(errors="replace"), token.log_probability)
+
+
+def top_log_probabilities(logits: npt.NDArray[np.float32], n: int) -> List[Tuple[int, float]]:
+    """The n likeliest tokens by their logits: (id, natural logarithm of the probability), likeliest first."""
+    given = np.ascontiguousarray(logits, np.float32)
+    out, found = (c.TokenProbability * n)(), ctypes.c_size_t()
+    checked(lib().gemma_top_log_probabilities, given.ctypes.data, given.size, out, n, ctypes.byref(found))
+    return [(out[i].id, out[i].log_probability) for i in range(found.value)]
+
+
+__all__ = ["Generated", "Pick", "Process", "REASONS", "Token", "top_log_probabilities"]

@@ -1,0 +1,213 @@
+"""Models: a mapped file and its meaning. Immutable; any number of threads may use one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from ctypes import byref, c_size_t
+from types import TracebackType
+from typing import Any, Callable, Mapping, Optional, Sequence, Tuple, Type, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _library as c
+from ._handles import Handle, Ids, c_string, id_array, interruptible
+from ._library import Error, checked, lib
+
+# a turn: ("user", "text") or {"role": "user", "content": "text"}
+MessageLike = Union[Tuple[str, str], Mapping[str, str]]
+
+_EMBED_AT_ONCE = 32  # texts of one call, after which Ctrl-C is noticed; does not change results
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Sizes of a model."""
+
+    name: str  # as the file says, or ""
+    vocab_size: int  # ids are 0 .. vocab_size - 1
+    d_model: int  # numbers of a hidden state
+    n_layers: int
+    max_seq_len: int  # trained context, tokens
+    file_bytes: int
+    bos: int  # id of the token that begins a text, or -1
+    eos: int  # id of the token that ends one, or -1
+    embedding_width: int  # numbers of embed()'s vectors
+    has_head: bool  # False: the model makes embeddings only, and no session
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a session takes, in bytes."""
+
+    file_bytes: int  # mapped, shared between sessions and processes
+    kv_bytes: int
+    workspace_bytes: int
+    token_bytes: int
+    n_ctx: int
+
+
+def role_and_content(message: MessageLike) -> Tuple[str, str]:
+    if isinstance(message, Mapping):
+        return message["role"], message["content"]
+    role, content = message
+    return role, content
+
+
+def list_of(function: Any, *arguments: Any, room: int) -> npt.NDArray[np.int32]:
+    """Calls a function that fills a list of ids; `room` is a guess of its length."""
+    n = c_size_t()
+    while True:
+        out = np.empty(room, np.int32)
+        checked(function, *arguments, out.ctypes.data, room, byref(n))
+        if n.value <= room:
+            return out[: n.value]
+        room = n.value
+
+
+def bytes_of(function: Any, *arguments: Any, room: int) -> bytes:
+    """Calls a function that fills a list of bytes."""
+    n = c_size_t()
+    while True:
+        out = ctypes.create_string_buffer(max(room, 1))
+        checked(function, *arguments, ctypes.addressof(out), room, byref(n))
+        if n.value <= room:
+            return out.raw[: n.value]
+        room = n.value
+
+
+def kv_type_number(kv_type: str) -> int:
+    """Raises ValueError for a name that is unknown."""
+    try:
+        return {"f16": 1, "f32": 2}[kv_type]
+    except KeyError:
+        raise ValueError(f"kv_type is 'f16' or 'f32', not {kv_type!r}") from None
+
+
+class Model:
+    """A loaded GGUF file. Threads share it; so may processes, which then share the file's memory.
+
+    isa: kernels, e.g. "avx2"; None takes the best of this CPU. window: sliding window in place of the file's, 0 for none.
+    Pickled (multiprocessing, "spawn") it is the path and these two: the other process maps the same file.
+    """
+
+    def __init__(self, path: Union[str, os.PathLike[str]], *, isa: Optional[str] = None,
+                 window: Optional[int] = None) -> None:
+        library = lib()
+        self._arguments = (os.fspath(path), isa, window)
+        options = c.ModelOptions(isa=None if isa is None else isa.encode(), window=-1 if window is None else window)
+        pointer = checked(library.gemma_model_load, os.fsencode(path), byref(options))
+        self._handle: Optional[Handle] = Handle(pointer, library.gemma_model_free)
+        info = c.ModelInfoC()
+        checked(library.gemma_model_get_info, pointer, byref(info))
+        name = library.gemma_model_get_name(pointer).decode(errors="replace")
+        values = {field: getattr(info, field) for field, *_ in info._fields_ if field != "size"}
+        self.info = ModelInfo(name=name, **{**values, "has_head": bool(info.has_head)})
+
+    def __reduce__(self) -> Tuple[Callable[..., Model], Tuple[str, Optional[str], Optional[int]]]:
+        return _load_again, self._arguments
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 where: Optional[TracebackType]) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the file, as soon as nothing that was made from the model is left."""
+        self._handle = None
+
+    @property
+    def handle(self) -> Handle:
+        if self._handle is None:
+            raise ValueError("the model is closed")
+        return self._handle
+
+    @property
+    def _pointer(self) -> int:
+        return self.handle.pointer
+
+    def is_end(self, token: int) -> bool:
+        """Whether a token ends a turn or a text."""
+        return bool(lib().gemma_model_is_end(self._pointer, token))
+
+    def encode(self, text: Union[str, bytes], *, bos: bool = False, special: bool = False) -> list[int]:
+        """Ids of a text. bos: begin with the BOS token where the model wants one. special: control tokens that are
+        spelled in the text become their ids."""
+        data = text.encode() if isinstance(text, str) else bytes(text)
+        flags = (1 if bos else 0) | (2 if special else 0)
+        ids = list_of(lib().gemma_encode, self._pointer, data, len(data), flags, room=len(data) + 4)
+        return [int(i) for i in ids]
+
+    def decode_bytes(self, ids: Ids) -> bytes:
+        """The bytes of ids, which need not end with a whole character. Control tokens are left out."""
+        given = id_array(ids)
+        return bytes_of(lib().gemma_decode, self._pointer, given.ctypes.data, len(given), room=16 * len(given))
+
+    def decode(self, ids: Ids) -> str:
+        """The text of ids; what is no whole character is U+FFFD. Control tokens are left out."""
+        return self.decode_bytes(ids).decode(errors="replace")
+
+    def encode_chat(self, messages: Sequence[MessageLike]) -> list[int]:
+        """Ids of a conversation in the model's own turns, ending where the answer begins."""
+        turns = [role_and_content(m) for m in messages]
+        given = (c.Message * len(turns))(*[c.Message(c_string(role, "a role"), c_string(content, "a message"))
+                                           for role, content in turns])
+        room = sum(len(content.encode()) for _, content in turns) + 16 * (len(turns) + 1)
+        ids = list_of(lib().gemma_encode_chat, self._pointer, given, len(turns), room=room)
+        return [int(i) for i in ids]
+
+    def plan(self, n_ctx: int = 0, *, chunk: int = 0, logit_rows: int = 0, max_memory: int = 0, n_threads: int = 0,
+             kv_type: str = "f16") -> Plan:
+        """What a session of these options would take, without making it."""
+        options = c.SessionOptions(n_ctx=n_ctx, chunk=chunk, logit_rows=logit_rows, max_memory=max_memory,
+                                   n_threads=n_threads, kv_type=kv_type_number(kv_type))
+        plan = c.MemoryPlan()
+        checked(lib().gemma_model_plan, self._pointer, byref(options), byref(plan))
+        return Plan(**{field: getattr(plan, field) for field, *_ in plan._fields_ if field != "size"})
+
+    def embed(self, texts: Union[str, Sequence[str]], *, prompt: str = "", dims: int = 0, pooling: str = "",
+              truncate: bool = False, n_ctx: int = 0, n_threads: int = 0) -> npt.NDArray[np.float32]:
+        """One vector of length 1 for each text: [n_texts, width], or [width] for a single text.
+
+        prompt: "query" or "document", for models that were trained with it (EmbeddingGemma). pooling: "mean", "first"
+        or "last" in place of the model's. dims: the first numbers only. truncate: of a text that is too long only the
+        beginning counts; otherwise it is an error.
+        """
+        if isinstance(texts, str):
+            return self.embed([texts], prompt=prompt, dims=dims, pooling=pooling, truncate=truncate, n_ctx=n_ctx,
+                              n_threads=n_threads).reshape(-1)
+        options = c.EmbedOptions(n_ctx=n_ctx, dims=dims, n_threads=n_threads, truncate=truncate,
+                                 prompt=_place(prompt, ("", "query", "document"), "prompt"),
+                                 pooling=_place(pooling, ("", "mean", "first", "last"), "pooling"))
+        width = dims or self.info.embedding_width
+        out = np.empty((len(texts), width), np.float32)
+        data = [text.encode() for text in texts]
+        pointer, n = self._pointer, c_size_t()
+        for begin in range(0, max(len(data), 1), _EMBED_AT_ONCE):
+            part = data[begin:begin + _EMBED_AT_ONCE]
+            given = (c.Text * len(part))(*[c.Text(d, len(d)) for d in part])
+            to = out[begin:]
+            arguments = (lib().gemma_embed, pointer, given, len(part), byref(options), to.ctypes.data, to.size, byref(n))
+            interruptible(lambda: checked(*arguments), cancel=_nothing, resume=_nothing)
+        return out
+
+
+def _nothing() -> None:
+    pass
+
+
+def _place(name: str, names: Tuple[str, ...], what: str) -> int:
+    if name not in names:
+        raise ValueError(f"{what} is one of {', '.join(map(repr, names))}, not {name!r}")
+    return names.index(name)
+
+
+def _load_again(path: str, isa: Optional[str], window: Optional[int]) -> Model:
+    return Model(path, isa=isa, window=window)
+
+
+__all__ = ["Error", "MessageLike", "Model", "ModelInfo", "Plan"]

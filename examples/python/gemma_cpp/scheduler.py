@@ -1,0 +1,124 @@
+"""Schedulers: requests of any number of threads, run together. What they begin with in common is computed once."""
+
+from __future__ import annotations
+
+from ctypes import byref
+from types import TracebackType
+from typing import TYPE_CHECKING, Iterator, Optional, Type
+
+from . import _library as c
+from ._handles import Guarded, Handle, Ids, id_array
+from ._library import checked, lib
+from .generation import REASONS, Generated, Plan, Token, token_of
+from .model import Model, kv_type_number
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .generation import GenerateOptions
+
+_WAIT_MS = 100  # of one wait in C: Ctrl-C is noticed between two
+_END, _TOKEN = 0, 1
+
+
+class Scheduler:
+    """Runs up to max_sequences requests at one time, in a thread of its own; any thread may submit.
+
+    n_ctx: tokens of each; other options as of Session. A forked process has no such thread and makes another scheduler.
+    """
+
+    def __init__(self, model: Model, max_sequences: int = 8, n_ctx: int = 0, *, n_threads: int = 0, chunk: int = 0,
+                 max_memory: int = 0, max_queue: int = 0, kv_type: str = "f16") -> None:
+        options = c.SchedulerOptions(max_sequences=max_sequences, n_ctx=n_ctx, n_threads=n_threads, chunk=chunk,
+                                     max_memory=max_memory, max_queue=max_queue, kv_type=kv_type_number(kv_type))
+        pointer = checked(lib().gemma_scheduler_new, model.handle.pointer, byref(options))
+        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_scheduler_free, model.handle, has_thread=True)
+        self.model = model
+
+    def __enter__(self) -> Scheduler:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 where: Optional[TracebackType]) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancels all requests, unless another thread submits one just now; their answers stay valid."""
+        self._handle = None
+
+    def submit(self, ids: Ids, **options: Unpack[GenerateOptions]) -> Answer:
+        """A request joins the queue. `pick` and `process` are called by the scheduler's thread: they hold up all
+        requests while Python runs. `noted` is not for schedulers."""
+        handle = self._handle
+        if handle is None:
+            raise ValueError("the scheduler is closed")
+        handle.check_process("scheduler")
+        if options.get("noted"):
+            raise TypeError("a scheduler takes no 'noted'")
+        plan, given = Plan(options), id_array(ids)
+        pointer = checked(lib().gemma_scheduler_submit, handle.pointer, given.ctypes.data, given.size,
+                          byref(plan.sampler), byref(plan.c))
+        return Answer(pointer, self.model, plan)
+
+
+class Answer(Guarded, Iterator[Token]):
+    """The answer to a request: an iterator over Token, to be read at any pace. Nobody holding it cancels it."""
+
+    def __init__(self, pointer: int, model: Model, plan: Plan) -> None:
+        super().__init__()
+        self.result = Generated()  # what was read up to now; reason and seconds are there at the end
+        self._plan = plan  # C calls back into it
+        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_answer_free, model.handle, has_thread=True)
+        self._token = c.TokenC()
+
+    def __iter__(self) -> Answer:
+        return self
+
+    def __next__(self) -> Token:
+        with self._lock:
+            handle = self._handle
+            if handle is None or self.result.reason:
+                raise StopIteration
+            handle.check_process("answer")
+            try:
+                while (state := checked(lib().gemma_answer_next, handle.pointer, byref(self._token), _WAIT_MS)) > _TOKEN:
+                    pass
+            finally:
+                if self._plan.raised is not None:  # what a callback raised is what ended it
+                    self.cancel()
+                    raise self._plan.raised
+            if state == _END:
+                self._finish(handle)
+                raise StopIteration
+            token = token_of(self._token)
+            self.result.add(token, self._plan.log_probabilities)
+            return token
+
+    def wait(self) -> Generated:
+        """The whole answer, with what was read already."""
+        for _ in self:
+            pass
+        return self.result
+
+    def cancel(self) -> None:
+        """The request ends as soon as it can; what is there can be read."""
+        handle = self._handle
+        if handle is not None:
+            handle.check_process("answer")
+            lib().gemma_answer_cancel(handle.pointer)
+
+    def __del__(self) -> None:
+        handle = getattr(self, "_handle", None)
+        if handle is None or not self._plan.has_callbacks or self.result.reason or not handle.is_ours():
+            return
+        lib().gemma_answer_cancel(handle.pointer)  # and no callback runs after they are gone
+        lib().gemma_answer_wait(handle.pointer, None, None)
+
+    def _finish(self, handle: Handle) -> None:
+        result = c.GenerateResultC()
+        checked(lib().gemma_answer_wait, handle.pointer, byref(result))
+        self.result.seconds, self.result.first_token_seconds = result.seconds, result.first_token_seconds
+        self.result.reason = REASONS[result.reason]
+
+
+__all__ = ["Answer", "Scheduler"]
