@@ -130,7 +130,7 @@ struct Weights {
   std::vector<LayerWeights> layers;  // [n_layers]
 
   /// Throws Error naming the tensor: kMissingTensor, kBadShape, kMalformed (a norm or rotary factor that is
-  /// no possible number), kUnsupported (a tensor that would change the answer and is not run, e.g. a bias).
+  /// no possible number), kUnsupported (a tensor that would change the answer and is not supported, e.g. a bias).
   static Weights from(const gguf::File& file, const ModelConfig& config, const kernels::KernelTable& kernels);
 
   /// Bytes that one decode step reads: all matrices, but of the experts only those that a token uses, and of

@@ -78,7 +78,7 @@ class WeightReader {
   /// ignoring it would give wrong answers. (Other extra tensors are normal.)
   void refuse(const std::string& name) const {
     if (const TensorView* t = file_.find_tensor(name)) {
-      fail(ErrorCode::kUnsupported, *t, "models with this tensor are not run");
+      fail(ErrorCode::kUnsupported, *t, "models with this tensor are not supported");
     }
   }
 

@@ -138,7 +138,7 @@ constexpr void for_each_dtype(F&& f) {
   (std::make_index_sequence<kAllDTypes.size()>{});
 }
 
-/// GGUF's type number -> DType, or nothing for a number that does not run here.
+/// GGUF's type number -> DType, or nothing for a number that is not supported.
 constexpr std::optional<DType> dtype_from_id(std::uint32_t id) noexcept {
   if (id >= kDTypeLimit || detail::kDTypeTable[id].block_elements == 0) return std::nullopt;
   return static_cast<DType>(id);

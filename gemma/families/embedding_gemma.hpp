@@ -45,6 +45,9 @@ inline ModelConfig read_embedding_gemma(const Keys& keys, const Overrides& overr
   ModelConfig c = read_gemma_base(keys, overrides);
   c.post_norms = true;
   c.has_head = false;
+  if (const std::uint64_t type = keys.count_or("pooling_type", 0); type > 3) {
+    keys.unsupported("pooling_type", "is " + std::to_string(type));
+  }
   c.embedding.pooling = pooling_or(keys, Pooling::kMean);
   c.embedding.adds_eos = true;
   c.embedding.query_prompt = "task: search result | query: ";

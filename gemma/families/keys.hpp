@@ -111,9 +111,9 @@ class Keys {
     throw Error(ErrorCode::kMalformed,
                 named(key) + " is " + value + " where " + expected + " is needed" + place(key));
   }
-  /// Throws: the value of `key` asks for what is not run here.
+  /// Throws: the value of `key` asks for what is not supported.
   [[noreturn]] void unsupported(const std::string& key, const std::string& what) const {
-    throw Error(ErrorCode::kUnsupported, named(key) + " " + what + ", which is not run here" + place(key));
+    throw Error(ErrorCode::kUnsupported, named(key) + " " + what + ", which is not supported" + place(key));
   }
   /// The file that is read.
   const gguf::File& file() const noexcept { return file_; }
@@ -325,7 +325,7 @@ inline bool has_rope_scaling(const Keys& keys) {
   return false;
 }
 
-/// Linear RoPE scaling as 1 / factor; refuses kinds of scaling that are not run here.
+/// Linear RoPE scaling as 1 / factor; refuses kinds of scaling that are not supported.
 inline float rope_scale(const Keys& keys) {
   const std::string_view type = keys.text_or("rope.scaling.type", "linear");
   if (type == "none") return 1.0f;

@@ -68,6 +68,19 @@ Shape gemma3_4b() {
   s.rope_factor = 8;
   return s;
 }
+Shape embedding_300m() {
+  Shape s = gemma3_4b();
+  s.architecture = "gemma-embedding";
+  s.n_layers = 24;
+  s.d_model = 768;
+  s.d_ff = 1152;
+  s.n_heads = 3;
+  s.n_kv_heads = 1;
+  s.context = 2048;
+  s.window = 512;
+  s.rope_factor = 1;
+  return s;
+}
 Shape llama3_8b() {
   return {.architecture = "llama",
           .n_layers = 32,
@@ -358,6 +371,7 @@ Shape shape_of(const std::string& architecture) {
   if (architecture == "gemma") return gemma_7b();
   if (architecture == "gemma2") return gemma2_9b();
   if (architecture == "gemma3") return gemma3_4b();
+  if (architecture == "gemma-embedding") return embedding_300m();
   return llama3_8b();
 }
 
@@ -459,7 +473,7 @@ std::vector<Refusal> refusals_of(const std::string& arch) {
       ErrorCode::kWrongType);
   add("text", "attention.sliding_window", set("all"), ErrorCode::kWrongType);
   add("negative", "attention.sliding_window", set(std::int32_t{-1}), ErrorCode::kWrongType);
-  if (arch == "gemma2" || arch == "gemma3") {
+  if (arch == "gemma2" || arch == "gemma3" || arch == "gemma-embedding") {
     for (const char* key : {"attn_logit_softcapping", "final_logit_softcapping"}) {
       for (const float x : {-1.0f, kNan, kInf}) add(std::to_string(x), key, set(x), ErrorCode::kMalformed);
     }
@@ -487,6 +501,21 @@ TEST(Refusals, OfGemma2) {
 }
 TEST(Refusals, OfGemma3) {
   expect_refused(refusals_of("gemma3"));
+}
+TEST(Refusals, OfEmbeddingGemma) {
+  std::vector<Refusal> all = refusals_of("gemma-embedding");
+  std::erase_if(all, [](const Refusal& r) { return r.name.find("softcapping") != std::string::npos; });
+  all.push_back({"pooling: none is known",
+                 "gemma-embedding",
+                 [](ModelFile& f) { f.set("gemma-embedding.pooling_type", u32{77}); },
+                 ErrorCode::kUnsupported,
+                 {"'gemma-embedding.pooling_type'"}});
+  all.push_back({"pooling: a text",
+                 "gemma-embedding",
+                 [](ModelFile& f) { f.set("gemma-embedding.pooling_type", "mean"); },
+                 ErrorCode::kWrongType,
+                 {"'gemma-embedding.pooling_type'"}});
+  expect_refused(all);
 }
 TEST(Refusals, OfLlama) {
   expect_refused(refusals_of("llama"));
