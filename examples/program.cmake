@@ -9,7 +9,7 @@ gemma_precompile(gemma_program_headers LINK fmt::fmt nlohmann_json::nlohmann_jso
 gemma_precompile(gemma_flag_headers LINK CLI11::CLI11 fmt::fmt nlohmann_json::nlohmann_json
                  HEADERS <CLI/CLI.hpp> ${headers})
 
-set(parts program.cpp engine_flags.cpp chat_template_flag.cpp)
+set(parts program.cpp engine_flags.cpp chat_template_flag.cpp sampling_flags.cpp)
 list(TRANSFORM parts PREPEND ${PROJECT_SOURCE_DIR}/examples/)
 add_library(gemma_program STATIC ${parts})
 set_target_properties(gemma_program PROPERTIES UNITY_BUILD ON)

@@ -6,7 +6,6 @@
 #include <exception>
 #include <future>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 
@@ -21,24 +20,18 @@
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
 #include "examples/read_grammar.hpp"
+#include "examples/sampling_flags.hpp"
 #include "gemma/gemma.hpp"
-#include "tokenizer/sampling_defaults.hpp"
 
 namespace {
 
 using namespace gemma;
 using app::Screen;
 
-/// What was given on the command line; the rest is the file's or its dialect's.
-struct GivenSampling {
-  std::optional<float> temperature, top_p, min_p, repeat_penalty;
-  std::optional<std::size_t> top_k;
-};
-
 struct Flags {
   app::EngineFlags engine;
   ConversationOptions conversation;
-  GivenSampling sampling;
+  app::SamplingFlags sampling;
   std::optional<std::string> prompt;
   std::string prompt_file;
   std::string schema_file;
@@ -46,35 +39,13 @@ struct Flags {
   bool json = false;
 };
 
-void add_sampling(CLI::App& cli, Flags& flags, std::int64_t& max_tokens, std::optional<std::uint64_t>& seed) {
-  GivenSampling& s = flags.sampling;
+void add_sampling(CLI::App& cli, Flags& flags, std::int64_t& max_tokens) {
   cli.add_option(
          "-n,--max-tokens", max_tokens,
          "Most tokens of an answer; -1: until the model ends it or the context is full (default: 1024)")
       ->check(CLI::Range(-1, 1 << 30).description(""))
       ->type_name("N");
-  cli.add_option(
-         "--temp", s.temperature,
-         "Temperature: 0 always takes the likeliest token, higher is more varied (default: the file's "
-         "or its family's, 0.7 if neither says)")
-      ->type_name("T");
-  cli.add_option("--top-k", s.top_k,
-                 "Choose among the K likeliest tokens; 0: among all (default: so too, 64)")
-      ->check(CLI::Range(0, 1 << 30).description(""))
-      ->type_name("K");
-  cli.add_option("--top-p", s.top_p,
-                 "Choose among the likeliest tokens that make up probability P (default: so too, 0.95)")
-      ->type_name("P");
-  cli.add_option("--min-p", s.min_p,
-                 "Leave out tokens below P times the likeliest one's probability (default: so too, 0)")
-      ->type_name("P");
-  cli.add_option("--repeat-penalty", s.repeat_penalty,
-                 "Make the last 64 generated tokens less likely by this factor; 1: no (default: so too, 1)")
-      ->type_name("X");
-  cli.add_option("--seed", seed,
-                 "Seed of the random choices; the same seed gives the same answers (default: random)")
-      ->check(app::whole_number)
-      ->type_name("N");
+  flags.sampling.add_to(cli);
   cli.add_option("--stop", flags.conversation.stop_strings,
                  "End an answer before this text; may be given many times")
       ->take_all()
@@ -95,7 +66,6 @@ void add_constraints(CLI::App& cli, Flags& flags) {
 Flags parse_flags(int argc, char** argv) {
   Flags flags;
   std::int64_t max_tokens = 1024;
-  std::optional<std::uint64_t> seed;
   const app::CommandLine owner = app::command_line(
       "Talk with a model. Without -p or --prompt-file: a conversation, each line a message (/help lists "
       "the commands); from a pipe, each line of standard input is a message.",
@@ -117,28 +87,12 @@ Flags parse_flags(int argc, char** argv) {
   cli.add_option("--system", flags.conversation.system, "How the model is to behave")->type_name("TEXT");
   cli.add_flag("--json", flags.json,
                "A line of JSON for each answer: text, token counts, stop reason, timings in seconds");
-  add_sampling(cli, flags, max_tokens, seed);
+  add_sampling(cli, flags, max_tokens);
   add_constraints(cli, flags);
   app::parse(cli, argc, argv);
   flags.conversation.max_tokens = max_tokens < 0 ? SIZE_MAX : static_cast<std::size_t>(max_tokens);
-  flags.conversation.sampler.seed =
-      seed ? *seed : (std::uint64_t{std::random_device{}()} << 32) + std::random_device{}();
   flags.conversation.session = flags.engine.session_options();
   return flags;
-}
-
-void choose_sampling(const Model& model, const GivenSampling& given, ConversationOptions& conversation) {
-  SamplingDefaults d;
-  if (model.has_tokenizer()) {
-    const ChatTemplate chat = ChatTemplate::from(model.vocab(), conversation.chat_template);
-    d = sampling_defaults(model.file(), chat.dialect());
-  }
-  SamplerOptions& s = conversation.sampler;
-  s.temperature = given.temperature.value_or(d.temperature);
-  s.top_k = given.top_k.value_or(d.top_k);
-  s.top_p = given.top_p.value_or(d.top_p);
-  s.min_p = given.min_p.value_or(d.min_p);
-  s.repeat_penalty = given.repeat_penalty.value_or(d.repeat_penalty);
 }
 
 /// The whole file but one newline at its end, which editors add.
@@ -183,7 +137,7 @@ int run(int argc, char** argv) {
   const auto begin = std::chrono::steady_clock::now();
   const Model model = flags.engine.load();
   const auto ahead = read_ahead(model);
-  choose_sampling(model, flags.sampling, flags.conversation);
+  flags.conversation.sampler = flags.sampling.settled(model, flags.conversation.chat_template);
   Conversation conversation(model, flags.conversation);
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   app::Dialogue dialogue(model, conversation, screen, {flags.json, load_seconds});

@@ -2,7 +2,6 @@
 // Invariant: the file appears under its name only when it is whole; its bits do not depend on --chunk or -t.
 #include <atomic>
 #include <bit>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -17,6 +16,7 @@
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
+#include "examples/token_ids.hpp"
 #include "examples/whole_file.hpp"
 #include "gemma/gemma.hpp"
 
@@ -25,33 +25,6 @@ namespace {
 using namespace gemma;
 
 static_assert(std::endian::native == std::endian::little, "the output is little-endian, as memory is");
-
-/// Ids separated by commas or white space. Throws Error{kInvalidArgument} naming `source` and what is no id.
-std::vector<TokenId> parse_tokens(std::string_view text, const std::string& source) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  std::vector<TokenId> ids;
-  bool after_comma = false;
-  for (std::size_t at = 0;;) {
-    at = std::min(text.find_first_not_of(kSpace, at), text.size());
-    if (at == text.size()) break;
-    const std::size_t end = std::min(text.find_first_of(std::string(kSpace) + ",", at), text.size());
-    const std::string_view word = text.substr(at, end - at);
-    TokenId id = 0;
-    const auto [rest, error] = std::from_chars(word.data(), word.data() + word.size(), id);
-    if (error != std::errc() || rest != word.data() + word.size()) {
-      throw Error(ErrorCode::kInvalidArgument, source + ": " + quoted(word) + " is not a token id");
-    }
-    ids.push_back(id);
-    at = std::min(text.find_first_not_of(kSpace, end), text.size());
-    after_comma = at < text.size() && text[at] == ',';
-    if (after_comma) ++at;
-  }
-  if (ids.empty() || after_comma) {
-    throw Error(ErrorCode::kInvalidArgument,
-                source + (ids.empty() ? ": no token ids" : ": ends with a comma"));
-  }
-  return ids;
-}
 
 /// Computes the tokens chunk by chunk and writes [n_tokens, vocab_size] floats.
 void write_logits(const Model& model, const app::EngineFlags& engine, std::span<const TokenId> tokens,
@@ -110,8 +83,8 @@ int run(int argc, char** argv) {
                 "--tokens or --tokens-file is required (--help lists the flags)");
   }
 
-  const auto tokens = tokens_file.empty() ? parse_tokens(tokens_text, "--tokens")
-                                          : parse_tokens(app::read_file(tokens_file), tokens_file);
+  const auto tokens = tokens_file.empty() ? app::parse_token_ids(tokens_text, "--tokens")
+                                          : app::parse_token_ids(app::read_file(tokens_file), tokens_file);
   const Model model = engine.load();
   app::print_notes("gemma-logits", model.notes());
   try {

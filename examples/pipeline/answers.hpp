@@ -1,0 +1,41 @@
+// Answers of many sequences at once. Invariant: each is what gemma-chat -p answers to the same prompt with
+// the same flags and seed, whatever the number of ranks and of other prompts.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "examples/pipeline/driver.hpp"
+#include "examples/pipeline/flags.hpp"
+#include "gemma/generation.hpp"
+
+namespace gemma::app {
+
+/// An answer, and what it took.
+struct PipelineAnswer {
+  std::string text, thinking;
+  std::vector<std::int32_t> tokens;  // generated, without the one that ended the turn
+  StopReason reason = StopReason::kEndOfTurn;
+  std::size_t n_prompt = 0;
+  double first_token_seconds = 0;  // from the begin of all
+  double total_seconds = 0;        // from the begin of all
+};
+
+/// The ids of a prompt as the flags have it. Throws Error as Tokenizer and ChatTemplate do.
+std::vector<std::int32_t> prompt_ids(const Model& model, const PipelineFlags& flags,
+                                     const std::string& prompt);
+
+/// Answers all prompts (ids of each, at least one); n_ctx: tokens of a sequence. on_text gets the first one's
+/// text as it comes. Throws Error as Driver does, {kInvalidArgument} for an unknown template.
+std::vector<PipelineAnswer> answer_all(Driver& driver, const Model& model, const PipelineFlags& flags,
+                                       std::span<const std::vector<std::int32_t>> prompts, std::size_t n_ctx,
+                                       std::size_t n_ranks,
+                                       const std::function<void(std::string_view)>& on_text);
+
+}  // namespace gemma::app

@@ -1,0 +1,109 @@
+#include "examples/pipeline/flags.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include "examples/chat_template_flag.hpp"
+#include "examples/program.hpp"
+#include "examples/token_ids.hpp"
+
+namespace gemma::app {
+namespace {
+
+void add_logits(CLI::App& cli, PipelineFlags& f) {
+  auto* tokens = cli.add_option("--tokens", f.tokens,
+                                "Logits of these token ids, comma-separated, exactly as the model is to see "
+                                "them; given many times, of many sequences at once")
+                     ->take_all()
+                     ->allow_extra_args(false)
+                     ->type_name("IDS");
+  cli.add_option("--tokens-file", f.tokens_file, "The same from a file; commas or white space between ids")
+      ->excludes(tokens)
+      ->type_name("FILE");
+  cli.add_option("--out", f.out,
+                 "Where to write logits: float32, little-endian, [n_tokens, vocab_size], one sequence after "
+                 "another; appears only when it is whole")
+      ->type_name("FILE");
+}
+
+void add_answers(CLI::App& cli, PipelineFlags& f, std::int64_t& max_tokens) {
+  auto* p = cli.add_option("-p,--prompt", f.prompts,
+                           "Answer this; given many times, all of them at once, answers in this order")
+                ->take_all()
+                ->allow_extra_args(false)
+                ->type_name("TEXT");
+  cli.add_option("--prompts-file", f.prompts_file, "The same: each line of this file is a prompt")
+      ->excludes(p)
+      ->type_name("FILE");
+  cli.add_flag("--raw", f.raw, "No chat template: the model goes on with the text as it is");
+  add_chat_template(cli, f.chat_template);
+  cli.add_option("--system", f.system, "How the model is to behave")->type_name("TEXT");
+  cli.add_flag("--json", f.json, "A line of JSON for each answer, as gemma-chat's");
+  cli.add_option("-n,--max-tokens", max_tokens,
+                 "Most tokens of an answer; -1: until the model ends it or the context is full (default: "
+                 "1024)")
+      ->check(CLI::Range(-1, 1 << 30).description(""))
+      ->type_name("N");
+  f.sampling.add_to(cli);
+  cli.add_option("--stop", f.stop_strings, "End an answer before this text; may be given many times")
+      ->take_all()
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
+}
+
+void add_pipeline(CLI::App& cli, PipelineFlags& f) {
+  cli.add_option("--chunk", f.chunk,
+                 "Tokens of a sequence that a rank computes at a time, while the next rank computes those "
+                 "before; any number gives the same bits (default: 128)")
+      ->check(CLI::Range(1, 65536).description(""))
+      ->type_name("N");
+  cli.add_option_function<std::string>(
+         "--split", [&f](const std::string& text) { f.split = parse_split(text); },
+         "Share layers out by bytes (decode), by the work of long prompts (prefill), or so many to each rank "
+         "(a,b,c) (default: decode)")
+      ->type_name("HOW");
+  cli.add_option(
+         "--timeout", f.timeout,
+         "Seconds without a sign of life of a rank after which all end; 0: wait forever (default: 30)")
+      ->check(CLI::Range(0.0, 1e6).description(""))
+      ->type_name("S");
+  cli.add_flag("--stats", f.stats, "What each rank ran and took, on standard error at the end");
+}
+
+}  // namespace
+
+std::variant<SplitBy, std::vector<std::size_t>> parse_split(const std::string& text) {
+  if (text == "prefill") return SplitBy::kPrefill;
+  if (text == "decode") return SplitBy::kDecode;
+  std::vector<std::size_t> layers;
+  for (const std::int32_t n : parse_token_ids(text, "--split")) {
+    if (n < 1) throw Error(ErrorCode::kInvalidArgument, "--split: a rank needs a layer at least");
+    layers.push_back(static_cast<std::size_t>(n));
+  }
+  return layers;
+}
+
+PipelineFlags PipelineFlags::parse(int argc, char** argv) {
+  PipelineFlags f;
+  std::int64_t max_tokens = 1024;
+  const CommandLine owner = command_line(
+      "One model over many processes: mpirun -n RANKS gemma-pipeline ... Each rank runs a part of the "
+      "layers; logits and answers are those of one process, to the bit.",
+      "gemma-pipeline");
+  f.engine.add_to(*owner);
+  add_pipeline(*owner, f);
+  add_logits(*owner, f);
+  add_answers(*owner, f, max_tokens);
+  app::parse(*owner, argc, argv);
+  f.max_tokens = max_tokens < 0 ? SIZE_MAX : static_cast<std::size_t>(max_tokens);
+  const bool asks = !f.prompts.empty() || !f.prompts_file.empty();
+  if (f.wants_logits() == asks) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "either --tokens or --tokens-file, or -p or --prompts-file (--help lists the flags)");
+  }
+  if (f.wants_logits() && f.out.empty()) {
+    throw Error(ErrorCode::kInvalidArgument, "--out is required: where to write the logits");
+  }
+  return f;
+}
+
+}  // namespace gemma::app

@@ -1,0 +1,99 @@
+// What ranks send each other: a kind and bytes. Invariant: what Writer puts, Reader takes in the same order;
+// bytes that are no such thing are refused, never read past their end. Ranks run one build on machines of one
+// byte order.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "gguf/error.hpp"
+
+namespace gemma::app {
+
+/// What a message is about; also its MPI tag.
+enum class Kind : int {
+  kBeat = 1,  // the sender lives
+  kHello,     // to rank 0: the model is loaded, or why it is not
+  kSetup,     // from rank 0: which layers, and sizes
+  kReady,     // to rank 0: the stage is made, or why it is not
+  kStep,      // to the next rank: chunks, and the rows that enter its layers
+  kRow,       // to rank 0: a row of logits
+  kResult,    // to rank 0: a step is through; the tokens that were chosen
+  kEnd,       // from rank 0: no more steps
+  kQuit,      // from rank 0: it has said why
+  kStats      // to rank 0: what a rank did and took
+};
+
+/// From or to a rank.
+struct Message {
+  Kind kind = Kind::kBeat;
+  int peer = 0;
+  std::vector<std::byte> bytes;
+};
+
+/// Appends numbers, lists of numbers and texts.
+class Writer {
+ public:
+  template <typename T>
+  requires std::is_arithmetic_v<T> Writer& put(T value) { return append(&value, sizeof value); }
+  template <typename T>
+  Writer& put_list(std::span<const T> list) {
+    put(list.size());
+    return append(list.data(), list.size_bytes());
+  }
+  Writer& put_text(std::string_view text) { return put_list(std::span(text)); }
+  std::vector<std::byte> take() { return std::move(bytes_); }
+
+ private:
+  Writer& append(const void* data, std::size_t size) {
+    const std::size_t at = bytes_.size();
+    bytes_.resize(at + size);
+    if (size != 0) std::memcpy(bytes_.data() + at, data, size);
+    return *this;
+  }
+  std::vector<std::byte> bytes_;
+};
+
+/// Takes them again. Throws Error{kMalformed} where there is less.
+class Reader {
+ public:
+  explicit Reader(std::span<const std::byte> bytes) : left_(bytes) {}
+
+  template <typename T>
+  requires std::is_arithmetic_v<T> T get() {
+    T value{};
+    copy(&value, sizeof value);
+    return value;
+  }
+  template <typename T>
+  std::vector<T> get_list() {
+    const auto n = get<std::size_t>();
+    if (n > left_.size() / sizeof(T)) refuse();
+    std::vector<T> out(n);
+    copy(out.data(), n * sizeof(T));
+    return out;
+  }
+  std::string get_text() {
+    const std::vector<char> text = get_list<char>();
+    return {text.begin(), text.end()};
+  }
+
+ private:
+  void copy(void* to, std::size_t size) {
+    if (size > left_.size()) refuse();
+    if (size != 0) std::memcpy(to, left_.data(), size);
+    left_ = left_.subspan(size);
+  }
+  [[noreturn]] static void refuse() {
+    throw Error(ErrorCode::kMalformed, "a message of another rank is cut short: is it of the same build?");
+  }
+  std::span<const std::byte> left_;
+};
+
+}  // namespace gemma::app

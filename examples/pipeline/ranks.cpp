@@ -1,0 +1,265 @@
+#define OMPI_SKIP_MPICXX 1  // the C functions are all that is used
+#define MPICH_SKIP_MPICXX 1
+#include "examples/pipeline/ranks.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cmath>
+#include <deque>
+#include <exception>
+#include <list>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <mpi.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "examples/program.hpp"
+#include "gemma/thread_team.hpp"
+
+namespace gemma::app {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
+
+/// Ends this process `seconds` from now whatever it waits for.
+void end_within(unsigned seconds) {
+  ::signal(SIGALRM, [](int) { ::_exit(1); });
+  ::alarm(seconds);
+}
+
+[[noreturn]] void abort_all(const std::string& line) {
+  print_error("gemma-pipeline", line);
+  end_within(5);  // a network that is gone may hold MPI_Abort up
+  MPI_Abort(MPI_COMM_WORLD, 1);
+  ::_exit(1);
+}
+
+std::string host_name() {
+  char name[MPI_MAX_PROCESSOR_NAME];
+  int length = 0;
+  MPI_Get_processor_name(name, &length);
+  return {name, static_cast<std::size_t>(length)};
+}
+
+/// Threads for each of the ranks of `local`, which are on one machine.
+unsigned threads_beside(MPI_Comm local) {
+  int n_ranks = 1;
+  MPI_Comm_size(local, &n_ranks);
+  const unsigned cores = physical_core_count();
+  cpu_set_t own, all;
+  CPU_ZERO(&own);
+  if (::sched_getaffinity(0, sizeof own, &own) != 0) return cores;
+  MPI_Allreduce(&own, &all, static_cast<int>(sizeof own), MPI_UNSIGNED_CHAR, MPI_BOR, local);
+  if (!CPU_EQUAL(&own, &all)) return cores;  // each has CPUs of its own
+  return std::max(1u, cores / static_cast<unsigned>(n_ranks));
+}
+
+/// Carries messages. All of it is called by the main thread.
+class Carrier {
+ public:
+  Carrier(int rank, int size, double timeout, Mailbox& mailbox)
+      : rank_(rank), size_(size), timeout_(timeout), mailbox_(mailbox) {}
+
+  /// Does what can be done without waiting; whether anything was.
+  bool step() {
+    const Clock::time_point now = Clock::now();
+    // this process itself was stopped for a while: what others sent in that time is yet to be read
+    if (now - last_step_ > std::chrono::seconds(1)) last_heard_ = now;
+    last_step_ = now;
+    bool moved = send_all();
+    moved = receive_all() || moved;
+    beat(now);
+    return moved;
+  }
+  /// Whether all that was sent has left.
+  bool is_idle() const { return sending_.empty() && receiving_.empty(); }
+  /// Seconds without a sign of life of the rank behind this one, beyond what is allowed; nothing: all is
+  /// well.
+  std::optional<double> silence() const {
+    const double seconds = Seconds(Clock::now() - last_heard_).count();
+    if (size_ == 1 || timeout_ == 0 || seconds <= timeout_) return std::nullopt;
+    return seconds;
+  }
+  int watched() const { return (rank_ + 1) % size_; }
+
+ private:
+  struct Transfer {
+    MPI_Request request = MPI_REQUEST_NULL;
+    Message message;
+  };
+
+  void start_to_send(Message message) {
+    if (message.bytes.size() > INT_MAX) {
+      mailbox_.fail("a message of " + std::to_string(message.bytes.size()) +
+                    " bytes is too large; --chunk makes it smaller");
+      return;
+    }
+    Transfer& t = sending_.emplace_back();
+    t.message = std::move(message);
+    MPI_Isend(t.message.bytes.data(), static_cast<int>(t.message.bytes.size()), MPI_BYTE, t.message.peer,
+              static_cast<int>(t.message.kind), MPI_COMM_WORLD, &t.request);
+  }
+  bool send_all() {
+    bool moved = false;
+    while (std::optional<Message> message = mailbox_.next_to_send()) {
+      start_to_send(std::move(*message));
+      moved = true;
+    }
+    for (auto t = sending_.begin(); t != sending_.end();) {
+      int done = 0;
+      MPI_Test(&t->request, &done, MPI_STATUS_IGNORE);
+      if (done != 0 && t->message.kind == Kind::kBeat) beat_under_way_ = false;
+      t = done != 0 ? sending_.erase(t) : std::next(t);
+    }
+    return moved;
+  }
+  bool receive_all() {
+    bool moved = false;
+    for (;;) {
+      int found = 0;
+      MPI_Message handle = MPI_MESSAGE_NULL;
+      MPI_Status status;
+      MPI_Improbe(MPI_ANY_SOURCE, MPI_ANY_TAG, MPI_COMM_WORLD, &found, &handle, &status);
+      if (found == 0) break;
+      if (status.MPI_SOURCE == watched()) last_heard_ = Clock::now();
+      int size = 0;
+      MPI_Get_count(&status, MPI_BYTE, &size);
+      Transfer& t = receiving_.emplace_back();
+      t.message = {static_cast<Kind>(status.MPI_TAG), status.MPI_SOURCE,
+                   std::vector<std::byte>(static_cast<std::size_t>(size))};
+      MPI_Imrecv(t.message.bytes.data(), size, MPI_BYTE, &handle, &t.request);
+      moved = true;
+    }
+    while (!receiving_.empty()) {  // in the order in which they were sent, whichever is whole first
+      int done = 0;
+      MPI_Test(&receiving_.front().request, &done, MPI_STATUS_IGNORE);
+      if (done == 0) break;
+      Message message = std::move(receiving_.front().message);
+      receiving_.pop_front();
+      if (message.kind != Kind::kBeat) mailbox_.deliver(std::move(message));
+      moved = true;
+    }
+    return moved;
+  }
+  void beat(Clock::time_point now) {
+    const double every = std::clamp(timeout_ / 6, 0.05, 5.0);
+    if (size_ == 1 || timeout_ == 0 || beat_under_way_ || Seconds(now - last_beat_).count() < every) return;
+    last_beat_ = now;
+    beat_under_way_ = true;
+    start_to_send({Kind::kBeat, (rank_ + size_ - 1) % size_, {}});
+  }
+
+  const int rank_, size_;
+  const double timeout_;
+  Mailbox& mailbox_;
+  std::list<Transfer> sending_;     // requests and buffers stay where they are
+  std::deque<Transfer> receiving_;  // in the order in which they were found; the same holds
+  bool beat_under_way_ = false;
+  Clock::time_point last_beat_{}, last_heard_ = Clock::now(), last_step_ = last_heard_;
+};
+
+/// Sleeps longer the longer nothing happens, up to 0.2 ms: a hundredth of a step of decoding, and no load.
+class Pause {
+ public:
+  void after(bool moved) {
+    idle_ = moved ? std::chrono::microseconds(10) : std::min(idle_ * 2, std::chrono::microseconds(200));
+    std::this_thread::sleep_for(idle_);
+  }
+
+ private:
+  std::chrono::microseconds idle_{10};
+};
+
+/// The thread that computes, and how it ended.
+class Computing {
+ public:
+  Computing(const std::function<int(Mailbox&)>& work, Mailbox& mailbox)
+      : thread_([this, &work, &mailbox] {
+          try {
+            status_ = work(mailbox);
+          } catch (const std::exception& e) {
+            problem_ = e.what();
+            failed_ = true;
+          }
+          done_ = true;
+        }) {}
+  bool done() const { return done_; }
+  /// After done().
+  int status() const { return status_; }
+  const std::string* problem() const { return failed_ ? &problem_ : nullptr; }
+  void join() { thread_.join(); }
+
+ private:
+  int status_ = 0;
+  std::string problem_;
+  bool failed_ = false;
+  std::atomic<bool> done_{false};
+  std::thread thread_;  // the last: it uses the others
+};
+
+}  // namespace
+
+Ranks::Ranks(int& argc, char**& argv) {
+  int provided = 0;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+  MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  MPI_Comm local = MPI_COMM_NULL;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &local);
+  default_threads_ = threads_beside(local);
+  MPI_Comm_free(&local);
+}
+
+std::string Ranks::host() const {
+  return host_name();
+}
+
+Ranks::~Ranks() {
+  end_within(10);
+  MPI_Finalize();
+  ::alarm(0);
+}
+
+int Ranks::run(double timeout, const std::function<int(Mailbox&)>& work) {
+  Mailbox mailbox(rank_);
+  Carrier carrier(rank_, size_, timeout, mailbox);
+  Computing computing(work, mailbox);
+  const auto who = [&] { return fmt::format("rank {} on {}: ", rank_, host_name()); };
+  MPI_Request barrier = MPI_REQUEST_NULL;
+  bool at_barrier = false;
+  for (Pause pause;;) {
+    const bool was_done = computing.done();  // what it sent before that is sent below
+    const bool moved = carrier.step();
+    if (was_done && computing.problem() != nullptr) {
+      abort_all((size_ == 1 ? "" : who()) + *computing.problem());
+    }
+    if (const auto seconds = carrier.silence()) {
+      const std::string why =
+          fmt::format("rank {} has given no sign of life for {:.0f} s", carrier.watched(), *seconds);
+      mailbox.fail(why);
+      // files that are half written are taken back by the thread that writes them
+      for (int i = 0; i < 200 && !computing.done(); ++i) ::usleep(10000);
+      abort_all(who() + why);
+    }
+    if (was_done && !at_barrier && carrier.is_idle()) {
+      MPI_Ibarrier(MPI_COMM_WORLD, &barrier);
+      at_barrier = true;
+    }
+    int all = 0;
+    if (at_barrier) MPI_Test(&barrier, &all, MPI_STATUS_IGNORE);
+    if (all != 0) break;
+    pause.after(moved);
+  }
+  computing.join();
+  return computing.status();
+}
+
+}  // namespace gemma::app

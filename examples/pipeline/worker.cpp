@@ -1,0 +1,67 @@
+#include "examples/pipeline/worker.hpp"
+
+#include <chrono>
+#include <fstream>
+#include <string>
+
+#include "gemma/plan.hpp"
+
+namespace gemma::app {
+namespace {
+
+/// The most memory that this process has had (VmHWM), 0 where the system does not say.
+std::size_t peak_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::stoul(line.substr(6)) * 1024;
+  }
+  return 0;
+}
+
+/// Rows of the embedding that a step reads, from which on its pages are given back.
+constexpr std::size_t kManyTokens = 16;
+
+}  // namespace
+
+Worker::Worker(const Model& model, const StageOptions& options, const SamplerOptions& sampler, int rank,
+               Mailbox& mailbox)
+    : stage_(model, options), rank_(rank), mailbox_(mailbox) {
+  if (stage_.is_last()) samplers_.assign(options.max_sequences, Sampler(sampler));
+  stage_.read_ahead();
+}
+
+void Worker::run(const Step& step, const std::atomic<bool>& cancel) {
+  const auto begin = std::chrono::steady_clock::now();
+  const std::span<const float> rows = stage_.forward(step.chunks(), step.rows, &cancel);
+  if (step.tokens.size() >= kManyTokens) stage_.give_back_embeddings();
+  busy_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (stage_.is_last()) return finish(step, rows);
+  mailbox_.send(rank_ + 1, Kind::kStep, step.encode(rows));
+}
+
+void Worker::finish(const Step& step, std::span<const float> logits) {
+  const std::size_t vocab = stage_.model().config().vocab_size;
+  std::vector<std::int32_t> chosen;
+  for (const Step::Part& part : step.parts) {
+    const std::size_t n_rows = part.logits == Logits::kAll ? part.n_tokens : part.logits == Logits::kLast;
+    for (std::size_t i = 0; i < n_rows; ++i, logits = logits.subspan(vocab)) {
+      const std::span<const float> row = logits.first(vocab);
+      if (step.wanted == Wanted::kToken) {
+        chosen.push_back(samplers_.at(part.sequence).sample(row));
+      } else {
+        const auto bytes = std::as_bytes(row);
+        mailbox_.send(0, Kind::kRow, {bytes.begin(), bytes.end()});
+      }
+    }
+  }
+  mailbox_.send(0, Kind::kResult, Writer().put_list(std::span(std::as_const(chosen))).take());
+}
+
+Stats Worker::stats() const {
+  const StageOptions& o = stage_.options();
+  const MemoryPlan plan = plan_stage(stage_.model(), o);
+  return {o.layer_begin, o.layer_end,  plan.file_bytes, plan.kv_bytes + plan.workspace_bytes,
+          peak_bytes(),  busy_seconds_};
+}
+
+}  // namespace gemma::app

@@ -1,0 +1,52 @@
+#include "examples/sampling_flags.hpp"
+
+#include <random>
+
+#include <CLI/CLI.hpp>
+
+#include "examples/program.hpp"
+#include "tokenizer/sampling_defaults.hpp"
+
+namespace gemma::app {
+
+void SamplingFlags::add_to(CLI::App& app) {
+  app.add_option(
+         "--temp", temperature,
+         "Temperature: 0 always takes the likeliest token, higher is more varied (default: the file's "
+         "or its family's, 0.7 if neither says)")
+      ->type_name("T");
+  app.add_option("--top-k", top_k, "Choose among the K likeliest tokens; 0: among all (default: so too, 64)")
+      ->check(CLI::Range(0, 1 << 30).description(""))
+      ->type_name("K");
+  app.add_option("--top-p", top_p,
+                 "Choose among the likeliest tokens that make up probability P (default: so too, 0.95)")
+      ->type_name("P");
+  app.add_option("--min-p", min_p,
+                 "Leave out tokens below P times the likeliest one's probability (default: so too, 0)")
+      ->type_name("P");
+  app.add_option("--repeat-penalty", repeat_penalty,
+                 "Make the last 64 generated tokens less likely by this factor; 1: no (default: so too, 1)")
+      ->type_name("X");
+  app.add_option("--seed", seed,
+                 "Seed of the random choices; the same seed gives the same answers (default: random)")
+      ->check(whole_number)
+      ->type_name("N");
+}
+
+SamplerOptions SamplingFlags::settled(const Model& model, const std::string& chat_template) const {
+  SamplingDefaults d;
+  if (model.has_tokenizer()) {
+    const ChatTemplate chat = ChatTemplate::from(model.vocab(), chat_template);
+    d = sampling_defaults(model.file(), chat.dialect());
+  }
+  SamplerOptions s;
+  s.temperature = temperature.value_or(d.temperature);
+  s.top_k = top_k.value_or(d.top_k);
+  s.top_p = top_p.value_or(d.top_p);
+  s.min_p = min_p.value_or(d.min_p);
+  s.repeat_penalty = repeat_penalty.value_or(d.repeat_penalty);
+  s.seed = seed ? *seed : (std::uint64_t{std::random_device{}()} << 32) + std::random_device{}();
+  return s;
+}
+
+}  // namespace gemma::app
