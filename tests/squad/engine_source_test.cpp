@@ -119,7 +119,7 @@ TEST_P(Engine, StopsWhenAskedAndSaysWhatDoesNotFit) {
 INSTANTIATE_TEST_SUITE_P(DemoModels, Engine, ::testing::Values("gemma", "llama", "mistral"));
 
 TEST(EngineFactory, UnknownInstructionSet) {
-  EXPECT_THROW(engine_factory({"mmx", 0, false}), Error);
+  EXPECT_THROW(engine_factory({.isa = "mmx"}), Error);
 }
 
 }  // namespace
