@@ -167,18 +167,19 @@ void add_vector_cases(const KernelTable& table) {
 }
 
 /// A layer's attention for one key/value head: `m` query tokens at the end of `depth` positions.
-void attention(benchmark::State& state, const KernelTable& table, std::size_t m, std::size_t heads,
-               std::size_t depth) {
+void attention(benchmark::State& state, const KernelTable& table, gemma::kernels::KvType type, std::size_t m,
+               std::size_t heads, std::size_t depth) {
   constexpr std::size_t kHeadDim = 256;
   auto q = buffer<float>(m * heads * kHeadDim), out = buffer<float>(m * heads * kHeadDim);
   // pages of kKeyBlock positions, as a cache of one layer and head has them
-  constexpr std::size_t kHalf = gemma::kernels::kKeyBlock * kHeadDim;  // numbers: keys, or values
-  auto cache = buffer<std::uint16_t>(2 * depth * kHeadDim);
+  const std::size_t vector_bytes = gemma::kernels::kv_type_info(type).vector_bytes(kHeadDim);
+  const std::size_t half = gemma::kernels::kKeyBlock * vector_bytes;  // keys, or values
+  auto cache = buffer<std::byte>(2 * depth * vector_bytes);
   std::vector<const std::byte*> pages;
-  for (std::size_t i = 0; i < cache.size(); i += 2 * kHalf)
-    pages.push_back(reinterpret_cast<const std::byte*>(cache.data() + i));
+  for (std::size_t i = 0; i < cache.size(); i += 2 * half) pages.push_back(cache.data() + i);
   for (std::size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(i % 89) * 0.02f - 0.9f;
-  for (std::size_t i = 0; i < cache.size(); ++i) cache[i] = static_cast<std::uint16_t>(0x2C00 + i % 911);
+  // 0.065 as binary16, and a scale; any number as a code
+  for (std::size_t i = 0; i < cache.size(); ++i) cache[i] = std::byte{0x2C};
   auto scratch =
       buffer<std::byte>(table.vec.attention_scratch_bytes(gemma::detail::kAttentionTile, heads, kHeadDim));
   for (auto _ : state) {
@@ -191,14 +192,15 @@ void attention(benchmark::State& state, const KernelTable& table, std::size_t m,
                            .n_heads = heads,
                            .head_dim = kHeadDim,
                            .pages = pages.data(),
-                           .v_offset = kHalf * sizeof(std::uint16_t),
+                           .v_offset = half,
+                           .type = type,
                            .pos0 = depth - m + t,
                            .scale = 0.0625f,
                            .scratch = scratch.data()});
     }
     benchmark::ClobberMemory();
   }
-  set_counters(state, table, static_cast<double>(2 * 2 * depth * kHeadDim),
+  set_counters(state, table, static_cast<double>(2 * depth * vector_bytes),
                4.0 * static_cast<double>(m * heads * (depth - m / 2) * kHeadDim));
   state.counters.erase("of_peak");  // its products are floats
 }
@@ -228,9 +230,15 @@ void add_cases(const KernelTable& table) {
   for (const std::size_t depth : {512, 4096}) {
     for (const std::size_t m : {1, 128}) {
       for (const std::size_t heads : {1, 8}) {
-        benchmark::RegisterBenchmark(
-            fmt::format("attention/{}/m:{}/heads:{}/depth:{}", table.name, m, heads, depth).c_str(),
-            [&table, m, heads, depth](benchmark::State& state) { attention(state, table, m, heads, depth); });
+        using gemma::kernels::KvType;
+        const std::string shape = fmt::format("{}/m:{}/heads:{}/depth:{}", table.name, m, heads, depth);
+        for (const KvType type : {KvType::kF16, KvType::kQ8}) {
+          benchmark::RegisterBenchmark(
+              ((type == KvType::kF16 ? "attention/" : "attention_q8/") + shape).c_str(),
+              [&table, type, m, heads, depth](benchmark::State& state) {
+                attention(state, table, type, m, heads, depth);
+              });
+        }
       }
     }
   }

@@ -139,11 +139,14 @@ TEST_F(CApi, SnapshotsGoToBytesAndBack) {
   EXPECT_EQ(gemma_snapshot_read(session, bytes.data(), n - 1, &error_), nullptr);
   why(GEMMA_ERROR_MALFORMED);
   gemma_session_free(session);
-  other.kv_type = GEMMA_KV_F32;
-  session = gemma_session_new(model_, &other, &error_);
-  EXPECT_EQ(gemma_snapshot_read(session, bytes.data(), n, &error_), nullptr);
-  why(GEMMA_ERROR_INVALID_ARGUMENT);
-  gemma_session_free(session);
+  for (const int type : {GEMMA_KV_F32, GEMMA_KV_Q8}) {
+    other.kv_type = type;
+    session = gemma_session_new(model_, &other, &error_);
+    ASSERT_NE(session, nullptr);
+    EXPECT_EQ(gemma_snapshot_read(session, bytes.data(), n, &error_), nullptr);
+    why(GEMMA_ERROR_INVALID_ARGUMENT);
+    gemma_session_free(session);
+  }
   other.kv_type = 77;
   EXPECT_EQ(gemma_session_new(model_, &other, &error_), nullptr);
   why(GEMMA_ERROR_INVALID_ARGUMENT);

@@ -172,6 +172,17 @@ TEST_P(Plan, IsWhatASessionTakes) {
   }
 }
 
+TEST_P(Plan, OfKeysAndValuesOf8Bits) {
+  const auto plan = [&](KvType type) { return plan_session(model_, {.n_ctx = 3000, .kv_type = type}); };
+  const MemoryPlan q8 = plan(KvType::kQ8), f16 = plan(KvType::kF16);
+  EXPECT_EQ(Session(model_, {.n_ctx = 3000, .kv_type = KvType::kQ8}).memory_bytes(),
+            q8.kv_bytes + q8.workspace_bytes);
+  // heads of 32 numbers and more; smaller ones have more scales
+  if (model_.config().layers[0].attention.head_dim % 32 == 0) EXPECT_EQ(q8.kv_bytes * 64, f16.kv_bytes * 34);
+  EXPECT_LT(q8.kv_bytes, f16.kv_bytes);
+  EXPECT_EQ(q8.workspace_bytes, f16.workspace_bytes);
+}
+
 TEST_P(Plan, IsWhatABatchTakes) {
   for (const std::size_t n : {1, 5}) {
     const BatchOptions options{

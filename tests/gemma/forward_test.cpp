@@ -77,12 +77,12 @@ TEST_F(Forward, AWorkspaceWithoutLogitRowsServesPromptsOnly) {
 /// Caches are not cleared when they are made, reset or go back: what lies in slots that no token has written
 /// must never show, not even NaN (0 x NaN is NaN).
 TEST_F(Forward, WhatLiesInUnwrittenSlotsNeverShows) {
-  for (const KvType kv : {KvType::kF16, KvType::kF32}) {
+  for (const KvType kv : {KvType::kF16, KvType::kF32, KvType::kQ8}) {
     const std::vector<float> truth = logits_in_chunks(*model_, ids_, 512, 1, kv);
     for (const std::size_t chunk : {1, 5, 50}) {
       const KvCacheOptions options{.n_ctx = 200, .type = kv, .max_chunk = chunk};
       AlignedBuffer<std::byte> memory(KvCache::bytes_for(model_->config(), options), "memory");
-      std::memset(memory.data(), 0xFF, memory.size());  // NaN in either type
+      std::memset(memory.data(), 0xFF, memory.size());  // NaN as floats and as scales
       KvCache cache(model_->config(), options, {memory.data(), memory.size()});
       Workspace ws = model_->make_workspace({.max_tokens = chunk, .max_logit_rows = chunk, .n_threads = 1});
       std::vector<float> got;

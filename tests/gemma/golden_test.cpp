@@ -50,7 +50,8 @@ class Goldens : public testing::TestWithParam<std::tuple<Golden, const kernels::
     const double error = nmse(logits, read_floats(find_golden(golden.name + ".logits.f32")));
     RecordProperty("nmse", std::to_string(error));
     std::printf("%s, %s, %s cache: NMSE %.3g (bound %.3g)\n", golden.name.c_str(),
-                std::string(table->name).c_str(), kv == KvType::kF32 ? "f32" : "f16", error, bound);
+                std::string(table->name).c_str(), std::string(kernels::kv_type_info(kv).name).c_str(), error,
+                bound);
     EXPECT_LE(error, bound);
   }
 };
@@ -73,6 +74,9 @@ TEST_P(Float32Goldens, LogitsWithFloat32Cache) {
 }
 TEST_P(Float32Goldens, LogitsWithFloat16Cache) {
   check(KvType::kF16, 1e-5);
+}
+TEST_P(Float32Goldens, LogitsWith8BitCache) {
+  check(KvType::kQ8, 5e-4);
 }
 INSTANTIATE_TEST_SUITE_P(
     Models, Float32Goldens,

@@ -1,5 +1,6 @@
 // Law 1, one answer: the bits of a token's logits do not depend on threads, chunk sizes, batches or reuse.
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,29 @@ TEST_P(OneAnswer, WhateverTheChunkSizeAndThreads) {
           << "chunks of " << chunk << ", " << threads << " threads";
     }
   }
+}
+
+TEST_P(OneAnswer, WithKeysAndValuesOf8Bits) {
+  const auto truth = logits_in_chunks(model_, ids_, 512, 1, KvType::kQ8);
+  EXPECT_NE(truth, logits_in_chunks(model_, ids_, 512, 1));
+  for (const std::size_t chunk : {1, 7, 150}) {
+    EXPECT_EQ(logits_in_chunks(model_, ids_, chunk, 2, KvType::kQ8), truth) << "chunks of " << chunk;
+  }
+  // many at once, a shared prefix, and a step of each
+  std::vector<KvCache> caches;
+  const auto pool = std::make_shared<KvPool>(
+      KvLayout(model_.config(), {.n_ctx = 160, .type = KvType::kQ8, .max_chunk = 150}), 2);
+  for (int i = 0; i < 2; ++i) caches.emplace_back(pool);
+  Workspace ws = model_.make_workspace({.max_tokens = 150, .max_logit_rows = 2, .n_threads = 2});
+  const Chunk first{std::span(ids_).first(100), &caches[0], Logits::kNone};
+  model_.forward({&first, 1}, ws);
+  caches[1].share(caches[0], 100);
+  const Chunk rest[] = {{std::span(ids_).subspan(100), &caches[0], Logits::kLast},
+                        {std::span(ids_).subspan(100, 20), &caches[1], Logits::kLast}};
+  const auto got = model_.forward(rest, ws);
+  const auto row = [&](std::size_t i) { return truth.begin() + static_cast<std::ptrdiff_t>(i * vocab_); };
+  EXPECT_TRUE(std::equal(got.begin(), got.begin() + static_cast<std::ptrdiff_t>(vocab_), row(149)));
+  EXPECT_TRUE(std::equal(got.begin() + static_cast<std::ptrdiff_t>(vocab_), got.end(), row(119)));
 }
 
 TEST_P(OneAnswer, AloneOrInABatch) {

@@ -42,8 +42,9 @@ class Memory : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(Memory, PlansAreWhatIsAllocatedToTheByte) {
-  for (const KvCacheOptions& o : {KvCacheOptions{1, KvType::kF16, 1}, KvCacheOptions{300, KvType::kF32, 20},
-                                  KvCacheOptions{5000, KvType::kF16, 512}}) {
+  for (const KvCacheOptions& o :
+       {KvCacheOptions{1, KvType::kF16, 1}, KvCacheOptions{300, KvType::kF32, 20},
+        KvCacheOptions{5000, KvType::kF16, 512}, KvCacheOptions{200, KvType::kQ8, 64}}) {
     const std::size_t planned = plan_forward(model_, o, {.max_tokens = 1}).kv_bytes;
     const AllocationMark mark;
     const KvCache cache = model_.make_cache(o);

@@ -82,6 +82,21 @@ TEST_F(SessionFiles, GoOnWithTheSameBits) {
   }
 }
 
+TEST_F(SessionFiles, OfKeysAndValuesOf8Bits) {
+  const SessionOptions options{.n_ctx = 300, .kv_type = KvType::kQ8, .chunk = 40, .n_threads = 1};
+  Session s(*model_, options);
+  s.set_tokens(ids_);
+  const Bytes bytes = written(s.snapshot(), *model_);
+  EXPECT_LT(bytes.size(), saved().size() * 3 / 4);  // half of it is keys and values
+  Session t(*model_, options);
+  t.restore(read_snapshot(bytes, *model_, t.kv_options(), "a.session"));
+  s.append(std::span(ids_).first(9));
+  t.append(std::span(ids_).first(9));
+  EXPECT_TRUE(std::equal(s.logits().begin(), s.logits().end(), t.logits().begin()));
+  EXPECT_EQ(code_of(bytes, *model_, {.n_ctx = 300, .type = KvType::kF16, .max_chunk = 40}),
+            ErrorCode::kInvalidArgument);
+}
+
 TEST_F(SessionFiles, ServeABatch) {
   Batch batch(*model_, {.max_sequences = 2, .n_ctx = 300, .chunk = 64, .n_threads = 1});
   batch.remember(read_snapshot(saved(), *model_, batch.kv_options(), "a.session"));

@@ -37,6 +37,14 @@ class Bench(ProgramTest):
             row, = json.loads(self.succeeds("gemma-bench", "-m", GEMMA, "-p", "16", "-n", "0", "-r", "1", *flags, "-o", "json"))
             self.assertEqual((row["n_batch"], row["n_ubatch"]), (size, size))
 
+    def test_keys_and_values_in_8_bits(self):
+        flags = ["-m", GEMMA, "-p", "0", "-n", "2", "-d", "100", "-r", "1", "-o", "json"]
+        (f16,), (q8,) = (json.loads(self.succeeds("gemma-bench", *flags, "--kv", kind)) for kind in ["f16", "q8"])
+        self.assertEqual((f16["type_k"], q8["type_k"], q8["type_v"]), ("f16", "q8", "q8"))
+        self.assertEqual(q8["kv_bytes"] * 64, f16["kv_bytes"] * 34)
+        self.succeeds("gemma-bench", "-m", GEMMA, "-npp", "8", "-ntg", "2", "-npl", "2", "-t", "1", "--kv", "q8")
+        self.refuses("gemma-bench", "-m", GEMMA, "--kv", "q4", says="--kv")
+
     def test_many_sequences(self):
         rows = json.loads(self.succeeds("gemma-bench", "-m", GEMMA, "-npp", "7,16", "-ntg", "2,3", "-npl", "1,4", "-t", "1,2",
                                         "-b", "24", "-o", "json"))

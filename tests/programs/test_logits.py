@@ -49,6 +49,15 @@ class Logits(ProgramTest):
         error = sum((x - y) ** 2 for x, y in zip(a, b)) / sum(x * x for x in a)
         self.assertLess(error, 1e-5)
 
+    def test_the_cache_in_8_bits(self):
+        tokens = ",".join(str(2 + 37 * i % 300) for i in range(100))
+        f16, q8 = (self.logits(NANO, "--kv", kind, tokens=tokens) for kind in ["f16", "q8"])
+        self.assertTrue(self.logits(NANO, "--kv", "q8", "--chunk", "13", "-t", "1", tokens=tokens) == q8)
+        self.assertFalse(q8 == f16)
+        a, b = array.array("f", f16), array.array("f", q8)
+        error = sum((x - y) ** 2 for x, y in zip(a, b)) / sum(x * x for x in a)
+        self.assertLess(error, 1e-3)
+
     def test_a_window(self):
         short = self.logits(MISTRAL, "--window", "16")
         files_own = self.logits(MISTRAL)
