@@ -48,16 +48,20 @@ class Analyser {
   }
 
   void add_measures() {
-    add("words_per_second", "Words per second", "words/s", true, false,
-        [](const AnswerMetrics& m) { return m.article_words_per_s; });
+    if (out_.is_timed()) add_speed();
     add("words", "Answer length", "words", true, false,
         [](const AnswerMetrics& m) { return static_cast<double>(m.article_words); });
     add("exact", "Exact match", "%", true, true, [](const AnswerMetrics& m) { return 100 * m.score.exact; });
     add("f1", "F1", "%", true, true, [](const AnswerMetrics& m) { return 100 * m.score.f1; });
-    add("words_per_second_corrected", "Words per second, digits counted", "words/s", true, false,
-        [](const AnswerMetrics& m) { return m.words_per_s; });
     add("words_corrected", "Answer length, digits counted", "words", true, false,
         [](const AnswerMetrics& m) { return static_cast<double>(m.words); });
+  }
+
+  void add_speed() {
+    add("words_per_second", "Words per second", "words/s", true, false,
+        [](const AnswerMetrics& m) { return m.article_words_per_s; });
+    add("words_per_second_corrected", "Words per second, digits counted", "words/s", true, false,
+        [](const AnswerMetrics& m) { return m.words_per_s; });
   }
 
   void add_judge(const std::string& name) {
@@ -95,14 +99,11 @@ class Analyser {
   static void add_times(const Answer& answer, ModelSummary& model) {
     const std::size_t cached = std::min(answer.prompt_tokens, answer.timing.cached_tokens);
     const double computed = real(answer.prompt_tokens - cached);
-    model.prompt_tokens += real(answer.prompt_tokens);
-    model.computed_tokens += computed;
+    model.gains.add(answer);
     if (2 * cached <= answer.prompt_tokens) {
       model.whole_tokens += computed;
       model.whole_s += answer.timing.prefill_s;
     }
-    model.tokens += real(answer.tokens);
-    model.total_s += answer.timing.total_s;
     model.prefill_s += answer.timing.prefill_s;
     model.decode_s += answer.timing.decode_s;
     model.first_token_s += answer.timing.first_token_s;
@@ -112,9 +113,9 @@ class Analyser {
   void finish_times(ModelSummary& model) const {
     model.first_token_s = ratio(model.first_token_s, real(n_));
     model.prefill_tokens_per_s = ratio(model.whole_tokens, model.whole_s);
-    model.decode_tokens_per_s = ratio(model.tokens, model.decode_s);
-    const double alone_prefill_s = ratio(model.prompt_tokens, model.prefill_tokens_per_s);
-    model.alone_s = model.total_s + std::max(0.0, alone_prefill_s - model.prefill_s);
+    model.decode_tokens_per_s = ratio(model.gains.tokens, model.decode_s);
+    const double alone_prefill_s = ratio(model.gains.prompt_tokens, model.prefill_tokens_per_s);
+    model.alone_s = model.gains.seconds + std::max(0.0, alone_prefill_s - model.prefill_s);
   }
 
   void add_v2(std::size_t m) {
@@ -180,6 +181,10 @@ class Analyser {
 };
 
 }  // namespace
+
+bool Analysis::is_timed() const noexcept {
+  return std::all_of(models.begin(), models.end(), [](const ModelSummary& m) { return m.is_timed(); });
+}
 
 const Measure& Analysis::measure(std::string_view key) const {
   const auto found =

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "examples/squad/gains.hpp"
 #include "examples/squad/metrics.hpp"
 #include "examples/squad/run_directory.hpp"
 #include "examples/squad/stats/bootstrap.hpp"
@@ -49,15 +50,20 @@ struct Measure {
 
 /// Of one model.
 struct ModelSummary {
-  double prompt_tokens = 0, computed_tokens = 0, tokens = 0;  // sums
-  double total_s = 0, prefill_s = 0, decode_s = 0;            // sums
+  Gains gains;
+  double prefill_s = 0, decode_s = 0;  // sums
   // of prompts of which at least half was computed: the few tokens after a shared passage say nothing about
   // the speed of a prompt
   double whole_tokens = 0, whole_s = 0;
-  double first_token_s = 0;  // mean
+  double first_token_s = 0;  // mean; in a batch, of what else was computed too
   double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;
-  /// What the run would have taken had each question computed its whole prompt at prefill_tokens_per_s.
+  /// What the run would have taken had each question computed its whole prompt at prefill_tokens_per_s. Not
+  /// known of batches.
   double alone_s = 0;
+
+  /// Whether each answer was computed by itself; else it has no speed, and prefill and decoding have no
+  /// times.
+  bool is_timed() const noexcept { return gains.batch == 1; }
   std::map<std::string, std::size_t> stops;
   ScoreTotals has_answer, no_answer;  // v2.0: percent
 };
@@ -80,6 +86,8 @@ struct Analysis {
   std::vector<JudgeSummary> judges;
 
   const Measure& measure(std::string_view key) const;
+  /// Whether answers have words per second: every model was asked one question at a time.
+  bool is_timed() const noexcept;
 };
 
 /// Analyses a complete run with the verdicts of `judges`. Bootstrap intervals are drawn by `seed`. Throws

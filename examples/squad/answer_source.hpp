@@ -1,6 +1,7 @@
 // What the evaluator needs of a model: answers to prompts, with times. The engine fills it in
 // (engine_source.cpp); tests fill it in with fakes. Invariant: an answer depends on the prompt and the
-// sampling alone, never on what was asked before, on threads, or on whether a passage's prefill was shared.
+// sampling alone, never on what was asked before or beside it, on threads, or on whether a passage's prefill
+// was shared.
 #pragma once
 
 #include <atomic>
@@ -10,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,12 +42,25 @@ struct Sampling {
   std::uint64_t seed = 0;
 };
 
+/// A question as a model is asked it.
+struct Query {
+  Prompt prompt;
+  Sampling sampling;
+};
+
+/// Seconds are of a clock on the wall.
 struct Timing {
   double total_s = 0;             // the whole call, prompt included: what the article divides by
-  double prefill_s = 0;           // computing the prompt
+  double prefill_s = 0;           // computing the prompt; 0 where forwards were shared
   double first_token_s = 0;       // from the call to the first token
-  double decode_s = 0;            // computing the generated tokens, each fed back once
+  double decode_s = 0;            // computing the generated tokens; 0 where forwards were shared
   std::size_t cached_tokens = 0;  // tokens of the prompt that were not computed again
+  // Answers that were computed together have no speed of their own: total_s and first_token_s hold the
+  // others' work too. A forward and its time belong in equal parts to all answers that it worked on.
+  std::size_t batch = 1;                  // as many answers could be computed together
+  double share_s = 0;                     // of the run's time; total_s when alone
+  double forwards = 0;                    // passes over the model that worked on its tokens
+  std::size_t drafted = 0, accepted = 0;  // tokens that were guessed; of them, those that were right
 };
 
 struct Answer {
@@ -75,15 +90,21 @@ class AnswerSource {
   /// Tokens of the prompt as ask() would compute them.
   virtual std::size_t count_tokens(const Prompt& prompt) const = 0;
 
-  /// Plans a cache of `n` positions, empty; called before the first ask() or log_likelihood(), and again for
-  /// another size. Throws gemma::Error.
-  virtual void reserve(std::size_t n) = 0;
+  /// How many answers of `n` positions, prompts included, can well be computed together in the memory that
+  /// there is: 1 or more.
+  virtual std::size_t most_at_once(std::size_t n) const = 0;
 
-  /// Generates an answer. With `share`, the tokens that the prompt has in common with the one before are not
-  /// computed again; without it, everything is. Stops early, with stop "cancelled", once `cancel` is set.
-  /// Throws gemma::Error (context_full) when the prompt does not fit.
-  virtual Answer ask(const Prompt& prompt, const Sampling& sampling, bool share,
-                     const std::atomic<bool>& cancel) = 0;
+  /// Plans room for `batch` answers at once, of `n` positions each; called before the first ask() or
+  /// log_likelihood() (which needs a batch of 1), and again for another size. Throws gemma::Error.
+  virtual void reserve(std::size_t n, std::size_t batch) = 0;
+
+  /// Answers all queries; `done(i, answer)` is called with each as it is whole, in any order where several
+  /// are computed at once. With `share`, tokens that prompts begin with in common are not computed again (of
+  /// the query before, or of those beside it); without it, which needs a batch of 1, everything is. Once
+  /// `cancel` is set it returns without the answers that are not whole. Throws gemma::Error (context_full)
+  /// when a prompt does not fit, and what `done` throws.
+  virtual void ask(std::span<const Query> queries, bool share, const std::atomic<bool>& cancel,
+                   const std::function<void(std::size_t i, Answer answer)>& done) = 0;
 
   /// Natural logarithm of the probability that the model goes on from `prompt` with `continuation`: the sum
   /// over its tokens. For the gguf judge. Throws gemma::Error.

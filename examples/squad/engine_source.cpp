@@ -1,10 +1,13 @@
 #include "examples/squad/engine_source.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <map>
 #include <numeric>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -18,6 +21,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kRepeatLast = 64;
+/// Answers at once where nobody says: beyond, a forward takes as much longer as it does more.
+constexpr std::size_t kMostAtOnce = 32;
 
 /// The type that most of the weights' bytes are of, e.g. "Q4_K".
 std::string main_type(const gguf::File& file) {
@@ -30,10 +35,31 @@ std::string main_type(const gguf::File& file) {
   return best;
 }
 
+/// Bytes that this process can take before others are pushed out of memory: what the system calls available,
+/// within a control group's limit. 0: not known.
+std::size_t available_memory() {
+  std::size_t available = 0;
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string word; available == 0 && meminfo >> word;) {
+    if (word == "MemAvailable:" && meminfo >> available) available *= 1024;
+  }
+  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    std::size_t limit = 0;
+    if (std::ifstream(file) >> limit) available = std::min(available, limit);
+  }
+  return available;
+}
+
 class EngineSource : public AnswerSource {
  public:
   EngineSource(const ModelSpec& spec, const EngineOptions& options)
       : options_(options), model_(load(spec, options)) {
+    if (options.draft == "lookup") {
+      draft_.source = DraftSource::kLookup;
+    } else if (options.draft != "off") {
+      draft_.source = DraftSource::kModel;
+      draft_.model = std::make_shared<const Model>(load({"", options.draft}, options));
+    }
     if (model_.has_tokenizer()) chat_ = ChatTemplate::from(model_.vocab(), spec.chat_template);
   }
 
@@ -50,33 +76,35 @@ class EngineSource : public AnswerSource {
 
   std::size_t count_tokens(const Prompt& prompt) const override { return encode(prompt).size(); }
 
-  void reserve(std::size_t n) override {
-    SessionOptions options;
-    options.n_ctx = n;
-    options.kv_type = options_.kv;
-    options.n_threads = options_.threads;
-    options.max_memory = options_.max_memory;
-    session_.emplace(model_, options);
+  std::size_t most_at_once(std::size_t n) const override {
+    std::size_t limit = options_.max_memory;
+    if (limit == 0) {  // half of what is there beside the file
+      const std::size_t file = model_.file().size_bytes();
+      limit = file + (available_memory() - std::min(file, available_memory())) / 2;
+    }
+    std::size_t batch = kMostAtOnce;
+    while (batch > 1 && plan_batch(model_, batch_options(n, batch, 0)).total_bytes() > limit) --batch;
+    return batch;
   }
 
-  Answer ask(const Prompt& prompt, const Sampling& sampling, bool share,
-             const std::atomic<bool>& cancel) override {
-    const auto begin = Clock::now();
-    const std::vector<TokenId> tokens = encode(prompt);
-    if (!share) session_->reset();
-    Answer answer;
-    answer.prompt_tokens = tokens.size();
-    try {
-      const PrefillResult prefill = session_->set_tokens(tokens, {.cancel = &cancel});
-      answer.timing.prefill_s = prefill.seconds;
-      answer.timing.cached_tokens = prefill.n_reused;
-      generate(tokens, sampling, seconds_since(begin), cancel, answer);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCancelled) throw;
-      answer.stop = to_string(StopReason::kCancelled);
+  void reserve(std::size_t n, std::size_t batch) override {
+    session_.reset();
+    batch_.reset();
+    if (batch == 1) {
+      session_.emplace(model_, batch_options(n, 1, options_.max_memory));
+    } else {
+      batch_.emplace(model_, batch_options(n, batch, options_.max_memory));
     }
-    answer.timing.total_s = seconds_since(begin);
-    return answer;
+  }
+
+  void ask(std::span<const Query> queries, bool share, const std::atomic<bool>& cancel,
+           const std::function<void(std::size_t, Answer)>& done) override {
+    if (batch_) return ask_together(queries, cancel, done);
+    for (std::size_t i = 0; i < queries.size(); ++i) {
+      Answer answer;
+      if (!ask_alone(queries[i], share, cancel, answer)) return;
+      done(i, std::move(answer));
+    }
   }
 
   double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
@@ -104,8 +132,18 @@ class EngineSource : public AnswerSource {
     return chat_->encode(tokenizer, {&message, 1});
   }
 
-  void generate(const std::vector<TokenId>& prompt, const Sampling& sampling, double before,
-                const std::atomic<bool>& cancel, Answer& answer) {
+  gemma::EngineOptions batch_options(std::size_t n, std::size_t batch, std::size_t max_memory) const {
+    gemma::EngineOptions options;
+    options.max_sequences = batch;
+    options.n_ctx = n;
+    options.kv_type = options_.kv;
+    options.n_threads = options_.threads;
+    options.max_memory = max_memory;
+    options.draft = draft_;
+    return options;
+  }
+
+  static Sampler sampler_of(const Sampling& sampling, std::span<const TokenId> prompt) {
     SamplerOptions options;
     options.temperature = static_cast<float>(sampling.temperature);
     options.top_k = static_cast<std::size_t>(sampling.top_k);
@@ -114,29 +152,121 @@ class EngineSource : public AnswerSource {
     options.repeat_last = kRepeatLast;
     options.seed = sampling.seed;
     Sampler sampler(options);
-    const std::size_t recent = std::min(prompt.size(), kRepeatLast);
-    for (std::size_t i = prompt.size() - recent; i < prompt.size(); ++i) sampler.note(prompt[i]);
-    GenerateOptions until;
-    until.max_tokens = sampling.max_tokens;
-    until.cancel = &cancel;
-    GenerateResult result = session_->generate(sampler, until);
+    for (const TokenId token : prompt.last(std::min(prompt.size(), kRepeatLast))) sampler.note(token);
+    return sampler;
+  }
+
+  static GenerateOptions until(const Sampling& sampling, const std::atomic<bool>& cancel) {
+    GenerateOptions options;
+    options.max_tokens = sampling.max_tokens;
+    options.cancel = &cancel;
+    return options;
+  }
+
+  static void take(GenerateResult result, Answer& answer) {
     answer.text = std::move(result.text);
     answer.stop = to_string(result.reason);
     answer.tokens = result.tokens.size();
-    answer.timing.first_token_s = before + result.first_token_seconds;
-    answer.timing.decode_s = result.seconds - result.first_token_seconds;
+    answer.timing.drafted = result.n_drafted;
+    answer.timing.accepted = result.n_accepted;
+  }
+
+  /// False: it was cancelled.
+  bool ask_alone(const Query& query, bool share, const std::atomic<bool>& cancel, Answer& answer) {
+    const auto begin = Clock::now();
+    const std::vector<TokenId> tokens = encode(query.prompt);
+    if (!share) session_->reset();
+    answer.prompt_tokens = tokens.size();
+    Timing& timing = answer.timing;
+    try {
+      const PrefillResult prefill = session_->set_tokens(tokens, {.cancel = &cancel});
+      timing.prefill_s = prefill.seconds;
+      timing.cached_tokens = prefill.n_reused;
+      const double before = seconds_since(begin);
+      Sampler sampler = sampler_of(query.sampling, tokens);
+      GenerateResult result = session_->generate(sampler, until(query.sampling, cancel));
+      timing.first_token_s = before + result.first_token_seconds;
+      timing.decode_s = result.seconds - result.first_token_seconds;
+      take(std::move(result), answer);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCancelled) throw;
+    }
+    timing.total_s = timing.share_s = seconds_since(begin);
+    timing.forwards = static_cast<double>(answer.tokens - std::min(answer.tokens, timing.accepted));
+    return !cancel.load();
+  }
+
+  /// A query that is being answered.
+  static constexpr Batch::Id kGone = 0;  // names no sequence
+  struct Running {
+    std::size_t query = 0;
+    Batch::Id id = 0;
+    Answer answer = {};
+  };
+
+  Running join(std::size_t i, const Query& query, const std::atomic<bool>& cancel) {
+    const auto begin = Clock::now();
+    const std::vector<TokenId> tokens = encode(query.prompt);
+    Running running{i,
+                    batch_->add(tokens, sampler_of(query.sampling, tokens), until(query.sampling, cancel))};
+    running.answer.prompt_tokens = tokens.size();
+    running.answer.timing.batch = batch_->max_sequences();
+    running.answer.timing.share_s = seconds_since(begin);
+    return running;
+  }
+
+  Answer leave(Running& running) {
+    Timing& timing = running.answer.timing;
+    timing.cached_tokens = batch_->n_reused(running.id);
+    GenerateResult result = batch_->take(std::exchange(running.id, kGone));
+    timing.total_s = result.seconds;
+    timing.first_token_s = result.first_token_seconds;
+    take(std::move(result), running.answer);
+    return std::move(running.answer);
+  }
+
+  void ask_together(std::span<const Query> queries, const std::atomic<bool>& cancel,
+                    const std::function<void(std::size_t, Answer)>& done) {
+    std::vector<Running> running;
+    for (std::size_t next = 0; next < queries.size() || !running.empty();) {
+      while (next < queries.size() && running.size() < batch_->max_sequences()) {
+        running.push_back(join(next, queries[next], cancel));
+        ++next;
+      }
+      const auto begin = Clock::now();
+      try {
+        batch_->step(&cancel);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kCancelled) throw;
+      }
+      if (cancel.load()) return;
+      const double part = 1 / static_cast<double>(running.size()), seconds = seconds_since(begin);
+      for (Running& r : running) {
+        r.answer.timing.share_s += seconds * part;
+        r.answer.timing.forwards += part;
+        if (batch_->ended(r.id)) done(r.query, leave(r));
+      }
+      std::erase_if(running, [](const Running& r) { return r.id == kGone; });
+    }
   }
 
   EngineOptions options_;
   Model model_;
+  DraftOptions draft_;
   std::optional<ChatTemplate> chat_;  // unless the file holds no vocabulary
-  std::optional<Session> session_;
+  std::optional<Session> session_;    // one answer at a time, or
+  std::optional<Batch> batch_;        // several
 };
 
 }  // namespace
 
 EngineOptions engine_options(const app::EngineFlags& flags) {
-  return {flags.isa, flags.threads, flags.kv, flags.max_memory};
+  EngineOptions options;
+  options.isa = flags.isa;
+  options.threads = flags.threads;
+  options.kv = flags.kv;
+  options.max_memory = flags.max_memory;
+  return options;
 }
 
 SourceFactory engine_factory(const EngineOptions& options) {

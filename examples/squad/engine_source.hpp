@@ -16,6 +16,7 @@ struct EngineOptions {
   unsigned threads = 0;        // 0: one for each physical core
   KvType kv = KvType::kF16;    // how keys and values are stored
   std::size_t max_memory = 0;  // bytes of a file, its cache and workspace together; 0: no limit
+  std::string draft = "off";  // where guesses come from: "lookup" (the text itself), "off", or a model's file
 };
 EngineOptions engine_options(const app::EngineFlags& flags);
 

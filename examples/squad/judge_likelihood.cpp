@@ -20,7 +20,7 @@ class LikelihoodJudge : public Judge {
         sha256_(std::move(sha256)),
         limit_(source_->facts().context_limit),
         window_(std::min(positions, limit_)) {
-    source_->reserve(window_);
+    source_->reserve(window_, 1);
   }
 
   nlohmann::ordered_json identity() const override {
@@ -68,7 +68,7 @@ class LikelihoodJudge : public Judge {
   void make_room(std::size_t needed) {
     if (needed <= window_) return;
     window_ = std::min(limit_, std::max(needed, 2 * window_));
-    source_->reserve(window_);
+    source_->reserve(window_, 1);
   }
 
   std::unique_ptr<AnswerSource> source_;

@@ -37,7 +37,7 @@ std::string progress_line(std::string_view title, std::string_view unit, std::si
                                  std::string(kWidth - filled, '.'), done, total);
   if (fresh > 0 && seconds > 0) {
     const double rate = static_cast<double>(fresh) / seconds;
-    line += fmt::format("  {:.3g} {}/s", rate, unit);
+    line += fmt::format("  {:.3g} {}/s, {:.0f}/h", rate, unit, 3600 * rate);
     line += done < total ? fmt::format("  {} left", clock_time(static_cast<double>(total - done) / rate))
                          : fmt::format("  in {}", clock_time(seconds));
   }
@@ -59,10 +59,16 @@ Progress::Progress(std::FILE* stream, std::string title, std::string_view unit, 
 }
 
 Progress::~Progress() {
-  if (stream_ == nullptr) return;
-  drawn_ = Clock::time_point::min();
+  end("");
+}
+
+void Progress::end(std::string_view words) {
+  std::FILE* const stream = stream_;
+  if (stream == nullptr) return;
   if (done_ > first_ || on_line_) draw("");
-  if (terminal_) std::fputs("\n", stream_);
+  if (terminal_) std::fputs("\n", stream);
+  if (!words.empty()) fmt::print(stream, "{}: {}\n", title_, words);
+  stream_ = nullptr;
 }
 
 void Progress::step(std::string_view note) {

@@ -20,6 +20,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
   ~Progress();
 
+  /// Nothing more is to come; `words` say on a line of their own what it was like.
+  void end(std::string_view words);
   /// One more is done; `note` is shown at the end of the line where there is room.
   void step(std::string_view note = "");
 
@@ -35,7 +37,8 @@ class Progress {
   bool on_line_ = false;
 };
 
-/// One progress line, without line breaks: a bar, done/total, rate and time left. `fresh` of `done` took
+/// One progress line, without line breaks: a bar, done/total, rate (by the second and the hour) and time
+/// left. `fresh` of `done` took
 /// `seconds`.
 std::string progress_line(std::string_view title, std::string_view unit, std::size_t fresh, std::size_t done,
                           std::size_t total, double seconds);

@@ -1,6 +1,7 @@
 // gemma-squad run and demo.
 #include <atomic>
 #include <charconv>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "examples/engine_flags.hpp"
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
+#include "examples/squad/cluster.hpp"
 #include "examples/squad/commands.hpp"
 #include "examples/squad/digest.hpp"
 #include "examples/squad/embedded.hpp"
@@ -26,7 +28,8 @@ namespace fs = std::filesystem;
 struct RunFlags {
   std::vector<std::string> models, chat_templates, windows;
   std::string squad, out, preset = "chat", template_file, shard = "1/1";
-  std::size_t n = 60;
+  std::string draft;              // "": the preset's
+  std::size_t n = 60, batch = 0;  // batch 0: by memory
   std::uint64_t seed = 1;
   int max_tokens = 0;       // 0: the preset's
   double temperature = -1;  // negative: the preset's
@@ -127,11 +130,44 @@ void say_hashing(const ModelSpec& model, bool quiet) {
              static_cast<double>(bytes) / 1e9);
 }
 
-int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
+/// The engine as a preset's questions are asked; says which flags it has no use for.
+EngineOptions engine_for(const RunFlags& flags, const Preset& preset) {
+  EngineOptions engine = engine_options(flags.engine);
+  if (!preset.share_passages && flags.batch > 1) {
+    fmt::print(stderr, "note: questions that share no passage are asked one at a time: no --batch\n");
+  }
+  if (preset.name != "article") {
+    engine.draft = flags.draft.empty() ? "lookup" : flags.draft;
+  } else if (!flags.draft.empty() && flags.draft != "off") {
+    fmt::print(stderr, "note: --preset article guesses no tokens: no --draft\n");
+  }
+  return engine;
+}
+
+/// Loads the model once, and says what is to be known of it.
+ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, bool chat, bool quiet) {
+  const ModelFacts facts = factory(model)->facts();
+  for (const std::string& note : facts.file_notes) {
+    fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(note));
+  }
+  std::string turns = chat ? facts.turns : "";
+  if (chat && !facts.note.empty()) {
+    fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(facts.note));
+    turns += " (" + facts.note.substr(0, facts.note.find(';')) + ")";
+  }
+  say_hashing(model, quiet);
+  return {model.name,
+          app::printable(model.file.filename().string()),
+          sha256_of(model.file),
+          app::printable(facts.description),
+          app::printable(turns),
+          model.window};
+}
+
+int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
                    const std::string& dataset_name, const std::string& dataset_sha256) {
   check_names(models);
   flags.judge.check(engine_options(flags.engine));
-  const SourceFactory factory = engine_factory(engine_options(flags.engine));
   const Dataset selection = selection_of(dataset, select_questions(dataset, flags.n, flags.seed));
   RunSettings settings;
   settings.dataset = app::printable(dataset_name);
@@ -140,37 +176,27 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
   settings.seed = flags.seed;
   settings.preset = preset_of(flags, dataset.is_v2);
   settings.kv = app::kv_name(flags.engine.kv);
-  settings.shard = parse_shard(flags.shard);
+  settings.shard = choose_shard(flags.shard, [](const char* name) { return std::getenv(name); });
+  flags.out = with_shard(flags.out, settings.shard);
+  const SourceFactory factory = engine_factory(engine_for(flags, settings.preset));
   settings.machine = describe_machine(engine_options(flags.engine));
   for (const ModelSpec& model : models) {
-    const ModelFacts facts = factory(model)->facts();  // also: every file loads
-    for (const std::string& note : facts.file_notes) {
-      fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(note));
-    }
-    const bool chat = settings.preset.chat;
-    if (chat && !facts.note.empty()) {
-      fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(facts.note));
-    }
-    std::string turns = chat ? facts.turns : "";
-    if (chat && !facts.note.empty()) turns += " (" + facts.note.substr(0, facts.note.find(';')) + ")";
-    say_hashing(model, flags.quiet);
-    settings.models.push_back({model.name, app::printable(model.file.filename().string()),
-                               sha256_of(model.file), app::printable(facts.description),
-                               app::printable(turns), model.window});
+    settings.models.push_back(identify(model, factory, settings.preset.chat, flags.quiet));
   }
 
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
   {
     RunDirectory run = RunDirectory::start(flags.out, settings, selection);
-    if (!run_questions(run, models, factory, cancel, flags.quiet ? nullptr : stderr)) {
+    if (!run_questions(run, models, factory, cancel, flags.quiet ? nullptr : stderr, flags.batch)) {
       say_stopped(run);
       return kStopped;
     }
   }
   const RunDirectory run = RunDirectory::read(flags.out);
   if (run.settings().shard.count > 1) {
-    app::write_stdout(fmt::format("shard {} is complete: {} answers in {}\n", flags.shard,
+    const Shard shard = run.settings().shard;
+    app::write_stdout(fmt::format("shard {}/{} is complete: {} answers in {}\n", shard.index, shard.count,
                                   run.answers().size(), app::printable(flags.out)));
     return 0;
   }
@@ -180,6 +206,17 @@ int run_evaluation(const RunFlags& flags, const std::vector<ModelSpec>& models, 
 void add_engine(CLI::App& app, RunFlags& flags) {
   using Flags = app::EngineFlags;
   flags.engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv | Flags::kMemory);
+  app.add_option("--batch", flags.batch,
+                 "Questions that are answered in one forward pass; answers are the same, but only with 1 has "
+                 "each a speed (default: by memory, at most 32; demo, --preset article and --alone: 1)")
+      ->check(CLI::Range(1, 1024).description(""))
+      ->type_name("N");
+  app.add_option(
+         "--draft", flags.draft,
+         "Tokens are guessed and verified several at a time; answers are the same: lookup, from the text "
+         "itself (default); FILE, by a small model of the same vocabulary; off (--preset article: "
+         "always)")
+      ->type_name("lookup|FILE|off");
   app.add_flag("-q,--quiet", flags.quiet, "No progress and no table");
 }
 
@@ -274,7 +311,10 @@ void add_run(CLI::App& app, Command& chosen) {
       ->type_name("N")
       ->allow_extra_args(false);
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
-  run->add_option("--shard", flags->shard, "Only part i of N, by passage; see gemma-squad merge")
+  run->add_option(
+         "--shard", flags->shard,
+         "Only part i of N, by passage; see gemma-squad merge. auto: the part that Slurm, MPI or, with "
+         "auto/N, Kubernetes gave this process; {shard} in --out is then its number")
       ->type_name("i/N");
   add_engine(*run, *flags);
   flags->judge.add_to(*run);
@@ -295,6 +335,7 @@ void add_demo(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<RunFlags>();
   const auto folder = std::make_shared<std::string>();
   flags->out = "squad-demo";
+  flags->batch = 1;  // for the words per second
   CLI::App* demo = app.add_subcommand("demo", "Ask the three demo models the questions of the bundled set");
   demo->add_option("--out", flags->out, "Directory of the run")->type_name("DIR")->capture_default_str();
   demo->add_option("--models", *folder, "Folder of the demo models")->type_name("FOLDER");

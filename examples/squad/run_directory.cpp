@@ -1,11 +1,11 @@
 #include "examples/squad/run_directory.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <fstream>
 #include <iterator>
 #include <system_error>
-#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -69,32 +69,54 @@ AnswerRecord record_from(const json& line, const fs::path& file, std::size_t num
     const json& timing = line.at("timing");
     answer.timing = {timing.at("total_s"), timing.at("prefill_s"), timing.at("first_token_s"),
                      timing.at("decode_s"), timing.at("cached_tokens")};
+    answer.timing.batch = timing.value("batch", std::size_t{1});
+    answer.timing.share_s = timing.value("share_s", answer.timing.total_s);
+    answer.timing.forwards = timing.value("forwards", static_cast<double>(answer.tokens));
+    answer.timing.drafted = timing.value("drafted", std::size_t{0});
+    answer.timing.accepted = timing.value("accepted", std::size_t{0});
     return record;
   } catch (const json::exception&) {
     throw Error(ErrorCode::kMalformed, fmt::format("{}: line {} is not an answer", file.string(), number));
   }
 }
 
+std::string lines_of(const std::vector<AnswerRecord>& answers) {
+  std::string text;
+  for (const AnswerRecord& record : answers) text += squad::to_line(record) + "\n";
+  return text;
+}
+
 }  // namespace
 
 std::string to_line(const AnswerRecord& record) {
   const Answer& answer = record.answer;
+  ordered_json timing = {{"total_s", micro(answer.timing.total_s)},
+                         {"prefill_s", micro(answer.timing.prefill_s)},
+                         {"first_token_s", micro(answer.timing.first_token_s)},
+                         {"decode_s", micro(answer.timing.decode_s)},
+                         {"cached_tokens", answer.timing.cached_tokens}};
+  if (answer.timing.batch > 1) {
+    timing["batch"] = answer.timing.batch;
+    timing["share_s"] = micro(answer.timing.share_s);
+  }
+  if (answer.timing.drafted > 0) {
+    timing["drafted"] = answer.timing.drafted;
+    timing["accepted"] = answer.timing.accepted;
+  }
+  if (answer.timing.batch > 1 || answer.timing.drafted > 0)
+    timing["forwards"] = micro(answer.timing.forwards);
   return to_line(ordered_json{{"model", record.model},
                               {"id", record.id},
                               {"answer", answer.text},
                               {"stop", answer.stop},
                               {"prompt_tokens", answer.prompt_tokens},
                               {"tokens", answer.tokens},
-                              {"timing",
-                               {{"total_s", micro(answer.timing.total_s)},
-                                {"prefill_s", micro(answer.timing.prefill_s)},
-                                {"first_token_s", micro(answer.timing.first_token_s)},
-                                {"decode_s", micro(answer.timing.decode_s)},
-                                {"cached_tokens", answer.timing.cached_tokens}}}});
+                              {"timing", timing}});
 }
 
 RunDirectory::RunDirectory() = default;
 RunDirectory::RunDirectory(RunDirectory&&) noexcept = default;
+RunDirectory& RunDirectory::operator=(RunDirectory&&) noexcept = default;
 RunDirectory::~RunDirectory() = default;
 
 void RunDirectory::expect() {
@@ -177,11 +199,9 @@ void RunDirectory::write(const fs::path& directory, const RunSettings& settings,
                          const std::vector<AnswerRecord>& answers) {
   make_directory(directory);
   const DirectoryLock lock(directory);
-  std::string text;
-  for (const AnswerRecord& record : answers) text += squad::to_line(record) + "\n";
   // the settings come last: their presence means a whole run
   const std::array<std::pair<fs::path, std::string>, 3> files = {
-      {{directory / kAnswers, std::move(text)},
+      {{directory / kAnswers, lines_of(answers)},
        {directory / kQuestions, to_squad_json(selection)},
        {directory / kSettings, to_json(settings).dump(1) + "\n"}}};
   if (fs::exists(directory / kSettings)) {
@@ -213,49 +233,119 @@ void RunDirectory::append(AnswerRecord record) {
   add(std::move(record));
 }
 
-void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
-  std::vector<RunDirectory> runs;
-  std::unordered_set<std::size_t> seen;
-  for (const fs::path& shard : shards) {
-    runs.push_back(RunDirectory::read(shard));
-    const RunDirectory& run = runs.back();
-    const auto complain = [&](const std::string& what) {
-      throw Error(ErrorCode::kInvalidArgument, fmt::format("{}: {}", shard.string(), what));
-    };
-    const RunDirectory& first = runs.front();
-    if (const std::string differs = difference(run.settings(), first.settings(), false); !differs.empty()) {
-      complain(fmt::format("not of the same run as {}: {}", first.path().string(), differs));
-    }
-    if (run.settings().shard.count != first.settings().shard.count ||
-        to_squad_json(run.questions()) != to_squad_json(first.questions())) {
-      complain(fmt::format("not a shard of the same selection as {}", first.path().string()));
-    }
-    const Shard part = run.settings().shard;
-    if (!seen.insert(part.index).second)
-      complain(fmt::format("shard {}/{} is there twice", part.index, part.count));
-    if (!run.is_complete()) {
-      complain(
-          fmt::format("{} of {} answers: continue that run first", run.answers().size(), run.n_wanted()));
-    }
-  }
-  const RunDirectory& first = runs.front();
-  for (std::size_t index = 1; index <= first.settings().shard.count; ++index) {
-    if (!seen.contains(index)) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("shard {}/{} is missing", index, first.settings().shard.count));
-    }
-  }
+namespace {
+
+/// What `runs` hold, in the order of the models and of the questions.
+std::vector<AnswerRecord> in_order(const std::vector<const RunDirectory*>& runs) {
   std::vector<AnswerRecord> answers;
-  for (const ModelIdentity& model : first.settings().models) {
-    for (const Question& question : first.questions().questions) {
-      for (const RunDirectory& run : runs) {
-        if (const AnswerRecord* record = run.find(model.name, question.id)) answers.push_back(*record);
+  for (const ModelIdentity& model : runs.front()->settings().models) {
+    for (const Question& question : runs.front()->questions().questions) {
+      for (const RunDirectory* run : runs) {
+        if (const AnswerRecord* record = run->find(model.name, question.id)) answers.push_back(*record);
       }
     }
   }
-  RunSettings settings = first.settings();
+  return answers;
+}
+
+/// The first few of `names`, and how many there are where that is more.
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr std::size_t kMostNamed = 20;
+  std::string out;
+  for (std::size_t i = 0; i < std::min(kMostNamed, names.size()); ++i) {
+    out += (i == 0 ? "" : ", ") + names[i];
+  }
+  return names.size() <= kMostNamed ? out : fmt::format("{}, ... ({} in all)", out, names.size());
+}
+
+[[noreturn]] void refuse(const RunDirectory& run, const std::string& what) {
+  throw Error(ErrorCode::kInvalidArgument, fmt::format("{}: {}", run.path().string(), what));
+}
+
+void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
+  if (const std::string differs = difference(run.settings(), first.settings(), false); !differs.empty()) {
+    refuse(run, fmt::format("not of the same run as {}: {}", first.path().string(), differs));
+  }
+  if (run.settings().shard.count != first.settings().shard.count ||
+      to_squad_json(run.questions()) != to_squad_json(first.questions())) {
+    refuse(run, fmt::format("not a shard of the same selection as {}", first.path().string()));
+  }
+}
+
+/// What the shards lack, in one line; "" when they are whole. `runs` are in the order of their shards.
+std::string missing_from(const std::vector<RunDirectory>& runs) {
+  std::vector<std::string> shards, parts;
+  const std::size_t count = runs.front().settings().shard.count;
+  for (std::size_t index = 1, at = 0; index <= count; ++index) {
+    if (at < runs.size() && runs[at].settings().shard.index == index) {
+      ++at;
+    } else {
+      shards.push_back(fmt::format("{}/{}", index, count));
+    }
+  }
+  if (!shards.empty()) {
+    parts.push_back(fmt::format("shard{} {} {} missing", shards.size() == 1 ? "" : "s", some_of(shards),
+                                shards.size() == 1 ? "is" : "are"));
+  }
+  for (const RunDirectory& run : runs) {
+    if (run.is_complete()) continue;
+    std::vector<std::string> answers;
+    for (const ModelIdentity& model : run.settings().models) {
+      for (const std::size_t question : run.own_questions()) {
+        const std::string& id = run.questions().questions[question].id;
+        if (run.find(model.name, id) == nullptr) answers.push_back(fmt::format("{} to {}", model.name, id));
+      }
+    }
+    parts.push_back(fmt::format("{}: {} of {} answers: continue that run first; missing: {}",
+                                run.path().string(), run.answers().size(), run.n_wanted(), some_of(answers)));
+  }
+  std::string out;
+  for (const std::string& part : parts) out += (out.empty() ? "" : "; ") + part;
+  return out;
+}
+
+}  // namespace
+
+void RunDirectory::finish() {
+  appender_.reset();
+  if (!is_complete()) return;
+  std::vector<AnswerRecord> ordered = in_order({this});
+  std::string text = lines_of(ordered);
+  if (text == lines_of(answers_)) return;
+  write_text(path_ / kAnswers, text);
+  answers_ = std::move(ordered);
+  for (std::size_t i = 0; i < answers_.size(); ++i) places_[key_of(answers_[i].model, answers_[i].id)] = i;
+}
+
+void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
+  std::vector<RunDirectory> runs;
+  for (const fs::path& shard : shards) {
+    runs.push_back(RunDirectory::read(shard));
+    check_of_one_run(runs.back(), runs.front());
+  }
+  std::stable_sort(runs.begin(), runs.end(), [](const RunDirectory& a, const RunDirectory& b) {
+    return a.settings().shard.index < b.settings().shard.index;
+  });
+  for (std::size_t i = 1; i < runs.size(); ++i) {
+    const Shard part = runs[i].settings().shard;
+    if (part.index != runs[i - 1].settings().shard.index) continue;
+    refuse(runs[i], fmt::format("shard {}/{} is there twice, in {} too", part.index, part.count,
+                                runs[i - 1].path().string()));
+  }
+  if (const std::string missing = missing_from(runs); !missing.empty()) {
+    throw Error(ErrorCode::kInvalidArgument, missing);
+  }
+  RunSettings settings = runs.front().settings();
   settings.shard = {};
-  RunDirectory::write(out, settings, first.questions(), answers);
+  std::vector<const RunDirectory*> parts;
+  std::vector<std::string> machines;  // in the shards' order, so that the order given does not matter
+  for (const RunDirectory& run : runs) {
+    parts.push_back(&run);
+    const std::string& machine = run.settings().machine;
+    if (std::find(machines.begin(), machines.end(), machine) == machines.end()) machines.push_back(machine);
+  }
+  settings.machine = some_of(machines);
+  RunDirectory::write(out, settings, runs.front().questions(), in_order(parts));
 }
 
 }  // namespace gemma::squad

@@ -1,7 +1,8 @@
 // A run on disk: settings.json (what was asked, of whom, how), questions.json (the selected questions, in
 // SQuAD's own format, in the order they are asked) and answers.jsonl (one line per answer, appended as it
-// comes). Invariant: all answers of a directory were asked for by its settings; none stands twice; none is
-// lost or doubled by a kill at any moment.
+// comes; once all are there, in the order of the models and their questions). Invariant: all answers of a
+// directory were asked for by its settings; none stands twice; none is lost or doubled by a kill at any
+// moment.
 #pragma once
 
 #include <filesystem>
@@ -44,6 +45,7 @@ class RunDirectory {
                     const Dataset& selection, const std::vector<AnswerRecord>& answers);
 
   RunDirectory(RunDirectory&&) noexcept;
+  RunDirectory& operator=(RunDirectory&&) noexcept;
   ~RunDirectory();
 
   const std::filesystem::path& path() const noexcept { return path_; }
@@ -61,6 +63,9 @@ class RunDirectory {
 
   /// Stores an answer; it is in the file when this returns. Only after start(). Throws gemma::Error (io).
   void append(AnswerRecord record);
+  /// Nothing follows: the answers of a complete run are put in order, in the file too. Throws gemma::Error
+  /// (io), and then the file is as before.
+  void finish();
 
  private:
   RunDirectory();
@@ -78,9 +83,9 @@ class RunDirectory {
   std::unique_ptr<LineAppender> appender_;
 };
 
-/// Joins the shards of a run: checks that they are of one run and complete, and writes `out` in the order
-/// that one process would have written. Throws gemma::Error with one line that names the directory that does
-/// not fit.
+/// Joins the shards of a run, given in any order: checks that they are of one run and complete, and writes
+/// `out` in the order that one process would have written. Throws gemma::Error with one line that names the
+/// directory that does not fit, or all shards and the questions that are missing.
 void merge_runs(const std::vector<std::filesystem::path>& shards, const std::filesystem::path& out);
 
 }  // namespace gemma::squad

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "examples/squad/gains.hpp"
 #include "examples/squad/progress.hpp"
 #include "examples/squad/prompts.hpp"
 #include "examples/squad/random.hpp"
@@ -18,6 +19,18 @@ Prompt prompt_of(const RunDirectory& run, std::size_t question) {
   const Question& q = set.questions[question];
   const Preset& preset = run.settings().preset;
   return {fill_template(preset.prompt_template, set.passages[q.passage].text, q.text), preset.chat};
+}
+
+Query query_of(const RunDirectory& run, std::size_t question) {
+  const Preset& preset = run.settings().preset;
+  Sampling sampling;
+  sampling.temperature = preset.temperature;
+  sampling.top_k = preset.top_k;
+  sampling.top_p = preset.top_p;
+  sampling.repeat_penalty = preset.repeat_penalty;
+  sampling.max_tokens = static_cast<std::size_t>(preset.max_tokens);
+  sampling.seed = sampling_seed(run.settings().seed, run.questions().questions[question].id);
+  return {prompt_of(run, question), sampling};
 }
 
 std::vector<std::size_t> missing(const RunDirectory& run, const std::string& model) {
@@ -80,42 +93,46 @@ void check_names(const std::vector<ModelSpec>& models) {
 }
 
 bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, const SourceFactory& factory,
-                   const std::atomic<bool>& cancel, std::FILE* progress) {
+                   const std::atomic<bool>& cancel, std::FILE* progress, std::size_t batch) {
   check_names(models);
-  std::vector<std::size_t> windows(models.size(), 0);  // 0: nothing to ask
+  struct Plan {
+    std::size_t window = 0;  // 0: nothing to ask
+    std::size_t batch = 1;
+  };
+  std::vector<Plan> plans(models.size());
   for (std::size_t m = 0; m < models.size(); ++m) {
     const std::vector<std::size_t> questions = missing(run, models[m].name);
     if (questions.empty()) continue;
     const std::unique_ptr<AnswerSource> source = factory(models[m]);
-    windows[m] = window_for(run, models[m], *source, questions);
-    source->reserve(windows[m]);  // what does not fit is told before another model has worked for hours
+    Plan& plan = plans[m];
+    plan.window = window_for(run, models[m], *source, questions);
+    if (run.settings().preset.share_passages) {
+      plan.batch = std::min(questions.size(), batch != 0 ? batch : source->most_at_once(plan.window));
+    }
+    source->reserve(plan.window,
+                    plan.batch);  // what does not fit is told before another has worked for hours
   }
-  const Preset& preset = run.settings().preset;
   const std::size_t own = run.own_questions().size();
   for (std::size_t m = 0; m < models.size(); ++m) {
-    if (windows[m] == 0) continue;
+    if (plans[m].window == 0) continue;
     const std::vector<std::size_t> questions = missing(run, models[m].name);
     const std::unique_ptr<AnswerSource> source = factory(models[m]);
-    source->reserve(windows[m]);
+    source->reserve(plans[m].window, plans[m].batch);
+    std::vector<Query> queries;
+    for (const std::size_t question : questions) queries.push_back(query_of(run, question));
     Progress bar(progress, fmt::format("{} ({}/{})", models[m].name, m + 1, models.size()), "questions",
                  own - questions.size(), own);
-    for (const std::size_t question : questions) {
-      const Question& q = run.questions().questions[question];
-      Sampling sampling;
-      sampling.temperature = preset.temperature;
-      sampling.top_k = preset.top_k;
-      sampling.top_p = preset.top_p;
-      sampling.repeat_penalty = preset.repeat_penalty;
-      sampling.max_tokens = static_cast<std::size_t>(preset.max_tokens);
-      sampling.seed = sampling_seed(run.settings().seed, q.id);
-      if (cancel.load()) return false;
-      Answer answer = source->ask(prompt_of(run, question), sampling, preset.share_passages, cancel);
-      if (cancel.load()) return false;  // this answer may have been cut short
+    Gains gains;
+    source->ask(queries, run.settings().preset.share_passages, cancel, [&](std::size_t i, Answer answer) {
+      gains.add(answer);
       const std::string note = answer.text;
-      run.append({models[m].name, q.id, std::move(answer)});
+      run.append({models[m].name, run.questions().questions[questions[i]].id, std::move(answer)});
       bar.step(note);
-    }
+    });
+    bar.end(gains.in_words());
+    if (cancel.load()) return false;
   }
+  run.finish();
   return true;
 }
 

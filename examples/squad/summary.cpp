@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/printable.hpp"
-#include "examples/squad/judge_openai.hpp"
+#include "examples/squad/in_words.hpp"
 #include "examples/squad/text.hpp"
 
 namespace gemma::squad {
@@ -84,19 +84,28 @@ ordered_json measure_json(const RunDirectory& run, const Measure& measure) {
 
 ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::size_t m) {
   const ModelSummary& model = analysis.models[m];
+  const Gains& gains = model.gains;
   const ModelIdentity& identity = run.settings().models[m];
+  const auto if_timed = [&](double value) {
+    return model.is_timed() ? ordered_json(value) : ordered_json(nullptr);
+  };
   ordered_json out = {{"name", identity.name},
                       {"file", identity.file},
                       {"sha256", identity.sha256},
                       {"description", identity.description},
-                      {"prompt_tokens", model.prompt_tokens},
-                      {"computed_prompt_tokens", model.computed_tokens},
-                      {"tokens", model.tokens},
-                      {"seconds", model.total_s},
-                      {"prefill_tokens_per_s", model.prefill_tokens_per_s},
-                      {"decode_tokens_per_s", model.decode_tokens_per_s},
+                      {"prompt_tokens", gains.prompt_tokens},
+                      {"computed_prompt_tokens", gains.prompt_tokens - gains.cached_tokens},
+                      {"tokens", gains.tokens},
+                      {"seconds", gains.seconds},
+                      {"questions_per_hour", gains.questions_per_hour()},
+                      {"prefill_tokens_per_s", if_timed(model.prefill_tokens_per_s)},
+                      {"decode_tokens_per_s", if_timed(model.decode_tokens_per_s)},
                       {"mean_first_token_s", model.first_token_s},
-                      {"seconds_without_sharing", model.alone_s},
+                      {"seconds_without_sharing", if_timed(model.alone_s)},
+                      {"batch", gains.batch},
+                      {"tokens_per_forward", gains.tokens_per_forward()},
+                      {"drafted", gains.drafted},
+                      {"accepted", gains.accepted},
                       {"stops", model.stops}};
   if (!identity.turns.empty()) out["turns"] = identity.turns;
   if (identity.window) out["window"] = *identity.window;
@@ -157,22 +166,6 @@ std::string joined_truths(const Question& question) {
   return out;
 }
 
-const char* ahead_of(const Measure& measure) {
-  if (measure.is_quality) return "is better than";
-  return measure.unit == "words" ? "writes longer answers than" : "is faster than";
-}
-
-const char* relation(const Measure& measure, bool ahead) {
-  if (measure.is_quality) return ahead ? "better" : "worse";
-  if (measure.unit == "words") return ahead ? "longer" : "shorter";
-  return ahead ? "faster" : "slower";
-}
-
-/// Whether a has the upper hand over b: mean ranks are of values, smallest first.
-bool is_ahead(const Measure& measure, const stats::Pair& pair) {
-  return (pair.difference > 0) == measure.higher_is_better;
-}
-
 struct Column {
   std::string title;
   std::function<std::string(std::size_t m)> cell;
@@ -202,95 +195,6 @@ std::string text_table(const RunDirectory& run, const std::vector<Column>& colum
 
 }  // namespace
 
-std::string saving_text(const ModelSummary& model) {
-  if (model.computed_tokens >= model.prompt_tokens) return "nothing";
-  return fmt::format("{:.0f}%", 100 * (1 - model.total_s / model.alone_s));
-}
-
-std::string judge_cost_text(const JudgeSummary& judge) {
-  const Verdicts& verdicts = judge.verdicts;
-  std::string text = fmt::format("{} verdicts in {} attempts", verdicts.records.size(), verdicts.attempts());
-  const std::size_t prompt = verdicts.prompt_tokens(), completion = verdicts.completion_tokens();
-  if (prompt + completion == 0) return text;
-  text += fmt::format("; {} prompt and {} completion tokens", prompt, completion);
-  const nlohmann::json identity = nlohmann::json::parse(verdicts.identity);
-  const TokenPrice price = list_price(identity.value("model", ""));
-  if (price.prompt > 0) {
-    text += fmt::format(
-        ", about ${:.4f} at list price",
-        (price.prompt * static_cast<double>(prompt) + price.completion * static_cast<double>(completion)) /
-            1e6);
-  }
-  return text;
-}
-
-std::string unranked_text(const RunDirectory& run, const JudgeSummary& judge) {
-  constexpr std::size_t kMostNamed = 5;
-  if (judge.unranked.empty()) return "";
-  std::string ids;
-  for (std::size_t i = 0; i < std::min(kMostNamed, judge.unranked.size()); ++i) {
-    ids += (i == 0 ? "" : ", ") + app::printable(run.questions().questions[judge.unranked[i]].id);
-  }
-  if (judge.unranked.size() > kMostNamed) ids += ", ...";
-  return fmt::format("no ranking of {} of {} questions, which are left out of its ranks ({})",
-                     judge.unranked.size(), run.questions().questions.size(), ids);
-}
-
-std::string p_text(double p) {
-  if (p < 0.001) return "p < 0.001";
-  return fmt::format("p = {:.{}f}", p, p < 0.1 ? 3 : 2);
-}
-
-std::string short_number(double value) {
-  const double size = std::fabs(value);
-  if (size >= 1e6) return fmt::format("{:.3g}", value);
-  return fmt::format("{:.{}f}", value,
-                     size >= 99.95                 ? 0
-                     : size >= 9.995               ? 1
-                     : size >= 0.0995 || size == 0 ? 2
-                                                   : 4);
-}
-
-std::string pair_in_words(const RunDirectory& run, const Measure& measure, std::size_t pair) {
-  if (!measure.differs(pair)) return "no difference shown at 5%";
-  const stats::Pair& test = measure.conover[pair];
-  const bool a_ahead = is_ahead(measure, test);
-  return fmt::format("{} {} {} ({} after Holm)", model_name(run, a_ahead ? test.a : test.b),
-                     ahead_of(measure), model_name(run, a_ahead ? test.b : test.a), p_text(test.p_holm));
-}
-
-std::string relation_in_words(const Measure& measure, std::size_t pair, bool of_first) {
-  if (!measure.differs(pair)) return "no difference shown at 5%";
-  return relation(measure, is_ahead(measure, measure.conover[pair]) == of_first);
-}
-
-std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
-  if (measure.means.size() < 2) return "One model: nothing to compare.";
-  if (!measure.differs()) {
-    std::string text = fmt::format("No difference between the models shown at 5% (Friedman, {}).",
-                                   p_text(measure.friedman.p));
-    if (measure.questions_overall) {
-      text += fmt::format(
-          " If they differ as much as it looks here, about {} questions would show it 4 times in 5.",
-          *measure.questions_overall);
-    }
-    return text;
-  }
-  constexpr std::size_t kMostPairs = 6;  // all of four models; of more nobody reads a sentence
-  std::string pairs;
-  std::size_t n = 0;
-  for (std::size_t i = 0; i < measure.conover.size(); ++i) {
-    if (!measure.differs(i)) continue;
-    pairs += (n == 0 ? "" : "; ") + pair_in_words(run, measure, i);
-    ++n;
-  }
-  if (n == 0) pairs = "which of them, no pair shows at 5%";
-  if (n > kMostPairs) {
-    pairs = fmt::format("{} of {} pairs do at 5% (Conover, after Holm)", n, measure.conover.size());
-  }
-  return fmt::format("The models differ (Friedman, {}): {}.", p_text(measure.friedman.p), pairs);
-}
-
 ordered_json summary_json(const RunDirectory& run, const Analysis& analysis) {
   const RunSettings& settings = run.settings();
   ordered_json out;
@@ -306,6 +210,11 @@ ordered_json summary_json(const RunDirectory& run, const Analysis& analysis) {
     out["models"].push_back(model_json(run, analysis, m));
   out["measures"] = ordered_json::object();
   for (const Measure& measure : analysis.measures) out["measures"][measure.key] = measure_json(run, measure);
+  if (!analysis.is_timed()) {
+    for (const char* key : {"words_per_second", "words_per_second_corrected"}) {
+      out["measures"][key] = {{"unit", "words/s"}, {"means", nullptr}, {"in_words", untimed_text(analysis)}};
+    }
+  }
   out["judges"] = ordered_json::array();
   for (const JudgeSummary& judge : analysis.judges) out["judges"].push_back(judge_json(run, analysis, judge));
   return out;
@@ -324,14 +233,18 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
       const Question& question = set.questions[i];
       const Answer& answer = run.find(model_name(run, m), question.id)->answer;
       const AnswerMetrics& metrics = analysis.answers[m][i];
-      out += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
-                         csv_field(model_name(run, m)), csv_field(question.id),
-                         csv_field(set.passages[question.passage].title), csv_field(question.text),
-                         csv_field(joined_truths(question)), csv_field(answer.text), metrics.score.exact,
-                         metrics.score.f1, metrics.article_words, metrics.words, metrics.article_words_per_s,
-                         metrics.words_per_s, answer.prompt_tokens, answer.timing.cached_tokens,
-                         answer.tokens, answer.timing.total_s, answer.timing.prefill_s,
-                         answer.timing.first_token_s, answer.timing.decode_s, csv_field(answer.stop));
+      const Timing& timing = answer.timing;
+      const auto if_timed = [&](double value) {
+        return timing.batch == 1 ? fmt::format("{}", value) : std::string();
+      };
+      out += fmt::format(
+          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}", csv_field(model_name(run, m)),
+          csv_field(question.id), csv_field(set.passages[question.passage].title), csv_field(question.text),
+          csv_field(joined_truths(question)), csv_field(answer.text), metrics.score.exact, metrics.score.f1,
+          metrics.article_words, metrics.words, if_timed(metrics.article_words_per_s),
+          if_timed(metrics.words_per_s), answer.prompt_tokens, timing.cached_tokens, answer.tokens,
+          timing.total_s, if_timed(timing.prefill_s), timing.first_token_s, if_timed(timing.decode_s),
+          csv_field(answer.stop));
       for (const JudgeSummary& judge : analysis.judges) {
         const Measure& measure = analysis.measures[judge.measure];
         const auto at = std::lower_bound(measure.questions.begin(), measure.questions.end(), i);
@@ -362,6 +275,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
                                        short_number(mean.high));
                   }};
   };
+  const auto gains = [&](std::size_t m) -> const Gains& { return analysis.models[m].gains; };
   const auto number = [&](const std::string& title, double ModelSummary::*value) {
     return Column{title,
                   [&analysis, value](std::size_t m) { return short_number(analysis.models[m].*value); }};
@@ -371,15 +285,23 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
   for (const JudgeSummary& judge : analysis.judges) {
     quality.push_back(interval("RAQ " + judge.verdicts.name, analysis.measures[judge.measure]));
   }
-  const std::vector<Column> speed = {
-      interval("words", analysis.measure("words")),
-      interval("words/s", analysis.measure("words_per_second")),
-      number("prefill t/s", &ModelSummary::prefill_tokens_per_s),
-      number("decode t/s", &ModelSummary::decode_tokens_per_s),
-      {"saved", [&](std::size_t m) { return saving_text(analysis.models[m]); }}};
+  std::vector<Column> speed = {interval("words", analysis.measure("words"))};
+  if (analysis.is_timed()) {
+    speed.push_back(interval("words/s", analysis.measure("words_per_second")));
+    speed.push_back(number("prefill t/s", &ModelSummary::prefill_tokens_per_s));
+    speed.push_back(number("decode t/s", &ModelSummary::decode_tokens_per_s));
+  } else {
+    speed.push_back({"at once", [&](std::size_t m) { return fmt::format("{}", gains(m).batch); }});
+    speed.push_back(
+        {"tokens a forward", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }});
+  }
+  speed.push_back(
+      {"questions/h", [&](std::size_t m) { return short_number(gains(m).questions_per_hour()); }});
+  speed.push_back({"saved", [&](std::size_t m) { return saving_text(analysis.models[m]); }});
   std::string out = text_table(run, quality) + "\n" + text_table(run, speed) +
-                    "(means with 95% bootstrap intervals; RAQ: mean rank, 1 is the best; saved: time, by "
-                    "computing each passage once)\n";
+                    "(means with 95% bootstrap intervals; RAQ: mean rank, 1 is the best; saved: " +
+                    (analysis.is_timed() ? "time, " : "") + "by computing each passage once)\n";
+  if (!analysis.is_timed()) out += untimed_text(analysis) + "\n";
   for (const JudgeSummary& judge : analysis.judges) {
     if (judge.verdicts.prompt_tokens() > 0) {
       out += fmt::format("judge {}: {}\n", judge.verdicts.name, judge_cost_text(judge));
@@ -394,6 +316,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
     out += fmt::format("RAQ by judge {}: {}\n", judge.verdicts.name,
                        verdict_in_words(run, analysis.measures[judge.measure]));
   }
+  if (!analysis.is_timed()) return out;
   return out +
          fmt::format("Words per second: {}\n", verdict_in_words(run, analysis.measure("words_per_second")));
 }

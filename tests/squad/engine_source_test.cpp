@@ -2,6 +2,7 @@
 // asked before change nothing in an answer.
 #include "examples/squad/engine_source.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <map>
 
@@ -22,15 +23,22 @@ const std::atomic<bool> kNotStopped{false};
 
 class Engine : public ::testing::TestWithParam<const char*> {
  protected:
-  std::unique_ptr<AnswerSource> load(unsigned threads = 2, KvType kv = KvType::kF16) const {
+  std::unique_ptr<AnswerSource> load(unsigned threads = 2, std::size_t batch = 1,
+                                     const std::string& draft = "off") const {
     const auto file = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
-    auto source = engine_factory({"", threads, kv, 0})({GetParam(), file});
-    source->reserve(1024);
+    auto source = engine_factory({"", threads, KvType::kF16, 0, draft})({GetParam(), file});
+    source->reserve(1024, batch);
     return source;
   }
   static Prompt prompt_of(const Question& question, const Preset& preset) {
     return {fill_template(preset.prompt_template, set().passages[question.passage].text, question.text),
             preset.chat};
+  }
+  static Answer ask(AnswerSource& source, const Query& query, bool share,
+                    const std::atomic<bool>& cancel = kNotStopped) {
+    Answer answer;
+    source.ask({&query, 1}, share, cancel, [&](std::size_t, Answer a) { answer = std::move(a); });
+    return answer;
   }
   static const Dataset& set() {
     static const Dataset demo = parse_dataset(embedded::demo_set, "demo_set.json");
@@ -50,8 +58,8 @@ TEST_P(Engine, SharedPassagesChangeNoAnswer) {
     for (std::size_t i = 0; i < 12; ++i) {
       const Question& question = set().questions[i];
       const Sampling sampling = sampling_of(preset, question);
-      const Answer a = shared->ask(prompt_of(question, preset), sampling, true, kNotStopped);
-      const Answer b = alone->ask(prompt_of(question, preset), sampling, false, kNotStopped);
+      const Answer a = ask(*shared, {prompt_of(question, preset), sampling}, true);
+      const Answer b = ask(*alone, {prompt_of(question, preset), sampling}, false);
       EXPECT_EQ(a.text, b.text) << question.id;
       EXPECT_EQ(a.stop, b.stop);
       EXPECT_EQ(a.tokens, b.tokens);
@@ -71,20 +79,92 @@ TEST_P(Engine, AnswersDoNotDependOnWhatWasAskedBefore) {
   std::map<std::string, std::string> forward;
   for (std::size_t i = 0; i < 6; ++i) {
     const Question& q = set().questions[i];
-    forward[q.id] = source->ask(prompt_of(q, preset), sampling_of(preset, q), false, kNotStopped).text;
+    forward[q.id] = ask(*source, {prompt_of(q, preset), sampling_of(preset, q)}, false).text;
   }
   for (std::size_t i = 6; i-- > 0;) {
     const Question& q = set().questions[i];
-    EXPECT_EQ(source->ask(prompt_of(q, preset), sampling_of(preset, q), true, kNotStopped).text,
-              forward[q.id]);
+    EXPECT_EQ(ask(*source, {prompt_of(q, preset), sampling_of(preset, q)}, true).text, forward[q.id]);
   }
+}
+
+// Greedy and sampled, questions of a passage beside each other and beside others, in batches that they fill
+// and leave at different times.
+TEST_P(Engine, BatchesChangeNoAnswer) {
+  for (const char* name : {"chat", "article"}) {
+    const Preset preset = make_preset(name, false);
+    std::vector<Query> queries;
+    for (std::size_t i = 0; i < 14; ++i) {
+      const Question& q = set().questions[i];
+      queries.push_back({prompt_of(q, preset), sampling_of(preset, q)});
+      queries.back().sampling.max_tokens = 3 + 5 * i % 17;
+    }
+    const auto alone = load(1);
+    std::vector<Answer> expected;
+    for (const Query& query : queries) expected.push_back(ask(*alone, query, true));
+    for (const std::size_t batch : {2U, 5U, 14U}) {
+      const auto together = load(2, batch, batch == 5 ? "lookup" : "off");
+      const auto begin = std::chrono::steady_clock::now();
+      std::size_t n = 0, cached = 0;
+      double share_s = 0;
+      together->ask(queries, true, kNotStopped, [&](std::size_t i, Answer answer) {
+        EXPECT_EQ(answer.text, expected[i].text) << name << " " << i << " of " << batch;
+        EXPECT_EQ(answer.stop, expected[i].stop);
+        EXPECT_EQ(answer.tokens, expected[i].tokens);
+        EXPECT_EQ(answer.prompt_tokens, expected[i].prompt_tokens);
+        EXPECT_EQ(answer.timing.batch, batch);
+        cached += answer.timing.cached_tokens;
+        share_s += answer.timing.share_s;
+        ++n;
+      });
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      EXPECT_EQ(n, queries.size());
+      EXPECT_LE(share_s, took.count());
+      EXPECT_GT(share_s, 0);
+      EXPECT_GT(cached, 8 * 40U) << "5 passages for 14 questions";
+    }
+  }
+}
+
+TEST_P(Engine, DraftsChangeNoAnswer) {
+  const auto model = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
+  for (const char* name : {"chat", "article"}) {
+    const Preset preset = make_preset(name, false);
+    const auto plain = load(), lookup = load(1, 1, "lookup");
+    std::size_t drafted = 0, accepted = 0, forwards = 0, tokens = 0;
+    for (std::size_t i = 0; i < 9; ++i) {
+      const Query query = {prompt_of(set().questions[i], preset), sampling_of(preset, set().questions[i])};
+      const Answer a = ask(*plain, query, true), b = ask(*lookup, query, true);
+      EXPECT_EQ(a.text, b.text) << name << " " << i;
+      EXPECT_EQ(a.stop, b.stop);
+      EXPECT_EQ(a.timing.drafted, 0U);
+      EXPECT_EQ(a.timing.forwards, static_cast<double>(a.tokens));
+      drafted += b.timing.drafted;
+      accepted += b.timing.accepted;
+      tokens += b.tokens;
+      forwards += static_cast<std::size_t>(b.timing.forwards);
+    }
+    EXPECT_LE(accepted, drafted);
+    EXPECT_EQ(forwards + accepted, tokens);
+  }
+}
+
+TEST_P(Engine, MemoryDecidesHowManyAtOnce) {
+  const auto file = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
+  const auto most = [&](std::size_t max_memory) {
+    return engine_factory({"", 1, KvType::kF16, max_memory})({GetParam(), file})->most_at_once(1024);
+  };
+  EXPECT_EQ(most(1), 1U);
+  EXPECT_EQ(most(std::size_t{1} << 40), 32U);
+  const std::size_t some = most(std::size_t{60} << 20);
+  EXPECT_GT(some, 1U);
+  EXPECT_LT(some, 32U);
 }
 
 TEST_P(Engine, TimesAddUp) {
   const Preset preset = make_preset("chat", false);
   const auto source = load();
   const Question& q = set().questions[0];
-  const Answer answer = source->ask(prompt_of(q, preset), sampling_of(preset, q), true, kNotStopped);
+  const Answer answer = ask(*source, {prompt_of(q, preset), sampling_of(preset, q)}, true);
   EXPECT_GT(answer.timing.prefill_s, 0);
   EXPECT_GE(answer.timing.first_token_s, answer.timing.prefill_s);
   EXPECT_GE(answer.timing.total_s, answer.timing.first_token_s + answer.timing.decode_s);
@@ -106,20 +186,23 @@ TEST_P(Engine, StopsWhenAskedAndSaysWhatDoesNotFit) {
   const auto source = load();
   const Question& q = set().questions[0];
   const std::atomic<bool> stopped{true};
-  EXPECT_EQ(source->ask({std::string(900, 'x'), true}, sampling_of(preset, q), true, stopped).stop,
-            "cancelled");
-  try {
-    source->ask({std::string(9000, 'x'), true}, sampling_of(preset, q), true, kNotStopped);
-    FAIL() << "an answer";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kContextFull);
+  const auto together = load(2, 3);
+  for (AnswerSource* s : {source.get(), together.get()}) {
+    EXPECT_EQ(ask(*s, {{std::string(900, 'x'), true}, sampling_of(preset, q)}, true, stopped).stop, "")
+        << "an answer that was stopped";
+    try {
+      ask(*s, {{std::string(9000, 'x'), true}, sampling_of(preset, q)}, true);
+      FAIL() << "an answer";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kContextFull);
+    }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(DemoModels, Engine, ::testing::Values("gemma", "llama", "mistral"));
 
 TEST(EngineFactory, UnknownInstructionSet) {
-  EXPECT_THROW(engine_factory({.isa = "mmx"}), Error);
+  EXPECT_THROW(engine_factory({"mmx"}), Error);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // be foretold.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -44,9 +45,31 @@ class FakeSource : public AnswerSource {
 
   ModelFacts facts() const override { return {"fake", 4096}; }
   std::size_t count_tokens(const Prompt& prompt) const override { return prompt.text.size(); }
-  void reserve(std::size_t n) override { window_ = n; }
+  std::size_t most_at_once(std::size_t) const override { return 3; }
+  void reserve(std::size_t n, std::size_t batch) override {
+    window_ = n;
+    batch_ = batch;
+  }
 
-  Answer ask(const Prompt& prompt, const Sampling& sampling, bool share, const std::atomic<bool>&) override {
+  /// Of each `batch` queries the last one is done first.
+  void ask(std::span<const Query> queries, bool share, const std::atomic<bool>& cancel,
+           const std::function<void(std::size_t, Answer)>& done) override {
+    for (std::size_t begin = 0; begin < queries.size(); begin += batch_) {
+      for (std::size_t i = std::min(begin + batch_, queries.size()); i-- > begin;) {
+        Answer answer = ask(queries[i].prompt, queries[i].sampling, share);
+        if (cancel.load()) return;
+        done(i, std::move(answer));
+      }
+    }
+  }
+
+  double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
+    SplitMix64 random(hash_of(prompt.text) ^ hash_of(continuation));
+    return -10 * random.uniform();
+  }
+
+ private:
+  Answer ask(const Prompt& prompt, const Sampling& sampling, bool share) {
     if (prompt.text.size() >= window_) throw Error(ErrorCode::kContextFull, "does not fit");
     if (log_) log_(name_, prompt, share);
     SplitMix64 random(hash_of(name_ + prompt.text) ^ sampling.seed);
@@ -63,19 +86,16 @@ class FakeSource : public AnswerSource {
     answer.prompt_tokens = prompt.text.size();
     answer.tokens = n_words;
     answer.timing = {0.5 + random.uniform(), 0.4, 0.41, 0.1, share && !last_.empty() ? last_.size() / 2 : 0};
+    answer.timing.batch = batch_;
+    answer.timing.share_s = answer.timing.total_s / static_cast<double>(batch_);
+    answer.timing.forwards = static_cast<double>(n_words) / static_cast<double>(batch_);
     last_ = prompt.text;
     return answer;
   }
 
-  double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
-    SplitMix64 random(hash_of(prompt.text) ^ hash_of(continuation));
-    return -10 * random.uniform();
-  }
-
- private:
   std::string name_, last_;
   Log log_;
-  std::size_t window_ = 0;
+  std::size_t window_ = 0, batch_ = 1;
 };
 
 inline SourceFactory fake_factory(FakeSource::Log log = {}) {

@@ -122,7 +122,7 @@ TEST(LikelihoodJudge, TheLikeliestRankingWins) {
 TEST(LikelihoodJudge, MakesRoomForLongAnswersUpToTheModelsLimit) {
   struct Source : test::FakeSource {  // a token per byte, made for 4096
     explicit Source(std::vector<std::size_t>& sizes) : FakeSource("judge", {}), sizes_(sizes) {}
-    void reserve(std::size_t n) override { sizes_.push_back(n); }
+    void reserve(std::size_t n, std::size_t) override { sizes_.push_back(n); }
     double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
       EXPECT_LE(prompt.text.size() + continuation.size(), sizes_.back());
       return -1;

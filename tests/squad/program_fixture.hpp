@@ -1,10 +1,13 @@
 // The program gemma-squad in a folder of its own, on the demo models.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
+#include <sstream>
 #include <string>
 
 #include <fmt/format.h>
@@ -27,6 +30,19 @@ inline std::string timeless(const std::filesystem::path& directory) {
   std::string out;
   for (std::string line; std::getline(in, line);) out += line.substr(0, line.find(",\"timing\":")) + "\n";
   return out;
+}
+
+/// How many lines `there` has when all of them are lines of `all`, each once; -1 otherwise.
+inline int lines_among(const std::string& there, const std::string& all) {
+  const auto lines_of = [](const std::string& text) {
+    std::istringstream in(text);
+    std::multiset<std::string> lines;
+    for (std::string line; std::getline(in, line);) lines.insert(line);
+    return lines;
+  };
+  const std::multiset<std::string> part = lines_of(there), whole = lines_of(all);
+  return std::includes(whole.begin(), whole.end(), part.begin(), part.end()) ? static_cast<int>(part.size())
+                                                                             : -1;
 }
 
 struct Result {

@@ -12,6 +12,7 @@
 
 #include "examples/squad/analysis.hpp"
 #include "examples/squad/embedded.hpp"
+#include "examples/squad/in_words.hpp"
 #include "examples/squad/report/charts.hpp"
 #include "examples/squad/runner.hpp"
 #include "examples/squad/summary.hpp"
@@ -32,7 +33,7 @@ const std::string kHostileName = "</script><img src=x onerror=alert(1)> \"q\", '
 class Report : public ::testing::Test {
  protected:
   /// A run of fakes named `models` over 30 passages of two questions; v2.0: every third without an answer.
-  RunDirectory make(const std::vector<std::string>& models, bool is_v2 = false) {
+  RunDirectory make(const std::vector<std::string>& models, bool is_v2 = false, std::size_t batch = 1) {
     Dataset set;
     set.version = is_v2 ? "v2.0" : "1.1";
     set.is_v2 = is_v2;
@@ -58,7 +59,7 @@ class Report : public ::testing::Test {
     const auto path = folder_ / fmt::format("run{}", n_runs_++);
     {
       RunDirectory run = RunDirectory::start(path, settings, set);
-      EXPECT_TRUE(run_questions(run, specs, test::fake_factory(), kNever, nullptr));
+      EXPECT_TRUE(run_questions(run, specs, test::fake_factory(), kNever, nullptr, batch));
     }
     RunDirectory run = RunDirectory::read(path);
     if (models.size() > 1) {
@@ -249,9 +250,42 @@ TEST_F(Report, SavingIsThatOfWholePrompts) {
   const ModelSummary& model = analysis.models[0];
   EXPECT_NEAR(model.prefill_tokens_per_s, 100, 1e-9);
   EXPECT_NEAR(model.decode_tokens_per_s, 10, 1e-9);
-  EXPECT_NEAR(model.total_s, 6.2, 1e-9);
+  EXPECT_NEAR(model.gains.seconds, 6.2, 1e-9);
   EXPECT_NEAR(model.alone_s, 6.2 + 4 * 0.7, 1e-9);
   EXPECT_EQ(saving_text(model), "31%");
+}
+
+// Answers that were computed together: no form of the report gives them a speed, and all say why.
+TEST_F(Report, BatchesHaveNoWordsPerSecond) {
+  const RunDirectory alone = make({"gemma", "llama"}), run = make({"gemma", "llama"}, false, 4);
+  const Analysis analysis = analyse(run, {"f1"}, 1);
+  EXPECT_FALSE(analysis.is_timed());
+  const json summary = json::parse(summary_json(run, analysis).dump());
+  EXPECT_TRUE(summary["measures"]["words_per_second"]["means"].is_null());
+  EXPECT_NE(summary["measures"]["words_per_second"]["in_words"].get<std::string>().find("--batch 1"),
+            std::string::npos);
+  EXPECT_EQ(summary["measures"]["f1"],
+            json::parse(summary_json(alone, analyse(alone, {"f1"}, 1)).dump())["measures"]["f1"]);
+  for (const json& model : summary["models"]) {
+    EXPECT_EQ(model["batch"], 4);
+    EXPECT_TRUE(model["decode_tokens_per_s"].is_null());
+    EXPECT_NEAR(model["tokens_per_forward"].get<double>(), 4, 1e-3);
+    EXPECT_NEAR(model["questions_per_hour"].get<double>() * model["seconds"].get<double>(), 60 * 3600, 1e-3);
+  }
+  const auto csv = parse_csv(answers_csv(run, analysis));
+  for (std::size_t i = 0; i < csv[0].size(); ++i) {
+    for (const char* name : {"words_per_second", "words_per_second_corrected", "prefill_s", "decode_s"}) {
+      if (csv[0][i] == name) {
+        EXPECT_EQ(csv[5][i], "") << name;
+      }
+    }
+  }
+  const std::string why = "no answer has words per second of its own";
+  for (const std::string& text : {summary_text(run, analysis), report::report_html(run, analysis)}) {
+    EXPECT_NE(text.find(why), std::string::npos);
+    EXPECT_EQ(text.find("words/s"), std::string::npos);
+  }
+  EXPECT_EQ(summary_text(alone, analyse(alone, {"f1"}, 1)).find(why), std::string::npos);
 }
 
 TEST(ReportWords, PairsFromBothSides) {

@@ -79,10 +79,11 @@ std::string timeless(const fs::path& directory) {
   return out;
 }
 
-void run_all(const fs::path& directory, Shard shard = {}, const test::FakeSource::Log& log = {}) {
+void run_all(const fs::path& directory, Shard shard = {}, const test::FakeSource::Log& log = {},
+             std::size_t batch = 1) {
   const Dataset questions = selection();
   RunDirectory run = RunDirectory::start(directory, settings_for(questions, shard), questions);
-  EXPECT_TRUE(run_questions(run, kModels, fake_factory(log), kNever, nullptr));
+  EXPECT_TRUE(run_questions(run, kModels, fake_factory(log), kNever, nullptr, batch));
   EXPECT_TRUE(run.is_complete());
 }
 
@@ -139,6 +140,27 @@ TEST(Run, AFinishedRunAsksNothing) {
   EXPECT_EQ(text_of(folder / "run/answers.jsonl"), before);
 }
 
+// Whatever is asked at once, and in whatever order it ends.
+TEST(Run, BatchesGiveTheSameFile) {
+  TemporaryDirectory folder;
+  run_all(folder / "whole");
+  for (const std::size_t batch : {2U, 5U, 1000U, 0U}) {
+    const auto path = folder / fmt::format("batch{}", batch);
+    run_all(path, {}, {}, batch);
+    EXPECT_EQ(timeless(path), timeless(folder / "whole"));
+    const RunDirectory run = RunDirectory::read(path);
+    // never more than there are questions; 3 is what the fake's memory holds
+    const std::size_t expected = batch == 0 ? 3 : std::min<std::size_t>(batch, 36);
+    for (const AnswerRecord& record : run.answers()) EXPECT_EQ(record.answer.timing.batch, expected);
+  }
+  const Dataset questions = selection();
+  RunSettings alone = settings_for(questions);
+  alone.preset.share_passages = false;
+  RunDirectory run = RunDirectory::start(folder / "alone", alone, questions);
+  EXPECT_TRUE(run_questions(run, kModels, fake_factory(), kNever, nullptr, 7));
+  EXPECT_EQ(run.answers()[0].answer.timing.batch, 1U) << "questions that share nothing are asked one by one";
+}
+
 // The answers file cut at every byte of its second half: continuing gives the same file but for times, and
 // asks only for the lines that were not whole.
 TEST(Run, ContinuesFromAnyCut) {
@@ -154,7 +176,8 @@ TEST(Run, ContinuesFromAnyCut) {
     // a line that lacks only its newline is whole
     const std::ptrdiff_t kept = lines + (whole[n] == '\n' ? 1 : 0);
     std::ptrdiff_t asked = 0;
-    run_all(cut, {}, [&](const auto&...) { ++asked; });
+    run_all(
+        cut, {}, [&](const auto&...) { ++asked; }, n % 4 + 1);
     EXPECT_EQ(asked, 108 - kept) << n;
     EXPECT_EQ(timeless(cut), wanted) << n;
   }
@@ -173,7 +196,7 @@ TEST(Run, SurvivesFiftyKills) {
                     asked << hash_of(model + prompt.text) << std::endl;
                     ::usleep(100);
                   }),
-                  kNever, nullptr);
+                  kNever, nullptr, 4);
     ::_exit(0);
   };
   SplitMix64 random(17);
@@ -197,10 +220,10 @@ TEST(Run, SurvivesFiftyKills) {
   EXPECT_EQ(kills, 50);
   EXPECT_EQ(timeless(killed), timeless(folder / "whole"));
   for (const auto& entry : fs::directory_iterator(killed)) EXPECT_NE(entry.path().extension(), ".part");
-  // each kill can cost the one answer that was on its way, nothing more
+  // each kill can cost the answers that were on their way, nothing more
   std::ifstream in(log);
   const auto n_asked = std::count(std::istreambuf_iterator<char>(in), {}, '\n');
-  EXPECT_LE(n_asked, 108 + kills);
+  EXPECT_LE(n_asked, 108 + 4 * kills);
 }
 
 TEST(Run, ADamagedLineInTheMiddleIsAnErrorThatNamesIt) {
@@ -359,6 +382,29 @@ TEST(Merge, ShardsGiveTheBytesOfOneProcess) {
   }
 }
 
+// Parts that were answered on several machines: their order says nothing.
+TEST(Merge, TheOrderOfShardsDoesNotMatter) {
+  TemporaryDirectory folder;
+  const Dataset questions = selection();
+  std::vector<fs::path> parts;
+  for (std::size_t index = 1; index <= 4; ++index) {
+    RunSettings settings = settings_for(questions, {index, 4});
+    settings.machine = fmt::format("machine {}", 5 - index % 3);
+    parts.push_back(folder / fmt::format("part{}", index));
+    RunDirectory run = RunDirectory::start(parts.back(), settings, questions);
+    EXPECT_TRUE(run_questions(run, kModels, fake_factory(), kNever, nullptr, index));
+  }
+  SplitMix64 random(3);
+  for (int i = 0; i < 5; ++i) {
+    merge_runs(parts, folder / fmt::format("out{}", i));
+    shuffle(parts, random);
+    for (const char* file : {"settings.json", "questions.json", "answers.jsonl"}) {
+      EXPECT_EQ(text_of(folder / fmt::format("out{}", i) / file), text_of(folder / "out0" / file));
+    }
+  }
+  EXPECT_EQ(RunDirectory::read(folder / "out0").settings().machine, "machine 4, machine 3, machine 5");
+}
+
 TEST(Merge, WhatDoesNotFitIsNamed) {
   TemporaryDirectory folder;
   run_all(folder / "a", {1, 2});
@@ -368,6 +414,7 @@ TEST(Merge, WhatDoesNotFitIsNamed) {
     return message_of([&] { merge_runs(parts, folder / "out"); });
   };
   EXPECT_EQ(merge({folder / "a"}), "shard 2/2 is missing");
+  EXPECT_EQ(merge({folder / "c"}), "shards 1/3, 3/3 are missing");
   EXPECT_NE(merge({folder / "a", folder / "a"}).find("shard 1/2 is there twice"), std::string::npos);
   EXPECT_NE(merge({folder / "a", folder / "c"}).find("not a shard of the same selection"), std::string::npos);
   const Dataset questions = selection();
@@ -377,6 +424,20 @@ TEST(Merge, WhatDoesNotFitIsNamed) {
   EXPECT_NE(merge({folder / "a", folder / "d"}).find("seed 5, not 1"), std::string::npos);
   { RunDirectory run = RunDirectory::start(folder / "e", settings_for(questions, {2, 2}), questions); }
   EXPECT_NE(merge({folder / "a", folder / "e"}).find("0 of 48 answers"), std::string::npos);
+  {  // all but two
+    run_all(folder / "f", {2, 2});
+    std::string text = text_of(folder / "f/answers.jsonl");
+    for (int i = 0; i < 2; ++i) text.erase(0, text.find('\n') + 1);
+    std::ofstream(folder / "f/answers.jsonl", std::ios::binary) << text;
+    const std::vector<std::size_t> own = RunDirectory::read(folder / "f").own_questions();
+    const std::string message = merge({folder / "f"});
+    EXPECT_NE(message.find(fmt::format("shard 1/2 is missing; {}: 46 of 48 answers: continue that run first; "
+                                       "missing: gemma to {}, gemma to {}",
+                                       (folder / "f").string(), questions.questions[own[0]].id,
+                                       questions.questions[own[1]].id)),
+              std::string::npos)
+        << message;
+  }
   EXPECT_EQ(merge({folder / "a", folder / "b"}), "no error");
   // again, as after a kill during what follows the merge: the same is there already
   const std::string before = text_of(folder / "out/answers.jsonl");

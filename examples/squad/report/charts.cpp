@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "examples/squad/summary.hpp"
+#include "examples/squad/in_words.hpp"
 #include "examples/squad/text.hpp"
 
 namespace gemma::squad::report {

@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/squad/embedded.hpp"
+#include "examples/squad/in_words.hpp"
 #include "examples/squad/progress.hpp"
 #include "examples/squad/report/charts.hpp"
 #include "examples/squad/report/sections.hpp"
-#include "examples/squad/summary.hpp"
 #include "examples/squad/text.hpp"
 
 namespace gemma::squad::report {
@@ -31,7 +31,7 @@ ordered_json answer_json(const RunDirectory& run, const Analysis& analysis, std:
     ranks.push_back(analysis.measures[judge.measure].values[m][q]);
   return {{"text", answer.text}, {"exact", metrics.score.exact}, {"f1", metrics.score.f1},
           {"ranks", ranks},      {"words", metrics.words},       {"seconds", answer.timing.total_s},
-          {"stop", answer.stop}};
+          {"stop", answer.stop}, {"batch", answer.timing.batch}};
 }
 
 std::string data_json(const RunDirectory& run, const Analysis& analysis) {
@@ -108,7 +108,9 @@ std::string header(const RunDirectory& run, const Analysis& analysis) {
         fmt::format("<p><b>Answer quality ranked by judge {}.</b> {}</p>", escape_html(judge.verdicts.name),
                     escape_html(verdict_in_words(run, analysis.measures[judge.measure])));
   }
-  if (settings.models.size() > 1) {
+  if (!analysis.is_timed()) {
+    lead += fmt::format("<p><b>Speed.</b> {}</p>", untimed_text(analysis));
+  } else if (settings.models.size() > 1) {
     lead += fmt::format("<p><b>Speed (words per second).</b> {}</p>",
                         escape_html(verdict_in_words(run, analysis.measure("words_per_second"))));
   }

@@ -90,7 +90,7 @@
     a.ranks.forEach(function (rank, j) {
       chips.append(element('span', 'chip', 'rank ' + Number(rank.toFixed(2)) + (data.judges.length > 1 ? ' ' + data.judges[j] : '')));
     });
-    chips.append(element('span', 'chip', a.words + (a.words === 1 ? ' word' : ' words') + ', ' + a.seconds.toFixed(2) + ' s'));
+    chips.append(element('span', 'chip', a.words + (a.words === 1 ? ' word' : ' words') + (a.batch > 1 ? '' : ', ' + a.seconds.toFixed(2) + ' s')));
     if (a.stop !== 'end_of_turn') chips.append(element('span', 'chip mid', a.stop.replace(/_/g, ' ')));
     box.append(chips);
     return box;

@@ -4,9 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "examples/squad/in_words.hpp"
 #include "examples/squad/progress.hpp"
 #include "examples/squad/report/charts.hpp"
-#include "examples/squad/summary.hpp"
 
 namespace gemma::squad::report {
 namespace {
@@ -49,14 +49,20 @@ std::string models_table(const RunDirectory& run, const Analysis& analysis) {
   for (const JudgeSummary& judge : analysis.judges) {
     head.push_back(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)));
   }
-  head.insert(head.end(), {"Words", "Words/s", "Digits counted: words", "words/s"});
+  std::vector<const char*> keys = {"words", "words_corrected"};
+  head.insert(head.end(), {"Words", "Digits counted: words"});
+  if (analysis.is_timed()) {
+    keys = {"words", "words_per_second", "words_corrected", "words_per_second_corrected"};
+    head.insert(head.end() - 1, "Words/s");
+    head.push_back("words/s");
+  }
   std::string rows;
   for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
     rows += "<tr>" + name_cell(run, m);
     for (const char* key : {"exact", "f1"}) rows += interval_cell(analysis.measure(key).means[m]);
     for (const JudgeSummary& judge : analysis.judges)
       rows += interval_cell(analysis.measures[judge.measure].means[m]);
-    for (const char* key : {"words", "words_per_second", "words_corrected", "words_per_second_corrected"}) {
+    for (const char* key : keys) {
       rows += interval_cell(analysis.measure(key).means[m]);
     }
     rows += "</tr>";
@@ -191,8 +197,12 @@ std::string term(const std::string& name, const std::string& value) {
 std::string figures_section(const RunDirectory& run, const Analysis& analysis) {
   std::string out = "<h2 id=\"figures\">Figures</h2>" + models_table(run, analysis) +
                     "<div class=\"grid\" style=\"margin-top:16px\">";
-  out += measure_chart(run, analysis.measure("words_per_second"),
-                       "words of the answer by the seconds of the whole call, prompt included", 0);
+  if (analysis.is_timed()) {
+    out += measure_chart(run, analysis.measure("words_per_second"),
+                         "words of the answer by the seconds of the whole call, prompt included", 0);
+  } else {
+    out += card(fmt::format("<h3>Words per second</h3><p>{}</p>", untimed_text(analysis)));
+  }
   out += measure_chart(run, analysis.measure("words"), "as the article counts: letters only", 0);
   for (const JudgeSummary& judge : analysis.judges) {
     out += measure_chart(run, analysis.measures[judge.measure], "mean rank, lower is better",
@@ -235,8 +245,10 @@ std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
       "style=\"grid-template-columns:minmax(0,1fr)\">";
   for (const JudgeSummary& judge : analysis.judges)
     out += measure_tests(run, analysis.measures[judge.measure]);
-  for (const char* key : {"f1", "exact", "words_per_second", "words"})
-    out += measure_tests(run, analysis.measure(key));
+  for (const char* key : {"f1", "exact", "words_per_second", "words"}) {
+    if (analysis.is_timed() || std::string_view(key) != "words_per_second")
+      out += measure_tests(run, analysis.measure(key));
+  }
   return out + "</div>";
 }
 
@@ -244,29 +256,45 @@ std::string speed_section(const RunDirectory& run, const Analysis& analysis) {
   std::string rows;
   for (std::size_t m = 0; m < analysis.models.size(); ++m) {
     const ModelSummary& model = analysis.models[m];
-    const auto n = static_cast<double>(run.questions().questions.size());
-    rows += fmt::format(
-        "<tr>{}<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-        name_cell(run, m), short_number(model.prefill_tokens_per_s), short_number(model.decode_tokens_per_s),
-        short_number(model.first_token_s), short_number(model.prompt_tokens / n),
-        short_number(model.tokens / n),
-        model.total_s < 10 ? fmt::format("{:.2f} s", model.total_s) : clock_time(model.total_s),
-        saving_text(model));
+    const Gains& gains = model.gains;
+    const auto n = static_cast<double>(gains.n);
+    rows += "<tr>" + name_cell(run, m);
+    const double time = gains.seconds;
+    const auto if_timed = [&](double value) {
+      return model.is_timed() ? short_number(value) : "\xE2\x80\x94";
+    };
+    for (const std::string& cell :
+         {short_number(gains.questions_per_hour()), if_timed(model.prefill_tokens_per_s),
+          if_timed(model.decode_tokens_per_s), if_timed(model.first_token_s),
+          short_number(gains.prompt_tokens / n), short_number(gains.tokens / n),
+          time < 10 ? fmt::format("{:.2f} s", time) : clock_time(time), saving_text(model),
+          fmt::format("{}", gains.batch), short_number(gains.tokens_per_forward()),
+          gains.drafted == 0 ? std::string("\xE2\x80\x94")
+                             : fmt::format("{} of {}", gains.accepted, gains.drafted)}) {
+      rows += "<td>" + cell + "</td>";
+    }
+    rows += "</tr>";
   }
-  const std::string note =
-      run.settings().preset.share_passages
-          ? "Questions about one passage compute it once; the answers are the same. Saved: of the time that "
-            "the run would have taken had each question computed its whole prompt, at the prefill speed of "
-            "the first question of each passage."
-          : "Every question computed its whole prompt, as the article's did.";
+  std::string note = run.settings().preset.share_passages
+                         ? "Questions about one passage compute it once; the answers are the same. "
+                         : "Every question computed its whole prompt, as the article's did.";
+  if (!analysis.is_timed()) {
+    note += untimed_text(analysis) +
+            " Saved: of the prompts' tokens. A forward pass over the model's weights "
+            "gives so many tokens of answers, and one without batches and guesses.";
+  } else if (run.settings().preset.share_passages) {
+    note +=
+        "Saved: of the time that the run would have taken had each question computed its whole prompt, at "
+        "the prefill speed of the first question of each passage.";
+  }
   return "<h2 id=\"speed\">Speed</h2>" +
-         card(table({"Model", "Prefill tokens/s", "Decode tokens/s", "First token, s", "Prompt tokens",
-                     "Answer tokens", "Time in all", "Saved"},
+         card(table({"Model", "Questions/h", "Prefill tokens/s", "Decode tokens/s", "First token, s",
+                     "Prompt tokens", "Answer tokens", "Time in all", "Saved", "At once", "Tokens a forward",
+                     "Guesses right"},
                     rows) +
               "<p class=\"note\" style=\"margin:10px 0 0\">" + note +
               " Times are of one run, one model after the other: what else the machine did meanwhile is in "
-              "them, "
-              "and no test of words per second can tell it from the model.</p>");
+              "them, and no test of words per second can tell it from the model.</p>");
 }
 
 std::string settings_section(const RunDirectory& run, const Analysis& analysis) {

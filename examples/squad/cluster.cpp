@@ -1,0 +1,120 @@
+#include "examples/squad/cluster.hpp"
+
+#include <charconv>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "gguf/error.hpp"
+
+namespace gemma::squad {
+namespace {
+
+[[noreturn]] void refuse(const std::string& why) {
+  throw Error(ErrorCode::kInvalidArgument, "--shard auto: " + why);
+}
+
+class Variables {
+ public:
+  explicit Variables(const Environment& environment) : environment_(environment) {}
+
+  /// nullopt: not set. Throws for what is no number.
+  std::optional<std::size_t> find(const char* name) const {
+    const char* const value = environment_(name);
+    if (value == nullptr || *value == '\0') return std::nullopt;
+    const std::string_view text(value);
+    std::size_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    constexpr std::size_t kMost = 1u << 30;
+    if (error != std::errc() || end != text.data() + text.size() || number > kMost) {
+      refuse(fmt::format("{} is {}, no number", name, quoted(text)));
+    }
+    return number;
+  }
+
+  std::size_t get(const char* name) const {
+    if (const auto number = find(name)) return *number;
+    refuse(fmt::format("{} is not set", name));
+  }
+
+ private:
+  const Environment& environment_;
+};
+
+/// One of `count`, from 0.
+struct Place {
+  std::size_t index = 0, count = 1;
+};
+
+Place checked(const char* name, std::size_t index, std::size_t count) {
+  if (index < count) return {index, count};
+  refuse(fmt::format("{} does not fit into {} shards", name, count));
+}
+
+/// The first of these pairs that is set.
+std::optional<Place> rank_of(const Variables& variables) {
+  constexpr const char* kRanks[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                                       {"PMI_RANK", "PMI_SIZE"}};
+  for (const auto& [rank, size] : kRanks) {
+    if (const auto index = variables.find(rank)) return checked(rank, *index, variables.get(size));
+  }
+  return std::nullopt;
+}
+
+/// `total`: tasks of the array, where the flag says.
+std::optional<Place> task_of(const Variables& variables, std::optional<std::size_t> total) {
+  constexpr const char *kSlurm = "SLURM_ARRAY_TASK_ID", *kKubernetes = "JOB_COMPLETION_INDEX";
+  if (const auto id = variables.find(kSlurm)) {
+    const std::size_t first = variables.find("SLURM_ARRAY_TASK_MIN").value_or(1);
+    if (total) return checked(kSlurm, *id - (first == 0 ? 0 : 1), *total);
+    const std::size_t step = variables.find("SLURM_ARRAY_TASK_STEP").value_or(1);
+    const std::size_t count = variables.get("SLURM_ARRAY_TASK_COUNT");
+    if (*id < first || step == 0 || (*id - first) % step != 0 || (*id - first) / step >= count) {
+      refuse(fmt::format("{} {} is none of {} tasks from {} on: give the number of all, --shard auto/N",
+                         kSlurm, *id, count, first));
+    }
+    return Place{(*id - first) / step, count};
+  }
+  if (const auto index = variables.find(kKubernetes)) {
+    if (!total) refuse(fmt::format("{} is {}, but of how many? give --shard auto/N", kKubernetes, *index));
+    return checked(kKubernetes, *index, *total);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Shard choose_shard(std::string_view text, const Environment& environment) {
+  constexpr std::string_view kAuto = "auto";
+  if (!text.starts_with(kAuto)) return parse_shard(text);
+  text.remove_prefix(kAuto.size());
+  std::optional<std::size_t> total;
+  if (!text.empty()) total = parse_shard(fmt::format("1{}", text)).count;
+
+  const Variables variables(environment);
+  const std::optional<Place> rank = rank_of(variables);
+  const std::size_t ranks = rank ? rank->count : 1;
+  if (total && *total % ranks != 0) refuse(fmt::format("{} shards for {} ranks", *total, ranks));
+  const std::optional<Place> task = task_of(variables, total ? std::optional(*total / ranks) : std::nullopt);
+  if (!rank && !task) {
+    refuse(
+        "nothing here tells the shard: neither SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, "
+        "OMPI_COMM_WORLD_RANK nor PMI_RANK is set");
+  }
+  const Place array = task.value_or(Place{});
+  if (total && array.count * ranks != *total) {
+    refuse(fmt::format("{} ranks are not {} shards", ranks, *total));
+  }
+  return {array.index * ranks + (rank ? rank->index : 0) + 1, array.count * ranks};
+}
+
+std::string with_shard(std::string path, Shard shard) {
+  constexpr std::string_view kPlace = "{shard}";
+  const std::string number = std::to_string(shard.index);
+  for (std::size_t at = 0; (at = path.find(kPlace, at)) != std::string::npos; at += number.size()) {
+    path.replace(at, kPlace.size(), number);
+  }
+  return path;
+}
+
+}  // namespace gemma::squad

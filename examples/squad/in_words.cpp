@@ -1,0 +1,130 @@
+#include "examples/squad/in_words.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "examples/printable.hpp"
+#include "examples/squad/judge_openai.hpp"
+
+namespace gemma::squad {
+namespace {
+
+const char* ahead_of(const Measure& measure) {
+  if (measure.is_quality) return "is better than";
+  return measure.unit == "words" ? "writes longer answers than" : "is faster than";
+}
+
+const char* relation(const Measure& measure, bool ahead) {
+  if (measure.is_quality) return ahead ? "better" : "worse";
+  if (measure.unit == "words") return ahead ? "longer" : "shorter";
+  return ahead ? "faster" : "slower";
+}
+
+/// Whether a has the upper hand over b: mean ranks are of values, smallest first.
+bool is_ahead(const Measure& measure, const stats::Pair& pair) {
+  return (pair.difference > 0) == measure.higher_is_better;
+}
+
+}  // namespace
+
+std::string saving_text(const ModelSummary& model) {
+  if (model.gains.cached_tokens == 0) return "nothing";
+  if (!model.is_timed()) return fmt::format("{:.0f}% of prompt tokens", 100 * model.gains.shared());
+  return fmt::format("{:.0f}%", 100 * (1 - model.gains.seconds / model.alone_s));
+}
+
+std::string untimed_text(const Analysis& analysis) {
+  if (analysis.is_timed()) return "";
+  return "Several questions were answered in one forward pass, so that no answer has words per second of its "
+         "own (--batch 1 asks one at a time).";
+}
+
+std::string judge_cost_text(const JudgeSummary& judge) {
+  const Verdicts& verdicts = judge.verdicts;
+  std::string text = fmt::format("{} verdicts in {} attempts", verdicts.records.size(), verdicts.attempts());
+  const std::size_t prompt = verdicts.prompt_tokens(), completion = verdicts.completion_tokens();
+  if (prompt + completion == 0) return text;
+  text += fmt::format("; {} prompt and {} completion tokens", prompt, completion);
+  const nlohmann::json identity = nlohmann::json::parse(verdicts.identity);
+  const TokenPrice price = list_price(identity.value("model", ""));
+  if (price.prompt > 0) {
+    text += fmt::format(
+        ", about ${:.4f} at list price",
+        (price.prompt * static_cast<double>(prompt) + price.completion * static_cast<double>(completion)) /
+            1e6);
+  }
+  return text;
+}
+
+std::string unranked_text(const RunDirectory& run, const JudgeSummary& judge) {
+  constexpr std::size_t kMostNamed = 5;
+  if (judge.unranked.empty()) return "";
+  std::string ids;
+  for (std::size_t i = 0; i < std::min(kMostNamed, judge.unranked.size()); ++i) {
+    ids += (i == 0 ? "" : ", ") + app::printable(run.questions().questions[judge.unranked[i]].id);
+  }
+  if (judge.unranked.size() > kMostNamed) ids += ", ...";
+  return fmt::format("no ranking of {} of {} questions, which are left out of its ranks ({})",
+                     judge.unranked.size(), run.questions().questions.size(), ids);
+}
+
+std::string p_text(double p) {
+  if (p < 0.001) return "p < 0.001";
+  return fmt::format("p = {:.{}f}", p, p < 0.1 ? 3 : 2);
+}
+
+std::string short_number(double value) {
+  const double size = std::fabs(value);
+  if (size >= 1e6) return fmt::format("{:.3g}", value);
+  return fmt::format("{:.{}f}", value,
+                     size >= 99.95                 ? 0
+                     : size >= 9.995               ? 1
+                     : size >= 0.0995 || size == 0 ? 2
+                                                   : 4);
+}
+
+std::string pair_in_words(const RunDirectory& run, const Measure& measure, std::size_t pair) {
+  if (!measure.differs(pair)) return "no difference shown at 5%";
+  const stats::Pair& test = measure.conover[pair];
+  const bool a_ahead = is_ahead(measure, test);
+  return fmt::format("{} {} {} ({} after Holm)", run.settings().models[a_ahead ? test.a : test.b].name,
+                     ahead_of(measure), run.settings().models[a_ahead ? test.b : test.a].name,
+                     p_text(test.p_holm));
+}
+
+std::string relation_in_words(const Measure& measure, std::size_t pair, bool of_first) {
+  if (!measure.differs(pair)) return "no difference shown at 5%";
+  return relation(measure, is_ahead(measure, measure.conover[pair]) == of_first);
+}
+
+std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
+  if (measure.means.size() < 2) return "One model: nothing to compare.";
+  if (!measure.differs()) {
+    std::string text = fmt::format("No difference between the models shown at 5% (Friedman, {}).",
+                                   p_text(measure.friedman.p));
+    if (measure.questions_overall) {
+      text += fmt::format(
+          " If they differ as much as it looks here, about {} questions would show it 4 times in 5.",
+          *measure.questions_overall);
+    }
+    return text;
+  }
+  constexpr std::size_t kMostPairs = 6;  // all of four models; of more nobody reads a sentence
+  std::string pairs;
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < measure.conover.size(); ++i) {
+    if (!measure.differs(i)) continue;
+    pairs += (n == 0 ? "" : "; ") + pair_in_words(run, measure, i);
+    ++n;
+  }
+  if (n == 0) pairs = "which of them, no pair shows at 5%";
+  if (n > kMostPairs) {
+    pairs = fmt::format("{} of {} pairs do at 5% (Conover, after Holm)", n, measure.conover.size());
+  }
+  return fmt::format("The models differ (Friedman, {}): {}.", p_text(measure.friedman.p), pairs);
+}
+
+}  // namespace gemma::squad
