@@ -94,7 +94,8 @@ class Plan:
                 raise TypeError(f"there is no option {name!r}")
         self.sampler = c.SamplerOptions(**{name: options.get(name, default) for name, default in _SAMPLING.items()})
         self.log_probabilities = bool(options.get("log_probabilities", False))
-        self.raised: Optional[BaseException] = None
+        self.raised: Optional[BaseException] = None  # by a callback
+        self.calls = 0  # of callbacks, in this step
         self.noted = [int(i) for i in options.get("noted", ())]
         stop = options.get("stop", ())
         stops = [stop] if isinstance(stop, str) else list(stop or ())
@@ -115,12 +116,18 @@ class Plan:
     def has_callbacks(self) -> bool:
         return bool(self._callbacks)
 
+    def was_missed(self) -> bool:
+        """Whether, of a step that chose a token, a callback never began: a signal's handler (Ctrl-C) raised on the way
+        into it, where nothing can catch that and ctypes drops it."""
+        return self.calls < len(self._callbacks)
+
     def _keep(self, callback: Any) -> Any:
         self._callbacks.append(callback)
         return callback
 
     def _picker(self, pick: Pick) -> Callable[[int, int, Any], int]:
         def call(logits: int, n: int, _: Any) -> int:
+            self.calls += 1
             try:
                 return int(pick(float_view(None, logits, n)))
             except BaseException as e:  # must not cross C
@@ -131,6 +138,7 @@ class Plan:
 
     def _processor(self, process: Process) -> Callable[[int, int, int, int, Any], None]:
         def call(logits: int, n: int, tokens: int, n_tokens: int, _: Any) -> None:
+            self.calls += 1
             if self.raised is not None:
                 return
             try:

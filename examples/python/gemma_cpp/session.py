@@ -246,10 +246,13 @@ class Stream(Iterator[Token]):
             if self._is_over:
                 raise StopIteration
             self._session.check_whole()
+            self._plan.calls = 0
             try:
                 state = checked(self._next, self._pointer, self._reference)
                 if self._plan.raised is not None:
                     raise self._plan.raised
+                if self._plan.has_callbacks and self._plan.was_missed() and self._has_chosen(state):
+                    raise KeyboardInterrupt
             except BaseException:
                 self._end("callback" if self._plan.raised is not None else "error")
                 if self._plan.raised is not None:
@@ -261,6 +264,12 @@ class Stream(Iterator[Token]):
             token = token_of(self._token)
             self.result.add(token, self._plan.log_probabilities)
             return token
+
+    def _has_chosen(self, state: int) -> bool:
+        """Whether the last step chose a token, be it the one that ended the turn."""
+        result = c.GenerateResultC()
+        checked(lib().gemma_stream_get_result, self._pointer, byref(result))
+        return self._token.id >= 0 if state != 0 else REASONS[result.reason] == "end_of_turn"
 
     def __enter__(self) -> Stream:
         return self
