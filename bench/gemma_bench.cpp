@@ -373,7 +373,7 @@ int run(int argc, char** argv) {
       gemma::app::command_line("Prefill and decode speed of a GGUF model.", "gemma-bench");
   CLI::App& app = *owner;
   using Parts = gemma::app::EngineFlags;
-  engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory | Parts::kKv);
+  engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory | Parts::kKv | Parts::kLora);
   add_flags(app, options);
   std::vector<std::string> arguments = with_long_flags(argc, argv);
   std::vector<char*> pointers;

@@ -1,6 +1,7 @@
 #include "examples/engine_flags.hpp"
 
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -57,6 +58,18 @@ void add_kv_option(CLI::App& app, std::function<void(KvType)> set, const std::st
       ->type_name("TYPE");
 }
 
+std::shared_ptr<const Adapter> open_adapter(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  float scale = 1;
+  if (colon != std::string::npos) {
+    const char* const end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, scale);
+    if (error == std::errc() && rest == end && std::isfinite(scale))
+      return std::make_shared<const Adapter>(Adapter::open(text.substr(0, colon), scale));
+  }
+  return std::make_shared<const Adapter>(Adapter::open(text));
+}
+
 void EngineFlags::add_to(CLI::App& app, unsigned parts) {
   if ((parts & kModel) != 0) {
     app.add_option("-m,--model", model, "The model, a GGUF file")->required()->type_name("FILE");
@@ -92,6 +105,15 @@ void EngineFlags::add_to(CLI::App& app, unsigned parts) {
            "what needs more is refused before it is taken (default: no limit)")
         ->type_name("SIZE");
   }
+  if ((parts & kLora) != 0) {
+    app.add_option(
+           "--lora", adapters,
+           "A LoRA adapter (GGUF) for the model, its change times SCALE (default: 1); may be repeated, "
+           "all are added")
+        ->expected(1)
+        ->take_all()
+        ->type_name("FILE[:SCALE]");
+  }
   if ((parts & kIsa) != 0) {
     app.add_option("--isa", isa,
                    "Instruction set: scalar, avx2, avxvnni, avx512vnni, neon or neoni8mm (default: "
@@ -105,6 +127,7 @@ Model EngineFlags::load() const {
   ModelOptions options;
   options.kernels = &kernel_table(isa);
   options.window = window;
+  for (const std::string& text : adapters) options.adapters.push_back(open_adapter(text));
   return Model::load(model, options);
 }
 

@@ -5,9 +5,11 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "gemma/gemma.hpp"
 
@@ -33,6 +35,10 @@ inline std::string kv_name(KvType type) {
   return std::string(kernels::kv_type_info(type).name);
 }
 
+/// The adapter that "FILE" or "FILE:SCALE" names; a colon that no number follows belongs to the name. Throws
+/// Error as Adapter::open.
+std::shared_ptr<const Adapter> open_adapter(const std::string& text);
+
 /// Values of the shared flags. Fill it in by add_to() and CLI11, then load().
 struct EngineFlags {
   /// Which flags a program takes; combine by |.
@@ -44,7 +50,8 @@ struct EngineFlags {
     kKv = 16,      // --kv
     kWindow = 32,  // --window
     kMemory = 64,  // --max-memory
-    kAll = 127
+    kLora = 128,   // --lora
+    kAll = 255
   };
 
   std::string model;        // path
@@ -54,6 +61,7 @@ struct EngineFlags {
   KvType kv = KvType::kF16;
   std::optional<std::size_t> window;  // in place of the file's; 0: none
   std::size_t max_memory = 0;         // bytes of the file and what it is run with; 0: no limit
+  std::vector<std::string> adapters;  // FILE[:SCALE]
 
   void add_to(CLI::App& app, unsigned parts = kAll);
 

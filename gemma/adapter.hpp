@@ -1,5 +1,7 @@
 // LoRA adapters (Hu et al. 2021, arXiv:2106.09685) in GGUF files: W' = W + scale * B * A for some matrices.
-// Invariant: an Adapter that exists is sound by itself: every A has its B, of the same rank.
+// They are merged when a file is quantised (QuantizeOptions::adapters), or added to each product when a model
+// runs (ModelOptions::adapters). Invariant: an Adapter that exists is sound by itself: every A has its B, of
+// the same rank.
 #pragma once
 
 #include <cstddef>
@@ -16,14 +18,23 @@ class Adapter {
  public:
   /// What is added to one matrix.
   struct Change {
-    const TensorView* a = nullptr;  // [rank, n_inputs]
-    const TensorView* b = nullptr;  // [n_outputs, rank]
-    float scale = 0;  // of the product: the caller's, times alpha / rank where the file has alpha
+    const TensorView* a = nullptr;  // [rank, n_inputs]; where `by_rows`, [n_outputs, rank]
+    const TensorView* b = nullptr;  // [n_outputs, rank]; where `by_rows`, [n_inputs, rank]
+    float scale = 0;       // of the product: the caller's, times alpha / rank where the file has alpha
+    bool by_rows = false;  // it is scale * A * B^T: the form of embeddings, whose rows are looked up
+
+    /// Rows of B * A.
+    std::size_t n_outputs() const noexcept { return by_rows ? a->rows : b->rows; }
+    /// Columns of B * A.
+    std::size_t n_inputs() const noexcept { return by_rows ? b->rows : a->cols; }
+    /// Of the product.
+    std::size_t rank() const noexcept { return b->cols; }
   };
 
   /// Reads an adapter as llama.cpp's converter writes it: tensors NAME.lora_a and NAME.lora_b, and
   /// adapter.lora.alpha. `scale` multiplies all of it. Throws Error: as gguf::File::open, {kUnsupported} for
-  /// another kind of file, {kMissingTensor, kBadShape, kMalformed} for pairs that are none.
+  /// another kind of file, {kMissingTensor, kBadShape, kMalformed} for pairs that are none,
+  /// {kInvalidArgument} for a scale that is not finite.
   static Adapter open(const std::string& path, float scale = 1);
   /// The same for a file that is open already.
   static Adapter from(gguf::File file, float scale = 1);
@@ -38,11 +49,16 @@ class Adapter {
   std::size_t size() const noexcept { return changes_.size(); }
   /// As given to open().
   const std::string& path() const noexcept { return file_.path(); }
+  /// The file, with all its metadata.
+  const gguf::File& file() const noexcept { return file_; }
+  /// As given to open().
+  float scale() const noexcept { return scale_; }
 
  private:
-  explicit Adapter(gguf::File file) : file_(std::move(file)) {}
+  Adapter(gguf::File file, float scale) : file_(std::move(file)), scale_(scale) {}
 
   gguf::File file_;
+  float scale_;
   std::map<std::string, Change, std::less<>> changes_;
 };
 

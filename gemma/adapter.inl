@@ -17,11 +17,12 @@ GEMMA_INLINE Adapter Adapter::open(const std::string& path, float scale) {
 GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
   return detail::or_out_of_memory("no memory for an adapter", [&] {
     constexpr std::string_view kA = ".lora_a", kB = ".lora_b";
-    Adapter adapter(std::move(file));
+    Adapter adapter(std::move(file), scale);
     const gguf::File& f = adapter.file_;
     const auto refuse = [&f](ErrorCode code, const std::string& what) {
       throw Error(code, f.path() + ": " + what);
     };
+    if (!is_finite(scale)) refuse(ErrorCode::kInvalidArgument, "an adapter's scale that is not finite");
     const float alpha = f.get_or<float>("adapter.lora.alpha", 0.0f);
     if (!is_finite(alpha)) refuse(ErrorCode::kMalformed, "key 'adapter.lora.alpha' is not finite");
     for (const TensorView& t : f.tensors()) {
@@ -35,12 +36,14 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
         refuse(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is no part of a LoRA adapter");
       const std::string name(t.name.substr(0, t.name.size() - kA.size()));
       const TensorView& b = f.tensor(name + std::string(kB));
-      if (t.n_dims > 2 || b.n_dims > 2 || b.cols != t.rows)
+      // an embedding's change: llama.cpp looks rows of A up, so that it lies as B does elsewhere
+      const bool by_rows = b.cols != t.rows && b.cols == t.cols;
+      if (t.n_dims > 2 || b.n_dims > 2 || (b.cols != t.rows && !by_rows))
         refuse(ErrorCode::kBadShape, "tensors " + gemma::quoted(t.name) + " and " + gemma::quoted(b.name) +
                                          " are not of one rank: " + std::to_string(t.rows) + ", " +
                                          std::to_string(b.cols));
-      const float by_rank = alpha != 0 ? alpha / static_cast<float>(t.rows) : 1.0f;
-      adapter.changes_.emplace(name, Change{&t, &b, scale * by_rank});
+      const float by_rank = alpha != 0 ? alpha / static_cast<float>(b.cols) : 1.0f;
+      adapter.changes_.emplace(name, Change{&t, &b, scale * by_rank, by_rows});
     }
     if (adapter.changes_.empty())
       refuse(ErrorCode::kUnsupported, "this is no LoRA adapter: it changes no matrix");
@@ -58,11 +61,12 @@ GEMMA_INLINE void Adapter::check(const gguf::File& base) const {
                                                ")");
     for (const auto& [name, change] : changes_) {
       const TensorView& t = base.tensor(name);
-      if (t.n_dims != 2 || t.cols != change.a->cols || t.rows != change.b->rows)
-        throw Error(ErrorCode::kBadShape,
-                    path() + ": changes tensor " + gemma::quoted(name) + " as " +
-                        std::to_string(change.b->rows) + " x " + std::to_string(change.a->cols) + "; in " +
-                        base.path() + " it is " + std::to_string(t.rows) + " x " + std::to_string(t.cols));
+      if (t.n_dims != 2 || t.cols != change.n_inputs() || t.rows != change.n_outputs())
+        throw Error(ErrorCode::kBadShape, path() + ": changes tensor " + gemma::quoted(name) + " as " +
+                                              std::to_string(change.n_outputs()) + " x " +
+                                              std::to_string(change.n_inputs()) + "; in " + base.path() +
+                                              " it is " + std::to_string(t.rows) + " x " +
+                                              std::to_string(t.cols));
     }
   });
 }

@@ -92,6 +92,12 @@ gemma_model* gemma_model_load(const char* path, const gemma_model_options* optio
       }
     }
     if (o.window >= 0) chosen.window = static_cast<std::size_t>(o.window);
+    const auto adapters = list(o.adapters, o.n_adapters);
+    for (std::size_t i = 0; i < adapters.size(); ++i) {
+      require(adapters[i] != nullptr, "an adapter's path is NULL");
+      const float scale = o.adapter_scales != nullptr ? o.adapter_scales[i] : 1.0f;
+      chosen.adapters.push_back(std::make_shared<const Adapter>(Adapter::open(adapters[i], scale)));
+    }
     Model model = Model::load(path, chosen);
     std::string name = model.config().name;
     return new gemma_model{std::move(model), std::move(name), {}, {}};

@@ -83,12 +83,16 @@ typedef struct gemma_model_options {
   /** kernels: "scalar", "avx2", "avxvnni", "avx512vnni", "neon", "neoni8mm"; NULL: the best of this CPU */
   const char* isa;
   int64_t window; /**< sliding window in place of the file's; 0: none; -1: as the file says */
+  /** LoRA adapters (GGUF files) for this model, all of them at once; the weights stay as they are */
+  const char* const* adapters;
+  size_t n_adapters;           /**< how many */
+  const float* adapter_scales; /**< what each one's change is multiplied by; NULL: 1 */
 } gemma_model_options;
 /** Its defaults. */
 #define GEMMA_MODEL_OPTIONS_INIT \
-  { sizeof(gemma_model_options), NULL, -1 }
+  { sizeof(gemma_model_options), NULL, -1, NULL, 0, NULL }
 
-/** Maps and checks a GGUF file. options may be NULL. */
+/** Maps and checks a GGUF file, and its adapters. options may be NULL. */
 GEMMA_API gemma_model* gemma_model_load(const char* path, const gemma_model_options* options,
                                         gemma_error** error);
 /** NULL is allowed. Sessions made from it must be gone. */
@@ -101,7 +105,7 @@ typedef struct gemma_model_info {
   size_t d_model;         /**< floats of a hidden state */
   size_t n_layers;        /**< decoder layers */
   size_t max_seq_len;     /**< trained context, tokens */
-  size_t file_bytes;      /**< of the mapped file */
+  size_t file_bytes;      /**< of the mapped file, without adapters */
   int32_t bos;            /**< id of the token that begins a text, or -1 */
   int32_t eos;            /**< id of the token that ends a text, or -1 */
   size_t embedding_width; /**< numbers of a text's embedding */
@@ -200,7 +204,7 @@ typedef struct gemma_session_options {
 /** What a session takes, in bytes. */
 typedef struct gemma_memory_plan {
   size_t size;            /**< sizeof(gemma_memory_plan) */
-  size_t file_bytes;      /**< mapped, shared between sessions and processes */
+  size_t file_bytes;      /**< mapped, adapters too; shared between sessions and processes */
   size_t kv_bytes;        /**< keys and values */
   size_t workspace_bytes; /**< buffers of a pass */
   size_t token_bytes;     /**< the list of tokens */

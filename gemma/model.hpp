@@ -40,7 +40,8 @@ struct LayerRange {
 class Model {
  public:
   /// Maps and checks the file; reads no weights. Throws Error (see gguf::File::open, families::read_config,
-  /// Weights::from, Vocab::from), {kBadShape} when the vocabulary and the embedding differ in size.
+  /// Weights::from, Vocab::from; of options.adapters too), {kBadShape} when the vocabulary and the embedding
+  /// differ in size.
   static Model load(std::string path, const ModelOptions& options = {});
   /// The same for a file that is open already, or in memory (gguf::File::from_memory).
   static Model from(gguf::File file, const ModelOptions& options = {});
@@ -53,8 +54,13 @@ class Model {
   const gguf::File& file() const noexcept { return state_->file; }
   /// What the file lacks or gets wrong, and what is taken in its place: a line each, for people; mostly none.
   std::vector<std::string> notes() const;
-  /// Tells this model's file from others, also of the same shape: a 64-bit checksum of all that stands before
-  /// the weights, of their size, and of 64 KiB at each of 64 places among them. Computed at each call.
+  /// ModelOptions::adapters, which are added to its products.
+  std::span<const std::shared_ptr<const Adapter>> adapters() const noexcept { return state_->adapters; }
+  /// Bytes of the file and of its adapters' files, and what of these is decoded.
+  std::size_t file_bytes() const noexcept;
+  /// Tells this model's file from others, also of the same shape, and with other adapters or scales of them:
+  /// a 64-bit checksum of all that stands before the weights, of their size, and of 64 KiB at each of 64
+  /// places among them; the same of each adapter. Computed at each call.
   std::uint64_t fingerprint() const;
   /// The kernels that run it.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
@@ -143,6 +149,7 @@ class Model {
 
     gguf::File file;
     ModelConfig config;
+    std::vector<std::shared_ptr<const Adapter>> adapters;
     const kernels::KernelTable* kernels;
     Weights weights;
     std::unique_ptr<const Tokenizer> tokenizer;      // nullptr: the file holds no vocabulary

@@ -60,10 +60,25 @@ GEMMA_INLINE std::uint64_t Model::fingerprint() const {
       sum.add(data.subspan(at, std::min(kPiece, data.size() - at)));
     }
   };
-  file().check_size();
-  add_part(file());
-  for (const gguf::File& part : file().other_parts()) add_part(part);
+  const auto add = [&](const gguf::File& whole) {
+    whole.check_size();
+    add_part(whole);
+    for (const gguf::File& part : whole.other_parts()) add_part(part);
+  };
+  add(file());
+  for (const auto& adapter : adapters()) {
+    add(adapter->file());
+    const float scale = adapter->scale();
+    sum.add(std::as_bytes(std::span(&scale, 1)));
+  }
   return sum.value();
+}
+
+GEMMA_INLINE std::size_t Model::file_bytes() const noexcept {
+  std::size_t sum = file().size_bytes();
+  for (const auto& adapter : adapters()) sum += adapter->file().size_bytes();
+  for (const Vector& floats : weights().decoded) sum += floats.size_bytes();
+  return sum;
 }
 
 GEMMA_INLINE std::vector<std::int32_t> Model::encode_chat(std::span<const Message> messages,
@@ -99,8 +114,9 @@ GEMMA_INLINE std::span<const float> Model::hidden_states(const Workspace& ws, st
 GEMMA_INLINE Model::State::State(gguf::File f, const ModelOptions& o)
     : file(std::move(f)),
       config(families::read_config(file, {o.window, o.bf16_embedding_scale})),
+      adapters(o.adapters),
       kernels(o.kernels != nullptr ? o.kernels : &kernels::best_table()),
-      weights(Weights::from(file, config, *kernels)) {
+      weights(Weights::from(file, config, *kernels, adapters)) {
   if (file.find("tokenizer.ggml.model") != nullptr) tokenizer = make_tokenizer(Vocab::from(file));
   if (tokenizer != nullptr && tokenizer->vocab().size() != config.vocab_size) {
     throw Error(ErrorCode::kBadShape, file.path() + ": tensor 'token_embd.weight' has " +
@@ -167,9 +183,7 @@ GEMMA_INLINE void Model::token_embedding(std::int32_t token, std::span<float> ou
              std::to_string(out.size());
     });
   }
-  const Matrix& e = weights().embedding;
-  kernels().dequantize[static_cast<std::size_t>(e.type)](
-      e.data + static_cast<std::size_t>(token) * e.row_bytes, c.d_model, out.data());
+  detail::read_embedding(kernels(), weights().embedding, static_cast<std::size_t>(token), out.data());
   if (c.embedding_scale != 1.0f) kernels().vec.scale(c.embedding_scale, c.d_model, out.data());
 }
 
@@ -293,6 +307,7 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
     throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
   }
   file().check_size();  // a system call, against SIGBUS from weights that are gone
+  for (const auto& adapter : adapters()) adapter->file().check_size();
   const WorkspaceOptions& room = ws.options();
   const bool ends = range.end == config().n_layers();
   const std::size_t n_wanted =

@@ -7,12 +7,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "config.hpp"
 #include "kv_pages.hpp"
 
 namespace gemma {
 
+class Adapter;
 class Drafter;
 class Model;
 
@@ -22,6 +24,9 @@ struct ModelOptions {
   std::optional<std::size_t> window =
       std::nullopt;                   // sliding window in place of the file's (Mistral v0.1: 4096); 0: none
   bool bf16_embedding_scale = false;  // Gemma: round sqrt(d_model) to bfloat16 as the JAX reference does
+  /// LoRA adapters, all of them at once (Adapter::open): what they change is added to each product, in this
+  /// order; the weights stay as they are. A model that is loaded with others shares nothing but the file.
+  std::vector<std::shared_ptr<const Adapter>> adapters = {};
 };
 
 /// A context that any machine can hold; longer ones are asked for by name (a model may allow 131,072).
@@ -96,8 +101,8 @@ enum class EmbedPrompt { kNone, kQuery, kDocument };
 
 /// What running a model takes, to the byte, before anything is allocated.
 struct MemoryPlan {
-  std::size_t file_bytes = 0;       // mapped, shared between processes and sessions: weights and vocabulary
-  std::size_t kv_bytes = 0;         // reserved for keys and values of all sequences
+  std::size_t file_bytes = 0;  // mapped, shared between processes and sessions: weights, vocabulary, adapters
+  std::size_t kv_bytes = 0;    // reserved for keys and values of all sequences
   std::size_t workspace_bytes = 0;  // one workspace
   std::size_t token_bytes = 0;      // the lists of tokens
   std::size_t draft_bytes = 0;      // what guesses are made with: tables, or another model and its caches

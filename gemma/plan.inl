@@ -103,7 +103,7 @@ inline MemoryPlan plan_capped(const Model& model, EngineOptions o) {
 GEMMA_INLINE MemoryPlan plan_forward(const Model& model, const KvCacheOptions& cache,
                                      const WorkspaceOptions& workspace) {
   MemoryPlan out;
-  out.file_bytes = model.file().size_bytes();
+  out.file_bytes = model.file_bytes();
   out.kv_bytes = KvCache::bytes_for(model.config(), cache);
   out.workspace_bytes =
       detail::WorkspaceSizes(model.config(), model.weights(), model.kernels(), workspace).bytes();

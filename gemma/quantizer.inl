@@ -117,6 +117,10 @@ class Quantizer::Work {
     changes_.clear();
     for (const Adapter::Change* change : c.changes) {
       Floats f{floats_of(*change->a), floats_of(*change->b)};
+      if (change->by_rows) {
+        f.b.swap(f.a);
+        f.a = transposed(f.a, change->rank());
+      }
       for (float& v : f.b) v *= change->scale;
       changes_.push_back(std::move(f));
     }
@@ -125,6 +129,13 @@ class Quantizer::Work {
     std::vector<float> out(t.rows * t.cols);
     const auto decode = kernels::best_table().dequantize[static_cast<std::size_t>(t.type)];
     for (std::size_t r = 0; r < t.rows; ++r) decode(t.row(r), t.cols, out.data() + r * t.cols);
+    return out;
+  }
+  /// x[n, cols] as [cols, n].
+  static std::vector<float> transposed(const std::vector<float>& x, std::size_t cols) {
+    const std::size_t n = x.size() / cols;
+    std::vector<float> out(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) out[i % cols * n + i / cols] = x[i];
     return out;
   }
   /// x += row `row` of the sum of scale * B * A.

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <deque>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,10 +15,13 @@
 #include "../gguf/file.hpp"
 #include "../gguf/finite.hpp"
 #include "../kernels/kernel_table.hpp"
+#include "adapter.hpp"
 #include "aligned_buffer.hpp"
 #include "config.hpp"
 
 namespace gemma {
+
+struct LowRank;
 
 /// A weight matrix w[rows, cols] in the file, and the kernel that multiplies by it.
 struct Matrix {
@@ -27,9 +32,18 @@ struct Matrix {
   std::size_t row_bytes = 0;                      // from one row to the next
   const kernels::MatmulKernel* kernel = nullptr;  // static
   float scale = 1.0f;                             // multiplies the product: a tensor of its own (NVFP4)
+  const LowRank* changes = nullptr;               // that adapters make to it: the first of them
 
   /// Bytes in the file.
   std::size_t size_bytes() const noexcept { return rows * row_bytes; }
+};
+
+/// What an adapter changes a matrix by: its product gets b (a x) added, in float32.
+struct LowRank {
+  Matrix a;                       // [rank, cols of the matrix]
+  Matrix b;                       // [rows of the matrix, rank]; its scale is that of the change
+  std::size_t column = 0;         // ranks of the changes before it whose matrices read the same input
+  const LowRank* next = nullptr;  // to the same matrix, by another adapter
 };
 
 /// Norm weights as float32 (a copy: they are small, and files may hold them in any type).
@@ -128,16 +142,27 @@ struct Weights {
   Vector ones;                // [largest head_dim] for norms without weights, or empty
   Vector rope_divisors;       // [head_dim / 2] of the ropes that are divided (Llama 3.1), or empty
   std::vector<LayerWeights> layers;  // [n_layers]
+  std::deque<LowRank> changes;       // of all adapters; matrices point to them
+  std::deque<Vector> decoded;        // what of them is not read as it lies in its file
+  std::size_t changes_width = 0;     // the most ranks of changes to matrices that read one input
+
+  /// The most ranks of a change to the embedding, a row of which is made for each token.
+  static constexpr std::size_t kMostEmbeddingRank = 1024;
 
   /// Throws Error naming the tensor: kMissingTensor, kBadShape, kMalformed (a norm or rotary factor that is
-  /// no possible number), kUnsupported (a tensor that would change the answer and is not supported, e.g. a bias).
-  static Weights from(const gguf::File& file, const ModelConfig& config, const kernels::KernelTable& kernels);
+  /// no possible number), kUnsupported (a tensor that would change the answer and is not supported, e.g. a
+  /// bias, or one that an adapter changes and that is no matrix of attention, of a dense feed-forward block,
+  /// of a layer's input from the token, the embedding or the output); as Adapter::check(). The adapters'
+  /// files must live as long as the result.
+  static Weights from(const gguf::File& file, const ModelConfig& config, const kernels::KernelTable& kernels,
+                      std::span<const std::shared_ptr<const Adapter>> adapters = {});
 
-  /// Bytes that one decode step reads: all matrices, but of the experts only those that a token uses, and of
-  /// the embeddings a row (not counted), unless the embedding is the output too.
+  /// Bytes that one decode step reads: all matrices and what adapters change, but of the experts only those
+  /// that a token uses, and of the embeddings a row (not counted), unless the embedding is the output too.
   std::size_t step_bytes(const ModelConfig& config) const noexcept {
     std::size_t sum = output.size_bytes() + per_layer_proj.size_bytes() + stream_proj.size_bytes() +
                       stream_unproj.size_bytes();
+    for (const LowRank& c : changes) sum += c.a.size_bytes() + c.b.size_bytes();
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const std::size_t used = config.layers[i].feed_forward.experts.used;
       layers[i].for_each_matrix([&](const Matrix& m) { sum += m.size_bytes(); });

@@ -17,8 +17,10 @@ namespace detail {
 /// Looks tensors up and checks their shapes.
 class WeightReader {
  public:
-  WeightReader(const gguf::File& file, const kernels::KernelTable& kernels)
-      : file_(file), kernels_(kernels) {}
+  /// Changes by adapters go to `to`.
+  WeightReader(const gguf::File& file, const kernels::KernelTable& kernels,
+               std::span<const std::shared_ptr<const Adapter>> adapters, Weights& to)
+      : file_(file), kernels_(kernels), adapters_(adapters), to_(to) {}
 
   Matrix matrix(const std::string& name, std::size_t rows, std::size_t cols) const {
     Matrix m = unscaled_matrix(name, rows, cols);
@@ -27,8 +29,27 @@ class WeightReader {
   }
   /// The same where a tensor called STEM.scale means something else.
   Matrix unscaled_matrix(const std::string& name, std::size_t rows, std::size_t cols) const {
-    const TensorView& t = checked(name, rows, cols);
-    return {t.data.data(), t.type, rows, cols, t.row_size_bytes(), &kernels_.matmul_for(t.type)};
+    refuse_changes(name);
+    return view_of(checked(name, rows, cols));
+  }
+  /// A matrix that adapters may change. All that read one input are read one after the other, the first of
+  /// them with `first`.
+  Matrix changeable(const std::string& name, std::size_t rows, std::size_t cols, bool first) {
+    if (first) column_ = 0;
+    Matrix m = view_of(checked(name, rows, cols));
+    m.scale = scale_of(name);
+    const LowRank** link = &m.changes;
+    for (const auto& adapter : adapters_) {
+      const Adapter::Change* change = adapter->find(name);
+      if (change == nullptr) continue;
+      LowRank& low = add_change(*change);
+      low.column = column_;
+      column_ += change->rank();
+      *link = &low;
+      link = &low.next;
+    }
+    to_.changes_width = std::max(to_.changes_width, column_);
+    return m;
   }
   /// The factor of the product with matrix `name`, STEM.weight: the one element of STEM.scale (as llama.cpp's
   /// converter has it) or STEM.weight.scale; 1 where the file has neither.
@@ -43,11 +64,9 @@ class WeightReader {
   Vector vector(const std::string& name, std::size_t size) const { return table(name, 1, size); }
   /// [rows, cols] of a small matrix, as floats.
   Vector table(const std::string& name, std::size_t rows, std::size_t cols) const {
+    refuse_changes(name);
     const TensorView& t = checked(name, rows, cols);
-    Vector out(rows * cols, "norm weights");
-    for (std::size_t r = 0; r < rows; ++r) {
-      kernels_.dequantize[static_cast<std::size_t>(t.type)](t.row(r), cols, out.data() + r * cols);
-    }
+    Vector out = floats_of(t, "norm weights");
     // matrices are not read before they are used; these are read here anyway
     for (std::size_t i = 0; i < out.size(); ++i) {
       if (!is_finite(out[i])) {
@@ -88,6 +107,54 @@ class WeightReader {
   }
 
  private:
+  Matrix view_of(const TensorView& t) const {
+    return {t.data.data(), t.type, t.rows, t.cols, t.row_size_bytes(), &kernels_.matmul_for(t.type)};
+  }
+  Vector floats_of(const TensorView& t, const char* what) const {
+    Vector out(t.rows * t.cols, what);
+    for (std::size_t r = 0; r < t.rows; ++r) {
+      kernels_.dequantize[static_cast<std::size_t>(t.type)](t.row(r), t.cols, out.data() + r * t.cols);
+    }
+    return out;
+  }
+
+  /// One adapter's change, of which rows are read as floats: as they lie in the file, or decoded where its
+  /// type is multiplied in 8 bits or its shape is another.
+  LowRank& add_change(const Adapter::Change& change) {
+    LowRank& low = to_.changes.emplace_back();
+    low.a = change.by_rows ? transposed(*change.b) : readable(*change.a);
+    low.b = readable(change.by_rows ? *change.a : *change.b);
+    low.b.scale = change.scale;
+    return low;
+  }
+  Matrix readable(const TensorView& t) {
+    const Matrix m = view_of(t);
+    return m.kernel->quantized_activations ? keep(floats_of(t, "an adapter"), t.rows, t.cols) : m;
+  }
+  Matrix transposed(const TensorView& t) {
+    const Vector from = floats_of(t, "an adapter");
+    Vector out(from.size(), "an adapter");
+    for (std::size_t i = 0; i < from.size(); ++i) out[i % t.cols * t.rows + i / t.cols] = from[i];
+    return keep(std::move(out), t.cols, t.rows);
+  }
+  Matrix keep(Vector floats, std::size_t rows, std::size_t cols) {
+    const Vector& kept = to_.decoded.emplace_back(std::move(floats));
+    return {reinterpret_cast<const std::byte*>(kept.data()),
+            DType::kF32,
+            rows,
+            cols,
+            cols * sizeof(float),
+            &kernels_.matmul_for(DType::kF32)};
+  }
+  void refuse_changes(const std::string& name) const {
+    for (const auto& adapter : adapters_) {
+      if (adapter->find(name) == nullptr) continue;
+      throw Error(ErrorCode::kUnsupported,
+                  adapter->path() + ": changes tensor " + gemma::quoted(name) +
+                      ", which only quantising merges: no matrix of attention or of a dense feed-forward");
+    }
+  }
+
   const TensorView& checked(const std::string& name, std::size_t rows, std::size_t cols) const {
     const TensorView& t = file_.tensor(name);
     if (!t.runs()) {
@@ -108,6 +175,9 @@ class WeightReader {
 
   const gguf::File& file_;
   const kernels::KernelTable& kernels_;
+  std::span<const std::shared_ptr<const Adapter>> adapters_;
+  Weights& to_;
+  std::size_t column_ = 0;  // ranks of changes to matrices that read one input, so far
 };
 
 inline Vector ones(std::size_t n) {
@@ -158,30 +228,30 @@ inline StreamWeights read_streams(const WeightReader& read, const ModelConfig& c
           .low_rank_norm = read.vector(p + "laurel_post_norm.weight", d)};
 }
 
-inline LayerWeights read_layer(const WeightReader& read, const ModelConfig& c, std::size_t index) {
+inline LayerWeights read_layer(WeightReader& read, const ModelConfig& c, std::size_t index) {
   const std::string p = "blk." + std::to_string(index) + ".";
   const AttentionConfig& a = c.layers[index].attention;
   const std::size_t d_ff = c.layers[index].feed_forward.d_ff;
   LayerWeights l;
   l.attn_norm = read.vector(p + "attn_norm.weight", c.d_model);
-  l.q = read.matrix(p + "attn_q.weight", a.q_width(), c.d_model);
+  l.q = read.changeable(p + "attn_q.weight", a.q_width(), c.d_model, true);
   l.q_norm = read.vector_if(a.qk_norm, p + "attn_q_norm.weight", a.head_dim);
   if (c.owns_kv(index)) {
-    l.k = read.matrix(p + "attn_k.weight", a.kv_width(), c.d_model);
-    if (!a.v_from_k) l.v = read.matrix(p + "attn_v.weight", a.kv_width(), c.d_model);
+    l.k = read.changeable(p + "attn_k.weight", a.kv_width(), c.d_model, false);
+    if (!a.v_from_k) l.v = read.changeable(p + "attn_v.weight", a.kv_width(), c.d_model, false);
     l.k_norm = read.vector_if(a.qk_norm, p + "attn_k_norm.weight", a.head_dim);
   }
-  l.attn_out = read.matrix(p + "attn_output.weight", c.d_model, a.q_width());
+  l.attn_out = read.changeable(p + "attn_output.weight", c.d_model, a.q_width(), true);
   l.post_attn_norm = read.vector_if(c.post_norms, p + "post_attention_norm.weight", c.d_model);
   l.ffn_norm = read.vector(p + "ffn_norm.weight", c.d_model);
-  l.gate = read.matrix(p + "ffn_gate.weight", d_ff, c.d_model);
-  l.up = read.matrix(p + "ffn_up.weight", d_ff, c.d_model);
-  l.down = read.matrix(p + "ffn_down.weight", c.d_model, d_ff);
+  l.gate = read.changeable(p + "ffn_gate.weight", d_ff, c.d_model, true);
+  l.up = read.changeable(p + "ffn_up.weight", d_ff, c.d_model, false);
+  l.down = read.changeable(p + "ffn_down.weight", c.d_model, d_ff, true);
   l.post_ffn_norm = read.vector_if(c.post_norms, p + "post_ffw_norm.weight", c.d_model);
   if (c.layers[index].feed_forward.experts.count != 0) l.mixture = read_mixture(read, c, index);
   if (c.per_layer_width != 0) {
-    l.per_layer = {read.matrix(p + "inp_gate.weight", c.per_layer_width, c.d_model),
-                   read.matrix(p + "proj.weight", c.d_model, c.per_layer_width),
+    l.per_layer = {read.changeable(p + "inp_gate.weight", c.per_layer_width, c.d_model, true),
+                   read.changeable(p + "proj.weight", c.d_model, c.per_layer_width, true),
                    read.vector(p + "post_norm.weight", c.d_model)};
   }
   if (c.streams.count != 0) l.streams = read_streams(read, c, p);
@@ -229,13 +299,23 @@ inline Vector read_rope_divisors(const WeightReader& read, const gguf::File& fil
 }  // namespace detail
 
 GEMMA_INLINE Weights Weights::from(const gguf::File& file, const ModelConfig& c,
-                                   const kernels::KernelTable& kernels) {
-  const detail::WeightReader read(file, kernels);
+                                   const kernels::KernelTable& kernels,
+                                   std::span<const std::shared_ptr<const Adapter>> adapters) {
+  for (const auto& adapter : adapters) {
+    if (adapter == nullptr) throw Error(ErrorCode::kInvalidArgument, "an adapter is missing");
+    adapter->check(file);
+  }
   Weights w;
+  detail::WeightReader read(file, kernels, adapters, w);
   for (const char* name : {"token_embd.scale", "token_embd.weight.scale"}) read.refuse(name);
-  w.embedding = read.matrix("token_embd.weight", c.vocab_size, c.d_model);
+  w.embedding = read.changeable("token_embd.weight", c.vocab_size, c.d_model, true);
+  for (const LowRank* change = w.embedding.changes; change != nullptr; change = change->next) {
+    if (change->a.rows > kMostEmbeddingRank)
+      read.fail(ErrorCode::kUnsupported, file.tensor("token_embd.weight"),
+                "an adapter changes it by a rank of " + std::to_string(change->a.rows));
+  }
   w.output = file.find_tensor("output.weight") != nullptr
-                 ? read.matrix("output.weight", c.vocab_size, c.d_model)
+                 ? read.changeable("output.weight", c.vocab_size, c.d_model, true)
                  : w.embedding;
   w.output_norm = read.vector("output_norm.weight", c.d_model);
   w.rope_divisors = detail::read_rope_divisors(read, file, c);

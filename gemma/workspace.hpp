@@ -93,7 +93,8 @@ struct WorkspaceSizes {
 
   unsigned n_threads;
   std::size_t hidden, q, kv, ffn, ffn_rows, logits, rope, quantized, ffn_quantized, scratch_per_thread,
-      tokens, steps, laid_out, per_layer, per_layer_gate, streams, low_rank, branch, pooled;
+      tokens, steps, laid_out, per_layer, per_layer_gate, streams, low_rank, branch, pooled, changes,
+      change_block;
   MixtureSizes mixture;
 };
 
@@ -139,6 +140,8 @@ class Workspace {
   AlignedBuffer<float> streams;            // [n_streams, T, d_model]; empty unless there are several
   AlignedBuffer<float> low_rank;           // [T, low_rank] of the branch beside attention
   AlignedBuffer<float> branch;             // [T, d_model] that branch
+  AlignedBuffer<float> changes;            // [T, ranks] what adapters' A made of an input; empty without
+  AlignedBuffer<float> change_blocks;      // [n_threads, T, kRowUnit] of what their B makes of it
   AlignedBuffer<float> pooled, projected;  // [kPooledRows, widest] in and out of a layer behind pooling
   /// Of a layer with experts. A slot is one expert that one token uses; S = T * experts used.
   struct Mixture {
@@ -168,6 +171,10 @@ class Workspace {
   /// [2, T, ffn_rows()] of one worker.
   float* ffn_block_of(unsigned worker) noexcept {
     return ffn_blocks.data() + worker * sizes_.ffn_block_floats();
+  }
+  /// What one worker adds to a product because of an adapter, T * kRowUnit floats.
+  float* change_block_of(unsigned worker) noexcept {
+    return change_blocks.data() + worker * sizes_.change_block;
   }
   /// Scratch of one worker, 64-byte aligned.
   std::byte* scratch_of(unsigned worker) noexcept {

@@ -63,8 +63,9 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
   kv = t * c.largest_kv_width();
   const bool sparse = c.largest([](const LayerConfig& l) { return l.feed_forward.sparsity != 0.0f; }) != 0;
   const bool reads_floats =
-      sparse || std::any_of(w.layers.begin(), w.layers.end(),
-                            [](const LayerWeights& l) { return !l.down.kernel->quantized_activations; });
+      sparse || std::any_of(w.layers.begin(), w.layers.end(), [](const LayerWeights& l) {
+        return !l.down.kernel->quantized_activations || l.down.changes != nullptr;
+      });
   const std::size_t d_ff = c.largest_d_ff();
   ffn = reads_floats ? t * d_ff : 0;
   const std::size_t even_share = (d_ff + n_threads - 1) / n_threads;
@@ -87,6 +88,8 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
   streams = t * c.streams.count * c.d_model;
   low_rank = t * c.streams.low_rank;
   branch = c.streams.count != 0 ? hidden : 0;
+  changes = t * w.changes_width;
+  change_block = changes != 0 ? t * kRowUnit : 0;
   std::size_t most = c.largest([&](const LayerConfig& l) {
     const AttentionConfig& a = l.attention;
     return kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile), a.n_heads / a.n_kv_heads,
@@ -99,6 +102,10 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
     if (m->data != nullptr) see(*m);
   }
   for (const Matrix& m : w.dense) see(m);
+  for (const LowRank& change : w.changes) {
+    see(change.a);
+    see(change.b);
+  }
   for (const LayerWeights& l : w.layers) {
     l.for_each_matrix(see);
     l.for_each_experts([&](const ExpertMatrices& m) { see(m.first); });
@@ -111,7 +118,8 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
 
 GEMMA_INLINE std::size_t WorkspaceSizes::bytes() const noexcept {
   const std::size_t floats = 3 * hidden + 2 * q + 2 * kv + ffn + n_threads * ffn_block_floats() + logits +
-                             rope + per_layer + streams + low_rank + branch + 2 * pooled;
+                             rope + per_layer + streams + low_rank + branch + 2 * pooled + changes +
+                             n_threads * change_block;
   return mixture.bytes() + per_layer_gate_bytes() + floats * sizeof(float) + quantized + ffn_quantized +
          (groups(quantized) + groups(ffn_quantized)) * sizeof(kernels::Q8Group) +
          scratch_per_thread * n_threads + laid_out + 4 * tokens * sizeof(std::uint32_t) +
@@ -168,6 +176,8 @@ GEMMA_INLINE Workspace::Workspace(const ModelConfig& config, const Weights& weig
   streams = floats(sizes_.streams);
   low_rank = floats(sizes_.low_rank);
   branch = floats(sizes_.branch);
+  changes = floats(sizes_.changes);
+  change_blocks = floats(sizes_.n_threads * sizes_.change_block);
   pooled = floats(sizes_.pooled);
   projected = floats(sizes_.pooled);
   allocate_mixture(sizes_.mixture, floats, quantized);

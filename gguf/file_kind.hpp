@@ -45,7 +45,7 @@ inline std::optional<OtherKind> other_kind(const File& file) {
   if (type == "adapter" || !adapter.empty() || detail::has_tensor_ending(file, ".lora_a")) {
     const bool lora = adapter == "lora" || detail::has_tensor_ending(file, ".lora_a");
     return OtherKind{lora ? "a LoRA adapter"sv : "an adapter"sv,
-                     "it changes a base model, which it does not hold: merge the two into one file first"};
+                     "it changes a base model, which it does not hold: load it beside that one, or merge the two"};
   }
   if (type == "mmproj" || architecture == "clip") {
     return OtherKind{"a projector for images or sound (mmproj)",

@@ -138,7 +138,7 @@ struct Command {
 void add_flags(CLI::App& cli, Command& command) {
   auto& [engine, options, query, document] = command;
   engine.add_to(cli, app::EngineFlags::kModel | app::EngineFlags::kIsa | app::EngineFlags::kThreads |
-                         app::EngineFlags::kMemory);
+                         app::EngineFlags::kMemory | app::EngineFlags::kLora);
   auto* q = cli.add_flag("--query", query, "Put the model's prompt for searching texts before each text");
   cli.add_flag("--document", document, "Put the model's prompt for texts to be found before each text")
       ->excludes(q);

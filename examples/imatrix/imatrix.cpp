@@ -35,7 +35,7 @@ Flags parse_flags(int argc, char** argv) {
       "gemma-imatrix");
   CLI::App& cli = *owner;
   using Engine = app::EngineFlags;
-  f.engine.add_to(cli, Engine::kModel | Engine::kIsa | Engine::kThreads | Engine::kWindow);
+  f.engine.add_to(cli, Engine::kModel | Engine::kIsa | Engine::kThreads | Engine::kWindow | Engine::kLora);
   cli.add_option("-f,--file", f.text, "The text")->type_name("FILE");
   cli.add_option("-o,--out", f.out, "Where to write; appears only when it is whole")
       ->required()

@@ -44,7 +44,7 @@ Flags parse_flags(int argc, char** argv) {
   CLI::App& cli = *owner;
   using Engine = app::EngineFlags;
   f.engine.add_to(cli, Engine::kModel | Engine::kIsa | Engine::kThreads | Engine::kKv | Engine::kWindow |
-                           Engine::kMemory);
+                           Engine::kMemory | Engine::kLora);
   const auto tokens = [&](const char* name, std::size_t& to, std::size_t least, const char* what) {
     return cli.add_option(name, to, what)
         ->check(CLI::Range(least, std::size_t{1} << 30).description(""))

@@ -35,7 +35,8 @@ class _Sized(ctypes.Structure):
 
 
 class _ModelOptions(_Sized):
-    _fields_ = [("size", c_size_t), ("isa", c_char_p), ("window", c_int64)]
+    _fields_ = [("size", c_size_t), ("isa", c_char_p), ("window", c_int64), ("adapters", POINTER(c_char_p)),
+                ("n_adapters", c_size_t), ("adapter_scales", POINTER(c_float))]
 
 
 class _ModelInfo(_Sized):
@@ -159,11 +160,16 @@ def _list(function, *arguments):
 class Model:
     """A loaded model. Threads may share it."""
 
-    def __init__(self, path):
+    def __init__(self, path, adapters=()):
+        """adapters: LoRA adapters, each a path or (path, scale)."""
         if _lib is None:
             load_library()
         self._handle = None
-        self._handle = _checked(_lib.gemma_model_load, path.encode(), None)
+        pairs = [(a, 1.0) if isinstance(a, str) else a for a in adapters]
+        options = _ModelOptions(window=-1, n_adapters=len(pairs),
+                                adapters=(c_char_p * len(pairs))(*[p.encode() for p, _ in pairs]),
+                                adapter_scales=(c_float * len(pairs))(*[s for _, s in pairs]))
+        self._handle = _checked(_lib.gemma_model_load, path.encode(), byref(options))
         self.info = _ModelInfo()
         _checked(_lib.gemma_model_get_info, self._handle, byref(self.info))
 

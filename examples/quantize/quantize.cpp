@@ -2,11 +2,10 @@
 // Invariant: OUT appears under its name when it is whole; whatever ends the program before leaves what was
 // there.
 #include <atomic>
-#include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "examples/engine_flags.hpp"
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
 #include "examples/progress_bar.hpp"
@@ -100,19 +100,6 @@ QuantizeOptions options_of(const Flags& f, const std::atomic<bool>& cancelled) {
   return o;
 }
 
-/// "FILE:0.5". A colon that no number follows belongs to the name.
-Adapter open_adapter(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  float scale = 1;
-  if (colon != std::string::npos) {
-    const char* const end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, scale);
-    if (error == std::errc() && rest == end && std::isfinite(scale))
-      return Adapter::open(text.substr(0, colon), scale);
-  }
-  return Adapter::open(text);
-}
-
 /// The name that is to appear: of a link the file behind it. Throws Error for what is no file.
 std::string target_of(const std::string& out) {
   std::error_code error;
@@ -169,9 +156,9 @@ int run(int argc, char** argv) {
   const gguf::File file = gguf::File::open(flags.in);
   std::optional<Importances> importances;
   if (!flags.imatrix.empty()) options.importances = &importances.emplace(Importances::read(flags.imatrix));
-  std::vector<Adapter> adapters;
-  for (const std::string& text : flags.adapters) adapters.push_back(open_adapter(text));
-  for (const Adapter& adapter : adapters) options.adapters.push_back(&adapter);
+  std::vector<std::shared_ptr<const Adapter>> adapters;
+  for (const std::string& text : flags.adapters) adapters.push_back(app::open_adapter(text));
+  for (const auto& adapter : adapters) options.adapters.push_back(adapter.get());
   const Quantizer quantizer(file, options);
   if (quantizer.requantizes())
     app::print_error(kProgram, "note: " + flags.in + " is quantised already; the errors of both add up");

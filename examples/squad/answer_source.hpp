@@ -25,6 +25,7 @@ struct ModelSpec {
   std::string chat_template = {};  // name of the turns to use; "": the file's
   // sliding attention window in place of the file's, tokens; 0: none
   std::optional<std::size_t> window = std::nullopt;
+  std::vector<std::string> adapters = {};  // LoRA adapters added to it: FILE[:SCALE]
 };
 
 struct Prompt {

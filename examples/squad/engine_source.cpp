@@ -122,6 +122,7 @@ class EngineSource : public AnswerSource {
     ModelOptions model;
     model.kernels = &app::kernel_table(options.isa);
     model.window = spec.window;
+    for (const std::string& text : spec.adapters) model.adapters.push_back(app::open_adapter(text));
     return Model::load(spec.file.string(), model);
   }
 

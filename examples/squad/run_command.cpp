@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct RunFlags {
-  std::vector<std::string> models, chat_templates, windows;
+  std::vector<std::string> models, chat_templates, windows, adapters;
   std::string squad, out, preset = "chat", template_file, shard = "1/1";
   std::string draft;              // "": the preset's
   std::size_t n = 60, batch = 0;  // batch 0: by memory
@@ -103,6 +103,17 @@ void choose_windows(const std::vector<std::string>& choices, std::vector<ModelSp
   });
 }
 
+/// Which adapters a model answers with: not their paths.
+std::vector<AdapterIdentity> identities_of(const std::vector<std::string>& adapters) {
+  std::vector<AdapterIdentity> out;
+  for (const std::string& text : adapters) {
+    const auto adapter = app::open_adapter(text);
+    out.push_back({app::printable(fs::path(adapter->path()).filename().string()), sha256_of(adapter->path()),
+                   static_cast<double>(adapter->scale())});
+  }
+  return out;
+}
+
 Preset preset_of(const RunFlags& flags, bool is_v2) {
   Preset preset = make_preset(flags.preset, is_v2);
   if (!flags.template_file.empty()) {
@@ -161,7 +172,8 @@ ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, boo
           sha256_of(model.file),
           app::printable(facts.description),
           app::printable(turns),
-          model.window};
+          model.window,
+          identities_of(model.adapters)};
 }
 
 int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
@@ -310,6 +322,11 @@ void add_run(CLI::App& app, Command& chosen) {
          "MODEL=N; as often as needed. Mistral 7B v0.1 needs 4096, which its files do not say")
       ->type_name("N")
       ->allow_extra_args(false);
+  run->add_option("--lora", flags->adapters,
+                  "A LoRA adapter (GGUF), its change times SCALE (default: 1): for every model, or "
+                  "MODEL=FILE[:SCALE]; as often as needed")
+      ->type_name("FILE[:SCALE]")
+      ->allow_extra_args(false);
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
   run->add_option(
          "--shard", flags->shard,
@@ -324,6 +341,8 @@ void add_run(CLI::App& app, Command& chosen) {
       for (const std::string& model : flags->models) models.push_back(parse_model(model));
       choose_turns(flags->chat_templates, models);
       choose_windows(flags->windows, models);
+      choose("--lora", flags->adapters, models,
+             [](ModelSpec& model, const std::string& text) { model.adapters.push_back(text); });
       const Dataset dataset = read_dataset(flags->squad);
       return run_evaluation(*flags, models, dataset, fs::path(flags->squad).filename().string(),
                             sha256_of(flags->squad));

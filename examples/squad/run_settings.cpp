@@ -65,6 +65,9 @@ ordered_json to_json(const RunSettings& settings) {
                       {"description", model.description}});
     if (!model.turns.empty()) models.back()["turns"] = model.turns;
     if (model.window) models.back()["window"] = *model.window;
+    for (const AdapterIdentity& a : model.adapters) {
+      models.back()["adapters"].push_back({{"file", a.file}, {"sha256", a.sha256}, {"scale", a.scale}});
+    }
   }
   const Preset& preset = settings.preset;
   return {{"format", kFormat},
@@ -108,6 +111,10 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
       settings.models.push_back({model.at("name"), model.at("file"), model.at("sha256"),
                                  model.at("description"), model.value("turns", "")});
       if (model.contains("window")) settings.models.back().window = model["window"].get<std::size_t>();
+      if (!model.contains("adapters")) continue;
+      for (const json& a : model["adapters"]) {
+        settings.models.back().adapters.push_back({a.at("file"), a.at("sha256"), a.at("scale")});
+      }
     }
     settings.shard = parse_shard(root.at("shard").get_ref<const std::string&>());
     settings.machine = root.at("machine");

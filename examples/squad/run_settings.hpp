@@ -16,6 +16,12 @@
 
 namespace gemma::squad {
 
+struct AdapterIdentity {
+  std::string file;  // without its folder
+  std::string sha256;
+  double scale = 1;
+};
+
 struct ModelIdentity {
   std::string name;  // the user's
   std::string file;  // without its folder
@@ -23,6 +29,7 @@ struct ModelIdentity {
   std::string description;
   std::string turns = {};  // whose turns wrap a chat prompt; "": none, or written before this was noted
   std::optional<std::size_t> window = std::nullopt;  // sliding attention window in place of the file's
+  std::vector<AdapterIdentity> adapters = {};
 };
 
 struct RunSettings {

@@ -109,6 +109,9 @@ ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::
                       {"stops", model.stops}};
   if (!identity.turns.empty()) out["turns"] = identity.turns;
   if (identity.window) out["window"] = *identity.window;
+  for (const AdapterIdentity& a : identity.adapters) {
+    out["adapters"].push_back({{"file", a.file}, {"sha256", a.sha256}, {"scale", a.scale}});
+  }
   if (run.questions().is_v2) {
     const auto totals = [](const ScoreTotals& t) {
       return ordered_json{{"exact", t.exact}, {"f1", t.f1}, {"n", t.n}};

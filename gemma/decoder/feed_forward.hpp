@@ -11,12 +11,13 @@
 
 namespace gemma::detail {
 
-/// Where activated rows go: floats, or 8 bits when q is set.
+/// Where activated rows go: floats, or 8 bits when q is set, or both.
 struct Activated {
   float* x;                  // [n, width]
   std::int8_t* q;            // [n, width]
   kernels::Q8Group* groups;  // [n, width / 32]
   std::size_t width;         // of a whole row
+  bool both = false;         // floats beside 8 bits: an adapter reads them
 };
 
 /// Keeps of gate[n] what exceeds its mean by `sparsity` standard deviations (divided by n), less that bound;
@@ -59,7 +60,7 @@ inline void gate_and_up(const Pass& p, const Worker& w, Activation activation, c
   for (std::size_t begin = rows.begin; begin < rows.end; begin += ld) {
     const Range block{begin, std::min(begin + ld, rows.end)};
     const std::size_t size = block.end - block.begin;
-    const bool own_block = out.q != nullptr && gate.data != nullptr;
+    const bool own_block = out.q != nullptr && gate.data != nullptr && !out.both;
     float* const gate_block = own_block ? up_block + n * ld : out.x + begin;
     const std::size_t ld_gate = own_block ? ld : out.width;
     if (gate.data != nullptr) multiply(p, w, gate, block, in, n, gate_block, ld_gate);
@@ -80,7 +81,7 @@ inline void feed_forward(Pass& p, const Worker& w, std::size_t l) noexcept {
   Workspace& ws = p.ws;
   const bool quantized = reads_quantized(weights.down);
   const Activated out{ws.ffn.data(), quantized ? ws.ffn_q8.q.data() : nullptr, ws.ffn_q8.groups.data(),
-                      f.d_ff};
+                      f.d_ff, weights.down.changes != nullptr};
   Input in{ws.h.data(), ws.q8};
   lay_out(p, w, in, {&weights.gate, &weights.up});
   if (f.sparsity != 0.0f) sparse_gate(p, w, l, in);

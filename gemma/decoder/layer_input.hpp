@@ -10,11 +10,27 @@
 
 namespace gemma::detail {
 
+/// x[d_model] = row `token` of the embedding `e`, with what adapters change it by: sums run in the order of
+/// ranks.
+inline void read_embedding(const kernels::KernelTable& kernels, const Matrix& e, std::size_t token,
+                           float* x) noexcept {
+  kernels.dequantize[static_cast<std::size_t>(e.type)](e.data + token * e.row_bytes, e.cols, x);
+  for (const LowRank* c = e.changes; c != nullptr; c = c->next) {
+    float factors[Weights::kMostEmbeddingRank];
+    kernels.dequantize[static_cast<std::size_t>(c->b.type)](c->b.data + token * c->b.row_bytes, c->b.cols,
+                                                            factors);
+    const float* a = reinterpret_cast<const float*>(c->a.data);  // decoded: Weights::from
+    for (std::size_t k = 0; k < c->a.rows; ++k, a += e.cols) {
+      const float factor = c->b.scale * factors[k];
+      for (std::size_t i = 0; i < e.cols; ++i) x[i] += factor * a[i];
+    }
+  }
+}
+
 /// x[d_model] = scale * embedding of the row's token.
 inline void embed_row(const Pass& p, std::size_t r, float* x) noexcept {
-  const Matrix& e = p.weights.embedding;
   const std::size_t d = p.config.d_model;
-  p.kernels.dequantize[static_cast<std::size_t>(e.type)](e.data + p.ws.row_token[r] * e.row_bytes, d, x);
+  read_embedding(p.kernels, p.weights.embedding, p.ws.row_token[r], x);
   if (p.config.embedding_scale != 1.0f) p.vec().scale(p.config.embedding_scale, d, x);
 }
 

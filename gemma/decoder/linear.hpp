@@ -8,6 +8,7 @@
 #include <initializer_list>
 
 #include "../token_layouts.hpp"
+#include "low_rank.hpp"
 #include "pass.hpp"
 
 namespace gemma::detail {
@@ -20,7 +21,7 @@ struct Input {
   Input(const float* floats, const std::int8_t* q8, const kernels::Q8Group* q8_groups) noexcept
       : x(floats), q(q8), groups(q8_groups) {}
 
-  const float* x;                  // [n, k]
+  const float* x;                  // [n, k]; changes of adapters read it too
   const std::int8_t* q;            // [n, k]
   const kernels::Q8Group* groups;  // [n, k / 32]
   TokenLayouts layouts;            // in Workspace::laid_out
@@ -43,8 +44,9 @@ inline bool reads_quantized(const Matrix& m) noexcept {
 }
 
 /// Lays out `in` for the kernels of `readers`, once for each kernel that wants it: calls of the kernels then
-/// cost nothing but their rows, so rows can be given out in pieces. A barrier before, and one at the end
-/// where anything was laid out; until the next call of lay_out() nothing of it moves.
+/// cost nothing but their rows, so rows can be given out in pieces. With adapters, what their changes to
+/// `readers` make of it first (low_rank.hpp). A barrier before, and one at the end where anything was done;
+/// until the next call of lay_out() nothing of it moves.
 inline void lay_out(Pass& p, const Worker& w, Input& in,
                     std::initializer_list<const Matrix*> readers) noexcept {
   for (const Matrix* m : readers) {
@@ -58,7 +60,9 @@ inline void lay_out(Pass& p, const Worker& w, Input& in,
       m->kernel->lay_out(args, tokens.begin, tokens.end, p.ws.laid_out.data() + layout->offset);
     }
   }
-  if (in.layouts.bytes() != 0) w.sync();
+  const bool changed = is_changed(readers);
+  if (changed) multiply_by_a(p, w, in.x, readers);
+  if (changed || in.layouts.bytes() != 0) w.sync();
 }
 
 /// f(rows of m) for this worker's rows. Whoever is free takes the next: memory does not serve all cores
@@ -86,7 +90,7 @@ void share_rows(Pass& p, const Worker& w, const Matrix& m, const Input& in, F f)
   }
 }
 
-/// out[n, ld_out] = in * (rows of m)^T.
+/// out[n, ld_out] = in * (rows of m)^T. Where adapters change m, `in` went through lay_out().
 inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows, const Input& in,
                      std::size_t n, float* out, std::size_t ld_out) noexcept {
   const TokenLayouts::Entry* const layout = in.layouts.find(m);
@@ -104,6 +108,7 @@ inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows
                     .scratch = p.ws.scratch_of(w.id),
                     .scale = m.scale,
                     .laid_out = layout == nullptr ? nullptr : p.ws.laid_out.data() + layout->offset});
+  if (m.changes != nullptr) add_changes(p, w, m, rows, n, out, ld_out);
 }
 
 /// Tells whoever traces the pass what a matrix multiplies; by one worker, while nobody writes to it.

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/api/models.hpp"
+#include "tests/gemma/golden_models.hpp"
 #include "tests/gemma/model_file.hpp"
 #include "tests/gguf/temporary_folder.hpp"
 
@@ -412,6 +413,53 @@ TEST_F(CApi, ModelsThatLie) {
   gemma_sampler_free(greedy);
   gemma_session_free(s);
   gemma_model_free(m);
+}
+
+TEST_F(CApi, AdaptersChangeAModel) {
+  const gguf::test::TemporaryFolder folder;
+  const auto lora = [&](const std::string& architecture) {
+    const TensorView& q = Model::load(demo_model()).file().tensor("blk.0.attn_q.weight");
+    ModelFile file;
+    file.set("general.type", "adapter").set("general.architecture", architecture);
+    file.add_floats("blk.0.attn_q.weight.lora_a", {1, q.cols}, std::vector<float>(q.cols, 0.02f));
+    file.add_floats("blk.0.attn_q.weight.lora_b", {q.rows, 1}, std::vector<float>(q.rows, 0.5f));
+    return folder.write(architecture + ".gguf", file.bytes());
+  };
+  const std::string path = lora(Model::load(demo_model()).config().architecture);
+  const auto logits = [&](std::vector<const char*> paths, const float* scales) {
+    gemma_model_options options = GEMMA_MODEL_OPTIONS_INIT;
+    options.adapters = paths.data();
+    options.n_adapters = paths.size();
+    options.adapter_scales = scales;
+    gemma_model* m = gemma_model_load(demo_model().c_str(), &options, &error_);
+    gemma_session* s = gemma_session_new(m, nullptr, &error_);
+    EXPECT_NE(s, nullptr);
+    const std::int32_t ids[] = {1, 2, 3};
+    EXPECT_EQ(gemma_session_set_tokens(s, ids, 3, nullptr, &error_), 0);
+    gemma_model_info info = GEMMA_MODEL_INFO_INIT;
+    gemma_model_get_info(m, &info, &error_);
+    const float* row = gemma_session_logits(s, &error_);
+    std::vector<float> out(row, row + info.vocab_size);
+    gemma_session_free(s);
+    gemma_model_free(m);
+    return out;
+  };
+  const float halves[] = {0.5f, 0.5f}, none = 0;
+  const auto plain = logits({}, nullptr), once = logits({path.c_str()}, nullptr);
+  EXPECT_NE(once, plain);
+  EXPECT_EQ(logits({path.c_str()}, &none), plain);
+  EXPECT_LT(nmse(logits({path.c_str(), path.c_str()}, halves), once), 1e-9);
+
+  gemma_model_options options = GEMMA_MODEL_OPTIONS_INIT;
+  const char* paths[] = {nullptr};
+  options.adapters = paths;
+  options.n_adapters = 1;
+  EXPECT_EQ(gemma_model_load(demo_model().c_str(), &options, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  const std::string other = lora("bert");
+  paths[0] = other.c_str();
+  EXPECT_EQ(gemma_model_load(demo_model().c_str(), &options, &error_), nullptr);
+  EXPECT_NE(why(GEMMA_ERROR_UNSUPPORTED).find("bert"), std::string::npos);
 }
 
 TEST_F(CApi, MisuseIsAnError) {

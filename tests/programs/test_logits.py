@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import time
 import unittest
@@ -15,6 +16,17 @@ TOKENS = [2] + [(37 * i * i + 11 * i) % 4000 + 50 for i in range(1, 300)]
 IDS = ",".join(map(str, TOKENS))
 VOCAB = 4096
 NANO = str(SOURCE / "tests/golden/models/nano-gemma-mqa.F32.gguf")
+
+
+def adapter(factor):
+    """A LoRA adapter of rank 1 for the queries of NANO's first layer, all its numbers alike."""
+    text = lambda s: struct.pack("<Q", len(s)) + s
+    pairs = [(b"general.type", b"adapter"), (b"general.architecture", b"gemma")]
+    head = b"GGUF" + struct.pack("<IQQ", 3, 2, len(pairs)) + b"".join(text(k) + struct.pack("<I", 8) + text(v) for k, v in pairs)
+    name, width = b"blk.0.attn_q.weight.lora_", 64
+    head += text(name + b"a") + struct.pack("<IQQIQ", 2, width, 1, 0, 0)
+    head += text(name + b"b") + struct.pack("<IQQIQ", 2, 1, width, 0, 4 * width)
+    return head + bytes(-len(head) % 32) + struct.pack("<f", factor) * (2 * width)
 
 
 class Logits(ProgramTest):
@@ -30,6 +42,19 @@ class Logits(ProgramTest):
             data = self.logits(model)
             self.assertEqual(len(data), 4 * VOCAB * len(TOKENS))
             self.assertTrue(all(math.isfinite(x) for x in array.array("f", data)))
+
+    def test_adapters(self):
+        ids = "2,5,9,11,300"
+        plain = self.logits(NANO, tokens=ids)
+        lora = self.write("lora.gguf", adapter(0.25))
+        once = self.logits(NANO, "--lora", lora, tokens=ids)
+        self.assertNotEqual(once, plain)
+        self.assertEqual(self.logits(NANO, "--lora", lora + ":1.0", "-t", "2", "--chunk", "7", tokens=ids), once)
+        self.assertEqual(self.logits(NANO, "--lora", lora + ":0", tokens=ids), plain)
+        self.assertNotEqual(self.logits(NANO, "--lora", lora, "--lora", lora + ":-0.5", tokens=ids), once)
+        for model, says in [(LLAMA, ["lora.gguf", "'gemma'", "'llama'"]), (GEMMA, ["lora.gguf", "blk.0.attn_q.weight", " x "])]:
+            self.refuses("gemma-logits", "-m", model, "--tokens", "1", "--out", "/dev/null", "--lora", lora, says=says)
+        self.refuses("gemma-logits", "-m", NANO, "--tokens", "1", "--out", "/dev/null", "--lora", NANO, says="no part of a LoRA adapter")
 
     def test_a_row_does_not_depend_on_what_follows(self):
         self.assertEqual(self.logits(GEMMA, tokens=",".join(map(str, TOKENS[:40]))), self.logits(GEMMA)[:40 * VOCAB * 4])
