@@ -62,6 +62,34 @@ inline constexpr Name kGemma4Names[] = {
     {"model.layers.{}.experts.gate_up_proj", "blk.{}.ffn_gate_up_exps.weight"},
     {"model.layers.{}.experts.down_proj", "blk.{}.ffn_down_exps.weight"},
 };
+// four residual streams, a low-rank branch beside attention; matrices of streams lie in one tensor
+inline constexpr Name kGemma3nNames[] = {
+    {"model.layers.{}.post_attention_layernorm.weight", "blk.{}.post_attention_norm.weight"},
+    {"model.layers.{}.pre_feedforward_layernorm.weight", "blk.{}.ffn_norm.weight"},
+    {"model.layers.{}.post_feedforward_layernorm.weight", "blk.{}.post_ffw_norm.weight"},
+    {"model.layers.{}.self_attn.q_norm.weight", "blk.{}.attn_q_norm.weight"},
+    {"model.layers.{}.self_attn.k_norm.weight", "blk.{}.attn_k_norm.weight"},
+    {"model.embed_tokens_per_layer.weight", "per_layer_token_embd.weight"},
+    {"model.per_layer_model_projection.weight", "per_layer_model_proj.weight"},
+    {"model.per_layer_projection_norm.weight", "per_layer_proj_norm.weight"},
+    {"model.altup_projections.{}.weight", "altup_proj.weight"},
+    {"model.altup_unembed_projections.{}.weight", "altup_unembd_proj.weight"},
+    {"model.layers.{}.per_layer_input_gate.weight", "blk.{}.inp_gate.weight"},
+    {"model.layers.{}.per_layer_projection.weight", "blk.{}.proj.weight"},
+    {"model.layers.{}.post_per_layer_input_norm.weight", "blk.{}.post_norm.weight"},
+    {"model.layers.{}.altup.correction_coefs.weight", "blk.{}.altup_correct_coef.weight"},
+    {"model.layers.{}.altup.correct_output_scale", "blk.{}.altup_correct_scale.weight"},
+    {"model.layers.{}.altup.prediction_coefs.weight", "blk.{}.altup_predict_coef.weight"},
+    {"model.layers.{}.altup.modality_router.weight", "blk.{}.altup_router.weight"},
+    {"model.layers.{}.altup.router_norm.weight", "blk.{}.altup_router_norm.weight"},
+    {"model.layers.{}.laurel.linear_left.weight", "blk.{}.laurel_l.weight"},
+    {"model.layers.{}.laurel.linear_right.weight", "blk.{}.laurel_r.weight"},
+    {"model.layers.{}.laurel.post_laurel_norm.weight", "blk.{}.laurel_post_norm.weight"},
+};
+// matrices that stay in 32 bits
+inline constexpr std::string_view kKeptNames[] = {
+    "blk.{}.ffn_gate_inp.weight", "blk.{}.altup_correct_coef.weight", "blk.{}.altup_predict_coef.weight",
+    "blk.{}.altup_router.weight"};
 // parts of names of what text alone does not need
 inline constexpr std::string_view kOtherSenses[] = {"vision_tower.", "multi_modal_projector.", "audio_tower.",
                                                     "embed_vision.", "embed_audio."};
@@ -80,6 +108,9 @@ inline constexpr Architecture kArchitectures[] = {
     {"Gemma2ForCausalLM", "gemma2", kFourNorms, 1, false, true, 256, {}, {}, 8192, 1e-6, {}},
     {"Gemma3ForCausalLM", "gemma3", kFourNorms, 1, false, true, 256, 8, 4, 131072, 1e-6, 1e6},
     {"Gemma3ForConditionalGeneration", "gemma3", kFourNorms, 1, false, true, 256, 8, 4, 131072, 1e-6, 1e6},
+    {"Gemma3nForCausalLM", "gemma3n", kGemma3nNames, 0, false, true, 256, 8, 2, 32768, 1e-6, 1e6},
+    {"Gemma3nForConditionalGeneration", "gemma3n", kGemma3nNames, 0, false, true, 256, 8, 2, 32768, 1e-6,
+     1e6},
     {"Gemma4ForCausalLM", "gemma4", kGemma4Names, 0, false, true, 256, {}, {}, 131072, 1e-6, {}},
     {"Gemma4ForConditionalGeneration", "gemma4", kGemma4Names, 0, false, true, 256, {}, {}, 131072, 1e-6, {}},
     {"Gemma4UnifiedForConditionalGeneration",

@@ -4,67 +4,19 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
-#include <limits>
-#include <numbers>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
 
 #include "examples/convert/architectures.hpp"
+#include "examples/convert/formulas.hpp"
+#include "examples/convert/names.hpp"
 #include "examples/convert/settings.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::convert {
 namespace {
-
-/// "layers.7." apart: the name with {} for the layer, and the layer.
-struct Split {
-  std::string form;
-  std::string layer;
-};
-Split split_name(std::string_view name) {
-  constexpr std::string_view kLayers = "model.layers.";
-  if (!name.starts_with(kLayers)) return {std::string(name), ""};
-  const std::size_t end = std::min(name.find('.', kLayers.size()), name.size());
-  const std::string_view digits = name.substr(kLayers.size(), end - kLayers.size());
-  const bool number =
-      !digits.empty() && digits.size() < 6 && digits.find_first_not_of("0123456789") == digits.npos;
-  if (!number) return {std::string(name), ""};
-  return {std::string(kLayers) + "{}" + std::string(name.substr(end)), std::string(digits)};
-}
-
-/// Models with pictures have their text part under one of two names.
-std::string text_name(std::string_view name) {
-  std::string out(name);
-  for (const std::string_view part : {"language_model.model.", "model.language_model."})
-    if (out.starts_with(part)) return "model." + out.substr(part.size());
-  if (out == "language_model.lm_head.weight") return "lm_head.weight";
-  return out;
-}
-
-/// Llama 3.1's divisors of the frequencies: those of long waves are slowed down by `factor`, between two
-/// lengths gradually.
-std::vector<float> llama3_divisors(const Settings& scaling, std::size_t head_dim, double base) {
-  const double factor = scaling.number("factor", 8.0), low = scaling.number("low_freq_factor", 1.0);
-  const double high = scaling.number("high_freq_factor", 4.0);
-  const double old_context = scaling.number("original_max_position_embeddings", 8192.0);
-  if (!(high > low) || !(factor > 0)) scaling.malformed("high_freq_factor", "above low_freq_factor");
-  std::vector<float> out;
-  for (std::size_t i = 0; i < head_dim; i += 2) {
-    const double wave =
-        2 * std::numbers::pi * std::pow(base, static_cast<double>(i) / static_cast<double>(head_dim));
-    double divisor = 1;
-    if (wave > old_context / low) {
-      divisor = factor;
-    } else if (wave >= old_context / high) {
-      const double smooth = (old_context / wave - low) / (high - low);
-      divisor = 1 / ((1 - smooth) / factor + smooth);
-    }
-    out.push_back(static_cast<float>(divisor));
-  }
-  return out;
-}
 
 class Converter {
  public:
@@ -78,11 +30,13 @@ class Converter {
     head_dim_ = s.has("head_dim") || a.head_dim ? s.count("head_dim", a.head_dim) : d_model_ / n_heads_;
     if (head_dim_ == 0 || head_dim_ % 2 != 0) s.malformed("head_dim", "an even number");
     if (is_gemma4()) read_layers();
+    if (is_gemma3n()) read_gemma3n_layers();
   }
 
   Conversion run() {
     add_metadata();
     for (const auto& [name, tensor] : checkpoint_.tensors()) place(tensor);
+    add_stacks();
     add_rope_factors();
     check_layers();
     return std::move(result_);
@@ -90,6 +44,7 @@ class Converter {
 
  private:
   bool is_gemma4() const noexcept { return a_.name == "gemma4"; }
+  bool is_gemma3n() const noexcept { return a_.name == "gemma3n"; }
 
   /// Layers of two kinds: heads of another size, and maybe fewer of keys and values, where all tokens are
   /// seen.
@@ -100,6 +55,20 @@ class Converter {
         s_.has("num_global_key_value_heads") ? s_.count("num_global_key_value_heads") : n_kv_heads_;
     n_shared_ = s_.count_or_none("num_kv_shared_layers");
     if (n_shared_ >= n_layers_) s_.malformed("num_kv_shared_layers", "below the number of layers");
+  }
+  /// One layer in five sees all tokens; all have heads of one size.
+  void read_gemma3n_layers() {
+    full_head_dim_ = head_dim_;
+    full_kv_heads_ = n_kv_heads_;
+    if (s_.has("layer_types")) {
+      slides_ = s_.layers_that_are("layer_types", "sliding_attention", n_layers_);
+    } else {
+      for (std::uint32_t l = 0; l < n_layers_; ++l) slides_.push_back((l + 1) % 5 != 0);
+    }
+    n_shared_ = s_.count("num_kv_shared_layers", 15.0);
+    if (n_shared_ >= n_layers_) s_.malformed("num_kv_shared_layers", "below the number of layers");
+    n_streams_ = s_.count("altup_num_inputs", 4.0);
+    if (n_streams_ < 2 || n_streams_ > 8) s_.malformed("altup_num_inputs", "2 to 8");
   }
   bool is_full(std::size_t layer) const noexcept { return layer < slides_.size() && !slides_[layer]; }
   std::size_t head_dim(std::size_t layer) const noexcept {
@@ -152,6 +121,44 @@ class Converter {
         s_.count(s_.has("moe_intermediate_size") ? "moe_intermediate_size" : "expert_intermediate_size"));
   }
 
+  void add_gemma3n_metadata() {
+    const std::vector<double> sizes = s_.numbers_of_layers("intermediate_size", n_layers_);
+    std::vector<std::int32_t> d_ff;
+    for (const double n : sizes) {
+      if (!(n >= 1 && n <= 2147483647.0)) s_.malformed("intermediate_size", "whole numbers of 1 or more");
+      d_ff.push_back(static_cast<std::int32_t>(n));
+    }
+    if (std::all_of(d_ff.begin(), d_ff.end(), [&](std::int32_t n) { return n == d_ff.front(); })) {
+      add("feed_forward_length", static_cast<std::uint32_t>(d_ff.front()));
+    } else {
+      add_list("feed_forward_length", d_ff);
+    }
+    std::vector<float> sparsity;  // deviations above the mean, for the part of a gate that goes on
+    if (s_.has("activation_sparsity_pattern")) {
+      for (const double p : s_.numbers_of_layers("activation_sparsity_pattern", n_layers_)) {
+        if (!(p >= 0 && p < 1)) s_.malformed("activation_sparsity_pattern", "from 0 to below 1");
+        sparsity.push_back(static_cast<float>(normal_quantile(p)));
+      }
+    } else {  // as the reference has it
+      for (std::uint32_t l = 0; l < n_layers_; ++l)
+        sparsity.push_back(static_cast<float>(normal_quantile(l < 10 && n_layers_ > 10 ? 0.95 : 0)));
+    }
+    add_list("activation_sparsity_scale", sparsity);
+    add("attention.head_count_kv", n_kv_heads_);
+    add("attention.key_length", head_dim_);
+    add("attention.value_length", head_dim_);
+    add_list("attention.sliding_window_pattern", slides_);
+    add("attention.shared_kv_layers", n_shared_);
+    add("embedding_length_per_layer_input", s_.count("hidden_size_per_layer_input", 256.0));
+    add("altup.active_idx", s_.count_or_none("altup_active_idx"));
+    add("altup.num_inputs", n_streams_);
+    const Settings slow = s_.inner("rope_parameters").inner("sliding_attention");
+    add("rope.freq_base_swa",
+        slow.has("rope_theta") ? slow.positive("rope_theta") : s_.positive("rope_local_base_freq", 1e4));
+    if (!s_.has("final_logit_softcapping")) add("final_logit_softcapping", 30.0f);
+    if (!s_.has("sliding_window")) add("attention.sliding_window", std::uint32_t{512});
+  }
+
   void add_metadata() {
     add("context_length", s_.count("max_position_embeddings", a_.context));
     add("embedding_length", d_model_);
@@ -160,6 +167,8 @@ class Converter {
     add("attention.layer_norm_rms_epsilon", s_.positive("rms_norm_eps", a_.rms_eps));
     if (is_gemma4()) {
       add_gemma4_metadata();
+    } else if (is_gemma3n()) {
+      add_gemma3n_metadata();
     } else {
       add("feed_forward_length", s_.count("intermediate_size"));
       add("attention.head_count_kv", n_kv_heads_);
@@ -225,17 +234,54 @@ class Converter {
     Placed p;
     p.from = &t;
     p.name = std::string(known->to);
-    if (const std::size_t at = p.name.find("{}"); at != p.name.npos) p.name.replace(at, 2, split.layer);
+    if (const std::size_t at = p.name.find("{}"); at != p.name.npos) p.name.replace(at, 2, split.number);
     p.shape = t.shape;
     if (p.shape.empty()) p.shape = {1};  // a scalar
-    p.keep_f32 = p.shape.size() == 1 || known->to == "blk.{}.ffn_gate_inp.weight";
-    check_shape(p, known->to, split.layer.empty() ? 0 : std::stoul(split.layer));
+    p.keep_f32 = p.shape.size() == 1 ||
+                 std::find(std::begin(kKeptNames), std::end(kKeptNames), known->to) != std::end(kKeptNames);
+    const std::size_t number = split.number.empty() ? 0 : std::stoul(split.number);
+    check_shape(p, known->to, number);
     if (p.name.ends_with("_norm.weight")) p.add = a_.norm_offset;
     if (a_.interleaves && (known->to == "blk.{}.attn_q.weight" || known->to == "blk.{}.attn_k.weight"))
       p.head_dim = head_dim_;
+    if (!split.number.empty() && known->to.find("{}") == known->to.npos) {  // one of several in one tensor
+      stacks_[p.name].emplace(number, std::move(p));
+      return;
+    }
     if (!names_.insert(p.name).second)
       throw Error(ErrorCode::kMalformed, "two tensors of the checkpoint are " + gemma::quoted(p.name));
     result_.tensors.push_back(std::move(p));
+  }
+
+  /// Matrices that the file has in one tensor, one behind the other.
+  void add_stacks() {
+    for (auto& [name, parts] : stacks_) {
+      Placed all = parts.begin()->second;
+      for (const auto& [number, part] : parts) {
+        if (part.shape != all.shape || part.from->type != all.from->type || number >= parts.size())
+          throw Error(ErrorCode::kBadShape, "the parts of tensor " + gemma::quoted(name) +
+                                                " are not of one shape and type, or some are missing");
+        if (number != 0) all.more.push_back(part.from);
+      }
+      if (parts.size() + 1 != n_streams_)
+        throw Error(ErrorCode::kMissingTensor, "tensor " + gemma::quoted(name) + " has " +
+                                                   std::to_string(parts.size()) + " parts, not " +
+                                                   std::to_string(n_streams_ - 1));
+      all.shape.insert(all.shape.begin(), parts.size());
+      names_.insert(name);
+      result_.tensors.push_back(std::move(all));
+    }
+    pad_layer_embedding();
+  }
+  /// Tokens of pictures and sounds have no rows there: zeros.
+  void pad_layer_embedding() {
+    const auto named = [&](std::string_view name) {
+      return std::find_if(result_.tensors.begin(), result_.tensors.end(),
+                          [&](const Placed& p) { return p.name == name; });
+    };
+    const auto whole = named("token_embd.weight"), part = named("per_layer_token_embd.weight");
+    if (!is_gemma3n() || whole == result_.tensors.end() || part == result_.tensors.end()) return;
+    if (part->shape[0] < whole->shape[0]) part->shape[0] = whole->shape[0];
   }
 
   void check_shape(const Placed& p, std::string_view form, std::size_t layer) const {
@@ -275,6 +321,7 @@ class Converter {
 
   void check_layers() const {
     std::vector<std::string> wanted = {"token_embd.weight", "output_norm.weight"};
+    if (is_gemma3n()) wanted.insert(wanted.end(), {"altup_proj.weight", "altup_unembd_proj.weight"});
     for (std::uint32_t i = 0; i < n_layers_; ++i)
       for (const Name& n : kCommon)
         if (n.to.find("{}") != n.to.npos && !may_lack(n.to, i))
@@ -288,7 +335,8 @@ class Converter {
   /// Keys and values that are another layer's, and values that are the keys.
   bool may_lack(std::string_view form, std::size_t layer) const noexcept {
     const bool key = form == "blk.{}.attn_k.weight", value = form == "blk.{}.attn_v.weight";
-    return is_gemma4() && (key || value) && (layer >= n_layers_ - n_shared_ || (value && is_full(layer)));
+    if (!key && !value) return false;
+    return (n_shared_ != 0 && layer >= n_layers_ - n_shared_) || (is_gemma4() && value && is_full(layer));
   }
 
   const Safetensors& checkpoint_;
@@ -296,8 +344,9 @@ class Converter {
   const Settings& s_;
   gguf::Writer& writer_;
   std::uint32_t n_layers_, d_model_, n_heads_, n_kv_heads_, head_dim_;
-  std::vector<bool> slides_;  // Gemma 4: by layer
-  std::uint32_t full_head_dim_ = 0, full_kv_heads_ = 0, n_shared_ = 0;
+  std::vector<bool> slides_;  // Gemma 3n and 4: by layer
+  std::uint32_t full_head_dim_ = 0, full_kv_heads_ = 0, n_shared_ = 0, n_streams_ = 0;
+  std::map<std::string, std::map<std::size_t, Placed>> stacks_;  // by name and number
   std::set<std::string> names_;
   Conversion result_;
 };

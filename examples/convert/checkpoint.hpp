@@ -20,7 +20,8 @@ using Json = nlohmann::json;
 
 /// A tensor of the GGUF file, and how it comes from the checkpoint's.
 struct Placed {
-  const CheckpointTensor* from = nullptr;  // nullptr: `made`
+  const CheckpointTensor* from = nullptr;     // nullptr: `made`
+  std::vector<const CheckpointTensor*> more;  // of the same type, behind it; what is left of the shape is 0
   std::string name;
   std::vector<std::size_t> shape;  // row-major
   bool keep_f32 = false;           // norms and the like stay in 32 bits

@@ -75,30 +75,42 @@ class Rows {
 
   void write(const Placed& p, DType type, const gguf::Writer::Sink& sink) {
     if (p.from == nullptr) return sink(std::as_bytes(std::span(p.made)));
-    const std::size_t cols = p.shape.back(), rows = p.from->elements() / cols;
-    const std::size_t in = row_bytes(p.from->type, cols), out = row_bytes(type, cols);
+    std::size_t rows = 1;
+    for (std::size_t i = 0; i + 1 < p.shape.size(); ++i) rows *= p.shape[i];
+    rows -= write_part(p, *p.from, type, sink);
+    for (const CheckpointTensor* part : p.more) rows -= write_part(p, *part, type, sink);
+    const std::vector<std::byte> zeros(row_bytes(type, p.shape.back()));  // of every type of floats
+    for (; rows > 0; --rows) sink(zeros);
+  }
+
+ private:
+  /// Returns how many rows there were.
+  std::size_t write_part(const Placed& p, const CheckpointTensor& from, DType type,
+                         const gguf::Writer::Sink& sink) {
+    const std::size_t cols = p.shape.back(), rows = from.elements() / cols;
+    const std::size_t in = row_bytes(from.type, cols), out = row_bytes(type, cols);
     const std::size_t step = std::clamp<std::size_t>((std::size_t{4} << 20) / out, 1, rows);
-    const auto decode = kernels::best_table().dequantize[static_cast<std::size_t>(p.from->type)];
+    const auto decode = kernels::best_table().dequantize[static_cast<std::size_t>(from.type)];
     const auto encode = kernels::best_encoder().find(type);
     floats_.resize(std::max(floats_.size(), cols));
     bytes_.resize(std::max(bytes_.size(), step * out));
     for (std::size_t row = 0; row < rows; row += step) {
       if (cancelled_) throw Error(ErrorCode::kCancelled, "cancelled");
-      p.from->file->check_size();
+      from.file->check_size();
       const std::size_t n = std::min(step, rows - row);
       for (std::size_t i = 0; i < n; ++i) {
-        decode(p.from->data.data() + source_row(p, row + i) * in, cols, floats_.data());
+        decode(from.data.data() + source_row(p, row + i) * in, cols, floats_.data());
         for (std::size_t c = 0; p.add != 0 && c < cols; ++c) floats_[c] += p.add;
         encode(floats_.data(), nullptr, cols, bytes_.data() + i * out);
       }
       sink(std::span(bytes_).first(n * out));
-      p.from->file->will_not_need(p.from->data.subspan(row * in, n * in));
+      from.file->will_not_need(from.data.subspan(row * in, n * in));
       done_ += n * in;
       bar_.show(done_, p.name);
     }
+    return rows;
   }
 
- private:
   app::ProgressBar& bar_;
   const std::atomic<bool>& cancelled_;
   std::vector<float> floats_;
@@ -152,7 +164,10 @@ int run(int argc, char** argv) {
   add_sampling(flags.in, writer);
   add_vocabulary(flags.in, config, conversion, writer);
   std::size_t total = 0;
-  for (const Placed& p : conversion.tensors) total += p.from == nullptr ? 0 : p.from->data.size();
+  for (const Placed& p : conversion.tensors) {
+    total += p.from == nullptr ? 0 : p.from->data.size();
+    for (const CheckpointTensor* part : p.more) total += part->data.size();
+  }
   std::atomic<bool> cancelled = false;
   const app::InterruptGuard guard(cancelled);
   app::ProgressBar bar(total);

@@ -62,6 +62,18 @@ class Settings {
     const auto it = json_.find(key);
     return it != json_.end() && it->is_boolean() && it->get<bool>();
   }
+  /// A number for each of n layers: a list of them, or one for all.
+  std::vector<double> numbers_of_layers(const char* key, std::size_t n) const {
+    if (!has(key) || json_.at(key).is_number()) return std::vector<double>(n, number(key));
+    const Json& list = json_.at(key);
+    if (!list.is_array() || list.size() != n) malformed(key, "a number, or a list of one for each layer");
+    std::vector<double> out;
+    for (const Json& value : list) {
+      if (!value.is_number()) malformed(key, "a list of numbers");
+      out.push_back(value.get<double>());
+    }
+    return out;
+  }
   /// For each of n layers, whether the list of texts says `wanted`.
   std::vector<bool> layers_that_are(const char* key, std::string_view wanted, std::size_t n) const {
     const auto it = json_.find(key);

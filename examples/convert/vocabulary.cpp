@@ -1,171 +1,16 @@
-// A published tokenizer as GGUF metadata: SentencePiece's tokenizer.model, or the byte-level BPE of
-// tokenizer.json. Invariant: ids are the checkpoint's; every field of the protocol buffer is bounds-checked.
+// A published tokenizer as GGUF metadata: SentencePiece's tokenizer.model, or tokenizer.json, which holds the
+// same or a byte-level BPE. Invariant: ids are the checkpoint's.
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <optional>
 
 #include "examples/convert/checkpoint.hpp"
+#include "examples/convert/sentencepiece_model.hpp"
 #include "examples/read_file.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::convert {
 namespace {
-
-// tokenizer.ggml.token_type
-enum TokenType : std::int32_t {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kUnused = 5,
-  kByte = 6
-};
-
-struct Pieces {
-  std::vector<std::string> texts;
-  std::vector<float> scores;
-  std::vector<std::int32_t> types;
-
-  void resize(std::size_t n, float score) {
-    for (std::size_t i = texts.size(); i < n; ++i) {
-      texts.push_back("[PAD" + std::to_string(i) + "]");
-      scores.push_back(score);
-      types.push_back(kUnused);
-    }
-  }
-};
-
-constexpr std::size_t kMostPieces = 1 << 24;
-
-/// The wire format of protocol buffers: fields of a message one after another.
-class Message {
- public:
-  Message(std::string_view bytes, const std::string& path) : rest_(bytes), path_(path) {}
-
-  struct Field {
-    std::uint64_t number;
-    std::uint64_t value;     // of a varint or a fixed number
-    std::string_view bytes;  // of what has a length
-  };
-  std::optional<Field> next() {
-    if (rest_.empty()) return std::nullopt;
-    const std::uint64_t tag = varint();
-    Field f{tag >> 3, 0, {}};
-    switch (tag & 7) {
-      case 0:
-        f.value = varint();
-        break;
-      case 1:
-        f.value = fixed(8);
-        break;
-      case 2:
-        f.bytes = take(varint());
-        break;
-      case 5:
-        f.value = fixed(4);
-        break;
-      default:
-        fail();
-    }
-    return f;
-  }
-  [[noreturn]] void fail() const {
-    throw Error(ErrorCode::kMalformed, path_ + ": not a SentencePiece model, or cut short");
-  }
-
- private:
-  std::string_view take(std::uint64_t n) {
-    if (n > rest_.size()) fail();
-    const std::string_view part = rest_.substr(0, static_cast<std::size_t>(n));
-    rest_.remove_prefix(part.size());
-    return part;
-  }
-  std::uint64_t varint() {
-    std::uint64_t value = 0;
-    for (int shift = 0; shift < 70; shift += 7) {
-      const auto byte = static_cast<unsigned char>(take(1)[0]);
-      if (shift < 64) value |= static_cast<std::uint64_t>(byte & 127) << shift;
-      if (byte < 128) return value;
-    }
-    fail();
-  }
-  std::uint64_t fixed(std::size_t n) {
-    std::uint64_t value = 0;
-    std::memcpy(&value, take(n).data(), n);
-    return value;
-  }
-
-  std::string_view rest_;
-  const std::string& path_;
-};
-
-struct SentencePieceModel {
-  Pieces pieces;
-  std::int64_t unk = 0, bos = 1, eos = 2, pad = -1;
-  bool dummy_prefix = true;
-};
-
-void read_piece(Message message, Pieces& pieces) {
-  std::string text;
-  float score = 0;
-  auto type = static_cast<std::int32_t>(kNormal);
-  while (const auto f = message.next()) {
-    if (f->number == 1) text = std::string(f->bytes);
-    if (f->number == 2) {
-      const auto bits = static_cast<std::uint32_t>(f->value);
-      std::memcpy(&score, &bits, sizeof score);
-    }
-    if (f->number == 3) {
-      if (f->value < 1 || f->value > 6) message.fail();
-      type = static_cast<std::int32_t>(f->value);
-    }
-  }
-  if (pieces.texts.size() >= kMostPieces) message.fail();
-  pieces.texts.push_back(std::move(text));
-  pieces.scores.push_back(score);
-  pieces.types.push_back(type);
-}
-
-SentencePieceModel read_sentencepiece(const std::string& path) {
-  const std::string bytes = app::read_file(path);
-  SentencePieceModel model;
-  Message message(bytes, path);
-  while (const auto f = message.next()) {
-    if (f->number == 1) read_piece(Message(f->bytes, path), model.pieces);
-    if (f->number == 2) {
-      Message trainer(f->bytes, path);
-      while (const auto t = trainer.next()) {
-        const auto id = static_cast<std::int64_t>(static_cast<std::int32_t>(t->value));
-        if (t->number == 40) model.unk = id;
-        if (t->number == 41) model.bos = id;
-        if (t->number == 42) model.eos = id;
-        if (t->number == 43) model.pad = id;
-      }
-    }
-    if (f->number == 3) {
-      Message normalizer(f->bytes, path);
-      while (const auto n = normalizer.next())
-        if (n->number == 3) model.dummy_prefix = n->value != 0;
-    }
-  }
-  if (model.pieces.texts.empty()) message.fail();
-  return model;
-}
-
-/// Puts a token that was added later in its place. One past the embedding's rows is left out.
-void put(Pieces& pieces, std::size_t id, std::string text, TokenType type, float score) {
-  if (id >= pieces.texts.size()) return;
-  pieces.texts[id] = std::move(text);
-  pieces.types[id] = type;
-  pieces.scores[id] = score;
-}
-
-std::string without_escapes(std::string text) {
-  constexpr std::string_view kSpace = "\xE2\x96\x81";
-  for (std::size_t at = 0; (at = text.find(kSpace, at)) != text.npos;) text.replace(at, kSpace.size(), " ");
-  return text;
-}
 
 /// Tokens of added_tokens.json and of tokenizer_config.json, which know what is a marker.
 void add_tokens(const std::string& folder, const Json& tokenizer, Pieces& pieces) {
@@ -173,7 +18,7 @@ void add_tokens(const std::string& folder, const Json& tokenizer, Pieces& pieces
   if (std::filesystem::exists(path)) {
     const Json added = read_json(path);
     for (const auto& [text, id] : added.items())
-      if (id.is_number_unsigned()) put(pieces, id.get<std::size_t>(), text, kUserDefined, -1000);
+      if (id.is_number_unsigned()) pieces.put(id.get<std::size_t>(), text, kUserDefined, -1000);
   }
   const auto decoder = tokenizer.find("added_tokens_decoder");
   if (decoder == tokenizer.end() || !decoder->is_object()) return;
@@ -185,9 +30,9 @@ void add_tokens(const std::string& folder, const Json& tokenizer, Pieces& pieces
     const std::string text = entry.value("content", std::string());
     if (id >= pieces.texts.size() || text.empty()) continue;
     if (entry.value("special", false)) {
-      put(pieces, id, text, pieces.types[id] == kUnknown ? kUnknown : kControl, -1000);
+      pieces.put(id, text, pieces.types[id] == kUnknown ? kUnknown : kControl, -1000);
     } else {
-      put(pieces, id, without_escapes(text), kUserDefined, -1000);
+      pieces.put(id, without_escapes(text), kUserDefined, -1000);
     }
   }
 }
@@ -300,33 +145,29 @@ void type_characters(Pieces& pieces) {
   }
 }
 
-void add_bpe(const std::string& folder, const Json& config, const Json& tokenizer, std::size_t vocab_size,
-             bool of_lines, gguf::Writer& writer) {
+void add_bpe(const std::string& folder, const Json& json, const Json& config, const Json& tokenizer,
+             std::size_t vocab_size, bool of_lines, gguf::Writer& writer) {
   const std::string path = folder + "/tokenizer.json";
-  const Json json = read_json(path);
   const auto malformed = [&](const char* what) {
     throw Error(ErrorCode::kMalformed, path + ": " + std::string(what));
   };
   const auto model = json.find("model");
   if (model == json.end() || !model->is_object() || !model->contains("vocab") || !model->contains("merges"))
     malformed("there are no vocabulary and merges");
-  if (!of_lines && model->value("byte_fallback", false))
-    throw Error(ErrorCode::kUnsupported,
-                path + ": a tokenizer of SentencePiece's kind: its tokenizer.model is needed beside it");
   Pieces pieces;
   pieces.resize(vocab_size, 0);
   const Json& vocab = (*model)["vocab"];
   if (!vocab.is_object()) malformed("the vocabulary is no object");
   for (const auto& [text, id] : vocab.items()) {
     if (!id.is_number_unsigned()) malformed("an id is no number");
-    put(pieces, id.get<std::size_t>(), text, kNormal, 0);
+    pieces.put(id.get<std::size_t>(), text, kNormal, 0);
   }
   if (const auto added = json.find("added_tokens"); added != json.end() && added->is_array())
     for (const Json& t : *added) {
       if (!t.is_object() || !t.contains("id") || !t["id"].is_number_unsigned())
         malformed("an added token has no id");
-      put(pieces, t["id"].get<std::size_t>(), t.value("content", std::string()),
-          t.value("special", false) ? kControl : kUserDefined, 0);
+      pieces.put(t["id"].get<std::size_t>(), t.value("content", std::string()),
+                 t.value("special", false) ? kControl : kUserDefined, 0);
     }
   std::vector<std::string> merges;
   for (const Json& m : (*model)["merges"]) {
@@ -347,6 +188,15 @@ void add_bpe(const std::string& folder, const Json& config, const Json& tokenize
   add_pieces(pieces, of_lines, writer);
   writer.add_array("tokenizer.ggml.merges", merges);
   add_specials(folder, config, tokenizer, pieces, nullptr, of_lines, writer);
+}
+
+/// Whether a tokenizer.json is of SentencePiece's kind: bytes are pieces beside characters, not what all are
+/// made of.
+bool falls_back_on_bytes(const Json& json) {
+  const auto model = json.find("model");
+  if (model == json.end() || !model->is_object()) return false;
+  const auto fallback = model->find("byte_fallback");
+  return fallback != model->end() && fallback->is_boolean() && fallback->get<bool>();
 }
 
 }  // namespace
@@ -371,11 +221,16 @@ void add_vocabulary(const std::string& folder, const Json& config, const Convers
   const std::string settings = folder + "/tokenizer_config.json";
   const Json tokenizer = std::filesystem::exists(settings) ? read_json(settings) : Json::object();
   const std::string sentencepiece = folder + "/tokenizer.model";
-  if (of_lines || !std::filesystem::exists(sentencepiece)) {
-    add_bpe(folder, config, tokenizer, vocab_size, of_lines, writer);
-    return;
+  SentencePieceModel model;
+  if (!of_lines && std::filesystem::exists(sentencepiece)) {
+    model = read_sentencepiece(sentencepiece);
+  } else {
+    const std::string path = folder + "/tokenizer.json";
+    const Json json = read_json(path);
+    const bool of_bytes = !falls_back_on_bytes(json);
+    if (of_lines || of_bytes) return add_bpe(folder, json, config, tokenizer, vocab_size, of_lines, writer);
+    model = sentencepiece_from_json(json, path);
   }
-  SentencePieceModel model = read_sentencepiece(sentencepiece);
   Pieces& p = model.pieces;
   if (p.texts.size() > vocab_size) {  // rows that the embedding does not have
     p.texts.resize(vocab_size);

@@ -15,7 +15,7 @@ FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "
 
 
 class Gguf:
-    """Metadata and F32 tensors of a small file."""
+    """Metadata and tensors of a small file: those in F32, and Q4_0 as F32."""
 
     def __init__(self, path):
         self.data, self.at = pathlib.Path(path).read_bytes(), 8
@@ -24,7 +24,7 @@ class Gguf:
         for _ in range(n_pairs):
             key = self.text()
             self.meta[key] = self.value(self.read("I"))
-        self.tensors, table = {}, []
+        self.tensors, self.q4_0, table = {}, {}, []
         for _ in range(n_tensors):
             name = self.text()
             shape = [self.read("Q") for _ in range(self.read("I"))][::-1]
@@ -36,6 +36,20 @@ class Gguf:
                 size *= d
             if kind == 0:
                 self.tensors[name] = (shape, self.data[begin + offset:begin + offset + size])
+            if kind == 2:
+                self.q4_0[name] = (shape, begin + offset)
+
+    def decoded(self, name, n_rows):
+        """The first rows of a matrix in Q4_0, as F32."""
+        (_, cols), at = self.q4_0[name]
+        out = array.array("f")
+        for block in range(at, at + n_rows * cols // 32 * 18, 18):
+            (d,) = struct.unpack_from("<e", self.data, block)
+            levels = [d * (q - 8) for q in range(16)]
+            codes = self.data[block + 2:block + 18]
+            out.extend([levels[q & 15] for q in codes])
+            out.extend([levels[q >> 4] for q in codes])
+        return [n_rows, cols], out.tobytes()
 
     def read(self, form):
         (value,) = struct.unpack_from("<" + form, self.data, self.at)
@@ -96,6 +110,10 @@ GEMMA4 = {**FOUR, "inp_gate": "per_layer_input_gate", "proj": "per_layer_project
           "layer_output_scale": "layer_scalar", "ffn_gate_inp": "router.proj", "pre_ffw_norm_2": "pre_feedforward_layernorm_2",
           "post_ffw_norm_1": "post_feedforward_layernorm_1", "post_ffw_norm_2": "post_feedforward_layernorm_2",
           "ffn_gate_up_exps": "experts.gate_up_proj", "ffn_down_exps": "experts.down_proj"}
+GEMMA3N = {**FOUR, "inp_gate": "per_layer_input_gate", "proj": "per_layer_projection", "post_norm": "post_per_layer_input_norm",
+           "altup_correct_coef": "altup.correction_coefs", "altup_correct_scale": "altup.correct_output_scale",
+           "altup_predict_coef": "altup.prediction_coefs", "altup_router": "altup.modality_router", "altup_router_norm": "altup.router_norm",
+           "laurel_l": "laurel.linear_left", "laurel_r": "laurel.linear_right", "laurel_post_norm": "laurel.post_laurel_norm"}
 OUTER = {"per_layer_token_embd.weight": "model.embed_tokens_per_layer.weight",
          "per_layer_model_proj.weight": "model.per_layer_model_projection.weight",
          "per_layer_proj_norm.weight": "model.per_layer_projection_norm.weight",
@@ -233,6 +251,98 @@ class Convert(ProgramTest):
             self.assertEqual(made.tensors, file.tensors)
             for path in self.checkpoint.iterdir():
                 path.unlink()
+
+    def test_gemma_3n(self):
+        file = Gguf(MODELS / "nano-gemma3n.F32.gguf")
+        meta = {k.removeprefix("gemma3n."): v for k, v in file.meta.items()}
+        text = "model.language_model."
+        tensors = {}
+        for name, (shape, data) in file.tensors.items():
+            if name in ("altup_proj.weight", "altup_unembd_proj.weight"):
+                theirs = {"altup_proj.weight": "altup_projections", "altup_unembd_proj.weight": "altup_unembed_projections"}[name]
+                for i in range(shape[0]):
+                    size = len(data) // shape[0]
+                    tensors[f"{text}{theirs}.{i}.weight"] = (shape[1:], data[i * size:(i + 1) * size])
+            elif name.startswith("blk."):
+                _, layer, kind, _ = name.split(".")
+                tensors[f"{text}layers.{layer}.{GEMMA3N[kind]}{'' if kind == 'altup_correct_scale' else '.weight'}"] = (shape, data)
+            else:
+                tensors[OUTER[name].replace("model.", text, 1)] = (shape, data)
+        tensors[text + "embed_tokens_per_layer.weight"] = file.decoded("per_layer_token_embd.weight", 320)
+        tensors["model.audio_tower.conformer.0.norm.weight"] = ([2], bytes(8))
+        slides, sparse = meta["attention.sliding_window_pattern"], meta["activation_sparsity_scale"]
+        config = {"num_hidden_layers": meta["block_count"], "hidden_size": meta["embedding_length"], "max_position_embeddings": 8192,
+                  "intermediate_size": [meta["feed_forward_length"]] * meta["block_count"], "head_dim": meta["attention.key_length"],
+                  "num_attention_heads": meta["attention.head_count"], "num_key_value_heads": meta["attention.head_count_kv"],
+                  "sliding_window": meta["attention.sliding_window"], "num_kv_shared_layers": meta["attention.shared_kv_layers"],
+                  "hidden_size_per_layer_input": meta["embedding_length_per_layer_input"], "final_logit_softcapping": 30.0,
+                  "altup_num_inputs": 4, "altup_active_idx": 0, "rope_theta": 1e6, "rope_local_base_freq": 1e4,
+                  "activation_sparsity_pattern": [0.95 if x > 0 else 0.0 for x in sparse],
+                  "layer_types": ["sliding_attention" if s else "full_attention" for s in slides]}
+        whole = {"architectures": ["Gemma3nForConditionalGeneration"], "text_config": config}
+        self.lay_out(tensors, whole, file.meta, 2)
+        self.assertIn("left out: 1 tensors, such as model.audio_tower", self.convert("--type", "f32"))
+        expected, got = self.logits(MODELS / "nano-gemma3n.F32.gguf"), self.logits(self.out)
+        self.assertLessEqual(sum((a - b) ** 2 for a, b in zip(got, expected)) / sum(x * x for x in expected), 1e-9)
+        made = Gguf(self.out)
+        for key, value in file.meta.items():
+            if key.endswith("sparsity_scale"):
+                for a, b in zip(made.meta[key], value):
+                    self.assertTrue(a == b or abs(a - b) < 1e-6, (a, b))
+            elif key != "general.name":
+                self.assertEqual(made.meta.get(key), value, key)
+        # tokens of pictures and sounds have no rows
+        shape, data = tensors[text + "embed_tokens_per_layer.weight"]
+        short = data[:4 * 318 * shape[1]]
+        self.lay_out({**tensors, text + "embed_tokens_per_layer.weight": ([318, shape[1]], short)}, whole, file.meta, 2)
+        self.convert("--type", "f32")
+        self.assertEqual(Gguf(self.out).tensors["per_layer_token_embd.weight"], (shape, short + bytes(8 * shape[1])))
+        for missing in ["altup_projections.1.weight", "altup_projections.2.weight"]:
+            part = {k: v for k, v in tensors.items() if not k.endswith(missing)}
+            self.lay_out(part, whole, file.meta, 2)
+            self.refuses("gemma-convert", str(self.checkpoint), self.out, says="altup_proj.weight")
+
+    def test_sentencepiece_in_tokenizer_json(self):
+        file, tensors, config = self.take_apart("nano-mistral.F32.gguf", "MistralForCausalLM")
+        self.lay_out(tensors, config, file.meta)
+        (self.checkpoint / "tokenizer.model").unlink()
+        bytes_, letters = [f"<0x{b:02X}>" for b in range(256)], [*"\u2581helo wrd"]
+        made_ones = ["he", "ll", "hell", "hello", "\u2581w", "or", "\u2581wor", "ld", "\u2581world", "\u2581\u2581"]
+        pieces = ["<unk>", "<s>", "</s>", *bytes_, *made_ones, *letters, "\u2581\u2581\u2581", "[X]", "ol"]
+        vocab = {p: i for i, p in enumerate(pieces)}
+        merges = [["h", "e"], ["l", "l"], ["he", "ll"], ["h", "ell"], ["hell", "o"], ["\u2581", "w"], ["o", "r"], ["\u2581w", "or"],
+                  ["l", "d"], ["\u2581wor", "ld"], ["\u2581", "\u2581"]]
+        merges = [m for m in merges if all(p in vocab for p in m)]
+        added = [{"id": vocab[p], "content": p, "special": s} for p, s in
+                 [("<unk>", True), ("<s>", True), ("</s>", True), ("\u2581\u2581\u2581", False), ("[X]", False)]]
+        form = lambda prefix, merges: {
+            "model": {"type": "BPE", "byte_fallback": True, "unk_token": "<unk>", "vocab": vocab, "merges": merges}, "added_tokens": added,
+            "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"}] * prefix + [
+                {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]}}
+        settings = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "unk_token": "<unk>", "add_bos_token": True}
+        (self.checkpoint / "tokenizer_config.json").write_text(json.dumps(settings))
+        for prefix, as_text in [(1, True), (0, False)]:
+            (self.checkpoint / "tokenizer.json").write_text(json.dumps(form(prefix, [" ".join(m) for m in merges] if as_text else merges)))
+            self.convert("--type", "f32")
+            meta = Gguf(self.out).meta
+            self.assertEqual([meta["tokenizer.ggml." + k] for k in ["model", "pre", "add_space_prefix", "bos_token_id", "eos_token_id", "unknown_token_id"]],
+                             ["llama", "default", prefix == 1, 1, 2, 0])
+            types = meta["tokenizer.ggml.token_type"]
+            self.assertEqual([types[vocab[p]] for p in ["<unk>", "<s>", "<0x41>", "hell", "[X]"]], [2, 3, 6, 1, 4])
+            self.assertEqual(meta["tokenizer.ggml.tokens"][vocab["\u2581\u2581\u2581"]], "   ")
+            self.assertEqual(len(types), config["vocab_size"])
+            scores = meta["tokenizer.ggml.scores"]
+            self.assertTrue(scores[vocab["he"]] > scores[vocab["ll"]] > scores[vocab["hell"]] > scores[vocab["\u2581world"]] > scores[vocab["ol"]])
+            line = json.loads(self.succeeds("gemma-tokenize", "-m", self.out, stdin='{"text": "hello worldh\u00e9"}\n'))
+            ids = [vocab[p] for p in ["hello", "\u2581world", "h", "<0xC3>", "<0xA9>"]]
+            self.assertEqual([i for i in line["ids"] if i != 1][-5:], ids)
+            self.assertEqual(vocab["\u2581"] in line["ids"], prefix == 1)
+        for change, says in [({"type": "Unigram"}, "Unigram"), ({"vocab": []}, "vocabulary"), ({"merges": ["ab"]}, "pair"),
+                             ({"merges": [["h", "x"]]}, "hx"), ({"vocab": {"a": -1}}, "id"), ({"vocab": {"a": 9000000}}, "ids"), ({"merges": 1}, "merges")]:
+            bad = form(1, merges)
+            bad["model"].update(change)
+            (self.checkpoint / "tokenizer.json").write_text(json.dumps(bad))
+            self.refuses("gemma-convert", str(self.checkpoint), self.out, says=["tokenizer.json", says])
 
     def test_a_model_with_pictures(self):
         file, tensors, config = self.take_apart("nano-gemma3.F32.gguf", "Gemma3ForConditionalGeneration")
