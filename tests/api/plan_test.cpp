@@ -178,7 +178,9 @@ TEST_P(Plan, OfKeysAndValuesOf8Bits) {
   EXPECT_EQ(Session(model_, {.n_ctx = 3000, .kv_type = KvType::kQ8}).memory_bytes(),
             q8.kv_bytes + q8.workspace_bytes);
   // heads of 32 numbers and more; smaller ones have more scales
-  if (model_.config().layers[0].attention.head_dim % 32 == 0) EXPECT_EQ(q8.kv_bytes * 64, f16.kv_bytes * 34);
+  if (model_.config().layers[0].attention.head_dim % 32 == 0) {
+    EXPECT_EQ(q8.kv_bytes * 64, f16.kv_bytes * 34);
+  }
   EXPECT_LT(q8.kv_bytes, f16.kv_bytes);
   EXPECT_EQ(q8.workspace_bytes, f16.workspace_bytes);
 }
