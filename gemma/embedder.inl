@@ -60,7 +60,7 @@ GEMMA_INLINE MemoryPlan plan_embedder(const Model& model, const EmbedderOptions&
     return detail::fit_context(model, o.n_ctx, o.max_memory, [&](std::size_t n_ctx) {
       const detail::EmbedderSizes s(model.config(), o, n_ctx);
       MemoryPlan p;
-      p.file_bytes = model.file().size_bytes();
+      p.file_bytes = model.file_bytes();
       p.kv_bytes = s.cache_bytes;
       p.workspace_bytes =
           detail::WorkspaceSizes(model.config(), model.weights(), model.kernels(), s.workspace).bytes();

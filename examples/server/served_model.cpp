@@ -96,7 +96,7 @@ Embedder& ServedModel::embedder() {
   o.n_ctx = n_ctx_ != 0 ? n_ctx_ : options_.engine.context;
   o.n_threads = options_.engine.threads;
   const std::size_t taken = memory_bytes_.load();  // the file with it, once there is a scheduler
-  const std::size_t others = taken == 0 ? 0 : taken - model_.file().size_bytes();
+  const std::size_t others = taken == 0 ? 0 : taken - model_.file_bytes();
   if (room_ != 0) o.max_memory = room_ > others ? room_ - others : 1;
   const MemoryPlan plan = plan_embedder(model_, o);
   embedder_.emplace(model_, o);

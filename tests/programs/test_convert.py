@@ -4,10 +4,13 @@ import array
 import json
 import os
 import pathlib
+import signal
 import struct
+import subprocess
+import time
 import unittest
 
-from programs import SOURCE, ProgramTest
+from programs import BIN, SOURCE, ProgramTest, environment
 
 MODELS = SOURCE / "tests/golden/models"
 TOKENS = (MODELS / "tokens.txt").read_text().replace("\n", ",").strip(",")
@@ -424,6 +427,45 @@ class Convert(ProgramTest):
                        '{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}']:
             refused(struct.pack("<Q", len(header)) + header.encode() + bytes(4), "model.safetensors: ")
         self.assertFalse(os.path.exists(self.out))
+
+    def test_tensors_in_two_files(self):
+        file, tensors, config = self.take_apart("nano-mistral.F32.gguf", "MistralForCausalLM")
+        self.lay_out(tensors, config, file.meta, 2)
+        second = self.checkpoint / "model-00002-of-00002.safetensors"
+        norm = {"model.norm.weight": tensors["model.norm.weight"]}
+        first = self.checkpoint / "model-00001-of-00002.safetensors"
+        for path in [first, second]:
+            if b'"model.norm.weight"' not in path.read_bytes():
+                path.write_bytes(safetensors(norm))
+        self.refuses("gemma-convert", str(self.checkpoint), self.out, says=["model.norm.weight", "another file"])
+
+    def large(self):
+        """A checkpoint of which the embedding is 64 MB: enough work to be interrupted."""
+        file, tensors, config = self.take_apart("nano-mistral.F32.gguf", "MistralForCausalLM")
+        config["vocab_size"], width = 250000, tensors["model.norm.weight"][0][0]
+        tensors["model.embed_tokens.weight"] = ([250000, width], bytes(4 * 250000 * width))
+        self.lay_out({k: v for k, v in tensors.items() if k != "lm_head.weight"}, config, file.meta)
+        pathlib.Path(self.out).write_text("old")
+
+    def test_a_full_disk_and_a_kill_leave_the_old_file(self):
+        self.large()
+        line = f"ulimit -f 1000; exec {BIN}/gemma-convert {self.checkpoint} {self.out} --type f32"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, env=environment(), check=False, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, rb"\Agemma-convert: [^\n]*cannot write: File too large\n\Z")
+        self.assertFalse(os.path.exists(self.out + ".part"))
+        self.assertEqual(pathlib.Path(self.out).read_text(), "old")
+        for number, status in [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]:
+            with subprocess.Popen([str(BIN / "gemma-convert"), str(self.checkpoint), self.out], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, env=environment()) as p:
+                deadline = time.monotonic() + 30
+                while not os.path.exists(self.out + ".part") and time.monotonic() < deadline:
+                    time.sleep(0.001)
+                p.send_signal(number)
+                self.assertEqual(p.wait(60), status)
+            self.assertEqual(pathlib.Path(self.out).read_text(), "old")
+        self.convert("--type", "bf16")  # what the kill has left is in nobody's way
+        self.assertFalse(os.path.exists(self.out + ".part"))
 
     def test_other_refusals(self):
         file, tensors, config = self.take_apart("nano-mistral.F32.gguf", "MistralForCausalLM")
