@@ -273,7 +273,7 @@ class Lead {
     out["isa"] = std::string(model_->kernels().name);
     out["threads"] = worker_->stage().options().n_threads;
     out["context"] = setup_.n_ctx;
-    out["kv"] = flags_.engine.kv == KvType::kF32 ? "f32" : "f16";
+    out["kv"] = kv_name(flags_.engine.kv);
     out["ranks"] = place_.n_ranks;
     out["cuts"] = setup_.cuts;
     return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);

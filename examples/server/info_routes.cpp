@@ -152,7 +152,7 @@ HttpReply Api::props(const Call& call) {
                    {"n_ctx_train", m.model().config().max_seq_len},
                    {"vocab_size", m.model().config().vocab_size},
                    {"embedding_width", m.embedding_width()},
-                   {"kv", m.kv_type() == KvType::kF32 ? "f32" : "f16"},
+                   {"kv", std::string(kernels::kv_type_info(m.kv_type()).name)},
                    {"memory_bytes", m.memory_bytes()},
                    {"generates", m.scheduler_if_any() != nullptr},
                    {"thinks", m.agent() != nullptr},

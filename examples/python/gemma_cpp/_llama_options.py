@@ -64,9 +64,11 @@ def check_call(options: Mapping[str, Any]) -> None:
 
 
 def kv_type_of(type_k: Optional[int], type_v: Optional[int], f16_kv: Optional[bool]) -> str:
-    """ggml's numbers: 0 is 32-bit floats, 1 16-bit ones."""
-    if type_k != type_v or type_k not in (None, 0, 1):
-        raise ValueError(f"type_k={type_k!r}, type_v={type_v!r}: keys and values are both 0 (f32) or both 1 (f16)")
+    """ggml's numbers: 0 is 32-bit floats, 1 16-bit ones, 8 is Q8_0."""
+    if type_k != type_v or type_k not in (None, 0, 1, 8):
+        raise ValueError(f"type_k={type_k!r}, type_v={type_v!r}: keys and values are both 0 (f32), 1 (f16) or 8 (q8)")
+    if type_k == 8:
+        return "q8"
     return "f32" if type_k == 0 or (type_k is None and f16_kv is False) else "f16"
 
 

@@ -81,9 +81,9 @@ def bytes_of(function: Any, *arguments: Any, room: int) -> bytes:
 def kv_type_number(kv_type: str) -> int:
     """Raises ValueError for a name that is unknown."""
     try:
-        return {"f16": 1, "f32": 2}[kv_type]
+        return {"f16": 1, "f32": 2, "q8": 3}[kv_type]
     except KeyError:
-        raise ValueError(f"kv_type is 'f16' or 'f32', not {kv_type!r}") from None
+        raise ValueError(f"kv_type is 'f16', 'f32' or 'q8', not {kv_type!r}") from None
 
 
 class Model:

@@ -165,9 +165,10 @@ class Others(WithLlama):
         self.assertEqual(len(caught), 1)
         self.assertIn("n_gpu_layers", str(caught[0].message))
         for bad in ({"lora_path": "x"}, {"rope_freq_base": 1e4}, {"vocab_only": True}, {"chat_format": "x"},
-                    {"type_k": 8, "type_v": 8}):
+                    {"type_k": 2, "type_v": 2}, {"type_k": 8, "type_v": 1}):
             with self.assertRaises(ValueError, msg=str(bad)):
                 gemma_cpp.Llama(MODEL, n_ctx=16, **bad)
+        gemma_cpp.Llama(MODEL, n_ctx=16, type_k=8, type_v=8)  # Q8_0: kept in 8 bits
         for bad in ({"mirostat_mode": 2}, {"typical_p": 0.9}, {"suffix": "x"}):
             with self.assertRaises(ValueError, msg=str(bad)):
                 self.llm("x", **bad)
