@@ -12,6 +12,7 @@ What a block means is said by HTML comments on the lines just before its fence:
     <!-- context: CODE -->    (cpp) what stands before it in the reader's own program
     <!-- scope: file -->      (cpp) declarations rather than statements: compiled at file scope, not run
     <!-- compile -->          (cpp) compiled, not run
+    <!-- needs: MODULE -->    (python) left out, and counted, where Python cannot import it
     <!-- skip: REASON -->     left out, and counted
 
 A block that none of this touches is an error, but for plain text (``` or ```text).
@@ -19,12 +20,13 @@ A block that none of this touches is an error, but for plain text (``` or ```tex
 C++ blocks without main() are the inside of a function. All run in a folder with a model called model.gguf.
 """
 
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-COMMENT = re.compile(r"^\s*<!--\s*(file|run|context|scope|compile|skip)\b:?\s*(.*?)\s*-->\s*$")
+COMMENT = re.compile(r"^\s*<!--\s*(file|run|context|scope|compile|needs|skip)\b:?\s*(.*?)\s*-->\s*$")
 
 
 class Block:
@@ -70,10 +72,16 @@ def blocks_of(path):
 
 def all_blocks(files, *languages):
     chosen = [b for f in files for b in blocks_of(f) if b.language in languages]
-    skipped = [b for b in chosen if "skip" in b.marks]
-    for b in skipped:
-        print(f"{b.place}: skipped: {b.marks['skip']}", file=sys.stderr)
-    return [b for b in chosen if "skip" not in b.marks]
+    return [b for b in chosen if not is_skipped(b)]
+
+
+def is_skipped(block):
+    why = block.marks.get("skip")
+    if (module := block.marks.get("needs")) and importlib.util.find_spec(module) is None:
+        why = f"there is no {module}"
+    if why is not None:
+        print(f"{block.place}: skipped: {why}", file=sys.stderr)
+    return why is not None
 
 
 def without_includes(block, includes):

@@ -7,7 +7,7 @@
 #   run.sh face                 what #include <gemma/gemma.hpp> brings along: how many lines, which system headers
 #   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
 #   run.sh xsimd /PREFIX        the kernels and their tests with the xsimd that is installed in /PREFIX
-#   run.sh rust LIBGEMMA.so     examples/rust, linked to that library
+#   run.sh rust LIBGEMMA.so     the crate of examples/rust and its tests, with the library of that name in a folder
 #   run.sh static|shared|add_subdirectory|fetchcontent|deb|headers
 # CXX chooses the compiler, CXX_LAUNCHER a compiler cache.
 set -euo pipefail
@@ -159,9 +159,12 @@ xsimd() {
 }
 
 rust() {
-  rustc --edition 2021 -O -D warnings "$root/examples/rust/ask.rs" -L "$(dirname "$1")" -o "$work/ask"
-  LD_LIBRARY_PATH=$(dirname "$1") answers "$work/ask"
-  ok "$(rustc --version): built and run"
+  local cargo=(--offline --quiet --manifest-path "$root/examples/rust/Cargo.toml" --target-dir "$work/rust")
+  export GEMMA_LIB_DIR CARGO_BUILD_JOBS=1 RUSTFLAGS="-D warnings"
+  GEMMA_LIB_DIR=$(dirname "$1")
+  quiet cargo test "${cargo[@]}"
+  answers cargo run "${cargo[@]}" --example ask --
+  ok "$(cargo --version): built, tested and run"
 }
 
 add_subdirectory() {

@@ -222,7 +222,7 @@ class Llama:
         plan: JsonDict = {
             **sampling, "top_k": max(0, options.pop("top_k", 40)), "repeat_penalty": options.pop("repeat_penalty", 1.0),
             "repeat_last": self.last_n_tokens_size, "noted": ids, "seed": seed & (2**64 - 1), "stop": stop,
-            "max_tokens": room if max_tokens is None or max_tokens < 1 else min(max_tokens, room),
+            "max_tokens": room if max_tokens is None or max_tokens < 1 else max_tokens,
             "log_probabilities": shape.n_top is not None, "grammar": self._grammar(options.pop("grammar", None)),
         }
         plan["temperature"] = max(0.0, plan["temperature"])

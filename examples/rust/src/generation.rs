@@ -1,0 +1,181 @@
+//! What generations are asked, and what they tell.
+use std::ffi::{c_char, CString};
+use std::mem::size_of;
+use std::ptr::null_mut;
+
+use crate::error::{c_string, Result};
+use crate::ffi;
+use crate::model::Grammar;
+
+/// How the next token is chosen; the likeliest where nothing is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// 0: the likeliest token.
+    pub temperature: f32,
+    /// Keep the k likeliest; 0: all.
+    pub top_k: usize,
+    /// Keep the smallest set of at least this probability; 1: all.
+    pub top_p: f32,
+    /// Keep tokens of at least `min_p` times the likeliest one's probability; 0: all.
+    pub min_p: f32,
+    /// Divide logits of recent tokens; 1: none.
+    pub repeat_penalty: f32,
+    /// How many recent tokens that means.
+    pub repeat_last: usize,
+    /// The same seed, options and logits give the same tokens.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Sampling {
+        Sampling {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repeat_penalty: 1.0,
+            repeat_last: 64,
+            seed: 0,
+        }
+    }
+}
+
+impl Sampling {
+    pub(crate) fn to_c(self) -> ffi::SamplerOptions {
+        ffi::SamplerOptions {
+            size: size_of::<ffi::SamplerOptions>(),
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            repeat_last: self.repeat_last,
+            seed: self.seed,
+        }
+    }
+}
+
+/// What to generate.
+#[derive(Clone, Copy)]
+pub struct GenerateOptions<'a> {
+    /// At most so many.
+    pub max_tokens: usize,
+    /// Generation ends before the first of these.
+    pub stop: &'a [&'a str],
+    /// Go on past tokens that end a turn.
+    pub ignore_end: bool,
+    /// Fill [`Token::log_probability`].
+    pub log_probabilities: bool,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// What the answer may be.
+    pub grammar: Option<&'a Grammar>,
+}
+
+impl Default for GenerateOptions<'_> {
+    fn default() -> Self {
+        GenerateOptions {
+            max_tokens: 512,
+            stop: &[],
+            ignore_end: false,
+            log_probabilities: false,
+            sampling: Sampling::default(),
+            grammar: None,
+        }
+    }
+}
+
+/// Options as C takes them; C copies what it needs during the call.
+pub(crate) struct Given {
+    pub(crate) c: ffi::GenerateOptions,
+    _stops: Vec<CString>,
+    _pointers: Vec<*const c_char>,
+}
+
+impl GenerateOptions<'_> {
+    pub(crate) fn given(&self) -> Result<Given> {
+        let stops = self
+            .stop
+            .iter()
+            .map(|s| c_string(s))
+            .collect::<Result<Vec<_>>>()?;
+        let pointers: Vec<*const c_char> = stops.iter().map(|s| s.as_ptr()).collect();
+        let c = ffi::GenerateOptions {
+            size: size_of::<ffi::GenerateOptions>(),
+            max_tokens: self.max_tokens,
+            stop_strings: pointers.as_ptr(),
+            n_stop_strings: pointers.len(),
+            ignore_end: self.ignore_end as i32,
+            log_probabilities: self.log_probabilities as i32,
+            on_token: null_mut(),
+            pick: null_mut(),
+            user: null_mut(),
+            process: null_mut(),
+            grammar: self.grammar.map_or(null_mut(), |g| g.0),
+        };
+        Ok(Given {
+            c,
+            _stops: stops,
+            _pointers: pointers,
+        })
+    }
+}
+
+/// One step of a generation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    /// `None`: the step only brings out text that had been held back.
+    pub id: Option<i32>,
+    /// Whole characters, often none.
+    pub text: String,
+    /// Natural logarithm of its probability, when asked for, else 0.
+    pub log_probability: f64,
+}
+
+impl Token {
+    pub(crate) const EMPTY: ffi::Token = ffi::Token {
+        id: -1,
+        text: std::ptr::null(),
+        text_length: 0,
+        log_probability: 0.0,
+    };
+
+    /// # Safety
+    /// The token's text is valid.
+    pub(crate) unsafe fn from_c(c: &ffi::Token) -> Token {
+        let bytes = std::slice::from_raw_parts(c.text.cast::<u8>(), c.text_length);
+        let id = if c.id < 0 { None } else { Some(c.id) };
+        Token {
+            id,
+            text: String::from_utf8_lossy(bytes).into_owned(),
+            log_probability: c.log_probability,
+        }
+    }
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The model said so.
+    EndOfTurn,
+    /// One of the stop strings.
+    StopString,
+    /// `max_tokens`.
+    MaxTokens,
+    /// The session holds no further token.
+    ContextFull,
+    /// It was cancelled, or not read to its end.
+    Cancelled,
+}
+
+impl StopReason {
+    pub(crate) fn from_c(reason: i32) -> StopReason {
+        match reason {
+            0 => StopReason::EndOfTurn,
+            1 => StopReason::StopString,
+            2 => StopReason::MaxTokens,
+            3 => StopReason::ContextFull,
+            _ => StopReason::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The Python package as its users meet it: built once as a wheel, installed into a fresh virtual environment of each Python,
+# its tests by pytest, mypy --strict, the lines of docs/python.md, and the article's loop. Needs network; minutes.
+#   tests/python.sh [PYTHON...]     these; otherwise every python3.9 to python3.13 that is there
+# GEMMA_WHEEL=FILE takes a wheel that was built before. CMAKE_CXX_COMPILER_LAUNCHER=ccache helps the build.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+pythons=("$@")
+if [ ${#pythons[@]} -eq 0 ]; then
+  for version in 3.9 3.10 3.11 3.12 3.13; do
+    python$version -c '' 2>/dev/null && pythons+=("python$version")
+  done
+fi
+[ ${#pythons[@]} -gt 0 ] || { echo "python.sh: there is no Python 3.9 to 3.13" >&2; exit 1; }
+
+wheel=${GEMMA_WHEEL:-}
+if [ -z "$wheel" ]; then
+  "${pythons[0]}" -m venv "$work/build"
+  "$work/build/bin/pip" wheel -q --no-deps -w "$work/wheel" "$root/examples/python"
+  wheel=$(echo "$work"/wheel/*.whl)
+fi
+case $(basename "$wheel") in
+  *-py3-none-linux_*) ;;
+  *) echo "python.sh: $wheel is not for every Python 3" >&2 && exit 1 ;;
+esac
+
+mkdir "$work/scratch"
+ln -s "$root/examples/models/gemma-demo.Q4_K_M.gguf" "$work/scratch/model.gguf"
+for python in "${pythons[@]}"; do
+  here=$work/env-$(basename "$python")
+  "$python" -m venv "$here"
+  "$here/bin/pip" install -q "$wheel[article,test]" mypy
+  "$here/bin/python" -m pytest -q "$root/examples/python/tests"
+  (cd "$root/examples/python" && "$here/bin/mypy" --cache-dir="$work/mypy" --python-executable "$here/bin/python")
+  (cd "$work/scratch" && "$here/bin/python" "$root/tests/docs/blocks.py" run python "$root/docs/python.md" >"$work/log") ||
+    { cat "$work/log"; exit 1; }
+  echo "ok: $("$here/bin/python" --version): installed, tests, mypy --strict, the lines of docs/python.md"
+done
