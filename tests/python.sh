@@ -2,7 +2,8 @@
 # The Python package as its users meet it: built once as a wheel, installed into a fresh virtual environment of each Python,
 # its tests by pytest, mypy --strict, the lines of docs/python.md, and the article's loop. Needs network; minutes.
 #   tests/python.sh [PYTHON...]     these; otherwise every python3.9 to python3.13 that is there
-# GEMMA_WHEEL=FILE takes a wheel that was built before. CMAKE_CXX_COMPILER_LAUNCHER=ccache helps the build.
+# GEMMA_WHEEL=FILE takes a wheel that was built before; GEMMA_SQUAD=PROGRAM lets article.py be compared with gemma-squad.
+# CMAKE_CXX_COMPILER_LAUNCHER=ccache helps the build.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)

@@ -192,7 +192,8 @@ def dunn(ranks: Any) -> Any:
     """p values of all pairs of models: Dunn's test with Holm's correction."""
     import scikit_posthocs
 
-    return scikit_posthocs.posthoc_dunn(ranks, val_col="rank", group_col="model", p_adjust="holm", sort=False)
+    p = scikit_posthocs.posthoc_dunn(ranks, val_col="rank", group_col="model", p_adjust="holm", sort=False)
+    return p.fillna(1.0)  # where all ranks are tied nothing differs, and the statistic is 0 / 0
 
 
 def draw(table: Any, out: Path) -> None:
