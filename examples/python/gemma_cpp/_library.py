@@ -61,7 +61,8 @@ def _sizes(*names: str) -> list[tuple[str, Any]]:
 
 
 class ModelOptions(Sized):
-    _fields_ = [("size", c_size_t), ("isa", c_char_p), ("window", c_int64)]
+    _fields_ = [("size", c_size_t), ("isa", c_char_p), ("window", c_int64), ("adapters", POINTER(c_char_p)),
+                ("n_adapters", c_size_t), ("adapter_scales", POINTER(c_float))]
 
 
 class ModelInfoC(Sized):

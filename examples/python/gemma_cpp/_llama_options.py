@@ -21,7 +21,7 @@ _REFUSED: Dict[str, Tuple[Any, ...]] = {
     "vocab_only": (False, None), "rope_scaling_type": (-1, None), "rope_freq_base": (0, None),
     "rope_freq_scale": (0, 1, None), "yarn_ext_factor": (-1, None), "yarn_attn_factor": (1, None),
     "yarn_beta_fast": (32, None), "yarn_beta_slow": (1, None), "yarn_orig_ctx": (0, None), "pooling_type": (-1, None),
-    "kv_overrides": (None,), "lora_base": (None,), "lora_path": (None,), "lora_scale": (1, None),
+    "kv_overrides": (None,), "lora_base": (None,),
     "chat_handler": (None,), "draft_model": (None,), "tokenizer": (None,),
 }
 _REFUSED_OF_CALLS: Dict[str, Tuple[Any, ...]] = {
@@ -65,11 +65,12 @@ def check_call(options: Mapping[str, Any]) -> None:
 
 def kv_type_of(type_k: Optional[int], type_v: Optional[int], f16_kv: Optional[bool]) -> str:
     """ggml's numbers: 0 is 32-bit floats, 1 16-bit ones, 8 is Q8_0."""
-    if type_k != type_v or type_k not in (None, 0, 1, 8):
+    if type_k is None and type_v is None:
+        return "f32" if f16_kv is False else "f16"
+    kinds = {0: "f32", 1: "f16", 8: "q8"}
+    if type_k != type_v or type_k not in kinds:
         raise ValueError(f"type_k={type_k!r}, type_v={type_v!r}: keys and values are both 0 (f32), 1 (f16) or 8 (q8)")
-    if type_k == 8:
-        return "q8"
-    return "f32" if type_k == 0 or (type_k is None and f16_kv is False) else "f16"
+    return kinds[type_k]
 
 
 def stop_list(stop: Union[None, str, Sequence[str]]) -> List[str]:

@@ -61,13 +61,14 @@ class Llama:
     def __init__(self, model_path: Union[str, os.PathLike[str]], *, n_ctx: int = 512, n_batch: int = 512,
                  n_threads: Optional[int] = None, seed: int = _RANDOM_SEED, last_n_tokens_size: int = 64,
                  chat_format: Optional[str] = None, type_k: Optional[int] = None, type_v: Optional[int] = None,
-                 f16_kv: Optional[bool] = None, verbose: bool = True, **others: Any) -> None:
+                 f16_kv: Optional[bool] = None, lora_path: Optional[str] = None, lora_scale: float = 1.0,
+                 verbose: bool = True, **others: Any) -> None:
         o.check_constructor(others, verbose)
         if chat_format is not None and chat_format not in o.CHAT_FORMATS:
             raise ValueError(f"chat_format={chat_format!r}: known are {', '.join(o.CHAT_FORMATS)}")
         self.model_path = os.fspath(model_path)
         self.verbose = verbose
-        self.model = Model(model_path)
+        self.model = Model(model_path, adapters=None if lora_path is None else {lora_path: lora_scale})
         self.session = Session(self.model, n_ctx=n_ctx or 0, n_threads=n_threads or 0, chunk=n_batch or 0,
                                kv_type=o.kv_type_of(type_k, type_v, f16_kv))
         self.last_n_tokens_size = last_n_tokens_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from dataclasses import dataclass
-from ctypes import byref, c_size_t
+from ctypes import byref, c_char_p, c_float, c_size_t
 from types import TracebackType
 from typing import Any, Callable, Mapping, Optional, Sequence, Tuple, Type, Union
 
@@ -16,7 +16,8 @@ from . import _library as c
 from ._handles import Handle, Ids, c_string, id_array, interruptible
 from ._library import Error, checked, lib
 
-# a turn: ("user", "text") or {"role": "user", "content": "text"}
+# messages: a turn is ("user", "text") or {"role": "user", "content": "text"}
+Path = Union[str, "os.PathLike[str]"]
 MessageLike = Union[Tuple[str, str], Mapping[str, str]]
 
 _EMBED_AT_ONCE = 32  # texts of one call, after which Ctrl-C is noticed; does not change results
@@ -90,14 +91,19 @@ class Model:
     """A loaded GGUF file. Threads share it; so may processes, which then share the file's memory.
 
     isa: kernels, e.g. "avx2"; None takes the best of this CPU. window: sliding window in place of the file's, 0 for none.
-    Pickled (multiprocessing, "spawn") it is the path and these two: the other process maps the same file.
+    adapters: LoRA files with the scale of each, {"file.gguf": 1.0}, all of them at once. Pickled (multiprocessing, "spawn")
+    it is the path and these: the other process maps the same files.
     """
 
-    def __init__(self, path: Union[str, os.PathLike[str]], *, isa: Optional[str] = None,
-                 window: Optional[int] = None) -> None:
+    def __init__(self, path: Path, *, isa: Optional[str] = None, window: Optional[int] = None,
+                 adapters: Optional[Mapping[Path, float]] = None) -> None:
         library = lib()
-        self._arguments = (os.fspath(path), isa, window)
-        options = c.ModelOptions(isa=None if isa is None else isa.encode(), window=-1 if window is None else window)
+        scales = {os.fspath(file): float(scale) for file, scale in (adapters or {}).items()}
+        self._arguments = (os.fspath(path), isa, window, scales)
+        files = (c_char_p * len(scales))(*map(os.fsencode, scales))
+        options = c.ModelOptions(isa=None if isa is None else isa.encode(), window=-1 if window is None else window,
+                                 adapters=files, n_adapters=len(scales),
+                                 adapter_scales=(c_float * len(scales))(*scales.values()))
         pointer = checked(library.gemma_model_load, os.fsencode(path), byref(options))
         self._handle: Optional[Handle] = Handle(pointer, library.gemma_model_free)
         info = c.ModelInfoC()
@@ -106,7 +112,7 @@ class Model:
         values = {field: getattr(info, field) for field, *_ in info._fields_ if field != "size"}
         self.info = ModelInfo(name=name, **{**values, "has_head": bool(info.has_head)})
 
-    def __reduce__(self) -> Tuple[Callable[..., Model], Tuple[str, Optional[str], Optional[int]]]:
+    def __reduce__(self) -> Tuple[Callable[..., Model], Tuple[Any, ...]]:
         return _load_again, self._arguments
 
     def __enter__(self) -> Model:
@@ -206,8 +212,8 @@ def _place(name: str, names: Tuple[str, ...], what: str) -> int:
     return names.index(name)
 
 
-def _load_again(path: str, isa: Optional[str], window: Optional[int]) -> Model:
-    return Model(path, isa=isa, window=window)
+def _load_again(path: str, isa: Optional[str], window: Optional[int], adapters: Mapping[Path, float]) -> Model:
+    return Model(path, isa=isa, window=window, adapters=adapters)
 
 
 __all__ = ["Error", "MessageLike", "Model", "ModelInfo", "Plan"]

@@ -164,16 +164,18 @@ class Others(WithLlama):
             gemma_cpp.Llama(MODEL, n_ctx=16, n_gpu_layers=-1, use_mmap=True, f16_kv=True)
         self.assertEqual(len(caught), 1)
         self.assertIn("n_gpu_layers", str(caught[0].message))
-        for bad in ({"lora_path": "x"}, {"rope_freq_base": 1e4}, {"vocab_only": True}, {"chat_format": "x"},
-                    {"type_k": 2, "type_v": 2}, {"type_k": 8, "type_v": 1}):
+        for bad in ({"lora_base": "x"}, {"rope_freq_base": 1e4}, {"vocab_only": True}, {"chat_format": "x"},
+                    {"type_k": 2, "type_v": 2}):
             with self.assertRaises(ValueError, msg=str(bad)):
                 gemma_cpp.Llama(MODEL, n_ctx=16, **bad)
-        gemma_cpp.Llama(MODEL, n_ctx=16, type_k=8, type_v=8)  # Q8_0: kept in 8 bits
         for bad in ({"mirostat_mode": 2}, {"typical_p": 0.9}, {"suffix": "x"}):
             with self.assertRaises(ValueError, msg=str(bad)):
                 self.llm("x", **bad)
         with self.assertRaises(ValueError):
             self.llm.create_chat_completion(CHAT, tools=[{"type": "function"}])
+        with self.assertRaisesRegex(gemma_cpp.Error, "no/such.gguf"):
+            gemma_cpp.Llama(MODEL, n_ctx=16, lora_path="no/such.gguf")
+        gemma_cpp.Llama(MODEL, n_ctx=16, n_threads=1, type_k=8, type_v=8)("x", max_tokens=1)
         for call in (lambda: gemma_cpp.Llama(MODEL, n_ctxx=3), lambda: self.llm("x", max_tokenz=3)):
             with self.assertRaises(TypeError):
                 call()
