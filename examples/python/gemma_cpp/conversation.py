@@ -9,7 +9,7 @@ from ._handles import Handle, c_string, id_array
 from ._library import checked, lib
 from .generation import Generated, Token
 from .model import list_of
-from .session import Session, Stream
+from .session import Session
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -49,54 +49,53 @@ class Conversation:
 
     def __len__(self) -> int:
         """Turns."""
-        return int(lib().gemma_conversation_n_messages(self._handle.pointer))
+        with self.session.exclusive():
+            return int(lib().gemma_conversation_n_messages(self._handle.pointer))
 
     def add(self, role: str, content: str, ids: Sequence[int] = ()) -> None:
         """Adds a turn. ids: of an answer, as they were generated."""
         given = id_array(ids)
-        checked(lib().gemma_conversation_add, self._handle.pointer, c_string(role, "a role"),
-                c_string(content, "a message"), given.ctypes.data, given.size)
+        with self.session.exclusive():
+            checked(lib().gemma_conversation_add, self._handle.pointer, c_string(role, "a role"),
+                    c_string(content, "a message"), given.ctypes.data, given.size)
 
     def truncate(self, n: int) -> None:
         """Forgets all but the first n turns."""
-        checked(lib().gemma_conversation_truncate, self._handle.pointer, n)
+        with self.session.exclusive():
+            checked(lib().gemma_conversation_truncate, self._handle.pointer, n)
 
     def encode(self) -> list[int]:
         """The ids of all turns, ending where the answer begins."""
-        ids = list_of(lib().gemma_conversation_encode, self._handle.pointer, int(self.thinking), room=1024)
+        with self.session.exclusive():
+            ids = list_of(lib().gemma_conversation_encode, self._handle.pointer, int(self.thinking), room=1024)
         return [int(i) for i in ids]
 
     def stream(self, question: str, **options: Unpack[GenerateOptions]) -> Iterator[Token]:
         """The answer to a question, token by token. Both join the conversation when it has ended, also by leaving the
-        loop; an exception before that (Ctrl-C) leaves neither."""
+        loop; an exception before that, while it is computed (Ctrl-C), leaves neither."""
         before = len(self)
-        with self.session.exclusive():
-            self.add("user", question)
-            try:
+        try:
+            with self.session.exclusive():
+                self.add("user", question)
                 self.n_reused = self.session.set_tokens(self.encode())
                 stream = self.session.stream(**options)
-            except BaseException:
-                self.truncate(before)
+            try:
+                yield from stream
+            except GeneratorExit:
+                stream.close()
+                self._add_answer(stream.result)
                 raise
-        return self._streamed(stream, before)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self.truncate(before)
+            raise
+        self._add_answer(stream.result)
 
     def ask(self, question: str, **options: Unpack[GenerateOptions]) -> str:
         """The answer to a question; both join the conversation."""
         with self.session.exclusive():
             return "".join(token.text for token in self.stream(question, **options))
-
-    def _streamed(self, stream: Stream, before: int) -> Iterator[Token]:
-        result = stream.result
-        try:
-            yield from stream
-        except GeneratorExit:
-            stream.close()
-            self._add_answer(result)
-            raise
-        except BaseException:
-            self.truncate(before)
-            raise
-        self._add_answer(result)
 
     def _add_answer(self, result: Generated) -> None:
         self.add("assistant", result.text, result.tokens if result.reason in _WHOLE else ())

@@ -16,8 +16,8 @@ class Grammar:
     """A grammar for the vocabulary of a model; made by gbnf(), json_schema() or json_object()."""
 
     def __init__(self, model: Model, kind: int, text: str) -> None:
-        data = text.encode()
-        pointer = checked(lib().gemma_grammar_new, model.handle.pointer, kind, data, len(data))
+        data, handle = text.encode(), model.handle
+        pointer = checked(lib().gemma_grammar_new, handle.pointer, kind, data, len(data))
         self._handle = Handle(pointer, lib().gemma_grammar_free)
 
     @classmethod

@@ -61,6 +61,7 @@ class LlamaCpp(LLM):
     # of LangChain
     streaming: bool = True
     verbose: bool = True
+    callback_manager: Any = None  # what `callbacks` was called
 
     _client: Llama = PrivateAttr()
 
@@ -68,6 +69,8 @@ class LlamaCpp(LLM):
     def _load(self) -> LlamaCpp:
         if self.grammar is not None and self.grammar_path is not None:
             raise ValueError("both a grammar and a grammar_path")
+        if self.callback_manager is not None and self.callbacks is None:
+            self.callbacks = self.callback_manager
         others = {name: getattr(self, name) for name in
                   ("n_gpu_layers", "n_parts", "logits_all", "vocab_only", "use_mlock", "use_mmap", "rope_freq_scale",
                    "rope_freq_base", "lora_base", "lora_path")}

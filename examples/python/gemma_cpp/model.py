@@ -132,26 +132,24 @@ class Model:
             raise ValueError("the model is closed")
         return self._handle
 
-    @property
-    def _pointer(self) -> int:
-        return self.handle.pointer
-
     def is_end(self, token: int) -> bool:
         """Whether a token ends a turn or a text."""
-        return bool(lib().gemma_model_is_end(self._pointer, token))
+        handle = self.handle  # stays, whoever closes the model meanwhile; so below
+        return bool(lib().gemma_model_is_end(handle.pointer, token))
 
     def encode(self, text: Union[str, bytes], *, bos: bool = False, special: bool = False) -> list[int]:
         """Ids of a text. bos: begin with the BOS token where the model wants one. special: control tokens that are
         spelled in the text become their ids."""
         data = text.encode() if isinstance(text, str) else bytes(text)
         flags = (1 if bos else 0) | (2 if special else 0)
-        ids = list_of(lib().gemma_encode, self._pointer, data, len(data), flags, room=len(data) + 4)
+        handle = self.handle
+        ids = list_of(lib().gemma_encode, handle.pointer, data, len(data), flags, room=len(data) + 4)
         return [int(i) for i in ids]
 
     def decode_bytes(self, ids: Ids) -> bytes:
         """The bytes of ids, which need not end with a whole character. Control tokens are left out."""
-        given = id_array(ids)
-        return bytes_of(lib().gemma_decode, self._pointer, given.ctypes.data, len(given), room=16 * len(given))
+        handle, given = self.handle, id_array(ids)
+        return bytes_of(lib().gemma_decode, handle.pointer, given.ctypes.data, len(given), room=16 * len(given))
 
     def decode(self, ids: Ids) -> str:
         """The text of ids; what is no whole character is U+FFFD. Control tokens are left out."""
@@ -163,7 +161,8 @@ class Model:
         given = (c.Message * len(turns))(*[c.Message(c_string(role, "a role"), c_string(content, "a message"))
                                            for role, content in turns])
         room = sum(len(content.encode()) for _, content in turns) + 16 * (len(turns) + 1)
-        ids = list_of(lib().gemma_encode_chat, self._pointer, given, len(turns), room=room)
+        handle = self.handle
+        ids = list_of(lib().gemma_encode_chat, handle.pointer, given, len(turns), room=room)
         return [int(i) for i in ids]
 
     def plan(self, n_ctx: int = 0, *, chunk: int = 0, logit_rows: int = 0, max_memory: int = 0, n_threads: int = 0,
@@ -171,8 +170,8 @@ class Model:
         """What a session of these options would take, without making it."""
         options = c.SessionOptions(n_ctx=n_ctx, chunk=chunk, logit_rows=logit_rows, max_memory=max_memory,
                                    n_threads=n_threads, kv_type=kv_type_number(kv_type))
-        plan = c.MemoryPlan()
-        checked(lib().gemma_model_plan, self._pointer, byref(options), byref(plan))
+        handle, plan = self.handle, c.MemoryPlan()
+        checked(lib().gemma_model_plan, handle.pointer, byref(options), byref(plan))
         return Plan(**{field: getattr(plan, field) for field, *_ in plan._fields_ if field != "size"})
 
     def embed(self, texts: Union[str, Sequence[str]], *, prompt: str = "", dims: int = 0, pooling: str = "",
@@ -192,12 +191,12 @@ class Model:
         width = dims or self.info.embedding_width
         out = np.empty((len(texts), width), np.float32)
         data = [text.encode() for text in texts]
-        pointer, n = self._pointer, c_size_t()
+        handle, n = self.handle, c_size_t()
         for begin in range(0, max(len(data), 1), _EMBED_AT_ONCE):
             part = data[begin:begin + _EMBED_AT_ONCE]
             given = (c.Text * len(part))(*[c.Text(d, len(d)) for d in part])
             to = out[begin:]
-            arguments = (lib().gemma_embed, pointer, given, len(part), byref(options), to.ctypes.data, to.size, byref(n))
+            arguments = (lib().gemma_embed, handle.pointer, given, len(part), byref(options), to.ctypes.data, to.size, byref(n))
             interruptible(lambda: checked(*arguments), cancel=_nothing, resume=_nothing)
         return out
 

@@ -31,8 +31,9 @@ class Scheduler:
                  max_memory: int = 0, max_queue: int = 0, kv_type: str = "f16") -> None:
         options = c.SchedulerOptions(max_sequences=max_sequences, n_ctx=n_ctx, n_threads=n_threads, chunk=chunk,
                                      max_memory=max_memory, max_queue=max_queue, kv_type=kv_type_number(kv_type))
-        pointer = checked(lib().gemma_scheduler_new, model.handle.pointer, byref(options))
-        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_scheduler_free, model.handle, has_thread=True)
+        self._parent = model.handle
+        pointer = checked(lib().gemma_scheduler_new, self._parent.pointer, byref(options))
+        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_scheduler_free, self._parent, has_thread=True)
         self.model = model
 
     def __enter__(self) -> Scheduler:
@@ -58,17 +59,17 @@ class Scheduler:
         plan, given = Plan(options), id_array(ids)
         pointer = checked(lib().gemma_scheduler_submit, handle.pointer, given.ctypes.data, given.size,
                           byref(plan.sampler), byref(plan.c))
-        return Answer(pointer, self.model, plan)
+        return Answer(pointer, self._parent, plan)
 
 
 class Answer(Guarded, Iterator[Token]):
     """The answer to a request: an iterator over Token, to be read at any pace. Nobody holding it cancels it."""
 
-    def __init__(self, pointer: int, model: Model, plan: Plan) -> None:
+    def __init__(self, pointer: int, parent: Handle, plan: Plan) -> None:
         super().__init__()
         self.result = Generated()  # what was read up to now; reason and seconds are there at the end
         self._plan = plan  # C calls back into it
-        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_answer_free, model.handle, has_thread=True)
+        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_answer_free, parent, has_thread=True)
         self._token = c.TokenC()
 
     def __iter__(self) -> Answer:

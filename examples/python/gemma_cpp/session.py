@@ -28,13 +28,13 @@ _SHORT = 16  # tokens that are computed without another thread: Ctrl-C waits for
 class Snapshot:
     """A copy of a session's sequence; immutable. to_bytes() is for a file, Session.read_snapshot() its way back."""
 
-    def __init__(self, pointer: int, model: Model) -> None:
-        self._model = model
-        self.handle = Handle(pointer, lib().gemma_snapshot_free, model.handle)
+    def __init__(self, pointer: int, parent: Handle) -> None:
+        self._parent = parent
+        self.handle = Handle(pointer, lib().gemma_snapshot_free, parent)
 
     def to_bytes(self) -> bytes:
         n = c_size_t()
-        arguments = (lib().gemma_snapshot_write, self.handle.pointer, self._model.handle.pointer)
+        arguments = (lib().gemma_snapshot_write, self.handle.pointer, self._parent.pointer)
         checked(*arguments, None, 0, byref(n))
         return bytes_of(*arguments, room=n.value)
 
@@ -52,8 +52,10 @@ class Session(Guarded):
         super().__init__()
         options = c.SessionOptions(n_ctx=n_ctx, n_threads=n_threads, chunk=chunk, logit_rows=logit_rows,
                                    max_memory=max_memory, kv_type=kv_type_number(kv_type))
-        pointer = checked(lib().gemma_session_new, model.handle.pointer, byref(options))
-        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_session_free, model.handle)
+        parent = model.handle
+        pointer = checked(lib().gemma_session_new, parent.pointer, byref(options))
+        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_session_free, parent)
+        self._parent = parent
         self._stream: Optional[weakref.ref[Stream]] = None  # under way
         self.model = model
         self.n_ctx = int(lib().gemma_session_n_ctx(pointer))
@@ -134,7 +136,7 @@ class Session(Guarded):
     def snapshot(self) -> Snapshot:
         """A copy of the sequence as it is."""
         with self._lock:
-            return Snapshot(checked(lib().gemma_session_snapshot, self._pointer()), self.model)
+            return Snapshot(checked(lib().gemma_session_snapshot, self._pointer()), self._parent)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Makes the sequence that of a snapshot; computes nothing."""
@@ -144,7 +146,7 @@ class Session(Guarded):
         """The snapshot of Snapshot.to_bytes(). Raises Error for bytes that are damaged, cut, or another model's."""
         with self._lock:
             pointer = checked(lib().gemma_snapshot_read, self._pointer(), data, len(data))
-            return Snapshot(pointer, self.model)
+            return Snapshot(pointer, self._parent)
 
     # ---- generation ----
 

@@ -28,7 +28,7 @@ class LangChain(unittest.TestCase):
         self.assertEqual(said, same["choices"][0]["text"])
 
     def test_callbacks_hear_what_is_said(self):
-        from langchain_core.callbacks import BaseCallbackHandler
+        from langchain_core.callbacks import BaseCallbackHandler, CallbackManager
 
         heard = []
 
@@ -37,6 +37,10 @@ class LangChain(unittest.TestCase):
                 heard.append(token)
 
         said = self.llm.invoke("The keeper", config={"callbacks": [Handler()]})
+        self.assertEqual("".join(heard), said)
+        heard.clear()
+        said = self.make(model_path=MODEL, n_ctx=256, n_threads=1, max_tokens=4,
+                         callback_manager=CallbackManager([Handler()])).invoke("The keeper")
         self.assertEqual("".join(heard), said)
         whole = self.make(model_path=MODEL, n_ctx=256, n_threads=1, max_tokens=4, streaming=False, seed=1)
         self.assertTrue(whole.invoke("The keeper"))

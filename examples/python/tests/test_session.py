@@ -2,7 +2,11 @@
 
 import gc
 import math
+import os
+import pickle
 import re
+import struct
+import tempfile
 import tracemalloc
 import unittest
 from pathlib import Path
@@ -87,6 +91,46 @@ class Models(WithModel):
         project = (EXAMPLES / "python" / "pyproject.toml").read_text()
         self.assertEqual(gemma_cpp.version(), version)
         self.assertEqual(re.search(r'^version = "([^"]+)"', project, re.M)[1], version)
+
+
+def write_adapter(path, seed=1):
+    """A LoRA file of rank 2 for one matrix of the demo model: [256, 512]."""
+
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    numbers = np.random.default_rng(seed)
+    a, b = (numbers.standard_normal(n * 2).astype("<f4") for n in (512, 256))
+    keys = [("general.type", "adapter"), ("general.architecture", "gemma"), ("adapter.type", "lora")]
+    out = b"GGUF" + struct.pack("<IQQ", 3, 2, len(keys) + 1)
+    for key, value in keys:
+        out += text(key) + struct.pack("<I", 8) + text(value)
+    out += text("adapter.lora.alpha") + struct.pack("<If", 6, 2.0)
+    for suffix, dims, offset in (("a", (512, 2), 0), ("b", (2, 256), a.nbytes)):
+        out += text(f"blk.0.attn_output.weight.lora_{suffix}") + struct.pack("<IQQIQ", 2, *dims, 0, offset)
+    path.write_bytes(out + bytes(-len(out) % 32) + a.tobytes() + b.tobytes())
+
+
+class Adapters(WithModel):
+    @unittest.skipIf("GEMMA_TEST_MODEL" in os.environ, "the adapter is the demo model's")
+    def test_scales(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "lora.gguf")
+            write_adapter(path)
+            logits = {}
+            for scale in (None, 0.0, 0.5, 1.0):
+                model = gemma_cpp.Model(MODEL, adapters=None if scale is None else {path: scale})
+                session = gemma_cpp.Session(pickle.loads(pickle.dumps(model)), n_ctx=16, n_threads=1)
+                session.set_tokens([2, 5, 6])
+                logits[scale] = session.logits().copy()
+            for scale in (0.5, 1.0):
+                self.assertGreater(np.abs(logits[scale] - logits[None]).max(), 1e-3)
+            np.testing.assert_allclose(logits[0.0], logits[None], atol=1e-6)
+            self.assertFalse((logits[0.5] == logits[1.0]).all())
+            llm = gemma_cpp.Llama(MODEL, n_ctx=16, n_threads=1, lora_path=str(path), lora_scale=0.5)
+            llm([2, 5, 6], max_tokens=1)
+        with self.assertRaisesRegex(gemma_cpp.Error, "no/such"):
+            gemma_cpp.Model(MODEL, adapters={"no/such.gguf": 1.0})
 
 
 class Sessions(WithModel):
