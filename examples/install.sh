@@ -7,11 +7,12 @@ packages=(
   g++ cmake ninja-build pkg-config
   libxsimd-dev libsentencepiece-dev libpcre2-dev                                # the library
   libcli11-dev libfmt-dev nlohmann-json3-dev libedit-dev                        # the programs
-  libboost-math-dev libcpp-httplib-dev libssl-dev                               # the evaluator
+  libcpp-httplib-dev libssl-dev                                                 # the server, the evaluator
+  libboost-math-dev                                                             # the evaluator
 )
 for flag in "$@"; do
   case $flag in
-    --tests) packages+=(libgtest-dev libeigen3-dev libbenchmark-dev clang libclang-rt-dev libomp-dev clang-format doxygen python3-numpy git
+    --tests) packages+=(libgtest-dev libeigen3-dev libbenchmark-dev clang libclang-rt-dev libomp-dev clang-format doxygen python3-numpy git curl
                          libopenmpi-dev openmpi-bin) ;;
     --aarch64) packages+=(g++-aarch64-linux-gnu qemu-user ca-certificates) ;;
     --windows) packages+=(g++-mingw-w64-x86-64-posix wine wine64) ;;

@@ -90,9 +90,6 @@ void Answers::add_piece(Part& p, const Piece& piece, Choice& out) {
     p.running->n_generated = p.usage.completion;
     p.running->has_slot = true;
     if (!options_.stop.empty()) p.tokens.push_back(piece.id);
-    if (piece.id == thought_begin_) p.in_thought = true;
-    if (p.in_thought) ++p.usage.reasoning;
-    if (piece.id == thought_end_) p.in_thought = false;
     if (options_.logprobs) out.logprobs.push_back(logprob_of(piece));
   }
   if (agent_ == nullptr) {
@@ -100,6 +97,9 @@ void Answers::add_piece(Part& p, const Piece& piece, Choice& out) {
     return;
   }
   const Thoughts t = p.thoughts.push(piece.text);
+  if (piece.id == thought_begin_) p.in_thought = true;
+  if (piece.id != GeneratedToken::kNone && (p.in_thought || !t.thought.empty())) ++p.usage.reasoning;
+  if (piece.id == thought_end_) p.in_thought = false;
   out.reasoning += t.thought;
   out.text += p.calls.push(t.answer, out.tools);
 }

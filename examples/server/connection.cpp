@@ -121,7 +121,8 @@ bool Connection::can_take_data(int milliseconds) const {
 }
 bool Connection::wait_for_request(int seconds) {
   if (begin_ != end_) return true;
-  return has_data(seconds * 1000) && !peer_left();
+  char byte = 0;
+  return has_data(seconds * 1000) && ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 }
 
 void Connection::begin_head() noexcept {

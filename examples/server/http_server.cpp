@@ -27,6 +27,7 @@ class ConnectionStream : public httplib::Stream {
   bool wait_writable() const { return c_.can_take_data(30000); }
   ssize_t read(char* to, std::size_t size) { return c_.read(to, size); }
   ssize_t write(const char* from, std::size_t size) {
+    if (c_.head_too_large()) return -1;  // who serves it says what is wrong
     return c_.write({from, size}) ? static_cast<ssize_t>(size) : -1;
   }
   void get_remote_ip_and_port(std::string& ip, int& port) const { take(remote_end(c_.fd()), ip, port); }

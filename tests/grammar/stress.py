@@ -159,6 +159,22 @@ console.log(JSON.stringify(texts.flatMap(([s, text], i) => {
     return json.loads(out.stdout)
 
 
+def invalid(schemas, texts):
+    """What validators say against texts, each [number of its schema, text]: [(validator, number of the text, why)]; and
+    whether ajv was among them."""
+    wrong = []
+    # its check of times takes no zone that leads to another day; ajv looks at them
+    checker = jsonschema.FormatChecker([f for f in jsonschema.FormatChecker.checkers if f != "time"])
+    for i, (number, text) in enumerate(texts):
+        try:
+            # of two equal names the last counts for all readers
+            jsonschema.Draft202012Validator(schemas[number], format_checker=checker).validate(json.loads(text))
+        except (jsonschema.ValidationError, json.JSONDecodeError) as e:
+            wrong.append(("jsonschema", i, str(e).splitlines()[0]))
+    ajv = ajv_refuses(schemas, texts)
+    return wrong + [("ajv", i, why) for i, why in ajv or []], ajv is not None
+
+
 def main():
     walk, vocabulary = sys.argv[1:3]
     count, seed, walks = (int(a) for a in (sys.argv[3:] + ["500", "1", "3"][len(sys.argv) - 3:]))
@@ -171,34 +187,23 @@ def main():
         sys.exit(f"grammar_walk ended with {out.returncode} after {len(answers)} lines")
     refused = [a for a in answers if "error" in a]
     texts = [a for a in answers if a.get("finished")]
-    bad = 0
-    # its check of times takes no zone that leads to another day; ajv looks at them
-    checker = jsonschema.FormatChecker([f for f in jsonschema.FormatChecker.checkers if f != "time"])
-    for a in texts:
-        schema = schemas[a["schema"]]
-        try:
-            # of two equal names the last counts for all readers
-            jsonschema.Draft202012Validator(schema, format_checker=checker).validate(json.loads(a["text"]))
-        except (jsonschema.ValidationError, json.JSONDecodeError) as e:
-            bad += 1
-            print("NOT VALID", json.dumps(schema)[:600], "\n ", a["text"][:300], "\n ", str(e).splitlines()[0])
-    ajv = ajv_refuses(schemas, [[a["schema"], a["text"]] for a in texts])
-    for i, why in ajv or []:
-        bad += 1
-        print("NOT VALID (ajv)", json.dumps(schemas[texts[i]["schema"]])[:600], "\n ", texts[i]["text"][:300], "\n ", why)
+    wrong, looked = invalid(schemas, [[a["schema"], a["text"]] for a in texts])
+    for who, i, why in wrong:
+        print(f"NOT VALID ({who})", json.dumps(schemas[texts[i]["schema"]])[:600], "\n ", texts[i]["text"][:300], "\n ", why)
     tokens = sum(a["tokens"] for a in answers if "tokens" in a)
     if tokens == 0:
         sys.exit("no tokens at all")
     print(f"{count} schemas, {len({a['schema'] for a in refused})} of them refused; {len(texts)} finished texts of "
-          f"{len([a for a in answers if 'tokens' in a])}, {tokens} tokens; {bad} not valid"
-          + ("" if ajv is not None else " (without ajv)"))
+          f"{len([a for a in answers if 'tokens' in a])}, {tokens} tokens; {len(wrong)} not valid"
+          + ("" if looked else " (without ajv)"))
     for why in sorted({re.sub(r"\d+", "N", a["error"]) for a in refused}):
         print("  refused:", why)
     done = [a for a in answers if "tokens" in a]
     print(f"  mask: mean {sum(a['mask_ms'] * a['tokens'] for a in done) / tokens:.3f} ms, worst mean of a text "
           f"{max(a['mask_ms'] for a in done):.3f} ms, worst {max(a['worst_ms'] for a in done):.1f} ms; compile: mean "
           f"{sum(a['compile_ms'] for a in done) / len(done):.2f} ms, worst {max(a['compile_ms'] for a in done):.1f} ms")
-    sys.exit(1 if bad or not texts else 0)
+    sys.exit(1 if wrong or not texts else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ WITH_MODEL = {
     "gemma-logits": ["--tokens", "2,3", "--out", "/dev/null"],
     "gemma-tokenize": [],
     "gemma-embed": [],
+    "gemma-server": ["--port", "0"],
     "gemma-bench": ["-p", "2", "-n", "0", "-r", "1", "--no-warmup"],
 }
 RUNS_MODEL = [p for p in WITH_MODEL if p != "gemma-tokenize"]

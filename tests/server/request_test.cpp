@@ -57,8 +57,10 @@ TEST(ChatRequestBody, FieldsOfAUsualRequest) {
 
 TEST(ChatRequestBody, WhatIsNotSaidIsLeftToTheServer) {
   const ChatRequest r = read_chat(
-      R"({"messages":[{"role":"user","content":"x"}],"temperature":null,"stop":null,"tools":null,"seed":-1,"max_tokens":-1})");
+      R"({"messages":[{"role":"user","content":"x"}],"temperature":null,"stop":null,"tools":null,"seed":-1,"max_tokens":null})");
   EXPECT_FALSE(r.sampling.temperature || r.sampling.seed || r.max_tokens || r.thinking);
+  EXPECT_EQ(read_chat(R"({"messages":[{"role":"user","content":"x"}],"max_tokens":-1})").max_tokens,
+            RequestLimits::kMaxTokens);  // no limit, which is not the same for every route
   EXPECT_EQ(r.n, 1u);
   EXPECT_EQ(r.constraint.kind, Constraint::Kind::kNone);
   EXPECT_EQ(r.tool_choice.kind, ToolChoice::Kind::kAuto);
@@ -149,7 +151,9 @@ TEST(CompletionRequestBody, PromptsOfEveryForm) {
   EXPECT_EQ(read_completion(R"({"prompt":["a","b"]})").prompts.size(), 2u);
   EXPECT_EQ(std::get<1>(read_completion(R"({"prompt":[1,2]})").prompts.at(0)),
             (std::vector<std::int32_t>{1, 2}));
-  EXPECT_EQ(read_completion(R"({"prompt":[[1],[2,3]],"logprobs":2,"echo":true})").top_logprobs, 2u);
+  EXPECT_EQ(read_completion(R"({"prompt":[[1],[2,3]],"logprobs":2})").top_logprobs, 2u);
+  EXPECT_TRUE(read_completion(R"({"prompt":"x","echo":true})").echo);
+  EXPECT_THROW(read_completion(R"({"prompt":"x","logprobs":2,"echo":true})"), ApiError);
   EXPECT_EQ(refusal([] { read_completion("{}"); }), "400 'prompt' is missing [prompt]");
   EXPECT_EQ(refusal([] { read_completion(R"({"prompt":[]})"); }), "400 'prompt' must not be empty [prompt]");
   EXPECT_EQ(refusal([] { read_completion(R"({"prompt":[1,-2]})"); }),
