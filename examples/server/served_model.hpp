@@ -24,7 +24,7 @@ namespace gemma::server {
 /// How all models are run.
 struct ServingOptions {
   app::EngineFlags engine;    // without the file
-  std::size_t parallel = 4;   // sequences at one time
+  std::size_t parallel = 8;   // sequences at one time
   std::string chat_template;  // name; "": each file's own
 };
 

@@ -67,7 +67,7 @@ void add_flags(CLI::App& cli, Flags& flags) {
       ->allow_extra_args(false)
       ->type_name("ORIGIN");
   cli.add_option("--parallel", flags.serving.parallel,
-                 "Answers of a model that are generated at one time; others wait (default: 4)")
+                 "Answers of a model that are generated at one time; others wait (default: 8)")
       ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N");
   cli.add_option_function<std::string>(
@@ -159,6 +159,9 @@ int run(int argc, char** argv) {
     throw Error(ErrorCode::kInvalidArgument, "--api-key: a key must not be empty");
   }
   std::vector<server::ModelFile> files = model_files(flags.models);
+  if (files.size() > 1 && !flags.serving.engine.adapters.empty()) {
+    throw Error(ErrorCode::kInvalidArgument, "--lora: an adapter belongs to one model, and there are several");
+  }
 
   std::signal(SIGPIPE, SIG_IGN);  // a client that has gone is told by the write
   std::atomic<bool> stop{false};

@@ -159,6 +159,7 @@ class Program(unittest.TestCase):
         self.refuses("-m", "/nowhere.gguf", "--port", "0", says="/nowhere.gguf")
         self.refuses("-m", DEMO, "-m", "b=/nowhere.gguf", "--port", "0", says="/nowhere.gguf")
         self.refuses("-m", DEMO, "-m", DEMO, says="two models")
+        self.refuses("-m", DEMO, "-m", AGENT, "--lora", "a.gguf", says="--lora")
         self.refuses("-m", DEMO, "--port", "65536", says="--port")
         self.refuses("-m", DEMO, "--parallel", "0", says="--parallel")
         self.refuses("-m", DEMO, "--host", "256.0.0.1", says="256.0.0.1")
