@@ -16,7 +16,8 @@ if [ ${#pythons[@]} -eq 0 ]; then
 fi
 [ ${#pythons[@]} -gt 0 ] || { echo "python.sh: there is no Python 3.9 to 3.13" >&2; exit 1; }
 
-wheel=${GEMMA_WHEEL:-}
+wheel=${GEMMA_WHEEL:+$(realpath "$GEMMA_WHEEL")}
+[ -z "${GEMMA_SQUAD:-}" ] || { GEMMA_SQUAD=$(realpath "$GEMMA_SQUAD"); export GEMMA_SQUAD; }
 if [ -z "$wheel" ]; then
   "${pythons[0]}" -m venv "$work/build"
   "$work/build/bin/pip" wheel -q --no-deps -w "$work/wheel" "$root/examples/python"
@@ -27,7 +28,7 @@ case $(basename "$wheel") in
   *) echo "python.sh: $wheel is not for every Python 3" >&2 && exit 1 ;;
 esac
 
-mkdir "$work/scratch"
+cd "$work" && mkdir scratch
 ln -s "$root/examples/models/gemma-demo.Q4_K_M.gguf" "$work/scratch/model.gguf"
 for python in "${pythons[@]}"; do
   here=$work/env-$(basename "$python")
