@@ -31,7 +31,7 @@ GEMMA_INLINE Batch::Batch(Model model, const BatchOptions& options, const Memory
       most_guesses_(drafter_ == nullptr ? 0 : options.draft.max_tokens) {
   detail::or_out_of_memory("no memory for a batch", [&] {
     slots_.reserve(options.max_sequences);
-    queries_.reserve(options.max_sequences);
+    if (drafter_ != nullptr) queries_.reserve(options.max_sequences);
     for (std::size_t i = 0; i < options.max_sequences; ++i) slots_.emplace_back(pool_);
     chunks_.reserve(2 * options.max_sequences);
     chunk_slot_.reserve(2 * options.max_sequences);

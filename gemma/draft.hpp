@@ -173,8 +173,8 @@ class Guesses {
 
 /// Throws Error{kInvalidArgument} for options that are not possible for a model.
 void check_draft(const Model& model, const EngineOptions& o);
-/// Bytes that make_drafter() takes.
-std::size_t draft_bytes(const Model& model, const EngineOptions& o, std::size_t n_ctx);
+/// Bytes that make_drafter() takes, with the file of a model that guesses.
+std::size_t draft_bytes(const EngineOptions& o, std::size_t n_ctx);
 /// What guesses for that many sequences of n_ctx tokens, or nullptr. Throws Error as check_draft(),
 /// std::bad_alloc.
 std::shared_ptr<Drafter> make_drafter(const Model& model, const EngineOptions& o, std::size_t n_ctx);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../gguf/linkage.hpp"
+#include "draft_model.hpp"
 #include "model.hpp"
 
 namespace gemma {
@@ -149,28 +150,48 @@ GEMMA_INLINE void Guesses::compare(std::int32_t chosen) noexcept {
 
 // ---- who guesses ----
 
-GEMMA_INLINE void check_draft(const Model&, const EngineOptions& o) {
+GEMMA_INLINE void check_draft(const Model& model, const EngineOptions& o) {
   const DraftOptions& d = o.draft;
   if (d.source == DraftSource::kNone) return;
   if (d.max_tokens == 0 || d.max_tokens > 64) {
     refuse(ErrorCode::kInvalidArgument,
            [&] { return std::to_string(d.max_tokens) + " guesses a step are not possible: 1 to 64 are"; });
   }
-  if (d.source == DraftSource::kCustom && d.custom == nullptr) {
-    throw Error(ErrorCode::kInvalidArgument, "a custom draft without a drafter");
+  if ((d.source == DraftSource::kCustom && d.custom == nullptr) ||
+      (d.source == DraftSource::kModel && d.model == nullptr)) {
+    throw Error(ErrorCode::kInvalidArgument, "a draft without what makes its guesses");
   }
+  if (d.source != DraftSource::kModel) return;
+  if (!d.model->config().has_head) {
+    refuse(ErrorCode::kUnsupported,
+           [&] { return d.model->file().path() + ": this model makes embeddings of texts, and no guesses"; });
+  }
+  check_vocabularies(model, *d.model);
 }
 
-GEMMA_INLINE std::size_t draft_bytes(const Model&, const EngineOptions& o, std::size_t n_ctx) {
-  if (o.draft.source == DraftSource::kLookup) return PromptLookup::size_bytes_for(o.max_sequences, n_ctx);
-  return 0;
+GEMMA_INLINE std::size_t draft_bytes(const EngineOptions& o, std::size_t n_ctx) {
+  switch (o.draft.source) {
+    case DraftSource::kLookup:
+      return PromptLookup::size_bytes_for(o.max_sequences, n_ctx);
+    case DraftSource::kModel:
+      return o.draft.model->file().size_bytes() + DraftModel::size_bytes_for(*o.draft.model, o, n_ctx);
+    default:
+      return 0;
+  }
 }
 
 GEMMA_INLINE std::shared_ptr<Drafter> make_drafter(const Model& model, const EngineOptions& o,
                                                    std::size_t n_ctx) {
   check_draft(model, o);
-  if (o.draft.source == DraftSource::kLookup) return std::make_shared<PromptLookup>(o.max_sequences, n_ctx);
-  return o.draft.custom;
+  const auto bytes = [](const Model& m) { return static_cast<double>(m.weights().step_bytes(m.config())); };
+  switch (o.draft.source) {
+    case DraftSource::kLookup:
+      return std::make_shared<PromptLookup>(o.max_sequences, n_ctx);
+    case DraftSource::kModel:  // a step reads all weights, of either
+      return std::make_shared<DraftModel>(*o.draft.model, o, n_ctx, bytes(*o.draft.model) / bytes(model));
+    default:
+      return o.draft.custom;
+  }
 }
 
 }  // namespace detail

@@ -13,6 +13,8 @@
 #include "cpu_count.inl"
 #include "draft.hpp"
 #include "draft.inl"
+#include "draft_model.hpp"
+#include "draft_model.inl"
 #include "embedder.hpp"
 #include "embedder.inl"
 #include "generation.hpp"

@@ -9,6 +9,7 @@
 #include "batch.hpp"
 #include "conversation.hpp"
 #include "draft.hpp"
+#include "draft_model.hpp"
 #include "embedder.hpp"
 #include "generation.hpp"
 #include "grammar.hpp"

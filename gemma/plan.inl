@@ -48,7 +48,7 @@ inline MemoryPlan plan_sequences(const Model& model, const EngineOptions& o) {
   }
   p.kv_bytes *= n;
   p.token_bytes = (n + o.max_prefixes) * o.n_ctx * sizeof(std::int32_t);
-  p.draft_bytes = draft_bytes(model, o, o.n_ctx);
+  p.draft_bytes = draft_bytes(o, o.n_ctx);
   return p;
 }
 

@@ -196,8 +196,32 @@ TEST_P(Plan, IsWhatABatchTakes) {
     EXPECT_EQ(batch.memory_bytes(), plan.kv_bytes + plan.workspace_bytes);
     const std::size_t planned = plan.total_bytes() - plan.file_bytes;
     EXPECT_GE(taken, planned);
-    EXPECT_LE(taken, planned + 1024 * (n + 3)) << "beyond the plan: the names of pages";
+    EXPECT_LE(taken, planned + 1280 * (n + 3)) << "beyond the plan: the names of pages, what slots are";
   }
+}
+
+TEST_P(Plan, HoldsWhatGuessesTake) {
+  const DraftOptions draft{.source = DraftSource::kLookup, .max_tokens = 5};
+  for (const std::size_t n : {1, 5}) {
+    BatchOptions options{
+        .max_sequences = n, .n_ctx = 200, .chunk = 30, .n_threads = 1, .max_prefixes = 4, .draft = draft};
+    const MemoryPlan plan = plan_batch(model_, options);
+    options.draft = {};
+    const MemoryPlan without = plan_batch(model_, options);
+    options.draft = draft;
+    EXPECT_GT(plan.draft_bytes, n * 200 * 12);
+    EXPECT_GE(plan.workspace_bytes, without.workspace_bytes + 5 * 4 * model_.config().vocab_size);
+    const std::size_t before = allocated;
+    const Batch batch(model_, options);
+    const std::size_t taken = allocated - before;
+    EXPECT_EQ(batch.memory_bytes(), plan.kv_bytes + plan.workspace_bytes + plan.draft_bytes);
+    const std::size_t planned = plan.total_bytes() - plan.file_bytes;
+    EXPECT_GE(taken + 20 * 200 * 4, planned);
+    EXPECT_LE(taken, planned + 1280 * (n + 3)) << "beyond the plan: the names of pages, what slots are";
+  }
+  EXPECT_THROW(plan_session(model_, {.draft = {.source = DraftSource::kLookup, .max_tokens = 0}}), Error);
+  EXPECT_THROW(Session(model_, {.draft = {.source = DraftSource::kLookup, .max_tokens = 65}}), Error);
+  EXPECT_THROW(Session(model_, {.draft = {.source = DraftSource::kCustom}}), Error);
 }
 
 TEST_P(Plan, AllocatesNothingItself) {
@@ -268,6 +292,9 @@ TEST_P(Plan, AFailedAllocationIsAnError) {
   const std::vector<std::int32_t> prompt = random_tokens(model_, 20, 1);
   Session(model_, options).prefill(prompt);  // OpenMP's runtime takes what it needs at its first call
   EXPECT_GT(fail_each([&] { const Session s(model_, options); }), 15u);
+  SessionOptions guesses = options;
+  guesses.draft.source = DraftSource::kLookup;
+  EXPECT_GT(fail_each([&] { const Session guessing(model_, guesses); }), 18u);
   EXPECT_GT(fail_each([&] { const Batch b(model_, {.max_sequences = 2, .n_ctx = 50, .n_threads = 1}); }),
             15u);
   Session s(model_, options);

@@ -3,7 +3,9 @@
 #include "gemma/draft.hpp"
 
 #include <atomic>
+#include <cctype>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -431,6 +433,126 @@ TEST(DraftLength, FollowsWhatIsAccepted) {
   for (int i = 0; i < 20; ++i) length.compared(3, false);
   for (int i = 0; i < 100 && worth(3) == 0; ++i) length.rest(3);
   EXPECT_GT(worth(3), 0u) << "is tried again";
+}
+
+/// A small model whose likeliest token is sure of itself, and a larger one of the same vocabulary.
+class DraftModels : public testing::Test {
+ protected:
+  static ModelFile file(std::size_t n_layers, std::size_t d_model, std::size_t window = 0) {
+    Shape s = shape("llama");
+    s.n_layers = n_layers;
+    s.d_model = d_model;
+    s.window = window;
+    s.separate_output = true;
+    ModelFile f = make_model(s);
+    auto& out = f.tensor("output.weight").data;
+    for (std::size_t i = 0; i < out.size(); i += sizeof(float)) {
+      float x = 0;
+      std::memcpy(&x, &out[i], sizeof(x));
+      x *= 30;
+      std::memcpy(&out[i], &x, sizeof(x));
+    }
+    return f;
+  }
+  static std::shared_ptr<const Model> shared(const MemoryModel& m) {
+    return std::make_shared<const Model>(*m);
+  }
+
+  MemoryModel small_{file(1, 32)}, large_{file(7, 64)};
+  std::size_t vocab_ = large_->config().vocab_size;
+  DraftOptions draft_{.source = DraftSource::kModel, .model = shared(small_)};
+};
+
+/// Said along what the small model would say, all its guesses are right.
+TEST_F(DraftModels, GuessWhatTheyWouldSay) {
+  const Ids prompt = random_tokens(50, vocab_, 1);
+  const GenerateOptions sixty{.max_tokens = 60, .ignore_end = true};
+  Session own(*small_, {.n_ctx = 200, .n_threads = 1});
+  own.set_tokens(prompt);
+  const Ids said = own.generate(argmax, sixty).tokens;
+  for (const std::size_t chunk : {1, 7, 64}) {
+    Session s(*large_, {.n_ctx = 200, .chunk = chunk, .n_threads = 1, .draft = draft_});
+    for (int round = 0; round < 2; ++round) {
+      s.set_tokens(prompt);
+      std::size_t at = 0;
+      const GenerateResult r = s.generate([&](std::span<const float>) { return said[at++]; }, sixty);
+      EXPECT_EQ(r.tokens, said);
+      if (chunk == 1) {
+        EXPECT_EQ(r.n_drafted, 0u) << "a forward has room for one token";
+        continue;
+      }
+      EXPECT_EQ(r.n_accepted, r.n_drafted) << "chunks of " << chunk;
+      EXPECT_LT(r.n_steps, 40u);
+    }
+  }
+}
+
+TEST_F(DraftModels, NeverShow) {
+  Random dice(5);
+  MemoryModel sliding(file(1, 32, 20));
+  for (int round = 0; round < 12; ++round) {
+    SCOPED_TRACE(round);
+    const Case c = random_case(*large_, dice);
+    DraftOptions draft = draft_;
+    if (round % 2 == 1) draft.model = shared(sliding);
+    expect_same(run_case(*large_, c, draft), run_case(*large_, c, {}));
+  }
+  // several at once, that come and go
+  Batch batch(*large_, {.max_sequences = 3, .n_ctx = 150, .chunk = 20, .n_threads = 1, .draft = draft_});
+  std::vector<std::pair<Batch::Id, Ids>> running;
+  for (std::uint64_t i = 0; i < 7 || !running.empty();) {
+    if (i < 7 && batch.n_sequences() < 3) {
+      const Ids prompt = random_tokens(5 + dice.below(90), vocab_, i++);
+      running.emplace_back(batch.add(prompt, argmax, {.max_tokens = 40, .ignore_end = true}), prompt);
+    }
+    batch.step();
+    std::erase_if(running, [&](const auto& r) {
+      if (!batch.ended(r.first)) return false;
+      Session alone(*large_, {.n_ctx = 150, .n_threads = 1});
+      alone.set_tokens(r.second);
+      EXPECT_EQ(batch.take(r.first).tokens,
+                alone.generate(argmax, {.max_tokens = 40, .ignore_end = true}).tokens);
+      return true;
+    });
+  }
+  EXPECT_GT(batch.stats().n_drafted, 0u);
+}
+
+TEST_F(DraftModels, PlanWhatTheyTake) {
+  const BatchOptions options{.max_sequences = 3, .n_ctx = 100, .chunk = 16, .n_threads = 1, .draft = draft_};
+  const Batch batch(*large_, options);
+  const MemoryPlan plan = plan_batch(*large_, options);
+  EXPECT_EQ(batch.memory_bytes() + small_->file().size_bytes(),
+            plan.kv_bytes + plan.workspace_bytes + plan.draft_bytes);
+  EXPECT_GT(plan.draft_bytes, small_->file().size_bytes() + 3 * 100 * 4);
+}
+
+TEST_F(DraftModels, NeedTheSameVocabulary) {
+  const auto refused = [&](const ModelFile& f) {
+    const MemoryModel other(f);
+    try {
+      Session s(*large_, {.draft = {.source = DraftSource::kModel, .model = shared(other)}});
+      return std::string("taken");
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
+      return std::string(e.message());
+    }
+  };
+  ModelFile f = file(1, 32);
+  std::vector<std::string> pieces;
+  for (const std::string_view piece : large_->vocab().pieces()) pieces.emplace_back(piece);
+  EXPECT_EQ(refused(f), "taken");
+  pieces[300] = "another";
+  f.set_array("tokenizer.ggml.tokens", pieces);
+  EXPECT_NE(refused(f).find("token 300 is"), std::string::npos) << refused(f);
+  Shape longer = shape("llama");
+  longer.vocab_size = vocab_ + 300;
+  EXPECT_NE(refused(make_model(longer)).find("tokens, not"), std::string::npos);
+  longer.vocab_size = vocab_ + 20;
+  EXPECT_EQ(refused(make_model(longer)), "taken") << "padding";
+  longer.vocabulary = false;
+  EXPECT_NE(refused(make_model(longer)).find("vocabulary"), std::string::npos);
+  EXPECT_THROW(Session(*large_, {.draft = {.source = DraftSource::kModel}}), Error);
 }
 
 }  // namespace

@@ -148,6 +148,30 @@ TEST_P(Memory, ABatchAllocatesItsAnswersOnly) {
   EXPECT_LE(many, few + 9 * 8) << "three doublings each of ids and text of nine answers, and some for luck";
 }
 
+/// Nor do guesses, right or wrong, in a session or a batch. (The likeliest tokens of these models repeat.)
+TEST_P(Memory, GuessingAllocatesNothing) {
+  const DraftOptions draft{.source = DraftSource::kLookup};
+  std::size_t n_drafted = 0;
+  auto calls = [&](std::size_t n_tokens) {
+    Session session(model_, {.n_ctx = 300, .chunk = 32, .n_threads = 1, .draft = draft});
+    Batch batch(model_, {.max_sequences = 2, .n_ctx = 300, .chunk = 32, .n_threads = 1, .draft = draft});
+    const auto prompt = random_tokens(30, vocab_, 2);
+    const GenerateOptions options{.max_tokens = n_tokens, .ignore_end = true};
+    session.set_tokens(prompt);
+    for (int i = 0; i < 2; ++i) batch.add(std::span(prompt).first(20), argmax, options);
+    const AllocationMark mark;
+    const GenerateResult r = session.generate(argmax, options);
+    batch.run();
+    EXPECT_EQ(r.tokens.size(), n_tokens);
+    n_drafted += r.n_drafted + batch.stats().n_drafted;
+    return mark.calls();
+  };
+  const std::size_t few = calls(32);
+  const std::size_t many = calls(256);
+  EXPECT_LE(many, few + 3 * 8) << "three doublings each of ids and text of three answers, and some for luck";
+  EXPECT_GT(n_drafted, 0u);
+}
+
 /// Going back, and another prompt on the same cache, too.
 TEST_P(Memory, ASessionNeverGrows) {
   Session session(model_, {.n_ctx = 100, .chunk = 32, .n_threads = 1});
