@@ -122,12 +122,7 @@ class Converter {
   }
 
   void add_gemma3n_metadata() {
-    const std::vector<double> sizes = s_.numbers_of_layers("intermediate_size", n_layers_);
-    std::vector<std::int32_t> d_ff;
-    for (const double n : sizes) {
-      if (!(n >= 1 && n <= 2147483647.0)) s_.malformed("intermediate_size", "whole numbers of 1 or more");
-      d_ff.push_back(static_cast<std::int32_t>(n));
-    }
+    const std::vector<std::int32_t> d_ff = s_.counts_of_layers("intermediate_size", n_layers_);
     if (std::all_of(d_ff.begin(), d_ff.end(), [&](std::int32_t n) { return n == d_ff.front(); })) {
       add("feed_forward_length", static_cast<std::uint32_t>(d_ff.front()));
     } else {
@@ -137,11 +132,11 @@ class Converter {
     if (s_.has("activation_sparsity_pattern")) {
       for (const double p : s_.numbers_of_layers("activation_sparsity_pattern", n_layers_)) {
         if (!(p >= 0 && p < 1)) s_.malformed("activation_sparsity_pattern", "from 0 to below 1");
-        sparsity.push_back(static_cast<float>(normal_quantile(p)));
+        sparsity.push_back(normal_quantile(static_cast<float>(p)));
       }
     } else {  // as the reference has it
       for (std::uint32_t l = 0; l < n_layers_; ++l)
-        sparsity.push_back(static_cast<float>(normal_quantile(l < 10 && n_layers_ > 10 ? 0.95 : 0)));
+        sparsity.push_back(normal_quantile(l < 10 && n_layers_ > 10 ? 0.95f : 0.0f));
     }
     add_list("activation_sparsity_scale", sparsity);
     add("attention.head_count_kv", n_kv_heads_);
@@ -245,7 +240,9 @@ class Converter {
     if (a_.interleaves && (known->to == "blk.{}.attn_q.weight" || known->to == "blk.{}.attn_k.weight"))
       p.head_dim = head_dim_;
     if (!split.number.empty() && known->to.find("{}") == known->to.npos) {  // one of several in one tensor
-      stacks_[p.name].emplace(number, std::move(p));
+      auto& parts = stacks_[p.name];
+      if (!parts.emplace(number, std::move(p)).second)
+        throw Error(ErrorCode::kMalformed, "tensor " + gemma::quoted(t.name) + " stands twice");
       return;
     }
     if (!names_.insert(p.name).second)

@@ -74,6 +74,15 @@ class Settings {
     }
     return out;
   }
+  /// The same of whole numbers of 1 or more.
+  std::vector<std::int32_t> counts_of_layers(const char* key, std::size_t n) const {
+    std::vector<std::int32_t> out;
+    for (const double x : numbers_of_layers(key, n)) {
+      if (!(x >= 1 && x <= 2147483647.0 && x == std::floor(x))) malformed(key, "whole numbers of 1 or more");
+      out.push_back(static_cast<std::int32_t>(x));
+    }
+    return out;
+  }
   /// For each of n layers, whether the list of texts says `wanted`.
   std::vector<bool> layers_that_are(const char* key, std::string_view wanted, std::size_t n) const {
     const auto it = json_.find(key);
