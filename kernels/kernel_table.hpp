@@ -79,7 +79,7 @@ enum class KvType : std::uint8_t { kF32, kF16, kQ8 };
 /// units of different instruction sets share no function; Unit says no more.
 template <class Unit = void>
 struct Q8Vectors {
-  static constexpr std::size_t kGroup = 32;
+  static constexpr std::size_t kGroup = 32;  ///< numbers that share a scale
   /// Groups of a vector.
   static constexpr std::size_t groups(std::size_t head_dim) noexcept {
     return (head_dim + kGroup - 1) / kGroup;

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <xsimd/xsimd.hpp>
+
 #include "../kernel_table.hpp"
 #include "float_vector.hpp"
 #include "quantize.hpp"

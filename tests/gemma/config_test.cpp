@@ -504,7 +504,9 @@ TEST(Refusals, OfGemma3) {
 }
 TEST(Refusals, OfEmbeddingGemma) {
   std::vector<Refusal> all = refusals_of("gemma-embedding");
-  std::erase_if(all, [](const Refusal& r) { return r.name.find("softcapping") != std::string::npos; });
+  std::erase_if(all, [](const Refusal& r) {  // none has soft caps, and 3 heads may have keys of their own
+    return r.name.find("softcapping") != std::string::npos || r.name.ends_with("no_divisor");
+  });
   all.push_back({"pooling: none is known",
                  "gemma-embedding",
                  [](ModelFile& f) { f.set("gemma-embedding.pooling_type", u32{77}); },

@@ -76,7 +76,10 @@ TEST_P(Float32Goldens, LogitsWithFloat16Cache) {
   check(KvType::kF16, 1e-5);
 }
 TEST_P(Float32Goldens, LogitsWith8BitCache) {
-  check(KvType::kQ8, 5e-4);
+  // where a rounded score chooses other experts, or other rows of a sparse gate, a step follows
+  const std::string& name = std::get<0>(GetParam()).name;
+  const bool has_steps = name.starts_with("nano-gemma4-m") || name.starts_with("nano-gemma3n");
+  check(KvType::kQ8, has_steps ? 5e-3 : 5e-4);
 }
 INSTANTIATE_TEST_SUITE_P(
     Models, Float32Goldens,
