@@ -272,15 +272,37 @@ int run_demo(RunFlags flags, const std::string& folder_flag) {
   return run_evaluation(flags, models, set, "demo_set.json", sha256_of_text(embedded::demo_set));
 }
 
+/// The models, and what may be said of each of them.
+void add_models(CLI::App& run, RunFlags& flags) {
+  run.add_option("--model", flags.models, "A model, NAME=FILE; as often as there are models")
+      ->required()
+      ->type_name("NAME=FILE")
+      ->allow_extra_args(false);
+  run.add_option("--chat-template", flags.chat_templates,
+                 "How the turns of --preset chat are written, in place of the file's template: NAME for "
+                 "every model, or MODEL=NAME; as often as needed (gemma, gemma4, llama2, llama3, llama31, "
+                 "mistral, mistral-v3, chatml, zephyr)")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  run.add_option(
+         "--window", flags.windows,
+         "Sliding attention window in tokens, in place of the file's (0: none): N for every model, or "
+         "MODEL=N; as often as needed. Mistral 7B v0.1 needs 4096, which its files do not say")
+      ->type_name("N")
+      ->allow_extra_args(false);
+  run.add_option("--lora", flags.adapters,
+                 "A LoRA adapter (GGUF), its change times SCALE (default: 1): for every model, or "
+                 "MODEL=FILE[:SCALE]; as often as needed")
+      ->type_name("FILE[:SCALE]")
+      ->allow_extra_args(false);
+}
+
 }  // namespace
 
 void add_run(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<RunFlags>();
   CLI::App* run = app.add_subcommand("run", "Ask models the questions of a SQuAD file");
-  run->add_option("--model", flags->models, "A model, NAME=FILE; as often as there are models")
-      ->required()
-      ->type_name("NAME=FILE")
-      ->allow_extra_args(false);
+  add_models(*run, *flags);
   run->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
       ->required()
       ->type_name("FILE");
@@ -298,12 +320,6 @@ void add_run(CLI::App& app, Command& chosen) {
                   "plain prompt, temperature 0.7, window 1024, 2000 tokens, each question alone")
       ->check(CLI::IsMember({"chat", "article"}).description(""))
       ->type_name("NAME");
-  run->add_option("--chat-template", flags->chat_templates,
-                  "How the turns of --preset chat are written, in place of the file's template: NAME for "
-                  "every model, or MODEL=NAME; as often as needed (gemma, gemma4, llama2, llama3, llama31, "
-                  "mistral, mistral-v3, chatml, zephyr)")
-      ->type_name("NAME")
-      ->allow_extra_args(false);
   run->add_option("--template", flags->template_file, "A prompt of your own, with {context} and {question}")
       ->type_name("FILE");
   run->add_option("--max-tokens", flags->max_tokens, "Longest answer (default: the preset's)")
@@ -316,17 +332,6 @@ void add_run(CLI::App& app, Command& chosen) {
                   "Context in tokens, prompt and answer together (default: the preset's)")
       ->check(CLI::Range(1, 1 << 24).description(""))
       ->type_name("N");
-  run->add_option(
-         "--window", flags->windows,
-         "Sliding attention window in tokens, in place of the file's (0: none): N for every model, or "
-         "MODEL=N; as often as needed. Mistral 7B v0.1 needs 4096, which its files do not say")
-      ->type_name("N")
-      ->allow_extra_args(false);
-  run->add_option("--lora", flags->adapters,
-                  "A LoRA adapter (GGUF), its change times SCALE (default: 1): for every model, or "
-                  "MODEL=FILE[:SCALE]; as often as needed")
-      ->type_name("FILE[:SCALE]")
-      ->allow_extra_args(false);
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
   run->add_option(
          "--shard", flags->shard,
