@@ -16,7 +16,7 @@ namespace gemma {
 /// Owns the mapped file. Immutable and safe to read from many threads; move-only.
 class Adapter {
  public:
-  /// What is added to one matrix.
+  /// The low-rank change of one matrix.
   struct Change {
     const TensorView* a = nullptr;  // [rank, n_inputs]; where `by_rows`, [n_outputs, rank]
     const TensorView* b = nullptr;  // [n_outputs, rank]; where `by_rows`, [n_inputs, rank]
@@ -45,13 +45,13 @@ class Adapter {
 
   /// What is added to the matrix called `name`, or nullptr.
   const Change* find(std::string_view name) const noexcept;
-  /// Matrices that it changes.
+  /// Number of matrices that the adapter changes.
   std::size_t size() const noexcept { return changes_.size(); }
-  /// As given to open().
+  /// The path that was given to open().
   const std::string& path() const noexcept { return file_.path(); }
   /// The file, with all its metadata.
   const gguf::File& file() const noexcept { return file_; }
-  /// As given to open().
+  /// The path that was given to open().
   float scale() const noexcept { return scale_; }
 
  private:

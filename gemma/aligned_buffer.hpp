@@ -50,19 +50,19 @@ class AlignedBuffer {
   /// page for each row. Memory is then taken 2 MiB at a time, so not for what fills slowly.
   void prefer_huge_pages() noexcept { detail::prefer_huge_pages(data_, size_bytes()); }
 
-  /// The first element, or nullptr.
+  /// Pointer to the first element; nullptr when empty.
   T* data() noexcept { return data_; }
-  /// The first element, or nullptr.
+  /// Pointer to the first element; nullptr when empty.
   const T* data() const noexcept { return data_; }
-  /// Elements.
+  /// Number of elements.
   std::size_t size() const noexcept { return size_; }
-  /// Bytes.
+  /// Size in bytes.
   std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
-  /// Element i, unchecked.
+  /// Element i. The index is not checked.
   T& operator[](std::size_t i) noexcept { return data_[i]; }
-  /// Element i, unchecked.
+  /// Element i. The index is not checked.
   const T& operator[](std::size_t i) const noexcept { return data_[i]; }
-  /// All elements.
+  /// All elements as a span.
   std::span<const T> span() const noexcept { return {data_, size_}; }
 
  private:

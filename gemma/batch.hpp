@@ -45,7 +45,7 @@ class Batch {
   /// Error{kInvalidArgument} for options out of range, {kOutOfMemory} also when max_memory does not allow it.
   explicit Batch(Model model, const BatchOptions& options = {});
 
-  /// The model it computes with.
+  /// The model that the batch runs.
   const Model& model() const noexcept { return model_; }
   /// Tokens that each sequence can hold.
   std::size_t n_ctx() const noexcept { return n_ctx_; }
@@ -63,7 +63,7 @@ class Batch {
   }
   /// Bytes of the pages that hold something, kept prefixes included; shared ones count once.
   std::size_t used_kv_bytes() const noexcept { return pool_->used_bytes(); }
-  /// Counts since it was made.
+  /// Counters since the batch was made.
   const BatchStats& stats() const noexcept { return stats_; }
 
   /// A sequence joins: `prompt` is computed by the next steps, as far as its beginning is not there already
@@ -122,9 +122,9 @@ class Batch {
   /// Keeps what a snapshot holds, for sequences that begin alike. Throws Error{kInvalidArgument} for one of
   /// another model or other options, {kOutOfMemory} when no pages are free.
   void remember(const Snapshot& snapshot);
-  /// Beginnings that are kept.
+  /// Number of prefixes kept for later sequences.
   std::size_t n_prefixes() const noexcept { return prefixes_.size(); }
-  /// Forgets the kept beginnings.
+  /// Drops all kept prefixes and frees their pages.
   void forget_prefixes() noexcept { prefixes_.clear(); }
 
  private:
@@ -176,7 +176,7 @@ class Batch {
   void collect_prompts(std::size_t& rows);
   void add_chunk(Slot& s, std::size_t n, Logits which);
   void collect_scores(std::size_t rows);
-  /// Pages for the next forward.
+  /// Reserves the pages that the next forward pass writes.
   void make_room();
   /// Keeps a prompt that was just read, where the sequence itself will not have it for long.
   void keep_prompt(const Slot& s);

@@ -12,7 +12,7 @@ namespace gemma::detail {
 /// 64 bits: against damage, not against attackers.
 class Checksum {
  public:
-  /// More bytes.
+  /// Appends bytes to what is summed.
   void add(std::span<const std::byte> bytes) noexcept {
     std::size_t i = 0;
     for (; i < bytes.size() && n_ % 8 != 0; ++i) add_byte(bytes[i]);
@@ -23,7 +23,7 @@ class Checksum {
     }
     for (; i < bytes.size(); ++i) add_byte(bytes[i]);
   }
-  /// Of all bytes up to now.
+  /// The checksum of all bytes added so far.
   std::uint64_t value() const noexcept {
     Checksum end = *this;
     end.mix(held_);

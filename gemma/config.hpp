@@ -30,7 +30,7 @@ struct RopeConfig {
   bool operator==(const RopeConfig&) const = default;
 };
 
-/// Attention of one layer.
+/// Attention parameters of one layer.
 struct AttentionConfig {
   std::size_t n_heads = 0;     // query heads
   std::size_t n_kv_heads = 0;  // 1: multi-query; n_heads: multi-head; between: grouped-query
@@ -45,7 +45,7 @@ struct AttentionConfig {
   bool v_from_k = false;       // values are the projected keys, as they are before norm and RoPE
   std::size_t kv_layer = 0;    // whose keys and values it reads; its own index: it computes and stores them
 
-  /// Width of all query heads.
+  /// Total width of the query heads: n_heads * head_dim.
   std::size_t q_width() const noexcept { return n_heads * head_dim; }
   /// Width of all key (or value) heads.
   std::size_t kv_width() const noexcept { return n_kv_heads * head_dim; }
@@ -74,13 +74,13 @@ struct StreamsConfig {
   std::size_t low_rank = 0;                     // width of the branch beside attention
 };
 
-/// One decoder layer.
+/// Parameters of one decoder layer.
 struct LayerConfig {
   AttentionConfig attention;       // its first half
   FeedForwardConfig feed_forward;  // its second half
 };
 
-/// A linear layer behind pooling.
+/// A linear layer applied to the pooled vector of an embedding model.
 struct DenseConfig {
   std::string name;       // of its tensors in the file, without ".weight"
   std::size_t width = 0;  // of what comes out
@@ -121,7 +121,7 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;      // [n_layers]
   std::vector<std::string> notes = {};  // what the file lacks or gets wrong, and what is taken: for people
 
-  /// Decoder layers.
+  /// Number of decoder layers.
   std::size_t n_layers() const noexcept { return layers.size(); }
   /// Floats of a row between two layers: d_model of each residual stream.
   std::size_t hidden_width() const noexcept { return d_model * std::max<std::size_t>(streams.count, 1); }
@@ -149,7 +149,7 @@ struct ModelConfig {
     }
     return looks_ahead();
   }
-  /// Floats of a text's embedding.
+  /// Number of floats in a text's embedding.
   std::size_t embedding_width() const noexcept {
     return embedding.dense.empty() ? d_model : embedding.dense.back().width;
   }
@@ -173,7 +173,7 @@ struct ModelConfig {
   std::size_t largest_d_ff() const {
     return largest([](const LayerConfig& l) { return l.feed_forward.d_ff; });
   }
-  /// Whether any layer has experts.
+  /// Whether any layer is a mixture of experts.
   bool has_experts() const {
     return largest([](const LayerConfig& l) { return l.feed_forward.experts.count; }) != 0;
   }

@@ -9,7 +9,7 @@
 
 namespace gemma::detail {
 
-/// No limit.
+/// Value that means "no limit".
 inline constexpr double kNoQuota = std::numeric_limits<double>::infinity();
 
 /// CPUs that the control groups of this process allow: the least of its own group and those above it, in the

@@ -45,7 +45,7 @@ class Drafter {
   virtual double cost() const noexcept { return 0; }
   /// The kind of its guesses where they cost something.
   static constexpr unsigned kCostlyKind = 3;
-  /// Bytes that it holds.
+  /// Memory held by the drafter, in bytes.
   virtual std::size_t size_bytes() const noexcept { return 0; }
 };
 
@@ -95,7 +95,7 @@ class DraftLength {
   struct Step {
     double tokens = 1;  // that it is expected to bring
     double time = 1;    // of it; a step of one row takes 1
-    /// n sequences, one row each.
+    /// A step of n sequences with one row each.
     static Step of(std::size_t n) noexcept {
       const auto rows = static_cast<double>(n);
       return {rows, 1 + kRowCost * (rows - 1)};
@@ -129,7 +129,7 @@ class Guesses {
   /// Of at most so many tokens a step; 0: none. Throws std::bad_alloc.
   explicit Guesses(std::size_t most) : tokens_(most == 0 ? 0 : most + 1) {}
 
-  /// Whether there may be any.
+  /// Whether drafting is enabled for this generation.
   bool enabled() const noexcept { return !tokens_.empty(); }
   /// Asks how the sequence goes on, whose last token waits; at most n guesses will have rows. `step`: as it
   /// is planned so far.
@@ -143,13 +143,13 @@ class Guesses {
     for (n_ = 0; n_ < std::min(q.n, q.guesses.size()) && possible(q.guesses[n_]);) ++n_;
     n_rows_ = length_.worth(kind_, std::min(n, n_), step, cost);
   }
-  /// There are none.
+  /// Drops all guesses.
   void clear() noexcept {
     n_ = n_rows_ = next_ = 0;
     right_ = false;
   }
 
-  /// How many have a row.
+  /// Number of guesses that have a row in the forward pass.
   std::size_t size() const noexcept { return n_rows_; }
   /// The waiting token and the guesses that have a row behind its own: what one forward computes.
   std::span<const std::int32_t> rows() const noexcept { return std::span(tokens_).first(1 + n_rows_); }

@@ -29,11 +29,11 @@ class Embedder {
   /// looks back; {kOutOfMemory} also when max_memory does not allow it.
   explicit Embedder(Model model, const EmbedderOptions& options = {});
 
-  /// The model it belongs to.
+  /// The model that the embedder runs.
   const Model& model() const noexcept { return model_; }
-  /// Tokens that a text may have.
+  /// Maximum number of tokens in a text.
   std::size_t n_ctx() const noexcept { return n_ctx_; }
-  /// How tokens become one vector.
+  /// Pooling that turns hidden states into one vector.
   Pooling pooling() const noexcept { return pooling_; }
   /// Numbers of an embedding; of each token's where nothing is pooled.
   std::size_t dims() const noexcept { return dims_; }
@@ -59,7 +59,7 @@ class Embedder {
                                             detail::Trace* trace = nullptr);
 
  private:
-  /// A text under way.
+  /// A text that is being computed.
   struct Text {
     std::span<const std::int32_t> ids;
     KvCache cache;

@@ -18,7 +18,7 @@
 
 namespace gemma {
 
-/// Why a generation ended.
+/// Reason why a generation ended.
 enum class StopReason : std::uint8_t {
   kEndOfTurn,    // the model said so
   kStopString,   // one of GenerateOptions::stop_strings
@@ -89,7 +89,7 @@ struct GenerateOptions {
   bool draft = true;
 };
 
-/// An answer.
+/// Result of one generation.
 struct GenerateResult {
   std::string text;                            // all that was shown
   std::vector<std::int32_t> tokens;            // without the token that ended the turn
@@ -104,7 +104,7 @@ struct GenerateResult {
 
 namespace detail {
 
-/// Seconds since it was made.
+/// A stopwatch: seconds since its construction.
 class Stopwatch {
  public:
   Stopwatch() noexcept : begin_(now()) {}

@@ -26,7 +26,7 @@ class MaskEngine;
 /// Immutable and cheap to copy; safe to share between threads.
 class Grammar {
  public:
-  /// Longest grammar or schema.
+  /// Maximum length of a grammar or schema, in bytes.
   static constexpr std::size_t kMaxTextBytes = std::size_t{1} << 20;
 
   /// A grammar in GBNF (llama.cpp's notation, docs/constrained.md); it begins at rule "root".
@@ -38,12 +38,12 @@ class Grammar {
   /// "properties" is, there are no others. Throws Error{kMalformed} for what is no schema, {kUnsupported}
   /// naming a keyword or a combination that cannot be kept, {kOutOfMemory}.
   static Grammar json_schema(std::string_view text);
-  /// Any JSON object.
+  /// Grammar that accepts any JSON object.
   static Grammar json_object();
 
   /// Whether a text is one of the grammar's. Throws Error{kUnsupported} when the grammar is too ambiguous.
   bool matches(std::string_view text) const;
-  /// Bytes that it takes.
+  /// Memory held by the grammar, in bytes.
   std::size_t memory_bytes() const noexcept;
 
  private:

@@ -17,7 +17,7 @@
 
 namespace gemma {
 
-/// How a text is gone through.
+/// Options: how the text is split into windows.
 struct ImportanceOptions {
   std::size_t n_ctx = 512;      // tokens of a window; windows follow each other, each begins with BOS
   std::size_t max_windows = 0;  // 0: all that are whole

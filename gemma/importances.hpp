@@ -23,7 +23,7 @@ class Importances {
     std::size_t n_inputs = 0;  // of a matrix
     std::vector<float> means;  // [n_matrices, n_inputs]: mean squares; 0 for experts that no text was sent to
     std::vector<float> counts;  // [n_matrices] tokens that they were measured on
-    /// 1, or the number of experts.
+    /// Number of slices: 1, or the number of experts.
     std::size_t n_matrices() const noexcept { return n_inputs == 0 ? 0 : means.size() / n_inputs; }
   };
 
@@ -39,7 +39,7 @@ class Importances {
 
   /// Of the matrix called `name`, or nullptr.
   const Entry* find(std::string_view name) const noexcept;
-  /// How many matrices there are.
+  /// Number of matrices that have importances.
   std::size_t size() const noexcept { return entries_.size(); }
   /// As given to read(); "" for none.
   const std::string& path() const noexcept { return path_; }

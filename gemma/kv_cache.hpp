@@ -40,7 +40,7 @@ class KvCache {
 
   /// Positions that hold keys and values.
   std::size_t n_past() const noexcept { return n_past_; }
-  /// Positions it can hold.
+  /// Maximum number of positions.
   std::size_t n_ctx() const noexcept { return layout().options.n_ctx; }
   /// The most tokens one forward may add.
   std::size_t max_chunk() const noexcept { return layout().options.max_chunk; }
@@ -100,7 +100,7 @@ class KvCache {
   std::byte* keys(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
     return page_of(layer, position) + layout().key_offset(layer, kv_head);
   }
-  /// A head's values in that page.
+  /// Pointer to the values of a head in that page.
   std::byte* values(std::size_t layer, std::size_t kv_head, std::size_t position) noexcept {
     return page_of(layer, position) + layout().value_offset(layer, kv_head);
   }

@@ -33,7 +33,7 @@ struct KvCacheOptions {
 /// Where keys and values lie. Layers whose tokens see equally far back form a group; a page of a group holds
 /// kKeyBlock positions of all its layers. Plain data; made from a configuration.
 struct KvLayout {
-  /// Layers that share their pages.
+  /// Group of layers whose keys and values lie in the same pages.
   struct Group {
     std::size_t window = 0;      // positions that a token of these layers sees; 0: all
     std::size_t page_bytes = 0;  // a multiple of 64
@@ -60,7 +60,7 @@ struct KvLayout {
 
   /// Whether a model of this configuration has the same layout.
   bool fits(const ModelConfig& config) const;
-  /// Pages that hold n positions.
+  /// Number of pages needed for n positions.
   static std::size_t pages_for(std::size_t n) noexcept {
     return (n + kernels::kKeyBlock - 1) / kernels::kKeyBlock;
   }
@@ -106,7 +106,7 @@ class KvPool {
   KvPool& operator=(const KvPool&) = delete;
   ~KvPool() = default;
 
-  /// Where what lies in its pages.
+  /// Layout of the keys and values inside a page.
   const KvLayout& layout() const noexcept { return layout_; }
   /// Bytes of all pages, whether used or not.
   std::size_t size_bytes() const noexcept { return memory_.size(); }
@@ -121,13 +121,13 @@ class KvPool {
 
   /// A page of a group, held once, or nullptr when none is free.
   std::byte* take(std::size_t group) noexcept;
-  /// One more holds the page.
+  /// Adds a reference to the page.
   void hold(std::size_t group, const std::byte* page) noexcept {
     ++groups_[group].holders[number(group, page)];
   }
-  /// One holds it no more.
+  /// Drops a reference; a page without references is free.
   void give_back(std::size_t group, const std::byte* page) noexcept;
-  /// How many hold it.
+  /// Number of references to the page.
   std::uint32_t holders(std::size_t group, const std::byte* page) const noexcept {
     return groups_[group].holders[number(group, page)];
   }

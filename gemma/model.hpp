@@ -46,7 +46,7 @@ class Model {
   /// The same for a file that is open already, or in memory (gguf::File::from_memory).
   static Model from(gguf::File file, const ModelOptions& options = {});
 
-  /// The model's numbers.
+  /// The model's configuration.
   const ModelConfig& config() const noexcept { return state_->config; }
   /// Its matrices, in the mapped file.
   const Weights& weights() const noexcept { return state_->weights; }
@@ -62,7 +62,7 @@ class Model {
   /// a 64-bit checksum of all that stands before the weights, of their size, and of 64 KiB at each of 64
   /// places among them; the same of each adapter. Computed at each call.
   std::uint64_t fingerprint() const;
-  /// The kernels that run it.
+  /// The kernel table that runs the model.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
   /// Whether the file holds a vocabulary. Without one a model runs on ids.
   bool has_tokenizer() const noexcept { return state_->tokenizer != nullptr; }
@@ -89,7 +89,7 @@ class Model {
   std::vector<std::vector<float>> embed(std::span<const std::string> texts,
                                         EmbedPrompt prompt = EmbedPrompt::kNone,
                                         const EmbedderOptions& options = {}) const;
-  /// The same for one text.
+  /// Overload for a single text.
   std::vector<float> embed(std::string_view text, EmbedPrompt prompt = EmbedPrompt::kNone,
                            const EmbedderOptions& options = {}) const;
 

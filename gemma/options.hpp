@@ -68,9 +68,9 @@ struct EngineOptions {
   /// Guesses of the tokens to come. A generation uses them unless GenerateOptions::draft is false.
   DraftOptions draft = {};
 };
-/// What a Session is made of.
+/// Options of a Session; other names for the same struct exist for Batch.
 using SessionOptions = EngineOptions;
-/// What a Batch is made of.
+/// Options of a Batch.
 using BatchOptions = EngineOptions;
 
 /// What a call that computes may be given beside its tokens.
@@ -82,7 +82,7 @@ struct RunOptions {
   const std::atomic<bool>* cancel = nullptr;
 };
 
-/// What an Embedder is made of.
+/// Options of an Embedder.
 struct EmbedderOptions {
   std::size_t n_ctx = 0;    // tokens of the longest text; 0: the model's context, at most kDefaultContext
   std::size_t chunk = 512;  // tokens of one forward, all texts together; does not change results

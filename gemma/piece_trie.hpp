@@ -40,7 +40,7 @@ class PieceTrie {
   std::span<const TokenId> ends() const noexcept { return ends_; }
   /// Whether a leading space at the start of a text is dropped (Vocab::add_space_prefix).
   bool drops_space() const noexcept { return drops_space_; }
-  /// Bytes that it takes.
+  /// Memory held by the trie, in bytes.
   std::size_t memory_bytes() const noexcept;
 
   /// A node: one byte behind its parent's. Nodes stand in depth-first order.
@@ -55,7 +55,7 @@ class PieceTrie {
     std::vector<Node> nodes;   // depth first
     std::vector<TokenId> ids;  // by node
   };
-  /// All pieces.
+  /// Set of all piece ids.
   const Tree& all() const noexcept { return all_; }
   /// Those that are not 1 to kMaxPlain plain characters.
   const Tree& odd() const noexcept { return odd_; }
@@ -63,7 +63,7 @@ class PieceTrie {
   std::span<const std::uint64_t> plain(std::size_t n) const noexcept {
     return std::span(plain_).subspan((n < kMaxPlain ? n : kMaxPlain) * words(), words());
   }
-  /// Words of a set of ids.
+  /// Number of 64-bit words in a set of ids.
   std::size_t words() const noexcept { return (vocab_size() + 63) / 64; }
 
  private:

@@ -16,9 +16,9 @@ MemoryPlan plan_forward(const Model& model, const KvCacheOptions& cache, const W
 /// cap allows. Throws Error{kOutOfMemory} when the cap does not allow it, naming the largest context that
 /// would fit; {kInvalidArgument} for options out of range; {kUnsupported} for a model that only embeds.
 MemoryPlan plan_session(const Model& model, const EngineOptions& options = {});
-/// The same for a Batch.
+/// Memory plan of a Batch, like plan_session().
 MemoryPlan plan_batch(const Model& model, const EngineOptions& options = {});
-/// The same for an Embedder.
+/// Memory plan of an Embedder, like plan_session().
 MemoryPlan plan_embedder(const Model& model, const EmbedderOptions& options = {});
 
 namespace detail {

@@ -42,9 +42,9 @@ class PrefixCache {
   bool evict(const KvCache* used = nullptr) noexcept;
   /// Entries leave until so many pages of a group are free. False: they are not.
   bool make_room(std::size_t group, std::size_t n_pages, const KvCache* used = nullptr) noexcept;
-  /// All leave.
+  /// Removes all entries and releases their pages.
   void clear() noexcept;
-  /// Entries.
+  /// Number of entries.
   std::size_t size() const noexcept;
 
  private:

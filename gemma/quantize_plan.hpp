@@ -16,7 +16,7 @@
 
 namespace gemma {
 
-/// How a file is quantised.
+/// Options of a Quantizer.
 struct QuantizeOptions {
   const QuantizeRecipe* recipe = nullptr;  // required: see find_recipe()
   /// Types of tensors by name, "*" standing for any characters; the first that fits counts. A type that the
@@ -28,7 +28,7 @@ struct QuantizeOptions {
   const std::atomic<bool>* cancel = nullptr;  // when set by any thread, write() throws Error{kCancelled}
 };
 
-/// What becomes of a tensor.
+/// The type chosen for one tensor.
 struct TensorChoice {
   const TensorView* tensor = nullptr;  // in the file
   DType type = DType::kF32;            // to be written; unless it is copied
@@ -37,7 +37,7 @@ struct TensorChoice {
   const Importances::Entry* importances = nullptr;   // of its inputs; nullptr: all alike
   std::vector<const Adapter::Change*> changes = {};  // of adapters: added before it is encoded
 
-  /// Bytes to be written.
+  /// Size of the tensor in the output, in bytes.
   std::size_t size_bytes() const noexcept {
     return copied ? tensor->data.size() : tensor->rows * row_bytes(type, tensor->cols);
   }

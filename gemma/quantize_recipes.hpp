@@ -31,7 +31,7 @@ struct RecipeRule {
   DType special = DType::kF32;        // in those
 };
 
-/// A mix by name.
+/// A named mix of tensor types, such as Q4_K_M.
 struct QuantizeRecipe {
   std::string_view name;    // e.g. "Q4_K_M"
   std::uint32_t file_type;  // general.file_type
@@ -51,7 +51,7 @@ constexpr QuantizeRecipe plain_recipe(std::string_view name, std::uint32_t file_
 
 }  // namespace detail
 
-/// Every recipe.
+/// All recipes that gemma-quantize knows.
 inline constexpr QuantizeRecipe kQuantizeRecipes[] = {
     detail::plain_recipe("F32", 0, DType::kF32, DType::kF32),
     detail::plain_recipe("F16", 1, DType::kF16, DType::kF16),

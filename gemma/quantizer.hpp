@@ -18,7 +18,7 @@
 
 namespace gemma {
 
-/// What it cost.
+/// Error of one quantised tensor.
 struct TensorReport {
   TensorChoice choice;        // what was done
   double error = 0;           // sqrt(sum (x - y)^2 / sum x^2); 0 for copies
@@ -39,9 +39,9 @@ class Quantizer {
   /// as Adapter::check().
   Quantizer(const gguf::File& file, const QuantizeOptions& options);
 
-  /// In the order of the file.
+  /// The choices for all tensors, in the order of the file.
   std::span<const TensorChoice> choices() const noexcept { return choices_; }
-  /// Of input.
+  /// Total size of the input tensors, in bytes.
   std::size_t total_bytes() const noexcept;
   /// Whether a matrix is quantised already, so that its errors add up.
   bool requantizes() const noexcept;

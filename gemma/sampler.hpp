@@ -10,7 +10,7 @@
 
 namespace gemma {
 
-/// How the next token is chosen.
+/// Options of a Sampler.
 struct SamplerOptions {
   float temperature = 0.0f;  // 0: greedy
   std::size_t top_k = 0;     // keep the k likeliest; 0: all
@@ -28,14 +28,14 @@ class SplitMix64 {
  public:
   /// The same numbers for the same seed.
   explicit SplitMix64(std::uint64_t seed) noexcept : state_(seed) {}
-  /// The next 64 bits.
+  /// The next 64 random bits.
   std::uint64_t next() noexcept {
     std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
   }
-  /// Uniform in [0, 1), 53 bits.
+  /// A random number, uniform in [0, 1), of 53 bits.
   double uniform() noexcept { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
  private:

@@ -18,7 +18,7 @@
 
 namespace gemma {
 
-/// What is asked of a Scheduler.
+/// A generation request.
 struct Request {
   std::vector<std::int32_t> prompt = {};  // ids, as Session::set_tokens() takes them
   SamplerOptions sampler = {};            // how tokens are chosen, unless `pick` is set
@@ -29,7 +29,7 @@ struct Request {
   std::size_t n_top = 0;  // likeliest tokens told with each one (Piece::top)
 };
 
-/// What one step brought.
+/// Output of one decoding step of a request.
 struct Piece {
   std::int32_t id = GeneratedToken::kNone;  // the token, or kNone for text that had been held back
   std::string text;                         // what may be shown now, often ""
@@ -37,10 +37,10 @@ struct Piece {
   std::vector<TokenProbability> top = {};   // the likeliest tokens, by the model's own logits
 };
 
-/// How far a request has come.
+/// State of a request.
 enum class RequestState : std::uint8_t { kQueued, kRunning, kDone };
 
-/// What a request took.
+/// Times and token counts of a request.
 struct RequestTimes {
   double queued_seconds = 0;       // from submit() until it had a slot
   double first_token_seconds = 0;  // from submit() to the first token
@@ -59,7 +59,7 @@ struct SchedulerState;
 class PendingAnswer {
  public:
   static constexpr double kNoLimit = 1e8;  // seconds: years
-  /// What a wait brought.
+  /// Outcome of a wait.
   enum class Wait : std::uint8_t { kPiece, kEnd, kTimeout };
 
   /// Waits for the next piece, for at most so many seconds. kEnd: there is none any more. Throws what ended
@@ -69,9 +69,9 @@ class PendingAnswer {
   GenerateResult wait();
   /// The request ends with the step that is running now, or leaves the queue.
   void cancel() noexcept;
-  /// How far it has come.
+  /// The current state of the request.
   RequestState state() const;
-  /// Final when it is done.
+  /// Times and counts; they are final once the request is done.
   RequestTimes times() const;
 
  private:
@@ -91,7 +91,7 @@ struct SchedulerStats {
   BatchStats batch;            // of the batch
 };
 
-/// What a Scheduler is made of.
+/// Options of a Scheduler.
 struct SchedulerOptions {
   EngineOptions engine = {.max_prompt_tokens = 128};  // of its batch
   std::size_t max_queue = 4096;                       // requests that may wait
@@ -107,11 +107,11 @@ class Scheduler {
   /// Cancels every request; waits for the thread. Answers stay valid.
   ~Scheduler();
 
-  /// The model it computes with.
+  /// The model that the scheduler runs.
   const Model& model() const noexcept { return model_; }
   /// Tokens that each sequence can hold.
   std::size_t n_ctx() const noexcept { return n_ctx_; }
-  /// Requests that run at one time.
+  /// Maximum number of concurrent sequences.
   std::size_t max_sequences() const noexcept { return max_sequences_; }
   /// Bytes of its pages and workspace, as planned.
   std::size_t memory_bytes() const noexcept { return memory_bytes_; }
@@ -121,7 +121,7 @@ class Scheduler {
   /// also when the queue is full.
   PendingAnswer submit(Request request);
 
-  /// Counts as they are now.
+  /// The current counters.
   SchedulerStats stats() const;
 
  private:

@@ -38,7 +38,7 @@ class Snapshot {
            (logits_.capacity() + hidden_.capacity()) * sizeof(float);
   }
 
-  /// The kept keys and values.
+  /// The saved keys and values.
   const KvCache& cache() const noexcept { return cache_; }
   /// Logits [vocab_size] after the last token, or empty.
   std::span<const float> logits() const noexcept { return logits_; }
@@ -65,9 +65,9 @@ class Sequence {
 
   /// The tokens, computed or waiting; valid until the next call that changes them.
   std::span<const std::int32_t> tokens() const noexcept { return tokens_; }
-  /// How many there are.
+  /// Number of tokens in the sequence.
   std::size_t n_past() const noexcept { return tokens_.size(); }
-  /// How many there can be.
+  /// Maximum number of tokens in the sequence.
   std::size_t n_ctx() const noexcept { return cache_.n_ctx(); }
   /// Those that are not computed yet.
   std::span<const std::int32_t> waiting() const noexcept {
@@ -95,9 +95,9 @@ class Sequence {
   void restore(const Snapshot& from);
 
   // ---- for who computes it ----
-  /// The keys and values.
+  /// The cache of keys and values.
   KvCache& cache() noexcept { return cache_; }
-  /// The keys and values.
+  /// The cache of keys and values.
   const KvCache& cache() const noexcept { return cache_; }
   /// Tokens join and wait; they are known to be in the vocabulary and to fit. Allocates nothing.
   void add(std::span<const std::int32_t> tokens) {
@@ -140,7 +140,7 @@ class Generating {
   bool full() const noexcept { return generation_.full(); }
   const GenerateResult& result() const noexcept { return generation_.result(); }
   GenerateResult& result() noexcept { return generation_.result(); }
-  /// What the last step brought.
+  /// Output of the last step.
   const GeneratedToken& last() const noexcept { return generation_.last(); }
   /// Whether the caller's flag is set.
   bool is_cancelled() const noexcept {
@@ -156,7 +156,7 @@ class Generating {
   /// {kNotFinite}, {kOutOfMemory}.
   bool choose(const Sequence& sequence, std::span<const float> logits);
   void end(StopReason reason);
-  /// Ends it and calls nobody.
+  /// Ends the generation without calling any callback.
   void abandon() noexcept;
 
   /// Whether the next forward may compute guesses: one token waits, which is to be followed by another.
@@ -174,7 +174,7 @@ class Generating {
   std::size_t n_guesses() const noexcept { return guesses_.size(); }
   /// The token that waits, and guesses behind it.
   std::span<const std::int32_t> rows() const noexcept { return guesses_.rows(); }
-  /// They were computed.
+  /// Marks the rows as computed.
   void count_step() noexcept {
     ++result().n_steps;
     result().n_drafted += guesses_.size();

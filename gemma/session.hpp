@@ -20,7 +20,7 @@
 
 namespace gemma {
 
-/// What computing a prompt took.
+/// Time and token counts of computing a prompt.
 struct PrefillResult {
   std::size_t n_reused = 0;    // tokens already in the cache
   std::size_t n_computed = 0;  // tokens computed
@@ -36,19 +36,19 @@ class Session {
   /// range, {kOutOfMemory} also when max_memory does not allow it.
   explicit Session(Model model, const SessionOptions& options = {});
 
-  /// The model it computes with.
+  /// The model that the session runs.
   const Model& model() const noexcept { return model_; }
   /// The tokens of the sequence; valid until the next call that changes it.
   std::span<const std::int32_t> tokens() const noexcept { return sequence_.tokens(); }
-  /// How many there are.
+  /// Number of tokens in the sequence.
   std::size_t n_past() const noexcept { return sequence_.n_past(); }
   /// How many of them are computed: all, or all but the last.
   std::size_t n_computed() const noexcept { return sequence_.cache().n_past(); }
-  /// How many there can be.
+  /// Maximum number of tokens.
   std::size_t n_ctx() const noexcept { return sequence_.n_ctx(); }
-  /// What its cache is made of.
+  /// Options of the cache of keys and values.
   const KvCacheOptions& kv_options() const noexcept { return sequence_.cache().layout().options; }
-  /// Threads that compute.
+  /// Number of threads that compute.
   unsigned n_threads() const noexcept { return workspace_.options().n_threads; }
   /// Bytes of the cache, the workspace and what guesses are made with, as planned.
   std::size_t memory_bytes() const noexcept {
@@ -99,7 +99,7 @@ class Session {
   /// Forgets all but the first n tokens; there are no logits until the next append.
   /// Throws Error{kInvalidArgument} when a sliding window has already given back what that needs.
   void truncate(std::size_t n);
-  /// Forgets all tokens.
+  /// Removes all tokens from the sequence.
   void reset() { truncate(0); }
 
   /// A copy of the sequence as it is, also of its logits. Throws Error{kOutOfMemory}.
@@ -167,20 +167,20 @@ class TokenStream {
    public:
     using value_type = GeneratedToken;       // for std::input_iterator
     using difference_type = std::ptrdiff_t;  // for std::input_iterator
-    /// Takes the first step.
+    /// Computes the first step.
     explicit Iterator(TokenStream& stream) : stream_(&stream) { ++*this; }
-    /// The step's token and text.
+    /// Token and text of the current step.
     const GeneratedToken& operator*() const noexcept { return stream_->generating_.last(); }
-    /// The step's token and text.
+    /// Token and text of the current step.
     const GeneratedToken* operator->() const noexcept { return &**this; }
-    /// The next step.
+    /// Computes the next step.
     Iterator& operator++() {
       at_end_ = !stream_->step();
       return *this;
     }
-    /// The next step.
+    /// Computes the next step.
     void operator++(int) { ++*this; }
-    /// Whether there is no further step.
+    /// Whether the generation has ended.
     bool operator==(std::default_sentinel_t) const noexcept { return at_end_; }
 
    private:

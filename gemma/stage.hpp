@@ -48,13 +48,13 @@ class Stage {
   /// for a model that only embeds.
   Stage(Model model, const StageOptions& options);
 
-  /// The model.
+  /// The model that the stage is part of.
   const Model& model() const noexcept { return model_; }
   /// As given, with layer_end and n_threads settled.
   const StageOptions& options() const noexcept { return options_; }
   /// Whether it begins with the tokens' embeddings.
   bool is_first() const noexcept { return options_.layer_begin == 0; }
-  /// Whether its results are logits.
+  /// Whether this is the last stage, whose results are logits.
   bool is_last() const noexcept { return options_.layer_end == model_.config().n_layers(); }
 
   /// Floats that forward() takes for these chunks: 0 of the first stage, else a hidden row, of

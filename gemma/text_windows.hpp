@@ -15,7 +15,7 @@
 
 namespace gemma {
 
-/// How a text is cut, and computed.
+/// Options: window length, stride and batch size.
 struct WindowOptions {
   std::size_t n_ctx = 512;  // tokens of a window
   std::size_t stride = 0;   // 0: windows follow each other, and of each the second half is scored, so that a
@@ -29,7 +29,7 @@ struct WindowOptions {
   const std::atomic<bool>* cancel = nullptr;  // when set by any thread, run() throws Error{kCancelled}
 };
 
-/// A token that is scored.
+/// A scored token.
 struct ScoredToken {
   std::size_t window;             // whose
   std::size_t position;           // in it
@@ -49,7 +49,7 @@ class TextWindows {
   /// tokens, a stride as long as a window, or a text of fewer tokens than a window; ids are checked by run().
   TextWindows(const Model& model, std::vector<std::int32_t> ids, const WindowOptions& options);
 
-  /// How many windows there are.
+  /// Number of windows.
   std::size_t size() const noexcept { return n_windows_; }
   /// Tokens of each that are scored: the last ones.
   std::size_t n_scored() const noexcept { return n_scored_; }

@@ -20,7 +20,7 @@ class Barrier {
   alignas(64) std::atomic<unsigned> generation_{0};
 };
 
-/// A share of work: [begin, end).
+/// Range of work items: [begin, end).
 struct Range {
   std::size_t begin = 0;  // the first
   std::size_t end = 0;    // one past the last

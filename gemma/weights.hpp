@@ -34,7 +34,7 @@ struct Matrix {
   float scale = 1.0f;                             // multiplies the product: a tensor of its own (NVFP4)
   const LowRank* changes = nullptr;               // that adapters make to it: the first of them
 
-  /// Bytes in the file.
+  /// Size in the file, in bytes.
   std::size_t size_bytes() const noexcept { return rows * row_bytes; }
 };
 
@@ -56,7 +56,7 @@ struct ExpertMatrices {
   std::size_t stride_bytes = 0;  // from one expert's to the next
   Vector scale = {};             // [count] of each product (NVFP4); empty: 1
 
-  /// The matrix of one expert.
+  /// Weights of one expert.
   Matrix of(std::size_t expert) const noexcept {
     Matrix m = first;
     m.data += expert * stride_bytes;

@@ -19,7 +19,7 @@
 
 namespace gemma {
 
-/// How much one forward may do.
+/// Limits of one forward pass, by which buffers are sized.
 struct WorkspaceOptions {
   std::size_t max_tokens = 512;    // tokens of one forward, all chunks together
   std::size_t max_logit_rows = 1;  // positions whose logits one forward computes
@@ -58,7 +58,7 @@ struct MixtureSizes {
   MixtureSizes() = default;
   /// The most that any layer needs for t tokens.
   MixtureSizes(const ModelConfig& c, const Weights& w, std::size_t t);
-  /// Bytes of all of them.
+  /// Total size of the buffers, in bytes.
   std::size_t bytes() const noexcept;
   bool operator==(const MixtureSizes&) const = default;
 
@@ -78,7 +78,7 @@ struct WorkspaceSizes {
   WorkspaceSizes(const ModelConfig& c, const Weights& w, const kernels::KernelTable& kernels,
                  const WorkspaceOptions& o);
 
-  /// Bytes of all buffers.
+  /// Total size of the buffers, in bytes.
   std::size_t bytes() const noexcept;
 
   std::size_t per_layer_gate_bytes() const noexcept {
@@ -107,14 +107,14 @@ class Workspace {
   Workspace(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels,
             const WorkspaceOptions& options);
 
-  /// As given, n_threads settled.
+  /// The options as given, with n_threads resolved.
   const WorkspaceOptions& options() const noexcept { return options_; }
   /// Whether the workspace is what a model of these would make with the same options.
   bool fits(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels) const;
-  /// Bytes of all buffers.
+  /// Total size of the buffers, in bytes.
   std::size_t size_bytes() const noexcept { return sizes_.bytes(); }
 
-  /// 8-bit activations.
+  /// Buffers of activations quantised to 8 bits.
   struct QuantizedRows {
     AlignedBuffer<std::int8_t> q;            // [T, k]
     AlignedBuffer<kernels::Q8Group> groups;  // [T, k / 32]

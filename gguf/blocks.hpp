@@ -25,7 +25,7 @@ struct BlockBF16 {  // the upper half of a float32
 };
 
 // ---- 32 weights a block -----------------------------------------------------------------------------------
-/// Weights of a small block.
+/// Number of weights in a small block (Q4_0, Q8_0 and their kin).
 inline constexpr int kQK = 32;
 
 struct BlockQ4_0 {  // w = d * (q - 8); q[j] low nibble: weight j, high nibble: weight j + 16
@@ -74,7 +74,7 @@ struct BlockQ1_0 {  // w = d where bit i is set (lowest first), else -d
 };
 
 // ---- 256 weights a super-block ----------------------------------------------------------------------------
-/// Weights of a super-block.
+/// Number of weights in a super-block (the K types).
 inline constexpr int kQKK = 256;
 
 struct BlockQ2_K {  // 16 sub-blocks of 16: w = d * (sc & 15) * q - dmin * (sc >> 4)

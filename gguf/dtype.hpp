@@ -124,7 +124,7 @@ constexpr const DTypeInfo& info(DType type) noexcept {
   return number < kDTypeLimit ? detail::kDTypeTable[number] : detail::kNoDType;
 }
 
-/// Weights of a type's block.
+/// Number of weights in one block of a type; 0 for kOther.
 template <DType kType>
 inline constexpr int kBlockElements = info(kType).block_elements;
 

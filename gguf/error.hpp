@@ -90,7 +90,7 @@ inline std::string quoted(std::string_view text) {
 
 /// Text that the program itself holds: a literal.
 struct StaticText {
-  /// Of a literal.
+  /// Holds a string literal, which needs no allocation.
   consteval StaticText(const char* literal) : text(literal) {}
   const char* text;  // never gone
 };
@@ -105,16 +105,16 @@ class [[gnu::visibility("default")]] Error : public std::runtime_error {
   /// A literal is not copied: nothing is allocated.
   Error(ErrorCode code, StaticText message) : std::runtime_error(""), literal_(message.text), code_(code) {}
 
-  /// The message.
+  /// The message, zero-terminated.
   const char* what() const noexcept override {
     return literal_ != nullptr ? literal_ : std::runtime_error::what();
   }
 
-  /// For programs.
+  /// The code, for programs to act on.
   ErrorCode code() const noexcept {
     return code_;
   }
-  /// For people, one line.
+  /// The message, one line for people to read.
   std::string_view message() const noexcept {
     return what();
   }

@@ -66,11 +66,11 @@ class File {
   const MappedFile& map() const noexcept { return map_; }
   /// The parts of a split model after the first, in order; mostly none.
   std::span<const File> other_parts() const noexcept { return others_; }
-  /// GGUF version, 2 or 3.
+  /// Version of the GGUF format, 2 or 3.
   std::uint32_t version() const noexcept { return version_; }
   /// Bytes of the file, all parts together.
   std::size_t size_bytes() const noexcept;
-  /// Of tensor data, bytes.
+  /// Alignment of tensor data in bytes.
   std::size_t alignment() const noexcept { return alignment_; }
   /// Where tensor data begins in the (first) file; at most its size.
   std::size_t data_offset() const noexcept { return data_offset_; }

@@ -9,15 +9,15 @@
 
 namespace gemma {
 
-/// Neither infinite nor NaN.
+/// Whether x is neither infinite nor NaN, also under -ffast-math.
 constexpr bool is_finite(const float& x) noexcept {
   return (std::bit_cast<std::uint32_t>(x) & 0x7F800000u) != 0x7F800000u;
 }
-/// Neither infinite nor NaN.
+/// Whether x is neither infinite nor NaN, also under -ffast-math.
 constexpr bool is_finite(const double& x) noexcept {
   return (std::bit_cast<std::uint64_t>(x) & 0x7FF0000000000000u) != 0x7FF0000000000000u;
 }
-/// Not a number.
+/// Whether x is a NaN, also under -ffast-math.
 constexpr bool is_nan(const float& x) noexcept {
   return (std::bit_cast<std::uint32_t>(x) & 0x7FFFFFFFu) > 0x7F800000u;
 }

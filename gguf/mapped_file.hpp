@@ -35,9 +35,9 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
   ~MappedFile();
 
-  /// The whole file.
+  /// All bytes of the file; valid for as long as this object lives.
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
-  /// As given.
+  /// The path, as it was given.
   const std::string& path() const noexcept { return path_; }
 
   /// Throws Error{kIo} when the file has become shorter than what was mapped, be it renamed or removed since:

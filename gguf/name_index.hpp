@@ -17,7 +17,7 @@ namespace gemma::gguf {
 /// threads.
 class NameIndex {
  public:
-  /// What add() found.
+  /// Outcome of add().
   enum class Added : std::uint8_t { kYes, kTwice, kRefused };
 
   /// At half load the longest probe of n honest names is about ln(n) / 0.19 (Knuth, TAOCP 3, 6.4): 83 for ten
@@ -25,7 +25,7 @@ class NameIndex {
   static constexpr std::size_t kLongestProbe = 256;
   static constexpr std::size_t kMostNames = std::size_t{1} << 31;  // numbers and hashes have 32 bits
 
-  /// Names.
+  /// Number of names in the index.
   std::size_t size() const noexcept { return names_.size(); }
 
   /// Gives `name` the index size(). kTwice: it has one already. kRefused: too many names collide (or there

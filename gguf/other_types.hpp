@@ -33,7 +33,7 @@ constexpr std::string_view to_string(NotRun why) noexcept {
   return "is unknown";
 }
 
-/// A type that does not run.
+/// A tensor type that the library knows by name and does not support.
 struct OtherType {
   std::uint32_t id;              // GGUF's number
   std::string_view name;         // as the program that writes it has it

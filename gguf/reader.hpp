@@ -25,9 +25,9 @@ class Reader {
   Reader(std::span<const std::byte> bytes, std::string_view source) noexcept
       : bytes_(bytes), source_(source) {}
 
-  /// Bytes read.
+  /// Number of bytes read so far.
   std::size_t offset() const noexcept { return offset_; }
-  /// Bytes left.
+  /// Number of bytes not read yet.
   std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
 
   /// What the next reads belong to, named by every error from here on: "key 'general.name'", or before the

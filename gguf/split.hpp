@@ -13,7 +13,7 @@ namespace gemma::gguf {
 
 class File;
 
-/// What a part says of itself.
+/// The split.* keys of one part of a split file.
 struct SplitPart {
   std::size_t number = 0;                  // from 0, below count
   std::size_t count = 0;                   // of parts, 2 to kMostParts

@@ -44,7 +44,7 @@ struct TensorView {
     if (other == nullptr || !other->has_size()) return 0;
     return cols / other->block_elements * other->block_bytes + other->row_extra;
   }
-  /// The bytes of row r, unchecked.
+  /// First byte of row r. The index is not checked.
   const std::byte* row(std::size_t r) const noexcept { return data.data() + r * row_size_bytes(); }
 };
 

@@ -101,7 +101,7 @@ class Writer {
   /// Size of the file in bytes.
   std::size_t size_bytes() const noexcept { return data_begin() + data_size_; }
 
-  /// The whole file in memory.
+  /// The complete file as bytes in memory.
   std::vector<std::byte> bytes() const;
 
   /// Writes `path` by way of `path`.part, renamed when complete: who has the old file mapped keeps it, and a

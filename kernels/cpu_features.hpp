@@ -39,14 +39,14 @@
 
 namespace gemma::kernels {
 
-/// One extension.
+/// One instruction set extension.
 enum class CpuFeature : std::uint8_t {
 #define GEMMA_CPU_FEATURE_ENUMERATOR(enumerator, name) enumerator,
   GEMMA_CPU_FEATURES(GEMMA_CPU_FEATURE_ENUMERATOR)
 #undef GEMMA_CPU_FEATURE_ENUMERATOR
 };
 
-/// All of them, in order.
+/// All extensions, in the order of the enum.
 inline constexpr CpuFeature kAllCpuFeatures[] = {
 #define GEMMA_CPU_FEATURE_VALUE(enumerator, name) CpuFeature::enumerator,
     GEMMA_CPU_FEATURES(GEMMA_CPU_FEATURE_VALUE)

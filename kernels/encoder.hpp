@@ -26,14 +26,14 @@ struct Encoder {
   std::string_view name;                                // "avx2", "portable"
   std::array<EncodeFunction, kDTypeLimit> functions{};  // by DType; nullptr: a type that is not written
 
-  /// The encoder of a type, or nullptr.
+  /// Encoder of a type; nullptr when the type cannot be written.
   constexpr EncodeFunction find(DType type) const noexcept {
     const auto i = static_cast<std::size_t>(type);
     return i < kDTypeLimit ? functions[i] : nullptr;
   }
 };
 
-/// Runs everywhere.
+/// Encoders in portable C++, for every CPU.
 const Encoder& portable_encoder() noexcept;
 /// The fastest that this CPU runs; its bytes are the portable one's.
 const Encoder& best_encoder() noexcept;

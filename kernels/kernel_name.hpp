@@ -11,7 +11,7 @@
 namespace gemma::kernels {
 namespace detail {
 
-/// A literal as a template argument.
+/// A string literal that can be a template argument.
 template <std::size_t kSize>
 struct Literal {
   consteval Literal(const char (&literal)[kSize]) {  // NOLINT: implicit on purpose

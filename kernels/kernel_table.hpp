@@ -198,7 +198,7 @@ struct VectorKernels {
                                          std::size_t head_dim) noexcept = nullptr;
 };
 
-/// Instruction sets.
+/// Instruction sets that have a table of kernels.
 enum class Isa : std::uint8_t { kScalar, kAvx2, kAvxVnni, kAvx512Vnni, kNeon, kNeonI8mm };
 
 /// All kernels of one instruction set. Immutable.

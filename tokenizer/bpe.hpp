@@ -87,7 +87,7 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
-  /// Buffers that live for one call.
+  /// Scratch buffers of one call.
   struct Scratch {
     std::vector<std::size_t> ends;
     detail::MergeRow row;

@@ -37,7 +37,7 @@ struct SpecialTexts {
   std::string_view bos, eos;
 };
 
-/// Grows a RenderedChat.
+/// Builds a RenderedChat piece by piece.
 class ChatText {
  public:
   explicit ChatText(SpecialTexts specials) : specials_(specials) {}
@@ -45,7 +45,7 @@ class ChatText {
   std::size_t size() const noexcept { return chat_.text.size(); }
   RenderedChat take() { return std::move(chat_); }
 
-  /// What the template writes.
+  /// Appends text of the template, in which markers are control tokens.
   void mark(std::string_view text) {
     while (!text.empty()) {
       const std::size_t at = std::min(text.find('{'), text.size());
@@ -58,7 +58,7 @@ class ChatText {
       text.remove_prefix(bos || eos ? 5 : 1);
     }
   }
-  /// What somebody said.
+  /// Appends text of a message, in which markers stay plain text.
   void say(std::string_view content, bool trim) {
     if (trim) content = strip(content);
     if (content.empty()) return;

@@ -76,7 +76,7 @@ class LineBpeTokenizer final : public Tokenizer {
   }
 
  private:
-  /// Buffers that live for one call.
+  /// Scratch buffers of one call.
   struct Scratch {
     detail::Words words;
     detail::MergeRow row;

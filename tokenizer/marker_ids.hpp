@@ -47,7 +47,7 @@ class MarkerIds {
     }
   }
 
-  /// The id of a marker, or nothing.
+  /// Id of a marker; nullopt when the vocabulary does not have it.
   std::optional<std::int32_t> find(std::string_view piece) const {
     const std::size_t at = place(piece);
     return at == ids_.size() || ids_[at].id == kAbsent ? std::nullopt : std::optional(ids_[at].id);
@@ -64,7 +64,7 @@ class MarkerIds {
     std::string_view piece;
     std::int32_t id;
   };
-  /// The index of a marker, or size().
+  /// Index of a marker; size() when there is none.
   std::size_t place(std::string_view piece) const {
     const auto it = std::lower_bound(ids_.begin(), ids_.end(), piece,
                                      [](const Entry& entry, std::string_view p) { return entry.piece < p; });

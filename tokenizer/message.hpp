@@ -40,7 +40,7 @@ struct Message {
   Value response = {};  // of role "tool": an answer that is no text, in place of `content`; null: none
 };
 
-/// A conversation as text.
+/// A conversation rendered as text, with the parts that are literal.
 struct RenderedChat {
   std::string text;                // with the turns' markers, BOS included where the template prints it
   std::vector<TextRange> literal;  // ascending: what was said, and not written by the template
@@ -48,7 +48,7 @@ struct RenderedChat {
   std::vector<TextRange> answers;
 };
 
-/// How a conversation is written.
+/// Options of rendering a conversation.
 struct ChatOptions {
   bool add_generation_prompt = true;  // end where the assistant's answer begins
   bool merge_system = false;  // a template without a system turn gets it in front of the first user turn

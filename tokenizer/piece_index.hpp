@@ -41,7 +41,7 @@ class PieceIndex {
     return true;
   }
 
-  /// The id of `piece`, or -1.
+  /// Id of `piece`; -1 when the vocabulary does not have it.
   std::int32_t find(std::string_view piece) const noexcept {
     if (slots_.empty()) return -1;
     const std::size_t at = find_slot(piece, head_of(piece));

@@ -13,11 +13,11 @@ namespace gemma {
 /// A set of non-empty pieces with ids. Owns what it needs. Safe to read from many threads once filled.
 class PieceMatcher {
  public:
-  /// What was found, or length 0.
+  /// A match; length 0 means that nothing was found.
   struct Match {
     std::int32_t id = -1;    // -1: nothing starts here
     std::size_t length = 0;  // bytes
-    /// Whether something was found.
+    /// Whether a piece matched.
     explicit operator bool() const noexcept { return id >= 0; }
   };
 
@@ -41,7 +41,7 @@ class PieceMatcher {
     if (nodes_[static_cast<std::size_t>(node)].id < 0) nodes_[static_cast<std::size_t>(node)].id = id;
   }
 
-  /// Whether there are no pieces.
+  /// Whether the matcher holds no pieces.
   bool empty() const noexcept { return nodes_.empty(); }
 
   /// The longest piece that `text` has at `at`; needs at < text.size().

@@ -35,12 +35,12 @@ class PieceTable {
   /// Pieces beyond the rows of the file's embedding that are left out; more of them are not the same model's.
   static constexpr std::size_t kMostSurplus = 64;
 
-  /// How text is cut into pieces.
+  /// Kind of tokenizer that the file names.
   TokenizerKind kind() const noexcept { return kind_; }
-  /// The file's path, for messages.
+  /// Path of the file, for error messages.
   const std::string& source() const noexcept { return source_; }
 
-  /// Pieces; ids are 0 .. size() - 1.
+  /// Number of pieces; ids are 0 .. size() - 1.
   std::size_t size() const noexcept { return pieces_.size(); }
   /// As in the file: SentencePiece pieces hold U+2581 (or real spaces) for spaces, BPE pieces hold mapped
   /// bytes.

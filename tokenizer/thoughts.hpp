@@ -26,7 +26,7 @@ class ThoughtSplitter {
     if (agent_ != nullptr && agent_->thought_begin.empty()) agent_ = nullptr;
   }
 
-  /// What `text` adds to both.
+  /// Splits the next text: what it adds to the thought and to the answer.
   Thoughts push(std::string_view text) {
     Thoughts out;
     if (agent_ == nullptr) {

@@ -15,7 +15,7 @@
 
 namespace gemma {
 
-/// An index into the vocabulary.
+/// Id of a token: an index into the vocabulary.
 using TokenId = std::int32_t;
 
 /// GGUF's token types (sentencepiece's numbers).

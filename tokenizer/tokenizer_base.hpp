@@ -18,7 +18,7 @@
 
 namespace gemma {
 
-/// How text becomes ids.
+/// Options of encode().
 struct EncodeOptions {
   /// Control tokens spelled in the text ("<eos>") become their ids. Otherwise they are text like any other.
   bool parse_special = false;
@@ -28,7 +28,7 @@ struct EncodeOptions {
   std::span<const TextRange> literal = {};
 };
 
-/// How ids become text.
+/// Options of decode().
 struct DecodeOptions {
   /// Control tokens are written as they are spelled. Otherwise they are left out.
   bool show_special = false;
@@ -43,7 +43,7 @@ class Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  /// Pieces and special ids.
+  /// The vocabulary: pieces, types, special ids.
   const Vocab& vocab() const noexcept { return vocab_; }
 
   /// Longest text for encode(): sentencepiece counts bytes in an int, after spaces have become three bytes.
@@ -97,7 +97,7 @@ class Tokenizer {
   }
 
  protected:
-  /// For derived classes.
+  /// Constructor for derived classes.
   explicit Tokenizer(Vocab vocab) : vocab_(std::move(vocab)) {
     for (std::size_t i = 0; i < vocab_.size(); ++i) {
       const auto id = static_cast<TokenId>(i);

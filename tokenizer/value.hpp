@@ -14,10 +14,10 @@ namespace gemma {
 /// Null, a boolean, a number, a text, a list or an object. Plain data; copies are deep.
 class Value {
  public:
-  /// What a value is.
+  /// Type of a JSON value.
   enum class Kind : std::uint8_t { kNull, kBoolean, kNumber, kText, kList, kObject };
 
-  /// Null.
+  /// The value null.
   Value() = default;
   /// true or false.
   static Value boolean(bool value) {
@@ -31,24 +31,24 @@ class Value {
     v.text_ = std::move(spelling);
     return v;
   }
-  /// A text, UTF-8.
+  /// A string, UTF-8.
   static Value text(std::string value) {
     Value v(Kind::kText);
     v.text_ = std::move(value);
     return v;
   }
-  /// A list of these.
+  /// An array of these values.
   static Value list(std::vector<Value> items) {
     Value v(Kind::kList);
     v.items_ = std::move(items);
     return v;
   }
-  /// An object without members.
+  /// An empty object.
   static Value object() { return Value(Kind::kObject); }
 
-  /// What it is.
+  /// Type of this value.
   Kind kind() const noexcept { return kind_; }
-  /// Whether it is that.
+  /// Whether this value has that type.
   bool is(Kind kind) const noexcept { return kind_ == kind; }
   /// The spelling of a boolean, a number or a text; "" for others.
   const std::string& text() const noexcept { return text_; }

@@ -52,15 +52,15 @@ class Vocab : public detail::PieceTable {
   std::string_view chat_template() const noexcept { return chat_template_; }
   /// Whether the model has an embedding for each layer (Gemma 4's small ones, whose turns differ).
   bool has_per_layer_embeddings() const noexcept { return per_layer_embeddings_; }
-  /// Begins a text.
+  /// Beginning-of-text token; nullopt when there is none.
   std::optional<TokenId> bos() const noexcept { return bos_; }
-  /// Ends a text.
+  /// End-of-text token; nullopt when there is none.
   std::optional<TokenId> eos() const noexcept { return eos_; }
-  /// Ends a turn.
+  /// End-of-turn token; nullopt when there is none.
   std::optional<TokenId> eot() const noexcept { return eot_; }
-  /// Stands for what has no token.
+  /// Token for text that has no token; nullopt when there is none.
   std::optional<TokenId> unk() const noexcept { return unk_; }
-  /// Fills up.
+  /// Padding token; nullopt when there is none.
   std::optional<TokenId> pad() const noexcept { return pad_; }
   /// Ids that end an answer, ascending: end of text, end of turn.
   std::span<const TokenId> stop_ids() const noexcept { return stop_ids_; }

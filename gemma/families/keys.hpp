@@ -36,7 +36,7 @@ struct Defaults {
 /// kMissingKey where there is no fallback, kWrongType, and kMalformed for values out of range.
 class Keys {
  public:
-  /// The file must outlive it.
+  /// The file must outlive this object.
   Keys(const gguf::File& file, std::string architecture)
       : file_(file), architecture_(std::move(architecture)) {}
 
@@ -70,7 +70,7 @@ class Keys {
     if (!whole) malformed(key, std::to_string(number), "a whole number of 0 or more");
     return static_cast<std::size_t>(number);
   }
-  /// A finite number above 0.
+  /// The value as a finite number above 0.
   float positive(const std::string& key) const { return checked_positive(key, file_.get<float>(full(key))); }
   /// The same, or the fallback where the key is absent.
   float positive_or(const std::string& key, float fallback) const {
@@ -115,7 +115,7 @@ class Keys {
   [[noreturn]] void unsupported(const std::string& key, const std::string& what) const {
     throw Error(ErrorCode::kUnsupported, named(key) + " " + what + ", which is not supported" + place(key));
   }
-  /// The file that is read.
+  /// The file whose metadata is read.
   const gguf::File& file() const noexcept { return file_; }
   /// general.architecture.
   const std::string& architecture() const noexcept { return architecture_; }

@@ -26,7 +26,7 @@ inline ModelConfig read_any_gemma3(const Keys& keys, const Overrides& overrides)
   return is_embedding_gemma(keys) ? read_embedding_gemma(keys, overrides) : read_gemma3(keys, overrides);
 }
 
-/// All families.
+/// All model families, by architecture.
 inline constexpr Family kFamilies[] = {
     {"gemma", read_gemma1},    {"gemma2", read_gemma2}, {"gemma3", read_any_gemma3},
     {"gemma3n", read_gemma3n}, {"gemma4", read_gemma4}, {"gemma-embedding", read_embedding_gemma},

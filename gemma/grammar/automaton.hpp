@@ -41,7 +41,7 @@ class Automaton {
   /// states, and for a root that matches no text at all.
   Automaton(const Rules& rules, RuleId root);
 
-  /// Bytes that it takes.
+  /// Memory held by the automaton, in bytes.
   std::size_t memory_bytes() const noexcept {
     return n_states_ * 17 + byte_edges_.size() * sizeof(ByteEdge) + empty_edges_.size() * 4 +
            call_edges_.size() * sizeof(CallEdge) + n_rules() * 17;

@@ -68,7 +68,7 @@ struct Bound {
   bool open = false;
 };
 
-/// -1, 0 or 1.
+/// Compares two decimals: -1, 0 or 1.
 inline int compare(const Decimal& a, const Decimal& b) {
   if (a.is_zero() && b.is_zero()) return 0;
   const bool a_negative = a.negative && !a.is_zero();

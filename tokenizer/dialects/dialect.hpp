@@ -48,7 +48,7 @@ struct Markers {
   bool meta_pieces = false;
   /// Prefix of further control pieces of such files, e.g. "<unused".
   std::string_view reserved_prefix = {};
-  /// Their suffix, e.g. ">".
+  /// Common suffix of the markers, e.g. ">".
   std::string_view reserved_suffix = {};
   /// Pre-tokenizer of byte-level BPE if the file names none or "default"; "": then it is an error.
   std::string_view pre = {};
@@ -95,7 +95,7 @@ struct AgentTurns {
   bool first_form = false;
 };
 
-/// How a conversation is written.
+/// How a dialect writes a conversation.
 struct Turns {
   std::string_view begin = "{bos}";               // before the first turn
   Turn user = {};                                 // around what the user says
@@ -128,7 +128,7 @@ struct Dialect {
   std::span<const std::uint64_t> templates = {};
   /// A template that holds all of these and none of no_signs is written in this dialect, by all likelihood.
   std::span<const std::string_view> signs = {};
-  /// See signs.
+  /// Substrings that must be absent; see signs.
   std::span<const std::string_view> no_signs = {};
   /// Whether a vocabulary with these markers and no template gets these turns.
   bool without_template = false;

@@ -21,7 +21,7 @@ enum class PrePattern : std::uint8_t {
   kSmolLm,  // each digit alone, then GPT-2's pattern on what lies between
 };
 
-/// One way to cut.
+/// A pre-tokenizer: its names in files and its pattern.
 struct PreTokenizer {
   std::span<const std::string_view> names;  // that files give it
   PrePattern pattern;                       // what it cuts by
@@ -31,11 +31,11 @@ struct PreTokenizer {
 
 namespace dialects {
 
-/// Names of Llama 3's.
+/// Names that files give Llama 3's pre-tokenizer.
 inline constexpr std::string_view kLlama3PreNames[] = {"llama-bpe", "llama3", "llama-v3", "smaug-bpe"};
-/// Names of Qwen 2's, 2.5's and 3's.
+/// Names that files give the pre-tokenizer of Qwen 2, 2.5 and 3.
 inline constexpr std::string_view kQwen2PreNames[] = {"qwen2"};
-/// Names of SmolLM2's.
+/// Names that files give SmolLM2's pre-tokenizer.
 inline constexpr std::string_view kSmolLmPreNames[] = {"smollm"};
 /// All of them.
 inline constexpr PreTokenizer kPreTokenizers[] = {{kLlama3PreNames, PrePattern::kLlama3, true, true},
