@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -114,6 +115,14 @@ void EngineFlags::add_to(CLI::App& app, unsigned parts) {
         ->take_all()
         ->type_name("FILE[:SCALE]");
   }
+  if ((parts & kDraft) != 0) {
+    app.add_option("--draft", draft,
+                   "Where guesses of the next tokens come from, which are verified several in a pass: lookup "
+                   "(what followed in the text before), the GGUF file of a smaller model of the same "
+                   "vocabulary, or off. Answers are the same (default: " +
+                       draft + ")")
+        ->type_name("lookup|FILE|off");
+  }
   if ((parts & kIsa) != 0) {
     app.add_option("--isa", isa,
                    "Instruction set: scalar, avx2, avxvnni, avx512vnni, neon or neoni8mm (default: "
@@ -137,6 +146,12 @@ SessionOptions EngineFlags::session_options() const {
   options.kv_type = kv;
   options.n_threads = threads;
   options.max_memory = max_memory;
+  if (draft == "lookup") {
+    options.draft.source = DraftSource::kLookup;
+  } else if (draft != "off") {
+    options.draft.source = DraftSource::kModel;
+    options.draft.model = std::make_shared<const Model>(Model::load(draft, {.kernels = &kernel_table(isa)}));
+  }
   return options;
 }
 

@@ -51,7 +51,8 @@ struct EngineFlags {
     kWindow = 32,  // --window
     kMemory = 64,  // --max-memory
     kLora = 128,   // --lora
-    kAll = 255
+    kAll = 255,    // the above
+    kDraft = 256   // --draft
   };
 
   std::string model;        // path
@@ -62,12 +63,15 @@ struct EngineFlags {
   std::optional<std::size_t> window;  // in place of the file's; 0: none
   std::size_t max_memory = 0;         // bytes of the file and what it is run with; 0: no limit
   std::vector<std::string> adapters;  // FILE[:SCALE]
+  std::string draft =
+      "off";  // "lookup", "off" or the file of a model; set before add_to() for another default
 
   void add_to(CLI::App& app, unsigned parts = kAll);
 
   /// Maps and checks the file. Throws Error as Model::load, and for an instruction set that is not there.
   Model load() const;
 
+  /// Loads the file of the draft, where there is one; throws Error as load() does.
   SessionOptions session_options() const;
 };
 

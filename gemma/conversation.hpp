@@ -47,6 +47,9 @@ struct Answer {
   double decode_seconds = 0;                   // from the first token to the end
   std::size_t n_decoded = 0;                   // tokens computed in decode_seconds
   double total_seconds = 0;                    // from the message to the end
+  std::size_t n_steps = 0;                     // passes that computed n_decoded
+  std::size_t n_drafted = 0;   // guesses that these passes computed beside (SessionOptions::draft)
+  std::size_t n_accepted = 0;  // guesses that were right
 
   /// Tokens of the prompt computed in a second; 0 when there were none.
   double prefill_tokens_per_second() const noexcept {

@@ -128,6 +128,9 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
   if (options.max_tokens != 0) answer.first_token_seconds = before_generation + result.first_token_seconds;
   answer.decode_seconds = result.seconds - result.first_token_seconds;
   answer.n_decoded = session_.n_computed() - prompt.size();
+  answer.n_steps = result.n_steps;
+  answer.n_drafted = result.n_drafted;
+  answer.n_accepted = result.n_accepted;
   answer.total_seconds = since_begin.seconds();
   if (!options_.raw) {
     messages_.push_back({"user", message});

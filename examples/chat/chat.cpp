@@ -71,7 +71,8 @@ Flags parse_flags(int argc, char** argv) {
       "the commands); from a pipe, each line of standard input is a message.",
       "gemma-chat");
   CLI::App& cli = *owner;
-  flags.engine.add_to(cli);
+  flags.engine.draft = "lookup";
+  flags.engine.add_to(cli, app::EngineFlags::kAll | app::EngineFlags::kDraft);
   auto* p = cli.add_option("-p,--prompt", flags.prompt, "Answer this and end")->type_name("TEXT");
   cli.add_option(
          "--prompt-file", flags.prompt_file,

@@ -10,6 +10,7 @@
 #include "examples/chat/conversation_json.hpp"
 #include "examples/chat/report.hpp"
 #include "examples/interrupt.hpp"
+#include "examples/printable.hpp"
 #include "examples/read_file.hpp"
 #include "examples/whole_file.hpp"
 
@@ -26,7 +27,7 @@ constexpr std::string_view kHelp =
     "/help          this list\n"
     "/reset         forget the conversation and begin a new one\n"
     "/think on|off  ask the model to think before it answers, and show its thoughts; off: neither\n"
-    "/stats         the model, the context, memory, sampling\n"
+    "/stats         the model, the context, memory, sampling, draft\n"
     "/system TEXT   how the model is to behave from the next message on;\n"
     "               without TEXT: as it likes\n"
     "/save FILE     write the conversation to a file\n"
@@ -95,6 +96,7 @@ int Dialogue::turn(const std::string& message) {
     };
   }
   const Answer answer = ask(message, watch);
+  drafts_.add(answer);
   progress.stop();
   if (options_.json) {
     screen_.write(
@@ -165,6 +167,7 @@ void Dialogue::stats() {
   reply(fmt::format("sampling: temp {}, top-k {}, top-p {}, min-p {}, repeat-penalty {}, seed {}",
                     o.sampler.temperature, o.sampler.top_k, o.sampler.top_p, o.sampler.min_p,
                     o.sampler.repeat_penalty, o.sampler.seed));
+  reply(printable(draft_line(o.session.draft, drafts_)));
   if (!conversation_.system().empty()) reply("system: " + conversation_.system());
 }
 

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "examples/chat/line_source.hpp"
+#include "examples/chat/report.hpp"
 #include "examples/chat/terminal.hpp"
 #include "gemma/gemma.hpp"
 
@@ -53,6 +54,7 @@ class Dialogue {
   Conversation& conversation_;
   Screen& screen_;
   Options options_;
+  DraftTotals drafts_;
   int ended_by_ = 0;  // exit status of a turn that a signal ended
 };
 

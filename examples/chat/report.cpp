@@ -54,6 +54,25 @@ std::string answer_line(const Answer& answer, const Session& session) {
                      session.n_past(), session.n_ctx());
 }
 
+std::string draft_name(const DraftOptions& draft) {
+  switch (draft.source) {
+    case DraftSource::kLookup:
+      return "lookup";
+    case DraftSource::kModel:
+      return draft.model->file().path();
+    default:
+      return "off";
+  }
+}
+
+std::string draft_line(const DraftOptions& draft, const DraftTotals& totals) {
+  std::string line = "draft: " + draft_name(draft);
+  if (draft.source == DraftSource::kNone || totals.n_steps == 0) return line;
+  return line + fmt::format("; {} tokens guessed, {} of them right; {:.2f} tokens a pass", totals.n_drafted,
+                            totals.n_accepted,
+                            static_cast<double>(totals.n_decoded) / static_cast<double>(totals.n_steps));
+}
+
 std::string context_advice(const Model& model, const Conversation& conversation) {
   const std::size_t most = model.config().max_seq_len;
   const bool can_grow = conversation.session().n_ctx() < most;
@@ -84,8 +103,9 @@ std::string answer_json(const Answer& answer, const Conversation& conversation, 
   out["text"] = answer.text;
   if (!answer.thinking.empty()) out["thinking"] = answer.thinking;
   out["stop_reason"] = std::string(to_string(answer.reason));
-  out["tokens"] = {
-      {"prompt", answer.n_prompt}, {"reused", answer.n_reused}, {"generated", answer.tokens.size()}};
+  out["tokens"] = {{"prompt", answer.n_prompt},         {"reused", answer.n_reused},
+                   {"generated", answer.tokens.size()}, {"passes", answer.n_steps},
+                   {"drafted", answer.n_drafted},       {"accepted", answer.n_accepted}};
   out["ids"] = answer.tokens;
   out["timings"] = {{"load_s", load_seconds},
                     {"prefill_s", answer.prefill_seconds},
@@ -100,6 +120,7 @@ std::string answer_json(const Answer& answer, const Conversation& conversation, 
   out["threads"] = conversation.session().n_threads();
   out["context"] = conversation.session().n_ctx();
   out["kv"] = app::kv_name(conversation.options().session.kv_type);
+  out["draft"] = draft_name(conversation.options().session.draft);
   out["sampling"] = {{"temp", as_typed(sampler.temperature)},
                      {"top_k", sampler.top_k},
                      {"top_p", as_typed(sampler.top_p)},

@@ -2,6 +2,7 @@
 // Invariant: every number has a unit, in its name or beside it.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "gemma/gemma.hpp"
@@ -13,6 +14,24 @@ std::string model_line(const Model& model, const Session& session);
 
 /// One line: tokens per second, time to the first token, tokens, how full the context is.
 std::string answer_line(const Answer& answer, const Session& session);
+
+/// What guesses gave.
+struct DraftTotals {
+  std::size_t n_decoded = 0, n_steps = 0, n_drafted = 0, n_accepted = 0;  // as in Answer
+
+  void add(const Answer& answer) noexcept {
+    n_decoded += answer.n_decoded;
+    n_steps += answer.n_steps;
+    n_drafted += answer.n_drafted;
+    n_accepted += answer.n_accepted;
+  }
+};
+
+/// "lookup", "off" or the file of the model that guesses.
+std::string draft_name(const DraftOptions& draft);
+
+/// One line: where guesses come from, and what they gave.
+std::string draft_line(const DraftOptions& draft, const DraftTotals& totals);
 
 /// Why an answer ended before the model ended it and what can be done, or "".
 std::string early_end(const Answer& answer, const Conversation& conversation, const Model& model);

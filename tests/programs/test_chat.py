@@ -230,6 +230,24 @@ class Pipes(ProgramTest):
         for word in ["/help", "/reset", "/stats", "/system", "/save", "/quit", "0 of 2048", "temp 0.7"]:
             self.assertIn(word, out)
 
+    def test_guesses_never_show(self):
+        question = "Say this again: one two three four five six seven eight nine ten eleven twelve. One two three four five six"
+        answers = {}
+        for draft in ["off", "lookup", GEMMA]:
+            for temperature in ["0", "0.5"]:
+                out = self.succeeds("gemma-chat", "-m", GEMMA, "--json", "--temp", temperature, "--seed", "3", "-n", "60", "--draft", draft,
+                                    "-p", question)
+                answer = json.loads(out)
+                self.assertEqual(answer["draft"], draft)
+                tokens = answer["tokens"]
+                self.assertLessEqual(tokens["accepted"], 0 if draft == "off" else tokens["drafted"])
+                self.assertGreater(tokens["passes"], 0)
+                self.assertEqual(answers.setdefault(temperature, answer["ids"]), answer["ids"])
+        self.assertIn("draft: lookup", self.succeeds("gemma-chat", "-m", GEMMA, stdin="Hello\n/stats\n"))
+        self.assertIn("draft: off", self.succeeds("gemma-chat", "-m", GEMMA, "--draft", "off", stdin="/stats\n"))
+        self.refuses("gemma-chat", "-m", GEMMA, "--draft", LLAMA, "-p", "x", says="vocabulary")
+        self.refuses("gemma-chat", "-m", GEMMA, "--draft", "/nonexistent", "-p", "x", says="/nonexistent")
+
     def test_the_first_failure_ends_it(self):
         for line, says in [("/nonsense", "/nonsense"), ("/save", "name of a file"), ("/save /nonexistent/x", "/nonexistent/x"),
                            ("/load /nonexistent/x", "/nonexistent/x"), (f"/load {GEMMA}", "not a saved conversation"),
