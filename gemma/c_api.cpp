@@ -54,6 +54,7 @@ SessionOptions session_options(const gemma_session_options* given) {
   out.max_memory = o.max_memory;
   out.n_threads = o.n_threads;
   out.kv_type = kv_type_of(o.kv_type, o.kv_float32);
+  out.draft = draft_options(o.draft, o.draft_tokens, o.draft_model);
   return out;
 }
 
@@ -174,7 +175,8 @@ int gemma_model_plan(const gemma_model* model, const gemma_session_options* opti
   return guarded(error, -1, [&] {
     require(model != nullptr && plan != nullptr, "the model or the plan is NULL");
     const MemoryPlan p = plan_session(model->model, session_options(options));
-    give(plan, {plan->size, p.file_bytes, p.kv_bytes, p.workspace_bytes, p.token_bytes, p.n_ctx});
+    give(plan,
+         {plan->size, p.file_bytes, p.kv_bytes, p.workspace_bytes, p.token_bytes, p.n_ctx, p.draft_bytes});
     return 0;
   });
 }

@@ -186,20 +186,31 @@ typedef enum gemma_kv_type {
   GEMMA_KV_Q8 = 3       /**< 8-bit numbers in groups of 32 with a scale: 0.53 of the bytes of 16-bit floats */
 } gemma_kv_type;
 
+/** Where guesses of the next tokens come from, which are verified several in a pass; answers are the same
+ * with and without. Numbers never change their meaning. */
+typedef enum gemma_draft {
+  GEMMA_DRAFT_OFF = 0,    /**< no guesses */
+  GEMMA_DRAFT_LOOKUP = 1, /**< what followed in the sequence before */
+  GEMMA_DRAFT_MODEL = 2   /**< draft_model, a smaller one of the same vocabulary */
+} gemma_draft;
+
 /** What a session is made of. */
 typedef struct gemma_session_options {
-  size_t size;        /**< sizeof(gemma_session_options) */
-  size_t n_ctx;       /**< tokens it can hold; 0: the model's context, at most 8192, within max_memory */
-  size_t chunk;       /**< tokens of a prompt computed in one pass; 0: 512. Does not change results */
-  size_t logit_rows;  /**< tokens that gemma_session_score() computes at a time; 0: 1 */
-  size_t max_memory;  /**< bytes that the file and this session may take together; 0: no limit */
-  unsigned n_threads; /**< 0: one for each physical core */
-  int kv_float32;     /**< where kv_type is GEMMA_KV_DEFAULT: keys and values in 32 bits (1) or 16 (0) */
-  int kv_type;        /**< one of gemma_kv_type */
+  size_t size;         /**< sizeof(gemma_session_options) */
+  size_t n_ctx;        /**< tokens it can hold; 0: the model's context, at most 8192, within max_memory */
+  size_t chunk;        /**< tokens of a prompt computed in one pass; 0: 512. Does not change results */
+  size_t logit_rows;   /**< tokens that gemma_session_score() computes at a time; 0: 1 */
+  size_t max_memory;   /**< bytes that the file and this session may take together; 0: no limit */
+  unsigned n_threads;  /**< 0: one for each physical core */
+  int kv_float32;      /**< where kv_type is GEMMA_KV_DEFAULT: keys and values in 32 bits (1) or 16 (0) */
+  int kv_type;         /**< one of gemma_kv_type */
+  int draft;           /**< one of gemma_draft */
+  size_t draft_tokens; /**< guesses of one pass, 1 to 64; 0: 8 */
+  const gemma_model* draft_model; /**< for GEMMA_DRAFT_MODEL; must live as long as the session */
 } gemma_session_options;
 /** Its defaults. */
 #define GEMMA_SESSION_OPTIONS_INIT \
-  { sizeof(gemma_session_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT }
+  { sizeof(gemma_session_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT, GEMMA_DRAFT_OFF, 0, NULL }
 
 /** What a session takes, in bytes. */
 typedef struct gemma_memory_plan {
@@ -209,10 +220,11 @@ typedef struct gemma_memory_plan {
   size_t workspace_bytes; /**< buffers of a pass */
   size_t token_bytes;     /**< the list of tokens */
   size_t n_ctx;           /**< the context that this is the plan of */
+  size_t draft_bytes;     /**< what guesses are made with; of a model with its file */
 } gemma_memory_plan;
 /** Its defaults. */
 #define GEMMA_MEMORY_PLAN_INIT \
-  { sizeof(gemma_memory_plan), 0, 0, 0, 0, 0 }
+  { sizeof(gemma_memory_plan), 0, 0, 0, 0, 0, 0 }
 
 /** What a session of these options (NULL: the defaults) would take, without making it. Fails when max_memory
  * does not allow it; the message names the largest context that fits. */
@@ -380,10 +392,11 @@ typedef struct gemma_generate_options {
   void* user;                      /**< handed to all callbacks */
   gemma_process_callback process;  /**< NULL: none */
   const gemma_grammar* grammar; /**< what the answer may be, for a sampler (not for `pick`); NULL: any text */
+  int no_draft;                 /**< 1: no guesses, whatever the session or scheduler was made with */
 } gemma_generate_options;
 /** Its defaults. */
 #define GEMMA_GENERATE_OPTIONS_INIT \
-  { sizeof(gemma_generate_options), 512, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL }
+  { sizeof(gemma_generate_options), 512, NULL, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, 0 }
 
 /** How a generation went. */
 typedef struct gemma_generate_result {
@@ -392,10 +405,13 @@ typedef struct gemma_generate_result {
   int reason;                 /**< one of gemma_stop_reason */
   double seconds;             /**< from the call to its return */
   double first_token_seconds; /**< from the call to the first token */
+  size_t n_steps;             /**< passes that computed tokens of the answer */
+  size_t n_drafted;           /**< guesses that these passes computed */
+  size_t n_accepted;          /**< guesses that were right */
 } gemma_generate_result;
 /** Its defaults. */
 #define GEMMA_GENERATE_RESULT_INIT \
-  { sizeof(gemma_generate_result), 0, 0, 0.0, 0.0 }
+  { sizeof(gemma_generate_result), 0, 0, 0.0, 0.0, 0, 0, 0 }
 
 /** Chooses tokens after the sequence until something ends it; they join the sequence. sampler may be NULL
  * when options->pick is set, or for the likeliest token; result may be NULL. */
@@ -433,10 +449,13 @@ typedef struct gemma_scheduler_options {
   size_t max_queue;     /**< requests that may wait; 0: 4096 */
   unsigned n_threads;   /**< that compute; 0: one for each physical core */
   int kv_type;          /**< one of gemma_kv_type */
+  int draft;            /**< one of gemma_draft */
+  size_t draft_tokens;  /**< guesses for one request in one pass, 1 to 64; 0: 8 */
+  const gemma_model* draft_model; /**< for GEMMA_DRAFT_MODEL; must live as long as the scheduler */
 } gemma_scheduler_options;
 /** Its defaults. */
 #define GEMMA_SCHEDULER_OPTIONS_INIT \
-  { sizeof(gemma_scheduler_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT }
+  { sizeof(gemma_scheduler_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT, GEMMA_DRAFT_OFF, 0, NULL }
 
 /** Reserves its memory and starts its thread. options may be NULL. */
 GEMMA_API gemma_scheduler* gemma_scheduler_new(const gemma_model* model,

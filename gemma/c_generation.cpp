@@ -45,8 +45,7 @@ PickToken pick_of(const gemma_generate_options& o, gemma_sampler* sampler) {
 }
 
 void give_result(gemma_generate_result* out, const GenerateResult& r) {
-  if (out == nullptr) return;
-  give(out, {out->size, r.tokens.size(), static_cast<int>(r.reason), r.seconds, r.first_token_seconds});
+  if (out != nullptr) give(out, result_of(r, out->size));
 }
 
 /// The options of a session's generation, checked.

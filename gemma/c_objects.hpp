@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,33 @@ inline KvType kv_type_of(int kv_type, int kv_float32) {
   }
 }
 
+/// The C++ form. Throws Error{kInvalidArgument} for a number that names no draft, or a model that is missing.
+inline DraftOptions draft_options(int draft, std::size_t n_tokens, const gemma_model* model) {
+  DraftOptions out;
+  if (n_tokens != 0) out.max_tokens = n_tokens;
+  switch (draft) {
+    case GEMMA_DRAFT_OFF:
+      return out;
+    case GEMMA_DRAFT_LOOKUP:
+      out.source = DraftSource::kLookup;
+      return out;
+    case GEMMA_DRAFT_MODEL:
+      require(model != nullptr, "the model that guesses is NULL");
+      out.source = DraftSource::kModel;
+      out.model = std::make_shared<const Model>(model->model);
+      return out;
+    default:
+      throw Error(ErrorCode::kInvalidArgument, "a draft that is unknown");
+  }
+}
+
+/// The C form; `size` is what the caller's structure has.
+inline gemma_generate_result result_of(const GenerateResult& r, std::size_t size) {
+  return {size,        r.tokens.size(),       static_cast<int>(r.reason),
+          r.seconds,   r.first_token_seconds, r.n_steps,
+          r.n_drafted, r.n_accepted};
+}
+
 /// The C++ form.
 inline SamplerOptions sampler_options(const gemma_sampler_options& o) {
   return {o.temperature, o.top_k, o.top_p, o.min_p, o.repeat_penalty, o.repeat_last, o.seed};
@@ -69,6 +97,7 @@ inline GenerateOptions generate_options(const gemma_generate_options& o) {
   }
   out.ignore_end = o.ignore_end != 0;
   out.log_probabilities = o.log_probabilities != 0;
+  out.draft = o.no_draft == 0;
   if (o.on_token != nullptr) {
     out.on_token = [on_token = o.on_token, user = o.user](const GeneratedToken& t) {
       const std::string text(t.text);  // with a NUL

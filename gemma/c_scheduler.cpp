@@ -30,6 +30,7 @@ gemma_scheduler* gemma_scheduler_new(const gemma_model* model, const gemma_sched
     chosen.engine.max_memory = o.max_memory;
     chosen.engine.n_threads = o.n_threads;
     chosen.engine.kv_type = kv_type_of(o.kv_type, 0);
+    chosen.engine.draft = draft_options(o.draft, o.draft_tokens, o.draft_model);
     if (o.max_queue != 0) chosen.max_queue = o.max_queue;
     return new gemma_scheduler{Scheduler(model->model, chosen)};
   });
@@ -85,10 +86,7 @@ int gemma_answer_wait(gemma_answer* answer, gemma_generate_result* result, gemma
   return guarded(error, -1, [&] {
     require(answer != nullptr, "the answer is NULL");
     const GenerateResult r = answer->answer.wait();
-    if (result != nullptr) {
-      give(result,
-           {result->size, r.tokens.size(), static_cast<int>(r.reason), r.seconds, r.first_token_seconds});
-    }
+    if (result != nullptr) give(result, result_of(r, result->size));
     return 0;
   });
 }

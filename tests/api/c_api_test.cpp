@@ -220,6 +220,7 @@ TEST_F(CApi, ASchedulerRunsManyRequests) {
   gemma_scheduler_options made = GEMMA_SCHEDULER_OPTIONS_INIT;
   made.max_sequences = 2;
   made.n_ctx = 200;
+  made.draft = GEMMA_DRAFT_LOOKUP;
   gemma_scheduler* scheduler = gemma_scheduler_new(model_, &made, &error_);
   ASSERT_NE(scheduler, nullptr);
   gemma_answer* answers[5];
@@ -246,6 +247,58 @@ TEST_F(CApi, ASchedulerRunsManyRequests) {
   gemma_generate_result result = GEMMA_GENERATE_RESULT_INIT;
   EXPECT_EQ(gemma_answer_wait(answers[4], &result, &error_), 0);
   for (gemma_answer* a : answers) gemma_answer_free(a);
+}
+
+TEST_F(CApi, GuessesChangeNoAnswer) {
+  const auto ids = question();
+  const auto ask = [&](gemma_session* session, int no_draft, gemma_generate_result& result) {
+    std::vector<std::int32_t> said;
+    gemma_generate_options options = GEMMA_GENERATE_OPTIONS_INIT;
+    options.max_tokens = 60;
+    options.ignore_end = 1;
+    options.no_draft = no_draft;
+    options.user = &said;
+    options.on_token = [](const gemma_token* token, void* user) {
+      static_cast<std::vector<std::int32_t>*>(user)->push_back(token->id);
+      return 1;
+    };
+    EXPECT_EQ(gemma_session_set_tokens(session, ids.data(), ids.size(), nullptr, &error_), 0);
+    EXPECT_EQ(gemma_session_generate(session, nullptr, &options, &result, &error_), 0);
+    return said;
+  };
+  gemma_generate_result result = GEMMA_GENERATE_RESULT_INIT;
+  const auto truth = ask(session_, 0, result);
+  EXPECT_EQ(result.n_drafted, 0u);
+  EXPECT_EQ(result.n_steps, 59u);
+  gemma_session_options made = GEMMA_SESSION_OPTIONS_INIT;
+  made.draft = GEMMA_DRAFT_LOOKUP;
+  made.draft_tokens = 5;
+  gemma_session* guessing = gemma_session_new(model_, &made, &error_);
+  ASSERT_NE(guessing, nullptr);
+  EXPECT_EQ(ask(guessing, 0, result), truth);
+  EXPECT_EQ(result.n_steps + result.n_accepted, 59u);
+  EXPECT_LE(result.n_accepted, result.n_drafted);
+  EXPECT_EQ(ask(guessing, 1, result), truth);
+  EXPECT_EQ(result.n_drafted, 0u);
+  gemma_session_free(guessing);
+  gemma_memory_plan plan = GEMMA_MEMORY_PLAN_INIT;
+  EXPECT_EQ(gemma_model_plan(model_, &made, &plan, &error_), 0);
+  EXPECT_GT(plan.draft_bytes, 0u);
+
+  made.draft = GEMMA_DRAFT_MODEL;
+  EXPECT_EQ(gemma_session_new(model_, &made, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  made.draft_model = model_;
+  guessing = gemma_session_new(model_, &made, &error_);
+  EXPECT_EQ(ask(guessing, 0, result), truth);
+  gemma_session_free(guessing);
+  made.draft = 7;
+  EXPECT_EQ(gemma_session_new(model_, &made, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
+  gemma_scheduler_options many = GEMMA_SCHEDULER_OPTIONS_INIT;
+  many.draft = 7;
+  EXPECT_EQ(gemma_scheduler_new(model_, &many, &error_), nullptr);
+  why(GEMMA_ERROR_INVALID_ARGUMENT);
 }
 
 TEST_F(CApi, OwnSamplersAndCancelling) {
