@@ -47,7 +47,7 @@ struct MatmulArgs {
   std::size_t ldy = 0;              // floats from one row of y to the next
   std::byte* scratch = nullptr;     // this thread's, 64-byte aligned, MatmulKernel::scratch_bytes(k) long
   float scale = 1.0f;               // multiplies each finished sum, once (NVFP4's second scale)
-  /// All m tokens by MatmulKernel::lay_out. Without, a call that wants them laid out does it itself.
+  /// All m tokens by MatmulKernel::lay_out. Without, a call does what it needs of that itself.
   const std::byte* laid_out = nullptr;
 };
 
@@ -57,14 +57,14 @@ struct MatmulKernel {
   std::size_t (*scratch_bytes)(std::size_t k) noexcept = nullptr;  // of each thread, for rows of k
   bool quantized_activations = false;                              // reads q/groups rather than x
   std::string_view name;  // e.g. "q4_k panel 16x12 vnni"; shown by gemma-bench
-  /// Bytes of m tokens of width k laid out for several calls of `matmul`; 0 where a call lays out none. Null:
+  /// Bytes of m tokens of width k laid out for several calls of `matmul`; 0 where that gains nothing. Null:
   /// always so.
   std::size_t (*layout_bytes)(std::size_t k, std::size_t m) noexcept = nullptr;
-  /// Lays out the tokens [begin, end) of q and groups at `out`, which is 64-byte aligned and has room for all
-  /// m of them. `begin` is a multiple of kLayoutTokens, `end` too, or m. Only k, m, q and groups are read.
+  /// Lays out the tokens [begin, end) of x, or of q and groups, at `out`: 64-byte aligned, room for all m.
+  /// `begin` is a multiple of kLayoutTokens, `end` too, or m. Nothing else but k and m is read.
   void (*lay_out)(const MatmulArgs&, std::size_t begin, std::size_t end, std::byte* out) noexcept = nullptr;
 
-  /// Whether each call with m tokens lays them out again, unless they are given laid out.
+  /// Whether calls with m tokens are faster when those are given laid out.
   bool wants_layout(std::size_t k, std::size_t m) const noexcept {
     return layout_bytes != nullptr && layout_bytes(k, m) != 0;
   }

@@ -52,7 +52,7 @@ inline void lay_out(Pass& p, const Worker& w, Input& in,
   for (const Matrix* m : readers) {
     const TokenLayouts::Entry* const layout = in.layouts.add(*m, p.n_rows);
     if (layout == nullptr) continue;
-    const kernels::MatmulArgs args{.k = m->cols, .m = p.n_rows, .q = in.q, .groups = in.groups};
+    const kernels::MatmulArgs args{.k = m->cols, .m = p.n_rows, .x = in.x, .q = in.q, .groups = in.groups};
     std::atomic<std::size_t>& taken = p.draw_step();
     for (;;) {
       const Range tokens = take(taken, p.n_rows, kernels::kLayoutTokens, w.count, kManyTokensQuarters);
@@ -69,14 +69,14 @@ inline void lay_out(Pass& p, const Worker& w, Input& in,
 /// alike, nor are all cores alike, nor does a shared machine leave all of one to us. With few tokens, where
 /// the weights are read only once, the last pieces are so small that no more is read than one worker would
 /// wait for; with many, first pieces are smaller, for a core that computes at half the others' speed. Even
-/// shares where each call of a kernel would lay out the tokens again.
+/// shares where each call of a kernel would lay out 8-bit tokens again.
 template <class F>
 void share_rows(Pass& p, const Worker& w, const Matrix& m, const Input& in, F f) noexcept {
   constexpr std::size_t kFewTokens = 4;
   constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // the last pieces at most
   const bool few = p.n_rows <= kFewTokens;
   std::atomic<std::size_t>& taken = p.draw_step();
-  if (w.count == 1 || !(few || m.kernel->layout_bytes == nullptr || in.layouts.find(m) != nullptr)) {
+  if (w.count == 1 || !(few || !m.kernel->quantized_activations || in.layouts.find(m) != nullptr)) {
     const Range rows = w.share(m.rows, kRowUnit);
     if (rows.begin < rows.end) f(rows);
     return;

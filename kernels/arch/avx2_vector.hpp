@@ -19,9 +19,10 @@ struct Avx2Vector {
   static constexpr int kAttentionVectors = 2;
   // attention to 8-bit keys: dots of a register tile (as many sums, two vectors of a query and two of a key)
   static constexpr int kAttentionDots = 6;
-  // matmul: weight rows and tokens of a register tile
+  // matmul: weight rows, tokens, and sums of a register tile: fewer rows where there are too many sums
   static constexpr int kMatmulRows = 4;
-  static constexpr int kMatmulTokens = 3;
+  static constexpr int kMatmulTokens = 6;
+  static constexpr int kMatmulSums = 12;
 
   static batch fma(batch a, batch b, batch c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   /// Rounded as IEEE 754 says.

@@ -29,9 +29,10 @@ struct Avx512Vector {
   static constexpr int kAttentionVectors = 2;
   // attention to 8-bit keys: dots of a register tile (and as many sums)
   static constexpr int kAttentionDots = 12;
-  // matmul: weight rows and tokens of a register tile
+  // matmul: weight rows, tokens, and sums of a register tile: fewer rows where there are too many sums
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 6;
+  static constexpr int kMatmulSums = 24;
 
   static batch fma(batch a, batch b, batch c) noexcept { return _mm512_fmadd_ps(a, b, c); }
   /// Rounded as IEEE 754 says.

@@ -19,9 +19,10 @@ struct NeonVector {
   static constexpr int kAttentionVectors = 4;
   // attention to 8-bit keys: dots of a register tile (and as many sums)
   static constexpr int kAttentionDots = 12;
-  // matmul: weight rows and tokens of a register tile
+  // matmul: weight rows, tokens, and sums of a register tile: fewer rows where there are too many sums
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 6;
+  static constexpr int kMatmulSums = 24;
 
   static batch fma(batch a, batch b, batch c) noexcept { return vfmaq_f32(c, a, b); }
   /// Rounded as IEEE 754 says; xsimd 8.1's is an estimate with Newton steps.

@@ -34,7 +34,7 @@ namespace gemma::kernels {
 ///   add_dots(dots, key, query) dots += four products, exactly; dots_to_float(dots), exactly below 2^24
 ///   load_bytes                 kLanes signed bytes, exactly; and a part of them
 /// and the sizes of register tiles: kAttentionRows x kAttentionVectors, kAttentionDots, kMatmulRows x
-/// kMatmulTokens.
+/// kMatmulTokens of at most kMatmulSums sums.
 template <class V>
 concept FloatVector = requires(typename V::batch x, const typename V::batch (&eight)[8], float (&out)[8],
                                const float* from, float* to, const std::uint16_t* half,
@@ -43,7 +43,7 @@ concept FloatVector = requires(typename V::batch x, const typename V::batch (&ei
   requires std::same_as<decltype(V::kLanes), const std::size_t>;
   requires(V::kLanes >= 4 && 16 % V::kLanes == 0);
   requires(V::kAttentionRows > 0 && V::kAttentionVectors > 0 && V::kAttentionDots > 0);
-  requires(V::kMatmulRows > 0 && V::kMatmulTokens > 0);
+  requires(V::kMatmulRows > 0 && V::kMatmulTokens > 0 && V::kMatmulSums >= 2 * V::kMatmulTokens);
   { V::fma(x, x, x) } -> std::same_as<typename V::batch>;
   { V::divide(x, x) } -> std::same_as<typename V::batch>;
   { V::load_part(from, n) } -> std::same_as<typename V::batch>;

@@ -24,10 +24,13 @@ struct FloatMatmul {
   using batch = typename V::batch;
   using Element = StoredElement<V, kType>;
   using stored = typename Element::type;
-  static constexpr int kRows = V::kMatmulRows;
   static constexpr int kTokens = V::kMatmulTokens;
+  /// Rows of a tile of n tokens, whose sums stay in registers.
+  static constexpr int rows_of_tile(int n) {
+    return V::kMatmulRows * n <= V::kMatmulSums ? V::kMatmulRows : 2;
+  }
   /// With many tokens k is walked in segments: the tokens' activations of one (12 KiB for 6) stay in L1 while
-  /// the panel's rows pass by.
+  /// the panel's rows pass by, two or four at a time.
   static constexpr std::size_t kSegment = 512;
 
   /// The operands of one panel: rows of weights at w + r * row_bytes, of which the first is row `row` of y.
@@ -39,30 +42,63 @@ struct FloatMatmul {
     const MatmulArgs& args;
   };
 
+  /// Whole tiles of tokens, a segment of k at a time: [tiles][segments][kTokens][segment]. As rows of k
+  /// floats they lie a power of two apart in most models: a tile, and the weights, in the same few sets of
+  /// the L1.
+  static std::size_t layout_bytes(std::size_t k, std::size_t m) noexcept {
+    return m < kLayoutTokens ? 0 : m / kTokens * kTokens * k * sizeof(float);
+  }
+  static void lay_out(const MatmulArgs& a, std::size_t first, std::size_t last, std::byte* out) noexcept {
+    static_assert(kLayoutTokens % kTokens == 0);
+    for (std::size_t t = first; t + kTokens <= last; t += kTokens) {
+      float* to = reinterpret_cast<float*>(out) + t * a.k;
+      for (std::size_t begin = 0; begin < a.k; begin += kSegment) {
+        const std::size_t n = begin + kSegment < a.k ? kSegment : a.k - begin;
+        for (std::size_t j = 0; j < kTokens; ++j, to += n)
+          __builtin_memcpy(to, a.x + (t + j) * a.k + begin, n * sizeof(float));
+      }
+    }
+  }
+
   /// All tokens against one panel.
   static void multiply(const Panel& p) noexcept {
     const std::size_t m = p.args.m;
     const std::size_t segment = m <= static_cast<std::size_t>(kTokens) ? p.args.k : kSegment;
     std::size_t t = 0;
     for (; t + kTokens <= m; t += kTokens) multiply_tokens<kTokens>(p, t, segment);
-    if constexpr (kTokens > 4)
+    if constexpr (rows_of_tile(4) == V::kMatmulRows)
       for (; t + 4 <= m; t += 4) multiply_tokens<4>(p, t, segment);
-    for (; t + 2 <= m; t += 2) multiply_tokens<2>(p, t, segment);
-    if (t < m) multiply_tokens<1>(p, t, segment);
+    for (; t + 3 <= m; t += 3) multiply_tokens<3>(p, t, segment);
+    if (t + 2 == m) multiply_tokens<2>(p, t, segment);
+    if (t + 1 == m) multiply_tokens<1>(p, t, segment);
   }
 
  private:
+  /// A segment of some tokens: its first element of token j at x[j * ldx].
+  struct Tokens {
+    const float* x;
+    std::size_t ldx;
+  };
+  template <int T>
+  static Tokens tokens(const MatmulArgs& a, std::size_t t, std::size_t begin, std::size_t end) noexcept {
+    if (T == kTokens && a.laid_out != nullptr)
+      return {reinterpret_cast<const float*>(a.laid_out) + t * a.k + begin * T, end - begin};
+    return {a.x + t * a.k + begin, a.k};
+  }
+
   /// T tokens from t on against one panel.
   template <int T>
   static void multiply_tokens(const Panel& p, std::size_t t, std::size_t segment) noexcept {
     const std::size_t k = p.args.k;
+    constexpr int kRows = rows_of_tile(T);
     batch sums[kPanelRows * T];  // [row, T]
     for (std::size_t i = 0; i < p.rows * T; ++i) sums[i] = batch(0.0f);
     for (std::size_t begin = 0; begin < k; begin += segment) {
       const std::size_t end = begin + segment < k ? begin + segment : k;
+      const Tokens x = tokens<T>(p.args, t, begin, end);
       std::size_t r = 0;
-      for (; r + kRows <= p.rows; r += kRows) add_tile<kRows, T>(p, r, t, begin, end, sums + r * T);
-      for (; r < p.rows; ++r) add_tile<1, T>(p, r, t, begin, end, sums + r * T);
+      for (; r + kRows <= p.rows; r += kRows) add_tile<kRows, T>(p, r, x, begin, end, sums + r * T);
+      for (; r < p.rows; ++r) add_tile<1, T>(p, r, x, begin, end, sums + r * T);
     }
     for (std::size_t r = 0; r < p.rows; ++r)
       for (std::size_t i = 0; i < T; ++i)
@@ -77,12 +113,12 @@ struct FloatMatmul {
 
   /// The register tile: sums[R, T] += w[R, begin .. end) * x[T, begin .. end), lane by lane.
   template <int R, int T>
-  static void add_tile(const Panel& p, std::size_t r, std::size_t t, std::size_t begin, std::size_t end,
-                       batch* sums) noexcept {
+  static void add_tile(const Panel& p, std::size_t r, const Tokens& tokens, std::size_t begin,
+                       std::size_t end, batch* sums) noexcept {
     const stored* w[R];
     for (std::size_t i = 0; i < R; ++i) w[i] = reinterpret_cast<const stored*>(p.w + (r + i) * p.row_bytes);
-    const std::size_t ldx = p.args.k;
-    const float* const x = p.args.x + t * ldx;
+    const std::size_t ldx = tokens.ldx;
+    const float* const x = tokens.x - begin;
     batch sum[R][T];
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i)
@@ -159,10 +195,19 @@ std::size_t decoded_matmul_scratch(std::size_t k) noexcept {
 template <FloatVector V, DType kType>
 consteval MatmulKernel make_float_matmul() {
   if constexpr (kBlockElements<kType> == 1)
-    return {matmul_direct<V, kType>, no_matmul_scratch<V>, false, kKernelName<kType, ", float">};
+    return {matmul_direct<V, kType>,
+            no_matmul_scratch<V>,
+            false,
+            kKernelName<kType, ", float">,
+            FloatMatmul<V, kType>::layout_bytes,
+            FloatMatmul<V, kType>::lay_out};
   else
-    return {matmul_decoded<V, kType>, decoded_matmul_scratch<V>, false,
-            kKernelName<kType, " decoded, float">};
+    return {matmul_decoded<V, kType>,
+            decoded_matmul_scratch<V>,
+            false,
+            kKernelName<kType, " decoded, float">,
+            FloatMatmul<V, DType::kF32>::layout_bytes,
+            FloatMatmul<V, DType::kF32>::lay_out};
 }
 
 }  // namespace gemma::kernels

@@ -74,8 +74,9 @@ inline AlignedBytes lay_out(const MatmulKernel& kernel, const Activations& a, st
   MatmulArgs args;
   args.k = k;
   args.m = a.m;
-  args.q = a.q.data();
-  args.groups = a.groups.data();
+  args.x = kernel.quantized_activations ? nullptr : a.x.data();
+  args.q = kernel.quantized_activations ? a.q.data() : nullptr;
+  args.groups = kernel.quantized_activations ? a.groups.data() : nullptr;
   for (std::size_t i = ends.size(); i-- > 0;)
     kernel.lay_out(args, i == 0 ? 0 : ends[i - 1], ends[i], out.get());
   expect_untouched(out.get() + bytes, "layout");
