@@ -151,7 +151,8 @@ int run(int argc, char** argv) {
       kName);
   CLI::App& cli = *owner;
   add_flags(cli, flags);
-  flags.serving.engine.add_to(cli, app::EngineFlags::kAll & ~app::EngineFlags::kModel);
+  flags.serving.engine.add_to(
+      cli, (app::EngineFlags::kAll & ~app::EngineFlags::kModel) | app::EngineFlags::kDraft);
   app::add_chat_template(cli, flags.serving.chat_template);
   app::parse(cli, argc, argv);
   if (!flags.key_file.empty()) read_keys(flags.key_file, flags.api.keys);
@@ -160,7 +161,8 @@ int run(int argc, char** argv) {
   }
   std::vector<server::ModelFile> files = model_files(flags.models);
   if (files.size() > 1 && !flags.serving.engine.adapters.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, "--lora: an adapter belongs to one model, and there are several");
+    throw Error(ErrorCode::kInvalidArgument,
+                "--lora: an adapter belongs to one model, and there are several");
   }
 
   std::signal(SIGPIPE, SIG_IGN);  // a client that has gone is told by the write
