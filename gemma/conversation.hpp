@@ -21,7 +21,7 @@
 
 namespace gemma {
 
-/// How a conversation is held.
+/// Options of a Conversation.
 struct ConversationOptions {
   SessionOptions session;                 // of its session
   SamplerOptions sampler;                 // how tokens are chosen
@@ -85,7 +85,7 @@ class Conversation {
   void reset();
   /// How the model is to behave, from the next message on; "": as it likes.
   void set_system(std::string text) { options_.system = std::move(text); }
-  /// How the model is to behave.
+  /// The system message.
   const std::string& system() const noexcept { return options_.system; }
   /// Whether the model is asked to think from the next message on. Throws Error{kUnsupported} where its turns
   /// have no place for thoughts.
@@ -99,15 +99,15 @@ class Conversation {
   /// changed.
   void set_messages(std::vector<Message> messages);
 
-  /// Turns of both sides.
+  /// Number of messages, of the user and of the model together.
   std::size_t n_messages() const noexcept { return messages_.size(); }
   /// What a user should know about the choice of turns, or "" (ChatTemplate::note()).
   std::string note() const { return template_ ? template_->note() : ""; }
   /// As given, with what was changed since.
   const ConversationOptions& options() const noexcept { return options_; }
-  /// The session that computes it.
+  /// The session that holds the conversation's tokens.
   Session& session() noexcept { return session_; }
-  /// The session that computes it.
+  /// The session that holds the conversation's tokens.
   const Session& session() const noexcept { return session_; }
 
  private:
@@ -117,6 +117,8 @@ class Conversation {
   std::span<const TokenId> without_thoughts(std::span<const TokenId> ids) const;
   /// Of the session, held by the grammar where there is one.
   GenerateResult generate(const GenerateOptions& options);
+  /// Appends both turns to the conversation.
+  void add_turns(const std::string& message, const Answer& answer);
 
   Model model_;
   ConversationOptions options_;

@@ -132,14 +132,16 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
   answer.n_drafted = result.n_drafted;
   answer.n_accepted = result.n_accepted;
   answer.total_seconds = since_begin.seconds();
-  if (!options_.raw) {
-    messages_.push_back({"user", message});
-    messages_.push_back({"assistant", answer.text});
-    const auto ids = without_thoughts(answer.tokens);
-    if (spell(ids, answer.text))
-      messages_.back().ids.assign(ids.begin(), ids.end());  // no stop string cut it
-  }
+  if (!options_.raw) add_turns(message, answer);
   return answer;
+}
+
+GEMMA_INLINE void Conversation::add_turns(const std::string& message, const Answer& answer) {
+  messages_.push_back({"user", message});
+  messages_.push_back({"assistant", answer.text});
+  const auto ids = without_thoughts(answer.tokens);
+  // unless a stop string cut it
+  if (spell(ids, answer.text)) messages_.back().ids.assign(ids.begin(), ids.end());
 }
 
 GEMMA_INLINE void Conversation::reset() {

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Sizes of files and functions: a file has at most 400 lines, a function of the library or a program at most 60.
+
+    sizes.py CHECKOUT
+
+Functions are found by the layout that clang-format gives them: a line that ends in an opening brace, and the brace
+that closes it at the same indentation. What is longer for a reason stands below, with the reason; an entry that is no
+longer needed fails the test too.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+MOST_LINES_OF_FILE = 400
+MOST_LINES_OF_FUNCTION = 60
+
+# FILE: why it may be longer
+LONG_FILES = {
+    "gemma/c_api.h": "the C interface in one file, most of it documentation",
+    "tests/golden/reference.py": "the reference in one file, which runs alone",
+    "tests/golden/synth_gguf.py": "a tool in one file, which runs alone",
+    "tests/api/c_api_test.cpp": "one test file for each header",
+    "tests/api/plan_test.cpp": "one test file for each header",
+    "tests/gemma/config_test.cpp": "a table of what is refused, key by key",
+    "tests/gemma/draft_test.cpp": "one test file for each header",
+    "tests/gemma/model_errors_test.cpp": "a table of what is refused, tensor by tensor",
+    "tests/gemma/session_test.cpp": "one test file for each header",
+    "tests/gguf/malformed_test.cpp": "a table of malformed files",
+    "tests/programs/test_convert.py": "the program from end to end, with the checkpoints that it reads",
+    "tests/squad/program_test.cpp": "the program from end to end",
+    "tests/squad/run_test.cpp": "one test file for each header",
+    "tests/tokenizer/malformed_vocabulary_test.cpp": "a table of malformed vocabularies",
+}
+# FILE: FUNCTION: why it may be longer
+LONG_FUNCTIONS = {
+    "kernels/arch/built_features.hpp: built_features": "one line for each flag of a compiler",
+}
+
+BLOCK = re.compile(r"^\s*(inline namespace|namespace|class|struct|union|enum|extern \"C\"|concept)\b")
+
+
+def functions(lines):
+    """(name, first line, number of lines) of each function; those inside others are not counted apart."""
+    opened = []
+    for n, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        text = line.strip()
+        if text.endswith("{") and not text.startswith(("//", "#", "}")) and indent <= 4:
+            first = n  # of the statement: parameters and initialisers are indented further
+            while first > 0 and (len(lines[first]) - len(lines[first].lstrip()) > indent or lines[first].strip()[:1] in (":", ")")):
+                first -= 1
+            head = " ".join(x.strip() for x in lines[first : n + 1])
+            head = re.sub(r"^template <.*?> (?=\w)", "", head)
+            name = re.search(r"(operator\S+|~?\w+)\(", head)
+            is_function = name and not BLOCK.match(head) and "=" not in head[: name.start()]
+            opened.append((indent, first, name.group(1) if is_function else None))
+        elif text.startswith("}") and opened and opened[-1][0] == indent:
+            _, first, name = opened.pop()
+            if name and not any(outer for _, _, outer in opened):
+                yield name, first + 1, n - first + 1
+
+
+def main():
+    root = Path(sys.argv[1])
+    git = ["git", "-C", str(root), "-c", "safe.directory=*", "ls-files"]
+    listed = subprocess.run(git, capture_output=True, text=True)
+    if listed.returncode != 0:
+        print("skipped: not a git checkout")
+        return 0
+    wrong, long_files, long_functions = [], set(), set()
+    n_functions = 0
+    for name in listed.stdout.split("\n"):
+        path = root / name
+        if path.suffix not in (".hpp", ".inl", ".cpp", ".h", ".py", ".sh") or not path.is_file():
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if len(lines) > MOST_LINES_OF_FILE:
+            long_files.add(name)
+            if name not in LONG_FILES:
+                wrong.append(f"{name}: {len(lines)} lines")
+        if name.startswith("tests/") or path.suffix in (".py", ".sh"):
+            continue
+        for function, at, n in functions(lines):
+            n_functions += 1
+            if n <= MOST_LINES_OF_FUNCTION:
+                continue
+            long_functions.add(f"{name}: {function}")
+            if f"{name}: {function}" not in LONG_FUNCTIONS:
+                wrong.append(f"{name}:{at}: {function}() has {n} lines")
+    wrong += [f"{x}: is excused and need not be" for x in set(LONG_FILES) - long_files]
+    wrong += [f"{x}: is excused and need not be" for x in set(LONG_FUNCTIONS) - long_functions]
+    if n_functions < 1000:
+        wrong.append(f"only {n_functions} functions were found")
+    print("\n".join(wrong) or f"sizes: ok ({n_functions} functions)")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
