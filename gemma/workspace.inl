@@ -37,6 +37,7 @@ inline std::size_t largest_layouts(const Weights& w, std::size_t t, std::size_t 
     for (const Matrix* m : readers) layouts.add(*m, t);
     most = std::max(most, layouts.bytes());
   };
+  see({&w.per_layer_proj});
   for (const LayerWeights& l : w.layers) {
     see({&l.q, &l.k, &l.v});
     see({&l.attn_out});

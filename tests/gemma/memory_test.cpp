@@ -66,6 +66,17 @@ TEST_P(Memory, PlansAreWhatIsAllocatedToTheByte) {
   }
 }
 
+/// The projection of per-layer inputs is laid out like any other matrix, whatever its type and width.
+TEST_P(Memory, TheWidestInputThatIsLaidOutHasRoom) {
+  Weights weights;
+  weights.output = model_.weights().output;
+  const kernels::MatmulKernel& kernel = model_.kernels().matmul_for(DType::kQ8_0);
+  if (!kernel.wants_layout(1u << 16, 64)) GTEST_SKIP() << "nothing is laid out";
+  weights.per_layer_proj = {weights.output.data, DType::kQ8_0, 32, 1u << 16, (1u << 16) / 32 * 34, &kernel};
+  const detail::WorkspaceSizes sizes(model_.config(), weights, model_.kernels(), {.max_tokens = 64});
+  EXPECT_GE(sizes.laid_out, kernel.layout_bytes(1u << 16, 64));
+}
+
 TEST_P(Memory, ForwardAllocatesNothing) {
   for (const unsigned threads : {1u, 2u}) {
     std::vector<KvCache> caches;
