@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <memory>
 #include <string>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "bench/statistics.hpp"
 
@@ -14,6 +17,38 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
+
+/// `pl` sequences of `pp` prompt tokens each, then `tg` more of each.
+struct BatchedTest {
+  std::size_t pp, tg, pl;
+  unsigned threads;
+  std::size_t chunk;  // tokens of one forward, all sequences together, as asked for
+  KvType kv;          // how keys and values are stored
+  bool shared;        // one prompt, whose keys and values all sequences share
+
+  /// Tokens of prompts that are read.
+  std::size_t n_read() const noexcept { return shared ? pp : pl * pp; }
+  /// Tokens in all caches at the end; shared ones count once.
+  std::size_t n_kv() const noexcept { return n_read() + pl * tg; }
+  /// Tokens of one forward at most: a step needs room for all sequences.
+  std::size_t n_batch() const noexcept { return chunk < pl ? pl : chunk; }
+};
+
+/// Seconds of both phases. Speeds are in tokens of all sequences a second; 0 where there were none.
+struct BatchedResult {
+  BatchedTest test;
+  double t_pp = 0, t_tg = 0;
+
+  double t() const noexcept { return t_pp + t_tg; }
+  double speed_pp() const noexcept { return rate(test.n_read(), t_pp); }
+  double speed_tg() const noexcept { return rate(test.pl * test.tg, t_tg); }
+  double speed() const noexcept { return rate(test.n_kv(), t()); }
+
+ private:
+  static double rate(std::size_t tokens, double seconds) noexcept {
+    return tokens == 0 ? 0 : static_cast<double>(tokens) / seconds;
+  }
+};
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -35,9 +70,10 @@ class Sequences {
         ws_(model.make_workspace({.max_tokens = std::min(test.n_batch(), test.n_kv()),
                                   .max_logit_rows = test.pl,
                                   .n_threads = test.threads})) {
-    for (std::size_t i = 0; i < test.pl; ++i)
-      caches_.push_back(
-          model.make_cache({.n_ctx = test.pp + test.tg, .type = test.kv, .max_chunk = test.n_batch()}));
+    const auto pool = std::make_shared<KvPool>(
+        KvLayout(model.config(), {.n_ctx = test.pp + test.tg, .type = test.kv, .max_chunk = test.n_batch()}),
+        test.pl);
+    for (std::size_t i = 0; i < test.pl; ++i) caches_.emplace_back(pool);
     ids_.resize(test.pl * std::max<std::size_t>(test.pp, 1));
   }
 
@@ -45,13 +81,15 @@ class Sequences {
     for (KvCache& cache : caches_) cache.truncate(0);
   }
 
-  /// All prompts, one after another, each forward as full as it can be; the logits of each prompt's end.
-  void read_prompts(std::size_t pp) {
-    draw(caches_.size() * pp);
-    for (std::size_t done = 0; done < caches_.size() * pp;) {
+  /// All prompts, one after another, each forward as full as it can be; the logits of each prompt's end. Or
+  /// the first only, which the others share.
+  void read_prompts(std::size_t pp, bool shared) {
+    const std::size_t total = shared ? pp : caches_.size() * pp;
+    draw(total);
+    for (std::size_t done = 0; done < total;) {
       chunks_.clear();
       std::size_t room = ws_.options().max_tokens;
-      while (room != 0 && done < caches_.size() * pp) {
+      while (room != 0 && done < total) {
         const std::size_t size = std::min(room, pp - done % pp);
         const bool last = done % pp + size == pp;
         chunks_.push_back(
@@ -61,6 +99,7 @@ class Sequences {
       }
       model_.forward(chunks_, ws_);
     }
+    for (std::size_t i = 1; shared && i < caches_.size(); ++i) caches_[i].share(caches_[0], pp);
   }
 
   /// A token of each.
@@ -86,35 +125,30 @@ class Sequences {
   SplitMix64 random_{1};
 };
 
-}  // namespace
-
-std::vector<BatchedTest> batched_tests(const std::vector<std::size_t>& pp, const std::vector<std::size_t>& tg,
-                                       const std::vector<std::size_t>& pl, unsigned threads,
-                                       std::size_t chunk, KvType kv) {
+std::vector<BatchedTest> batched_tests(const BatchedOptions& o) {
   std::vector<BatchedTest> tests;
-  for (const std::size_t p : pp) {
-    for (const std::size_t t : tg) {
-      for (const std::size_t n : pl) tests.push_back({p, t, n, threads, chunk, kv});
+  for (const unsigned threads : o.threads) {
+    for (const std::size_t p : o.pp) {
+      for (const std::size_t t : o.tg) {
+        for (const std::size_t n : o.pl) tests.push_back({p, t, n, threads, o.chunk, o.kv, o.shared});
+      }
     }
   }
   return tests;
 }
 
-void check_batched(const Model& model, const BatchedTest& test, std::size_t max_memory) {
-  plan_batch(model, batch_options(test, max_memory));
-}
-
-BatchedResult run_batched(const Model& model, const BatchedTest& test, std::size_t repetitions, bool warmup) {
+BatchedResult run_batched_test(const Model& model, const BatchedTest& test, std::size_t repetitions,
+                               bool warmup) {
   Sequences sequences(model, test);
   if (warmup) {
-    sequences.read_prompts(std::min<std::size_t>(test.pp, 16));
+    sequences.read_prompts(std::min<std::size_t>(test.pp, 16), test.shared);
     sequences.clear();
   }
   std::vector<double> t_pp, t_tg;
   for (std::size_t r = 0; r < repetitions; ++r) {
     sequences.clear();
     const auto begin = Clock::now();
-    sequences.read_prompts(test.pp);
+    sequences.read_prompts(test.pp, test.shared);
     t_pp.push_back(seconds_since(begin));
     const auto middle = Clock::now();
     for (std::size_t i = 0; i < test.tg; ++i) sequences.step();
@@ -130,7 +164,7 @@ Json to_json(const Model& model, const BatchedResult& r) {
           {"n_kv_max", t.n_kv()},
           {"n_batch", t.n_batch()},
           {"n_ubatch", t.n_batch()},
-          {"is_pp_shared", 0},
+          {"is_pp_shared", t.shared ? 1 : 0},
           {"n_threads", t.threads},
           {"n_threads_batch", t.threads},
           {"pp", t.pp},
@@ -157,6 +191,28 @@ void print(const BatchedResult& r) {
   const BatchedTest& t = r.test;
   fmt::print("| {} | {} | {} | {} | {} | {:.3f} | {:.2f} | {:.3f} | {:.2f} | {:.3f} | {:.2f} |\n", t.pp, t.tg,
              t.pl, t.n_kv(), t.threads, r.t_pp, r.speed_pp(), r.t_tg, r.speed_tg(), r.t(), r.speed());
+}
+
+}  // namespace
+
+void run_batched(const Model& model, const BatchedOptions& options) {
+  if (std::ranges::count(options.pp, 0u) + std::ranges::count(options.pl, 0u) != 0) {
+    throw Error(ErrorCode::kInvalidArgument, "--npp and --npl want numbers from 1 on");
+  }
+  const std::vector<BatchedTest> tests = batched_tests(options);
+  for (const BatchedTest& test : tests) plan_batch(model, batch_options(test, options.max_memory));
+  Json rows = Json::array();
+  if (!options.json) print_batched_head(model);
+  for (const BatchedTest& test : tests) {
+    const BatchedResult r = run_batched_test(model, test, options.repetitions, options.warmup);
+    if (options.json) {
+      rows.push_back(to_json(model, r));
+    } else {
+      print(r);
+      std::fflush(stdout);
+    }
+  }
+  if (options.json) fmt::print("{}\n", rows.dump(2));
 }
 
 }  // namespace gemma::bench

@@ -1,10 +1,9 @@
 // gemma-bench: prefill and decode speed of a whole model, with llama-bench's flags and JSON fields, and the
 // share of what this machine could reach at most; or of many sequences at once, as llama-batched-bench
-// (batched.hpp).
+// (batched.hpp); or of guesses along a text (along_text.hpp).
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,11 +12,14 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "bench/along_text.hpp"
 #include "bench/batched.hpp"
+#include "bench/kernels_used.hpp"
 #include "bench/machine_limits.hpp"
 #include "bench/statistics.hpp"
 #include "examples/engine_flags.hpp"
 #include "examples/program.hpp"
+#include "examples/read_file.hpp"
 #include "gemma/gemma.hpp"
 
 namespace {
@@ -39,6 +41,8 @@ struct Options {
   std::vector<std::size_t> n_gen = {128};
   std::vector<std::size_t> depth = {0};
   std::vector<std::size_t> npp, ntg, npl;  // all empty unless sequences are to run together
+  bool shared_prompt = false;              // these have one prompt
+  std::string text_file;                   // "": no text to decode along
   std::vector<unsigned> threads;
   std::size_t repetitions = 0;  // 0: 5 of each test, 1 of many sequences
   std::size_t chunk = 512;
@@ -212,25 +216,6 @@ Json to_json(const Model& model, const Result& r, const Options& options) {
           {"integer_ops_per_second", median(r.limit(&MachineLimits::integer_ops_per_second))}};
 }
 
-/// Which kernel each tensor type runs, so that no slow path goes unseen.
-void print_kernels(const Model& model) {
-  std::map<gemma::DType, std::pair<std::size_t, std::size_t>> used;  // matrices, bytes
-  auto see = [&used](const gemma::Matrix& m) {
-    auto& [count, bytes] = used[m.type];
-    ++count;
-    bytes += m.size_bytes();
-  };
-  see(model.weights().output);
-  for (const auto& l : model.weights().layers) l.for_each_matrix(see);
-  fmt::print("\n| type | matrices | MiB | kernel |\n| --- | ---: | ---: | --- |\n");
-  for (const auto& [type, use] : used) {
-    const auto& kernel = model.kernels().matmul_for(type);
-    fmt::print("| {} | {} | {:.1f} | {}{} |\n", gemma::info(type).name, use.first,
-               static_cast<double>(use.second) / (1 << 20), kernel.name,
-               kernel.quantized_activations ? ", 8-bit activations" : ", float activations");
-  }
-}
-
 /// Lists of whole numbers, comma-separated.
 template <class T>
 CLI::Option* add_list(CLI::App& app, const char* flags, std::vector<T>& list, const char* description) {
@@ -259,6 +244,17 @@ void add_flags(CLI::App& app, Options& options) {
       if (other != b) b->needs(other);
     }
   }
+  app.add_flag("--pps", options.shared_prompt, "Or -pps : with -npl, one prompt that all sequences share")
+      ->needs(batched[2]);
+  CLI::Option* const text =
+      app.add_option("--text", options.text_file,
+                     "Decoding is forced along this file's text, its last -n tokens after the others; with "
+                     "--draft in turn without and with guesses")
+          ->type_name("FILE");
+  for (CLI::Option* const other : {single[0], single[2], batched[0], batched[1], batched[2]}) {
+    text->excludes(other);
+  }
+  app.get_option("--draft")->needs(text);
   add_list(app, "-t,--threads", options.threads, "Threads, comma-separated (default: physical cores)");
   app.add_option("-r,--repetitions", options.repetitions,
                  "Runs of each test (default: 5; with --npl 1, and the median of more)")
@@ -273,43 +269,45 @@ void add_flags(CLI::App& app, Options& options) {
   app.add_flag("--no-warmup", options.no_warmup, "Time the first run too");
 }
 
-/// argv with -npp, -ntg and -npl, which CLI11 would read as -n with a value, in their long form.
+/// argv with -npp, -ntg, -npl and -pps, which CLI11 would read as -n or -p with a value, in their long form.
 std::vector<std::string> with_long_flags(int argc, char** argv) {
   std::vector<std::string> out(argv, argv + argc);
   for (std::string& arg : out) {
-    for (const std::string_view flag : {"-npp", "-ntg", "-npl"}) {
+    for (const std::string_view flag : {"-npp", "-ntg", "-npl", "-pps"}) {
       if (arg == flag || (arg.starts_with(flag) && arg[flag.size()] == '=')) arg.insert(0, "-");
     }
   }
   return out;
 }
 
-/// Many sequences at once. What does not fit is refused before anything is measured.
+/// Many sequences at once.
 void run_batched_tests(const Model& model, const Options& options, std::size_t max_memory) {
-  if (std::ranges::count(options.npp, 0u) + std::ranges::count(options.npl, 0u) != 0) {
-    throw gemma::Error(gemma::ErrorCode::kInvalidArgument, "--npp and --npl want numbers from 1 on");
-  }
-  std::vector<gemma::bench::BatchedTest> tests;
-  for (const unsigned threads : options.threads) {
-    const auto more = gemma::bench::batched_tests(options.npp, options.ntg, options.npl, threads,
-                                                  options.chunk, options.kv);
-    tests.insert(tests.end(), more.begin(), more.end());
-  }
-  for (const auto& test : tests) check_batched(model, test, max_memory);
-  Json rows = Json::array();
-  if (options.md()) gemma::bench::print_batched_head(model);
-  for (const auto& test : tests) {
-    const auto r = gemma::bench::run_batched(model, test, std::max<std::size_t>(options.repetitions, 1),
-                                             !options.no_warmup);
-    if (options.md()) {
-      print(r);
-      std::fflush(stdout);
-    } else {
-      rows.push_back(to_json(model, r));
-    }
-  }
-  if (options.md()) return print_kernels(model);
-  fmt::print("{}\n", rows.dump(2));
+  gemma::bench::run_batched(model, {.pp = options.npp,
+                                    .tg = options.ntg,
+                                    .pl = options.npl,
+                                    .threads = options.threads,
+                                    .chunk = options.chunk,
+                                    .kv = options.kv,
+                                    .shared = options.shared_prompt,
+                                    .max_memory = max_memory,
+                                    .repetitions = std::max<std::size_t>(options.repetitions, 1),
+                                    .warmup = !options.no_warmup,
+                                    .json = !options.md()});
+  if (options.md()) gemma::bench::print_kernels(model);
+}
+
+/// Decoding along a text.
+void run_text_tests(const Model& model, const Options& options, const gemma::app::EngineFlags& engine) {
+  gemma::SessionOptions session = engine.session_options();
+  session.chunk = options.chunk;
+  gemma::bench::run_along_text(model, {.text = gemma::app::read_file(options.text_file),
+                                       .n_gen = options.n_gen,
+                                       .threads = options.threads,
+                                       .session = session,
+                                       .draft = engine.draft,
+                                       .repetitions = options.repetitions == 0 ? 5 : options.repetitions,
+                                       .json = !options.md()});
+  if (options.md()) gemma::bench::print_kernels(model);
 }
 
 void print(const Result& r, const Model& model) {
@@ -362,7 +360,7 @@ void run_tests(const Model& model, const Options& options, std::size_t max_memor
       print(r, model);
     }
   }
-  if (options.md()) return print_kernels(model);
+  if (options.md()) return gemma::bench::print_kernels(model);
   fmt::print("{}\n", rows.dump(2));
 }
 
@@ -373,7 +371,8 @@ int run(int argc, char** argv) {
       gemma::app::command_line("Prefill and decode speed of a GGUF model.", "gemma-bench");
   CLI::App& app = *owner;
   using Parts = gemma::app::EngineFlags;
-  engine.add_to(app, Parts::kModel | Parts::kIsa | Parts::kMemory | Parts::kKv | Parts::kLora);
+  engine.add_to(app,
+                Parts::kModel | Parts::kIsa | Parts::kMemory | Parts::kKv | Parts::kLora | Parts::kDraft);
   add_flags(app, options);
   std::vector<std::string> arguments = with_long_flags(argc, argv);
   std::vector<char*> pointers;
@@ -384,7 +383,9 @@ int run(int argc, char** argv) {
   options.kv = engine.kv;
   const Model model = engine.load();
   gemma::app::print_notes("gemma-bench", model.notes());
-  if (options.batched()) {
+  if (!options.text_file.empty()) {
+    run_text_tests(model, options, engine);
+  } else if (options.batched()) {
     run_batched_tests(model, options, engine.max_memory);
   } else {
     run_tests(model, options, engine.max_memory);

@@ -79,6 +79,39 @@ class Bench(ProgramTest):
             self.refuses("gemma-bench", "-m", GEMMA, *flags, says="--n")
         self.refuses("gemma-bench", "-m", GEMMA, "-npp", "100", "-ntg", "1", "-npl", "1,100000", "--max-memory", "20MB", says="")
 
+    def test_many_sequences_with_one_prompt(self):
+        for flag in ["-pps", "--pps"]:
+            row, = json.loads(self.succeeds("gemma-bench", "-m", GEMMA, "-npp", "70", "-ntg", "2", "-npl", "3", flag, "-t", "1", "-o", "json"))
+            self.assertEqual([row[f] for f in ("is_pp_shared", "n_kv", "n_kv_max")], [1, 70 + 3 * 2, 70 + 3 * 2])
+            for speed, tokens, time in [("speed_pp", 70, "t_pp"), ("speed_tg", 6, "t_tg"), ("speed", 76, "t")]:
+                self.assertAlmostEqual(row[speed], tokens / row[time], delta=1e-3 * row[speed])
+        self.refuses("gemma-bench", "-m", GEMMA, "-pps", says="--n")
+
+    def test_along_a_text(self):
+        text = self.folder / "text.txt"
+        words = " ".join(f"word{i} {i * 7}" for i in range(20))
+        text.write_text(words + " and again: " + words)
+        common = ["gemma-bench", "-m", GEMMA, "--text", str(text), "-n", "60", "-t", "1,2", "-r", "2", "-o", "json"]
+        for draft in ["lookup", GEMMA]:
+            rows = json.loads(self.succeeds(*common, "--draft", draft))
+            self.assertEqual([(r["n_threads"], r["draft"]) for r in rows], [(t, d) for t in (1, 2) for d in ("off", draft)])
+            for row in rows:
+                self.assertEqual((row["n_gen"], len(row["samples_ts"])), (60, 2))
+                self.assertAlmostEqual(row["tokens_per_step"], 59 / row["n_steps"], delta=1e-6)
+            for off, on in zip(rows[::2], rows[1::2]):
+                self.assertEqual((off["n_steps"], off["n_drafted"], off["n_accepted"], off["speedup"]), (59, 0, 0, 0))
+                self.assertEqual(on["n_steps"] + on["n_accepted"], 59)
+                self.assertGreater(on["speedup"], 0)
+                self.assertLessEqual(on["n_accepted"], on["n_drafted"])
+            if draft == "lookup":
+                self.assertGreater(rows[1]["tokens_per_step"], 3)  # all of it stands in the prompt
+        self.assertEqual(len(json.loads(self.succeeds(*common))), 2)
+        self.assertRegex(self.succeeds(*common[:7], "-r", "1", "--draft", "lookup"), r"(?m)^\| text tg60 @ d\d+ \| lookup \|")
+        for flags, says in [(["--draft", "lookup"], "--text"), (["--text", "/nonexistent"], "/nonexistent"), (["--text", str(text), "-n", "1"], "text"),
+                            (["--text", str(text), "-n", "100000"], "text"), (["--text", str(text), "-d", "3"], "--text"),
+                            (["--text", str(text), "--draft", "/nonexistent"], "/nonexistent")]:
+            self.refuses("gemma-bench", "-m", GEMMA, *flags, says=says)
+
     def test_help_of_the_kernels(self):
         self.assertIn("--threads=N", self.succeeds("kernels-bench", "--help"))
 

@@ -1,0 +1,30 @@
+// gemma-bench's test of guesses: decoding is forced along a text, whatever the model would say, so that
+// random weights serve and runs with and without guesses say the same.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "gemma/gemma.hpp"
+
+namespace gemma::bench {
+
+/// What to run: `n_gen` and `threads` are lists.
+struct TextOptions {
+  std::string text;
+  std::vector<std::size_t> n_gen;
+  std::vector<unsigned> threads;
+  SessionOptions session;  // but its context and threads
+  std::string draft;
+  std::size_t repetitions;
+  bool json;  // in place of a table
+};
+
+/// Runs and prints it: of each test a result without guesses and, unless draft is "off", one with, whose runs
+/// took turns. JSON has llama-bench's fields where they apply, and: draft, n_steps, tokens_per_step,
+/// n_drafted, n_accepted, speedup. Throws Error{kMissingKey} for a model without a vocabulary,
+/// {kInvalidArgument} for a text that has too few tokens, and as Session.
+void run_along_text(const Model& model, const TextOptions& options);
+
+}  // namespace gemma::bench
