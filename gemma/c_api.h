@@ -204,13 +204,13 @@ typedef struct gemma_session_options {
   unsigned n_threads;  /**< 0: one for each physical core */
   int kv_float32;      /**< where kv_type is GEMMA_KV_DEFAULT: keys and values in 32 bits (1) or 16 (0) */
   int kv_type;         /**< one of gemma_kv_type */
-  int draft;           /**< one of gemma_draft */
   size_t draft_tokens; /**< guesses of one pass, 1 to 64; 0: 8 */
   const gemma_model* draft_model; /**< for GEMMA_DRAFT_MODEL; must live as long as the session */
+  int draft;                      /**< one of gemma_draft */
 } gemma_session_options;
 /** Its defaults. */
 #define GEMMA_SESSION_OPTIONS_INIT \
-  { sizeof(gemma_session_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT, GEMMA_DRAFT_OFF, 0, NULL }
+  { sizeof(gemma_session_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT, 0, NULL, GEMMA_DRAFT_OFF }
 
 /** What a session takes, in bytes. */
 typedef struct gemma_memory_plan {
@@ -449,13 +449,13 @@ typedef struct gemma_scheduler_options {
   size_t max_queue;     /**< requests that may wait; 0: 4096 */
   unsigned n_threads;   /**< that compute; 0: one for each physical core */
   int kv_type;          /**< one of gemma_kv_type */
-  int draft;            /**< one of gemma_draft */
   size_t draft_tokens;  /**< guesses for one request in one pass, 1 to 64; 0: 8 */
   const gemma_model* draft_model; /**< for GEMMA_DRAFT_MODEL; must live as long as the scheduler */
+  int draft;                      /**< one of gemma_draft */
 } gemma_scheduler_options;
 /** Its defaults. */
 #define GEMMA_SCHEDULER_OPTIONS_INIT \
-  { sizeof(gemma_scheduler_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT, GEMMA_DRAFT_OFF, 0, NULL }
+  { sizeof(gemma_scheduler_options), 0, 0, 0, 0, 0, 0, GEMMA_KV_DEFAULT, 0, NULL, GEMMA_DRAFT_OFF }
 
 /** Reserves its memory and starts its thread. options may be NULL. */
 GEMMA_API gemma_scheduler* gemma_scheduler_new(const gemma_model* model,

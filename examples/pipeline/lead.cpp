@@ -1,6 +1,7 @@
 #include "examples/pipeline/lead.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -118,7 +119,8 @@ class Lead {
       if (mailbox_.failed()) throw;
       if (e.code() == ErrorCode::kCancelled) {
         tell_all(Kind::kQuit, {});
-        print_error("gemma-pipeline", "stopped");
+        // mpirun ends the ranks by SIGTERM when another has said why
+        if (guard.last() != SIGTERM) print_error("gemma-pipeline", "stopped");
         return guard.last() != 0 ? 128 + guard.last() : 130;
       }
       if (started_) throw;  // other ranks may be in the middle of anything

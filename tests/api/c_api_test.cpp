@@ -336,6 +336,15 @@ TEST_F(CApi, TextOfAnyLength) {
   EXPECT_EQ(gemma_model_is_end(model_, -5), 0);
 }
 
+// What has been added lies behind all that an older caller's structure has, its padding included: `size`
+// tells nothing of padding, and nobody fills it.
+static_assert(offsetof(gemma_session_options, draft_tokens) >= 56);    // n_ctx .. kv_type
+static_assert(offsetof(gemma_scheduler_options, draft_tokens) >= 56);  // max_sequences .. kv_type
+static_assert(offsetof(gemma_generate_options, grammar) >= 72);        // max_tokens .. process
+static_assert(offsetof(gemma_generate_result, n_steps) >= 40);         // n_tokens .. first_token_seconds
+static_assert(offsetof(gemma_model_options, adapters) >= 24);          // isa, window
+static_assert(offsetof(gemma_memory_plan, draft_bytes) >= 48);         // file_bytes .. n_ctx
+
 TEST_F(CApi, StructuresOfOlderAndNewerCallers) {
   // a caller compiled when n_ctx was the last field; what follows is not its to give
   gemma_session_options older = GEMMA_SESSION_OPTIONS_INIT;
