@@ -44,8 +44,9 @@ inline std::optional<OtherKind> other_kind(const File& file) {
   const std::string_view adapter = detail::text_of(file, "adapter.type");
   if (type == "adapter" || !adapter.empty() || detail::has_tensor_ending(file, ".lora_a")) {
     const bool lora = adapter == "lora" || detail::has_tensor_ending(file, ".lora_a");
-    return OtherKind{lora ? "a LoRA adapter"sv : "an adapter"sv,
-                     "it changes a base model, which it does not hold: load it beside that one, or merge the two"};
+    return OtherKind{
+        lora ? "a LoRA adapter"sv : "an adapter"sv,
+        "it changes a base model, which it does not hold: load it beside that one, or merge the two"};
   }
   if (type == "mmproj" || architecture == "clip") {
     return OtherKind{"a projector for images or sound (mmproj)",
