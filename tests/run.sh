@@ -28,7 +28,7 @@ build() { # preset; what the compiler says is shown when it fails
   cmake --build --preset "$1" -j "$jobs" >"build/$1/build.log" 2>&1 || { tail -n 60 "build/$1/build.log" && exit 1; }
 }
 run_tests() { # preset
-  ctest --test-dir "build/$1" --output-on-failure -j "$jobs" --output-log "build/$1/test.log" | grep -vE ' Passed +[0-9.]+ sec$|^ +Start '
+  ctest --test-dir "build/$1" --output-on-failure -j "$((jobs + 1))" --output-log "build/$1/test.log" | grep -vE ' Passed +[0-9.]+ sec$|^ +Start '
 }
 
 step "format"

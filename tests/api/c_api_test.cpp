@@ -480,7 +480,8 @@ TEST_F(CApi, ModelsThatLie) {
 TEST_F(CApi, AdaptersChangeAModel) {
   const gguf::test::TemporaryFolder folder;
   const auto lora = [&](const std::string& architecture) {
-    const TensorView& q = Model::load(demo_model()).file().tensor("blk.0.attn_q.weight");
+    const Model model = Model::load(demo_model());
+    const TensorView& q = model.file().tensor("blk.0.attn_q.weight");
     ModelFile file;
     file.set("general.type", "adapter").set("general.architecture", architecture);
     file.add_floats("blk.0.attn_q.weight.lora_a", {1, q.cols}, std::vector<float>(q.cols, 0.02f));
