@@ -5,7 +5,9 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <string>
 #include <string_view>
@@ -16,7 +18,6 @@
 #include <omp.h>
 
 #include "bench/machine_limits.hpp"
-#include "examples/program.hpp"
 #include "gemma/aligned_buffer.hpp"
 #include "gemma/gemma.hpp"
 
@@ -244,18 +245,12 @@ void add_cases(const KernelTable& table) {
   }
 }
 
-int run(int argc, char** argv) {
-  n_threads = gemma::physical_core_count();
+/// Takes --threads=N out of the arguments; Google Benchmark reads the others.
+std::vector<char*> take_threads(int argc, char** argv) {
   std::vector<char*> rest;
   for (int i = 0; i < argc; ++i) {
     constexpr std::string_view kFlag = "--threads=";
     const std::string_view arg = argv[i];
-    if (arg == "--help") {  // Google Benchmark tells of its own flags, and ends the program
-      fmt::print(
-          "kernels-bench: the speed of kernels, by Google Benchmark.\n"
-          "  --threads=N  threads of a matmul, 1 to 1024 (default: one for each physical core)\n\n");
-      std::fflush(stdout);
-    }
     if (!arg.starts_with(kFlag)) {
       rest.push_back(argv[i]);
       continue;
@@ -265,6 +260,18 @@ int run(int argc, char** argv) {
     if (error != std::errc() || end != value.data() + value.size() || n_threads == 0 || n_threads > 1024)
       throw gemma::Error(gemma::ErrorCode::kInvalidArgument, "--threads wants a number from 1 to 1024");
   }
+  return rest;
+}
+
+int run(int argc, char** argv) {
+  n_threads = gemma::physical_core_count();
+  if (std::find(argv, argv + argc, std::string_view("--help")) != argv + argc) {
+    fmt::print(  // Google Benchmark prints its own flags, and ends the program
+        "kernels-bench: the speed of kernels, by Google Benchmark.\n"
+        "  --threads=N  threads of a matmul, 1 to 1024 (default: one for each physical core)\n\n");
+    std::fflush(stdout);
+  }
+  std::vector<char*> rest = take_threads(argc, argv);
   for (const KernelTable* table : gemma::kernels::available_tables())
     if (table->isa != gemma::kernels::Isa::kScalar) add_cases(*table);
   int count = static_cast<int>(rest.size());
@@ -279,5 +286,10 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return gemma::app::run_program(argc, argv, "kernels-bench", run);
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "kernels-bench: %s\n", e.what());
+    return 1;
+  }
 }

@@ -1,4 +1,4 @@
-# What all programs share, here and in bench/: third parties' headers compiled once, and gemma_program, which has the
+# What all programs share: third parties' headers compiled once, and gemma_program, which has the
 # flags and what every main() does. CLI11's header defines objects, which cost each unit that reads it 4 s: units
 # without flags take gemma_program_headers, which is without it.
 find_package(CLI11 REQUIRED)

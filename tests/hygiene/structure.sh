@@ -21,6 +21,7 @@ forbid 'gguf is the ground floor' "$(includes 'kernels|tokenizer|gemma|examples|
 forbid 'kernels know gguf only' "$(includes 'tokenizer|gemma|examples|bench|tests')" kernels
 forbid 'the tokenizer knows gguf only' "$(includes 'kernels|gemma|examples|bench|tests')" tokenizer
 forbid 'the engine knows nothing above it' "$(includes 'examples|bench|tests')" gemma
+forbid 'benches of kernels know no programs' "$(includes 'examples|tests')" bench
 forbid 'library files include each other by relative paths, which no folder of a user can shadow' \
   '#include ["<](gguf|kernels|tokenizer|gemma)/' gguf kernels tokenizer gemma
 forbid 'the library must not end its host' '\b(abort|exit|terminate) *\(' gguf kernels tokenizer gemma
@@ -48,6 +49,8 @@ if files=$(git -c safe.directory='*' ls-files 2>/dev/null) && [ -n "$files" ]; t
   complain 'folders that the house does not have' \
     "$(printf '%s\n' "$files" | sed -n 's|/.*||p' | sort -u |
       grep -vxE 'gguf|kernels|tokenizer|gemma|examples|bench|tests|docs|cmake|\.ci|\.github')"
+  complain 'bench/ is kernels-bench alone; what measures models is a program, in examples/bench' \
+    "$(printf '%s\n' "$files" | grep '^bench/' | grep -vxE 'bench/(CMakeLists\.txt|kernels_bench\.cpp|machine_limits\.[ch]pp)')"
   complain 'names that say nothing' \
     "$(printf '%s\n' "$files" | grep -iE '(^|[/_])(misc|common|utils?|helpers?)(_[a-z]+)?\.[a-z]+$')"
   complain 'more than 1,000 lines' \

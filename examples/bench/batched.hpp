@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "gemma/gemma.hpp"
+#include "examples/bench/report.hpp"
 
 namespace gemma::bench {
 
@@ -20,13 +20,12 @@ struct BatchedOptions {
   bool shared;              // one prompt, whose keys and values all sequences share
   std::size_t max_memory;   // bytes of the model's file and a test; 0: no limit
   std::size_t repetitions;  // of each; medians count
-  bool warmup;              // some tokens first that no clock sees
-  bool json;                // in place of a table
+  bool warmup;              // some tokens first that are not timed
 };
 
-/// Runs and prints them: llama-batched-bench's fields, and ours: model_filename, isa. Token ids are drawn at
-/// random. What does not fit is refused before anything is measured. Throws Error{kOutOfMemory} when a test
-/// takes more than max_memory, {kInvalidArgument} when it does not fit into the model's context or is empty.
-void run_batched(const Model& model, const BatchedOptions& options);
+/// Runs the tests. JSON has llama-batched-bench's fields, and: model_filename, isa. What does not fit is
+/// refused before anything is measured. Throws Error{kOutOfMemory} when a test takes more than max_memory,
+/// {kInvalidArgument} when it does not fit into the model's context or is empty.
+void run_batched(const Model& model, const BatchedOptions& options, Report& report);
 
 }  // namespace gemma::bench

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "gemma/gemma.hpp"
+#include "examples/bench/report.hpp"
 
 namespace gemma::bench {
 
@@ -18,13 +18,12 @@ struct TextOptions {
   SessionOptions session;  // but its context and threads
   std::string draft;
   std::size_t repetitions;
-  bool json;  // in place of a table
 };
 
-/// Runs and prints it: of each test a result without guesses and, unless draft is "off", one with, whose runs
-/// took turns. JSON has llama-bench's fields where they apply, and: draft, n_steps, tokens_per_step,
+/// Runs the tests: of each a result without guesses and, unless draft is "off", one with guesses, whose runs
+/// alternate. JSON has llama-bench's fields where they apply, and: draft, n_steps, tokens_per_step,
 /// n_drafted, n_accepted, speedup. Throws Error{kMissingKey} for a model without a vocabulary,
 /// {kInvalidArgument} for a text that has too few tokens, and as Session.
-void run_along_text(const Model& model, const TextOptions& options);
+void run_along_text(const Model& model, const TextOptions& options, Report& report);
 
 }  // namespace gemma::bench

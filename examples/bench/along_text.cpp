@@ -1,0 +1,113 @@
+#include "examples/bench/along_text.hpp"
+
+#include <cstdint>
+#include <span>
+
+#include <fmt/format.h>
+
+namespace gemma::bench {
+namespace {
+
+/// The last `n_gen` tokens of a text are generated after those before them.
+struct TextTest {
+  std::size_t n_prompt, n_gen;
+  unsigned threads;
+  std::string draft;  // as --draft says it
+};
+
+/// The times are of decoding, from the first token to the last: the first is computed with the prompt, and
+/// nothing is computed after the last.
+struct TextResult {
+  TextTest test;
+  Runs runs;
+  std::size_t n_steps = 0, n_drafted = 0, n_accepted = 0;  // of one run
+  double speedup = 0;  // over the same without guesses, by medians; 0: this is the result without
+
+  double tokens_per_step() const noexcept {
+    return n_steps == 0 ? 0 : runs.tokens / static_cast<double>(n_steps);
+  }
+};
+
+/// One run: generates the tokens of `said` in turn, whatever the logits.
+void run_once(Session& session, std::span<const std::int32_t> prompt, std::span<const std::int32_t> said,
+              TextResult& r) {
+  session.set_tokens(prompt);
+  std::size_t at = 0;
+  const GenerateResult g =
+      session.generate([&](std::span<const float>) { return said[at++]; },
+                       {.max_tokens = said.size(), .ignore_end = true, .draft = r.test.draft != "off"});
+  r.runs.seconds.push_back(g.seconds - g.first_token_seconds);
+  r.n_steps = g.n_steps;
+  r.n_drafted = g.n_drafted;
+  r.n_accepted = g.n_accepted;
+}
+
+/// In turn without guesses and, unless draft is "off", with.
+std::vector<TextResult> run_text_test(const Model& model, std::span<const std::int32_t> tokens,
+                                      std::size_t n_gen, const SessionOptions& options,
+                                      const TextOptions& test) {
+  Session session(model, options);
+  const auto prompt = tokens.first(tokens.size() - n_gen), said = tokens.last(n_gen);
+  std::vector<TextResult> out(test.draft == "off" ? 1 : 2);
+  for (TextResult& r : out) {
+    r.test = {prompt.size(), n_gen, session.n_threads(), "off"};
+    r.runs.tokens = static_cast<double>(n_gen - 1);
+  }
+  out.back().test.draft = test.draft;
+  for (std::size_t i = 0; i < test.repetitions; ++i) {
+    for (TextResult& r : out) run_once(session, prompt, said, r);
+  }
+  if (out.size() == 2) out[1].speedup = median(out[0].runs.seconds) / median(out[1].runs.seconds);
+  return out;
+}
+
+Json to_json(const Model& model, const TextResult& r) {
+  Json row = file_fields(model);
+  row.update({{"n_threads", r.test.threads}, {"n_prompt", r.test.n_prompt}, {"n_gen", r.test.n_gen}});
+  row.update(time_fields(model, r.runs));
+  row.update({{"draft", r.test.draft},
+              {"n_steps", r.n_steps},
+              {"tokens_per_step", r.tokens_per_step()},
+              {"n_drafted", r.n_drafted},
+              {"n_accepted", r.n_accepted},
+              {"speedup", r.speedup}});
+  return row;
+}
+
+std::string to_line(const TextResult& r) {
+  return fmt::format("| text tg{} @ d{} | {} | {} | {} | {:.2f} | {} | {} | {} |", r.test.n_gen,
+                     r.test.n_prompt, r.test.draft, r.test.threads, r.runs.speed_text(), r.tokens_per_step(),
+                     r.n_drafted, r.n_accepted,
+                     r.speedup == 0 ? std::string() : fmt::format("{:.2f}", r.speedup));
+}
+
+}  // namespace
+
+void run_along_text(const Model& model, const TextOptions& options, Report& report) {
+  const Tokenizer& tokenizer = model.tokenizer();
+  const auto tokens = tokenizer.encode(options.text, {.add_bos = tokenizer.vocab().add_bos()});
+  SessionOptions session = options.session;
+  session.n_ctx = tokens.size();
+  for (const std::size_t n_gen : options.n_gen) {
+    if (n_gen < 2 || n_gen >= tokens.size()) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  fmt::format("the text has {} tokens: {} of them cannot be generated after the others "
+                              "(-n from 2 on, and one token before them)",
+                              tokens.size(), n_gen));
+    }
+  }
+  plan_session(model, session);
+  report.set_columns(
+      "| test | draft | threads | tokens/s | tokens a step | guessed | right | speedup |\n"
+      "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+  for (const unsigned threads : options.threads) {
+    session.n_threads = threads;
+    for (const std::size_t n : options.n_gen) {
+      for (const TextResult& r : run_text_test(model, tokens, n, session, options)) {
+        report.add(to_json(model, r), to_line(r));
+      }
+    }
+  }
+}
+
+}  // namespace gemma::bench
