@@ -4,6 +4,7 @@
 //   slow           one token each 50 ms, 200 of them
 //   fail           an error in the middle of the stream
 //   refuse         400 with an error in OpenAI's form
+//   raw:TEXT       TEXT
 //   anything else  the message, echoed
 "use strict";
 const fs = require("fs");
@@ -57,8 +58,8 @@ function start(key) {
     response.writeHead(200, {"Content-Type": "text/event-stream"});
     const event = (value) => response.write("data: " + (typeof value === "string" ? value : JSON.stringify(value)) + "\n\n");
     const delta = (d, reason = null) => event({id: "x", object: "chat.completion.chunk", model: body.model, choices: [{index: 0, delta: d, finish_reason: reason}]});
-    const text = said === "hello" ? HELLO : said === "hostile" ? HOSTILE : said === "slow" ? "word ".repeat(200) : "You said: " + said;
-    const parts = text.match(/[\s\S]{1,5}/g);
+    const text = said === "hello" ? HELLO : said === "hostile" ? HOSTILE : said === "slow" ? "word ".repeat(200) : said.startsWith("raw:") ? said.slice(4) : "You said: " + said;
+    const parts = text.length > 5000 ? [text] : text.match(/[\s\S]{1,5}/g);
     const wait = said === "slow" ? 50 : 2;
     delta({role: "assistant"});
     if (said === "hello") ["I ", "think."].forEach((t) => delta({reasoning_content: t}));

@@ -76,6 +76,47 @@ const tests = {
     page.faults = page.faults.filter((f) => !/Content Security Policy/.test(f));
     return page;
   },
+  async "no way of writing a link or markup runs"(server) {
+    const page = await visit(server);
+    const bad = ["[a](javascript:window.pwned=1)", "[a](JaVaScRiPt:window.pwned=1)", "[a](data:text/html,<script>parent.pwned=1</script>)",
+      "[a](vbscript:x)", "[a]( javascript:x )", "[a](&#106;avascript:x)", "![a](x)", "<svg onload=window.pwned=1>", "<svg/onload=window.pwned=1>",
+      "<a href=javascript:window.pwned=1>a</a>", "<math><mtext><img src=x onerror=window.pwned=1>", "</div><script>window.pwned=1</script>",
+      "`<img src=x onerror=window.pwned=1>`", "> <img src=x onerror=window.pwned=1>", "- <img src=x onerror=window.pwned=1>",
+      "# <img src=x onerror=window.pwned=1>", "```<img onerror=window.pwned=1>\n</code></pre><script>window.pwned=1</script>\n```"];
+    await ask(page, "raw:" + bad.join("\n\n"));
+    await settled(page);
+    await page.waitForTimeout(300);
+    assert.equal(await page.evaluate(() => window.pwned), undefined);
+    assert.equal(await answer(page).locator("a, img, svg, math, script").count(), 0);
+    await ask(page, "raw:[a](https://example.org/\"onmouseover=window.pwned=1) https://example.org/<script>");
+    await settled(page);
+    assert.deepEqual(await answer(page).locator("a").evaluateAll((l) => l.map((a) => a.getAttributeNames().sort().join())),
+      ["href,rel,target", "href,rel,target"]);
+    return page;
+  },
+  async "code stands where it belongs"(server) {
+    const page = await visit(server);
+    await ask(page, "raw:````md\n```python\nx\n```\n````\n\n```md\n```python\ny\n```\n\n1. first\n   ```sh\n   ls\n     -l\n   ```\n2. second ```a```\n\n```\nopen");
+    await settled(page);
+    assert.deepEqual(await answer(page).locator("pre code").allTextContents(), ["```python\nx\n```", "```python\ny", "ls\n  -l", "open"]);
+    assert.equal(await answer(page).locator("ol > li").count(), 2);
+    assert.equal(await answer(page).locator("ol > li").first().locator("pre").count(), 1);
+    return page;
+  },
+  async "long lines take no time"(server) {
+    const page = await visit(server);
+    for (const part of ["x " + "`".repeat(9000), "[".repeat(19000), "*a".repeat(9000), "**a ".repeat(5001), "~~".repeat(9000), "x".repeat(1000000),
+      "`a``b".repeat(4000), "> ".repeat(5000), "http://".repeat(2500), "| a ".repeat(3000) + "|\n" + "| - ".repeat(3000) + "|", "- ".repeat(5000)]) {
+      const began = Date.now();
+      await ask(page, "raw:" + part);
+      await settled(page);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(wide <= 1280, part.slice(0, 20));
+      assert.ok(Date.now() - began < 5000, `${Date.now() - began} ms for ${part.slice(0, 20)}`);
+      await page.click("#new");
+    }
+    return page;
+  },
   async "stop leaves what came, the server notices"(server) {
     const page = await visit(server);
     const before = server.aborted();
