@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 class Handle:
-    """A C object, freed when nobody refers to it any more: views of its memory keep it, and it keeps its parent.
+    """A C object, freed when nobody refers to it any more: views of its memory keep it, and it keeps its parents.
 
     `has_thread`: a thread of the library's works for it, which a forked process does not have: there it is left alone.
     """
 
-    def __init__(self, pointer: int, free: Callable[[int], None], parent: Optional[Handle] = None,
+    def __init__(self, pointer: int, free: Callable[[int], None], *parents: Optional[Handle],
                  has_thread: bool = False) -> None:
         self.pointer = pointer
         self._free = free
-        self._parent = parent
+        self._parents = parents
         self._pid = os.getpid() if has_thread else 0
 
     def __del__(self) -> None:

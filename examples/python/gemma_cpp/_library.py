@@ -70,13 +70,16 @@ class ModelInfoC(Sized):
         ("bos", c_int32), ("eos", c_int32), ("embedding_width", c_size_t), ("has_head", c_int)]
 
 
+_DRAFT: list[tuple[str, Any]] = [("draft_tokens", c_size_t), ("draft_model", c_void_p), ("draft", c_int)]
+
+
 class SessionOptions(Sized):
     _fields_ = _sizes("size", "n_ctx", "chunk", "logit_rows", "max_memory") + [
-        ("n_threads", c_uint), ("kv_float32", c_int), ("kv_type", c_int)]
+        ("n_threads", c_uint), ("kv_float32", c_int), ("kv_type", c_int), *_DRAFT]
 
 
 class MemoryPlan(Sized):
-    _fields_ = _sizes("size", "file_bytes", "kv_bytes", "workspace_bytes", "token_bytes", "n_ctx")
+    _fields_ = _sizes("size", "file_bytes", "kv_bytes", "workspace_bytes", "token_bytes", "n_ctx", "draft_bytes")
 
 
 class SamplerOptions(Sized):
@@ -86,7 +89,7 @@ class SamplerOptions(Sized):
 
 class SchedulerOptions(Sized):
     _fields_ = _sizes("size", "max_sequences", "n_ctx", "chunk", "max_memory", "max_queue") + [
-        ("n_threads", c_uint), ("kv_type", c_int)]
+        ("n_threads", c_uint), ("kv_type", c_int), *_DRAFT]
 
 
 class Message(ctypes.Structure):
@@ -119,12 +122,12 @@ class GenerateOptionsC(Sized):
     _fields_ = [("size", c_size_t), ("max_tokens", c_size_t), ("stop_strings", POINTER(c_char_p)),
                 ("n_stop_strings", c_size_t), ("ignore_end", c_int), ("log_probabilities", c_int),
                 ("on_token", ON_TOKEN), ("pick", PICK), ("user", c_void_p), ("process", PROCESS),
-                ("grammar", c_void_p)]
+                ("grammar", c_void_p), ("no_draft", c_int)]
 
 
 class GenerateResultC(Sized):
     _fields_ = [("size", c_size_t), ("n_tokens", c_size_t), ("reason", c_int), ("seconds", c_double),
-                ("first_token_seconds", c_double)]
+                ("first_token_seconds", c_double), *_sizes("n_steps", "n_drafted", "n_accepted")]
 
 
 _SIZE = POINTER(c_size_t)

@@ -45,6 +45,9 @@ class Generated:
     seconds: float = 0.0  # from the call to its end
     first_token_seconds: float = 0.0
     log_probabilities: List[float] = field(default_factory=list)  # of tokens, when asked for
+    n_steps: int = 0  # passes over the model that computed tokens of the answer
+    n_drafted: int = 0  # guesses that these passes computed
+    n_accepted: int = 0  # guesses that were right
 
     def add(self, token: Token, with_log_probability: bool) -> None:
         self.text += token.text
@@ -52,6 +55,12 @@ class Generated:
             self.tokens.append(token.id)
             if with_log_probability:
                 self.log_probabilities.append(token.log_probability)
+
+    def finish(self, result: c.GenerateResultC, reason: Optional[str] = None) -> None:
+        """What C counted; its reason where none is given."""
+        self.seconds, self.first_token_seconds = result.seconds, result.first_token_seconds
+        self.n_steps, self.n_drafted, self.n_accepted = result.n_steps, result.n_drafted, result.n_accepted
+        self.reason = reason or REASONS[result.reason]
 
 
 if TYPE_CHECKING:
@@ -78,11 +87,13 @@ if TYPE_CHECKING:
         pick: Optional[Pick]  # in place of a sampler
         process: Optional[Process]  # before each choice
         noted: Sequence[int]  # tokens that repeat_penalty is to know of, e.g. those of the prompt
+        draft: bool  # False: no guesses, whatever the session or scheduler was made with
 
 
 _SAMPLING = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0, "repeat_last": 64,
              "seed": 0}
-_OTHERS = frozenset(("max_tokens", "stop", "ignore_end", "log_probabilities", "grammar", "pick", "process", "noted"))
+_OTHERS = frozenset(("max_tokens", "stop", "ignore_end", "log_probabilities", "grammar", "pick", "process", "noted",
+                     "draft"))
 
 
 class Plan:
@@ -105,7 +116,7 @@ class Plan:
         self.c = c.GenerateOptionsC(
             max_tokens=options.get("max_tokens", 512), n_stop_strings=len(stops),
             stop_strings=ctypes.cast(self._stops, POINTER(c_char_p)), ignore_end=bool(options.get("ignore_end", False)),
-            log_probabilities=self.log_probabilities,
+            log_probabilities=self.log_probabilities, no_draft=not options.get("draft", True),
             grammar=None if self._grammar is None else self._grammar.pointer)
         if options.get("pick") is not None:
             self.c.pick = self._keep(c.PICK(self._picker(options["pick"])))

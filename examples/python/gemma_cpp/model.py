@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from ctypes import byref, c_char_p, c_float, c_size_t
 from types import TracebackType
-from typing import Any, Callable, Mapping, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Type, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from ._library import Error, checked, lib
 # messages: a turn is ("user", "text") or {"role": "user", "content": "text"}
 Path = Union[str, "os.PathLike[str]"]
 MessageLike = Union[Tuple[str, str], Mapping[str, str]]
+# where guesses of the next tokens come from: "lookup", a smaller model of the same vocabulary, or None
+Draft = Union[None, str, "Model"]
 
 _EMBED_AT_ONCE = 32  # texts of one call, after which Ctrl-C is noticed; does not change results
 
@@ -48,6 +50,7 @@ class Plan:
     workspace_bytes: int
     token_bytes: int
     n_ctx: int
+    draft_bytes: int = 0  # what guesses are made with; of a model with its file
 
 
 def role_and_content(message: MessageLike) -> Tuple[str, str]:
@@ -85,6 +88,21 @@ def kv_type_number(kv_type: str) -> int:
         return {"f16": 1, "f32": 2, "q8": 3}[kv_type]
     except KeyError:
         raise ValueError(f"kv_type is 'f16', 'f32' or 'q8', not {kv_type!r}") from None
+
+
+def draft_handle(draft: Draft) -> Optional[Handle]:
+    """What must live as long as who guesses by it."""
+    return draft.handle if isinstance(draft, Model) else None
+
+
+def draft_fields(draft: Draft, n_tokens: int) -> Dict[str, Any]:
+    """Fields of C's options. Raises ValueError for a source that is unknown."""
+    model = draft_handle(draft)
+    if model is not None:
+        return {"draft": 2, "draft_model": model.pointer, "draft_tokens": n_tokens}
+    if draft not in (None, "off", "lookup"):
+        raise ValueError(f"draft is None, 'lookup' or a Model, not {draft!r}")
+    return {"draft": int(draft == "lookup"), "draft_tokens": n_tokens}
 
 
 class Model:
@@ -166,10 +184,11 @@ class Model:
         return [int(i) for i in ids]
 
     def plan(self, n_ctx: int = 0, *, chunk: int = 0, logit_rows: int = 0, max_memory: int = 0, n_threads: int = 0,
-             kv_type: str = "f16") -> Plan:
+             kv_type: str = "f16", draft: Draft = None, draft_tokens: int = 0) -> Plan:
         """What a session of these options would take, without making it."""
         options = c.SessionOptions(n_ctx=n_ctx, chunk=chunk, logit_rows=logit_rows, max_memory=max_memory,
-                                   n_threads=n_threads, kv_type=kv_type_number(kv_type))
+                                   n_threads=n_threads, kv_type=kv_type_number(kv_type),
+                                   **draft_fields(draft, draft_tokens))
         handle, plan = self.handle, c.MemoryPlan()
         checked(lib().gemma_model_plan, handle.pointer, byref(options), byref(plan))
         return Plan(**{field: getattr(plan, field) for field, *_ in plan._fields_ if field != "size"})
@@ -215,4 +234,4 @@ def _load_again(path: str, isa: Optional[str], window: Optional[int], adapters: 
     return Model(path, isa=isa, window=window, adapters=adapters)
 
 
-__all__ = ["Error", "MessageLike", "Model", "ModelInfo", "Plan"]
+__all__ = ["Draft", "Error", "MessageLike", "Model", "ModelInfo", "Plan"]

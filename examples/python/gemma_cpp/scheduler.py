@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Iterator, Optional, Type
 from . import _library as c
 from ._handles import Guarded, Handle, Ids, id_array
 from ._library import checked, lib
-from .generation import REASONS, Generated, Plan, Token, token_of
-from .model import Model, kv_type_number
+from .generation import Generated, Plan, Token, token_of
+from .model import Draft, Model, draft_fields, draft_handle, kv_type_number
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -28,12 +28,15 @@ class Scheduler:
     """
 
     def __init__(self, model: Model, max_sequences: int = 8, n_ctx: int = 0, *, n_threads: int = 0, chunk: int = 0,
-                 max_memory: int = 0, max_queue: int = 0, kv_type: str = "f16") -> None:
+                 max_memory: int = 0, max_queue: int = 0, kv_type: str = "f16", draft: Draft = None,
+                 draft_tokens: int = 0) -> None:
         options = c.SchedulerOptions(max_sequences=max_sequences, n_ctx=n_ctx, n_threads=n_threads, chunk=chunk,
-                                     max_memory=max_memory, max_queue=max_queue, kv_type=kv_type_number(kv_type))
+                                     max_memory=max_memory, max_queue=max_queue, kv_type=kv_type_number(kv_type),
+                                     **draft_fields(draft, draft_tokens))
         self._parent = model.handle
         pointer = checked(lib().gemma_scheduler_new, self._parent.pointer, byref(options))
-        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_scheduler_free, self._parent, has_thread=True)
+        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_scheduler_free, self._parent, draft_handle(draft),
+                                                has_thread=True)
         self.model = model
 
     def __enter__(self) -> Scheduler:
@@ -118,8 +121,7 @@ class Answer(Guarded, Iterator[Token]):
     def _finish(self, handle: Handle) -> None:
         result = c.GenerateResultC()
         checked(lib().gemma_answer_wait, handle.pointer, byref(result))
-        self.result.seconds, self.result.first_token_seconds = result.seconds, result.first_token_seconds
-        self.result.reason = REASONS[result.reason]
+        self.result.finish(result)
 
 
 __all__ = ["Answer", "Scheduler"]

@@ -15,7 +15,7 @@ from . import _library as c
 from ._handles import Guarded, Handle, Ids, float_view, id_array, interruptible
 from ._library import Error, checked, lib
 from .generation import REASONS, Generated, Plan, Token, token_of
-from .model import Model, bytes_of, kv_type_number, list_of
+from .model import Draft, Model, bytes_of, draft_fields, draft_handle, kv_type_number, list_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,17 +44,20 @@ class Session(Guarded):
 
     n_ctx: tokens that it can hold; 0 takes the model's context, at most 8192, within max_memory (bytes of file and
     session together; 0: no limit). n_threads: 0 takes one for each physical core. chunk, logit_rows: tokens of a prompt,
-    and of score(), that are computed in one pass; they do not change results.
+    and of score(), that are computed in one pass; they do not change results. draft: where guesses of the next tokens come
+    from, up to draft_tokens (0: 8) of which are verified in one pass: "lookup" (what followed in the sequence before) or a
+    smaller Model of the same vocabulary; answers are the same with and without.
     """
 
     def __init__(self, model: Model, n_ctx: int = 0, *, n_threads: int = 0, chunk: int = 0, logit_rows: int = 0,
-                 max_memory: int = 0, kv_type: str = "f16") -> None:
+                 max_memory: int = 0, kv_type: str = "f16", draft: Draft = None, draft_tokens: int = 0) -> None:
         super().__init__()
         options = c.SessionOptions(n_ctx=n_ctx, n_threads=n_threads, chunk=chunk, logit_rows=logit_rows,
-                                   max_memory=max_memory, kv_type=kv_type_number(kv_type))
+                                   max_memory=max_memory, kv_type=kv_type_number(kv_type),
+                                   **draft_fields(draft, draft_tokens))
         parent = model.handle
         pointer = checked(lib().gemma_session_new, parent.pointer, byref(options))
-        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_session_free, parent)
+        self._handle: Optional[Handle] = Handle(pointer, lib().gemma_session_free, parent, draft_handle(draft))
         self._parent = parent
         self._stream: Optional[weakref.ref[Stream]] = None  # under way
         self.model = model
@@ -301,8 +304,7 @@ class Stream(Iterator[Token]):
             return
         result = c.GenerateResultC()
         checked(lib().gemma_stream_get_result, self._pointer, byref(result))
-        self.result.seconds, self.result.first_token_seconds = result.seconds, result.first_token_seconds
-        self.result.reason = reason or REASONS[result.reason]
+        self.result.finish(result, reason)
         self._free()
 
 

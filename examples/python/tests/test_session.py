@@ -244,6 +244,74 @@ class Sessions(WithModel):
         self.assertEqual(list(stream), [])
 
 
+class Drafts(WithModel):
+    TEXT = "Where is the lighthouse? " * 12
+
+    def ask(self, source, **options):
+        session = gemma_cpp.Session(self.model, n_ctx=512, n_threads=1, draft=source)
+        session.set_tokens(self.model.encode(self.TEXT, bos=True))
+        return session.generate(**{"max_tokens": 40, "ignore_end": True, **options})
+
+    def along(self, **more):
+        """Options of an answer that goes on as the prompt does."""
+        forced = iter(self.model.encode(self.TEXT))
+        return {"pick": lambda logits: next(forced), **more}
+
+    def test_answers_are_the_same(self):
+        for options in ({}, {"temperature": 0.8, "seed": 3, "log_probabilities": True}):
+            plain = self.ask(None, **options)
+            self.assertEqual((plain.n_drafted, plain.n_accepted), (0, 0))
+            self.assertGreaterEqual(plain.n_steps, len(plain.tokens) - 1)
+            for draft in ("lookup", self.model):
+                got = self.ask(draft, **options)
+                self.assertEqual((got.text, got.tokens, got.reason, got.log_probabilities),
+                                 (plain.text, plain.tokens, plain.reason, plain.log_probabilities))
+
+    def test_guesses_are_counted(self):
+        plain, got = self.ask(None, **self.along()), self.ask("lookup", **self.along())
+        self.assertEqual(got.tokens, plain.tokens)
+        self.assertLess(got.n_steps, plain.n_steps / 2)
+        self.assertGreater(got.n_accepted, 0)
+        self.assertLessEqual(got.n_accepted, got.n_drafted)
+        off = self.ask("lookup", draft=False, **self.along())
+        self.assertEqual((off.tokens, off.n_drafted, off.n_steps), (plain.tokens, 0, plain.n_steps))
+
+    def test_callbacks_are_called_once_for_each_token(self):
+        seen = []
+
+        def process(logits, tokens):
+            seen.append(len(tokens))
+
+        got = self.ask("lookup", process=process, **self.along())
+        self.assertGreater(got.n_accepted, 0)
+        self.assertEqual(seen, list(range(seen[0], seen[0] + len(got.tokens))))
+        with self.assertRaises(ZeroDivisionError):
+            self.ask("lookup", process=lambda *_: 1 // 0)
+
+    def test_a_scheduler_guesses_too(self):
+        plain, ids = self.ask(None), self.model.encode(self.TEXT, bos=True)
+        for draft in ("lookup", gemma_cpp.Model(MODEL)):
+            with gemma_cpp.Scheduler(self.model, max_sequences=2, n_ctx=512, n_threads=1, draft=draft) as scheduler:
+                is_lookup = draft == "lookup"
+                del draft
+                gc.collect()
+                self.assertEqual(scheduler.submit(ids, max_tokens=40, ignore_end=True).wait().tokens, plain.tokens)
+                got = scheduler.submit(ids, max_tokens=40, ignore_end=True, **self.along()).wait()
+                self.assertEqual(got.tokens, self.model.encode(self.TEXT)[:40])
+                self.assertTrue(got.n_accepted > 0 or not is_lookup)
+                off = scheduler.submit(ids, max_tokens=40, ignore_end=True, **self.along(draft=False)).wait()
+                self.assertEqual((off.tokens, off.n_drafted), (got.tokens, 0))
+
+    def test_what_is_planned_and_refused(self):
+        self.assertEqual(self.model.plan(256).draft_bytes, 0)
+        self.assertGreater(self.model.plan(256, draft="lookup").draft_bytes, 0)
+        self.assertGreater(self.model.plan(256, draft=self.model).draft_bytes, self.model.info.file_bytes)
+        with self.assertRaisesRegex(ValueError, "lookup"):
+            gemma_cpp.Session(self.model, n_ctx=64, draft="guesses")
+        with self.assertRaises(gemma_cpp.Error):
+            gemma_cpp.Session(self.model, n_ctx=64, draft="lookup", draft_tokens=65)
+
+
 class Conversations(WithModel):
     def test_answers_are_not_computed_again(self):
         session = gemma_cpp.Session(self.model, n_ctx=512, n_threads=1)
