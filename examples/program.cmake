@@ -1,6 +1,7 @@
 # What all programs share: third parties' headers compiled once, and gemma_program, which has the
 # flags and what every main() does. CLI11's header defines objects, which cost each unit that reads it 4 s: units
 # without flags take gemma_program_headers, which is without it.
+add_compile_options(${GEMMA_PROGRAM_OPTIONS}) # of targets that are added from here on
 find_package(CLI11 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
