@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything, and passes all tests.
 #   tests/run.sh          gcc with warnings as errors and every test
-#   tests/run.sh --all    then also the library's tests built by clang, under AddressSanitizer and
-#                         UndefinedBehaviorSanitizer: what continuous integration runs
+#   tests/run.sh --all    then also a strict user's program optimised by both compilers, and the library's tests built
+#                         by clang, under AddressSanitizer and UndefinedBehaviorSanitizer: what continuous integration runs
 # tests/run-aarch64.sh does NEON, under emulation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,6 +41,8 @@ step "test"
 run_tests ci
 
 if [ "${1:-}" = --all ]; then
+  step "a user with folders of our names, -O2 and -ffast-math, by gcc and clang"
+  tests/install/run.sh strict "$PWD/build/ci" -O2
   step "build (clang, address and undefined-behaviour sanitizers)"
   build asan
   step "test under sanitizers"

@@ -2,8 +2,8 @@
 # Uses the library as its users do, each way in clean folders, by the files that docs/embedding.md shows.
 #   run.sh                      all of it: minutes; builds the library four times
 #   run.sh package BUILD        installs what BUILD holds, moves it, and uses it: find_package, pkg-config, C
-#   run.sh strict BUILD [-O2]   a program with folders of our names and -ffast-math, by gcc and clang, at that level (-O1);
-#                               clang's as headers has one thread, without OpenMP
+#   run.sh strict BUILD [-O2]   a program with folders of our names and -ffast-math, by gcc and clang, at that level (-O1,
+#                               but clang's as headers -O0); clang's as headers has one thread, without OpenMP
 #   run.sh face                 what #include <gemma/gemma.hpp> brings along: how many lines, which system headers
 #   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
 #   run.sh xsimd /PREFIX        the kernels and their tests with the xsimd that is installed in /PREFIX
@@ -40,7 +40,8 @@ use_installed() {
   libdir=$(dirname "$(find "$prefix" -name 'libgemma.*' | head -n 1)")
   for target in gemma::gemma gemma::header_only; do
     [ $target = gemma::gemma ] || header_only "$here/cpp"
-    configure -S "$here/cpp" -B "$here/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Debug
+    configure -S "$here/cpp" -B "$here/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Debug \
+      -DCMAKE_CXX_FLAGS_DEBUG=-O0
     build "$here/build"
     LD_LIBRARY_PATH=$libdir answers "$here/build/ask"
     ok "$what: find_package(gemma), $target, built and run"
@@ -62,10 +63,31 @@ pkg_config_of() {
   fi
 }
 
+# strict_by COMPILER FOLDER LEVEL: builds and runs FOLDER/strict_user.cpp, as declarations and as headers
+strict_by() {
+  local compiler=$1 here=$2 package flags libs level
+  if ! command -v "$compiler" >/dev/null; then
+    echo "SKIPPED: there is no $compiler"
+    return
+  fi
+  for package in gemma gemma-header-only; do
+    level=${3:--O1}
+    flags=$(pc $package --cflags) libs=$(pc $package --libs)
+    if [ "$compiler-$package" = clang++-gemma-header-only ]; then # as if OpenMP were not installed
+      flags="${flags//-fopenmp/} -fno-openmp -DGEMMA_SINGLE_THREAD" libs=${libs//-fopenmp/} level=${3:--O0}
+    fi
+    # shellcheck disable=SC2086
+    (cd "$here" && $compiler -std=c++20 "$level" -ffast-math -Wall -Wextra -Wconversion -Werror -I. $flags strict_user.cpp \
+      -o "strict_user_$compiler" $libs) || return 1
+    LD_LIBRARY_PATH=$libdir answers "$here/strict_user_$compiler" || return 1
+    ok "$compiler $level -ffast-math -Wconversion, $flags, beside folders of the same names: built and run"
+  done
+}
+
 # A user with folders of our names, whose headers are errors, and with flags that make NaN compare as they like.
 strict() {
   quiet cmake --install "$1" --prefix "$work/strict/usr" --component library
-  local here=$work/strict/user level=${2:--O1} header libdir compiler package said
+  local here=$work/strict/user header libdir said clang failed=no
   for header in $(cd "$root" && ls gguf/*.hpp kernels/*.hpp tokenizer/*.hpp gemma/*.hpp); do
     [[ $header == gemma/* ]] && header=$(basename "$header") # of our own folder, names only
     mkdir -p "$here/$(dirname "$header")"
@@ -74,28 +96,14 @@ strict() {
   cp "$root/tests/install/strict_user.cpp" "$here"
   libdir=$(dirname "$(find "$work/strict/usr" -name 'libgemma.*' | head -n 1)")
   pkg_config_of "$libdir"
-  for compiler in g++ clang++; do
-    if ! command -v $compiler >/dev/null; then
-      echo "SKIPPED: there is no $compiler"
-      continue
-    fi
-    for package in gemma gemma-header-only; do
-      local flags libs
-      flags=$(pc $package --cflags) libs=$(pc $package --libs)
-      if [ $compiler-$package = clang++-gemma-header-only ]; then # as if OpenMP were not installed
-        flags="${flags//-fopenmp/} -fno-openmp -DGEMMA_SINGLE_THREAD" libs=${libs//-fopenmp/}
-      fi
-      # shellcheck disable=SC2086
-      (cd "$here" && $compiler -std=c++20 "$level" -ffast-math -Wall -Wextra -Wconversion -Werror -I. $flags strict_user.cpp \
-        -o strict_user $libs)
-      LD_LIBRARY_PATH=$libdir answers "$here/strict_user"
-      ok "$compiler $level -ffast-math -Wconversion, $flags, beside folders of the same names: built and run"
-    done
-  done
+  strict_by clang++ "$here" "${2:-}" &
+  clang=$!
+  strict_by g++ "$here" "${2:-}" || failed=yes
+  wait $clang && [ $failed = no ] || return 1
   # as headers without OpenMP and without asking for one thread: an error that says what to do
   # shellcheck disable=SC2046
   said=$(echo '#include <gemma/gemma.hpp>' | g++ -std=c++20 $(pc gemma-header-only --cflags | sed 's/-fopenmp//') \
-    -fno-openmp -fsyntax-only -x c++ - 2>&1) && { echo "no OpenMP, no error"; return 1; }
+    -fno-openmp -E -x c++ - 2>&1 >/dev/null) && { echo "no OpenMP, no error"; return 1; }
   grep -q 'GEMMA_SINGLE_THREAD' <<<"$said" || { echo "not what was expected: $said"; return 1; }
   ok "as headers without OpenMP: refused, where one thread is not asked for"
 }
