@@ -27,7 +27,7 @@ class Adapter {
     std::size_t n_outputs() const noexcept { return by_rows ? a->rows : b->rows; }
     /// Columns of B * A.
     std::size_t n_inputs() const noexcept { return by_rows ? b->rows : a->cols; }
-    /// Of the product.
+    /// Rank of the product B * A.
     std::size_t rank() const noexcept { return b->cols; }
   };
 
@@ -36,14 +36,14 @@ class Adapter {
   /// another kind of file, {kMissingTensor, kBadShape, kMalformed} for pairs that are none,
   /// {kInvalidArgument} for a scale that is not finite.
   static Adapter open(const std::string& path, float scale = 1);
-  /// The same for a file that is open already.
+  /// Overload for a file that is already open.
   static Adapter from(gguf::File file, float scale = 1);
 
   /// Throws Error{kUnsupported} when it is of another architecture than `base`, {kMissingTensor, kBadShape}
   /// when it changes tensors that `base` does not have, or not in that shape.
   void check(const gguf::File& base) const;
 
-  /// What is added to the matrix called `name`, or nullptr.
+  /// The change of the matrix called `name`; nullptr when the adapter does not change it.
   const Change* find(std::string_view name) const noexcept;
   /// Number of matrices that the adapter changes.
   std::size_t size() const noexcept { return changes_.size(); }

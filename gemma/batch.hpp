@@ -24,7 +24,7 @@
 
 namespace gemma {
 
-/// What a batch has done since it was made.
+/// Counters of a batch since its construction.
 struct BatchStats {
   std::size_t n_steps = 0;      // forwards
   std::size_t n_computed = 0;   // tokens computed
@@ -49,13 +49,13 @@ class Batch {
   const Model& model() const noexcept { return model_; }
   /// Tokens that each sequence can hold.
   std::size_t n_ctx() const noexcept { return n_ctx_; }
-  /// What the caches of its sequences are made of.
+  /// Options of the caches of its sequences.
   const KvCacheOptions& kv_options() const noexcept { return pool_->layout().options; }
   /// Maximum number of concurrent sequences.
   std::size_t max_sequences() const noexcept { return slots_.size(); }
   /// Sequences that have a slot: running, or ended and not yet taken.
   std::size_t n_sequences() const noexcept;
-  /// Sequences that step() still works on.
+  /// Number of sequences that have not ended: step() computes tokens for them.
   std::size_t n_running() const noexcept;
   /// Bytes of all pages, the workspace and what guesses are made with, as planned.
   std::size_t memory_bytes() const noexcept {
@@ -100,7 +100,7 @@ class Batch {
   /// Whether the sequence has ended. Throws Error{kInvalidArgument} for an id that has no slot (as all
   /// below).
   bool ended(Id id) const { return !slot(id).running(); }
-  /// What it has generated up to now.
+  /// The result of a sequence up to now.
   const GenerateResult& result(Id id) const { return slot(id).result(); }
   /// What its picker, processor or a callback threw, which ended it; nullptr: nothing.
   std::exception_ptr error(Id id) const { return slot(id).error; }
@@ -108,7 +108,7 @@ class Batch {
   std::size_t n_reused(Id id) const { return slot(id).n_reused; }
   /// The sequence itself: its tokens and what is computed of them; valid until the next call.
   const Sequence& sequence(Id id) const { return slot(id).sequence; }
-  /// A copy of it as it is. Its logits are not kept.
+  /// A snapshot of a sequence as it is now, without its logits.
   Snapshot snapshot(Id id) const { return slot(id).sequence.snapshot(); }
   /// A sequence that has ended forgets all but its first n tokens. Throws Error{kInvalidArgument} while it is
   /// running, or where a sliding window has given back what that needs.

@@ -32,7 +32,7 @@ struct gemma_model {
 /// Helpers of the units that implement c_api.h.
 namespace gemma::c_api {
 
-/// There may be no memory left for telling that there is none.
+/// The error of an allocation that failed: static, since there may be no memory for another.
 inline constinit gemma_error no_memory{GEMMA_ERROR_OUT_OF_MEMORY, "out of memory", false};
 
 /// Makes *error an error of its own memory, where somebody wants one.
@@ -95,7 +95,7 @@ std::span<const T> list(const T* items, std::size_t n) {
   return {items, n};
 }
 
-/// Fills the caller's list as far as it reaches, and *n.
+/// Copies as much of `from` as fits into the caller's list; *n becomes the size of `from`.
 template <typename From, typename T>
 int give_list(const From& from, T* out, std::size_t capacity, std::size_t* n) {
   require(n != nullptr, "there is nowhere to put the length");

@@ -10,7 +10,7 @@
 
 namespace gemma {
 
-/// What the feed-forward gate goes through.
+/// Activation function of the feed-forward gate.
 enum class Activation { kGeluTanh, kSilu };
 
 /// Which elements of a head RoPE rotates together (Su et al. 2021): (i, i + head_dim / 2) or (2i, 2i + 1).
@@ -63,7 +63,7 @@ struct FeedForwardConfig {
   std::size_t d_ff = 0;                       // floats between its matrices
   Activation activation = Activation::kSilu;  // of the gate, and of those of the experts
   float sparsity =
-      0.0f;  // of the gate only what exceeds its mean by so many deviations goes on; 0: all of it
+      0.0f;  // the gate keeps only what exceeds its mean by this many standard deviations; 0: all of it
   ExpertsConfig experts;  // beside it
 };
 
@@ -86,7 +86,7 @@ struct DenseConfig {
   std::size_t width = 0;  // of what comes out
 };
 
-/// What makes an embedding of a text's final hidden states.
+/// How the final hidden states of a text become its embedding.
 struct EmbeddingConfig {
   Pooling pooling = Pooling::kLast;     // what the model was trained for
   std::vector<DenseConfig> dense = {};  // the linear layers that the pooled vector goes through
@@ -119,7 +119,7 @@ struct ModelConfig {
   bool post_norms = false;              // RMSNorm after attention and feed-forward, before the residual sum
   std::vector<RopeConfig> ropes;        // each distinct one once; layers name theirs by index
   std::vector<LayerConfig> layers;      // [n_layers]
-  std::vector<std::string> notes = {};  // what the file lacks or gets wrong, and what is taken: for people
+  std::vector<std::string> notes = {};  // lines for people: what the file lacks or gets wrong, what is used
 
   /// Number of decoder layers.
   std::size_t n_layers() const noexcept { return layers.size(); }
@@ -137,7 +137,7 @@ struct ModelConfig {
     return last;
   }
 
-  /// Whether tokens see others after them: a text is then computed in one chunk.
+  /// Whether attention is bidirectional: tokens attend to later ones too, and a text must be one chunk.
   bool looks_ahead() const {
     return largest([](const LayerConfig& l) { return l.attention.ahead; }) != 0;
   }
@@ -179,7 +179,7 @@ struct ModelConfig {
   }
   /// Floats of the cosines and sines of one position, all ropes together.
   std::size_t rope_width() const noexcept { return rope_offset(ropes.size()); }
-  /// Where those of one rope begin among them.
+  /// Offset of the factors of one rope in the factors of all.
   std::size_t rope_offset(std::size_t rope) const noexcept {
     std::size_t sum = 0;
     for (std::size_t i = 0; i < rope; ++i) sum += ropes[i].head_dim;

@@ -34,7 +34,7 @@ struct ConversationOptions {
   std::optional<Grammar> grammar;         // what every answer must be
 };
 
-/// One answer and what it took. Seconds and tokens.
+/// One answer, and the time and tokens that it took.
 struct Answer {
   std::string text;             // what was said
   std::string thinking;         // thoughts, which are no part of `text`; "": none
@@ -47,7 +47,7 @@ struct Answer {
   double decode_seconds = 0;                   // from the first token to the end
   std::size_t n_decoded = 0;                   // tokens computed in decode_seconds
   double total_seconds = 0;                    // from the message to the end
-  std::size_t n_steps = 0;                     // passes that computed n_decoded
+  std::size_t n_steps = 0;                     // forward passes that computed n_decoded
   std::size_t n_drafted = 0;   // guesses that these passes computed beside (SessionOptions::draft)
   std::size_t n_accepted = 0;  // guesses that were right
 
@@ -61,7 +61,7 @@ struct Answer {
   }
 };
 
-/// Who is told what during an answer, and may stop it.
+/// Callbacks during an answer, and the flag that cancels it.
 struct ConversationWatch {
   std::function<void(std::string_view)> on_text = {};            // each piece of the answer, whole characters
   std::function<void(std::string_view)> on_thought = {};         // the same of the thoughts before it
@@ -103,7 +103,7 @@ class Conversation {
   std::size_t n_messages() const noexcept { return messages_.size(); }
   /// What a user should know about the choice of turns, or "" (ChatTemplate::note()).
   std::string note() const { return template_ ? template_->note() : ""; }
-  /// As given, with what was changed since.
+  /// The options given to the constructor, with later changes.
   const ConversationOptions& options() const noexcept { return options_; }
   /// The session that holds the conversation's tokens.
   Session& session() noexcept { return session_; }

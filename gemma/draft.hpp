@@ -18,10 +18,10 @@
 
 namespace gemma {
 
-/// What a Drafter is asked: how a sequence may go on.
+/// One sequence to draft for: its tokens, and where guesses are written.
 struct DraftQuery {
   std::size_t slot = 0;                       // which of its sequences
-  std::span<const std::int32_t> tokens = {};  // of the whole sequence; at least one
+  std::span<const std::int32_t> tokens = {};  // all tokens of the sequence; at least one
   std::span<std::int32_t> guesses = {};       // to be filled from the front, with ids of the vocabulary
   std::size_t n = 0;                          // how many were guessed; 0: none
   unsigned kind = 0;                          // below DraftLength::kKinds: guesses alike in their chances
@@ -43,7 +43,7 @@ class Drafter {
   virtual void begin(std::size_t slot, std::span<const std::int32_t> tokens) noexcept = 0;
   /// What guessing one token costs, as a share of a step of the model that verifies it; 0: nothing.
   virtual double cost() const noexcept { return 0; }
-  /// The kind of its guesses where they cost something.
+  /// The kind of guesses that a model computed, which takes time.
   static constexpr unsigned kCostlyKind = 3;
   /// Memory held by the drafter, in bytes.
   virtual std::size_t size_bytes() const noexcept { return 0; }
@@ -60,7 +60,7 @@ class PromptLookup final : public Drafter {
 
   /// Holds size_bytes_for() bytes. Throws std::bad_alloc.
   PromptLookup(std::size_t n_slots, std::size_t n_ctx);
-  /// Bytes for so many sequences of so many tokens: 12 to 16 for each token.
+  /// Bytes for n_slots sequences of n_ctx tokens: 12 to 16 for each token.
   static std::size_t size_bytes_for(std::size_t n_slots, std::size_t n_ctx) noexcept;
 
   void guess(std::span<DraftQuery> queries, const std::atomic<bool>* cancel) override;
@@ -91,7 +91,7 @@ class DraftLength {
   /// cores of Zen 3.
   static constexpr double kRowCost = 0.15;
 
-  /// A step as it is planned so far.
+  /// A decode step as planned so far.
   struct Step {
     double tokens = 1;  // that it is expected to bring
     double time = 1;    // of it; a step of one row takes 1
@@ -102,12 +102,12 @@ class DraftLength {
     }
   };
 
-  /// The kind of guesses behind so many tokens that agree.
+  /// The kind of a guess that follows n_agreed tokens equal to earlier ones.
   static unsigned kind(std::size_t n_agreed) noexcept;
   /// How many of at most n guesses make the step bring more tokens in its time; they join it. `cost`:
   /// Drafter::cost().
   std::size_t worth(unsigned kind, std::size_t n, Step& step, double cost = 0) const noexcept;
-  /// A guess of this kind was compared with what was chosen.
+  /// Records whether a guess of this kind was the token chosen.
   void compared(unsigned kind, bool right) noexcept {
     right_[kind] += ((right ? 1.0 : 0.0) - right_[kind]) * kRate;
   }
@@ -153,7 +153,7 @@ class Guesses {
   std::size_t size() const noexcept { return n_rows_; }
   /// The waiting token and the guesses that have a row behind its own: what one forward computes.
   std::span<const std::int32_t> rows() const noexcept { return std::span(tokens_).first(1 + n_rows_); }
-  /// Sees what was chosen by the last row that counts.
+  /// Compares the token chosen by the last row that counts with the guess of its place.
   void compare(std::int32_t chosen) noexcept;
   /// Whether it was the next guess and has a row, which counts now.
   bool right() const noexcept { return right_; }

@@ -53,7 +53,7 @@ class Embedder {
   std::vector<std::vector<float>> embed(std::span<const std::string> texts,
                                         EmbedPrompt prompt = EmbedPrompt::kNone,
                                         const std::atomic<bool>* cancel = nullptr);
-  /// The same for ids, exactly as the model is to see them.
+  /// Overload for token ids, which the model is given as they are.
   std::vector<std::vector<float>> embed_ids(std::span<const std::vector<std::int32_t>> texts,
                                             const std::atomic<bool>* cancel = nullptr,
                                             detail::Trace* trace = nullptr);

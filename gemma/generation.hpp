@@ -66,7 +66,7 @@ struct GeneratedToken {
   double log_probability = 0;  // of id, when GenerateOptions::log_probabilities asks for it
 };
 
-/// What to generate, what ends it, and who is told.
+/// Options of a generation: its length, what ends it, and its callbacks.
 struct GenerateOptions {
   std::size_t max_tokens = 512;                // sampled, at most
   std::vector<std::string> stop_strings = {};  // generation ends before the first of these
@@ -139,7 +139,7 @@ class Generation {
   bool done() const noexcept { return done_; }
   /// Whether no further token may be sampled.
   bool full() const noexcept { return n_left() == 0; }
-  /// How many may be sampled at most.
+  /// Maximum number of tokens that may still be sampled.
   std::size_t n_left() const noexcept {
     return options_.max_tokens - std::min(options_.max_tokens, result_.tokens.size());
   }
@@ -148,7 +148,7 @@ class Generation {
   bool wants_log_probabilities() const noexcept { return options_.log_probabilities; }
   const GenerateResult& result() const noexcept { return result_; }
   GenerateResult& result() noexcept { return result_; }
-  /// What the last take() or end() brought.
+  /// The step that the last take() or end() made.
   const GeneratedToken& last() const noexcept { return last_; }
 
   /// The next token. False: it ended the generation and does not join the sequence.

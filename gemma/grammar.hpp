@@ -78,9 +78,9 @@ class GrammarMask {
 
   /// Whether an end token was accepted: only further ends may follow.
   bool finished() const noexcept { return finished_; }
-  /// Whether the text is whole as it is.
+  /// Whether the text so far is complete.
   bool can_end() const noexcept { return can_end_; }
-  /// Whether it is whole and nothing may follow but an end.
+  /// Whether the text is complete and no further text is allowed.
   bool must_end() const noexcept { return must_end_; }
 
  private:

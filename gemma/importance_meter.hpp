@@ -30,7 +30,7 @@ struct ImportanceOptions {
 /// Collects importances of a model's matrices. The model must outlive it; one thread at a time.
 class ImportanceMeter {
  public:
-  /// Called with the windows done and in all.
+  /// Called with the number of windows measured and of all windows.
   using Progress = std::function<void(std::size_t done, std::size_t total)>;
 
   /// Throws Error{kOutOfMemory}.
@@ -42,9 +42,9 @@ class ImportanceMeter {
   /// Adds what was measured before, on another text. Throws Error{kBadShape} when it is of another model.
   void add(const Importances& other);
 
-  /// Windows so far, those of others included.
+  /// Number of windows measured so far, including those of importances that were merged in.
   std::size_t n_windows() const noexcept { return n_windows_; }
-  /// Matrices that were used so far.
+  /// Number of matrices measured so far.
   std::size_t n_matrices() const noexcept;
 
   /// Writes the file; `datasets` are names for people. Throws as gguf::Writer::write().

@@ -18,7 +18,7 @@ namespace gemma {
 /// Importances by the names of matrices. Immutable once read; safe to read from many threads.
 class Importances {
  public:
-  /// Of one matrix, or of each of a mixture's experts.
+  /// Importances of the inputs of one matrix, or of the matrices of a mixture's experts.
   struct Entry {
     std::size_t n_inputs = 0;  // of a matrix
     std::vector<float> means;  // [n_matrices, n_inputs]: mean squares; 0 for experts that no text was sent to
@@ -34,14 +34,14 @@ class Importances {
   /// another kind of file, {kMissingTensor, kBadShape, kWrongType} for tensors that do not fit each other,
   /// {kMalformed} for numbers that are negative or not finite.
   static Importances read(const std::string& path);
-  /// The same of a file that is open.
+  /// Overload for a file that is already open.
   static Importances from(const gguf::File& file);
 
-  /// Of the matrix called `name`, or nullptr.
+  /// The importances of the matrix called `name`; nullptr when there are none.
   const Entry* find(std::string_view name) const noexcept;
   /// Number of matrices that have importances.
   std::size_t size() const noexcept { return entries_.size(); }
-  /// As given to read(); "" for none.
+  /// The path given to read(); "" where there was none.
   const std::string& path() const noexcept { return path_; }
   /// Names of the texts that they were measured on, where the file says.
   const std::vector<std::string>& datasets() const noexcept { return datasets_; }

@@ -73,7 +73,7 @@ class Stage {
 
   /// Tokens of a sequence. Throws Error{kInvalidArgument} for a sequence that it does not have.
   std::size_t n_past(std::size_t sequence) const;
-  /// Forgets all but the first n tokens of a sequence. Throws Error{kInvalidArgument} for a sequence that it
+  /// Removes all but the first n tokens of a sequence. Throws Error{kInvalidArgument} for a sequence that it
   /// does not have, or n that its windows do not allow (KvCache::truncate()).
   void truncate(std::size_t sequence, std::size_t n);
 

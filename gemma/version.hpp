@@ -14,7 +14,7 @@
 
 namespace gemma {
 
-/// Of these headers. gemma_version() of gemma/c_api.h tells that of the library that runs.
+/// The version of these headers. gemma_version() of gemma/c_api.h tells that of the library that runs.
 struct Version {
   int major = GEMMA_VERSION_MAJOR;  // incompatible changes
   int minor = GEMMA_VERSION_MINOR;  // additions; while major is 0, also changes

@@ -66,7 +66,7 @@ struct MixtureSizes {
   std::size_t floats = 0;  // 1: a matrix of the experts reads floats
 };
 
-/// What workers of one forward share and cannot move.
+/// State that the workers of one forward share; at a fixed address.
 struct WorkspaceShared {
   Barrier barrier;
   std::atomic<bool> stop{false};
@@ -86,7 +86,7 @@ struct WorkspaceSizes {
     return per_layer_gate * (sizeof(float) + 1) + groups(per_layer_gate) * sizeof(kernels::Q8Group);
   }
   static std::size_t groups(std::size_t elements) noexcept { return elements / 32 + 1; }
-  /// What one worker keeps of gate and up.
+  /// Floats of gate and up that one worker holds at a time.
   std::size_t ffn_block_floats() const noexcept { return 2 * tokens * ffn_rows; }
 
   bool operator==(const WorkspaceSizes&) const = default;
@@ -163,7 +163,7 @@ class Workspace {
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
   AlignedBuffer<std::uint32_t> row_origin;      // [T] the row's number when the pass began
   std::vector<std::atomic<std::size_t>> taken;  // [steps] work given out
-  /// What the workers share.
+  /// State that the workers share.
   std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 
   /// Rows of gate or up that a worker multiplies at a time.

@@ -56,7 +56,8 @@ enum class DType : std::uint8_t {
 #define GEMMA_DTYPE_ENUMERATOR(name, number, weights, bytes) k##name = number,
   GEMMA_DTYPES(GEMMA_DTYPE_ENUMERATOR)
 #undef GEMMA_DTYPE_ENUMERATOR
-  /// In a TensorView only: a type that a file may hold but that does not run. Its number is there beside it.
+  /// In a TensorView only: a type that a file may hold but that is not supported. Its number is there beside
+  /// it.
   kOther = 255,
 };
 
@@ -147,7 +148,7 @@ constexpr std::optional<DType> dtype_from_id(std::uint32_t id) noexcept {
 /// The name of a type number: "Q4_K", "iq4_ks", "unknown type 99".
 std::string dtype_name(std::uint32_t id);
 
-/// A type number for messages: "Q4_K", or for one that does not run "iq4_ks (144)", "unknown (99)".
+/// A type number for messages: "Q4_K", or for one that is not supported "iq4_ks (144)", "unknown (99)".
 std::string describe_dtype_id(std::uint32_t id);
 
 /// Bytes of a row of `elements`; elements must be a multiple of the type's block.

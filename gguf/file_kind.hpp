@@ -11,7 +11,7 @@
 
 namespace gemma::gguf {
 
-/// What a file that is no model is, for people.
+/// Describes, for people, a GGUF file that is not a model.
 struct OtherKind {
   std::string_view what;    // "a LoRA adapter"
   std::string_view advice;  // what it is for, and what is needed in its place

@@ -32,7 +32,7 @@ const std::byte* map(int fd, std::size_t size) noexcept;
 void unmap(const std::byte* begin, std::size_t size) noexcept;
 /// A hint about any part of a mapping; never fails.
 void advise(const std::byte* begin, std::size_t size, Advice advice) noexcept;
-/// Bytes written, at least one.
+/// Writes at least one byte; returns how many.
 std::ptrdiff_t write_some(int fd, const std::byte* data, std::size_t size) noexcept;
 /// Waits until what was written is on the disk.
 bool sync(int fd) noexcept;

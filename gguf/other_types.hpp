@@ -1,4 +1,4 @@
-// Tensor types that a file may hold and that do not run: their names and sizes, and why not.
+// Tensor types that a file may hold and that are not supported: their names and sizes, and why not.
 // Invariant: a file that holds them is described (gguf-info) and its bounds are checked like any other's;
 // only loading weights of such a type is refused. Sizes of ik_llama.cpp's types are that program's own
 // figures.
@@ -10,7 +10,7 @@
 
 namespace gemma {
 
-/// Why a type that is known does not run.
+/// Why a known type is not supported.
 enum class NotRun : std::uint8_t {
   kRemoved,     // the format has withdrawn it
   kInMemory,    // other engines keep activations in it; never weights of a file
@@ -18,7 +18,7 @@ enum class NotRun : std::uint8_t {
   kIk,          // ik_llama.cpp's own
 };
 
-/// The reason for people, to stand after "the type NAME ".
+/// The reason as text that follows "the type NAME " in a message.
 constexpr std::string_view to_string(NotRun why) noexcept {
   switch (why) {
     case NotRun::kRemoved:
@@ -116,7 +116,7 @@ inline constexpr OtherType kOtherTypes[] = {
 };
 }  // namespace detail
 
-/// What is known of a type number that does not run, or nullptr.
+/// The unsupported type with this number; nullptr where there is none.
 constexpr const OtherType* find_other_type(std::uint32_t id) noexcept {
   for (const OtherType& type : detail::kOtherTypes) {
     if (type.id == id) return &type;

@@ -33,7 +33,7 @@ class Reader {
   /// What the next reads belong to, named by every error from here on: "key 'general.name'", or before the
   /// name is known "metadata pair 7" by number. No text is built unless an error is.
   void about(std::string_view kind, std::string_view name) noexcept { subject_ = {kind, name, 0}; }
-  /// The same for what has a number rather than a name.
+  /// Overload for a subject that has a number in place of a name.
   void about(std::string_view kind, std::uint64_t number) noexcept { subject_ = {kind, {}, number}; }
 
   /// The next sizeof(T) bytes as a T. `what` names the field in the error.
@@ -50,14 +50,14 @@ class Reader {
   /// A GGUF string (u64 length, bytes), in place. May hold NUL and any byte.
   std::string_view read_string(std::string_view what);
 
-  /// The bytes from `begin`, an earlier offset(), to here.
+  /// The bytes from `begin`, an earlier offset(), to the current one.
   std::span<const std::byte> since(std::size_t begin) const noexcept {
     return bytes_.subspan(begin, offset_ - begin);
   }
 
   /// Throws `code` with "FILE: SUBJECT: MESSAGE (at byte OFFSET)", the offset of the field read last.
   [[noreturn]] void fail(ErrorCode code, const std::string& message) const { fail_at(field_, code, message); }
-  /// The same for a field elsewhere.
+  /// Overload for a field at `offset`.
   [[noreturn]] void fail_at(std::size_t offset, ErrorCode code, const std::string& message) const;
 
  private:

@@ -20,7 +20,7 @@ struct SplitPart {
   std::optional<std::uint64_t> n_tensors;  // of all parts together, where it says so
 };
 
-/// Names have five digits.
+/// Maximum number of parts: their names have five digits.
 inline constexpr std::size_t kMostParts = 99999;
 
 /// Whether `file` is one of several; nothing for a count of 0 (gguf-split writes that when it joins parts)

@@ -16,7 +16,7 @@ namespace gemma {
 /// Row-major [rows, cols]; higher dimensions are folded into rows. Valid while the File it came from lives.
 struct TensorView {
   std::string_view name;               // points into the file
-  DType type = DType::kF32;            // how elements are stored; kOther: in a way that does not run
+  DType type = DType::kF32;            // how elements are stored; kOther: a type that is not supported
   std::uint32_t type_id = 0;           // the same as the file's number, whatever it is
   std::uint32_t n_dims = 0;            // as the file says, 1 to 4
   std::size_t dims[4] = {1, 1, 1, 1};  // as the file says: dims[0] is the fastest (cols)
@@ -34,7 +34,7 @@ struct TensorView {
     const OtherType* other = find_other_type(type_id);
     return other != nullptr && other->has_size();
   }
-  /// "Q4_K", "iq4_ks", "unknown type 99".
+  /// The name of the type, e.g. "Q4_K", "iq4_ks", "unknown type 99".
   std::string type_name() const { return dtype_name(type_id); }
 
   /// Bytes of a row; 0 where the type's size is not known.

@@ -135,7 +135,7 @@ template <typename E>
 struct IsVector<std::vector<E>> : std::true_type {};
 }  // namespace detail
 
-/// The types that Value::as knows.
+/// Types that Value::as() can read.
 template <typename T>
 concept Readable = std::is_arithmetic_v<T> || std::is_same_v<T, std::string_view> ||
     std::is_same_v<T, std::string> || std::is_same_v<T, ArrayView> || detail::IsVector<T>::value;
@@ -158,15 +158,15 @@ class Value {
   /// Reads the value that follows in `from`. Throws Error on an unknown type or a value that leaves the file.
   static Value read(Reader& from);
 
-  /// Of the value; kArray for arrays.
+  /// The type of the value; kArray for arrays.
   ValueType type() const noexcept { return type_; }
-  /// Elements of an array; 1 for anything else.
+  /// Number of elements of an array; 1 for anything else.
   std::uint64_t count() const noexcept { return type_ == ValueType::kArray ? count_ : 1; }
   /// The type of an array's elements; type() for anything else.
   ValueType element_type() const noexcept { return type_ == ValueType::kArray ? element_ : type_; }
   /// Where the payload lies in the file: a scalar's bytes, a string's text, an array's elements as encoded.
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
-  /// "uint32", "array of string", ...
+  /// The name of the type, e.g. "uint32" or "array of string".
   std::string type_name() const;
 
   /// The value as T, or nothing when it is of another kind or out of T's range: bool only from bool, integers

@@ -30,7 +30,7 @@ class Writer {
  public:
   /// Writes a tensor's data into `out`, which has exactly the tensor's bytes.
   using Fill = std::function<void(std::span<std::byte> out)>;
-  /// Takes the next bytes of a tensor.
+  /// Receives the next bytes of a tensor.
   using Sink = std::function<void(std::span<const std::byte> part)>;
   /// Hands a tensor's bytes to `sink`, from first to last, in parts of any size.
   using Produce = std::function<void(const Sink& sink)>;
@@ -72,7 +72,7 @@ class Writer {
     });
     return add_encoded_array(key, type, std::ranges::size(values), std::as_bytes(std::span(elements)));
   }
-  /// The same for a list in braces.
+  /// Overload for a list in braces.
   template <typename T>
   Writer& add_array(std::string_view key, std::initializer_list<T> values) {
     return add_array(key, std::span(values.begin(), values.size()));
@@ -88,7 +88,7 @@ class Writer {
                      std::span<const std::byte> data) {
     return add_tensor(name, type, std::span(shape.begin(), shape.size()), data);
   }
-  /// The same for a shape of any size.
+  /// Overload for a shape given as a span.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape,
                      std::span<const std::byte> data);
   /// The same with data made when they are written, one tensor at a time: for files larger than memory.

@@ -39,7 +39,7 @@ class ChatTemplate {
   bool recognised() const noexcept { return note_.empty(); }
   /// What a user should be told about the choice, one sentence without a full stop; "" if recognised().
   const std::string& note() const noexcept { return note_; }
-  /// The dialect: its name, its turns, its defaults.
+  /// The dialect: its name, the markers of its turns, its defaults.
   const Dialect& dialect() const noexcept { return *dialect_; }
 
   /// Throws Error{kInvalidArgument} with the template's own message for a conversation that it refuses,

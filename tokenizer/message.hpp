@@ -43,15 +43,15 @@ struct Message {
 /// A conversation rendered as text, with the parts that are literal.
 struct RenderedChat {
   std::string text;                // with the turns' markers, BOS included where the template prints it
-  std::vector<TextRange> literal;  // ascending: what was said, and not written by the template
+  std::vector<TextRange> literal;  // ascending: texts of messages, in which no control tokens are recognised
   /// Ascending: what lies between the place where an answer begins and its end, of messages with `ids`.
   std::vector<TextRange> answers;
 };
 
 /// Options of rendering a conversation.
 struct ChatOptions {
-  bool add_generation_prompt = true;  // end where the assistant's answer begins
-  bool merge_system = false;  // a template without a system turn gets it in front of the first user turn
+  bool add_generation_prompt = true;  // end with the marker that begins an answer
+  bool merge_system = false;  // no system turn in the template: put it in front of the first user message
   bool thinking = false;      // the model is asked to think first; dialects without thoughts take no notice
   std::span<const Value> tools = {};  // declared to the model: {"type": "function", "function": {...}} each
 };

@@ -12,7 +12,7 @@
 
 namespace gemma {
 
-/// A text in two: what is said, and what was thought before.
+/// A text in two parts: the answer, and the thought before it.
 struct Thoughts {
   std::string answer;   // of a model, to be shown
   std::string thought;  // not part of the answer
@@ -38,7 +38,7 @@ class ThoughtSplitter {
     }
     return out;
   }
-  /// What was held back; ready for the next answer afterwards.
+  /// Returns what was held back, and gets ready for the next answer.
   Thoughts flush() {
     Thoughts out;
     (inside_ ? out.thought : out.answer) = pending_;

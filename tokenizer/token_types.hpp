@@ -30,7 +30,7 @@ enum class TokenType : std::uint8_t {
 
 namespace detail {
 
-/// 0..255 for "<0x00>".."<0xFF>", nothing for any other text.
+/// 0..255 for "<0x00>".."<0xFF>"; nullopt for any other text.
 inline std::optional<std::uint8_t> parse_byte(std::string_view piece) noexcept {
   const auto digit = [](char c) {
     if (c >= '0' && c <= '9') return c - '0';

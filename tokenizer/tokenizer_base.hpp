@@ -110,7 +110,7 @@ class Tokenizer {
   virtual void append_text(std::string_view text, std::vector<TokenId>& ids) const = 0;
   /// Appends the bytes of a piece that is neither control nor unknown.
   virtual void append_piece(TokenId id, std::string& out) const = 0;
-  /// Builds what append_text() would build at its first call.
+  /// Builds the tables that append_text() would build at its first call.
   virtual void prepare() const {}
 
  private:

@@ -13,7 +13,7 @@ namespace gemma::utf8 {
 inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 inline constexpr std::string_view kSpaceMark = "\xE2\x96\x81";    // U+2581, sentencepiece's space
 
-/// What stands at one position of a text.
+/// The character, or the broken bytes, at one position of a text.
 struct Sequence {
   std::size_t length = 0;   // bytes of the character, or of the maximal subpart when broken; >= 1
   bool valid = false;       // a whole character
@@ -83,7 +83,7 @@ inline std::string replace_invalid(std::string_view text) {
   return out;
 }
 
-/// `point` appended to `out`. Needs a Unicode scalar value.
+/// Appends `point`, which must be a Unicode scalar value, to `out` as UTF-8.
 inline void append(std::uint32_t point, std::string& out) {
   if (point < 0x80) {
     out += static_cast<char>(point);

@@ -25,7 +25,7 @@ class Value {
     v.text_ = value ? "true" : "false";
     return v;
   }
-  /// `spelling` is written as it is, e.g. "1.5".
+  /// A number; `spelling` is its JSON text, e.g. "1.5".
   static Value number(std::string spelling) {
     Value v(Kind::kNumber);
     v.text_ = std::move(spelling);

@@ -36,7 +36,7 @@ class Vocab : public detail::PieceTable {
   /// kMalformed.
   static Vocab from(const gguf::File& file);
 
-  /// The conventions that it follows where the file does not say.
+  /// The conventions of its dialect, used where the file does not say.
   const Markers& markers() const noexcept { return *markers_; }
   /// Whether its pieces or its architecture tell these conventions; otherwise they are those of its kind.
   bool markers_are_told() const noexcept { return told_; }
