@@ -30,9 +30,10 @@ GEMMA_INLINE std::string part_name(std::size_t number, std::size_t count) {
   gemma::detail::refuse(ErrorCode::kMalformed, [&] { return path + ": " + what; });
 }
 
-/// Throws unless `part` can belong to the model whose first part is `first`.
-GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const File& part,
-                             std::size_t number) {
+/// Throws unless `part`, whose path is not `other`, can belong to the model whose first part is `first`.
+/// `facts` are those of the part at `other`.
+GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const std::string& other,
+                             const File& part, std::size_t number) {
   const auto there = read_split(part);
   if (!there || there->number != number || there->count != facts.count) {
     refuse_part(part.path(), "is not " + part_name(number, facts.count) +
@@ -40,7 +41,7 @@ GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const Fi
                                         : ", but a file of its own (split.count)"));
   }
   if (there->n_tensors && facts.n_tensors && *there->n_tensors != *facts.n_tensors) {
-    refuse_part(part.path(), "is of another model than " + first.path() + ": split.tensors.count is " +
+    refuse_part(part.path(), "is of another model than " + other + ": split.tensors.count is " +
                                  std::to_string(*there->n_tensors) + ", not " +
                                  std::to_string(*facts.n_tensors));
   }
@@ -102,11 +103,11 @@ GEMMA_INLINE File File::join(File given, const SplitPart& facts) {
     }
   };
   File whole = open_part(0);
-  detail::check_part(whole, facts, whole, 0);
+  detail::check_part(whole, facts, path, whole, 0);
   const std::optional<SplitPart> wanted = read_split(whole);
   for (std::size_t number = 1; number < facts.count; ++number) {
     File part = open_part(number);
-    detail::check_part(whole, *wanted, part, number);
+    detail::check_part(whole, *wanted, whole.path(), part, number);
     for (const TensorView& tensor : part.tensors_) {
       if (whole.names_.add(tensor.name) != NameIndex::Added::kYes) {
         detail::refuse_part(part.path(),

@@ -132,6 +132,10 @@ TEST_F(Split, PartsOfOtherModelsAreRefused) {
   EXPECT_NE(error.find("is of another model than " + path(0) + ": split.tensors.count is 9, not 5"),
             std::string::npos)
       << error;
+  EXPECT_NE(
+      opened(1).find(path(0) + ": is of another model than " + path(1) + ": split.tensors.count is 5, not 9"),
+      std::string::npos)
+      << opened(1);
   error = with([&](Writer& w) { keys(w, 1, 3, 5), add_tensors(w, 4, "a"); });
   EXPECT_NE(error.find("its 3 parts hold 7 tensors; split.tensors.count says 5"), std::string::npos) << error;
   error = with([&](Writer& w) { keys(w, 1, 3, 5), add_tensors(w, 2, "b"); });
