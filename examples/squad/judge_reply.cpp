@@ -38,6 +38,14 @@ std::string_view fenced(std::string_view text) {
   return line == std::string_view::npos ? inside : inside.substr(line + 1);
 }
 
+/// The only thing in braces, such as JSON in a sentence; "" where there are none, or several.
+std::string_view braced(std::string_view text) {
+  const std::size_t open = text.find('{');
+  if (open == std::string_view::npos || text.rfind('{') != open) return {};
+  const std::size_t close = text.find('}', open);
+  return close == std::string_view::npos ? std::string_view() : text.substr(open, close - open + 1);
+}
+
 /// A ranking and nothing else, plain or as JSON.
 std::vector<double> whole_ranking(std::string_view text, std::size_t k) {
   const json value = json::parse(text, nullptr, false);
@@ -89,7 +97,7 @@ std::string reply_text(const json& message) {
 
 std::vector<double> ranking_in(std::string_view text, std::size_t k) {
   text = without_thoughts(text);
-  for (const std::string_view part : {text, fenced(text), last_line(text)}) {
+  for (const std::string_view part : {text, fenced(text), braced(text), last_line(text)}) {
     if (part.empty()) continue;
     if (std::vector<double> ranks = whole_ranking(part, k); !ranks.empty()) return ranks;
   }

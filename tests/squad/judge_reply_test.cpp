@@ -20,6 +20,8 @@ TEST(RankingIn, ThoughtsFencesAndLastLines) {
       "So I rank them:\n3 > 1 > 2.\n",
       "The third is right.\n{\"rank\": [3, 1, 2]}",
       "Ranking: 3,1,2",
+      "```json {\"rank\": [3,1,2]} ```",
+      "My ranking is {\"rank\": [3, 1, 2]}. I hope this helps.",
       "312"};
   for (const char* good : kRankings) {
     EXPECT_EQ(ranking_in(good, 3), (std::vector<double>{2, 3, 1})) << good;
@@ -36,6 +38,7 @@ TEST(RankingIn, WhatCouldBeReadInTwoWaysIsNone) {
                                  "Area: 312",
                                  "```\n3,1\n```",
                                  "{\"rank\": \"3,1\"}",
+                                 "{\"rank\": [3,1,2]} or {\"rank\": [1,2,3]}?",
                                  "{\"ranking\": \"3,1,2\"}",
                                  "```",
                                  "``````",
