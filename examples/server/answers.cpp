@@ -33,7 +33,7 @@ struct Answers::Part {
   bool in_thought = false;
   bool done = false;
   std::size_t n_tools = 0;
-  std::size_t n_bytes = 0;  // of tokens that were told with their probabilities
+  std::size_t n_characters = 0;  // of tokens that were told with their probabilities
   Usage usage;
   std::vector<std::int32_t> tokens;
 };
@@ -73,12 +73,12 @@ Answers::~Answers() {
   activity_.ended(took_);
 }
 
-TokenLogprob Answers::logprob_of(const Piece& piece) const {
-  const Tokenizer& tokenizer = model_.model().tokenizer();
+TokenLogprob logprob_of(const Tokenizer& tokenizer, std::int32_t id, double log_probability,
+                        std::span<const TokenProbability> top) {
   TokenLogprob out;
-  out.token = tokenizer.token_bytes(piece.id);
-  out.logprob = piece.log_probability;
-  for (const TokenProbability& t : piece.top) {
+  out.token = tokenizer.token_bytes(id);
+  out.logprob = log_probability;
+  for (const TokenProbability& t : top) {
     out.top.emplace_back(tokenizer.token_bytes(t.id), t.log_probability);
   }
   return out;
@@ -90,7 +90,10 @@ void Answers::add_piece(Part& p, const Piece& piece, Choice& out) {
     p.running->n_generated = p.usage.completion;
     p.running->has_slot = true;
     if (!options_.stop.empty()) p.tokens.push_back(piece.id);
-    if (options_.logprobs) out.logprobs.push_back(logprob_of(piece));
+    if (options_.logprobs) {
+      out.logprobs.push_back(
+          logprob_of(model_.model().tokenizer(), piece.id, piece.log_probability, piece.top));
+    }
   }
   if (agent_ == nullptr) {
     out.text += piece.text;
@@ -141,7 +144,7 @@ bool Answers::advance(Part& p, double seconds, const std::function<bool(Choice&)
   if (wait == PendingAnswer::Wait::kTimeout) return false;
   Choice out;
   out.index = p.index;
-  out.offset = p.n_bytes;
+  out.offset = p.n_characters;
   out.first_tool = p.n_tools;
   if (wait == PendingAnswer::Wait::kPiece) {
     add_piece(p, piece, out);
@@ -150,7 +153,7 @@ bool Answers::advance(Part& p, double seconds, const std::function<bool(Choice&)
   }
   for (CalledTool& call : out.tools) call.id = random_id("call_");
   p.n_tools += out.tools.size();
-  for (const TokenLogprob& t : out.logprobs) p.n_bytes += t.token.size();
+  for (const TokenLogprob& t : out.logprobs) p.n_characters += n_characters(t);
   wanted = take(out);
   return true;
 }

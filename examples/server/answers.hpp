@@ -24,6 +24,10 @@ namespace gemma::server {
 /// "PREFIX" and 24 random letters and digits.
 std::string random_id(std::string_view prefix);
 
+/// A token as it is told.
+TokenLogprob logprob_of(const Tokenizer& tokenizer, std::int32_t id, double log_probability,
+                        std::span<const TokenProbability> top);
+
 /// What is wanted of answers.
 struct AnswersOptions {
   std::size_t n = 1;         // choices of each prompt
@@ -65,7 +69,6 @@ class Answers {
   bool advance(Part& p, double seconds, const std::function<bool(Choice&)>& take, bool& wanted);
   void add_piece(Part& p, const Piece& piece, Choice& out);
   void end(Part& p, Choice& out);
-  TokenLogprob logprob_of(const Piece& piece) const;
   std::string matched_stop(std::span<const std::int32_t> tokens) const;
 
   ServedModel& model_;

@@ -40,9 +40,8 @@ Json message_json(const ResponseHead& head) {
 }  // namespace
 
 std::string anthropic_error_body(const ApiError& e) {
-  const bool server = e.status() >= 500;
-  return one_line(
-      {{"type", "error"}, {"error", {{"type", server ? "api_error" : e.type()}, {"message", e.message()}}}});
+  const char* type = e.status() >= 500 ? "api_error" : e.status() == 413 ? "request_too_large" : e.type();
+  return one_line({{"type", "error"}, {"error", {{"type", type}, {"message", e.message()}}}});
 }
 
 std::string anthropic_message(const ResponseHead& head, const Choice& answer, const Usage& usage,

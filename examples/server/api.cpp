@@ -142,10 +142,12 @@ HttpReply Api::failure(const HttpRequest& request, const ApiError& e) const {
   return out;
 }
 
-HttpReply Api::error(int status, const std::string& message) {
-  HttpReply out;
-  out.status = status;
-  out.body = error_body(ApiError(status, message));
+HttpReply Api::error(int status, const std::string& message, const HttpRequest* head) {
+  HttpRequest unknown;
+  unknown.header = [](const char*) { return std::string(); };
+  const HttpRequest& request = head != nullptr ? *head : unknown;
+  HttpReply out = failure(request, ApiError(status, message));
+  add_headers(request, out);
   activity_.answered("other", status);
   log_.write("request", {{"status", std::to_string(status)}, {"error", Log::text(message)}});
   return out;

@@ -42,7 +42,7 @@ class Api : public HttpHandler {
 
   std::optional<HttpReply> refuse(const HttpRequest& head) override;
   HttpReply handle(const HttpRequest& request) override;
-  HttpReply error(int status, const std::string& message) override;
+  HttpReply error(int status, const std::string& message, const HttpRequest* head) override;
 
   /// From now on new requests are refused.
   void drain() noexcept { draining_ = true; }

@@ -128,7 +128,11 @@ bool Connection::wait_for_request(int seconds) {
 void Connection::begin_head() noexcept {
   n_read_ = 0;
   in_head_ = true;
-  head_deadline_ = now_ms() + std::int64_t{limits_.read_seconds} * 1000;
+  deadline_ = now_ms() + std::int64_t{limits_.read_seconds} * 1000;
+}
+void Connection::begin_body() noexcept {
+  in_head_ = false;
+  deadline_ = now_ms() + std::int64_t{limits_.read_seconds} * 1000;
 }
 
 ssize_t Connection::read(char* to, std::size_t size) {
@@ -140,8 +144,10 @@ ssize_t Connection::read(char* to, std::size_t size) {
     return -1;
   }
   if (begin_ == end_) {
+    // a body may take longer, a millisecond for each byte that has come
+    const std::int64_t earned = in_head_ ? 0 : static_cast<std::int64_t>(n_read_);
     const std::int64_t wait =
-        in_head_ ? head_deadline_ - now_ms() : std::int64_t{limits_.read_seconds} * 1000;
+        std::min(deadline_ + earned - now_ms(), std::int64_t{limits_.read_seconds} * 1000);
     if (!wait_for(fd(), POLLIN, wait)) return -1;
     const ssize_t n = ::recv(fd(), buffer_.data(), buffer_.size(), 0);
     if (n <= 0) return n;

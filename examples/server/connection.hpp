@@ -63,8 +63,8 @@ class Connection {
   bool wait_for_request(int seconds);
   /// From here on a head is read, which is limited in time and size.
   void begin_head() noexcept;
-  /// From here on a body is.
-  void begin_body() noexcept { in_head_ = false; }
+  /// From here on a body is, whose time grows with what has come.
+  void begin_body() noexcept;
   /// Bytes that came; 0: the other side has closed, -1: an error, a time-out or more than is allowed.
   ssize_t read(char* to, std::size_t size);
   /// Whether read() refused a head for its size.
@@ -93,7 +93,7 @@ class Connection {
   std::size_t n_read_ = 0;  // of this request
   bool in_head_ = true;
   bool head_too_large_ = false;
-  std::int64_t head_deadline_ = 0;  // milliseconds of a clock that never goes back
+  std::int64_t deadline_ = 0;  // of the head or the body: milliseconds of a clock that never goes back
 };
 
 }  // namespace gemma::server

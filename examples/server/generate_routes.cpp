@@ -1,10 +1,12 @@
 // The routes that generate: /v1/chat/completions, /v1/completions, and Anthropic's /v1/messages.
 #include <functional>
+#include <map>
 #include <memory>
 #include <utility>
 
 #include "examples/server/answers.hpp"
 #include "examples/server/api.hpp"
+#include "examples/server/echo.hpp"
 #include "examples/server/prompts.hpp"
 #include "examples/server/response.hpp"
 
@@ -78,12 +80,13 @@ struct Work {
 };
 
 /// All choices, whole.
-template <typename Asked>
-std::vector<Choice> whole(Work<Asked>& work) {
-  std::vector<Choice> out(work.answers.size());
+template <typename AnyWork>
+std::vector<Choice> whole(AnyWork& work) {
+  std::vector<Choice> out;
+  for (std::size_t i = 0; i < work.answers.size(); ++i) out.push_back(work.begun(i));
   const auto ended = work.read([&](Choice& more) {
+    work.amend(more);
     Choice& c = out[more.index];
-    c.index = more.index;
     c.text += more.text;
     c.reasoning += more.reasoning;
     std::move(more.tools.begin(), more.tools.end(), std::back_inserter(c.tools));
@@ -96,9 +99,9 @@ std::vector<Choice> whole(Work<Asked>& work) {
 }
 
 /// A stream of the events that `write` makes, and what is told when they fail on the way.
-template <typename Asked>
-HttpReply stream_of(std::shared_ptr<Work<Asked>> work, std::string (*error_event)(const ApiError&),
-                    std::function<Answers::Ended(Work<Asked>&, HttpSink&, std::string& finish)> write) {
+template <typename AnyWork>
+HttpReply stream_of(std::shared_ptr<AnyWork> work, std::string (*error_event)(const ApiError&),
+                    Answers::Ended (*write)(AnyWork&, HttpSink&, std::string& finish)) {
   HttpReply out;
   out.type = "text/event-stream";
   out.stream = [work, error_event, write](HttpSink& sink) {
@@ -126,8 +129,47 @@ bool says_something(const Choice& c) {
   return !c.text.empty() || !c.reasoning.empty() || !c.tools.empty() || !c.logprobs.empty();
 }
 
-using ChatWork = Work<ChatRequest>;
-using CompletionWork = Work<CompletionRequest>;
+struct ChatWork : Work<ChatRequest> {
+  using Work::Work;
+  static Choice begun(std::size_t index) {
+    Choice out;
+    out.index = index;
+    return out;
+  }
+  static void amend(const Choice&) {}
+};
+
+/// Answers that begin with their prompts, where that is asked for.
+struct CompletionWork : Work<CompletionRequest> {
+  using Work::Work;
+  /// What there is before an answer: nothing, or the prompt.
+  Choice begun(std::size_t index) const {
+    Choice out;
+    out.index = index;
+    if (const EchoedPrompt* echo = echo_at(index)) {
+      out.text = echo->text;
+      out.logprobs = echo->logprobs;
+    }
+    return out;
+  }
+  /// What came of an answer as a part of the text that begins with its prompt.
+  void amend(Choice& more) {
+    const EchoedPrompt* echo = echo_at(more.index);
+    if (echo == nullptr) return;
+    for (const TokenLogprob& t : echo->logprobs) more.offset += n_characters(t);
+    n_told[more.index] += more.logprobs.size();
+    const bool ended_at_once = more.finish_reason == "stop" && n_told[more.index] == 0 && asked.stop.empty();
+    if (ended_at_once && echo->end) more.logprobs.push_back(*echo->end);
+  }
+
+  std::vector<EchoedPrompt> echoes;           // of the prompts, where they are asked for
+  std::map<std::size_t, std::size_t> n_told;  // tokens of each answer, with probabilities
+
+ private:
+  const EchoedPrompt* echo_at(std::size_t index) const {
+    return asked.echo ? &echoes.at(index / asked.n) : nullptr;
+  }
+};
 
 Answers::Ended write_chat(ChatWork& work, HttpSink& sink, std::string& finish) {
   const ChatRequest& asked = work.asked;
@@ -155,25 +197,16 @@ Answers::Ended write_chat(ChatWork& work, HttpSink& sink, std::string& finish) {
   return sink.write(last.append(kSseDone)) ? ended : Answers::Ended::kSinkFailed;
 }
 
-/// The text of the prompt that a choice goes on from.
-std::string prompt_text(const CompletionWork& work, std::size_t index) {
-  const Prompt& p = work.asked.prompts[index / work.asked.n];
-  if (const auto* text = std::get_if<std::string>(&p)) return *text;
-  return work.model->model().tokenizer().decode(std::get<std::vector<std::int32_t>>(p));
-}
-
 Answers::Ended write_completion(CompletionWork& work, HttpSink& sink, std::string& finish) {
   const CompletionRequest& asked = work.asked;
   const auto event = [&](const Choice& c) {
     return sink.write(sse(completion_chunk(work.head, c, asked.logprobs, asked.include_usage)));
   };
   for (std::size_t i = 0; asked.echo && i < work.answers.size(); ++i) {
-    Choice begun;
-    begun.index = i;
-    begun.text = prompt_text(work, i);
-    if (!event(begun)) return Answers::Ended::kSinkFailed;
+    if (!event(work.begun(i))) return Answers::Ended::kSinkFailed;
   }
   const auto ended = work.read([&](Choice& more) {
+    work.amend(more);
     if (more.index == 0 && !more.finish_reason.empty()) finish = more.finish_reason;
     return (!says_something(more) && more.finish_reason.empty()) || event(more);
   });
@@ -246,7 +279,7 @@ HttpReply Api::chat(const Call& call) {
   ChatRequest asked = read_chat(call.request.body);
   ModelPool::Lease model = acquire(asked.model, call);
   auto work = std::make_shared<ChatWork>(*this, std::move(asked), std::move(model), call, "chatcmpl-");
-  if (work->asked.stream) return stream_of<ChatRequest>(work, openai_error_event, write_chat);
+  if (work->asked.stream) return stream_of(work, openai_error_event, write_chat);
   const std::vector<Choice> choices = whole(*work);
   HttpReply out;
   out.body = chat_completion(work->head, choices, work->answers.usage(), work->asked.logprobs);
@@ -257,11 +290,12 @@ HttpReply Api::completions(const Call& call) {
   CompletionRequest asked = read_completion(call.request.body);
   ModelPool::Lease model = acquire(asked.model, call);
   auto work = std::make_shared<CompletionWork>(*this, std::move(asked), std::move(model), call, "cmpl-");
-  if (work->asked.stream) return stream_of<CompletionRequest>(work, openai_error_event, write_completion);
-  std::vector<Choice> choices = whole(*work);
-  for (Choice& c : choices) {
-    if (work->asked.echo) c.text.insert(0, prompt_text(*work, c.index));
+  if (work->asked.echo) {
+    work->echoes =
+        echo_of(*work->model, work->asked, [&] { return cancelled() || call.request.client_left(); });
   }
+  if (work->asked.stream) return stream_of(work, openai_error_event, write_completion);
+  const std::vector<Choice> choices = whole(*work);
   HttpReply out;
   out.body = completion(work->head, choices, work->answers.usage(), work->asked.logprobs);
   return out;
@@ -271,7 +305,7 @@ HttpReply Api::messages(const Call& call) {
   ChatRequest asked = read_anthropic(call.request.body);
   ModelPool::Lease model = acquire(asked.model, call);
   auto work = std::make_shared<ChatWork>(*this, std::move(asked), std::move(model), call, "msg_");
-  if (work->asked.stream) return stream_of<ChatRequest>(work, anthropic_error_event, write_messages);
+  if (work->asked.stream) return stream_of(work, anthropic_error_event, write_messages);
   const std::vector<Choice> choices = whole(*work);
   HttpReply out;
   out.body = anthropic_message(work->head, choices[0], work->answers.usage(), work->answers.stop_sequence());

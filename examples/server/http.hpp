@@ -49,7 +49,8 @@ class HttpHandler {
   /// The reply to a whole request.
   virtual HttpReply handle(const HttpRequest& request) = 0;
   /// The reply to what is no request that could be handled (a malformed head, a body that is too large).
-  virtual HttpReply error(int status, const std::string& message) = 0;
+  /// `head`: what is known of the request; nullptr: nothing.
+  virtual HttpReply error(int status, const std::string& message, const HttpRequest* head) = 0;
 };
 
 }  // namespace gemma::server

@@ -93,7 +93,7 @@ class HttpServer::Exchange : public httplib::Server {
       read_and_handle(q, r, reader);
     });
     set_error_handler(HandlerWithResponse([this](const httplib::Request& q, httplib::Response& r) {
-      if (r.body.empty()) put(handler_.error(r.status, why(r.status)), q, r);
+      if (r.body.empty()) refuse(q, r, r.status, why(r.status));
       if (r.status == 400 || r.status >= 408) close_ = close_ || !handled_;
       return HandlerResponse::Handled;
     }));
@@ -115,7 +115,7 @@ class HttpServer::Exchange : public httplib::Server {
     const auto set_up = [](httplib::Request& q) { q.ranges.clear(); };
     const bool ok = process(*this, stream, closed, set_up);
     if (c_.head_too_large()) {
-      const HttpReply reply = handler_.error(431, "the head of the request is too large");
+      const HttpReply reply = handler_.error(431, "the head of the request is too large", nullptr);
       c_.write("HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: " + reply.type +
                "\r\nContent-Length: " + std::to_string(reply.body.size()) + "\r\nConnection: close\r\n\r\n" +
                reply.body);
@@ -162,7 +162,8 @@ class HttpServer::Exchange : public httplib::Server {
   }
 
   void refuse(const httplib::Request& q, httplib::Response& r, int status, const std::string& message) {
-    put(handler_.error(status, message), q, r);
+    const HttpRequest head = request_of(q);
+    put(handler_.error(status, message, &head), q, r);
   }
 
   /// Answers what needs no body, and what is refused before its body is read.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -20,15 +21,32 @@ namespace gemma::server {
 
 using Json = nlohmann::ordered_json;
 
-/// The body as JSON: an object, in UTF-8, nested at most RequestLimits::kDepth deep. Throws ApiError.
-inline Json parse_body(std::string_view body) {
+/// What a body may be, told while it is parsed.
+struct BodyLimits {
+  /// Whether to go on; what is left out here is refused behind it.
+  bool operator()(int depth, Json::parse_event_t event, const Json&) {
+    using Event = Json::parse_event_t;
+    deep = deep || depth > static_cast<int>(RequestLimits::kDepth);
+    if (event == Event::object_start) n_members.push_back(0);
+    if (event == Event::object_end && !n_members.empty()) n_members.pop_back();
+    if (event == Event::key && !n_members.empty()) n_compared += n_members.back()++;
+    return !deep && !is_wide();
+  }
+  /// Each name is compared with those before it in its object.
+  bool is_wide() const { return n_compared > RequestLimits::kComparedNames; }
+
   bool deep = false;
+  std::vector<std::size_t> n_members;  // of the objects that are open
+  std::size_t n_compared = 0;
+};
+
+/// The body as JSON: an object, in UTF-8, nested at most RequestLimits::kDepth deep, in bounded time. Throws
+/// ApiError.
+inline Json parse_body(std::string_view body) {
+  BodyLimits limits;
   Json out;
   try {
-    out = Json::parse(body.begin(), body.end(), [&deep](int depth, Json::parse_event_t, Json&) {
-      deep = deep || depth > static_cast<int>(RequestLimits::kDepth);
-      return !deep;  // what is left out here is refused below
-    });
+    out = Json::parse(body.begin(), body.end(), std::ref(limits));
   } catch (const nlohmann::json::exception& e) {
     std::string why = e.what();
     why.erase(0, why.find("] ") == std::string::npos ? 0 : why.find("] ") + 2);
@@ -37,7 +55,8 @@ inline Json parse_body(std::string_view body) {
       c = static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7E ? '?' : c;
     throw ApiError(400, "the body is not JSON: " + why.substr(0, 200));
   }
-  if (deep) throw ApiError(400, "the body is nested too deep");
+  if (limits.deep) throw ApiError(400, "the body is nested too deep");
+  if (limits.is_wide()) throw ApiError(400, "the body has objects of too many members");
   if (!out.is_object()) throw ApiError(400, "the body is not a JSON object");
   return out;
 }
@@ -153,6 +172,12 @@ inline std::vector<std::int32_t> ids_of(const Json& list, const std::string& pat
     out.push_back(static_cast<std::int32_t>(Fields::whole_of(list[i], item_path(path, i), 0, INT32_MAX)));
   }
   return out;
+}
+
+/// "top_p"; 0 is what clients mean by it, the likeliest token.
+inline std::optional<float> top_p_of(const Fields& f) {
+  const auto p = f.real("top_p", 0, 1);
+  return p && *p == 0 ? std::optional(1e-6F) : p;
 }
 
 /// Fields that all routes that generate have in OpenAI's form.

@@ -208,7 +208,13 @@ std::vector<Value> anthropic_tools(const Fields& f) {
   const Json* tools = f.list("tools");
   for (std::size_t i = 0; tools != nullptr && i < tools->size(); ++i) {
     const Fields tool = Fields::of((*tools)[i], item_path("tools", i));
+    const std::string type = tool.text("type").value_or("custom");
+    if (type != "custom") {
+      throw wrong(tool.path("type"), "is '" + type.substr(0, 40) + "'; this server runs no tools of its own");
+    }
     tool.need("name");
+    if (tool.text("name")->empty()) throw wrong(tool.path("name"), "must not be empty");
+    static_cast<void>(tool.object("input_schema"));
     Json function = {{"name", *tool.text("name")}};
     if (const auto description = tool.text("description")) function["description"] = *description;
     if (const Json* schema = tool.find("input_schema")) function["parameters"] = *schema;
@@ -223,6 +229,7 @@ ToolChoice anthropic_choice(const Fields& f, const std::vector<Value>& tools) {
   const std::string type = choice->text("type").value_or("");
   if (type == "auto") return {};
   if (type == "none") return {ToolChoice::Kind::kNone, ""};
+  if (type == "any" && tools.empty()) throw wrong("tool_choice", "asks for a tool and there is none");
   if (type == "any") return {ToolChoice::Kind::kRequired, ""};
   if (type != "tool") throw wrong("tool_choice.type", "must be 'auto', 'any', 'tool' or 'none'");
   choice->need("name");
@@ -243,7 +250,7 @@ ChatRequest read_anthropic(std::string_view body, bool generates) {
     out.max_tokens = std::min(static_cast<std::size_t>(*n), RequestLimits::kMaxTokens);
   }
   out.sampling.temperature = f.real("temperature", 0, 1);
-  out.sampling.top_p = f.real("top_p", 0, 1);
+  out.sampling.top_p = top_p_of(f);
   if (const auto k = f.whole("top_k", 0, INT32_MAX)) out.sampling.top_k = static_cast<std::size_t>(*k);
   out.stream = f.flag("stream").value_or(false);
   if (const Json* stops = f.list("stop_sequences")) {

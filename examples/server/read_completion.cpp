@@ -41,7 +41,6 @@ CompletionRequest read_completion(std::string_view body) {
     out.logprobs = true;
     out.top_logprobs = static_cast<std::size_t>(*n);
   }
-  if (out.echo && out.logprobs) throw wrong("echo", "with 'logprobs' is not supported");
   if (const auto suffix = f.text("suffix"); suffix && !suffix->empty())
     throw wrong("suffix", "is not supported");
   if (const auto best = f.whole("best_of", 1, RequestLimits::kChoices);

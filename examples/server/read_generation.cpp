@@ -39,6 +39,7 @@ std::map<std::int32_t, float> bias_of(const Fields& f) {
     if (error != std::errc() || end != name.data() + name.size() || id < 0) {
       throw wrong("logit_bias", "has the key '" + name.substr(0, 40) + "', which is no token id");
     }
+    list->need(name);
     out[id] = *list->real(name, -100, 100);
   }
   return out;
@@ -71,8 +72,7 @@ void read_generation(const Fields& f, Generation& out) {
   out.model = f.text("model").value_or("");
   Sampling& s = out.sampling;
   s.temperature = f.real("temperature", 0, 1e6);
-  s.top_p = f.real("top_p", 0, 1);
-  if (s.top_p && *s.top_p == 0) s.top_p = 1e-6F;  // what clients mean by it: the likeliest token
+  s.top_p = top_p_of(f);
   s.min_p = f.real("min_p", 0, 1);
   for (const char* name : {"repetition_penalty", "repeat_penalty"}) {
     if (const auto v = f.real(name, 0.01, 100)) s.repeat_penalty = v;

@@ -1,10 +1,14 @@
 #include "examples/server/response.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 
 #include <nlohmann/json.hpp>
+
+#include "gemma/version.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace gemma::server {
 namespace {
@@ -48,17 +52,34 @@ Json chat_logprobs(const Choice& c) {
   }
   return {{"content", content}, {"refusal", nullptr}};
 }
+/// A token of /v1/completions: part of a character is told as OpenAI has it, "bytes:\\xe2\\x80".
+std::string shown(const std::string& token) {
+  if (utf8::replace_invalid(token) == token) return token;
+  std::string out = "bytes:";
+  for (const char c : token) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    const auto byte = static_cast<unsigned char>(c);
+    out.append("\\x").append({kDigits[byte >> 4], kDigits[byte & 15]});
+  }
+  return out;
+}
+/// The likeliest by their names, and the token itself where it is none of them. Of two tokens that are
+/// spelled alike the likelier counts.
+Json likeliest(const TokenLogprob& t) {
+  Json out = Json::object();
+  for (const auto& [token, p] : t.top) out.emplace(shown(token), finite(p));
+  out.emplace(shown(t.token), finite(t.logprob));
+  return out;
+}
 Json completion_logprobs(const Choice& c) {
   Json tokens = Json::array(), values = Json::array(), top = Json::array(), offsets = Json::array();
   std::size_t offset = c.offset;
   for (const TokenLogprob& t : c.logprobs) {
-    tokens.push_back(t.token);
-    values.push_back(finite(t.logprob));
-    Json others = Json::object();
-    for (const auto& [token, p] : t.top) others[token] = finite(p);
-    top.push_back(others);
+    tokens.push_back(shown(t.token));
+    values.push_back(t.is_known ? Json(finite(t.logprob)) : Json());
+    top.push_back(t.is_known ? likeliest(t) : Json());
     offsets.push_back(offset);
-    offset += t.token.size();
+    offset += n_characters(t);
   }
   return {{"tokens", tokens}, {"token_logprobs", values}, {"top_logprobs", top}, {"text_offset", offsets}};
 }
@@ -66,7 +87,11 @@ Json tool_json(const CalledTool& t) {
   return {{"id", t.id}, {"type", "function"}, {"function", {{"name", t.name}, {"arguments", t.arguments}}}};
 }
 Json head_json(const ResponseHead& head, const char* object) {
-  return {{"id", head.id}, {"object", object}, {"created", head.created}, {"model", head.model}};
+  return {{"id", head.id},
+          {"object", object},
+          {"created", head.created},
+          {"model", head.model},
+          {"system_fingerprint", "gemma-" GEMMA_VERSION_STRING}};
 }
 Json completion_choice(const Choice& c, bool logprobs) {
   return {{"text", c.text},
@@ -76,6 +101,12 @@ Json completion_choice(const Choice& c, bool logprobs) {
 }
 
 }  // namespace
+
+std::size_t n_characters(const TokenLogprob& token) {
+  const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
+  const auto hidden = static_cast<std::ptrdiff_t>(std::min(token.n_hidden, token.token.size()));
+  return static_cast<std::size_t>(std::count_if(token.token.begin() + hidden, token.token.end(), begins));
+}
 
 std::string error_body(const ApiError& e) {
   return line({{"error",

@@ -28,7 +28,11 @@ struct TokenLogprob {
   std::string token;  // bytes that need not be UTF-8
   double logprob = 0;
   std::vector<std::pair<std::string, double>> top;
+  std::size_t n_hidden = 0;  // bytes of the token that the text does not show
+  bool is_known = true;      // false: the first of a text, which nothing stands before
 };
+/// Characters of the text that a token brings: each counts where its first byte stands.
+std::size_t n_characters(const TokenLogprob& token);
 
 /// A call of a tool by the model.
 struct CalledTool {
@@ -53,7 +57,7 @@ struct Choice {
   std::size_t first_tool = 0;  // number of the first of `tools` in the answer
   std::vector<TokenLogprob> logprobs;
   std::string finish_reason;  // "stop", "length", "tool_calls"; "": it goes on
-  std::size_t offset = 0;     // bytes of the text before this, of /v1/completions with logprobs
+  std::size_t offset = 0;     // characters of the text before this, of /v1/completions with logprobs
 };
 
 /// {"error": {"message", "type", "param", "code"}}.

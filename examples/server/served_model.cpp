@@ -127,4 +127,42 @@ std::vector<std::vector<float>> ServedModel::embed(std::span<const std::vector<s
   return out;
 }
 
+ScoredPrompt ServedModel::score(std::span<const std::int32_t> prompt, std::size_t n_top,
+                                const std::function<bool()>& give_up) {
+  constexpr std::size_t kRows = 32;  // of logits at one time: 33 MB of 262,144 tokens
+  const std::lock_guard lock(embedding_);
+  SessionOptions o;
+  o.kv_type = options_.engine.kv;
+  o.n_threads = options_.engine.threads;
+  o.n_ctx = prompt.size();
+  o.chunk = o.logit_rows = std::min(kRows, prompt.size());
+  const std::size_t others = memory_bytes_.load() - model_.file_bytes();
+  o.max_memory = room_ == 0 ? 0 : room_ > others ? room_ - others : 1;
+  Session session(model_, o);
+  const std::size_t n_vocab = model_.config().vocab_size;
+  const auto told = [n_top](std::span<const float> logits, std::int32_t id) {
+    return ScoredPrompt::Token{
+        id, log_probability(logits, id),
+        n_top == 0 ? std::vector<TokenProbability>() : top_log_probabilities(logits, n_top)};
+  };
+  ScoredPrompt out;
+  std::span<const float> last;
+  for (std::size_t at = 0; at < prompt.size();) {
+    if (give_up()) throw Error(ErrorCode::kCancelled, "nobody waits for the probabilities any more");
+    const std::size_t n = std::min(o.logit_rows, prompt.size() - at);
+    const std::span<const float> rows = session.append_for_logits(prompt.subspan(at, n));
+    for (std::size_t i = 0; i < n; ++i) {
+      last = rows.subspan(i * n_vocab, n_vocab);
+      if (at + i + 1 < prompt.size()) out.tokens.push_back(told(last, prompt[at + i + 1]));
+    }
+    at += n;
+  }
+  const std::span<const TokenId> ends = model_.vocab().stop_ids();
+  const auto likelier = [&](TokenId a, TokenId b) {
+    return last[static_cast<std::size_t>(a)] < last[static_cast<std::size_t>(b)];
+  };
+  if (!ends.empty()) out.end = told(last, *std::max_element(ends.begin(), ends.end(), likelier));
+  return out;
+}
+
 }  // namespace gemma::server

@@ -28,6 +28,17 @@ struct ServingOptions {
   std::string chat_template;  // name; "": each file's own
 };
 
+/// What a model says of each token of a prompt, given those before it.
+struct ScoredPrompt {
+  struct Token {
+    std::int32_t id = 0;
+    double log_probability = 0;
+    std::vector<TokenProbability> top;  // the likeliest in its place
+  };
+  std::vector<Token> tokens;  // from the second on
+  std::optional<Token> end;   // the likeliest of those that would end the text, behind the last
+};
+
 /// Thread-safe.
 class ServedModel {
  public:
@@ -58,6 +69,10 @@ class ServedModel {
   /// Throws Error as Embedder, {kCancelled} when it was told to give up.
   std::vector<std::vector<float>> embed(std::span<const std::vector<std::int32_t>> texts,
                                         const std::function<bool()>& give_up);
+  /// The probabilities of a prompt's tokens, by a session that lasts as long as the call; `give_up` is asked
+  /// now and then. Throws Error as Session, {kCancelled} when it was told to give up.
+  ScoredPrompt score(std::span<const std::int32_t> prompt, std::size_t n_top,
+                     const std::function<bool()>& give_up);
   /// The ids of a text to be embedded. Throws Error as Embedder::encode().
   std::vector<std::int32_t> encode_for_embedding(const std::string& text);
   /// Numbers of a vector.
@@ -76,7 +91,7 @@ class ServedModel {
   std::optional<Scheduler> scheduler_;
   std::size_t n_ctx_ = 0;
   std::atomic<std::size_t> memory_bytes_{0};
-  std::mutex embedding_;  // guards the embedder
+  std::mutex embedding_;  // guards the embedder; scores are computed one at a time under it, too
   std::optional<Embedder> embedder_;
   struct KeptMask {
     Constraint constraint;

@@ -176,16 +176,14 @@ class CallGrammar {
   /// The right side of a rule for `{...}` with these parameters.
   std::string arguments(const Value* parameters) {
     const Value* properties = parameters != nullptr ? parameters->find("properties") : nullptr;
-    if (properties == nullptr || properties->items().empty()) return "object";
+    if (properties == nullptr || properties->names().empty()) return "object";  // none, or no object
     std::vector<std::string> needed, optional;
     const Value* required = parameters->find("required");
     for (const std::size_t i : by_name(*properties)) {
       const std::string& name = properties->names()[i];
       const bool must = required != nullptr && std::any_of(required->items().begin(), required->items().end(),
                                                            [&](const Value& r) { return r.text() == name; });
-      // a rule of its own for each value: what is referred to many times is written once
-      const std::string value = "v" + std::to_string(n_values_++);
-      rule(value, value_of(properties->items()[i]));
+      const std::string value = rule_of(properties->items()[i]);
       (must ? needed : optional).push_back(literal(name + ":") + " " + value);
     }
     if (needed.empty() && optional.size() > kMostOptional) return "object";
@@ -217,6 +215,12 @@ class CallGrammar {
               [&](std::size_t a, std::size_t b) { return object.names()[a] < object.names()[b]; });
     return order;
   }
+  /// The name of a rule of its own for a value: what is referred to many times is written once.
+  std::string rule_of(const Value& schema) {
+    const std::string name = "v" + std::to_string(n_values_++);
+    rule(name, value_of(schema));
+    return name;
+  }
   std::string value_of(const Value& schema) {
     if (const Value* e = schema.find("enum"); e != nullptr && !e->items().empty()) {
       std::string out = "(";
@@ -235,7 +239,7 @@ class CallGrammar {
     if (name == "array") {
       const Value* items = schema.find("items");
       const std::string item =
-          items != nullptr && items->is(Value::Kind::kObject) ? value_of(*items) : "value";
+          items != nullptr && items->is(Value::Kind::kObject) ? rule_of(*items) : "value";
       return "( \"[\" ( " + item + " ( \",\" " + item + " )* )? \"]\" )";
     }
     return name == "object" ? "( " + arguments(&schema) + " )" : "value";

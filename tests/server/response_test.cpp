@@ -22,6 +22,7 @@ TEST(Response, AnErrorInOpenAisForm) {
       error_body(ApiError(503, "a\xFF")),
       "{\"error\":{\"message\":\"a\xEF\xBF\xBD\",\"type\":\"server_error\",\"param\":null,\"code\":null}}");
   EXPECT_EQ(json::parse(anthropic_error_body(ApiError(404, "x")))["error"]["type"], "not_found_error");
+  EXPECT_EQ(json::parse(anthropic_error_body(ApiError(413, "x")))["error"]["type"], "request_too_large");
 }
 
 TEST(Response, AChatCompletion) {
@@ -32,6 +33,7 @@ TEST(Response, AChatCompletion) {
   c.logprobs = {{"h\xC3", -0.5, {{"h", -0.5}, {"x", -std::numeric_limits<double>::infinity()}}}};
   const json out = json::parse(chat_completion(kHead, {&c, 1}, {10, 4, 3, 1}, true));
   EXPECT_EQ(out["object"], "chat.completion");
+  EXPECT_TRUE(out["system_fingerprint"].is_string());
   EXPECT_EQ(out["choices"][0]["message"],
             (json{{"role", "assistant"}, {"content", "hi"}, {"reasoning_content", "hm"}}));
   EXPECT_EQ(out["choices"][0]["finish_reason"], "stop");
@@ -80,6 +82,21 @@ TEST(Response, Completions) {
   EXPECT_EQ(out["choices"][0]["logprobs"]["text_offset"], (json{5, 6}));
   EXPECT_EQ(out["choices"][0]["logprobs"]["top_logprobs"][0], (json{{"a", -1.0}}));
   EXPECT_TRUE(json::parse(completion_chunk(kHead, c, false, false))["choices"][0]["logprobs"].is_null());
+}
+
+TEST(Response, TokensOfCompletions) {
+  Choice c;  // BOS, which the text does not show, two thirds of a character, the rest, and two spelled alike
+  c.logprobs = {{"<bos>", 0, {}, 5, false},
+                {"\xE6\x97", -1, {}},
+                {"\xA5", -2, {{"\xA5", -2}}},
+                {"b", -1, {{"b", -1}, {"b", -9}}}};
+  const json out = json::parse(completion(kHead, {&c, 1}, {}, true))["choices"][0]["logprobs"];
+  EXPECT_EQ(out["tokens"], (json{"<bos>", "bytes:\\xe6\\x97", "bytes:\\xa5", "b"}));
+  EXPECT_EQ(out["token_logprobs"], (json{nullptr, -1.0, -2.0, -1.0}));
+  EXPECT_EQ(out["text_offset"], (json{0, 0, 1, 1}));
+  EXPECT_TRUE(out["top_logprobs"][0].is_null());
+  EXPECT_EQ(out["top_logprobs"][1], (json{{"bytes:\\xe6\\x97", -1.0}}));  // the token itself is always there
+  EXPECT_EQ(out["top_logprobs"][3], (json{{"b", -1.0}}));                 // the likelier of the two
 }
 
 TEST(Response, ModelsAndEmbeddings) {

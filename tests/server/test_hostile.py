@@ -59,7 +59,7 @@ class Bodies(unittest.TestCase):
                              [{"role": "user", "content": 5}], [{"role": "user", "content": [{"type": "image_url"}]}]],
                 "max_tokens": ["x", -2, 1.5, [], True], "temperature": ["x", -1, [], 1e9], "top_p": [-1, 2, "x"],
                 "n": [0, -1, 1000, "x"], "stop": [5, [5], [""], "", ["x"] * 1000], "seed": ["x", 1.5],
-                "stream": ["x", 1], "logit_bias": [[], {"x": 1}, {"5": "x"}, {"5": 101}, {"999999": 1}, {"-1": 1}],
+                "stream": ["x", 1], "logit_bias": [[], {"x": 1}, {"5": "x"}, {"5": 101}, {"5": None}, {"999999": 1}, {"-1": 1}],
                 "top_logprobs": [21, "x", 5], "presence_penalty": [3, "x"], "tools": [5, [5], [{"type": "x"}]],
                 "tool_choice": ["x", 5], "model": [5], "min_p": [2], "top_k": [1.5, "x"],
                 "response_format": [5, {"type": "x"}, {"type": "json_schema"},
@@ -77,6 +77,26 @@ class Bodies(unittest.TestCase):
         self.refused({"prompt": ["x"] * 100, "n": 100}, path="/v1/completions", param="n")
         self.refused({"tokens": [4096]}, path="/detokenize")
         self.refused({"content": 5}, path="/tokenize", param="content")
+
+    def test_messages_of_anthropic(self):
+        hello = {"max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
+        tool = {"name": "f", "input_schema": {"type": "object"}}
+        for field, values in {
+                "max_tokens": ["x", 0, -1, None], "temperature": [2, "x"], "stop_sequences": ["x", [""], [5]], "system": [5, [5]],
+                "messages": [[], {}, [{"role": "tool", "content": "x"}], [{"role": "user", "content": [{"type": "image"}]}]],
+                "tools": [5, [{}], [{"name": ""}], [{**tool, "input_schema": 5}], [{"type": "web_search_20250305", "name": "w"}]],
+                "tool_choice": ["any", {"type": "any"}, {"type": "tool"}, {"type": "tool", "name": "f"}, {"type": "x"}],
+                "thinking": [5]}.items():
+            for value in values:
+                status, headers, answer = SERVER.ask("POST", "/v1/messages", {**hello, field: value})
+                self.assertEqual((status, headers["Content-Type"], answer["type"], answer["error"]["type"]),
+                                 (400, "application/json", "error", "invalid_request_error"), (field, value))
+        self.assertEqual(SERVER.post("/v1/messages", {**hello, "top_p": 0})["stop_reason"], "max_tokens")
+        for headers, want in [(b"Content-Length: 100000000\r\n", "request_too_large"),
+                              (b"Content-Length: x\r\n", "invalid_request_error"),
+                              (b"Transfer-Encoding: chunked\r\n", "invalid_request_error")]:
+            (_, body), = answers_of(SERVER.raw(b"POST /v1/messages HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\nzz\r\n"))
+            self.assertEqual(json.loads(body)["error"]["type"], want)
 
     def test_too_long(self):
         error = self.refused(chat_of("river " * 3000))

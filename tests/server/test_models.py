@@ -122,6 +122,23 @@ class Several(unittest.TestCase):
         status, _, answer = self.server.ask("POST", CHAT, chat_of(model="chat", tools=TOOLS))
         self.assertEqual((status, answer["error"]["param"]), (400, "tools"))
 
+    def test_odd_tools(self):
+        deep = {"type": "string"}
+        for _ in range(80):
+            deep = {"type": "array", "items": deep}
+        for parameters in [None, {}, {"type": 5}, {"properties": 5}, {"properties": ["a", "b"]}, {"properties": {"a": 5}},
+                           {"properties": {"a": {"type": ["string", "null"]}}, "required": 5},
+                           {"properties": {"a": {"enum": [1, None, [2], {"b": 3}]}}, "required": [5, "a"]},
+                           {"properties": {"a b": {"type": "integer"}, 'q"\\': {}, "": {}, "a:{b": {}}, "required": ["a b"]},
+                           {"properties": {"a": deep}, "required": ["a"]},
+                           {"properties": {f"p{i}": {"type": "array", "items": {"type": "object"}} for i in range(300)}}]:
+            tool = {"type": "function", "function": {"name": "odd", "parameters": parameters}}
+            for choice in ["auto", "required"]:
+                status, _, answer = self.server.ask("POST", CHAT, chat_of(model="agent", tools=[tool], tool_choice=choice,
+                                                                          max_tokens=4))
+                self.assertIn(status, [200, 400], (parameters, answer))
+                self.assertTrue(status == 200 or answer["error"]["message"], answer)
+
     def test_tools_of_anthropic(self):
         body = {"model": "agent", "max_tokens": 400, "messages": [{"role": "user", "content": "hi"}], "tool_choice": {"type": "any"},
                 "tools": [{"name": "weather", "input_schema": {**TOOLS[0]["function"]["parameters"], "required": ["city"]}}]}
