@@ -40,42 +40,46 @@ struct Spacings<127 * 4> {  // also the uneven levels
 template <class A, class Grid, int kN, int kV>
 [[gnu::always_inline]] inline void scale_sums(const float* x, const float* w, const Lanes (&inverse)[kV],
                                               Lanes (&xq)[kV], Lanes (&qq)[kV]) noexcept {
-  for (int v = 0; v < kV; ++v) xq[v] = qq[v] = Lanes{};
-  for (int i = 0; i < kN; ++i) {
-    const Lanes xi = all<A>(x[i]), wi = all<A>(w[i]);
-    for (int v = 0; v < kV; ++v) {
-      const Lanes q = Grid::nearest(xi * inverse[v]);
-      const Lanes wq = wi * q;
-      xq[v] += wq * xi;
-      qq[v] += wq * q;
+  constexpr int kAtOnce = kV % 2 == 0 ? 2 : 1;  // as many as registers hold
+  for (int v0 = 0; v0 < kV; v0 += kAtOnce) {
+    for (int v = v0; v < v0 + kAtOnce; ++v) xq[v] = qq[v] = Lanes{};
+    for (int i = 0; i < kN; ++i) {
+      const Lanes xi = all<A>(x[i]), wi = all<A>(w[i]);
+      for (int v = v0; v < v0 + kAtOnce; ++v) {
+        const Lanes q = Grid::nearest(xi * inverse[v]);
+        const Lanes wq = wi * q;
+        xq[v] += wq * xi;
+        qq[v] += wq * q;
+      }
     }
   }
 }
 
-/// The lane whose fit lessens the error most; its scale in `scale`. `gain` is what is to be exceeded.
+/// The fit that lessens the error most; its scale in `scale`. `gain` is what is to be exceeded.
 template <class A, int kV>
 [[gnu::always_inline]] inline void take_best_scale(const Lanes (&xq)[kV], const Lanes (&qq)[kV], float& gain,
                                                    float& scale) noexcept {
+  Lanes most = all<A>(gain), best = all<A>(scale);
   for (int v = 0; v < kV; ++v) {
     const Lanes some = qq[v] > Lanes{} ? qq[v] : all<A>(1.0f);
     const Lanes fit = xq[v] / some;
     const Lanes gains = fit * xq[v];
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (!(gains[lane] > gain)) continue;
-      gain = gains[lane];
-      scale = fit[lane];
-    }
+    best = gains > most ? fit : best;
+    most = gains > most ? gains : most;
   }
+  const int lane = largest_lane<A>(most);
+  gain = most[lane];
+  scale = best[lane];
 }
 
 template <class A, int kN>
 [[gnu::always_inline]] inline float largest_magnitude(const float* x) noexcept {
-  float most = 0;
-  for (int i = 0; i < kN; ++i) {
-    const float m = x[i] < 0 ? -x[i] : x[i];
-    most = m > most ? m : most;
+  Lanes most{};
+  for (int i = 0; i < kN; i += kLanes) {
+    const Lanes xi = load<A>(x + i);
+    most = larger<A>(larger<A>(xi, -xi), most);
   }
-  return most;
+  return largest<A>(most);
 }
 
 /// The scale d of the best fit x ~ d * q, q on the grid; of either sign, since grids are uneven. 0 for zeros.
@@ -118,7 +122,7 @@ struct AffineFit {
 
   float x[kN];  // about the mean
   const float* w;
-  float mean, sum_w, gain = 0;
+  float mean, sum_w, inverse_sum_w, gain = 0;
   Affine best{0, 0};
 
   /// Takes the best of lanes of (x - z0) * inverse, rounded.
@@ -136,12 +140,17 @@ struct AffineFit {
         sxq[v] += wq * xi;
       }
     }
-    for (int v = 0; v < kV; ++v) take(sq[v], sqq[v], sxq[v]);
+    Lanes gains = all<A>(gain), scales = all<A>(best.scale), offsets = all<A>(best.offset);
+    for (int v = 0; v < kV; ++v) take(sq[v], sqq[v], sxq[v], gains, scales, offsets);
+    const int lane = largest_lane<A>(gains);
+    gain = gains[lane];
+    best = {scales[lane], offsets[lane]};
   }
 
   /// A lane's fit: about the mean sum(w x) is 0, so scale = sum(w x q) / (sum(w q q) - sum(w q)^2 / sum(w)).
-  [[gnu::always_inline]] void take(const Lanes& sq, const Lanes& sqq, const Lanes& sxq) noexcept {
-    const Lanes mean_q = sq / sum_w;
+  [[gnu::always_inline]] void take(const Lanes& sq, const Lanes& sqq, const Lanes& sxq, Lanes& most,
+                                   Lanes& best_scale, Lanes& best_offset) const noexcept {
+    const Lanes mean_q = sq * inverse_sum_w;
     Lanes spread = sqq - mean_q * sq;
     spread = spread > 1e-6f * sqq ? spread : all<A>(1e38f);
     Lanes scale = sxq / spread;
@@ -156,11 +165,10 @@ struct AffineFit {
       scale = offset > Lanes{} ? scale0 : scale;
       offset = offset > Lanes{} ? Lanes{} : offset;
     }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (!(gains[lane] > gain && scale[lane] > 0)) continue;
-      gain = gains[lane];
-      best = {scale[lane], offset[lane]};
-    }
+    gains = scale > Lanes{} ? gains : all<A>(-3.4e38f);
+    best_scale = gains > most ? scale : best_scale;
+    best_offset = gains > most ? offset : best_offset;
+    most = gains > most ? gains : most;
   }
 
   /// Rounds of small changes of the best's scale and phase.
@@ -179,18 +187,23 @@ struct AffineFit {
 
   Affine fit(const float* from, const float* weights) noexcept {
     w = weights;
-    float lo = from[0], hi = from[0], sum_wx = 0;
-    sum_w = 0;
-    for (int i = 0; i < kN; ++i) {
-      lo = from[i] < lo ? from[i] : lo;
-      hi = from[i] > hi ? from[i] : hi;
-      sum_w += w[i];
-      sum_wx += w[i] * from[i];
+    Lanes least = load<A>(from), most = least, sums_w{}, sums_wx{};
+    for (int i = 0; i < kN; i += kLanes) {
+      const Lanes xi = load<A>(from + i), wi = load<A>(w + i);
+      least = smaller<A>(xi, least);
+      most = larger<A>(xi, most);
+      sums_w += wi;
+      sums_wx += wi * xi;
     }
+    float lo = -largest<A>(-least);
+    const float hi = largest<A>(most), sum_wx = sum<A>(sums_wx);
+    sum_w = sum<A>(sums_w);
+    inverse_sum_w = 1.0f / sum_w;
+    const float first = lo;
     if (kDown && lo > 0) lo = 0;
     if (!(hi - lo > 1e-30f)) return {0, lo};
     mean = sum_wx / sum_w;
-    for (int i = 0; i < kN; ++i) x[i] = from[i] - mean;
+    for (int i = 0; i < kN; i += kLanes) store<A>(load<A>(from + i) - mean, x + i);
     // what a constant gives is what is to be exceeded
     best = {0, kDown && mean > 0 ? 0 : mean};
     gain = kDown && mean > 0 ? -sum_w * mean * mean : 0;
@@ -206,7 +219,16 @@ struct AffineFit {
     try_all<3>(inverse, shift);
     refine(0.5f);
     refine(0.25f);
-    return best;
+    return kDown ? from_zero(first) : best;
+  }
+
+  /// The best with codes that begin at 0. Where fewer than all levels are used, the same numbers come of
+  /// codes that begin at 1 and of an offset lower by a scale; offsets that are made integers are not alike.
+  [[gnu::always_inline]] Affine from_zero(float first) const noexcept {
+    if (!(best.scale > 0)) return best;
+    const float code = rounded_within<A>((first - best.offset) / best.scale, 0, kLevels);
+    const float offset = best.offset + code * best.scale;
+    return offset > 0 ? best : Affine{best.scale, offset};
   }
 };
 

@@ -30,18 +30,57 @@ template <class A>
   const float a = v[0] + v[4], b = v[1] + v[5], c = v[2] + v[6], d = v[3] + v[7];
   return (a + c) + (b + d);
 }
-/// The nearest integers, halves to even; |x| < 2^22.
+/// The largest lane, NaN aside where another is not.
+template <class A>
+[[gnu::always_inline]] inline float largest(const Lanes& v) noexcept {
+  float most = v[0];
+  for (int lane = 1; lane < kLanes; ++lane) most = v[lane] > most ? v[lane] : most;
+  return most;
+}
+/// The first lane that holds the largest.
+template <class A>
+[[gnu::always_inline]] inline int largest_lane(const Lanes& v) noexcept {
+  const Lanes most = all<A>(largest<A>(v));
+#if defined(__AVX__)
+  const int mask = __builtin_ia32_movmskps256(reinterpret_cast<Lanes>(v == most));
+  return mask != 0 ? __builtin_ctz(static_cast<unsigned>(mask)) : 0;
+#else
+  for (int lane = 0; lane < kLanes; ++lane)
+    if (v[lane] == most[lane]) return lane;
+  return 0;
+#endif
+}
+/// The larger of each pair; the second where one is NaN.
+template <class A>
+[[gnu::always_inline]] inline Lanes larger(const Lanes& x, const Lanes& y) noexcept {
+#if defined(__AVX__)  // compilers make two instructions of the comparison
+  return __builtin_ia32_maxps256(x, y);
+#else
+  return x > y ? x : y;
+#endif
+}
+template <class A>
+[[gnu::always_inline]] inline Lanes smaller(const Lanes& x, const Lanes& y) noexcept {
+#if defined(__AVX__)
+  return __builtin_ia32_minps256(x, y);
+#else
+  return x < y ? x : y;
+#endif
+}
+/// The nearest integers, halves to even; |x| < 2^22. The sign of a zero is anyone's.
 template <class A>
 [[gnu::always_inline]] inline Lanes rounded(const Lanes& x) noexcept {
+#if defined(__AVX__)
+  return __builtin_ia32_roundps256(x, 8);  // to nearest, no exception
+#else
   const Lanes magic = all<A>(0x1.8p23f);
   return (x + magic) - magic;
+#endif
 }
 /// Between lo and hi; NaN gives lo.
 template <class A>
 [[gnu::always_inline]] inline Lanes clamped(const Lanes& x, float lo, float hi) noexcept {
-  const Lanes low = all<A>(lo), high = all<A>(hi);
-  const Lanes y = x > low ? x : low;
-  return y < high ? y : high;
+  return smaller<A>(larger<A>(x, all<A>(lo)), all<A>(hi));
 }
 template <class A>
 [[gnu::always_inline]] inline float clamped(float x, float lo, float hi) noexcept {

@@ -24,21 +24,28 @@ inline void store_u32(std::uint32_t word, std::uint8_t* to) noexcept {
 /// w = d * q: the scale as float16 bits, and codes.
 template <class A, class Grid, int kEnd>
 inline std::uint16_t encode_scaled(const float* x, const float* w, int (&code)[32]) noexcept {
-  const std::uint16_t d = to_half<A>(fit_scale<A, Grid, kEnd, 32, 2>(x, w));
+  const std::uint16_t d = to_half<A>(fit_scale<A, Grid, kEnd, 32, 1>(x, w));
   float g[32];
   assign<A, Grid, 32>(x, from_half<A>(d), 0.0f, g);
   for (int i = 0; i < 32; ++i) code[i] = Grid::code(g[i]);
   return d;
 }
-/// w = d * q + m
+/// w = d * q + m; m is fitted to what d is as float16.
 template <class A, int kLevels>
 inline void encode_affine(const float* x, const float* w, int (&code)[32], std::uint16_t& d,
                           std::uint16_t& m) noexcept {
   const Affine fit = fit_affine<A, 32, kLevels, false>(x, w);
   d = to_half<A>(fit.scale);
-  m = to_half<A>(fit.offset);
+  const float scale = from_half<A>(d);
   float g[32];
-  assign<A, IntegerGrid<A, 0, kLevels>, 32>(x, from_half<A>(d), -from_half<A>(m), g);
+  assign<A, IntegerGrid<A, 0, kLevels>, 32>(x, scale, -fit.offset, g);
+  Lanes sum_w{}, sum_wx{};
+  for (int i = 0; i < 32; i += kLanes) {
+    sum_w += load<A>(w + i);
+    sum_wx += load<A>(w + i) * (load<A>(x + i) - scale * load<A>(g + i));
+  }
+  m = to_half<A>(sum<A>(sum_wx) / sum<A>(sum_w));
+  assign<A, IntegerGrid<A, 0, kLevels>, 32>(x, scale, -from_half<A>(m), g);
   for (int i = 0; i < 32; ++i) code[i] = static_cast<int>(g[i]);
 }
 

@@ -43,14 +43,13 @@ struct AffineBlock {
       mins[v] = m[v] * c.dmin;
     }
     errors_of<A, Grid, kSub, 2>(x + j * kSub, w + j * kSub, scales, mins, error);
-    float least = error[0][0];
-    int v0 = 0, lane0 = 0;
-    for (int v = 0; v < 2; ++v)
-      for (int lane = 0; lane < kLanes; ++lane)
-        if (error[v][lane] < least) least = error[v][lane], v0 = v, lane0 = lane;
-    c.scale[j] = static_cast<int>(s[v0][lane0]);
-    c.min[j] = static_cast<int>(m[v0][lane0]);
-    c.error += least;
+    const auto second = error[1] < error[0];
+    const Lanes least = second ? error[1] : error[0];
+    const Lanes best_s = second ? s[1] : s[0], best_m = second ? m[1] : m[0];
+    const int lane = largest_lane<A>(-least);
+    c.scale[j] = static_cast<int>(best_s[lane]);
+    c.min[j] = static_cast<int>(best_m[lane]);
+    c.error += least[lane];
   }
 
   /// With these floats, integers near what the sub-blocks want; kept if it is the best.
@@ -162,12 +161,9 @@ struct ScaledBlock {
     const Lanes scales[1] = {s * c.d}, none[1] = {Lanes{}};
     Lanes error[1];
     errors_of<A, Grid, kSub, 1>(x + j * kSub, w + j * kSub, scales, none, error);
-    float least = error[0][0];
-    int lane0 = 0;
-    for (int lane = 1; lane < kLanes; ++lane)
-      if (error[0][lane] < least) least = error[0][lane], lane0 = lane;
-    c.scale[j] = static_cast<int>(s[lane0]);
-    c.error += least;
+    const int lane = largest_lane<A>(-error[0]);
+    c.scale[j] = static_cast<int>(s[lane]);
+    c.error += error[0][lane];
   }
 
   bool try_with(float d, const float* scale) noexcept {
@@ -215,10 +211,7 @@ struct ScaledBlock {
     best.d = 0;
     for (int j = 0; j < kSubs; ++j) best.scale[j] = 0;
     try_with(most / kLow, own);  // the largest at the end that has one more
-    if constexpr (kHigh < 64) {
-      try_with(most / kHigh, own);
-      try_with(0.96f * most / kLow, own);
-    }
+    if constexpr (kHigh < 64) try_with(most / kHigh, own);
     for (int round = 0; round < 2; ++round) {
       const float d = refit();
       if (d == 0) break;

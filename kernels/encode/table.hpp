@@ -7,22 +7,29 @@
 
 namespace gemma::kernels::encode {
 
-/// EncodeFunction of a type. Weights of a block without importance, or whose importances are no use, count
-/// alike.
+/// What the weights of a block count: their importances. Without importance, or where they are no use, all
+/// count alike; a sub-block of nothing but zeros still needs a scale, so none counts nothing.
+template <class A, int kN>
+[[gnu::always_inline]] inline void weights_of(const float* importances, float* w) noexcept {
+  Lanes sums{};
+  for (int i = 0; i < kN; i += kLanes) sums += load<A>(importances + i);
+  const float sum_w = sum<A>(sums);
+  const bool useful = sum_w > 1e-30f && sum_w < 1e30f;
+  const float least = 1e-6f * sum_w / static_cast<float>(kN);
+  for (int i = 0; i < kN; i += kLanes)
+    store<A>(useful ? load<A>(importances + i) + least : all<A>(1.0f), w + i);
+}
+
+/// EncodeFunction of a type.
 template <class A, DType kType>
 void encode_row(const float* from, const float* importances, std::size_t n, std::byte* to) noexcept {
   constexpr int kN = kBlockElements<kType>;
   float w[kN];
+  for (int i = 0; i < kN; ++i) w[i] = 1.0f;
   for (std::size_t at = 0; at < n; at += kN) {
-    float sum_w = 0;
-    for (int i = 0; i < kN; ++i) {
-      w[i] = importances != nullptr ? importances[at + static_cast<std::size_t>(i)] : 0.0f;
-      sum_w += w[i];
+    if constexpr (kN > 1) {
+      if (importances != nullptr) weights_of<A, kN>(importances + at, w);
     }
-    const bool weighted = sum_w > 1e-30f && sum_w < 1e30f;
-    // a sub-block of nothing but zeros still needs a scale
-    const float least = 1e-6f * sum_w / static_cast<float>(kN);
-    for (int i = 0; i < kN; ++i) w[i] = weighted ? w[i] + least : 1.0f;
     BlockOf<kType> block;
     encode_block<A>(from + at, w, block);
     __builtin_memcpy(to, &block, sizeof block);
