@@ -197,6 +197,24 @@ TEST(Markers, ActAsControlTokensWhateverTheirType) {
   }
 }
 
+/// SentencePiece's own markers, whose ids the file does not name, in a vocabulary of no known family.
+TEST(Markers, BeginAndEndOfPlainVocabularies) {
+  SmallVocabulary plain = small_mistral();
+  plain.tokens[3] = "[X]", plain.tokens[4] = "[Y]";
+  const Opened right(plain);
+  for (const std::int32_t type : {kNormal, kControl, kUserDefined}) {
+    SmallVocabulary v = plain;
+    v.types[1] = v.types[2] = type;
+    v.more = [](gguf::Writer&) {};
+    const Opened made(v);
+    EXPECT_EQ(made.vocab().bos(), 1);
+    EXPECT_EQ(made.vocab().eos(), 2);
+    EXPECT_TRUE(made.vocab().is_stop(2));
+    EXPECT_EQ(made.tokenizer->decode(std::vector<TokenId>{1, 2}), "");
+    EXPECT_EQ(made.tokenizer->encode("a</s>b<s>"), right.tokenizer->encode("a</s>b<s>"));
+  }
+}
+
 /// All meta pieces but the control ones typed as normal: the published types come back.
 TEST(Markers, LostMetaTypesComeBack) {
   SmallVocabulary v = small_gemma();

@@ -70,7 +70,14 @@ inline constexpr Dialect kLlama3 = {.name = "llama3",
 
 /// SentencePiece vocabularies of the Llama kind: what `tokenizer.ggml.model = llama` means if nothing else
 /// tells. Llama 2, Mistral before v0.3 and most of their fine-tunes.
-inline constexpr Markers kPlainMarkers = {.bos = "<s>", .eos = "</s>", .add_bos = true, .space_prefix = true};
+inline constexpr std::string_view kPlainControl[] = {"<s>", "</s>"};
+inline constexpr std::string_view kPlainStops[] = {"</s>"};
+inline constexpr Markers kPlainMarkers = {.bos = "<s>",
+                                          .eos = "</s>",
+                                          .control = kPlainControl,
+                                          .stops = kPlainStops,
+                                          .add_bos = true,
+                                          .space_prefix = true};
 
 inline constexpr Turns kLlama2Turns = {
     .begin = "",
