@@ -207,7 +207,8 @@ def compare(name, ours, theirs, matrices, importances):
 
 
 def table(title, matrices, imatrix, ours, theirs, rng):
-    print(f"\n{title}\n| type | plain: ours / theirs, % | quotient | worst | weighted | quotient | worst | decoded alike |")
+    print(f"\n{title}")
+    print("| type | plain: ours / theirs, % | quotient | worst | weighted | quotient | worst | decoded alike |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     good = True
     for name, (_, elements, _) in TYPES.items():
