@@ -29,6 +29,9 @@ pub struct SessionOptions {
     pub n_threads: c_uint,
     pub kv_float32: c_int,
     pub kv_type: c_int,
+    pub draft_tokens: usize,
+    pub draft_model: Handle,
+    pub draft: c_int,
 }
 
 #[repr(C)]
@@ -76,6 +79,7 @@ pub struct GenerateOptions {
     pub user: Handle,
     pub process: Handle,
     pub grammar: Handle,
+    pub no_draft: c_int,
 }
 
 #[repr(C)]
@@ -85,6 +89,9 @@ pub struct GenerateResult {
     pub reason: c_int,
     pub seconds: c_double,
     pub first_token_seconds: c_double,
+    pub n_steps: usize,
+    pub n_drafted: usize,
+    pub n_accepted: usize,
 }
 
 #[repr(C)]

@@ -70,6 +70,8 @@ pub struct GenerateOptions<'a> {
     pub sampling: Sampling,
     /// What the answer may be.
     pub grammar: Option<&'a Grammar>,
+    /// Guess tokens where the session was made with a [`Draft`](crate::Draft); answers are the same.
+    pub draft: bool,
 }
 
 impl Default for GenerateOptions<'_> {
@@ -81,6 +83,7 @@ impl Default for GenerateOptions<'_> {
             log_probabilities: false,
             sampling: Sampling::default(),
             grammar: None,
+            draft: true,
         }
     }
 }
@@ -112,6 +115,7 @@ impl GenerateOptions<'_> {
             user: null_mut(),
             process: null_mut(),
             grammar: self.grammar.map_or(null_mut(), |g| g.0),
+            no_draft: !self.draft as i32,
         };
         Ok(Given {
             c,
@@ -151,6 +155,17 @@ impl Token {
             log_probability: c.log_probability,
         }
     }
+}
+
+/// What a generation took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Passes over the model that computed tokens of the answer.
+    pub n_steps: usize,
+    /// Guesses that these passes computed.
+    pub n_drafted: usize,
+    /// Guesses that were right.
+    pub n_accepted: usize,
 }
 
 /// Why a generation ended.

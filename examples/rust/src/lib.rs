@@ -27,10 +27,10 @@ mod scheduler;
 mod session;
 
 pub use error::{Error, Result};
-pub use generation::{GenerateOptions, Sampling, StopReason, Token};
+pub use generation::{Counts, GenerateOptions, Sampling, StopReason, Token};
 pub use model::{Grammar, Model, ModelInfo};
 pub use scheduler::{Answer, Scheduler};
-pub use session::{Canceller, Conversation, Session, SessionOptions, Stream};
+pub use session::{Canceller, Conversation, Draft, Session, SessionOptions, Stream};
 
 /// The version of the library that runs.
 pub fn version() -> &'static str {

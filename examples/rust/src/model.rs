@@ -23,6 +23,11 @@ impl Drop for Loaded {
 /// A mapped file and its meaning. Clones are the same model; any number of threads may use it.
 #[derive(Clone)]
 pub struct Model(Arc<Loaded>);
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Model").field(&self.info()).finish()
+    }
+}
 
 /// Sizes of a model.
 #[derive(Clone, Copy, Debug)]

@@ -1,16 +1,29 @@
 //! Sessions: one sequence, its keys and values, and the logits after its last token.
 use std::marker::PhantomData;
 use std::mem::size_of;
+use std::ptr::null_mut;
 use std::sync::Arc;
 
 use crate::error::{c_string, checked, list, Result};
 use crate::ffi::{self, Handle};
-use crate::generation::{GenerateOptions, StopReason, Token};
+use crate::generation::{Counts, GenerateOptions, StopReason, Token};
 use crate::model::Model;
+
+/// Where guesses of the next tokens come from, which are verified several in a pass. Answers are the same with and without.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Draft<'a> {
+    /// No guesses.
+    #[default]
+    Off,
+    /// What followed in the sequence before.
+    Lookup,
+    /// A smaller model of the same vocabulary.
+    Model(&'a Model),
+}
 
 /// What a session is made of; zeros are defaults.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SessionOptions {
+pub struct SessionOptions<'a> {
     /// Tokens it can hold; 0: the model's context, at most 8192, within `max_memory`.
     pub n_ctx: usize,
     /// Tokens that [`Session::score`] computes at a time.
@@ -19,6 +32,10 @@ pub struct SessionOptions {
     pub max_memory: usize,
     /// 0: one for each physical core.
     pub n_threads: u32,
+    /// Guesses of the next tokens.
+    pub draft: Draft<'a>,
+    /// Guesses of one pass, 1 to 64; 0: 8.
+    pub draft_tokens: usize,
 }
 
 struct Inner(Handle);
@@ -51,11 +68,16 @@ impl Canceller {
 pub struct Session {
     inner: Arc<Inner>, // freed before the model
     model: Model,
+    _draft: Option<Model>, // so is this
 }
 
 impl Session {
     /// Takes all memory that the session will need.
-    pub fn new(model: &Model, options: SessionOptions) -> Result<Session> {
+    pub fn new(model: &Model, options: SessionOptions<'_>) -> Result<Session> {
+        let draft_model = match options.draft {
+            Draft::Model(model) => Some(model.clone()),
+            _ => None,
+        };
         let c = ffi::SessionOptions {
             size: size_of::<ffi::SessionOptions>(),
             n_ctx: options.n_ctx,
@@ -65,12 +87,20 @@ impl Session {
             n_threads: options.n_threads,
             kv_float32: 0,
             kv_type: 0,
+            draft_tokens: options.draft_tokens,
+            draft_model: draft_model.as_ref().map_or(null_mut(), |m| m.handle()),
+            draft: match options.draft {
+                Draft::Off => 0,
+                Draft::Lookup => 1,
+                Draft::Model(_) => 2,
+            },
         };
-        // SAFETY: the model lives at least as long as the session, which holds it
+        // SAFETY: both models live at least as long as the session, which holds them
         let handle = checked(|error| unsafe { ffi::gemma_session_new(model.handle(), &c, error) })?;
         Ok(Session {
             inner: Arc::new(Inner(handle)),
             model: model.clone(),
+            _draft: draft_model,
         })
     }
 
@@ -189,21 +219,38 @@ pub struct Stream<'s> {
 impl Stream<'_> {
     /// Why it ended, when it has.
     pub fn reason(&self) -> Option<StopReason> {
+        let c = self.result();
+        if self.is_over {
+            Some(StopReason::from_c(c.reason))
+        } else {
+            None
+        }
+    }
+    /// What it took up to now.
+    pub fn counts(&self) -> Counts {
+        let c = self.result();
+        Counts {
+            n_steps: c.n_steps,
+            n_drafted: c.n_drafted,
+            n_accepted: c.n_accepted,
+        }
+    }
+
+    fn result(&self) -> ffi::GenerateResult {
         let mut c = ffi::GenerateResult {
             size: size_of::<ffi::GenerateResult>(),
             n_tokens: 0,
             reason: 0,
             seconds: 0.0,
             first_token_seconds: 0.0,
+            n_steps: 0,
+            n_drafted: 0,
+            n_accepted: 0,
         };
         // SAFETY: the structure is C's, its size is set
         let _ =
             checked(|error| unsafe { ffi::gemma_stream_get_result(self.stream, &mut c, error) });
-        if self.is_over {
-            Some(StopReason::from_c(c.reason))
-        } else {
-            None
-        }
+        c
     }
 }
 

@@ -107,6 +107,44 @@ fn streams_and_calls_say_the_same() {
 }
 
 #[test]
+fn guesses_change_no_answer() {
+    let model = model();
+    let said = "the lamp is lit. ".repeat(12);
+    let grammar = Grammar::gbnf(&model, &format!("root ::= \"{said}\"")).unwrap();
+    let ids = model.encode(&said, true).unwrap();
+    let ask = |draft, grammar| {
+        let how = SessionOptions {
+            n_ctx: 512,
+            n_threads: 1,
+            draft,
+            ..Default::default()
+        };
+        let options = GenerateOptions {
+            max_tokens: 60,
+            grammar,
+            ..Default::default()
+        };
+        let mut session = Session::new(&model, how).unwrap();
+        session.set_tokens(&ids).unwrap();
+        let mut stream = session.stream(&options).unwrap();
+        let tokens: Vec<Token> = stream.by_ref().map(|t| t.unwrap()).collect();
+        (tokens, stream.counts())
+    };
+    for what in [None, Some(&grammar)] {
+        let (plain, without) = ask(Draft::Off, what);
+        assert_eq!(without.n_drafted, 0);
+        for draft in [Draft::Lookup, Draft::Model(&model)] {
+            let (tokens, counts) = ask(draft, what);
+            assert_eq!(tokens, plain);
+            assert!(counts.n_accepted <= counts.n_drafted);
+            if let (Some(_), Draft::Lookup) = (what, draft) {
+                assert!(counts.n_accepted > 0 && counts.n_steps < without.n_steps);
+            }
+        }
+    }
+}
+
+#[test]
 fn conversations_keep_the_ids_of_answers() {
     let model = model();
     let mut session = session(&model);
