@@ -126,7 +126,11 @@ void Api::add_headers(const HttpRequest& request, HttpReply& reply) const {
   if (!any && std::find(all.begin(), all.end(), origin) == all.end()) return;
   reply.headers.emplace_back("Access-Control-Allow-Origin", any ? "*" : origin);
   if (request.method != "OPTIONS") return;
-  const std::string wanted = request.header("Access-Control-Request-Headers");
+  std::string wanted = request.header("Access-Control-Request-Headers");
+  const auto odd = [](char c) {
+    return c <= ' ' || c > '~';
+  };  // a space goes as well, a break of a line must
+  wanted.erase(std::remove_if(wanted.begin(), wanted.end(), odd), wanted.end());
   reply.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
   reply.headers.emplace_back("Access-Control-Allow-Headers",
                              wanted.empty() ? "Authorization, Content-Type, X-Api-Key" : wanted);

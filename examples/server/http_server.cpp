@@ -73,6 +73,18 @@ void put(HttpReply reply, const httplib::Request& request, httplib::Response& ou
   }
 }
 
+/// The path of a target that names the server, too, as proxies are asked: "http://HOST/PATH".
+std::string own_path(const std::string& target) {
+  constexpr std::string_view kScheme = "http://";
+  if (!target.starts_with(kScheme)) return target;
+  const std::size_t slash = target.find('/', kScheme.size());
+  return slash == std::string::npos ? "/" : target.substr(slash);
+}
+
+bool is_known_encoding(const std::string& name) {
+  return name.empty() || name == "identity" || name == "gzip" || name == "deflate" || name == "br";
+}
+
 bool all_digits(const std::string& text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
 }
@@ -154,7 +166,7 @@ class HttpServer::Exchange : public httplib::Server {
   HttpRequest request_of(const httplib::Request& q) {
     HttpRequest out;
     out.method = q.method;
-    out.path = q.path;
+    out.path = own_path(q.path);
     out.model = q.has_param("model") ? q.get_param_value("model") : "";
     out.header = [&q](const char* name) { return q.get_header_value(name); };
     out.client_left = [this] { return c_.peer_left(); };
@@ -182,6 +194,8 @@ class HttpServer::Exchange : public httplib::Server {
       refuse(q, r, 413, why(413));
     } else if (auto refusal = handler_.refuse(request)) {
       put(std::move(*refusal), q, r);
+    } else if (has_body && !is_known_encoding(q.get_header_value("Content-Encoding"))) {
+      refuse(q, r, 415, why(415));
     } else if (q.method == "POST" && has_body && q.is_multipart_form_data()) {
       refuse(q, r, 415, "the body is to be JSON, not a form");
     } else if (q.method == "POST" && has_body) {

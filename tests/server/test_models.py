@@ -91,6 +91,9 @@ class Several(unittest.TestCase):
                  "Access-Control-Request-Headers": "authorization,content-type"}
         status, headers, _ = self.server.ask("OPTIONS", CHAT, headers=asked)
         self.assertEqual((status, headers["Access-Control-Allow-Headers"]), (204, "authorization,content-type"))
+        broken = self.server.raw(b"OPTIONS /v1/models HTTP/1.1\r\nOrigin: https://a.example\r\nConnection: close\r\n"
+                                 b"Access-Control-Request-Headers: a\rSet-Cookie: b\r\n\r\n")
+        self.assertNotIn(b"\rSet-Cookie", broken)
 
     def test_tools(self):
         body = chat_of(model="agent", tools=TOOLS, temperature=1, max_tokens=400, seed=1)
