@@ -92,6 +92,7 @@ class Scores {
     results_.assign(tokens.size(), TokenResult{});
     rows_.resize(tokens.size());
     if (codes_wanted_) codes_.resize(tokens.size() * n_vocab_);
+    for (std::size_t i = 0; base_ != nullptr && i < tokens.size(); ++i) base_->check(n_rows_ + i);
     run_team(n_threads_, barrier_, [&](const Worker& w) {
       const Range share = w.share(tokens.size());
       for (std::size_t i = share.begin; i < share.end; ++i) score(tokens[i], i);

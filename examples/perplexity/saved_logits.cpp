@@ -66,7 +66,7 @@ void LogitsWriter::write(const CodedRow& row) {
   file_.write(buffer_);
 }
 
-SavedLogits::SavedLogits(const std::string& path) : map_(path) {
+SavedLogits::SavedLogits(const std::string& path) : path_(path), map_(path) {
   gguf::Reader reader(map_.bytes(), path);
   if (map_.bytes().size() < kMagic.size() ||
       std::memcmp(map_.bytes().data(), kMagic.data(), kMagic.size()) != 0)
@@ -103,6 +103,13 @@ CodedRow SavedLogits::row(std::size_t i) const noexcept {
   // 8 + 12 bytes and multiples of 4 come before: aligned for 16 bits
   row.codes = {reinterpret_cast<const std::uint16_t*>(static_cast<const void*>(at + 8)), n_vocab_};
   return row;
+}
+
+void SavedLogits::check(std::size_t i) const {
+  const CodedRow r = row(i);
+  if (!is_finite(r.scale) || !is_finite(r.least) || r.scale < 0)
+    throw Error(ErrorCode::kNotFinite,
+                path_ + ": prediction " + std::to_string(i) + " is not of finite numbers");
 }
 
 void SavedLogits::forget_before(std::size_t i) const noexcept {

@@ -62,11 +62,14 @@ class SavedLogits {
   const std::vector<std::int32_t>& ids() const noexcept { return ids_; }
   /// Row `i` of all windows, in order.
   CodedRow row(std::size_t i) const noexcept;
+  /// Throws Error{kNotFinite} where row `i` has a scale or a least that is no number.
+  void check(std::size_t i) const;
   /// Rows before `i` are done with.
   void forget_before(std::size_t i) const noexcept;
 
  private:
   std::size_t row_bytes() const noexcept { return 8 + (n_vocab_ + 1) / 2 * 4; }
+  std::string path_;
   MappedFile map_;
   std::size_t n_ctx_ = 0, n_vocab_ = 0, n_windows_ = 0, rows_at_ = 0;
   std::vector<std::int32_t> ids_;

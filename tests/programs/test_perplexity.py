@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import struct
 import subprocess
 import unittest
 
@@ -113,6 +114,10 @@ class Perplexity(ProgramTest):
         for at, value in [(8, 0), (8, -1), (12, -5), (12, 2 ** 31 - 1), (16, 2 ** 31 - 1), (20, -1), (20, 4096)]:
             bad = whole[:at] + value.to_bytes(4, "little", signed=True) + whole[at + 4:]
             self.refuses("gemma-perplexity", *model, "--kl", self.write("bad", bad), says="bad: ")
+        row = 20 + 4 * 32  # the first, behind the tokens: its scale and its least
+        for at, value in [(row, "nan"), (row, "-1"), (row + 4, "-inf")]:
+            bad = whole[:at] + struct.pack("<f", float(value)) + whole[at + 4:]
+            self.refuses("gemma-perplexity", *model, "--kl", self.write("bad", bad), says="prediction 0 is not of finite")
 
     def test_help_and_version(self):
         text = self.succeeds("gemma-perplexity", "--help")
