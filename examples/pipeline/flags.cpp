@@ -1,10 +1,13 @@
 #include "examples/pipeline/flags.hpp"
 
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+
 #include <CLI/CLI.hpp>
 
 #include "examples/chat_template_flag.hpp"
 #include "examples/program.hpp"
-#include "examples/token_ids.hpp"
 
 namespace gemma::app {
 namespace {
@@ -75,9 +78,17 @@ std::variant<SplitBy, std::vector<std::size_t>> parse_split(const std::string& t
   if (text == "prefill") return SplitBy::kPrefill;
   if (text == "decode") return SplitBy::kDecode;
   std::vector<std::size_t> layers;
-  for (const std::int32_t n : parse_token_ids(text, "--split")) {
-    if (n < 1) throw Error(ErrorCode::kInvalidArgument, "--split: a rank needs a layer at least");
-    layers.push_back(static_cast<std::size_t>(n));
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    std::size_t n = 0;
+    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, n);
+    if (error != std::errc() || stop != text.data() + end) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "--split: '" + text + "' is neither prefill nor decode nor numbers of layers (10,9,9)");
+    }
+    if (n == 0) throw Error(ErrorCode::kInvalidArgument, "--split: a rank needs a layer at least");
+    layers.push_back(n);
+    at = end + 1;
   }
   return layers;
 }

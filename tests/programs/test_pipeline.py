@@ -83,6 +83,8 @@ class Pipeline(ProgramTest):
                 (1, ["-m", GEMMA, "--unknown"], "--unknown"),
                 (1, ["-m", GEMMA, "-p", "x", "--tokens", "1"], "either --tokens"),
                 (1, ["-m", GEMMA, "-p", "x", "--split", "1,2,3"], "3 shares for 1 ranks"),
+                (1, ["-m", GEMMA, "-p", "x", "--split", "1,b"], "neither prefill nor decode nor numbers of layers"),
+                (1, ["-m", GEMMA, "-p", "x", "--split", "1,,5"], "neither prefill"),
                 (2, ["-m", GEMMA, "-p", "x", "--max-memory", "1MB"], "more than the limit"),
                 (1, ["-m", GEMMA, "--tokens", "1,4096", "--out", out], "4096 is not in the vocabulary"),
                 (4, ["-m", shared, "--tokens", "1", "--out", out], "reads the keys and values of layer")]:
