@@ -8,16 +8,21 @@
 #include <cmath>
 #include <deque>
 #include <exception>
+#include <fstream>
+#include <iterator>
 #include <list>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <mpi.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "examples/program.hpp"
@@ -35,11 +40,41 @@ void end_within(unsigned seconds) {
   ::alarm(seconds);
 }
 
-[[noreturn]] void abort_all(const std::string& line) {
-  print_error("gemma-pipeline", line);
+/// Whether a process is one that starts ranks and waits for them.
+bool starts_ranks(pid_t pid) {
+  constexpr std::string_view kNames[] = {"mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"};
+  std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
+  std::string name;
+  return std::getline(file, name) &&
+         std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+/// Open MPI's mpirun waits for its daemon on a machine that is cut off, be it for hours, before it ends. A
+/// process of its own, which mpirun does not know, kills it where it is still there after `seconds`; told to
+/// end by SIGTERM, mpirun 4.1 crashes in that state.
+void end_launcher_after(int seconds) {
+  const pid_t launcher = ::getppid();
+  if (!starts_ranks(launcher)) return;
+  const auto handle = static_cast<int>(::syscall(SYS_pidfd_open, launcher, 0));
+  if (handle < 0 || ::fork() != 0) return;
+  // system calls only: there were other threads
+  ::setsid();
+  for (int fd = 0; fd < 1024; ++fd) {
+    if (fd != handle) ::close(fd);  // mpirun waits for the end of its ranks' output
+  }
+  pollfd until{handle, POLLIN, 0};
+  if (::poll(&until, 1, seconds * 1000) == 0) ::syscall(SYS_pidfd_send_signal, handle, SIGKILL, nullptr, 0);
+  ::_exit(0);
+}
+
+[[noreturn]] void abort_all() {
   end_within(5);  // a network that is gone may hold MPI_Abort up
   MPI_Abort(MPI_COMM_WORLD, 1);
   ::_exit(1);
+}
+[[noreturn]] void abort_all(const std::string& line) {
+  print_error("gemma-pipeline", line);
+  abort_all();
 }
 
 std::string host_name() {
@@ -242,11 +277,14 @@ int Ranks::run(double timeout, const std::function<int(Mailbox&)>& work) {
       abort_all((size_ == 1 ? "" : who()) + *computing.problem());
     }
     if (const auto seconds = carrier.silence()) {
+      // mpirun is ending the ranks, one of which has said why: those that are gone are no news
+      if (was_done && computing.status() == 128 + SIGTERM) abort_all();
       const std::string why =
           fmt::format("rank {} has given no sign of life for {:.0f} s", carrier.watched(), *seconds);
       mailbox.fail(why);
       // files that are half written are taken back by the thread that writes them
       for (int i = 0; i < 200 && !computing.done(); ++i) ::usleep(10000);
+      end_launcher_after(6);
       abort_all(who() + why);
     }
     if (was_done && !at_barrier && carrier.is_idle()) {

@@ -30,7 +30,8 @@ class Ranks {
 
   /// Runs work(mailbox) in a thread of its own and carries its messages until it has returned on every rank;
   /// returns its status. When it throws, or the rank behind this one has given no sign of life for `timeout`
-  /// seconds (0: that is not watched), prints one line on stderr and ends all ranks with status 1.
+  /// seconds (0: that is not watched), prints one line on stderr and ends all ranks with status 1; where the
+  /// mpirun that started this rank does not end by that within some seconds, it is ended, too.
   int run(double timeout, const std::function<int(Mailbox&)>& work);
 
  private:
