@@ -64,7 +64,7 @@ class Model {
   std::uint64_t fingerprint() const;
   /// The kernel table that runs the model.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
-  /// Whether the file holds a vocabulary. Without one a model runs on ids.
+  /// Whether the file holds a vocabulary that was read. Without one a model runs on ids.
   bool has_tokenizer() const noexcept { return state_->tokenizer != nullptr; }
   /// Text <-> ids; what encoding needs beyond the vocabulary is built at its first call. Thread-safe.
   /// Throws Error{kMissingKey} when the file holds no vocabulary.

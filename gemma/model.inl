@@ -28,8 +28,11 @@ GEMMA_INLINE Model Model::from(gguf::File file, const ModelOptions& options) {
 
 GEMMA_INLINE const Tokenizer& Model::tokenizer() const {
   if (state_->tokenizer == nullptr) {
-    detail::refuse(ErrorCode::kMissingKey,
-                   [&] { return file().path() + ": key 'tokenizer.ggml.model' is missing: no vocabulary"; });
+    detail::refuse(ErrorCode::kMissingKey, [&] {
+      const bool there = file().find("tokenizer.ggml.model") != nullptr;
+      return file().path() + (there ? ": the vocabulary was not read (ModelOptions::vocabulary)"
+                                    : ": key 'tokenizer.ggml.model' is missing: no vocabulary");
+    });
   }
   return *state_->tokenizer;
 }
@@ -117,7 +120,8 @@ GEMMA_INLINE Model::State::State(gguf::File f, const ModelOptions& o)
       adapters(o.adapters),
       kernels(o.kernels != nullptr ? o.kernels : &kernels::best_table()),
       weights(Weights::from(file, config, *kernels, adapters)) {
-  if (file.find("tokenizer.ggml.model") != nullptr) tokenizer = make_tokenizer(Vocab::from(file));
+  if (o.vocabulary && file.find("tokenizer.ggml.model") != nullptr)
+    tokenizer = make_tokenizer(Vocab::from(file));
   if (tokenizer != nullptr && tokenizer->vocab().size() != config.vocab_size) {
     throw Error(ErrorCode::kBadShape, file.path() + ": tensor 'token_embd.weight' has " +
                                           std::to_string(config.vocab_size) +

@@ -27,6 +27,9 @@ struct ModelOptions {
   /// LoRA adapters, all of them at once (Adapter::open): what they change is added to each product, in this
   /// order; the weights stay as they are. A model that is loaded with others shares nothing but the file.
   std::vector<std::shared_ptr<const Adapter>> adapters = {};
+  /// Whether the file's vocabulary is read. Without it a model runs on ids only, and takes less memory: a
+  /// stage in the middle of a model needs none.
+  bool vocabulary = true;
 };
 
 /// A context that any machine can hold; longer ones are asked for by name (a model may allow 131,072).

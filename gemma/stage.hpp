@@ -78,7 +78,7 @@ class Stage {
   void truncate(std::size_t sequence, std::size_t n);
 
   /// Has the weights of its layers read ahead in the background, and gives back what this process has mapped
-  /// of the others. A hint; never fails.
+  /// of the others, and of the metadata. A hint; never fails.
   void read_ahead() const noexcept;
   /// Gives back the pages of the embeddings' rows that were read, unless they are the output matrix of this
   /// stage too: long prompts touch a good part of a large table. A hint; never fails.

@@ -275,6 +275,7 @@ GEMMA_INLINE void Stage::read_ahead() const noexcept {
   const gguf::File& file = model_.file();
   const std::size_t begin = options_.layer_begin, end = options_.layer_end;
   const auto not_needed = [&](std::span<const std::byte> part, std::size_t) { file.will_not_need(part); };
+  file.will_not_need(file.map().bytes().first(file.data_offset()));
   // pages that straddle two parts come back when they are read
   detail::for_each_part(model_, 0, begin, not_needed);
   detail::for_each_part(model_, end, model_.config().n_layers(), not_needed);

@@ -229,6 +229,15 @@ TEST(StageErrors, InputThatIsNotOfTheChunks) {
   EXPECT_NE(refusal([&] { model.forward({&whole, 1}, ws); }).find("does not keep"), std::string::npos);
 }
 
+TEST(ModelWithoutVocabulary, RunsOnIds) {
+  const auto path = (source_dir() / "examples/models/gemma-demo.Q4_K_M.gguf").string();
+  const Model with = Model::load(path), without = Model::load(path, {.vocabulary = false});
+  EXPECT_TRUE(with.has_tokenizer());
+  EXPECT_FALSE(without.has_tokenizer());
+  EXPECT_THROW(without.tokenizer(), Error);
+  EXPECT_EQ(all_logits(without, {2, 5, 7}), all_logits(with, {2, 5, 7}));
+}
+
 TEST(Shares, AreAsEvenAsLayersAllow) {
   const Model model = golden("nano-gemma4-e.F32");
   const ModelConfig& c = model.config();
