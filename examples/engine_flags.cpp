@@ -136,6 +136,7 @@ Model EngineFlags::load() const {
   ModelOptions options;
   options.kernels = &kernel_table(isa);
   options.window = window;
+  options.vocabulary = vocabulary;
   for (const std::string& text : adapters) options.adapters.push_back(open_adapter(text));
   return Model::load(model, options);
 }

@@ -64,7 +64,8 @@ struct EngineFlags {
   std::size_t max_memory = 0;         // bytes of the file and what it is run with; 0: no limit
   std::vector<std::string> adapters;  // FILE[:SCALE]
   std::string draft =
-      "off";  // "lookup", "off" or the file of a model; set before add_to() for another default
+      "off";               // "lookup", "off" or the file of a model; set before add_to() for another default
+  bool vocabulary = true;  // no flag: whether the program needs it
 
   void add_to(CLI::App& app, unsigned parts = kAll);
 

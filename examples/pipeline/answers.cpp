@@ -152,9 +152,8 @@ class Answering final : public Results {
 
 }  // namespace
 
-std::vector<std::int32_t> prompt_ids(const Model& model, const PipelineFlags& flags,
+std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const PipelineFlags& flags,
                                      const std::string& prompt) {
-  const Tokenizer& tokenizer = model.tokenizer();
   if (flags.raw) {
     return tokenizer.encode(prompt,
                             {.parse_special = true, .add_bos = tokenizer.vocab().add_bos(), .literal = {}});
@@ -162,7 +161,7 @@ std::vector<std::int32_t> prompt_ids(const Model& model, const PipelineFlags& fl
   std::vector<gemma::Message> messages;
   if (!flags.system.empty()) messages.push_back({"system", flags.system, {}});
   messages.push_back({"user", prompt, {}});
-  return ChatTemplate::from(model.vocab(), flags.chat_template)
+  return ChatTemplate::from(tokenizer.vocab(), flags.chat_template)
       .encode(tokenizer, messages,
               {.add_generation_prompt = true, .merge_system = true, .thinking = false, .tools = {}});
 }

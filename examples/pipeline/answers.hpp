@@ -28,7 +28,7 @@ struct PipelineAnswer {
 };
 
 /// The ids of a prompt as the flags have it. Throws Error as Tokenizer and ChatTemplate do.
-std::vector<std::int32_t> prompt_ids(const Model& model, const PipelineFlags& flags,
+std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const PipelineFlags& flags,
                                      const std::string& prompt);
 
 /// Answers all prompts (ids of each, at least one); n_ctx: tokens of a sequence. on_text gets the first one's

@@ -9,6 +9,9 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "examples/interrupt.hpp"
 #include "examples/pipeline/answers.hpp"
@@ -45,10 +48,14 @@ std::unique_ptr<Worker> make_worker(const Model& model, const PipelineFlags& fla
                 fmt::format("layers {} to {} take {} bytes, more than the limit of {}", options.layer_begin,
                             options.layer_end, bytes, flags.engine.max_memory));
   }
-  SamplerOptions sampler;
-  if (!flags.wants_logits()) sampler = flags.sampling.settled(model, flags.raw ? "" : flags.chat_template);
-  sampler.seed = setup.seed;
-  return std::make_unique<Worker>(model, options, sampler, place.rank, mailbox);
+  return std::make_unique<Worker>(model, options, setup.sampler, place.rank, mailbox);
+}
+
+/// Memory that was freed goes back to the system: it would count as this rank's.
+void give_back_free_memory() {
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#endif
 }
 
 /// `f()`; the message of what it throws.
@@ -66,7 +73,9 @@ Hello load(const PipelineFlags& flags, const Place& place, std::optional<Model>&
   Hello hello;
   hello.host = place.host;
   hello.problem = problem_of([&] {
-    model = flags.engine.load();
+    EngineFlags engine = flags.engine;
+    engine.vocabulary = place.rank == 0 && !flags.wants_logits();
+    model = engine.load();
     hello.fingerprint = model->fingerprint();
     hello.isa = model->kernels().name;
   });
@@ -167,9 +176,8 @@ class Lead {
     }
     read_sequences();
     setup_.cuts = cuts();
-    setup_.seed = flags_.sampling.seed.value_or(0);
-    if (!flags_.sampling.seed && !flags_.wants_logits()) {
-      setup_.seed = flags_.sampling.settled(*model_, "").seed;
+    if (!flags_.wants_logits()) {
+      setup_.sampler = flags_.sampling.settled(*model_, flags_.raw ? "" : flags_.chat_template);
     }
     tell_all(Kind::kSetup, setup_.encode());
     problem = problem_of([&] { worker_ = make_worker(*model_, flags_, place_, setup_, mailbox_); });
@@ -202,11 +210,7 @@ class Lead {
     } else {
       prompts_ = flags_.prompts;
       if (!flags_.prompts_file.empty()) read_prompts();
-      for (const std::string& prompt : prompts_) {
-        if (prompt.empty() && !flags_.raw) throw Error(ErrorCode::kInvalidArgument, "--prompt: no prompt");
-        sequences_.push_back(prompt_ids(*model_, flags_, prompt));
-        if (sequences_.back().empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
-      }
+      encode_prompts();
     }
     std::size_t longest = 0;
     for (const Ids& ids : sequences_) {
@@ -227,6 +231,19 @@ class Lead {
     setup_.n_ctx = flags_.wants_logits() ? longest : most;
     setup_.chunk = flags_.wants_logits() ? n * chunk : std::max(flags_.chunk, n);
     setup_.logit_rows = flags_.wants_logits() ? n * chunk : n;
+  }
+  /// By a tokenizer of their own, which is gone before the first layer runs: the tables that encoding needs
+  /// take more than the rest of the vocabulary, and no share of a rank has room for them.
+  void encode_prompts() {
+    {
+      const auto tokenizer = make_tokenizer(Vocab::from(model_->file()));
+      for (const std::string& prompt : prompts_) {
+        if (prompt.empty() && !flags_.raw) throw Error(ErrorCode::kInvalidArgument, "--prompt: no prompt");
+        sequences_.push_back(prompt_ids(*tokenizer, flags_, prompt));
+        if (sequences_.back().empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
+      }
+    }
+    give_back_free_memory();
   }
   void read_prompts() {
     const std::string text = read_file(flags_.prompts_file);

@@ -60,7 +60,9 @@ Hello Hello::decode(std::span<const std::byte> bytes) {
 
 std::vector<std::byte> Setup::encode() const {
   Writer w;
-  w.put_list(std::span(cuts)).put(n_sequences).put(n_ctx).put(chunk).put(logit_rows).put(seed);
+  w.put_list(std::span(cuts)).put(n_sequences).put(n_ctx).put(chunk).put(logit_rows);
+  w.put(sampler.temperature).put(sampler.top_k).put(sampler.top_p).put(sampler.min_p);
+  w.put(sampler.repeat_penalty).put(sampler.repeat_last).put(sampler.seed);
   return w.take();
 }
 
@@ -72,7 +74,14 @@ Setup Setup::decode(std::span<const std::byte> bytes) {
   s.n_ctx = r.get<std::size_t>();
   s.chunk = r.get<std::size_t>();
   s.logit_rows = r.get<std::size_t>();
-  s.seed = r.get<std::uint64_t>();
+  SamplerOptions& o = s.sampler;
+  o.temperature = r.get<decltype(o.temperature)>();
+  o.top_k = r.get<decltype(o.top_k)>();
+  o.top_p = r.get<decltype(o.top_p)>();
+  o.min_p = r.get<decltype(o.min_p)>();
+  o.repeat_penalty = r.get<decltype(o.repeat_penalty)>();
+  o.repeat_last = r.get<decltype(o.repeat_last)>();
+  o.seed = r.get<decltype(o.seed)>();
   return s;
 }
 

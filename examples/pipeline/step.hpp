@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "examples/pipeline/message.hpp"
+#include "gemma/sampler.hpp"
 #include "gemma/stage.hpp"
 
 namespace gemma::app {
@@ -53,7 +54,7 @@ struct Hello {
 struct Setup {
   std::vector<std::size_t> cuts;  // [n_ranks + 1]
   std::size_t n_sequences = 1, n_ctx = 1, chunk = 1, logit_rows = 1;
-  std::uint64_t seed = 0;
+  SamplerOptions sampler;  // only rank 0 knows the vocabulary, and with it the defaults
 
   std::vector<std::byte> encode() const;
   static Setup decode(std::span<const std::byte> bytes);

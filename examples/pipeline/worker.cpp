@@ -28,6 +28,7 @@ Worker::Worker(const Model& model, const StageOptions& options, const SamplerOpt
     : stage_(model, options), rank_(rank), mailbox_(mailbox) {
   if (stage_.is_last()) samplers_.assign(options.max_sequences, Sampler(sampler));
   stage_.read_ahead();
+  stage_.give_back_embeddings();  // the checksum read some of their pages
 }
 
 void Worker::run(const Step& step, const std::atomic<bool>& cancel) {
