@@ -54,9 +54,9 @@ struct FormatQ4_0 : BlockFormat<A, BlockQ4_0> {
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     h.scale[0][0] = A::load_half(rows, offset + offsetof(BlockQ4_0, d));
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
-                                           Int (&w)[1][8]) noexcept {
+                                           Out& w) noexcept {
     FormatQ4_0::nibbles(rows, offset + offsetof(BlockQ4_0, qs), w[0]);
   }
 };
@@ -72,9 +72,9 @@ struct FormatQ4_1 : BlockFormat<A, BlockQ4_1, true> {
     h.scale[0][0] = A::half_low(c[0]);
     h.group_min[0] = A::half_high(c[0]);
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
-                                           Int (&w)[1][8]) noexcept {
+                                           Out& w) noexcept {
     FormatQ4_1::nibbles(rows, offset + offsetof(BlockQ4_1, qs), w[0]);
   }
 };
@@ -90,9 +90,9 @@ struct FormatQ5_0 : BlockFormat<A, BlockQ5_0> {
     h.scale[0][0] = A::half_low(c[0]);
     h.high_bits[0] = A::or_int(A::template shift_right<16>(c[0]), A::template shift_left<16>(c[1]));
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
-                                           Int (&w)[1][8]) noexcept {
+                                           Out& w) noexcept {
     FormatQ5_0::nibbles_and_bits(rows, offset + offsetof(BlockQ5_0, qs), h.high_bits[0], w[0]);
   }
 };
@@ -109,9 +109,9 @@ struct FormatQ5_1 : BlockFormat<A, BlockQ5_1, true> {
     h.group_min[0] = A::half_high(c[0]);
     h.high_bits[0] = c[1];
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
-                                           Int (&w)[1][8]) noexcept {
+                                           Out& w) noexcept {
     FormatQ5_1::nibbles_and_bits(rows, offset + offsetof(BlockQ5_1, qs), h.high_bits[0], w[0]);
   }
 };
@@ -125,12 +125,14 @@ struct FormatQ8_0 : BlockFormat<A, BlockQ8_0> {
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     h.scale[0][0] = A::load_half(rows, offset + offsetof(BlockQ8_0, d));
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
-                                           Int (&w)[1][8]) noexcept {
-    A::load_columns32(rows, offset + offsetof(BlockQ8_0, qs), w[0]);
-    if constexpr (!A::kSignedWeights)
-      unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { w[0][C] = A::xor_mask(w[0][C], 0x80808080); });
+                                           Out& w) noexcept {
+    Int c[8];
+    A::load_columns32(rows, offset + offsetof(BlockQ8_0, qs), c);
+    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
+      w[0][C] = A::kSignedWeights ? c[C] : A::xor_mask(c[C], 0x80808080);
+    });
   }
 };
 
@@ -161,11 +163,12 @@ struct FormatIQ4_NL : BlockFormat<A, BlockIQ4_NL> {
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     h.scale[0][0] = A::load_half(rows, offset + offsetof(BlockIQ4_NL, d));
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
-                                           Int (&w)[1][8]) noexcept {
-    FormatIQ4_NL::nibbles(rows, offset + offsetof(BlockIQ4_NL, qs), w[0]);
-    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { w[0][C] = Levels::of(w[0][C]); });
+                                           Out& w) noexcept {
+    Int codes[8];
+    FormatIQ4_NL::nibbles(rows, offset + offsetof(BlockIQ4_NL, qs), codes);
+    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { w[0][C] = Levels::of(codes[C]); });
   }
 };
 

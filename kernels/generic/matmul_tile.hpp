@@ -150,19 +150,22 @@ struct PanelTile {
   }
 
   // ---- many tokens
-  /// The units of one of the kPanels panels.
+  /// Where stage kStage of panel `part` puts its groups.
+  template <int kStage>
+  struct StageGroups {
+    Int (*groups)[kPanels][8];
+    std::size_t part;
+    [[gnu::always_inline]] Int (&operator[](int i) const noexcept)[8] {
+      return groups[W::group(kStage, i)][part];
+    }
+  };
+  /// The units of one of the kPanels panels. Everything goes to the panel as soon as it is there: kept until
+  /// a stage or a unit is done, it would be put aside on the stack where registers are few.
   [[gnu::noinline]] static void unpack(const typename A::Rows& rows, std::size_t offset, std::size_t n_units,
                                        PanelUnit* panel, std::size_t part) noexcept {
     for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes, ++panel) {
       typename W::Header h;
       W::header(rows, offset, h);
-      unroll<A, W::kStages>([&]<int S>() GEMMA_INLINE_LAMBDA {
-        Int w[W::kStageGroups][8];
-        W::template stage<S>(rows, offset, h, w);
-        unroll<A, W::kStageGroups>([&]<int G>() GEMMA_INLINE_LAMBDA {
-          unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { panel->w[W::group(S, G)][part][C] = w[G][C]; });
-        });
-      });
       for (int j = 0; j < W::kGroups; ++j)
         for (int i = 0; i < W::kHalves; ++i) panel->scale[j][part][i] = h.scale[j][i];
       if constexpr (W::kGroupMins)
@@ -171,6 +174,10 @@ struct PanelTile {
         for (int p = 0; p < W::kMinPairs; ++p) panel->min_pairs[part][p] = h.min_pairs[p];
         panel->minus_dmin[part] = h.minus_dmin;
       }
+      unroll<A, W::kStages>([&]<int S>() GEMMA_INLINE_LAMBDA {
+        StageGroups<S> w{panel->w, part};
+        W::template stage<S>(rows, offset, h, w);
+      });
     }
   }
 

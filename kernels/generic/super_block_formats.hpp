@@ -11,6 +11,27 @@
 
 namespace gemma::kernels {
 
+/// f<c>(column c) for 32 bytes of each row. Where registers are few, columns come by halves: what a half
+/// unpacks to is stored before the other half is loaded.
+template <class A, class F>
+[[gnu::always_inline]] inline void for_columns32(const typename A::Rows& rows, std::size_t offset,
+                                                 F f) noexcept {
+  constexpr bool kByHalves = requires {
+    requires A::kColumnsByHalves;
+  };
+  if constexpr (kByHalves) {
+    unroll<A, 2>([&]<int H>() GEMMA_INLINE_LAMBDA {
+      typename A::Int c[4];
+      A::load_columns16(rows, offset + 16 * H, c);
+      unroll<A, 4>([&]<int C>() GEMMA_INLINE_LAMBDA { f.template operator()<4 * H + C>(c[C]); });
+    });
+  } else {
+    typename A::Int c[8];
+    A::load_columns32(rows, offset, c);
+    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA { f.template operator()<C>(c[C]); });
+  }
+}
+
 /// Q2_K and Q3_K take a group's low two bits from a chunk of 32 bytes that serves four groups.
 template <class A, int kStage, class Header>
 [[gnu::always_inline]] inline void two_bits(const typename A::Rows& rows, std::size_t offset, Header& h,
@@ -45,9 +66,9 @@ struct FormatQ2K {
       h.min_pairs[P] = A::and_mask(A::template shift_right<4 + P % 2 * 8>(c[P / 2]), 0x000F000F);
     });
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
-                                           Int (&w)[1][8]) noexcept {
+                                           Out& w) noexcept {
     two_bits<A, kStage>(rows, offset + offsetof(BlockQ2_K, qs), h, w[0]);
   }
 };
@@ -82,13 +103,14 @@ struct FormatQ3K {
       });
     });
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
-                                           Int (&w)[1][8]) noexcept {
-    two_bits<A, kStage>(rows, offset + offsetof(BlockQ3_K, qs), h, w[0]);
+                                           Out& w) noexcept {
+    Int low[8];
+    two_bits<A, kStage>(rows, offset + offsetof(BlockQ3_K, qs), h, low);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {  // bit j of each byte is bit 2 of group j's weights
       w[0][C] =
-          A::or_int(w[0][C], A::and_mask(A::template shift_left<2 - kStage>(h.high_bits[C]), 0x04040404));
+          A::or_int(low[C], A::and_mask(A::template shift_left<2 - kStage>(h.high_bits[C]), 0x04040404));
     });
   }
 };
@@ -128,14 +150,13 @@ struct FormatQ4K {
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     k_header<A>(rows, offset, h);
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
-                                           Int (&w)[2][8]) noexcept {
-    Int c[8];
-    A::load_columns32(rows, offset + offsetof(BlockQ4_K, qs) + 32 * kStage, c);
-    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
-      w[0][C] = A::and_mask(c[C], 0x0F0F0F0F);
-      w[1][C] = A::and_mask(A::template shift_right<4>(c[C]), 0x0F0F0F0F);
+                                           Out& w) noexcept {
+    const std::size_t at = offset + offsetof(BlockQ4_K, qs) + 32 * kStage;
+    for_columns32<A>(rows, at, [&]<int C>(Int c) GEMMA_INLINE_LAMBDA {
+      w[0][C] = A::and_mask(c, 0x0F0F0F0F);
+      w[1][C] = A::and_mask(A::template shift_right<4>(c), 0x0F0F0F0F);
     });
   }
 };
@@ -154,18 +175,18 @@ struct FormatQ5K {
     k_header<A>(rows, offset, h);
     A::load_columns32(rows, offset + offsetof(BlockQ5_K, qh), h.high_bits);
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
-                                           Int (&w)[2][8]) noexcept {
-    Int c[8];
-    A::load_columns32(rows, offset + offsetof(BlockQ5_K, qs) + 32 * kStage, c);
-    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {  // bit j of each byte is bit 4 of group j's weights
-      w[0][C] = A::and_mask_or(
-          c[C], 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * kStage>(h.high_bits[C]), 0x10101010));
-      w[1][C] =
-          A::and_mask_or(A::template shift_right<4>(c[C]), 0x0F0F0F0F,
-                         A::and_mask(A::template shift_left<3 - 2 * kStage>(h.high_bits[C]), 0x10101010));
-    });
+                                           Out& w) noexcept {
+    const std::size_t at = offset + offsetof(BlockQ5_K, qs) + 32 * kStage;
+    for_columns32<A>(
+        rows, at, [&]<int C>(Int c) GEMMA_INLINE_LAMBDA {  // bit j of each byte is bit 4 of group j's weights
+          w[0][C] = A::and_mask_or(
+              c, 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * kStage>(h.high_bits[C]), 0x10101010));
+          w[1][C] =
+              A::and_mask_or(A::template shift_right<4>(c), 0x0F0F0F0F,
+                             A::and_mask(A::template shift_left<3 - 2 * kStage>(h.high_bits[C]), 0x10101010));
+        });
   }
 };
 
@@ -188,18 +209,17 @@ struct FormatQ6K {
       h.scale[I / 2][I % 2] = A::mul(A::to_float(A::template signed_byte<I % 4>(c[I / 4])), d);
     });
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
-                                           Int (&w)[2][8]) noexcept {
+                                           Out& w) noexcept {
     constexpr int kHalf = kStage / 2, kChunk = kStage % 2;
     if constexpr (kChunk == 0)
       A::load_columns32(rows, offset + offsetof(BlockQ6_K, qh) + 32 * kHalf, h.high_bits);
-    Int c[8];
-    A::load_columns32(rows, offset + offsetof(BlockQ6_K, ql) + 32 * kStage, c);
-    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
+    const std::size_t at = offset + offsetof(BlockQ6_K, ql) + 32 * kStage;
+    for_columns32<A>(rows, at, [&]<int C>(Int c) GEMMA_INLINE_LAMBDA {
       w[0][C] = A::and_mask_or(
-          c[C], 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * kChunk>(h.high_bits[C]), 0x30303030));
-      w[1][C] = A::and_mask_or(A::template shift_right<4>(c[C]), 0x0F0F0F0F,
+          c, 0x0F0F0F0F, A::and_mask(A::template shift_left<4 - 2 * kChunk>(h.high_bits[C]), 0x30303030));
+      w[1][C] = A::and_mask_or(A::template shift_right<4>(c), 0x0F0F0F0F,
                                A::and_mask(A::template shift_left<-2 * kChunk>(h.high_bits[C]), 0x30303030));
     });
   }
@@ -246,9 +266,9 @@ struct FormatIQ4XS {
       });
     });
   }
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header&,
-                                           Int (&w)[2][8]) noexcept {
+                                           Out& w) noexcept {
     Int c[8];
     A::load_columns32(rows, offset + offsetof(BlockIQ4_XS, qs) + 32 * kStage, c);  // 16 bytes of each group
     unroll<A, 2>([&]<int G>() GEMMA_INLINE_LAMBDA {
