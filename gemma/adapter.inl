@@ -25,6 +25,11 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
     if (!is_finite(scale)) refuse(ErrorCode::kInvalidArgument, "an adapter's scale that is not finite");
     const float alpha = f.get_or<float>("adapter.lora.alpha", 0.0f);
     if (!is_finite(alpha)) refuse(ErrorCode::kMalformed, "key 'adapter.lora.alpha' is not finite");
+    const std::string_view type = gguf::detail::text_of(f, "adapter.type");
+    if (!type.empty() && type != "lora")
+      refuse(ErrorCode::kUnsupported, "an adapter of type " + gemma::quoted(type) + ", not 'lora'");
+    if (f.find("adapter.alora.invocation_tokens") != nullptr)
+      refuse(ErrorCode::kUnsupported, "changes only what follows certain tokens (aLoRA), which is not run");
     for (const TensorView& t : f.tensors()) {
       if (!t.runs())
         refuse(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is of a type that is not read");
@@ -60,13 +65,17 @@ GEMMA_INLINE void Adapter::check(const gguf::File& base) const {
                                                " for a model of " + gemma::quoted(its) + " (" + base.path() +
                                                ")");
     for (const auto& [name, change] : changes_) {
-      const TensorView& t = base.tensor(name);
-      if (t.n_dims != 2 || t.cols != change.n_inputs() || t.rows != change.n_outputs())
-        throw Error(ErrorCode::kBadShape, path() + ": changes tensor " + gemma::quoted(name) + " as " +
-                                              std::to_string(change.n_outputs()) + " x " +
-                                              std::to_string(change.n_inputs()) + "; in " + base.path() +
-                                              " it is " + std::to_string(t.rows) + " x " +
-                                              std::to_string(t.cols));
+      const auto refuse = [&, &changed = name](ErrorCode code, const std::string& what) {
+        throw Error(code, path() + ": changes tensor " + gemma::quoted(changed) + what);
+      };
+      const TensorView* found = base.find_tensor(name);
+      if (found == nullptr) refuse(ErrorCode::kMissingTensor, ", which " + base.path() + " lacks");
+      const TensorView& t = *found;
+      if (t.n_dims != 2) refuse(ErrorCode::kBadShape, ", which is no matrix in " + base.path());
+      if (t.cols != change.n_inputs() || t.rows != change.n_outputs())
+        refuse(ErrorCode::kBadShape, " as " + std::to_string(change.n_outputs()) + " x " +
+                                         std::to_string(change.n_inputs()) + "; in " + base.path() +
+                                         " it is " + std::to_string(t.rows) + " x " + std::to_string(t.cols));
     }
   });
 }

@@ -44,6 +44,10 @@ class AdapterFile {
     add(name + ".lora_a", rank, t.cols);
     return add(name + ".lora_b", t.rows, rank);
   }
+  AdapterFile& set(const std::string& key, const char* value) {
+    file_.set(key, value);
+    return *this;
+  }
   /// As llama.cpp writes changes of embeddings.
   AdapterFile& change_rows(const std::string& name, std::size_t rank) {
     const TensorView& t = base_.tensor(name);
@@ -247,6 +251,15 @@ TEST(Adapters, ThatDoNotFitAreRefused) {
                         .add("blk.77.attn_q.weight.lora_a", 2, 8)
                         .add("blk.77.attn_q.weight.lora_b", 8, 2)),
             ErrorCode::kMissingTensor);
+  EXPECT_EQ(refused(AdapterFile(base)
+                        .add("blk.0.attn_norm.weight.lora_a", 2, 64)
+                        .add("blk.0.attn_norm.weight.lora_b", 1, 2)),
+            ErrorCode::kBadShape);
+  for (const auto& [key, value] :
+       {std::pair("adapter.type", "dora"), std::pair("adapter.alora.invocation_tokens", "1")})
+    EXPECT_EQ(refused(AdapterFile(base).change("blk.0.attn_q.weight", 2).set(key, value)),
+              ErrorCode::kUnsupported)
+        << key;
   // quantising merges these; no product of them is changed while the model runs
   EXPECT_EQ(refused(AdapterFile(base).change("blk.0.ffn_gate_inp.weight", 2)), ErrorCode::kUnsupported);
   EXPECT_EQ(code_of([&] { load(path, {nullptr}); }), ErrorCode::kInvalidArgument);
