@@ -12,7 +12,7 @@ packages=(
 )
 for flag in "$@"; do
   case $flag in
-    --tests) packages+=(libgtest-dev libeigen3-dev libbenchmark-dev clang libclang-rt-dev libomp-dev clang-format doxygen python3-numpy git curl
+    --tests) packages+=(libgtest-dev libeigen3-dev libbenchmark-dev clang libclang-rt-dev libomp-dev clang-format clang-tidy doxygen python3-numpy git curl
                          libopenmpi-dev openmpi-bin) ;;
     --aarch64) packages+=(g++-aarch64-linux-gnu qemu-user ca-certificates) ;;
     --windows) packages+=(g++-mingw-w64-x86-64-posix wine wine64) ;;
