@@ -140,7 +140,7 @@ SamplerOptions RequestMaker::sampler_options(std::size_t choice) const {
 LogitsProcessor RequestMaker::processor(std::size_t n_prompt) const {
   const Sampling& s = asked_.sampling;
   if (s.logit_bias.empty() && s.presence_penalty == 0 && s.frequency_penalty == 0) return {};
-  return [bias = s.logit_bias, presence = s.presence_penalty, frequency = s.frequency_penalty, n_prompt,
+  return [bias = s.logit_bias, presence = s.presence_penalty, frequency = s.frequency_penalty,
           counts = std::map<std::int32_t, std::size_t>(),
           n_counted = n_prompt](std::span<float> logits, std::span<const std::int32_t> tokens) mutable {
     for (; n_counted < tokens.size(); ++n_counted) ++counts[tokens[n_counted]];
