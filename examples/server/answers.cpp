@@ -49,13 +49,12 @@ Answers::Answers(ServedModel& model, Activity& activity, std::string id, const A
     thought_begin_ = model.model().vocab().find(agent_->thought_begin).value_or(-1);
     thought_end_ = model.model().vocab().find(agent_->thought_end).value_or(-1);
   }
-  for (std::vector<std::int32_t>& prompt : prompts) {
+  for (const std::vector<std::int32_t>& prompt : prompts) {
     const std::size_t n_tokens = prompt.size();
     n_prompt_ += n_tokens;
     for (std::size_t i = 0; i < options.n; ++i) {
-      Request request = maker.make(i + 1 == options.n ? std::move(prompt) : prompt, i, default_max_tokens);
-      auto part =
-          std::make_unique<Part>(model.scheduler().submit(std::move(request)), agent_, options.calls_tools);
+      PendingAnswer answer = model.scheduler().submit(maker.make(prompt, i, default_max_tokens));
+      auto part = std::make_unique<Part>(std::move(answer), agent_, options.calls_tools);
       part->index = parts_.size();
       part->counts_prompt = i == 0;
       part->usage.prompt = n_tokens;
