@@ -26,7 +26,7 @@ struct Avx2Primitives {
   static constexpr int kHalvesTile = 6;
   static constexpr int kStep = 6;                 // tokens whose dots are interleaved
   static constexpr int kPart = 1;                 // tiles of fewer tokens come in steps of this
-  static constexpr int kDirectTokens = 4;         // up to here weights are used as they are unpacked
+  static constexpr int kDirectTokens = 6;         // up to here weights are used as they are unpacked
   static constexpr bool kColumnsByHalves = true;  // or most of eight columns would be put aside
 
   struct Rows {
