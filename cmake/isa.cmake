@@ -45,7 +45,7 @@ function(gemma_isa_unit name)
     # which of their edges an input reaches says nothing about the input, and counting them costs each execution
     list(APPEND options -fno-sanitize=fuzzer-no-link)
   endif()
-  # whatever the rest is built with: CI takes -O1 for programs and tests, in 60% of the time
+  # whatever the rest is built with: CI takes -O1 for the library and -O0 for programs and tests
   list(APPEND options $<$<CONFIG:Release>:-O3>)
   target_sources(gemma_kernel_objects PRIVATE ${PROJECT_SOURCE_DIR}/kernels/arch/${name}.cpp)
   set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/${name}.cpp PROPERTY COMPILE_OPTIONS ${options})
