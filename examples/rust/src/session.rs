@@ -53,7 +53,8 @@ impl Drop for Inner {
 #[derive(Clone)]
 pub struct Canceller {
     session: Arc<Inner>,
-    _model: Model, // must be freed after the session
+    _model: Model,         // must be freed after the session
+    _draft: Option<Model>, // so must this
 }
 
 impl Canceller {
@@ -123,6 +124,7 @@ impl Session {
         Canceller {
             session: self.inner.clone(),
             _model: self.model.clone(),
+            _draft: self._draft.clone(),
         }
     }
     /// Lets the session work again.
