@@ -106,7 +106,7 @@ const tests = {
   async "long lines take no time"(server) {
     const page = await visit(server);
     for (const part of ["x " + "`".repeat(9000), "[".repeat(19000), "*a".repeat(9000), "**a ".repeat(5001), "~~".repeat(9000), "x".repeat(1000000),
-      "`a``b".repeat(4000), "> ".repeat(5000), "http://".repeat(2500), "| a ".repeat(3000) + "|\n" + "| - ".repeat(3000) + "|", "- ".repeat(5000)]) {
+      "`a``b".repeat(4000), "> ".repeat(5000), "http://".repeat(2500), "```" + "a".repeat(100000) + "`", "~".repeat(50000) + "`", "| a ".repeat(3000) + "|\n" + "| - ".repeat(3000) + "|", "- ".repeat(5000)]) {
       const began = Date.now();
       await ask(page, "raw:" + part);
       await settled(page);
