@@ -19,7 +19,7 @@ struct HttpLimits {
   std::size_t head_bytes = 64 * 1024;              // of a request line and its headers
   std::size_t body_bytes = std::size_t{32} << 20;  // decoded
   int idle_seconds = 60;                           // between two requests
-  int read_seconds = 30;                           // for a head, and between two parts of a body
+  int read_seconds = 30;                           // for a head; for a body, and 1 ms for each byte of it
   int write_seconds = 60;                          // in which a client takes nothing
 };
 

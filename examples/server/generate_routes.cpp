@@ -291,6 +291,10 @@ HttpReply Api::completions(const Call& call) {
   ModelPool::Lease model = acquire(asked.model, call);
   auto work = std::make_shared<CompletionWork>(*this, std::move(asked), std::move(model), call, "cmpl-");
   if (work->asked.echo) {
+    const CompletionRequest& a = work->asked;
+    if (a.logprobs && work->answers.n_prompt() * a.n * (a.top_logprobs + 1) > RequestLimits::kEchoed) {
+      throw wrong("n", "asks for too many probabilities of prompts");
+    }
     work->echoes =
         echo_of(*work->model, work->asked, [&] { return cancelled() || call.request.client_left(); });
   }

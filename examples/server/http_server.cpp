@@ -10,6 +10,7 @@
 
 #include <httplib.h>
 #include <poll.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 namespace gemma::server {
@@ -82,7 +83,8 @@ std::string own_path(const std::string& target) {
 }
 
 bool is_known_encoding(const std::string& name) {
-  return name.empty() || name == "identity" || name == "gzip" || name == "deflate" || name == "br";
+  const auto is = [&](const char* known) { return ::strcasecmp(name.c_str(), known) == 0; };
+  return name.empty() || is("identity") || is("gzip") || is("deflate") || is("br");
 }
 
 bool all_digits(const std::string& text) {

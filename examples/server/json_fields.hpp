@@ -21,23 +21,39 @@ namespace gemma::server {
 
 using Json = nlohmann::ordered_json;
 
-/// What a body may be, told while it is parsed.
+/// What a body may be, checked while it is parsed. The parser compares each name with those before it in its
+/// object, and at the end of each object looks through all that its parent has so far: both take time in the
+/// square of what is there, so their steps are counted.
 struct BodyLimits {
-  /// Whether to go on; what is left out here is refused behind it.
-  bool operator()(int depth, Json::parse_event_t event, const Json&) {
+  /// Throws ApiError, which ends the parsing.
+  bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
     using Event = Json::parse_event_t;
-    deep = deep || depth > static_cast<int>(RequestLimits::kDepth);
-    if (event == Event::object_start) n_members.push_back(0);
-    if (event == Event::object_end && !n_members.empty()) n_members.pop_back();
-    if (event == Event::key && !n_members.empty()) n_compared += n_members.back()++;
-    return !deep && !is_wide();
+    if (depth > static_cast<int>(RequestLimits::kDepth)) throw ApiError(400, "the body is nested too deep");
+    std::size_t* const n_before = n_items.empty() ? nullptr : &n_items.back();
+    switch (event) {
+      case Event::key:
+        n_steps += *n_before * (1 + parsed.get_ref<const std::string&>().size() / 32);
+        break;
+      case Event::object_start:
+      case Event::array_start:
+        if (n_before != nullptr && event == Event::object_start) n_steps += *n_before;
+        if (n_before != nullptr) ++*n_before;
+        n_items.push_back(0);
+        break;
+      case Event::object_end:
+      case Event::array_end:
+        n_items.pop_back();
+        break;
+      case Event::value:
+        if (n_before != nullptr) ++*n_before;
+        break;
+    }
+    if (n_steps > RequestLimits::kParseSteps) throw ApiError(400, "the body has objects of too many members");
+    return true;
   }
-  /// Each name is compared with those before it in its object.
-  bool is_wide() const { return n_compared > RequestLimits::kComparedNames; }
 
-  bool deep = false;
-  std::vector<std::size_t> n_members;  // of the objects that are open
-  std::size_t n_compared = 0;
+  std::vector<std::size_t> n_items;  // of the objects and arrays that are open
+  std::size_t n_steps = 0;
 };
 
 /// The body as JSON: an object, in UTF-8, nested at most RequestLimits::kDepth deep, in bounded time. Throws
@@ -55,8 +71,6 @@ inline Json parse_body(std::string_view body) {
       c = static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7E ? '?' : c;
     throw ApiError(400, "the body is not JSON: " + why.substr(0, 200));
   }
-  if (limits.deep) throw ApiError(400, "the body is nested too deep");
-  if (limits.is_wide()) throw ApiError(400, "the body has objects of too many members");
   if (!out.is_object()) throw ApiError(400, "the body is not a JSON object");
   return out;
 }

@@ -22,17 +22,18 @@ namespace gemma::server {
 
 /// Limits on what one request may hold.
 struct RequestLimits {
-  static constexpr std::size_t kDepth = 100;               // of the body's nesting
-  static constexpr std::size_t kComparedNames = 1u << 27;  // an object of 16,000 members
-  static constexpr std::size_t kChoices = 128;             // "n"
-  static constexpr std::size_t kStops = 64;                // "stop"
-  static constexpr std::size_t kStopBytes = 4096;          // of each
-  static constexpr std::size_t kTopLogprobs = 20;          // as OpenAI has it
-  static constexpr std::size_t kMessages = 10000;          //
-  static constexpr std::size_t kInputs = 2048;             // of embeddings, and prompts of completions
-  static constexpr std::size_t kBias = 10000;              // tokens of "logit_bias"
-  static constexpr std::size_t kTokens = 1u << 24;         // of a prompt that is given as ids
-  static constexpr std::size_t kMaxTokens = 1u << 30;      // "max_tokens"; what is more is this
+  static constexpr std::size_t kDepth = 100;            // of the body's nesting
+  static constexpr std::size_t kParseSteps = 1u << 26;  // an object of 11,000 members
+  static constexpr std::size_t kEchoed = 1u << 20;      // probabilities of prompts, for all choices
+  static constexpr std::size_t kChoices = 128;          // "n"
+  static constexpr std::size_t kStops = 64;             // "stop"
+  static constexpr std::size_t kStopBytes = 4096;       // of each
+  static constexpr std::size_t kTopLogprobs = 20;       // as OpenAI has it
+  static constexpr std::size_t kMessages = 10000;       //
+  static constexpr std::size_t kInputs = 2048;          // of embeddings, and prompts of completions
+  static constexpr std::size_t kBias = 10000;           // tokens of "logit_bias"
+  static constexpr std::size_t kTokens = 1u << 24;      // of a prompt that is given as ids
+  static constexpr std::size_t kMaxTokens = 1u << 30;   // "max_tokens"; what is more is this
 };
 
 /// How tokens are chosen; what is not there is the server's or the model's choice.

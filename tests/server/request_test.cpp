@@ -148,6 +148,14 @@ TEST(RequestBody, WhatIsNoJson) {
   std::string wide = "{";  // each name is compared with those before it: 4 * 10^10 of them
   for (int i = 0; i < 300000; ++i) wide += "\"a" + std::to_string(i) + "\":0,";
   EXPECT_EQ(refusal([&] { read_chat(wide + "\"b\":0}"); }), "400 the body has objects of too many members");
+  // at the end of each object its parent is looked through, an array too
+  std::string objects = "{\"messages\":[{}";
+  for (int i = 0; i < 300000; ++i) objects += ",{}";
+  EXPECT_EQ(refusal([&] { read_chat(objects + "]}"); }), "400 the body has objects of too many members");
+  std::string long_names = "{";  // that differ at their ends only
+  for (int i = 0; i < 10000; ++i) long_names += "\"" + std::string(2000, 'x') + std::to_string(i) + "\":0,";
+  EXPECT_EQ(refusal([&] { read_chat(long_names + "\"b\":0}"); }),
+            "400 the body has objects of too many members");
 }
 
 TEST(CompletionRequestBody, PromptsOfEveryForm) {
