@@ -87,8 +87,8 @@ class PromptLookup final : public Drafter {
 class DraftLength {
  public:
   static constexpr std::size_t kKinds = 6;  // by tokens that agreed: 2, 3, 4, 6, 10, 18 or more
-  /// What one more row adds to a step of one token: 0.1 to 0.17 for 2 to 17 rows of gemma-2b Q4_K_M on two
-  /// cores of Zen 3.
+  /// What one more row is reckoned to add to a step of one token. Two cores of Zen 3 take 0.2 to 0.3 for rows
+  /// of gemma-2b Q4_K_M; where arithmetic is faster beside memory it is less.
   static constexpr double kRowCost = 0.15;
 
   /// A decode step as planned so far.

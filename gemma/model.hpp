@@ -67,7 +67,7 @@ class Model {
   /// Whether the file holds a vocabulary that was read. Without one a model runs on ids.
   bool has_tokenizer() const noexcept { return state_->tokenizer != nullptr; }
   /// Text <-> ids; what encoding needs beyond the vocabulary is built at its first call. Thread-safe.
-  /// Throws Error{kMissingKey} when the file holds no vocabulary.
+  /// Throws Error{kMissingKey} when the file holds no vocabulary or ModelOptions::vocabulary left it out.
   const Tokenizer& tokenizer() const;
   /// Pieces, special ids, end-of-turn tokens. Throws as tokenizer().
   const Vocab& vocab() const;
@@ -152,7 +152,7 @@ class Model {
     std::vector<std::shared_ptr<const Adapter>> adapters;
     const kernels::KernelTable* kernels;
     Weights weights;
-    std::unique_ptr<const Tokenizer> tokenizer;      // nullptr: the file holds no vocabulary
+    std::unique_ptr<const Tokenizer> tokenizer;      // nullptr: no vocabulary was read
     std::vector<AlignedBuffer<double>> frequencies;  // [n_ropes][head_dim / 2]
   };
 

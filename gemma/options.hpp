@@ -28,7 +28,8 @@ struct ModelOptions {
   /// order; the weights stay as they are. A model that is loaded with others shares nothing but the file.
   std::vector<std::shared_ptr<const Adapter>> adapters = {};
   /// Whether the file's vocabulary is read. Without it a model runs on ids only, and takes less memory: a
-  /// stage in the middle of a model needs none.
+  /// stage in the middle of a model needs none. Windows of a text (TextWindows, ImportanceMeter) then begin
+  /// without BOS.
   bool vocabulary = true;
 };
 

@@ -30,7 +30,7 @@ template <class A>
   const float a = v[0] + v[4], b = v[1] + v[5], c = v[2] + v[6], d = v[3] + v[7];
   return (a + c) + (b + d);
 }
-/// The largest lane, NaN aside where another is not.
+/// The largest lane, NaN where the first is.
 template <class A>
 [[gnu::always_inline]] inline float largest(const Lanes& v) noexcept {
   float most = v[0];
