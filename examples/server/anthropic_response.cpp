@@ -1,12 +1,9 @@
 // Anthropic's form of what clients are told.
-#include <nlohmann/json.hpp>
-
+#include "examples/server/json.hpp"
 #include "examples/server/response.hpp"
 
 namespace gemma::server {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string one_line(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);

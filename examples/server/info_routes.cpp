@@ -2,9 +2,8 @@
 #include <cmath>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "examples/server/api.hpp"
+#include "examples/server/json.hpp"
 #include "examples/server/page.hpp"
 #include "examples/server/prompts.hpp"
 #include "examples/server/request.hpp"
@@ -14,8 +13,6 @@
 
 namespace gemma::server {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 HttpReply reply_of(const Json& json) {
   HttpReply out;

@@ -12,14 +12,11 @@
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "examples/server/api_error.hpp"
+#include "examples/server/json.hpp"
 #include "examples/server/request.hpp"
 
 namespace gemma::server {
-
-using Json = nlohmann::ordered_json;
 
 /// What a body may be, checked while it is parsed. The parser compares each name with those before it in its
 /// object, and at the end of each object looks through all that its parent has so far: both take time in the

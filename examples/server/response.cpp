@@ -5,15 +5,12 @@
 #include <cmath>
 #include <cstring>
 
-#include <nlohmann/json.hpp>
-
+#include "examples/server/json.hpp"
 #include "gemma/version.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace gemma::server {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 std::string line(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);

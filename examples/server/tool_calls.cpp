@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <numeric>
 
-#include <nlohmann/json.hpp>
+#include "examples/server/json.hpp"
 
 namespace gemma::server {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 /// Arguments in the dialect's notation: {name:value,name:value}; a text stands between two quotes, names may
 /// as well.
