@@ -14,9 +14,10 @@
 #include "gguf/error.hpp"
 
 namespace gemma::convert {
-namespace {
 
 using Json = nlohmann::json;
+
+namespace {
 constexpr std::uint64_t kMostHeader = 100'000'000;  // as the format's own library has it
 
 [[noreturn]] void fail(const std::string& path, ErrorCode code, const std::string& what) {
