@@ -4,8 +4,25 @@
 
 namespace gemma::kernels {
 namespace {
-struct Avx2Unit;  // internal to this unit, and with it all that is made from it
-}
+using encode::Lanes;
+
+/// Internal to this unit, and with it all that is made from it.
+struct Avx2Unit {
+  [[gnu::always_inline]] static Lanes larger(const Lanes& x, const Lanes& y) noexcept {
+    return __builtin_ia32_maxps256(x, y);  // compilers make two instructions of the comparison
+  }
+  [[gnu::always_inline]] static Lanes smaller(const Lanes& x, const Lanes& y) noexcept {
+    return __builtin_ia32_minps256(x, y);
+  }
+  [[gnu::always_inline]] static Lanes rounded(const Lanes& x) noexcept {
+    return __builtin_ia32_roundps256(x, 8);  // to nearest, no exception
+  }
+  [[gnu::always_inline]] static int first_equal(const Lanes& x, const Lanes& y) noexcept {
+    const int mask = __builtin_ia32_movmskps256(reinterpret_cast<Lanes>(x == y));
+    return mask != 0 ? __builtin_ctz(static_cast<unsigned>(mask)) : 0;
+  }
+};
+}  // namespace
 
 constexpr Encoder kAvx2Encoder = encode::make_encoder<Avx2Unit>("avx2");
 

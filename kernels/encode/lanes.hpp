@@ -1,6 +1,8 @@
 // Eight floats at once in the compiler's own vectors, which are lowered to whatever a unit's flags allow.
 // Invariant: each lane is one IEEE operation after another in the order written, so every unit gives the same
-// bits. Everything is inlined or tagged with the unit's type A: no symbol is shared between units.
+// bits. Everything is inlined or tagged with the unit's type A: no symbol is shared between units. A also has
+// what compilers make too much of: larger(), smaller(), rounded(), and first_equal(), the first lane in which
+// two are equal, or 0 (kernels/arch/encode_*.cpp).
 #pragma once
 
 #include <cstddef>
@@ -41,41 +43,21 @@ template <class A>
 template <class A>
 [[gnu::always_inline]] inline int largest_lane(const Lanes& v) noexcept {
   const Lanes most = all<A>(largest<A>(v));
-#if defined(__AVX__)
-  const int mask = __builtin_ia32_movmskps256(reinterpret_cast<Lanes>(v == most));
-  return mask != 0 ? __builtin_ctz(static_cast<unsigned>(mask)) : 0;
-#else
-  for (int lane = 0; lane < kLanes; ++lane)
-    if (v[lane] == most[lane]) return lane;
-  return 0;
-#endif
+  return A::first_equal(v, most);
 }
 /// The larger of each pair; the second where one is NaN.
 template <class A>
 [[gnu::always_inline]] inline Lanes larger(const Lanes& x, const Lanes& y) noexcept {
-#if defined(__AVX__)  // compilers make two instructions of the comparison
-  return __builtin_ia32_maxps256(x, y);
-#else
-  return x > y ? x : y;
-#endif
+  return A::larger(x, y);
 }
 template <class A>
 [[gnu::always_inline]] inline Lanes smaller(const Lanes& x, const Lanes& y) noexcept {
-#if defined(__AVX__)
-  return __builtin_ia32_minps256(x, y);
-#else
-  return x < y ? x : y;
-#endif
+  return A::smaller(x, y);
 }
 /// The nearest integers, halves to even; |x| < 2^22. The sign of a zero is anyone's.
 template <class A>
 [[gnu::always_inline]] inline Lanes rounded(const Lanes& x) noexcept {
-#if defined(__AVX__)
-  return __builtin_ia32_roundps256(x, 8);  // to nearest, no exception
-#else
-  const Lanes magic = all<A>(0x1.8p23f);
-  return (x + magic) - magic;
-#endif
+  return A::rounded(x);
 }
 /// Between lo and hi; NaN gives lo.
 template <class A>

@@ -28,7 +28,7 @@ forbid 'the library must not end its host' '\b(abort|exit|terminate) *\(' gguf k
 forbid 'the library must not print or read the environment' \
   'std::(cout|cerr|clog)\b|\b(f?printf|puts|fputs|getenv) *\(' gguf kernels tokenizer gemma
 forbid 'ISA conditionals belong in kernels/arch' '# *if.*__(AVX|SSE|ARM_NEON|FMA)' gguf tokenizer gemma examples \
-  kernels/generic kernels/reference.hpp
+  kernels/generic kernels/encode kernels/reference.hpp
 forbid 'no flags that change results' 'march=native|ffast-math' CMakeLists.txt CMakePresets.json cmake bench examples
 # complain WHAT FILES: unless there are none
 complain() {
