@@ -17,15 +17,16 @@
 #include <fmt/format.h>
 #include <omp.h>
 
-#include "bench/machine_limits.hpp"
 #include "gemma/aligned_buffer.hpp"
 #include "gemma/gemma.hpp"
+#include "kernels/machine_limits.hpp"
 
 namespace {
 
 using gemma::AlignedBuffer;
 using gemma::DType;
 using gemma::kernels::KernelTable;
+using gemma::kernels::MachineLimits;
 using gemma::kernels::MatmulKernel;
 
 unsigned n_threads = 1;
@@ -60,9 +61,14 @@ const AlignedBuffer<std::byte>& weights(DType type, std::size_t n, std::size_t k
   return w;
 }
 
-const gemma::bench::MachineLimits& limits_of(const KernelTable& table) {
-  static std::map<const KernelTable*, gemma::bench::MachineLimits> measured;
-  if (!measured.contains(&table)) measured[&table] = gemma::bench::Machine(table, n_threads).measure();
+const MachineLimits& limits_of(const KernelTable& table) {
+  static std::map<const KernelTable*, MachineLimits> measured;
+  if (!measured.contains(&table)) {
+    auto memory = buffer<std::uint64_t>(gemma::kernels::kMeasuredWords);
+    memory.prefer_huge_pages();
+    const gemma::kernels::MachineMeter meter(table, n_threads, {memory.data(), memory.size()});
+    measured[&table] = meter.measure();
+  }
   return measured[&table];
 }
 

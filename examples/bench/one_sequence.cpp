@@ -2,12 +2,19 @@
 
 #include <fmt/format.h>
 
-#include "bench/machine_limits.hpp"
 #include "examples/bench/sequences.hpp"
 #include "examples/engine_flags.hpp"
+#include "gemma/aligned_buffer.hpp"
+#include "kernels/machine_limits.hpp"
 
 namespace gemma::bench {
 namespace {
+
+using kernels::MachineLimits;
+using kernels::MachineMeter;
+
+/// What measuring the machine takes beside the model.
+constexpr std::size_t kMeasuredBytes = kernels::kMeasuredWords * sizeof(std::uint64_t);
 
 /// One line of the report: n_prompt tokens at once or n_gen one by one (the other is 0), after `depth`
 /// others.
@@ -47,7 +54,7 @@ struct Result {
 };
 
 Result run_test(const Model& model, const Test& test, const OneSequenceOptions& options,
-                const Machine& machine) {
+                const MachineMeter& machine) {
   Sequences sequence(model, {.count = 1,
                              .n_ctx = test.tokens(),
                              .chunk = options.chunk,
@@ -160,8 +167,10 @@ void run_one_sequence(const Model& model, const OneSequenceOptions& options, Rep
   report.set_columns(
       "| test | threads | tokens/s | of the machine's limit |\n"
       "| --- | ---: | ---: | --- |\n");
+  AlignedBuffer<std::uint64_t> memory(kernels::kMeasuredWords, "the bandwidth measurement");
+  memory.prefer_huge_pages();
   for (const unsigned threads : options.threads) {
-    const Machine machine(model.kernels(), threads);
+    const MachineMeter machine(model.kernels(), threads, {memory.data(), memory.size()});
     for (const Test& test : tests_of(options, threads)) {
       const Result r = run_test(model, test, options, machine);
       report.add(to_json(model, r, options), to_line(model, r));

@@ -22,6 +22,7 @@ forbid 'kernels know gguf only' "$(includes 'tokenizer|gemma|examples|bench|test
 forbid 'the tokenizer knows gguf only' "$(includes 'kernels|gemma|examples|bench|tests')" tokenizer
 forbid 'the engine knows nothing above it' "$(includes 'examples|bench|tests')" gemma
 forbid 'benches of kernels know no programs' "$(includes 'examples|tests')" bench
+forbid 'programs know no benches of kernels and no tests' "$(includes 'bench|tests')" examples
 forbid 'library files include each other by relative paths, which no folder of a user can shadow' \
   '#include ["<](gguf|kernels|tokenizer|gemma)/' gguf kernels tokenizer gemma
 forbid 'the library must not end its host' '\b(abort|exit|terminate) *\(' gguf kernels tokenizer gemma
@@ -50,7 +51,7 @@ if files=$(git -c safe.directory='*' ls-files 2>/dev/null) && [ -n "$files" ]; t
     "$(printf '%s\n' "$files" | sed -n 's|/.*||p' | sort -u |
       grep -vxE 'gguf|kernels|tokenizer|gemma|examples|bench|tests|docs|cmake|\.ci|\.github')"
   complain 'bench/ is kernels-bench alone; what measures models is a program, in examples/bench' \
-    "$(printf '%s\n' "$files" | grep '^bench/' | grep -vxE 'bench/(CMakeLists\.txt|kernels_bench\.cpp|machine_limits\.[ch]pp)')"
+    "$(printf '%s\n' "$files" | grep '^bench/' | grep -vxE 'bench/(CMakeLists\.txt|kernels_bench\.cpp)')"
   complain 'names that say nothing' \
     "$(printf '%s\n' "$files" | grep -iE '(^|[/_])(misc|common|utils?|helpers?)(_[a-z]+)?\.[a-z]+$')"
   complain 'more than 1,000 lines' \

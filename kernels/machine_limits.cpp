@@ -1,13 +1,12 @@
-#include "bench/machine_limits.hpp"
+#include "machine_limits.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include <omp.h>
-
-#include "gemma/aligned_buffer.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -15,7 +14,7 @@
 #include <arm_neon.h>
 #endif
 
-namespace gemma::bench {
+namespace gemma::kernels {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -40,19 +39,17 @@ std::uint64_t stream(const std::uint64_t* data, std::size_t n) {
   return s[0] + s[1] + s[2] + s[3];
 }
 
-constexpr std::size_t kWords = kMeasuredBytes / 8;
-
-double read_bandwidth(const AlignedBuffer<std::uint64_t>& data, unsigned threads) {
+double read_bandwidth(std::span<const std::uint64_t> memory, unsigned threads) {
   double best = 0;
   std::uint64_t sink = 0;
   for (int round = 0; round < 7; ++round) {
     const auto begin = Clock::now();
 #pragma omp parallel num_threads(static_cast <int>(threads)) reduction(+ : sink)
     {
-      const std::size_t n = kWords / static_cast<std::size_t>(omp_get_num_threads());
-      sink += stream(data.data() + n * static_cast<std::size_t>(omp_get_thread_num()), n);
+      const std::size_t n = memory.size() / static_cast<std::size_t>(omp_get_num_threads());
+      sink += stream(memory.data() + n * static_cast<std::size_t>(omp_get_thread_num()), n);
     }
-    best = std::max(best, static_cast<double>(kWords * 8) / seconds_since(begin));
+    best = std::max(best, static_cast<double>(memory.size_bytes()) / seconds_since(begin));
   }
   return sink == 0 ? 0 : best;
 }
@@ -132,15 +129,15 @@ __attribute__((target("arch=armv8.2-a+i8mm"))) double dots_neoni8mm() {
 }
 #endif
 
-double integer_peak(kernels::Isa isa, unsigned threads) {
+double integer_peak(Isa isa, unsigned threads) {
   double (*dots)() = nullptr;
 #if defined(__x86_64__)
-  if (isa == kernels::Isa::kAvx512Vnni) dots = dots_avx512vnni;
-  if (isa == kernels::Isa::kAvxVnni) dots = dots_avxvnni;
-  if (isa == kernels::Isa::kAvx2) dots = dots_avx2;
+  if (isa == Isa::kAvx512Vnni) dots = dots_avx512vnni;
+  if (isa == Isa::kAvxVnni) dots = dots_avxvnni;
+  if (isa == Isa::kAvx2) dots = dots_avx2;
 #elif defined(__aarch64__)
-  if (isa == kernels::Isa::kNeon) dots = dots_neon;
-  if (isa == kernels::Isa::kNeonI8mm) dots = dots_neoni8mm;
+  if (isa == Isa::kNeon) dots = dots_neon;
+  if (isa == Isa::kNeonI8mm) dots = dots_neoni8mm;
 #endif
   if (dots == nullptr) return 0;
   double best = 0;
@@ -159,14 +156,13 @@ double integer_peak(kernels::Isa isa, unsigned threads) {
 
 }  // namespace
 
-Machine::Machine(const kernels::KernelTable& table, unsigned threads)
-    : isa_(table.isa), threads_(threads), data_(kWords, "the bandwidth measurement") {
-  data_.prefer_huge_pages();  // small ones would measure address translation
-  std::fill_n(data_.data(), kWords, 1);
+MachineMeter::MachineMeter(const KernelTable& table, unsigned threads, std::span<std::uint64_t> memory)
+    : isa_(table.isa), threads_(threads), memory_(memory) {
+  std::fill(memory.begin(), memory.end(), 1);
 }
 
-MachineLimits Machine::measure() const {
-  return {read_bandwidth(data_, threads_), integer_peak(isa_, threads_)};
+MachineLimits MachineMeter::measure() const {
+  return {read_bandwidth(memory_, threads_), integer_peak(isa_, threads_)};
 }
 
-}  // namespace gemma::bench
+}  // namespace gemma::kernels
