@@ -45,16 +45,16 @@ void run_once(Session& session, std::span<const std::int32_t> prompt, std::span<
 /// In turn without guesses and, unless draft is "off", with.
 std::vector<TextResult> run_text_test(const Model& model, std::span<const std::int32_t> tokens,
                                       std::size_t n_gen, const SessionOptions& options,
-                                      const TextOptions& test) {
+                                      const std::string& draft, std::size_t repetitions) {
   Session session(model, options);
   const auto prompt = tokens.first(tokens.size() - n_gen), said = tokens.last(n_gen);
-  std::vector<TextResult> out(test.draft == "off" ? 1 : 2);
+  std::vector<TextResult> out(draft == "off" ? 1 : 2);
   for (TextResult& r : out) {
     r.test = {prompt.size(), n_gen, session.n_threads(), "off"};
     r.runs.tokens = static_cast<double>(n_gen - 1);
   }
-  out.back().test.draft = test.draft;
-  for (std::size_t i = 0; i < test.repetitions; ++i) {
+  out.back().test.draft = draft;
+  for (std::size_t i = 0; i < repetitions; ++i) {
     for (TextResult& r : out) run_once(session, prompt, said, r);
   }
   if (out.size() == 2) out[1].speedup = median(out[0].runs.seconds) / median(out[1].runs.seconds);
@@ -83,12 +83,13 @@ std::string to_line(const TextResult& r) {
 
 }  // namespace
 
-void run_along_text(const Model& model, const TextOptions& options, Report& report) {
+void run_along_text(const Model& model, const TextTests& tests, const Setup& setup, Report& report) {
   const Tokenizer& tokenizer = model.tokenizer();
-  const auto tokens = tokenizer.encode(options.text, {.add_bos = tokenizer.vocab().add_bos()});
-  SessionOptions session = options.session;
+  const auto tokens = tokenizer.encode(tests.text, {.add_bos = tokenizer.vocab().add_bos()});
+  SessionOptions session = tests.session;
+  session.chunk = setup.chunk;
   session.n_ctx = tokens.size();
-  for (const std::size_t n_gen : options.n_gen) {
+  for (const std::size_t n_gen : tests.n_gen) {
     if (n_gen < 2 || n_gen >= tokens.size()) {
       throw Error(ErrorCode::kInvalidArgument,
                   fmt::format("the text has {} tokens: {} of them cannot be generated after the others "
@@ -100,10 +101,10 @@ void run_along_text(const Model& model, const TextOptions& options, Report& repo
   report.set_columns(
       "| test | draft | threads | tokens/s | tokens a step | guessed | right | speedup |\n"
       "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
-  for (const unsigned threads : options.threads) {
+  for (const unsigned threads : setup.threads) {
     session.n_threads = threads;
-    for (const std::size_t n : options.n_gen) {
-      for (const TextResult& r : run_text_test(model, tokens, n, session, options)) {
+    for (const std::size_t n : tests.n_gen) {
+      for (const TextResult& r : run_text_test(model, tokens, n, session, tests.draft, setup.repetitions)) {
         report.add(to_json(model, r), to_line(r));
       }
     }

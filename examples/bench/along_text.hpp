@@ -10,20 +10,18 @@
 
 namespace gemma::bench {
 
-/// What to run: `n_gen` and `threads` are lists.
-struct TextOptions {
+/// What to run.
+struct TextTests {
   std::string text;
-  std::vector<std::size_t> n_gen;
-  std::vector<unsigned> threads;
-  SessionOptions session;  // but its context and threads
+  std::vector<std::size_t> n_gen;  // tokens at its end that are decoded, one number after another
+  SessionOptions session;          // but its context, chunk and threads
   std::string draft;
-  std::size_t repetitions;
 };
 
 /// Runs the tests: of each a result without guesses and, unless draft is "off", one with guesses, whose runs
 /// alternate. JSON has llama-bench's fields where they apply, and: draft, n_steps, tokens_per_step,
 /// n_drafted, n_accepted, speedup. Throws Error{kMissingKey} for a model without a vocabulary,
 /// {kInvalidArgument} for a text that has too few tokens, and as Session.
-void run_along_text(const Model& model, const TextOptions& options, Report& report);
+void run_along_text(const Model& model, const TextTests& tests, const Setup& setup, Report& report);
 
 }  // namespace gemma::bench

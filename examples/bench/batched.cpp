@@ -15,8 +15,8 @@ struct BatchedTest {
   std::size_t pp, tg, pl;
   unsigned threads;
   std::size_t chunk;  // tokens of one forward, all sequences together, as asked for
-  KvType kv;          // how keys and values are stored
-  bool shared;        // one prompt, whose keys and values all sequences share
+  KvType kv;
+  bool shared;  // one prompt, whose keys and values all sequences share
 
   /// Tokens of prompts that are read.
   std::size_t n_read() const noexcept { return shared ? pp : pl * pp; }
@@ -51,12 +51,14 @@ BatchOptions batch_options(const BatchedTest& test, std::size_t max_memory) {
           .max_memory = max_memory};
 }
 
-std::vector<BatchedTest> batched_tests(const BatchedOptions& o) {
+std::vector<BatchedTest> batched_tests(const BatchedTests& lists, const Setup& setup) {
   std::vector<BatchedTest> tests;
-  for (const unsigned threads : o.threads) {
-    for (const std::size_t p : o.pp) {
-      for (const std::size_t t : o.tg) {
-        for (const std::size_t n : o.pl) tests.push_back({p, t, n, threads, o.chunk, o.kv, o.shared});
+  for (const unsigned threads : setup.threads) {
+    for (const std::size_t p : lists.pp) {
+      for (const std::size_t t : lists.tg) {
+        for (const std::size_t n : lists.pl) {
+          tests.push_back({p, t, n, threads, setup.chunk, setup.kv, lists.shared});
+        }
       }
     }
   }
@@ -114,17 +116,17 @@ std::string to_line(const BatchedResult& r) {
 
 }  // namespace
 
-void run_batched(const Model& model, const BatchedOptions& options, Report& report) {
-  if (std::ranges::count(options.pp, 0u) + std::ranges::count(options.pl, 0u) != 0) {
+void run_batched(const Model& model, const BatchedTests& lists, const Setup& setup, Report& report) {
+  if (std::ranges::count(lists.pp, 0u) + std::ranges::count(lists.pl, 0u) != 0) {
     throw Error(ErrorCode::kInvalidArgument, "--npp and --npl want numbers from 1 on");
   }
-  const std::vector<BatchedTest> tests = batched_tests(options);
-  for (const BatchedTest& test : tests) plan_batch(model, batch_options(test, options.max_memory));
+  const std::vector<BatchedTest> tests = batched_tests(lists, setup);
+  for (const BatchedTest& test : tests) plan_batch(model, batch_options(test, setup.max_memory));
   report.set_columns(
       "| PP | TG | B | N_KV | threads | T_PP s | S_PP t/s | T_TG s | S_TG t/s | T s | S t/s |\n"
       "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
   for (const BatchedTest& test : tests) {
-    const BatchedResult r = run_batched_test(model, test, options.repetitions, options.warmup);
+    const BatchedResult r = run_batched_test(model, test, setup.repetitions, setup.warmup);
     report.add(to_json(model, r), to_line(r));
   }
 }

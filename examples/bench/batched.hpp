@@ -12,20 +12,15 @@
 namespace gemma::bench {
 
 /// What to run: the tests of three lists, in llama-batched-bench's order (pl changes fastest).
-struct BatchedOptions {
+struct BatchedTests {
   std::vector<std::size_t> pp, tg, pl;
-  std::vector<unsigned> threads;
-  std::size_t chunk;        // tokens of one forward, all sequences together
-  KvType kv;                // how keys and values are stored
-  bool shared;              // one prompt, whose keys and values all sequences share
-  std::size_t max_memory;   // bytes of the model's file and a test; 0: no limit
-  std::size_t repetitions;  // of each; medians count
-  bool warmup;              // some tokens first that are not timed
+  bool shared = false;  // one prompt, whose keys and values all sequences share
 };
 
 /// Runs the tests. JSON has llama-batched-bench's fields, and: model_filename, isa. What does not fit is
-/// refused before anything is measured. Throws Error{kOutOfMemory} when a test takes more than max_memory,
-/// {kInvalidArgument} when it does not fit into the model's context or is empty.
-void run_batched(const Model& model, const BatchedOptions& options, Report& report);
+/// refused before anything is measured; of the repetitions medians count. Throws Error{kOutOfMemory} when a
+/// test takes more than max_memory, {kInvalidArgument} when it does not fit into the model's context or is
+/// empty.
+void run_batched(const Model& model, const BatchedTests& lists, const Setup& setup, Report& report);
 
 }  // namespace gemma::bench

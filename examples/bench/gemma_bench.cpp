@@ -23,23 +23,12 @@ using gemma::Model;
 using gemma::bench::Report;
 
 struct Options {
-  std::vector<std::size_t> n_prompt = {512};
-  std::vector<std::size_t> n_gen = {128};
-  std::vector<std::size_t> depth = {0};
-  std::vector<std::size_t> npp, ntg, npl;  // all empty unless sequences are to run together
-  bool shared_prompt = false;              // these have one prompt
-  std::string text_file;                   // "": no text to decode along
-  std::vector<unsigned> threads;
-  std::size_t repetitions = 0;  // 0: 5 of each test, 1 of many sequences
-  std::size_t chunk = 512;
-  gemma::KvType kv = gemma::KvType::kF16;
+  gemma::bench::OneSequenceTests one_sequence = {.n_prompt = {512}, .n_gen = {128}, .depth = {0}};
+  gemma::bench::BatchedTests batched;  // lists that are empty unless sequences are to run together
+  gemma::bench::Setup setup;           // no repetitions: 5 of each test, 1 of many sequences
+  std::string text_file;               // "": no text to decode along
   std::string output = "md";
   bool no_warmup = false;
-
-  bool batched() const { return !npl.empty(); }
-  std::size_t repetitions_or(std::size_t by_default) const {
-    return repetitions == 0 ? by_default : repetitions;
-  }
 };
 
 /// Lists of whole numbers, comma-separated.
@@ -53,24 +42,24 @@ CLI::Option* add_list(CLI::App& app, const char* flags, std::vector<T>& list, co
 
 void add_flags(CLI::App& app, Options& options) {
   CLI::Option* const single[] = {
-      add_list(app, "-p,--n-prompt", options.n_prompt,
+      add_list(app, "-p,--n-prompt", options.one_sequence.n_prompt,
                "Prompt lengths, comma-separated; 0: no prompt test (default: 512)"),
-      add_list(app, "-n,--n-gen", options.n_gen,
+      add_list(app, "-n,--n-gen", options.one_sequence.n_gen,
                "Tokens to generate, comma-separated; 0: no decode test (default: 128)"),
-      add_list(app, "-d,--n-depth", options.depth,
+      add_list(app, "-d,--n-depth", options.one_sequence.depth,
                "Tokens already in the cache, comma-separated (default: 0)")};
   CLI::Option* const batched[] = {
-      add_list(app, "--npp", options.npp,
+      add_list(app, "--npp", options.batched.pp,
                "Or -npp : many sequences at once, as llama-batched-bench: prompt lengths of each"),
-      add_list(app, "--ntg", options.ntg, "Or -ntg : tokens of each to generate"),
-      add_list(app, "--npl", options.npl, "Or -npl : numbers of sequences")};
+      add_list(app, "--ntg", options.batched.tg, "Or -ntg : tokens of each to generate"),
+      add_list(app, "--npl", options.batched.pl, "Or -npl : numbers of sequences")};
   for (CLI::Option* const b : batched) {
     for (CLI::Option* const s : single) b->excludes(s);
     for (CLI::Option* const other : batched) {
       if (other != b) b->needs(other);
     }
   }
-  app.add_flag("--pps", options.shared_prompt, "Or -pps : with -npl, one prompt that all sequences share")
+  app.add_flag("--pps", options.batched.shared, "Or -pps : with -npl, one prompt that all sequences share")
       ->needs(batched[2]);
   CLI::Option* const text =
       app.add_option("--text", options.text_file,
@@ -81,12 +70,13 @@ void add_flags(CLI::App& app, Options& options) {
     text->excludes(other);
   }
   app.get_option("--draft")->needs(text);
-  add_list(app, "-t,--threads", options.threads, "Threads, comma-separated (default: physical cores)");
-  app.add_option("-r,--repetitions", options.repetitions,
+  add_list(app, "-t,--threads", options.setup.threads, "Threads, comma-separated (default: physical cores)");
+  app.add_option("-r,--repetitions", options.setup.repetitions,
                  "Runs of each test (default: 5; with --npl 1, and the median of more)")
       ->check(CLI::Range(1, 1000).description(""))
       ->type_name("N");
-  app.add_option("-b,--batch-size,--ubatch-size", options.chunk, "Tokens of one forward pass (default: 512)")
+  app.add_option("-b,--batch-size,--ubatch-size", options.setup.chunk,
+                 "Tokens of one forward pass (default: 512)")
       ->check(CLI::Range(1, 65536).description(""))
       ->type_name("N");
   app.add_option("-o,--output", options.output, "md or json (default: md)")
@@ -106,52 +96,6 @@ std::vector<std::string> with_long_flags(int argc, char** argv) {
   return out;
 }
 
-/// One sequence.
-void run_one_sequence(const Model& model, const Options& options, std::size_t max_memory, Report& report) {
-  gemma::bench::run_one_sequence(model,
-                                 {.n_prompt = options.n_prompt,
-                                  .n_gen = options.n_gen,
-                                  .depth = options.depth,
-                                  .threads = options.threads,
-                                  .chunk = options.chunk,
-                                  .kv = options.kv,
-                                  .max_memory = max_memory,
-                                  .repetitions = options.repetitions_or(5),
-                                  .warmup = !options.no_warmup},
-                                 report);
-}
-
-/// Many sequences at once.
-void run_batched(const Model& model, const Options& options, std::size_t max_memory, Report& report) {
-  gemma::bench::run_batched(model,
-                            {.pp = options.npp,
-                             .tg = options.ntg,
-                             .pl = options.npl,
-                             .threads = options.threads,
-                             .chunk = options.chunk,
-                             .kv = options.kv,
-                             .shared = options.shared_prompt,
-                             .max_memory = max_memory,
-                             .repetitions = options.repetitions_or(1),
-                             .warmup = !options.no_warmup},
-                            report);
-}
-
-/// Decoding along a text.
-void run_along_text(const Model& model, const Options& options, const gemma::app::EngineFlags& engine,
-                    Report& report) {
-  gemma::SessionOptions session = engine.session_options();
-  session.chunk = options.chunk;
-  gemma::bench::run_along_text(model,
-                               {.text = gemma::app::read_file(options.text_file),
-                                .n_gen = options.n_gen,
-                                .threads = options.threads,
-                                .session = session,
-                                .draft = engine.draft,
-                                .repetitions = options.repetitions_or(5)},
-                               report);
-}
-
 int run(int argc, char** argv) {
   Options options;
   gemma::app::EngineFlags engine;
@@ -166,18 +110,28 @@ int run(int argc, char** argv) {
   std::vector<char*> pointers;
   for (std::string& arg : arguments) pointers.push_back(arg.data());
   gemma::app::parse(app, argc, pointers.data());
-  if (options.threads.empty()) options.threads = {gemma::physical_core_count()};
+  const bool batched = !options.batched.pl.empty();
+  gemma::bench::Setup& setup = options.setup;
+  if (setup.threads.empty()) setup.threads = {gemma::physical_core_count()};
+  if (setup.repetitions == 0) setup.repetitions = batched ? 1 : 5;
+  setup.kv = engine.kv;
+  setup.max_memory = engine.max_memory;
+  setup.warmup = !options.no_warmup;
 
-  options.kv = engine.kv;
   const Model model = engine.load();
   gemma::app::print_notes("gemma-bench", model.notes());
   Report report(model, options.output == "json");
   if (!options.text_file.empty()) {
-    run_along_text(model, options, engine, report);
-  } else if (options.batched()) {
-    run_batched(model, options, engine.max_memory, report);
+    gemma::bench::run_along_text(model,
+                                 {.text = gemma::app::read_file(options.text_file),
+                                  .n_gen = options.one_sequence.n_gen,
+                                  .session = engine.session_options(),
+                                  .draft = engine.draft},
+                                 setup, report);
+  } else if (batched) {
+    gemma::bench::run_batched(model, options.batched, setup, report);
   } else {
-    run_one_sequence(model, options, engine.max_memory, report);
+    gemma::bench::run_one_sequence(model, options.one_sequence, setup, report);
   }
   report.finish();
   return 0;

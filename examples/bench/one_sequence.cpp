@@ -27,13 +27,13 @@ struct Test {
   std::size_t tokens() const { return n_prompt + n_gen + depth; }
 };
 
-std::vector<Test> tests_of(const OneSequenceOptions& options, unsigned threads) {
+std::vector<Test> tests_of(const OneSequenceTests& lists, unsigned threads) {
   std::vector<Test> tests;
-  for (const std::size_t d : options.depth) {
-    for (const std::size_t p : options.n_prompt) {
+  for (const std::size_t d : lists.depth) {
+    for (const std::size_t p : lists.n_prompt) {
       if (p != 0) tests.push_back({p, 0, d, threads});
     }
-    for (const std::size_t n : options.n_gen) {
+    for (const std::size_t n : lists.n_gen) {
       if (n != 0) tests.push_back({0, n, d, threads});
     }
   }
@@ -53,20 +53,19 @@ struct Result {
   }
 };
 
-Result run_test(const Model& model, const Test& test, const OneSequenceOptions& options,
-                const MachineMeter& machine) {
+Result run_test(const Model& model, const Test& test, const Setup& setup, const MachineMeter& machine) {
   Sequences sequence(model, {.count = 1,
                              .n_ctx = test.tokens(),
-                             .chunk = options.chunk,
+                             .chunk = setup.chunk,
                              .total = test.tokens(),
-                             .kv = options.kv,
+                             .kv = setup.kv,
                              .threads = test.threads});
   Result result{test, {static_cast<double>(test.n_prompt + test.n_gen), {}}, {}};
-  if (options.warmup) {
+  if (setup.warmup) {
     sequence.read_prompts(test.n_prompt);
     if (!test.prompt()) sequence.step();
   }
-  for (std::size_t r = 0; r < options.repetitions; ++r) {
+  for (std::size_t r = 0; r < setup.repetitions; ++r) {
     sequence.clear();
     sequence.read_prompts(test.depth);
     if (r == 0) result.limits.push_back(machine.measure());
@@ -106,16 +105,16 @@ std::size_t parameter_count(const Model& model) {
   return sum;
 }
 
-Json to_json(const Model& model, const Result& r, const OneSequenceOptions& options) {
-  const std::string kv = app::kv_name(options.kv);
+Json to_json(const Model& model, const Result& r, const Setup& setup) {
+  const std::string kv = app::kv_name(setup.kv);
   Json row = file_fields(model);
   row.update({{"model_n_params", parameter_count(model)},
-              {"n_batch", options.chunk},
-              {"n_ubatch", options.chunk},
+              {"n_batch", setup.chunk},
+              {"n_ubatch", setup.chunk},
               {"n_threads", r.test.threads},
               {"type_k", kv},
               {"type_v", kv},
-              {"kv_bytes", KvCache::bytes_for(model.config(), {r.test.tokens(), options.kv, options.chunk})},
+              {"kv_bytes", KvCache::bytes_for(model.config(), {r.test.tokens(), setup.kv, setup.chunk})},
               {"n_prompt", r.test.n_prompt},
               {"n_gen", r.test.n_gen},
               {"n_depth", r.test.depth}});
@@ -140,40 +139,40 @@ std::string to_line(const Model& model, const Result& r) {
 }
 
 /// Refuses what takes more memory than it may.
-void check(const Model& model, const OneSequenceOptions& options) {
-  for (const unsigned threads : options.threads) {
-    for (const Test& test : tests_of(options, threads)) {
+void check(const Model& model, const OneSequenceTests& lists, const Setup& setup) {
+  for (const unsigned threads : setup.threads) {
+    for (const Test& test : tests_of(lists, threads)) {
       plan_session(model, {.n_ctx = test.tokens(),
-                           .kv_type = options.kv,
-                           .chunk = options.chunk,
+                           .kv_type = setup.kv,
+                           .chunk = setup.chunk,
                            .n_threads = threads,
-                           .max_memory = options.max_memory});
+                           .max_memory = setup.max_memory});
     }
   }
   const std::size_t least = model.file().size_bytes() + kMeasuredBytes;
-  if (options.max_memory != 0 && options.max_memory < least) {
+  if (setup.max_memory != 0 && setup.max_memory < least) {
     throw Error(
         ErrorCode::kOutOfMemory,
         fmt::format("measuring the machine's limits takes {} bytes beside the model's file, {} in all, "
                     "more than the limit of {}",
-                    kMeasuredBytes, least, options.max_memory));
+                    kMeasuredBytes, least, setup.max_memory));
   }
 }
 
 }  // namespace
 
-void run_one_sequence(const Model& model, const OneSequenceOptions& options, Report& report) {
-  check(model, options);
+void run_one_sequence(const Model& model, const OneSequenceTests& lists, const Setup& setup, Report& report) {
+  check(model, lists, setup);
   report.set_columns(
       "| test | threads | tokens/s | of the machine's limit |\n"
       "| --- | ---: | ---: | --- |\n");
   AlignedBuffer<std::uint64_t> memory(kernels::kMeasuredWords, "the bandwidth measurement");
   memory.prefer_huge_pages();
-  for (const unsigned threads : options.threads) {
+  for (const unsigned threads : setup.threads) {
     const MachineMeter machine(model.kernels(), threads, {memory.data(), memory.size()});
-    for (const Test& test : tests_of(options, threads)) {
-      const Result r = run_test(model, test, options, machine);
-      report.add(to_json(model, r, options), to_line(model, r));
+    for (const Test& test : tests_of(lists, threads)) {
+      const Result r = run_test(model, test, setup, machine);
+      report.add(to_json(model, r, setup), to_line(model, r));
     }
   }
 }

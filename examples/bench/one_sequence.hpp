@@ -10,22 +10,16 @@
 namespace gemma::bench {
 
 /// What to run: each depth with each n_prompt, then with each n_gen; entries of 0 of these two are left out.
-struct OneSequenceOptions {
+struct OneSequenceTests {
   std::vector<std::size_t> n_prompt;  // tokens of a prompt
   std::vector<std::size_t> n_gen;     // tokens that are decoded one by one
   std::vector<std::size_t> depth;     // tokens already in the cache
-  std::vector<unsigned> threads;
-  std::size_t chunk;       // tokens of one forward pass
-  KvType kv;               // how keys and values are stored
-  std::size_t max_memory;  // bytes of the model's file and a test; 0: no limit
-  std::size_t repetitions;
-  bool warmup;  // one run first that is not timed
 };
 
 /// Runs the tests. JSON has llama-bench's fields, and: kv_bytes, roofline_share, read_bytes_per_second,
 /// integer_ops_per_second. Throws Error{kOutOfMemory} before anything is measured when a test, or measuring
 /// the machine's limits, takes more than max_memory; {kInvalidArgument} when a test does not fit into the
 /// model's context.
-void run_one_sequence(const Model& model, const OneSequenceOptions& options, Report& report);
+void run_one_sequence(const Model& model, const OneSequenceTests& lists, const Setup& setup, Report& report);
 
 }  // namespace gemma::bench

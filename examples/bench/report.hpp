@@ -1,4 +1,5 @@
-// What all tests of gemma-bench report, and how: a Markdown table row by row, or one JSON array at the end.
+// What all tests of gemma-bench share: how they are run, and how they report: a Markdown table row by row, or
+// one JSON array at the end.
 #pragma once
 
 #include <chrono>
@@ -14,6 +15,16 @@
 namespace gemma::bench {
 
 using Json = nlohmann::ordered_json;
+
+/// How every test is run.
+struct Setup {
+  std::vector<unsigned> threads;  // one number after another
+  std::size_t chunk = 512;        // tokens of one forward pass, all sequences together
+  KvType kv = KvType::kF16;       // how keys and values are stored
+  std::size_t max_memory = 0;     // bytes of the model's file and a test; 0: no limit
+  std::size_t repetitions = 0;    // of each test
+  bool warmup = true;             // some tokens first that are not timed
+};
 
 /// The seconds that calling `f` takes.
 template <class F>
