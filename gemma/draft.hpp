@@ -190,5 +190,5 @@ inline std::size_t draft_rows(const EngineOptions& o) noexcept {
 }  // namespace gemma
 
 #if defined(GEMMA_HEADER_ONLY)
-#include "draft.inl"
+#include "draft_model.hpp"  // which ends with draft.inl: it needs a whole DraftModel
 #endif

@@ -71,5 +71,6 @@ void check_vocabularies(const Model& model, const Model& draft);
 }  // namespace gemma
 
 #if defined(GEMMA_HEADER_ONLY)
+#include "draft.inl"
 #include "draft_model.inl"
 #endif

@@ -99,5 +99,5 @@ class GrammarMask {
 }  // namespace gemma
 
 #if defined(GEMMA_HEADER_ONLY)
-#include "grammar.inl"
+#include "grammar/mask_engine.hpp"  // which ends with grammar.inl: it needs a whole MaskEngine
 #endif

@@ -80,5 +80,6 @@ class MaskEngine {
 }  // namespace gemma::detail
 
 #if defined(GEMMA_HEADER_ONLY)
+#include "../grammar.inl"
 #include "mask_engine.inl"
 #endif
