@@ -82,16 +82,16 @@ Flags parse_flags(int argc, char** argv) {
 /// Scores tokens as they come, and adds them up.
 class Scores {
  public:
-  Scores(const Flags& flags, std::size_t n_vocab, const SavedLogits* base)
+  Scores(const Flags& flags, std::size_t vocab_size, const SavedLogits* base)
       : base_(base),
         codes_wanted_(base != nullptr || !flags.save.empty()),
-        n_vocab_(n_vocab),
+        vocab_size_(vocab_size),
         n_threads_(flags.engine.threads != 0 ? flags.engine.threads : physical_core_count()) {}
 
   void take(std::span<const ScoredToken> tokens, LogitsWriter* writer) {
     results_.assign(tokens.size(), TokenResult{});
     rows_.resize(tokens.size());
-    if (codes_wanted_) codes_.resize(tokens.size() * n_vocab_);
+    if (codes_wanted_) codes_.resize(tokens.size() * vocab_size_);
     for (std::size_t i = 0; base_ != nullptr && i < tokens.size(); ++i) base_->check(n_rows_ + i);
     run_team(n_threads_, barrier_, [&](const Worker& w) {
       const Range share = w.share(tokens.size());
@@ -137,7 +137,8 @@ class Scores {
     TokenResult& result = results_[i];
     const auto id = static_cast<std::size_t>(token.id);
     if (codes_wanted_) {
-      result.finite = code_row(token.logits, std::span(codes_).subspan(i * n_vocab_, n_vocab_), rows_[i]);
+      result.finite =
+          code_row(token.logits, std::span(codes_).subspan(i * vocab_size_, vocab_size_), rows_[i]);
       if (result.finite && base_ != nullptr) compare(rows_[i], base_->row(n_rows_ + i), id, result);
     }
     float most = token.logits[0];
@@ -161,12 +162,12 @@ class Scores {
 
   const SavedLogits* base_;
   bool codes_wanted_;
-  std::size_t n_vocab_, n_rows_ = 0;
+  std::size_t vocab_size_, n_rows_ = 0;
   unsigned n_threads_;
   Barrier barrier_;
   std::vector<TokenResult> results_;
   std::vector<CodedRow> rows_;
-  std::vector<std::uint16_t> codes_;  // [n_tokens, n_vocab]
+  std::vector<std::uint16_t> codes_;  // [n_tokens, vocab_size]
   Mean loss_, base_loss_, loss_change_, divergence_, same_top_, p_change_squared_;
   std::vector<double> divergences_;
 };
@@ -198,10 +199,10 @@ int run(int argc, char** argv) {
   const std::string text = flags.text.empty() ? "" : app::read_file(flags.text);
   const Model model = flags.engine.load();
   app::print_notes("gemma-perplexity", model.notes());
-  const std::size_t n_vocab = model.config().vocab_size;
-  if (base && base->n_vocab() != n_vocab) {
+  const std::size_t vocab_size = model.config().vocab_size;
+  if (base && base->vocab_size() != vocab_size) {
     throw Error(ErrorCode::kInvalidArgument, fmt::format("{}: logits of {} tokens; the model has {}",
-                                                         flags.base, base->n_vocab(), n_vocab));
+                                                         flags.base, base->vocab_size(), vocab_size));
   }
   std::vector<TokenId> ids;
   if (base) {
@@ -214,9 +215,9 @@ int run(int argc, char** argv) {
   const app::InterruptGuard guard(cancelled);  // before the file is there, and until it is whole or gone
   std::unique_ptr<LogitsWriter> writer;
   if (!flags.save.empty())
-    writer = std::make_unique<LogitsWriter>(flags.save, flags.windows.n_ctx, n_vocab, windows.size(),
+    writer = std::make_unique<LogitsWriter>(flags.save, flags.windows.n_ctx, vocab_size, windows.size(),
                                             windows.ids());
-  Scores scores(flags, n_vocab, base ? &*base : nullptr);
+  Scores scores(flags, vocab_size, base ? &*base : nullptr);
   app::ProgressBar bar(windows.size() * windows.n_scored());
   std::size_t done = 0;
   const auto begin = std::chrono::steady_clock::now();

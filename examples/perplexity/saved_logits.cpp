@@ -47,11 +47,11 @@ bool code_row(std::span<const float> logits, std::span<std::uint16_t> codes, Cod
   return true;
 }
 
-LogitsWriter::LogitsWriter(const std::string& path, std::size_t n_ctx, std::size_t n_vocab,
+LogitsWriter::LogitsWriter(const std::string& path, std::size_t n_ctx, std::size_t vocab_size,
                            std::size_t n_windows, std::span<const std::int32_t> ids)
     : file_(path) {
   file_.write(kMagic);
-  for (const std::size_t n : {n_ctx, n_vocab, n_windows}) append(buffer_, static_cast<std::int32_t>(n));
+  for (const std::size_t n : {n_ctx, vocab_size, n_windows}) append(buffer_, static_cast<std::int32_t>(n));
   file_.write(buffer_);
   file_.write(std::as_bytes(ids.first(n_windows * n_ctx)));
 }
@@ -78,7 +78,7 @@ SavedLogits::SavedLogits(const std::string& path) : path_(path), map_(path) {
     return static_cast<std::size_t>(n);
   };
   n_ctx_ = count("the window's length");
-  n_vocab_ = count("the size of the vocabulary");
+  vocab_size_ = count("the size of the vocabulary");
   n_windows_ = count("the number of windows");
   if (n_ctx_ < 4) reader.fail(ErrorCode::kMalformed, "windows of fewer than 4 tokens");
   // all below 2^31: no product of two overflows
@@ -88,7 +88,7 @@ SavedLogits::SavedLogits(const std::string& path) : path_(path), map_(path) {
   std::memcpy(ids_.data(), reader.take(ids_.size() * sizeof(std::int32_t), "the tokens").data(),
               ids_.size() * sizeof(std::int32_t));
   for (const std::int32_t id : ids_)
-    if (id < 0 || static_cast<std::size_t>(id) >= n_vocab_)
+    if (id < 0 || static_cast<std::size_t>(id) >= vocab_size_)
       reader.fail(ErrorCode::kMalformed, "token " + std::to_string(id) + " is not in the vocabulary");
   rows_at_ = reader.offset();
   if (n_windows_ * (n_ctx_ - n_ctx_ / 2 - 1) > reader.remaining() / row_bytes())
@@ -101,7 +101,7 @@ CodedRow SavedLogits::row(std::size_t i) const noexcept {
   std::memcpy(&row.scale, at, 4);
   std::memcpy(&row.least, at + 4, 4);
   // 8 + 12 bytes and multiples of 4 come before: aligned for 16 bits
-  row.codes = {reinterpret_cast<const std::uint16_t*>(static_cast<const void*>(at + 8)), n_vocab_};
+  row.codes = {reinterpret_cast<const std::uint16_t*>(static_cast<const void*>(at + 8)), vocab_size_};
   return row;
 }
 

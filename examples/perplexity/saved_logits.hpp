@@ -2,8 +2,8 @@
 // Invariant: the file is the one that llama.cpp's perplexity program writes and reads (--kl-divergence-base),
 // and is whole or not there.
 //
-//   file = "_logits_" n_ctx:i32 n_vocab:i32 n_windows:i32 ids:i32{n_windows * n_ctx} row{n_windows *
-//   n_scored} row  = scale:f32 least:f32 code:u16{n_vocab} padding to four bytes
+//   file = "_logits_" n_ctx:i32 vocab_size:i32 n_windows:i32 ids:i32{n_windows * n_ctx} row{n_windows *
+//   n_scored} row  = scale:f32 least:f32 code:u16{vocab_size} padding to four bytes
 // A log probability is least + scale * code; 65,535 is the likeliest token's, and what is 16 nats below has
 // 0.
 #pragma once
@@ -24,7 +24,7 @@ namespace gemma::perplexity {
 /// Natural logarithms of probabilities, as a row stores them.
 struct CodedRow {
   float scale = 0, least = 0;
-  std::span<const std::uint16_t> codes;  // [n_vocab]
+  std::span<const std::uint16_t> codes;  // [vocab_size]
 
   float log_probability(std::size_t id) const noexcept {
     return least + scale * static_cast<float>(codes[id]);
@@ -38,7 +38,7 @@ bool code_row(std::span<const float> logits, std::span<std::uint16_t> codes, Cod
 class LogitsWriter {
  public:
   /// `ids` are those of all windows. Throws Error{kIo}.
-  LogitsWriter(const std::string& path, std::size_t n_ctx, std::size_t n_vocab, std::size_t n_windows,
+  LogitsWriter(const std::string& path, std::size_t n_ctx, std::size_t vocab_size, std::size_t n_windows,
                std::span<const std::int32_t> ids);
   void write(const CodedRow& row);
   /// Gives the file its name.
@@ -56,7 +56,7 @@ class SavedLogits {
   explicit SavedLogits(const std::string& path);
 
   std::size_t n_ctx() const noexcept { return n_ctx_; }
-  std::size_t n_vocab() const noexcept { return n_vocab_; }
+  std::size_t vocab_size() const noexcept { return vocab_size_; }
   std::size_t n_windows() const noexcept { return n_windows_; }
   /// Of all windows.
   const std::vector<std::int32_t>& ids() const noexcept { return ids_; }
@@ -68,10 +68,10 @@ class SavedLogits {
   void forget_before(std::size_t i) const noexcept;
 
  private:
-  std::size_t row_bytes() const noexcept { return 8 + (n_vocab_ + 1) / 2 * 4; }
+  std::size_t row_bytes() const noexcept { return 8 + (vocab_size_ + 1) / 2 * 4; }
   std::string path_;
   MappedFile map_;
-  std::size_t n_ctx_ = 0, n_vocab_ = 0, n_windows_ = 0, rows_at_ = 0;
+  std::size_t n_ctx_ = 0, vocab_size_ = 0, n_windows_ = 0, rows_at_ = 0;
   std::vector<std::int32_t> ids_;
 };
 

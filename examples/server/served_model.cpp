@@ -139,7 +139,7 @@ ScoredPrompt ServedModel::score(std::span<const std::int32_t> prompt, std::size_
   const std::size_t others = memory_bytes_.load() - model_.file_bytes();
   o.max_memory = room_ == 0 ? 0 : room_ > others ? room_ - others : 1;
   Session session(model_, o);
-  const std::size_t n_vocab = model_.config().vocab_size;
+  const std::size_t vocab_size = model_.config().vocab_size;
   const auto told = [n_top](std::span<const float> logits, std::int32_t id) {
     return ScoredPrompt::Token{
         id, log_probability(logits, id),
@@ -152,7 +152,7 @@ ScoredPrompt ServedModel::score(std::span<const std::int32_t> prompt, std::size_
     const std::size_t n = std::min(o.logit_rows, prompt.size() - at);
     const std::span<const float> rows = session.append_for_logits(prompt.subspan(at, n));
     for (std::size_t i = 0; i < n; ++i) {
-      last = rows.subspan(i * n_vocab, n_vocab);
+      last = rows.subspan(i * vocab_size, vocab_size);
       if (at + i + 1 < prompt.size()) out.tokens.push_back(told(last, prompt[at + i + 1]));
     }
     at += n;
