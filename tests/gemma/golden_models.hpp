@@ -31,9 +31,10 @@ inline std::vector<float> read_floats(const std::filesystem::path& path) {
   return out;
 }
 
-inline std::vector<std::int32_t> golden_tokens() {
+/// Token ids, comma-separated.
+inline std::vector<std::int32_t> read_ids(const std::filesystem::path& path) {
   std::vector<std::int32_t> ids;
-  const std::string text = read_bytes(golden_dir() / "tokens.txt");
+  const std::string text = read_bytes(path);
   for (std::size_t at = 0; at < text.size();) {
     ids.push_back(std::stoi(text.substr(at)));
     at = text.find(',', at);
@@ -41,6 +42,10 @@ inline std::vector<std::int32_t> golden_tokens() {
     ++at;
   }
   return ids;
+}
+
+inline std::vector<std::int32_t> golden_tokens() {
+  return read_ids(golden_dir() / "tokens.txt");
 }
 
 /// Normalised mean squared error: sum (a - b)^2 / sum b^2; b is the truth.

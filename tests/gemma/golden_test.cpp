@@ -1,4 +1,5 @@
 // Whole models against a float64 reference: logits of every golden, named intermediates of the float32 ones.
+#include <algorithm>
 #include <map>
 #include <ostream>
 #include <string>
@@ -46,14 +47,16 @@ class Goldens : public testing::TestWithParam<std::tuple<Golden, const kernels::
     const auto path = find_golden(golden.name + ".gguf");
     if (path.empty()) GTEST_SKIP() << golden.name << ".gguf is neither here nor in ../shared";
     const Model model = Model::load(path.string(), {.kernels = table});
-    const auto logits = all_logits(model, golden_tokens(), kv);
-    const double error = nmse(logits, read_floats(find_golden(golden.name + ".logits.f32")));
+    logits_ = all_logits(model, golden_tokens(), kv);
+    const double error = nmse(logits_, read_floats(find_golden(golden.name + ".logits.f32")));
     RecordProperty("nmse", std::to_string(error));
     std::printf("%s, %s, %s cache: NMSE %.3g (bound %.3g)\n", golden.name.c_str(),
                 std::string(table->name).c_str(), std::string(kernels::kv_type_info(kv).name).c_str(), error,
                 bound);
     EXPECT_LE(error, bound);
   }
+
+  std::vector<float> logits_;  // that check() compared, [n_tokens, vocab_size]
 };
 
 std::string name_of(const testing::TestParamInfo<Goldens::ParamType>& param) {
@@ -71,6 +74,12 @@ auto tables() {
 using Float32Goldens = Goldens;
 TEST_P(Float32Goldens, LogitsWithFloat32Cache) {
   check(KvType::kF32, 1e-9);
+  const auto greedy = read_ids(golden_dir() / (std::get<0>(GetParam()).name + ".greedy.txt"));
+  const std::size_t vocab_size = logits_.size() / greedy.size();
+  for (std::size_t i = 0; i < greedy.size(); ++i) {
+    const float* row = logits_.data() + i * vocab_size;
+    EXPECT_EQ(std::max_element(row, row + vocab_size) - row, greedy[i]) << "after token " << i;
+  }
 }
 TEST_P(Float32Goldens, LogitsWithFloat16Cache) {
   check(KvType::kF16, 1e-5);
