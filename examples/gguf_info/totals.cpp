@@ -1,3 +1,4 @@
+// Sums over the tensors of a file.
 #include <algorithm>
 
 #include "examples/gguf_info/report.hpp"

@@ -9,9 +9,10 @@ which each includes the one before it, directly or through others, and each chai
 """
 import concurrent.futures
 import pathlib
-import re
 import subprocess
 import sys
+
+from checkout import included
 
 PARTS = ("gguf", "kernels", "tokenizer", "gemma")
 
@@ -21,9 +22,7 @@ def includes(root, headers):
     programs, at a header's end, headers_link_twice compiles."""
     direct = {}
     for header in headers:
-        text = (root / header).read_text(encoding="utf-8").partition("#if defined(GEMMA_HEADER_ONLY)")[0]
-        names = re.findall(r'^#\s*include "([^"]+\.hpp)"', text, re.M)
-        direct[header] = {str((root / header).parent.joinpath(n).resolve().relative_to(root)) for n in names}
+        direct[header] = {name for _, name in included(root, header)}
         if missing := direct[header] - set(headers):
             sys.exit(f"{header} includes {', '.join(sorted(missing))}, which is no header of the library")
     reached = {}

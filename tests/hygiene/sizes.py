@@ -9,9 +9,10 @@ longer needed fails the test too.
 """
 
 import re
-import subprocess
 import sys
 from pathlib import Path
+
+from checkout import files, lines_of, report
 
 MOST_LINES_OF_FILE = 400
 MOST_LINES_OF_FUNCTION = 60
@@ -64,23 +65,18 @@ def functions(lines):
 
 def main():
     root = Path(sys.argv[1])
-    git = ["git", "-C", str(root), "-c", "safe.directory=*", "ls-files"]
-    listed = subprocess.run(git, capture_output=True, text=True)
-    if listed.returncode != 0:
-        print("skipped: not a git checkout")
-        return 0
     wrong, long_files, long_functions = [], set(), set()
     n_functions = 0
-    for name in listed.stdout.split("\n"):
-        path = root / name
-        if path.suffix not in (".hpp", ".inl", ".cpp", ".h", ".py", ".sh") or not path.is_file():
+    for name in files(root):
+        suffix = Path(name).suffix
+        if suffix not in (".hpp", ".inl", ".cpp", ".h", ".py", ".sh", ".cmake") and not name.endswith("CMakeLists.txt"):
             continue
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(root, name)
         if len(lines) > MOST_LINES_OF_FILE:
             long_files.add(name)
             if name not in LONG_FILES:
-                wrong.append(f"{name}: {len(lines)} lines")
-        if name.startswith("tests/") or path.suffix in (".py", ".sh"):
+                wrong.append(f"{name}: {len(lines)} lines, more than {MOST_LINES_OF_FILE}")
+        if name.startswith("tests/") or suffix not in (".hpp", ".inl", ".cpp", ".h"):
             continue
         for function, at, n in functions(lines):
             n_functions += 1
@@ -88,13 +84,12 @@ def main():
                 continue
             long_functions.add(f"{name}: {function}")
             if f"{name}: {function}" not in LONG_FUNCTIONS:
-                wrong.append(f"{name}:{at}: {function}() has {n} lines")
-    wrong += [f"{x}: is excused and need not be" for x in set(LONG_FILES) - long_files]
-    wrong += [f"{x}: is excused and need not be" for x in set(LONG_FUNCTIONS) - long_functions]
+                wrong.append(f"{name}:{at}: {function}() has {n} lines, more than {MOST_LINES_OF_FUNCTION}")
+    idle = [*(set(LONG_FILES) - long_files), *(set(LONG_FUNCTIONS) - long_functions)]
+    wrong += [f"tests/hygiene/sizes.py: {x}: is excused and need not be" for x in idle]
     if n_functions < 1000:
         wrong.append(f"only {n_functions} functions were found")
-    print("\n".join(wrong) or f"sizes: ok ({n_functions} functions)")
-    return 1 if wrong else 0
+    return report(wrong, f"sizes: ok ({n_functions} functions)")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ without a word of the header in it, fails the test too.
 """
 
 import re
-import subprocess
 import sys
 from pathlib import Path, PurePosixPath
+
+from checkout import files, report
 
 # FOLDER: the tests of the whole that its headers are parts of
 FOLDERS = {
@@ -99,15 +100,10 @@ UNTESTED = {
 
 def main():
     root = Path(sys.argv[1])
-    git = ["git", "-C", str(root), "-c", "safe.directory=*", "ls-files"]
-    listed = subprocess.run(git, capture_output=True, text=True)
-    if listed.returncode != 0:
-        print("skipped: not a git checkout")
-        return 0
-    files = {f for f in listed.stdout.split("\n") if (root / f).is_file()}
-    tests = {f for f in files if f.startswith("tests/") and f.endswith("_test.cpp")}
+    names = set(files(root))
+    tests = {f for f in names if f.startswith("tests/") and f.endswith("_test.cpp")}
     named = {PurePosixPath(f).name for f in tests}
-    headers = {f for f in files if re.match(r"(gguf|kernels|tokenizer|gemma)/.*\.hpp$", f)}
+    headers = {f for f in names if re.match(r"(gguf|kernels|tokenizer|gemma)/.*\.hpp$", f)}
     wrong = []
     for header in sorted(headers):
         path = PurePosixPath(header)
@@ -117,22 +113,21 @@ def main():
             wrong.append(f"{header}: is excused and need not be")
         elif header in ELSEWHERE:
             file, word = ELSEWHERE[header]
-            if file not in files:
+            if file not in names:
                 wrong.append(f"{header}: there is no {file}")
             elif not re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}", (root / file).read_text(encoding="utf-8")):
                 wrong.append(f"{header}: {file} does not have {word}")
         elif not has_own and not excused and str(path.parent) not in FOLDERS:
             wrong.append(f"{header}: there is no {path.stem}_test.cpp, and no line about it in tests_of_headers.py")
-    wrong += [f"{x}: there is no such header" for x in {*ELSEWHERE, *UNTESTED} - headers]
-    wrong += [f"{folder}: there is no {file}" for folder, file in FOLDERS.items() if file not in files]
+    wrong += [f"tests/hygiene/tests_of_headers.py: {x}: there is no such header" for x in {*ELSEWHERE, *UNTESTED} - headers]
+    wrong += [f"tests/hygiene/tests_of_headers.py: {folder}: there is no {file}" for folder, file in FOLDERS.items() if file not in names]
     for test in sorted(tests):
         lists = [str(p / "CMakeLists.txt") for p in PurePosixPath(test).parents if str(p) != "."]
-        names = {str(PurePosixPath(test).relative_to(PurePosixPath(x).parent)) for x in lists if x in files}
-        text = "".join((root / x).read_text(encoding="utf-8") for x in lists if x in files)
-        if not any(re.search(rf"(?<![\w/]){re.escape(n)}\b", text) for n in names):
+        paths = {str(PurePosixPath(test).relative_to(PurePosixPath(x).parent)) for x in lists if x in names}
+        text = "".join((root / x).read_text(encoding="utf-8") for x in lists if x in names)
+        if not any(re.search(rf"(?<![\w/]){re.escape(n)}\b", text) for n in paths):
             wrong.append(f"{test}: no CMakeLists.txt builds it")
-    print("\n".join(wrong) or f"tests_of_headers: ok ({len(headers)} headers, {len(tests)} test files)")
-    return 1 if wrong else 0
+    return report(wrong, f"tests_of_headers: ok ({len(headers)} headers, {len(tests)} test files)")
 
 
 if __name__ == "__main__":
