@@ -9,6 +9,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "examples/numbers.hpp"
+
 namespace gemma::app {
 
 const kernels::KernelTable& kernel_table(std::string_view name) {
@@ -61,12 +63,10 @@ void add_kv_option(CLI::App& app, std::function<void(KvType)> set, const std::st
 
 std::shared_ptr<const Adapter> open_adapter(const std::string& text) {
   const std::size_t colon = text.rfind(':');
-  float scale = 1;
   if (colon != std::string::npos) {
-    const char* const end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, scale);
-    if (error == std::errc() && rest == end && std::isfinite(scale))
-      return std::make_shared<const Adapter>(Adapter::open(text.substr(0, colon), scale));
+    const auto scale = parse_number<float>(std::string_view(text).substr(colon + 1));
+    if (scale && std::isfinite(*scale))
+      return std::make_shared<const Adapter>(Adapter::open(text.substr(0, colon), *scale));
   }
   return std::make_shared<const Adapter>(Adapter::open(text));
 }

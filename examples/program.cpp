@@ -1,7 +1,6 @@
 #include "examples/program.hpp"
 
 #include <cerrno>
-#include <charconv>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -13,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include "examples/help_format.hpp"
+#include "examples/numbers.hpp"
 #include "examples/process.hpp"
 #include "gemma/version.hpp"
 
@@ -29,10 +29,7 @@ CommandLine command_line(const std::string& description, const std::string& name
 }
 
 std::string whole_number(const std::string& text) {
-  std::uint64_t n = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, n);
-  return rest == end && error == std::errc() ? "" : text + " is not a whole number of 64 bits";
+  return parse_number<std::uint64_t>(text) ? "" : text + " is not a whole number of 64 bits";
 }
 
 void write_stdout(std::string_view text) {

@@ -2,14 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
+#include "examples/numbers.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::app {
@@ -24,12 +23,11 @@ inline std::vector<std::int32_t> parse_token_ids(std::string_view text, const st
     if (at == text.size()) break;
     const std::size_t end = std::min(text.find_first_of(std::string(kSpace) + ",", at), text.size());
     const std::string_view word = text.substr(at, end - at);
-    std::int32_t id = 0;
-    const auto [rest, error] = std::from_chars(word.data(), word.data() + word.size(), id);
-    if (error != std::errc() || rest != word.data() + word.size()) {
+    const auto id = parse_number<std::int32_t>(word);
+    if (!id) {
       throw Error(ErrorCode::kInvalidArgument, source + ": " + gemma::quoted(word) + " is not a token id");
     }
-    ids.push_back(id);
+    ids.push_back(*id);
     at = std::min(text.find_first_not_of(kSpace, end), text.size());
     after_comma = at < text.size() && text[at] == ',';
     if (after_comma) ++at;

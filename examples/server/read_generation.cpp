@@ -1,6 +1,6 @@
 // The fields that /v1/chat/completions and /v1/completions share, and the small routes.
-#include <charconv>
 
+#include "examples/numbers.hpp"
 #include "examples/server/json_fields.hpp"
 #include "examples/server/request.hpp"
 
@@ -34,13 +34,12 @@ std::map<std::int32_t, float> bias_of(const Fields& f) {
   if (!list) return out;
   if (list->json().size() > RequestLimits::kBias) throw wrong("logit_bias", "holds too many tokens");
   for (const auto& [name, value] : list->json().items()) {
-    std::int32_t id = -1;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
-    if (error != std::errc() || end != name.data() + name.size() || id < 0) {
+    const auto id = app::parse_number<std::int32_t>(name);
+    if (!id || *id < 0) {
       throw wrong("logit_bias", "has the key '" + name.substr(0, 40) + "', which is no token id");
     }
     list->need(name);
-    out[id] = *list->real(name, -100, 100);
+    out[*id] = *list->real(name, -100, 100);
   }
   return out;
 }

@@ -1,10 +1,10 @@
 #include "examples/squad/cluster.hpp"
 
-#include <charconv>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "examples/numbers.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::squad {
@@ -23,10 +23,9 @@ class Variables {
     const char* const value = environment_(name);
     if (value == nullptr || *value == '\0') return std::nullopt;
     const std::string_view text(value);
-    std::size_t number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const auto number = app::parse_number<std::size_t>(text);
     constexpr std::size_t kMost = 1u << 30;
-    if (error != std::errc() || end != text.data() + text.size() || number > kMost) {
+    if (!number || *number > kMost) {
       refuse(fmt::format("{} is {}, no number", name, quoted(text)));
     }
     return number;

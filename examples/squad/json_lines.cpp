@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 
 #include <fcntl.h>
@@ -11,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "examples/read_file.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::squad {
@@ -24,12 +24,8 @@ namespace {
 
 JsonLines read_json_lines(const std::filesystem::path& file) {
   JsonLines out;
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    if (!std::filesystem::exists(file)) return out;
-    throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", file.string()));
-  }
-  const std::string text(std::istreambuf_iterator<char>(in), {});
+  if (!std::filesystem::exists(file)) return out;
+  const std::string text = app::read_file(file.string());
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t newline = text.find('\n', at);
     const bool whole = newline != std::string::npos;

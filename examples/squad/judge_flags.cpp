@@ -1,11 +1,11 @@
 #include "examples/squad/judge_flags.hpp"
 
-#include <charconv>
 #include <cstdlib>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "examples/numbers.hpp"
 #include "examples/squad/digest.hpp"
 #include "examples/squad/judge_likelihood.hpp"
 #include "examples/squad/verdicts.hpp"
@@ -18,9 +18,8 @@ namespace {
 /// "none", or a number from 0 to 2, as OpenAI's are. Throws CLI::ValidationError.
 std::optional<double> parse_temperature(const std::string& text) {
   if (text == "none") return std::nullopt;
-  double value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= 2)) {
+  const auto value = app::parse_number<double>(text);
+  if (!value || !(*value >= 0 && *value <= 2)) {
     throw CLI::ValidationError("--judge-temperature", text + " is neither a number from 0 to 2 nor none");
   }
   return value;

@@ -1,7 +1,6 @@
 #include "examples/squad/judge_openai.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <ctime>
@@ -11,6 +10,7 @@
 #include <httplib.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/numbers.hpp"
 #include "examples/squad/judge_reply.hpp"
 #include "examples/squad/random.hpp"
 #include "examples/squad/text.hpp"
@@ -67,14 +67,9 @@ double retry_after(const httplib::Headers& headers) {
     const auto found = headers.find(name);
     return found == headers.end() ? std::string() : found->second;
   };
-  const auto number = [](const std::string& text, double& out) {
-    const auto result = std::from_chars(text.data(), text.data() + text.size(), out);
-    return result.ec == std::errc() && result.ptr == text.data() + text.size() && out >= 0;
-  };
-  double amount = 0;
-  if (number(value("retry-after-ms"), amount)) return amount / 1000;
+  if (const auto ms = app::parse_number<double>(value("retry-after-ms")); ms && *ms >= 0) return *ms / 1000;
   const std::string text = value("Retry-After");
-  if (number(text, amount)) return amount;
+  if (const auto seconds = app::parse_number<double>(text); seconds && *seconds >= 0) return *seconds;
   std::tm date{};
   if (!text.empty() && ::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date) != nullptr) {
     return std::max(0.0, std::difftime(::timegm(&date), std::time(nullptr)));

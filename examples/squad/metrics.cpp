@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <iterator>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/read_file.hpp"
 #include "examples/squad/text.hpp"
 #include "gguf/error.hpp"
 
@@ -148,11 +148,7 @@ PredictionScores score_predictions(const Dataset& dataset, const Predictions& pr
 }
 
 Predictions read_predictions(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in || std::filesystem::is_directory(file)) {
-    throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", file.string()));
-  }
-  const nlohmann::json root = nlohmann::json::parse(in, nullptr, false);
+  const nlohmann::json root = nlohmann::json::parse(app::read_file(file.string()), nullptr, false);
   if (root.is_discarded()) throw Error(ErrorCode::kMalformed, fmt::format("{}: not JSON", file.string()));
   if (!root.is_object()) {
     throw Error(ErrorCode::kMalformed,

@@ -1,9 +1,6 @@
 // gemma-squad run and demo.
 #include <atomic>
-#include <charconv>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <memory>
 
 #include <fmt/format.h>
@@ -12,7 +9,9 @@
 #include "examples/chat_template_flag.hpp"
 #include "examples/engine_flags.hpp"
 #include "examples/interrupt.hpp"
+#include "examples/numbers.hpp"
 #include "examples/program.hpp"
+#include "examples/read_file.hpp"
 #include "examples/squad/cluster.hpp"
 #include "examples/squad/commands.hpp"
 #include "examples/squad/digest.hpp"
@@ -40,18 +39,13 @@ struct RunFlags {
 
 /// For CLI::Option::check. CLI11 takes what is beyond 64 bits for the largest number.
 std::string seed_number(const std::string& text) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool good = error == std::errc() && end == text.data() + text.size();
-  return good ? "" : text + " is not a whole number below 2^64";
+  return app::parse_number<std::uint64_t>(text) ? "" : text + " is not a whole number below 2^64";
 }
 
 /// The same: CLI::Range lets NaN through.
 std::string temperature(const std::string& text) {
-  double value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool good = error == std::errc() && end == text.data() + text.size() && value >= 0 && value <= 100;
-  return good ? "" : text + " is not a number from 0 to 100";
+  const auto value = app::parse_number<double>(text);
+  return value && *value >= 0 && *value <= 100 ? "" : text + " is not a number from 0 to 100";
 }
 
 /// NAME=FILE, or FILE named by its stem.
@@ -93,9 +87,8 @@ void choose_turns(const std::vector<std::string>& choices, std::vector<ModelSpec
 
 void choose_windows(const std::vector<std::string>& choices, std::vector<ModelSpec>& models) {
   choose("--window", choices, models, [](ModelSpec& model, const std::string& text) {
-    std::size_t window = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), window);
-    if (error != std::errc() || end != text.data() + text.size() || window > (1u << 30)) {
+    const auto window = app::parse_number<std::size_t>(text);
+    if (!window || *window > (1u << 30)) {
       throw Error(ErrorCode::kInvalidArgument,
                   fmt::format("--window: {} is no number of tokens, 0 to {}", gemma::quoted(text), 1u << 30));
     }
@@ -117,11 +110,7 @@ std::vector<AdapterIdentity> identities_of(const std::vector<std::string>& adapt
 Preset preset_of(const RunFlags& flags, bool is_v2) {
   Preset preset = make_preset(flags.preset, is_v2);
   if (!flags.template_file.empty()) {
-    std::ifstream in(flags.template_file, std::ios::binary);
-    if (!in || fs::is_directory(flags.template_file)) {
-      throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", flags.template_file));
-    }
-    preset.prompt_template = std::string(std::istreambuf_iterator<char>(in), {});
+    preset.prompt_template = app::read_file(flags.template_file);
     check_template(preset.prompt_template);
   }
   if (flags.max_tokens > 0) preset.max_tokens = flags.max_tokens;

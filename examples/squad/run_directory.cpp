@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/read_file.hpp"
 #include "examples/squad/json_lines.hpp"
 #include "examples/whole_file.hpp"
 #include "gguf/error.hpp"
@@ -29,12 +30,6 @@ constexpr std::size_t kMissing = static_cast<std::size_t>(-1);
 
 std::string key_of(std::string_view model, std::string_view id) {
   return fmt::format("{}\n{}", model, id);
-}
-
-std::string read_text(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", file.string()));
-  return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
 void write_text(const fs::path& file, std::string_view text) {
@@ -144,7 +139,7 @@ void RunDirectory::load() {
   if (!fs::exists(settings)) {
     throw Error(ErrorCode::kIo, fmt::format("{}: holds no run (no {})", path_.string(), kSettings));
   }
-  settings_ = settings_from_json(read_text(settings), settings.string());
+  settings_ = settings_from_json(app::read_file(settings), settings.string());
   questions_ = read_dataset(path_ / kQuestions);
   expect();
 }
@@ -170,7 +165,7 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
   } else {
     run.load();
     std::string differs = difference(run.settings_, settings, true);
-    if (differs.empty() && read_text(directory / kQuestions) != questions) differs = "other questions";
+    if (differs.empty() && app::read_file(directory / kQuestions) != questions) differs = "other questions";
     if (!differs.empty()) {
       throw Error(ErrorCode::kInvalidArgument,
                   fmt::format("{} holds a run with other settings ({}): choose another "
@@ -206,7 +201,7 @@ void RunDirectory::write(const fs::path& directory, const RunSettings& settings,
        {directory / kSettings, to_json(settings).dump(1) + "\n"}}};
   if (fs::exists(directory / kSettings)) {
     for (const auto& [file, content] : files) {
-      if (read_text(file) != content) {
+      if (app::read_file(file) != content) {
         throw Error(ErrorCode::kInvalidArgument, fmt::format("{}: holds a run already", directory.string()));
       }
     }

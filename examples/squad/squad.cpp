@@ -1,8 +1,6 @@
 #include "examples/squad/squad.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <fstream>
 #include <iterator>
 #include <unordered_map>
 #include <unordered_set>
@@ -10,6 +8,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/numbers.hpp"
+#include "examples/read_file.hpp"
 #include "examples/squad/random.hpp"
 #include "gguf/error.hpp"
 
@@ -223,13 +223,7 @@ Dataset parse_dataset(std::string_view text, std::string_view name) {
 }
 
 Dataset read_dataset(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in || std::filesystem::is_directory(file)) {
-    throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", file.string()));
-  }
-  const std::string text(std::istreambuf_iterator<char>(in), {});
-  if (in.bad()) throw Error(ErrorCode::kIo, fmt::format("{}: cannot be read", file.string()));
-  return parse_dataset(text, file.string());
+  return parse_dataset(app::read_file(file.string()), file.string());
 }
 
 std::vector<PassageGroup> select_questions(const Dataset& dataset, std::size_t n, std::uint64_t seed) {
@@ -251,19 +245,14 @@ std::vector<PassageGroup> select_questions(const Dataset& dataset, std::size_t n
 }
 
 Shard parse_shard(std::string_view text) {
-  Shard shard;
-  const char* const end = text.data() + text.size();
-  const auto first = std::from_chars(text.data(), end, shard.index);
-  bool good = first.ec == std::errc() && first.ptr != end && *first.ptr == '/';
-  if (good) {
-    const auto second = std::from_chars(first.ptr + 1, end, shard.count);
-    good = second.ec == std::errc() && second.ptr == end;
-  }
-  if (!good || shard.index < 1 || shard.index > shard.count) {
+  const std::size_t slash = std::min(text.find('/'), text.size());
+  const auto index = app::parse_number<decltype(Shard::index)>(text.substr(0, slash));
+  const auto count = app::parse_number<decltype(Shard::count)>(text.substr(std::min(slash + 1, text.size())));
+  if (!index || !count || *index < 1 || *index > *count) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("a shard is i/N with 1 <= i <= N, not {}", quoted(text)));
   }
-  return shard;
+  return {*index, *count};
 }
 
 std::vector<PassageGroup> shard_of(const std::vector<PassageGroup>& groups, Shard shard) {

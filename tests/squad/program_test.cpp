@@ -215,7 +215,7 @@ TEST_F(Program, BadInputIsOneLine) {
   const std::vector<Case> cases = {
       {"", "subcommand"},
       {"walk", "walk"},
-      {one + " --squad /nowhere.json" + out, "/nowhere.json: cannot be opened"},
+      {one + " --squad /nowhere.json" + out, "/nowhere.json: cannot be read"},
       {one + " --squad " + text + out, text},
       {one + " --squad " + other + out, other},
       {one + " --squad " + empty + out, "no question"},
@@ -259,7 +259,7 @@ TEST_F(Program, BadInputIsOneLine) {
       {one + " --squad " + set() + out + " --judge-name x/y", "a judge's name"},
       {one + " --squad " + set() + out + " --temp nan", "nan"},
       {one + " --squad " + set() + out + " --seed 18446744073709551616", "18446744073709551616"},
-      {one + " --squad " + set() + out + " --template /", "/: cannot be opened"},
+      {one + " --squad " + set() + out + " --template /", "/: cannot be read"},
       {one + " --squad " + set() + out + " --template " + file("latin1.txt", "{context} \xE9 {question}"),
        "UTF-8"},
       {"demo --models /nowhere" + out, "/nowhere: no demo models there"}};
