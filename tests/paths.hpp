@@ -4,6 +4,10 @@
 #pragma once
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -14,6 +18,13 @@ inline std::filesystem::path source_dir() {
 }
 inline std::filesystem::path shared_dir() {
   return source_dir().parent_path() / "shared";
+}
+
+/// The content of a file. Throws std::runtime_error when it cannot be opened.
+inline std::string read_bytes(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw std::runtime_error("cannot read " + path.string());
+  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 }  // namespace gemma::test

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/api/models.hpp"
+#include "tests/api/c_session.hpp"
 #include "tests/gemma/golden_models.hpp"
 #include "tests/gemma/model_file.hpp"
 #include "tests/gguf/temporary_folder.hpp"
@@ -16,34 +16,12 @@
 namespace gemma::test {
 namespace {
 
-class CApi : public testing::Test {
+class CApi : public CSession {
  protected:
-  ~CApi() override {
-    gemma_session_free(session_);
-    gemma_model_free(model_);
-    gemma_error_free(error_);
-  }
-  /// What the last failure said; forgets it.
-  std::string why(int code) {
-    EXPECT_NE(error_, nullptr);
-    EXPECT_EQ(gemma_error_get_code(error_), code) << gemma_error_get_message(error_);
-    std::string message = gemma_error_get_message(error_);
-    gemma_error_free(error_);
-    error_ = nullptr;
-    return message;
-  }
   std::vector<std::int32_t> question() {
     const gemma_message messages[] = {{"system", "Be brief."}, {"user", "Where is the lighthouse?"}};
-    std::size_t n = 0;
-    EXPECT_EQ(gemma_encode_chat(model_, messages, 2, nullptr, 0, &n, &error_), 0);
-    std::vector<std::int32_t> ids(n);
-    EXPECT_EQ(gemma_encode_chat(model_, messages, 2, ids.data(), n, &n, &error_), 0);
-    return ids;
+    return chat_ids(messages);
   }
-
-  gemma_error* error_ = nullptr;
-  gemma_model* model_ = gemma_model_load(demo_model().c_str(), nullptr, &error_);
-  gemma_session* session_ = gemma_session_new(model_, nullptr, &error_);
 };
 
 TEST_F(CApi, SaysWhatTheCppInterfaceSays) {

@@ -6,13 +6,12 @@
 
 #include <gtest/gtest.h>
 
-#include "gemma/c_api.h"
-#include "tests/api/models.hpp"
+#include "tests/api/c_session.hpp"
 
 namespace gemma::test {
 namespace {
 
-class CGeneration : public testing::Test {
+class CGeneration : public CSession {
  protected:
   struct Heard {
     std::string text;
@@ -21,26 +20,10 @@ class CGeneration : public testing::Test {
   };
 
   CGeneration() {
-    std::size_t n = 0;
     const gemma_message message = {"user", "Where is the lighthouse?"};
-    gemma_encode_chat(model_, &message, 1, nullptr, 0, &n, &error_);
-    ids_.resize(n);
-    gemma_encode_chat(model_, &message, 1, ids_.data(), n, &n, &error_);
+    ids_ = chat_ids({&message, 1});
     options_.ignore_end = 1;
     options_.max_tokens = 12;
-  }
-  ~CGeneration() override {
-    gemma_session_free(session_);
-    gemma_model_free(model_);
-    gemma_error_free(error_);
-  }
-  std::string why(int code) {
-    EXPECT_NE(error_, nullptr);
-    EXPECT_EQ(gemma_error_get_code(error_), code) << gemma_error_get_message(error_);
-    std::string message = gemma_error_get_message(error_);
-    gemma_error_free(error_);
-    error_ = nullptr;
-    return message;
   }
   void ask() { EXPECT_EQ(gemma_session_set_tokens(session_, ids_.data(), ids_.size(), nullptr, &error_), 0); }
   static int hear(const gemma_token* token, void* user) {
@@ -80,9 +63,6 @@ class CGeneration : public testing::Test {
     return gemma_grammar_new(model_, kind, text.data(), text.size(), &error_);
   }
 
-  gemma_error* error_ = nullptr;
-  gemma_model* model_ = gemma_model_load(demo_model().c_str(), nullptr, &error_);
-  gemma_session* session_ = gemma_session_new(model_, nullptr, &error_);
   std::vector<std::int32_t> ids_;
   gemma_generate_options options_ = GEMMA_GENERATE_OPTIONS_INIT;
 };

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -38,9 +36,7 @@ std::vector<Named> corpus(const Target& target) {
   }
   std::sort(files.begin(), files.end());  // mutations depend on the order
   for (const auto& path : files) {
-    std::ifstream in(path, std::ios::binary);
-    const std::string text(std::istreambuf_iterator<char>(in), {});
-    out.push_back({path.string(), to_input(text)});
+    out.push_back({path.string(), to_input(test::read_bytes(path))});
   }
   return out;
 }

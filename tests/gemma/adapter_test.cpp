@@ -4,7 +4,6 @@
 
 #include <cmath>
 #include <fstream>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +18,7 @@
 #include "tests/gemma/golden_models.hpp"
 #include "tests/gemma/run.hpp"
 #include "tests/gguf/temporary_folder.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::test {
 namespace {
@@ -104,16 +104,6 @@ Model merged(const std::string& path, const Adapters& adapters, const TemporaryF
   for (const auto& adapter : adapters) options.adapters.push_back(adapter.get());
   Quantizer(file, options).write(folder.path("merged"));
   return Model::load(folder.path("merged"));
-}
-
-ErrorCode code_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return ErrorCode::kIo;
 }
 
 class Families : public testing::TestWithParam<const char*> {

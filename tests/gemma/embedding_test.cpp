@@ -18,6 +18,7 @@
 #include "tests/gemma/model_file.hpp"
 #include "tests/gemma/oracle.hpp"
 #include "tests/gemma/run.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::test {
 namespace {
@@ -53,18 +54,6 @@ std::vector<Ids> texts_for(const Model& model) {
     texts.push_back(random_tokens(n, model.config().vocab_size, n));
   }
   return texts;
-}
-
-template <typename F>
-ErrorCode code_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos);
-    return e.code();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return ErrorCode::kIo;
 }
 
 TEST(Embedding, MatchesTheReferenceOnEveryInstructionSet) {

@@ -13,6 +13,7 @@
 #include "gemma/session.hpp"
 #include "tests/gemma/model_file.hpp"
 #include "tests/gemma/run.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::test {
 namespace {
@@ -130,12 +131,7 @@ TEST_F(Forward, CancelledBeforeItBeginsChangesNothing) {
   Workspace ws = model_->make_workspace({.max_tokens = 50, .max_logit_rows = 1, .n_threads = 2});
   std::atomic<bool> cancel{true};
   const Chunk all{ids_, &cache, Logits::kLast};
-  try {
-    model_->forward({&all, 1}, ws, &cancel);
-    FAIL() << "not cancelled";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::kCancelled);
-  }
+  EXPECT_EQ(code_of([&] { model_->forward({&all, 1}, ws, &cancel); }), ErrorCode::kCancelled);
   EXPECT_EQ(cache.n_past(), 0u);
   cancel = false;  // and the workspace is as good as new
   EXPECT_EQ(row_of(model_->forward({&all, 1}, ws, &cancel), 0, vocab_), row_of(truth_, 49, vocab_));

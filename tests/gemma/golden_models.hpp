@@ -3,25 +3,18 @@
 
 #include <cstdint>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "tests/nmse.hpp"
 #include "tests/paths.hpp"
 
 namespace gemma::test {
 
 inline std::filesystem::path golden_dir() {
   return source_dir() / "tests" / "golden" / "models";
-}
-
-inline std::string read_bytes(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw std::runtime_error("cannot read " + path.string());
-  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 inline std::vector<float> read_floats(const std::filesystem::path& path) {
@@ -46,20 +39,6 @@ inline std::vector<std::int32_t> read_ids(const std::filesystem::path& path) {
 
 inline std::vector<std::int32_t> golden_tokens() {
   return read_ids(golden_dir() / "tokens.txt");
-}
-
-/// Normalised mean squared error: sum (a - b)^2 / sum b^2; b is the truth.
-template <typename A, typename B>
-double nmse(const A& a, const B& b) {
-  if (a.size() != b.size()) throw std::runtime_error("sizes differ");
-  double error = 0;
-  double power = 0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    const double d = static_cast<double>(a[i]) - static_cast<double>(b[i]);
-    error += d * d;
-    power += static_cast<double>(b[i]) * static_cast<double>(b[i]);
-  }
-  return error / power;
 }
 
 /// The arrays of a NumPy .npz archive of float64 arrays, as np.savez writes them (stored, not compressed).

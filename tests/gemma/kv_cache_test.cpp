@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/refusal.hpp"
+
 namespace gemma {
 namespace {
 
@@ -240,13 +242,7 @@ TEST(KvCache, WhatNoMemoryHoldsIsPlannedWithoutOverflowAndRefused) {
   }
   const KvCacheOptions options{.n_ctx = ModelConfig::kMostPositions, .type = KvType::kF32, .max_chunk = 1};
   EXPECT_EQ(KvCache::bytes_for(c, options), std::numeric_limits<std::size_t>::max());
-  try {
-    const KvCache cache(c, options);
-    FAIL() << "made";
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
-    EXPECT_NE(e.message().find("KV cache"), std::string::npos) << e.message();
-  }
+  test::expect_error(ErrorCode::kOutOfMemory, {"KV cache"}, [&] { KvCache(c, options); });
 }
 
 TEST(KvCache, FitsConfigurationsOfItsShape) {

@@ -16,22 +16,10 @@
 #include "tests/gemma/run.hpp"
 #include "tests/gguf/raw_builder.hpp"
 #include "tests/gguf/temporary_folder.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::test {
 namespace {
-
-/// Runs f, which must throw Error with this code and a message that says all of `says`.
-void expect_error(ErrorCode code, const std::vector<std::string>& says, const std::function<void()>& f) {
-  try {
-    f();
-    ADD_FAILURE() << "no error; expected " << to_string(code);
-  } catch (const Error& e) {
-    EXPECT_EQ(to_string(e.code()), to_string(code)) << e.message();
-    for (const std::string& part : says) {
-      EXPECT_NE(e.message().find(part), std::string::npos) << e.message() << " does not say " << part;
-    }
-  }
-}
 
 Shape small(const std::string& architecture = "llama") {
   Shape s;

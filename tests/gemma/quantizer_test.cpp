@@ -5,9 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <functional>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <string>
@@ -20,11 +17,14 @@
 #include "kernels/kernel_table.hpp"
 #include "tests/gemma/model_file.hpp"
 #include "tests/gguf/temporary_folder.hpp"
+#include "tests/paths.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma {
 namespace {
 
 using gguf::test::TemporaryFolder;
+using test::code_of;
 using test::Random;
 
 /// A file of random F32 tensors by name and row-major shape.
@@ -73,27 +73,12 @@ FloatFile layers() {
   return f;
 }
 
-ErrorCode code_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return ErrorCode::kIo;
-}
-
 std::map<std::string, std::string> types_of(const gguf::File& file, const QuantizeOptions& options) {
   std::map<std::string, std::string> types;
   const Quantizer quantizer(file, options);
   for (const TensorChoice& c : quantizer.choices())
     types[std::string(c.tensor->name)] = std::string(info(c.type).name) + (c.copied ? " copied" : "");
   return types;
-}
-
-std::vector<char> read(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 TEST(Recipes, AreFoundByName) {
@@ -184,7 +169,7 @@ TEST(Quantizer, WhatIsWrittenIsTheFileQuantised) {
   const gguf::File file = gguf::File::from_memory(bytes, "m");
   QuantizeOptions options;
   options.recipe = find_recipe("Q5_K_M");
-  std::vector<std::vector<char>> files;
+  std::vector<std::string> files;
   std::vector<TensorReport> reports;
   std::size_t done = 0;
   for (const unsigned n_threads : {1u, 3u}) {
@@ -192,7 +177,7 @@ TEST(Quantizer, WhatIsWrittenIsTheFileQuantised) {
     const Quantizer quantizer(file, options);
     reports = quantizer.write(folder.path("q"), [&](const TensorChoice&, std::size_t d) { done = d; });
     EXPECT_EQ(done, quantizer.total_bytes());
-    files.push_back(read(folder.path("q")));
+    files.push_back(test::read_bytes(folder.path("q")));
   }
   EXPECT_EQ(files[0], files[1]);
 
@@ -235,7 +220,7 @@ TEST(Quantizer, WhatIsWrittenIsTheFileQuantised) {
   const Quantizer again(out, options);
   EXPECT_FALSE(again.requantizes());
   again.write(folder.path("again"));
-  EXPECT_EQ(read(folder.path("again")), files[0]);
+  EXPECT_EQ(test::read_bytes(folder.path("again")), files[0]);
 }
 
 TEST(Quantizer, ImportancesLessenTheErrorsThatTheyWeigh) {

@@ -37,7 +37,8 @@ Bytes written(const Snapshot& snapshot, const Model& model) {
 }
 
 /// The code of the error that reading gives, or kIo where there is none.
-ErrorCode code_of(std::span<const std::byte> bytes, const Model& model, const KvCacheOptions& options) {
+ErrorCode code_of_reading(std::span<const std::byte> bytes, const Model& model,
+                          const KvCacheOptions& options) {
   try {
     read_snapshot(bytes, model, options, "a.session");
   } catch (const Error& e) {
@@ -93,7 +94,7 @@ TEST_F(SessionFiles, OfKeysAndValuesOf8Bits) {
   s.append(std::span(ids_).first(9));
   t.append(std::span(ids_).first(9));
   EXPECT_TRUE(std::equal(s.logits().begin(), s.logits().end(), t.logits().begin()));
-  EXPECT_EQ(code_of(bytes, *model_, {.n_ctx = 300, .type = KvType::kF16, .max_chunk = 40}),
+  EXPECT_EQ(code_of_reading(bytes, *model_, {.n_ctx = 300, .type = KvType::kF16, .max_chunk = 40}),
             ErrorCode::kInvalidArgument);
 }
 
@@ -127,13 +128,13 @@ TEST_F(SessionFiles, CutAnywhereAreAnError) {
   const Bytes bytes = saved();
   const std::size_t header = 64 + 2 * 32 + 8;
   for (std::size_t n = 0; n < bytes.size(); n += n < header + 64 ? 1 : 997) {
-    ASSERT_EQ(code_of(std::span(bytes).first(n), *model_, {.n_ctx = 300, .max_chunk = 40}),
+    ASSERT_EQ(code_of_reading(std::span(bytes).first(n), *model_, {.n_ctx = 300, .max_chunk = 40}),
               ErrorCode::kMalformed)
         << n;
   }
   Bytes longer = bytes;
   longer.push_back(std::byte{0});
-  EXPECT_EQ(code_of(longer, *model_, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kMalformed);
+  EXPECT_EQ(code_of_reading(longer, *model_, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kMalformed);
 }
 
 TEST_F(SessionFiles, ChangedAnywhereAreAnError) {
@@ -141,7 +142,7 @@ TEST_F(SessionFiles, ChangedAnywhereAreAnError) {
   for (std::size_t i = 0; i < bytes.size(); i += i < 300 ? 1 : 1009) {
     Bytes bad = bytes;
     bad[i] ^= std::byte{0x41};
-    ASSERT_NE(code_of(bad, *model_, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kIo) << i;
+    ASSERT_NE(code_of_reading(bad, *model_, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kIo) << i;
   }
 }
 
@@ -159,7 +160,7 @@ TEST_F(SessionFiles, HostileNumbersAreAnErrorAndTakeNoMemory) {
       sum.add(std::span(bad).first(header));
       const std::uint64_t right = sum.value();
       std::memcpy(bad.data() + header, &right, 8);
-      ASSERT_NE(code_of(bad, *model_, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kIo)
+      ASSERT_NE(code_of_reading(bad, *model_, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kIo)
           << field << " " << value;
     }
   }
@@ -168,16 +169,16 @@ TEST_F(SessionFiles, HostileNumbersAreAnErrorAndTakeNoMemory) {
 TEST_F(SessionFiles, OfAnotherModelOrOptionsAreTold) {
   const Bytes bytes = saved();
   const MemoryModel other(make_model(sliding(8)));
-  EXPECT_EQ(code_of(bytes, *other, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of_reading(bytes, *other, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kInvalidArgument);
   ModelFile changed = make_model(sliding());
   Bytes file = changed.bytes();
   file[file.size() - 2000] ^= std::byte{1};  // one bit of one weight
   const Model weights = Model::from(gguf::File::from_memory(file, "changed.gguf"));
   EXPECT_NE(weights.fingerprint(), model_->fingerprint());
-  EXPECT_EQ(code_of(bytes, weights, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(code_of(bytes, *model_, {.n_ctx = 300, .type = KvType::kF32, .max_chunk = 40}),
+  EXPECT_EQ(code_of_reading(bytes, weights, {.n_ctx = 300, .max_chunk = 40}), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of_reading(bytes, *model_, {.n_ctx = 300, .type = KvType::kF32, .max_chunk = 40}),
             ErrorCode::kInvalidArgument);
-  EXPECT_EQ(code_of(bytes, *model_, {.n_ctx = 149, .max_chunk = 40}), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(code_of_reading(bytes, *model_, {.n_ctx = 149, .max_chunk = 40}), ErrorCode::kInvalidArgument);
 }
 
 TEST(Checksum, DoesNotDependOnHowBytesAreCut) {

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <functional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -17,10 +16,12 @@
 #include "tests/gguf/raw_builder.hpp"
 #include "tests/gguf/temporary_folder.hpp"
 #include "tests/paths.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::gguf {
 namespace {
 
+using gemma::test::refusal_of;
 using test::RawBuilder;
 using test::TemporaryFolder;
 
@@ -32,15 +33,6 @@ std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
 bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
 }
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return std::string(to_string(e.code())) + ": " + e.what();
-  }
-  return "nothing";
-}
-
 TEST(File, TensorsOfEveryTypeInEveryVersion) {
   const TemporaryFolder folder;
   for (const std::uint32_t version : {2u, 3u}) {
@@ -123,14 +115,14 @@ TEST(File, AskingForAnotherTypeOrAnAbsentKey) {
   EXPECT_EQ(file.get_if<int>("x"), std::nullopt);
   EXPECT_EQ(file.get_or<int>("x", 7), 7);
   EXPECT_EQ(file.get_or<int>("n", 7), -1);
-  EXPECT_EQ(error_of([&] { file.get<int>("x"); }), "missing_key: m: key 'x' is missing");
-  EXPECT_EQ(error_of([&] { file.get_or<std::uint32_t>("n", 7); }),
+  EXPECT_EQ(refusal_of([&] { file.get<int>("x"); }), "missing_key: m: key 'x' is missing");
+  EXPECT_EQ(refusal_of([&] { file.get_or<std::uint32_t>("n", 7); }),
             "wrong_type: m: key 'n': int32 where uint32 is expected, or out of its range (at byte 37)");
   EXPECT_EQ(
-      error_of([&] { file.get<std::vector<int>>("list"); }),
+      refusal_of([&] { file.get<std::vector<int>>("list"); }),
       "wrong_type: m: key 'list': array of float32 where array of int32 is expected, or out of its range "
       "(at byte 69)");
-  EXPECT_EQ(error_of([&] { file.tensor("t"); }), "missing_tensor: m: tensor 't' is missing");
+  EXPECT_EQ(refusal_of([&] { file.tensor("t"); }), "missing_tensor: m: tensor 't' is missing");
 }
 
 TEST(File, ReadsInPlace) {
@@ -236,7 +228,7 @@ TEST(File, BytesInMemoryMustBeAligned) {
   const auto bytes = Writer().add("a", 1).bytes();
   std::vector<std::byte> shifted(bytes.size() + 1);
   std::copy(bytes.begin(), bytes.end(), shifted.begin() + 1);
-  EXPECT_EQ(error_of([&] { File::from_memory(std::span(shifted).subspan(1), "m"); }),
+  EXPECT_EQ(refusal_of([&] { File::from_memory(std::span(shifted).subspan(1), "m"); }),
             "invalid_argument: m: a file in memory must be aligned to 8 bytes");
 }
 
@@ -248,7 +240,7 @@ TEST(File, KeysTensorsAndStringsOfAnyBytes) {
   EXPECT_EQ(file.get<std::string>(odd), odd);
   EXPECT_NE(file.find_tensor(odd), nullptr);
   EXPECT_EQ(
-      error_of([&] { file.get<int>(odd); }),
+      refusal_of([&] { file.get<int>(odd); }),
       "wrong_type: memory: key '\\x1b[2J\\x00\\xff\\x0a': string where int32 is expected, or out of its "
       "range (at byte 51)");
 }

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -40,7 +39,8 @@ class GgufInfo : public testing::Test {
     const std::string err = folder_.path("err");
     const std::string line = "exec 2>'" + err + "' >'" + out + "'; '" GEMMA_GGUF_INFO "' " + arguments;
     const int status = std::system(line.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read(out), read(err)};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, gemma::test::read_bytes(out),
+            gemma::test::read_bytes(err)};
   }
   /// Expects status 1 and exactly one line of stderr, which contains `reason`.
   void expect_refused(const std::string& arguments, std::string_view reason) const {
@@ -52,10 +52,6 @@ class GgufInfo : public testing::Test {
     EXPECT_EQ(std::count(o.err.begin(), o.err.end(), '\n'), 1) << o.err;
     EXPECT_TRUE(o.err.ends_with("\n")) << o.err;
     EXPECT_NE(o.err.find(reason), std::string::npos) << o.err;
-  }
-  static std::string read(const std::string& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
   }
 
   test::TemporaryFolder folder_;

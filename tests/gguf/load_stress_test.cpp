@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -71,8 +70,8 @@ TEST(LoadStress, FilesAndTheirTokenizers) {
 
 TEST(LoadStress, FilesThatAreRefused) {
   const test::TemporaryFolder folder;
-  std::ifstream in(gemma::test::source_dir() / "examples/models/llama-demo.Q4_K_M.gguf", std::ios::binary);
-  std::string whole(std::istreambuf_iterator<char>(in), {});
+  const std::string whole =
+      gemma::test::read_bytes(gemma::test::source_dir() / "examples/models/llama-demo.Q4_K_M.gguf");
   Use before;
   for (std::size_t i = 0; i < cycles() + 10; ++i) {
     if (i == 10) before = Use::now();

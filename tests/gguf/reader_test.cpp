@@ -1,7 +1,6 @@
 #include "gguf/reader.hpp"
 
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <span>
 #include <string>
@@ -10,21 +9,13 @@
 #include <gtest/gtest.h>
 
 #include "tests/gguf/raw_builder.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::gguf {
 namespace {
 
+using gemma::test::refusal_of;
 using test::RawBuilder;
-
-/// What `action` throws, as "code: message"; "nothing" when it does not.
-std::string thrown(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return std::string(to_string(e.code())) + ": " + e.what();
-  }
-  return "nothing";
-}
 
 TEST(Reader, ReadsLittleEndianValuesInOrder) {
   const auto raw = RawBuilder().u8(1).u32(0x01020304).u64(0x0102030405060708).string("a\0b").bytes();
@@ -48,11 +39,11 @@ TEST(Reader, AReadBeyondTheEndThrowsAndMovesNothing) {
   const auto raw = RawBuilder().u32(7).u8(0).bytes();
   Reader reader(raw, "f");
   reader.read<std::uint32_t>("x");
-  EXPECT_EQ(thrown([&] { reader.read<std::uint64_t>("the count"); }),
+  EXPECT_EQ(refusal_of([&] { reader.read<std::uint64_t>("the count"); }),
             "truncated: f: the count needs 8 bytes, 1 are left (at byte 4)");
   EXPECT_EQ(reader.offset(), 4u);
   EXPECT_EQ(reader.read<std::uint8_t>("x"), 0);
-  EXPECT_EQ(thrown([&] { reader.take(1, "the end"); }),
+  EXPECT_EQ(refusal_of([&] { reader.take(1, "the end"); }),
             "truncated: f: the end needs 1 bytes, 0 are left (at byte 5)");
   EXPECT_TRUE(reader.take(0, "nothing").empty());
 }
@@ -63,7 +54,7 @@ TEST(Reader, HugeLengthsDoNotWrap) {
         std::numeric_limits<std::uint64_t>::max() - 7, std::numeric_limits<std::uint64_t>::max()}) {
     const auto raw = RawBuilder().u64(length).bytes();
     Reader reader(raw, "f");
-    EXPECT_EQ(thrown([&] { reader.read_string("the key"); }),
+    EXPECT_EQ(refusal_of([&] { reader.read_string("the key"); }),
               "truncated: f: the key needs " + std::to_string(length) + " bytes, 0 are left (at byte 8)");
   }
 }
@@ -73,12 +64,12 @@ TEST(Reader, ErrorsNameTheirSubject) {
   Reader reader(raw, "f");
   reader.read<std::uint32_t>("x");
   reader.read<std::uint32_t>("x");
-  EXPECT_EQ(thrown([&] { reader.fail(ErrorCode::kMalformed, "odd"); }), "malformed: f: odd (at byte 4)");
+  EXPECT_EQ(refusal_of([&] { reader.fail(ErrorCode::kMalformed, "odd"); }), "malformed: f: odd (at byte 4)");
   reader.about("metadata pair", 3);
-  EXPECT_EQ(thrown([&] { reader.fail(ErrorCode::kMalformed, "odd"); }),
+  EXPECT_EQ(refusal_of([&] { reader.fail(ErrorCode::kMalformed, "odd"); }),
             "malformed: f: metadata pair 3: odd (at byte 4)");
   reader.about("key", "a\nb");
-  EXPECT_EQ(thrown([&] { reader.fail_at(77, ErrorCode::kMalformed, "odd"); }),
+  EXPECT_EQ(refusal_of([&] { reader.fail_at(77, ErrorCode::kMalformed, "odd"); }),
             "malformed: f: key 'a\\x0ab': odd (at byte 77)");
 }
 

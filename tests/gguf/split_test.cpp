@@ -12,18 +12,12 @@
 #include "gguf/file.hpp"
 #include "gguf/writer.hpp"
 #include "tests/gguf/temporary_folder.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::gguf {
 namespace {
 
-std::string refusal_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return std::string(to_string(e.code())) + ": " + e.what();
-  }
-  return "no error";
-}
+using gemma::test::refusal_of;
 
 class Split : public ::testing::Test {
  protected:

@@ -16,24 +16,16 @@
 #include "gguf/file.hpp"
 #include "tests/gguf/raw_builder.hpp"
 #include "tests/gguf/temporary_folder.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::gguf {
 namespace {
 
+using gemma::test::code_of;
 using test::RawBuilder;
 using test::TemporaryFolder;
 
 const std::vector<std::byte> kSixteen(16, std::byte{0x5A});
-
-ErrorCode code_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return ErrorCode::kCancelled;
-}
 
 TEST(Writer, WritesTheGrammar) {
   const std::uint8_t small[] = {1, 2, 3};

@@ -6,8 +6,12 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/refusal.hpp"
+
 namespace gemma {
 namespace {
+
+using gemma::test::refusal_of;
 
 struct Case {
   std::string grammar;
@@ -21,16 +25,6 @@ void check(const Grammar& grammar, const Case& c) {
   for (const std::string& text : c.refuses) {
     EXPECT_FALSE(grammar.matches(text)) << c.grammar << "\n  refuses " << text;
   }
-}
-
-template <typename F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return std::string(to_string(e.code())) + ": " + std::string(e.message());
-  }
-  return "no error";
 }
 
 TEST(Gbnf, TakesItsTextsOnly) {
@@ -69,7 +63,7 @@ TEST(Gbnf, AmbiguityCostsNoMoreThanItsSize) {
 }
 
 TEST(Gbnf, ErrorsNameThePlace) {
-  const auto error = [](const std::string& text) { return error_of([&] { Grammar::gbnf(text); }); };
+  const auto error = [](const std::string& text) { return refusal_of([&] { Grammar::gbnf(text); }); };
   EXPECT_EQ(error("root ::= \"a\nb ::= c"),
             "malformed: grammar, line 1, column 12: a text without its closing quote");
   EXPECT_EQ(error("root ::= \"a\"\n\n  x := \"b\""),
@@ -98,7 +92,7 @@ TEST(Gbnf, ErrorsNameThePlace) {
 }
 
 TEST(Gbnf, LeftRecursionIsRefusedHoweverItHides) {
-  const auto error = [](const std::string& text) { return error_of([&] { Grammar::gbnf(text); }); };
+  const auto error = [](const std::string& text) { return refusal_of([&] { Grammar::gbnf(text); }); };
   const std::string refusal =
       "unsupported: grammar rule 'root' begins with itself (left recursion), which is not supported";
   EXPECT_EQ(error("root ::= root \"a\" | \"b\""), refusal);
@@ -110,7 +104,7 @@ TEST(Gbnf, LeftRecursionIsRefusedHoweverItHides) {
 
 TEST(Gbnf, HostileGrammarsAreErrorsOrBounded) {
   const auto error = [](const std::string& text) {
-    return error_of([&] { Grammar::gbnf(text).matches("aaaaaaaa"); });
+    return refusal_of([&] { Grammar::gbnf(text).matches("aaaaaaaa"); });
   };
   EXPECT_NE(error("root ::= " + std::string(100000, '(')), "no error");
   EXPECT_NE(error("root ::= \"a\"" + std::string(100000, '*')), "no error");

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "gemma/grammar.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma {
 namespace {
@@ -25,12 +26,7 @@ void check(const SchemaCase& c) {
 }
 
 std::string schema_error(const std::string& schema) {
-  try {
-    Grammar::json_schema(schema);
-  } catch (const Error& e) {
-    return std::string(to_string(e.code())) + ": " + std::string(e.message());
-  }
-  return "no error";
+  return gemma::test::refusal_of([&] { Grammar::json_schema(schema); });
 }
 
 TEST(Schema, Types) {

@@ -27,12 +27,10 @@ LONG_FILES = {
     "tests/gemma/config_test.cpp": "a table of what is refused, key by key",
     "tests/gemma/draft_test.cpp": "one test file for each header",
     "tests/gemma/model_errors_test.cpp": "a table of what is refused, tensor by tensor",
-    "tests/gemma/session_test.cpp": "one test file for each header",
     "tests/gguf/malformed_test.cpp": "a table of malformed files",
     "tests/programs/test_convert.py": "the program from end to end, with the checkpoints that it reads",
     "tests/squad/program_test.cpp": "the program from end to end",
     "tests/squad/run_test.cpp": "one test file for each header",
-    "tests/tokenizer/malformed_vocabulary_test.cpp": "a table of malformed vocabularies",
 }
 # FILE: FUNCTION: why it may be longer
 LONG_FUNCTIONS = {

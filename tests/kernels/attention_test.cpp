@@ -17,9 +17,13 @@
 
 #include "kernels/kernel_table.hpp"
 #include "kernels/reference.hpp"
+#include "tests/kernels/each_table.hpp"
+#include "tests/nmse.hpp"
 
 namespace gemma::kernels {
 namespace {
+
+using test::nmse;
 
 struct Shape {
   std::size_t n_tokens, n_heads, head_dim, pos0;
@@ -211,30 +215,12 @@ const Shape kShapes[] = {
     {20, 3, 128, 63, 0, 0.0f, KvType::kQ8, 1.0f, 1u << 31, 77},
 };
 
-template <class F>
-void for_each_table(F f) {
-  for (const KernelTable* table : available_tables()) {
-    SCOPED_TRACE(std::string(table->name));
-    f(table->vec);
-  }
-}
-
-double nmse(const std::vector<float>& got, const std::vector<float>& want) {
-  double error = 0, norm = 0;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    const double e = static_cast<double>(got[i]) - static_cast<double>(want[i]);
-    error += e * e;
-    norm += static_cast<double>(want[i]) * static_cast<double>(want[i]);
-  }
-  return error / norm;
-}
-
 TEST(Attention, AgreesWithTheReference) {
   for (const Shape& s : kShapes) {
     SCOPED_TRACE(::testing::Message() << s);
     const Cache cache(s, blocks_for(positions_of(s)), 0xFF);
     const std::vector<float> want = run_all(reference::vector_kernels(), s, cache);
-    for_each_table([&](const VectorKernels& vec) {
+    for_each_table([&](const KernelTable&, const VectorKernels& vec) {
       // scores of magnitude S are rounded to S * 2^-24 before the exponential
       EXPECT_LE(nmse(run_all(vec, s, cache), want), s.spread > 1.0f ? 1e-9 : 5e-13);
     });
@@ -270,7 +256,7 @@ TEST(Attention, ARowAloneEqualsTheRowInCompany) {
     SCOPED_TRACE(::testing::Message() << s);
     const Cache cache(s, blocks_for(positions_of(s)), 0xFF);
     const std::vector<float> q = queries(s);
-    for_each_table([&](const VectorKernels& vec) {
+    for_each_table([&](const KernelTable&, const VectorKernels& vec) {
       const std::vector<float> together = run_all(vec, s, cache);
       std::vector<float> alone(together.size());
       for (std::size_t t = 0; t < s.n_tokens; ++t)
@@ -292,7 +278,7 @@ TEST(Attention, ChunksOfTokensAndHeadsGiveTheSameBits) {
     SCOPED_TRACE(::testing::Message() << s);
     const Cache cache(s, blocks_for(positions_of(s)), 0xFF);
     const std::vector<float> q = queries(s);
-    for_each_table([&](const VectorKernels& vec) {
+    for_each_table([&](const KernelTable&, const VectorKernels& vec) {
       constexpr std::pair<std::size_t, std::size_t> kPieces[] = {{1, 3}, {2, 8},  {3, 1},
                                                                  {7, 2}, {32, 3}, {64, 8}};
       const std::vector<float> together = run_all(vec, s, cache);
@@ -314,7 +300,7 @@ TEST(Attention, UnseenSlotsMayHoldAnything) {
     const std::size_t slots = blocks_for(positions_of(s)) + kKeyBlock;
     const Cache nan(s, slots, 0xFF), zero(s, slots, 0x00),
         large(s, slots, 0x7B);  // 0x7B7B: 61,280 as binary16
-    for_each_table([&](const VectorKernels& vec) {
+    for_each_table([&](const KernelTable&, const VectorKernels& vec) {
       const std::vector<float> with_zero = run_all(vec, s, zero);
       expect_same_bits(with_zero, run_all(vec, s, nan));
       expect_same_bits(with_zero, run_all(vec, s, large));
@@ -335,7 +321,7 @@ TEST(Attention, ABrokenKeyOrValueReachesOnlyThoseWhoSeeIt) {
       const std::vector<float> nan(s.head_dim, std::numeric_limits<float>::quiet_NaN());
       broken.put(bad, break_key ? nan : normal(s.head_dim, 1, bad),
                  break_key ? normal(s.head_dim, 2, bad) : nan);
-      for_each_table([&](const VectorKernels& vec) {
+      for_each_table([&](const KernelTable&, const VectorKernels& vec) {
         const std::vector<float> good = run_all(vec, s, cache), hurt = run_all(vec, s, broken);
         for (std::size_t i = 0; i < good.size(); ++i) {
           const std::size_t position = s.pos0 + i / (s.n_heads * s.head_dim);
@@ -364,8 +350,9 @@ TEST(Attention, PagesThatNobodySeesMayBeMissing) {
     EXPECT_EQ(sparse.pages().back(), nullptr);
     expect_same_bits(run_all(reference::vector_kernels(), s, whole),
                      run_all(reference::vector_kernels(), s, sparse));
-    for_each_table(
-        [&](const VectorKernels& vec) { expect_same_bits(run_all(vec, s, whole), run_all(vec, s, sparse)); });
+    for_each_table([&](const KernelTable&, const VectorKernels& vec) {
+      expect_same_bits(run_all(vec, s, whole), run_all(vec, s, sparse));
+    });
   }
 }
 
@@ -373,11 +360,13 @@ TEST(Attention, LongContext) {
   const Shape s{2, 4, 64, 8190};
   const Cache cache(s, 8192, 0xFF);
   const std::vector<float> want = run_all(reference::vector_kernels(), s, cache);
-  for_each_table([&](const VectorKernels& vec) { EXPECT_LE(nmse(run_all(vec, s, cache), want), 1e-11); });
+  for_each_table([&](const KernelTable&, const VectorKernels& vec) {
+    EXPECT_LE(nmse(run_all(vec, s, cache), want), 1e-11);
+  });
 }
 
 TEST(Attention, ScratchDoesNotGrowWithTheNumberOfTokens) {
-  for_each_table([](const VectorKernels& vec) {
+  for_each_table([](const KernelTable&, const VectorKernels& vec) {
     EXPECT_LE(vec.attention_scratch_bytes(512, 8, 256), 160u * 1024u);
     EXPECT_EQ(vec.attention_scratch_bytes(512, 8, 256), vec.attention_scratch_bytes(4096, 16, 256));
   });

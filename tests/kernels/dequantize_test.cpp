@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
@@ -18,19 +16,16 @@
 namespace gemma::kernels {
 namespace {
 
-std::vector<char> read_golden(const std::string& name) {
-  const auto path = gemma::test::source_dir() / "tests/golden/blocks" / name;
-  std::ifstream in(path, std::ios::binary);
-  EXPECT_TRUE(in.good()) << path;
-  return {std::istreambuf_iterator<char>(in), {}};
+std::string read_golden(const std::string& name) {
+  return test::read_bytes(test::source_dir() / "tests/golden/blocks" / name);
 }
 
 /// What a type's golden blocks (in a folder of tests/golden/blocks) decode to, by bits.
 void expect_golden_bits(const KernelTable& table, DType type, const std::string& folder) {
   const std::string name = folder + std::string(info(type).name);
   SCOPED_TRACE(std::string(table.name) + " " + name);
-  const std::vector<char> blocks = read_golden(name + ".blocks");
-  const std::vector<char> golden = read_golden(name + ".f32");
+  const std::string blocks = read_golden(name + ".blocks");
+  const std::string golden = read_golden(name + ".f32");
   std::vector<std::uint32_t> want(golden.size() / sizeof(float));
   std::memcpy(want.data(), golden.data(), golden.size());
   ASSERT_GT(want.size(), 0u);
@@ -73,7 +68,7 @@ TEST(Dequantize, IsasAgreeToTheBitOnEveryLength) {
     for (DType type : kAllDTypes) {
       SCOPED_TRACE(std::string(table->name) + " " + std::string(info(type).name));
       const std::size_t step = info(type).block_elements;
-      const std::vector<char> blocks =
+      const std::string blocks =
           read_golden(type == DType::kF32 ? "F16.f32" : std::string(info(type).name) + ".blocks");
       for (std::size_t n_blocks : {0u, 1u, 2u, 3u, 5u, 7u, 15u, 16u}) {
         const std::size_t n = n_blocks * step;

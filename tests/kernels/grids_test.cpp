@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 #include <set>
 #include <string>
@@ -19,9 +18,7 @@ namespace {
 template <std::size_t kRows, std::size_t kWidth>
 void expect_grid(const Grid<kRows, kWidth>& grid, const std::string& name) {
   const auto path = gemma::test::source_dir() / "tests/golden/blocks/grids" / (name + ".bin");
-  std::ifstream in(path, std::ios::binary);
-  ASSERT_TRUE(in.good()) << path;
-  const std::vector<char> want{std::istreambuf_iterator<char>(in), {}};
+  const std::string want = test::read_bytes(path);
   ASSERT_EQ(want.size(), sizeof(grid.row)) << name;
   EXPECT_EQ(std::memcmp(want.data(), grid.row, want.size()), 0) << name;
   std::set<std::vector<std::int8_t>> rows;

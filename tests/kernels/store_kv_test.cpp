@@ -14,20 +14,13 @@
 
 #include "kernels/kernel_table.hpp"
 #include "kernels/reference.hpp"
+#include "tests/kernels/each_table.hpp"
 
 namespace gemma::kernels {
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-template <class F>
-void for_each_table(F f) {
-  for (const KernelTable* table : available_tables()) {
-    SCOPED_TRACE(std::string(table->name));
-    f(*table, table->vec);
-  }
-}
 
 template <class T>
 std::byte* bytes(T* p) {

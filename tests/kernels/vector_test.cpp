@@ -13,9 +13,13 @@
 
 #include "kernels/kernel_table.hpp"
 #include "kernels/reference.hpp"
+#include "tests/kernels/each_table.hpp"
+#include "tests/nmse.hpp"
 
 namespace gemma::kernels {
 namespace {
+
+using test::nmse;
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -33,7 +37,9 @@ struct Floats {
     for (std::size_t i = 0; i < n; ++i) all[shift + i] = normal(random);
   }
   float* data() { return all.data() + shift; }
+  std::size_t size() const { return n; }
   float& operator[](std::size_t i) { return all[shift + i]; }
+  float operator[](std::size_t i) const { return all[shift + i]; }
   void expect_guards() const {
     for (std::size_t i = 0; i < shift; ++i) EXPECT_EQ(all[i], kGuard) << "wrote before the array";
     for (std::size_t i = shift + n; i < all.size(); ++i) EXPECT_EQ(all[i], kGuard) << "wrote past the array";
@@ -42,26 +48,8 @@ struct Floats {
   std::vector<float> all;
 };
 
-double nmse(const float* got, const float* want, std::size_t n) {
-  double error = 0, norm = 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const double e = static_cast<double>(got[i]) - static_cast<double>(want[i]);
-    error += e * e;
-    norm += static_cast<double>(want[i]) * static_cast<double>(want[i]);
-  }
-  return error / norm;
-}
-
 bool same_bits(float a, float b) {
   return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
-}
-
-template <class F>
-void for_each_table(F f) {
-  for (const KernelTable* table : available_tables()) {
-    SCOPED_TRACE(std::string(table->name));
-    f(*table, table->vec);
-  }
 }
 
 /// f(n, shift) over the lengths and a few misalignments.
@@ -173,7 +161,7 @@ TEST(RmsNorm, AgreesWithTheReference) {
       Floats x(n, shift, 1, 3.0f), w(n, (shift + 2) % 4, 2), y(n, (shift + 1) % 4, 3), want(n, 0, 4);
       reference::rms_norm(x.data(), w.data(), n, 1e-6f, want.data());
       vec.rms_norm(x.data(), w.data(), n, 1e-6f, y.data());
-      EXPECT_LE(nmse(y.data(), want.data(), n), 1e-13);
+      EXPECT_LE(nmse(y, want), 1e-13);
       y.expect_guards();
       vec.rms_norm(x.data(), w.data(), n, 1e-6f, x.data());  // in place
       for (std::size_t i = 0; i < n; ++i) ASSERT_TRUE(same_bits(x[i], y[i])) << i;
@@ -189,7 +177,7 @@ TEST(RmsNorm, WideRowsAndTinyValues) {
         Floats x(n, 1, 5, spread), w(n, 0, 6), y(n, 0, 7), want(n, 0, 8);
         reference::rms_norm(x.data(), w.data(), n, 1e-5f, want.data());
         vec.rms_norm(x.data(), w.data(), n, 1e-5f, y.data());
-        EXPECT_LE(nmse(y.data(), want.data(), n), 1e-13) << n << " at " << spread;
+        EXPECT_LE(nmse(y, want), 1e-13) << n << " at " << spread;
       }
     }
     std::vector<float> zero(40, 0.0f), w(40, 2.0f);
@@ -229,7 +217,7 @@ TEST(Rope, BothPairingsAgreeWithTheReferenceAndHeadsAreIndependent) {
         Floats x(n_heads * head_dim, 1, 9), want = x, single = x;
         (pairs ? reference::rope_pairs : reference::rope_half)(want.data(), n_heads, head_dim, &cos_sin[1]);
         rope(x.data(), n_heads, head_dim, &cos_sin[1]);
-        EXPECT_LE(nmse(x.data(), want.data(), x.n), 1e-13);
+        EXPECT_LE(nmse(x, want), 1e-13);
         x.expect_guards();
         for (std::size_t h = 0; h < n_heads; ++h)
           rope(single.data() + h * head_dim, 1, head_dim, &cos_sin[1]);

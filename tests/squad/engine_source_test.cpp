@@ -15,6 +15,7 @@
 #include "examples/squad/squad.hpp"
 #include "gguf/error.hpp"
 #include "tests/paths.hpp"
+#include "tests/refusal.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -190,12 +191,10 @@ TEST_P(Engine, StopsWhenAskedAndSaysWhatDoesNotFit) {
   for (AnswerSource* s : {source.get(), together.get()}) {
     EXPECT_EQ(ask(*s, {{std::string(900, 'x'), true}, sampling_of(preset, q)}, true, stopped).stop, "")
         << "an answer that was stopped";
-    try {
-      ask(*s, {{std::string(9000, 'x'), true}, sampling_of(preset, q)}, true);
-      FAIL() << "an answer";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kContextFull);
-    }
+    EXPECT_EQ(gemma::test::code_of([&] {
+                ask(*s, {{std::string(9000, 'x'), true}, sampling_of(preset, q)}, true);
+              }),
+              ErrorCode::kContextFull);
   }
 }
 

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
@@ -16,21 +15,9 @@
 
 #include "tests/paths.hpp"
 #include "tests/squad/fake_source.hpp"
+#include "tests/squad/run_files.hpp"
 
 namespace gemma::squad::test {
-
-inline std::string text_of(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
-
-/// The answers without what depends on times.
-inline std::string timeless(const std::filesystem::path& directory) {
-  std::ifstream in(directory / "answers.jsonl");
-  std::string out;
-  for (std::string line; std::getline(in, line);) out += line.substr(0, line.find(",\"timing\":")) + "\n";
-  return out;
-}
 
 /// How many lines `there` has when all of them are lines of `all`, each once; -1 otherwise.
 inline int lines_among(const std::string& there, const std::string& all) {

@@ -16,6 +16,7 @@
 #include "examples/squad/runner.hpp"
 #include "gguf/error.hpp"
 #include "tests/squad/fake_source.hpp"
+#include "tests/squad/run_files.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -25,6 +26,8 @@ using test::fake_factory;
 using test::TemporaryDirectory;
 
 using test::kNever;
+using test::text_of;
+using test::timeless;
 const std::vector<ModelSpec> kModels = {{"gemma", "g.gguf"}, {"llama", "l.gguf"}, {"mistral", "m.gguf"}};
 
 Dataset some_questions(std::size_t passages, std::size_t per_passage) {
@@ -60,23 +63,6 @@ RunSettings settings_for(const Dataset& selection, Shard shard = {}) {
 Dataset selection(std::size_t n = 0) {
   const Dataset set = some_questions(9, 4);
   return selection_of(set, select_questions(set, n, 1));
-}
-
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
-
-/// The answers without what depends on times.
-std::string timeless(const fs::path& directory) {
-  std::ifstream in(directory / "answers.jsonl");
-  std::string out;
-  for (std::string line; std::getline(in, line);) {
-    const std::size_t cut = line.find(",\"timing\":");
-    EXPECT_NE(cut, std::string::npos);
-    out.append(line, 0, cut).push_back('\n');
-  }
-  return out;
 }
 
 void run_all(const fs::path& directory, Shard shard = {}, const test::FakeSource::Log& log = {},

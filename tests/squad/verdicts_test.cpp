@@ -2,7 +2,6 @@
 #include "examples/squad/verdicts.hpp"
 
 #include <fstream>
-#include <iterator>
 #include <set>
 
 #include <fmt/format.h>
@@ -11,6 +10,7 @@
 
 #include "examples/squad/runner.hpp"
 #include "gguf/error.hpp"
+#include "tests/paths.hpp"
 #include "tests/squad/fake_source.hpp"
 
 namespace gemma::squad {
@@ -89,8 +89,7 @@ TEST_F(JudgedRun, ContinuesAfterAHalfLine) {
   BiasedJudge first(0);
   judge(first, OrderPolicy::kRotate);
   const auto file = folder_ / "run/verdicts-j.jsonl";
-  std::ifstream in(file);
-  const std::string whole(std::istreambuf_iterator<char>(in), {});
+  const std::string whole = gemma::test::read_bytes(file);
   std::ofstream(file) << whole.substr(0, whole.size() - 30);
   BiasedJudge again(0);
   EXPECT_TRUE(judge(again, OrderPolicy::kRotate));
@@ -158,8 +157,7 @@ TEST_F(JudgedRun, HalfTheOrdersAreNoVerdict) {
   BiasedJudge judge_of_places(1);
   judge(judge_of_places, OrderPolicy::kAll);
   const auto file = folder_ / "run/verdicts-j.jsonl";
-  std::ifstream in(file);
-  std::string text(std::istreambuf_iterator<char>(in), {});
+  std::string text = gemma::test::read_bytes(file);
   text.pop_back();
   std::ofstream(file, std::ios::binary) << text.substr(0, text.rfind('\n') + 1);
   EXPECT_EQ(read_verdicts(run(), "j").records.size(), 287U);
