@@ -1,6 +1,7 @@
 // Definitions of name_index.hpp.
 #pragma once
 
+#include "fnv.hpp"
 #include "linkage.hpp"
 
 namespace gemma::gguf {
@@ -25,8 +26,9 @@ GEMMA_INLINE std::optional<std::size_t> NameIndex::find(std::string_view name) c
 }
 
 GEMMA_INLINE std::uint32_t NameIndex::hash(std::string_view name) noexcept {
-  std::uint64_t h = 0xcbf29ce484222325u;
-  for (const char c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  gemma::detail::Fnv1a fnv;
+  fnv.add(name);
+  std::uint64_t h = fnv.value();
   h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdu;
   h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53u;
   return static_cast<std::uint32_t>(h >> 32);

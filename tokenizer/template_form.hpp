@@ -16,20 +16,9 @@
 #include <string>
 #include <string_view>
 
+#include "../gguf/fnv.hpp"
+
 namespace gemma::detail {
-
-/// FNV-1a, 64 bits (Fowler, Noll, Vo).
-class Fnv1a {
- public:
-  void add(char c) noexcept { hash_ = (hash_ ^ static_cast<unsigned char>(c)) * 0x100000001B3u; }
-  void add(std::string_view text) noexcept {
-    for (const char c : text) add(c);
-  }
-  std::uint64_t value() const noexcept { return hash_; }
-
- private:
-  std::uint64_t hash_ = 0xCBF29CE484222325u;
-};
 
 /// Reads a template once from its beginning to its end and hashes its form.
 class TemplateForm {

@@ -55,6 +55,7 @@ ELSEWHERE = {
     "gemma/workspace.hpp": ("tests/gemma/forward_test.cpp", "Workspace"),
     "gguf/blocks.hpp": ("tests/kernels/dequantize_test.cpp", "blocks"),
     "gguf/error.hpp": ("tests/gguf/printable_test.cpp", "quoted"),
+    "gguf/fnv.hpp": ("tests/tokenizer/dialects_test.cpp", "template"),
     "gguf/file_kind.hpp": ("tests/gguf/malformed_test.cpp", "kBadMagic"),
     "gguf/os_file.hpp": ("tests/gguf/mapped_file_test.cpp", "MappedFile"),
     "gguf/other_types.hpp": ("tests/gguf/dtype_test.cpp", "find_other_type"),
