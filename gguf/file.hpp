@@ -79,6 +79,12 @@ class File {
   std::span<const Metadata> metadata() const noexcept { return metadata_; }
   /// In the file's order.
   std::span<const TensorView> tensors() const noexcept { return tensors_; }
+  /// Number of elements of all tensors together: of a model, its parameters.
+  std::uint64_t n_elements() const noexcept {
+    std::uint64_t n = 0;
+    for (const TensorView& t : tensors_) n += std::uint64_t{t.rows} * t.cols;
+    return n;
+  }
 
   /// The value of `key`, or nullptr.
   const Value* find(std::string_view key) const noexcept;

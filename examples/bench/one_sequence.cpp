@@ -99,16 +99,10 @@ double roofline_share(const Model& model, const Result& r) {
   return median(shares);
 }
 
-std::size_t parameter_count(const Model& model) {
-  std::size_t sum = 0;
-  for (const auto& t : model.file().tensors()) sum += t.rows * t.cols;
-  return sum;
-}
-
 Json to_json(const Model& model, const Result& r, const Setup& setup) {
   const std::string kv = app::kv_name(setup.kv);
   Json row = file_fields(model);
-  row.update({{"model_n_params", parameter_count(model)},
+  row.update({{"model_n_params", model.file().n_elements()},
               {"n_batch", setup.chunk},
               {"n_ubatch", setup.chunk},
               {"n_threads", r.test.threads},

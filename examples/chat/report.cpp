@@ -18,13 +18,6 @@ std::string name_of(const Model& model) {
   return name.empty() ? std::filesystem::path(model.file().path()).stem().string() : name;
 }
 
-double n_parameters(const Model& model) {
-  double n = 0;
-  for (const TensorView& t : model.file().tensors())
-    n += static_cast<double>(t.rows) * static_cast<double>(t.cols);
-  return n;
-}
-
 std::string scaled(double value, std::string_view thousand, std::string_view million,
                    std::string_view billion) {
   if (value >= 1e9) return fmt::format("{:.1f} {}", value / 1e9, billion);
@@ -41,7 +34,7 @@ double as_typed(float value) {
 
 std::string model_line(const Model& model, const Session& session) {
   return fmt::format("{} · {} parameters, {} · context {} tokens · {}, {} thread{}", name_of(model),
-                     scaled(n_parameters(model), "thousand", "million", "billion"),
+                     scaled(static_cast<double>(model.file().n_elements()), "thousand", "million", "billion"),
                      scaled(static_cast<double>(model.file().size_bytes()), "kB", "MB", "GB"),
                      session.n_ctx(), model.kernels().name, session.n_threads(),
                      session.n_threads() == 1 ? "" : "s");

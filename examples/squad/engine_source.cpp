@@ -65,11 +65,10 @@ class EngineSource : public AnswerSource {
 
   ModelFacts facts() const override {
     const ModelConfig& config = model_.config();
-    std::size_t parameters = 0;
-    for (const TensorView& tensor : model_.file().tensors()) parameters += tensor.rows * tensor.cols;
     const std::string name = config.name.empty() ? std::string() : fmt::format("{}: ", config.name);
     return {fmt::format("{}{}, {} layers, {:.3g} billion parameters, mostly {}", name, config.architecture,
-                        config.n_layers(), static_cast<double>(parameters) / 1e9, main_type(model_.file())),
+                        config.n_layers(), static_cast<double>(model_.file().n_elements()) / 1e9,
+                        main_type(model_.file())),
             config.max_seq_len, chat_ ? std::string(chat_->dialect().name) : "",
             chat_ ? app::chat_template_note(*chat_) : "", model_.notes()};
   }

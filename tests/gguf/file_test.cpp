@@ -33,6 +33,7 @@ std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
 bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
 }
+
 TEST(File, TensorsOfEveryTypeInEveryVersion) {
   const TemporaryFolder folder;
   for (const std::uint32_t version : {2u, 3u}) {
@@ -49,6 +50,7 @@ TEST(File, TensorsOfEveryTypeInEveryVersion) {
     EXPECT_EQ(file.version(), version);
     EXPECT_EQ(file.path(), path);
     ASSERT_EQ(file.tensors().size(), data.size());
+    EXPECT_EQ(file.n_elements(), data.size() * 3 * 256);
     for (std::size_t i = 0; i < data.size(); ++i) {
       const TensorView& t = file.tensors()[i];
       EXPECT_EQ(t.type, kAllDTypes[i]);
