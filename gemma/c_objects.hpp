@@ -19,7 +19,7 @@ struct gemma_session {
   mutable gemma::Session session;      // asking for logits may compute a token that waits
   std::atomic<bool> cancelled{false};  // stays until gemma_session_clear_cancel()
 
-  /// What its calls are given.
+  /// The options of its calls.
   gemma::RunOptions run() const noexcept { return {.progress = {}, .cancel = &cancelled}; }
 };
 /// A snapshot.
@@ -51,7 +51,7 @@ inline KvType kv_type_of(int kv_type, int kv_float32) {
     case GEMMA_KV_Q8:
       return KvType::kQ8;
     default:
-      throw Error(ErrorCode::kInvalidArgument, "a type of keys and values that is unknown");
+      throw Error(ErrorCode::kInvalidArgument, "unknown type of keys and values");
   }
 }
 
@@ -71,7 +71,7 @@ inline DraftOptions draft_options(int draft, std::size_t n_tokens, const gemma_m
       out.model = std::make_shared<const Model>(model->model);
       return out;
     default:
-      throw Error(ErrorCode::kInvalidArgument, "a draft that is unknown");
+      throw Error(ErrorCode::kInvalidArgument, "unknown draft source");
   }
 }
 
@@ -119,7 +119,7 @@ struct ConstrainedSampler {
   Sampler sampler;       // its own
   ConstrainedPick pick;  // over it
 
-  /// At the beginning of a text.
+  /// Starts at the beginning of a text.
   ConstrainedSampler(const Sampler& from, const gemma_grammar& grammar)
       : sampler(from), pick(sampler, GrammarMask(grammar.grammar, grammar.pieces), std::nullopt) {}
 };

@@ -37,7 +37,7 @@ GEMMA_INLINE GenerateResult Conversation::generate(const GenerateOptions& option
 
 GEMMA_INLINE void Conversation::set_thinking(bool on) {
   if (on && agent() == nullptr) {
-    throw Error(ErrorCode::kUnsupported, "this model's turns have no place for thoughts");
+    throw Error(ErrorCode::kUnsupported, "the model's chat template does not support thinking");
   }
   options_.thinking = on;
 }

@@ -36,7 +36,8 @@ struct EmbedderSizes {
 inline std::vector<float> unit_vector(std::span<const float> u, std::size_t n) {
   double sum = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    if (!is_finite(u[i])) throw Error(ErrorCode::kNotFinite, "the embedding holds what is no finite number");
+    if (!is_finite(u[i]))
+      throw Error(ErrorCode::kNotFinite, "the embedding contains a number that is not finite");
     sum += static_cast<double>(u[i]) * static_cast<double>(u[i]);
   }
   const double length = std::sqrt(sum);

@@ -165,7 +165,8 @@ GEMMA_INLINE void Model::check_chunk(const Chunk& chunk) const {
     cache.refuse_more(chunk.tokens.size());
   }
   if (cache.n_past() != 0 && config().looks_ahead()) {
-    throw Error(ErrorCode::kInvalidArgument, "a text of a model that looks ahead is computed in one chunk");
+    throw Error(ErrorCode::kInvalidArgument,
+                "a model with bidirectional attention needs each text in one chunk");
   }
 }
 

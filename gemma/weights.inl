@@ -161,7 +161,8 @@ class WeightReader {
       const OtherType* other = find_other_type(t.type_id);
       fail(ErrorCode::kUnsupported, t,
            "its type " + describe_dtype_id(t.type_id) + " " +
-               std::string(other != nullptr ? to_string(other->why) : "is not known") + " and does not run");
+               std::string(other != nullptr ? to_string(other->why) : "is not known") +
+               " and is not supported");
     }
     if (t.rows != rows || t.cols != cols) {
       auto shape = [](std::size_t r, std::size_t c) {

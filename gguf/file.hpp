@@ -60,7 +60,7 @@ class File {
   /// kLeastAlignment (else kInvalidArgument); `name` stands for the path in errors.
   static File from_memory(std::span<const std::byte> bytes, std::string name);
 
-  /// As given to open(); of a split model its first part.
+  /// The path given to open(); of a split model that of its first part.
   const std::string& path() const noexcept { return map_.path(); }
   /// The mapping, and its bytes; of a split model the first part's.
   const MappedFile& map() const noexcept { return map_; }
@@ -86,9 +86,9 @@ class File {
     return n;
   }
 
-  /// The value of `key`, or nullptr.
+  /// The value of `key`; nullptr when the file does not have it.
   const Value* find(std::string_view key) const noexcept;
-  /// The tensor called `name`, or nullptr.
+  /// The tensor called `name`; nullptr when the file does not have it.
   const TensorView* find_tensor(std::string_view name) const noexcept;
 
   /// The value of `key` as T (see Value::as), or nothing when absent. Throws Error{kWrongType} when it is of
@@ -127,13 +127,13 @@ class File {
   /// The path of the file that `part` lies in.
   const std::string& path_of(std::span<const std::byte> part) const noexcept { return owner_of(part).path(); }
 
-  /// As MappedFile::check_size(), of all parts.
+  /// MappedFile::check_size() for all parts. Throws Error{kIo} when one was cut short.
   void check_size() const;
   /// Asks the kernel to read all parts ahead in the background. A hint; never fails.
   void read_ahead() const noexcept;
-  /// The same for `part`, bytes of this file.
+  /// MappedFile::will_need() for `part`, which must be bytes of this file.
   void will_need(std::span<const std::byte> part) const noexcept { owner_of(part).will_need(part); }
-  /// As MappedFile::will_not_need().
+  /// MappedFile::will_not_need() for `part`, which must be bytes of this file.
   void will_not_need(std::span<const std::byte> part) const noexcept { owner_of(part).will_not_need(part); }
 
  private:

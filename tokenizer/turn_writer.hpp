@@ -67,7 +67,7 @@ class TurnWriter {
   void refuse_tools(std::span<const Message> messages) const {
     bool any = !options_.tools.empty();
     for (const Message& m : messages) any = any || !m.tool_calls.empty() || !m.tool_responses.empty();
-    if (any) throw Error(ErrorCode::kUnsupported, "these turns are not written with tools");
+    if (any) throw Error(ErrorCode::kUnsupported, "the chat template does not support tools");
   }
 
   void check_roles(std::span<const Message> turns) const {

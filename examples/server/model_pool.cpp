@@ -71,7 +71,7 @@ ModelPool::Lease ModelPool::acquire(const std::string& name, const std::function
   try {
     while (waiting_.front() != ticket) {
       changed_.wait_for(lock, std::chrono::milliseconds(200));
-      if (give_up()) throw Error(ErrorCode::kCancelled, "nobody waits for the model any more");
+      if (give_up()) throw Error(ErrorCode::kCancelled, "the client left while it waited for the model");
     }
     if (!entries_[index].model) load(index, lock, give_up);
   } catch (...) {
@@ -129,7 +129,7 @@ void ModelPool::load(std::size_t index, std::unique_lock<std::mutex>& lock,
     }
     while (!unload_one(index, lock)) {  // until one is out of use
       changed_.wait_for(lock, std::chrono::milliseconds(200));
-      if (give_up()) throw Error(ErrorCode::kCancelled, "nobody waits for the model any more");
+      if (give_up()) throw Error(ErrorCode::kCancelled, "the client left while it waited for the model");
       if (bytes_of_others(index) == 0) break;
     }
   }

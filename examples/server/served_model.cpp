@@ -114,7 +114,7 @@ std::vector<std::vector<float>> ServedModel::embed(std::span<const std::vector<s
   constexpr std::size_t kTokensAtOnce = 2048;
   std::vector<std::vector<float>> out;
   while (!texts.empty()) {
-    if (give_up()) throw Error(ErrorCode::kCancelled, "nobody waits for the vectors any more");
+    if (give_up()) throw Error(ErrorCode::kCancelled, "the client left before its vectors were computed");
     std::size_t n = 0;
     for (std::size_t tokens = 0; n < texts.size() && (n == 0 || tokens + texts[n].size() <= kTokensAtOnce);) {
       tokens += texts[n++].size();

@@ -181,7 +181,8 @@ GEMMA_INLINE void MaskEngine::apply(GrammarMask& mask, std::span<float> logits) 
     return allowed_at(s, mask.at_start_);
   });
   if (nothing_follows(mask, found)) {
-    throw Error(ErrorCode::kUnsupported, "no piece of the vocabulary goes on with what the grammar asks for");
+    throw Error(ErrorCode::kUnsupported,
+                "no token of the vocabulary continues the text as the grammar requires");
   }
   const auto end_ids = mask.can_end_ ? pieces_->ends() : std::span<const TokenId>();
   kept_.clear();
