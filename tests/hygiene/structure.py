@@ -82,6 +82,8 @@ RULES = [
          f"{LIBRARY} bench examples",
          r"\b(num_(tokens|layers|heads|kv_heads)|n_(layer|embd|ff|head|head_kv|kv_head|vocab)|(hidden|head|intermediate)_size|dim_head|(max_)?seq(uence)?_length)_?\b",
          "const std::size_t n_layer = 2;", but="examples/convert/"),
+    Rule("no paths of one machine", f"{LIBRARY} examples bench tests cmake", r"(^|[^\w$/}.*])/(work|home|Users)/\w",
+         'std::ifstream in("/home/me/model.gguf");', SOURCES + BUILD_FILES + (".py", ".sh"), but=r"tests/hygiene/structure\.py"),
     Rule("finish it or leave it out", f"{LIBRARY} examples bench tests cmake", r"\b(TO" r"DO|FIX" r"ME)\b",
          "int n;  // TO" "DO", SOURCES + BUILD_FILES + (".py", ".sh")),
 ]
@@ -158,7 +160,7 @@ def circles(root, names):
                 reached[header] |= {other} | reach(other)
         return reached[header]
 
-    for header in names:
+    for header in sorted(names):
         if not re.match(rf"({'|'.join(LIBRARY.split())})/.*\.hpp$", header):
             continue
         end = (root / header).read_text(encoding="utf-8").partition("#if defined(GEMMA_HEADER_ONLY)")[2]
@@ -166,6 +168,20 @@ def circles(root, names):
             name = os.path.normpath(PurePosixPath(header).parent / file)
             yield from (f"{name}:{at}: ends {header} and includes {other}, which includes that header"
                         for at, other in included(root, name) if other != header and header in reach(other))
+
+
+def unmarked(root, names):
+    """Functions in .inl files that are not inline for header-only users: two of their units could not be linked."""
+    marked = re.compile(r"(GEMMA_INLINE|inline|template|constexpr|consteval|static_assert|struct|class|enum|using|namespace|concept|requires)\b")
+    for name in names:
+        if not name.endswith(".inl"):
+            continue
+        before = ""
+        for at, line in enumerate(lines_of(root, name), 1):
+            begins = not before.startswith(("template", "requires")) and not before.endswith((",", "(", ">"))
+            if begins and re.match(r"[A-Za-z_:][^=;]*\(", line) and not marked.match(line):
+                yield f"{name}:{at}: a definition without GEMMA_INLINE: {line}"
+            before = line
 
 
 def unread_goldens(root, names):
@@ -183,7 +199,8 @@ def unread_goldens(root, names):
 def main():
     root = Path(sys.argv[1])
     names = files(root)
-    wrong = [*broken_lines(root, names), *broken_files(root, names), *circles(root, set(names)), *unread_goldens(root, names)]
+    wrong = [*broken_lines(root, names), *broken_files(root, names), *circles(root, set(names)), *unmarked(root, names),
+             *unread_goldens(root, names)]
     return report(wrong, f"structure: ok ({len(RULES)} rules about lines, {len(names)} files)")
 
 
