@@ -22,17 +22,19 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
     const auto refuse = [&f](ErrorCode code, const std::string& what) {
       throw Error(code, f.path() + ": " + what);
     };
-    if (!is_finite(scale)) refuse(ErrorCode::kInvalidArgument, "an adapter's scale that is not finite");
+    if (!is_finite(scale)) refuse(ErrorCode::kInvalidArgument, "the adapter's scale is not finite");
     const float alpha = f.get_or<float>("adapter.lora.alpha", 0.0f);
     if (!is_finite(alpha)) refuse(ErrorCode::kMalformed, "key 'adapter.lora.alpha' is not finite");
     const std::string_view type = gguf::detail::text_of(f, "adapter.type");
     if (!type.empty() && type != "lora")
       refuse(ErrorCode::kUnsupported, "an adapter of type " + gemma::quoted(type) + ", not 'lora'");
     if (f.find("adapter.alora.invocation_tokens") != nullptr)
-      refuse(ErrorCode::kUnsupported, "changes only what follows certain tokens (aLoRA), which is not run");
+      refuse(ErrorCode::kUnsupported,
+             "changes only what follows certain tokens (aLoRA), which is not supported");
     for (const TensorView& t : f.tensors()) {
       if (!t.runs())
-        refuse(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is of a type that is not read");
+        refuse(ErrorCode::kUnsupported,
+               "tensor " + gemma::quoted(t.name) + " is of a type that is not supported");
       if (t.name.ends_with(kB)) {
         f.tensor(std::string(t.name.substr(0, t.name.size() - kB.size())) + std::string(kA));
         continue;
@@ -45,13 +47,13 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
       const bool by_rows = b.cols != t.rows && b.cols == t.cols;
       if (t.n_dims > 2 || b.n_dims > 2 || (b.cols != t.rows && !by_rows))
         refuse(ErrorCode::kBadShape, "tensors " + gemma::quoted(t.name) + " and " + gemma::quoted(b.name) +
-                                         " are not of one rank: " + std::to_string(t.rows) + ", " +
+                                         " have different ranks: " + std::to_string(t.rows) + ", " +
                                          std::to_string(b.cols));
       const float by_rank = alpha != 0 ? alpha / static_cast<float>(b.cols) : 1.0f;
       adapter.changes_.emplace(name, Change{&t, &b, scale * by_rank, by_rows});
     }
     if (adapter.changes_.empty())
-      refuse(ErrorCode::kUnsupported, "this is no LoRA adapter: it changes no matrix");
+      refuse(ErrorCode::kUnsupported, "this is not a LoRA adapter: it changes no matrix");
     return adapter;
   });
 }
@@ -71,7 +73,7 @@ GEMMA_INLINE void Adapter::check(const gguf::File& base) const {
       const TensorView* found = base.find_tensor(name);
       if (found == nullptr) refuse(ErrorCode::kMissingTensor, ", which " + base.path() + " lacks");
       const TensorView& t = *found;
-      if (t.n_dims != 2) refuse(ErrorCode::kBadShape, ", which is no matrix in " + base.path());
+      if (t.n_dims != 2) refuse(ErrorCode::kBadShape, ", which is not a matrix in " + base.path());
       if (t.cols != change.n_inputs() || t.rows != change.n_outputs())
         refuse(ErrorCode::kBadShape, " as " + std::to_string(change.n_outputs()) + " x " +
                                          std::to_string(change.n_inputs()) + "; in " + base.path() +

@@ -281,7 +281,7 @@ int gemma_snapshot_write(const gemma_snapshot* snapshot, const gemma_model* mode
                          size_t* n, gemma_error** error) {
   return guarded(error, -1, [&] {
     require(snapshot != nullptr && model != nullptr, "the snapshot or the model is NULL");
-    require(n != nullptr, "there is nowhere to put the length");
+    require(n != nullptr, "the pointer for the length is NULL");
     require(out != nullptr || capacity == 0, "the output is NULL");
     std::size_t size = 0;
     write_snapshot(snapshot->snapshot, model->model, [&](std::span<const std::byte> bytes) {

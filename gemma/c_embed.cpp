@@ -20,8 +20,9 @@ static_assert(static_cast<int>(Pooling::kMean) == GEMMA_POOLING_MEAN);
 static_assert(static_cast<int>(Pooling::kLast) == GEMMA_POOLING_LAST);
 
 EmbedderOptions embedder_options(const gemma_embed_options& o) {
-  require(o.prompt >= GEMMA_EMBED_PLAIN && o.prompt <= GEMMA_EMBED_DOCUMENT, "there is no such prompt");
-  require(o.pooling >= GEMMA_POOLING_OF_MODEL && o.pooling <= GEMMA_POOLING_LAST, "there is no such pooling");
+  require(o.prompt >= GEMMA_EMBED_PLAIN && o.prompt <= GEMMA_EMBED_DOCUMENT, "the kind of prompt is unknown");
+  require(o.pooling >= GEMMA_POOLING_OF_MODEL && o.pooling <= GEMMA_POOLING_LAST,
+          "the kind of pooling is unknown");
   EmbedderOptions out;
   out.n_ctx = o.n_ctx;
   if (o.chunk != 0) out.chunk = o.chunk;
@@ -44,12 +45,12 @@ int gemma_embed(const gemma_model* model, const gemma_text* texts, size_t n_text
                 gemma_error** error) {
   return guarded(error, -1, [&] {
     require(model != nullptr, "the model is NULL");
-    require(n != nullptr, "there is nowhere to put the length");
+    require(n != nullptr, "the pointer for the length is NULL");
     require(out != nullptr || capacity == 0, "the output is NULL");
     const auto o = options_or(options, gemma_embed_options GEMMA_EMBED_OPTIONS_INIT);
     const EmbedderOptions chosen = embedder_options(o);
     const std::size_t width = model->model.config().embedding_width();
-    require(o.dims <= width, "more numbers are wanted than an embedding of the model has");
+    require(o.dims <= width, "the options ask for more numbers than an embedding of the model has");
     std::vector<std::string> all;
     for (const gemma_text& text : list(texts, n_texts)) {
       const auto bytes = list(text.text, text.length);

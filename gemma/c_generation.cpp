@@ -112,7 +112,7 @@ int gemma_sampler_note(gemma_sampler* sampler, int32_t token, gemma_error** erro
 int gemma_top_log_probabilities(const float* logits, size_t n, gemma_token_probability* out, size_t capacity,
                                 size_t* n_top, gemma_error** error) {
   return guarded(error, -1, [&] {
-    require(n_top != nullptr, "there is nowhere to put the length");
+    require(n_top != nullptr, "the pointer for the length is NULL");
     require(out != nullptr || capacity == 0, "the output is NULL");
     const std::vector<TokenProbability> top = top_log_probabilities(list(logits, n), capacity);
     std::transform(top.begin(), top.end(), out, [](const TokenProbability& t) {

@@ -98,7 +98,7 @@ std::span<const T> list(const T* items, std::size_t n) {
 /// Copies as much of `from` as fits into the caller's list; *n becomes the size of `from`.
 template <typename From, typename T>
 int give_list(const From& from, T* out, std::size_t capacity, std::size_t* n) {
-  require(n != nullptr, "there is nowhere to put the length");
+  require(n != nullptr, "the pointer for the length is NULL");
   require(out != nullptr || capacity == 0, "the output is NULL");
   std::copy_n(from.begin(), std::min(capacity, from.size()), out);
   *n = from.size();

@@ -66,7 +66,7 @@ inline DraftOptions draft_options(int draft, std::size_t n_tokens, const gemma_m
       out.source = DraftSource::kLookup;
       return out;
     case GEMMA_DRAFT_MODEL:
-      require(model != nullptr, "the model that guesses is NULL");
+      require(model != nullptr, "draft_model is NULL");
       out.source = DraftSource::kModel;
       out.model = std::make_shared<const Model>(model->model);
       return out;
@@ -127,7 +127,7 @@ struct ConstrainedSampler {
 /// Throws Error{kInvalidArgument} for a grammar that was made for another vocabulary, or beside a picker.
 inline void check_grammar(const gemma_generate_options& o, std::size_t vocab_size) {
   if (o.grammar == nullptr) return;
-  require(o.pick == nullptr, "a grammar is for a sampler, not for a callback that picks");
+  require(o.pick == nullptr, "a grammar cannot be combined with a callback that picks tokens");
   require(o.grammar->pieces->vocab_size() <= vocab_size, "the grammar was made for another model");
 }
 

@@ -23,7 +23,7 @@ class ConfigChecker {
     require(c_.max_seq_len >= 1 && c_.max_seq_len <= ModelConfig::kMostPositions,
             "context_length is out of range");
     require(positive(c_.rms_eps), "attention.layer_norm_rms_epsilon is not a positive number");
-    require(positive(c_.embedding_scale), "a scale is not a positive number");
+    require(positive(c_.embedding_scale), "the scale of embeddings is not a positive number");
     require(cap(c_.logit_softcap), "final_logit_softcapping is negative or not a number");
     require(c_.per_layer_width <= ModelConfig::kMostSize / c_.n_layers(),
             "embedding_length_per_layer_input is out of range");
@@ -34,7 +34,8 @@ class ConfigChecker {
     for (const DenseConfig& dense : c_.embedding.dense) {
       require(sane(dense.width), "the width of a linear layer behind pooling is out of range");
     }
-    for (const std::size_t id : c_.suppressed) require(id < c_.vocab_size, "a suppressed token is no token");
+    for (const std::size_t id : c_.suppressed)
+      require(id < c_.vocab_size, "the suppressed tokens include an id outside the vocabulary");
     std::size_t divided = 0;
     for (const RopeConfig& r : c_.ropes) {
       require(!r.divided || divided == 0 || r.head_dim == divided,
@@ -77,7 +78,7 @@ class ConfigChecker {
     in_layer(positive(a.scale), "the attention scale is not a positive number");
     in_layer(cap(a.softcap), "attn_logit_softcapping is negative or not a number");
     in_layer(a.rope < c_.ropes.size() && c_.ropes[a.rope].head_dim == a.head_dim,
-             "there are no rotary frequencies for its heads");
+             "there are no rotary frequencies for heads of its size");
     in_layer(a.window <= ModelConfig::kMostPositions, "attention.sliding_window is out of range");
     in_layer(a.ahead <= ModelConfig::kMostPositions, "the positions that tokens see ahead are out of range");
     in_layer(a.kv_layer <= i && c_.owns_kv(a.kv_layer), "no earlier layer has the keys and values it reads");

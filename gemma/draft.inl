@@ -163,8 +163,9 @@ GEMMA_INLINE void check_draft(const Model& model, const EngineOptions& o) {
   }
   if (d.source != DraftSource::kModel) return;
   if (!d.model->config().has_head) {
-    refuse(ErrorCode::kUnsupported,
-           [&] { return d.model->file().path() + ": this model makes embeddings of texts, and no guesses"; });
+    refuse(ErrorCode::kUnsupported, [&] {
+      return d.model->file().path() + ": this model makes embeddings only and cannot guess tokens";
+    });
   }
   check_vocabularies(model, *d.model);
 }

@@ -70,7 +70,7 @@ GEMMA_INLINE bool Grammar::matches(std::string_view text) const {
       } catch (const detail::TableFull&) {
       }
     }
-    throw Error(ErrorCode::kUnsupported, "a grammar with too many ways to go on");
+    throw Error(ErrorCode::kUnsupported, "a grammar that is too ambiguous: too many ways to go on");
   });
 }
 

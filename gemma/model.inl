@@ -218,19 +218,18 @@ GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, std:
 GEMMA_INLINE void Model::check_range(const LayerRange& range, std::size_t n_rows,
                                      std::span<const Chunk> chunks) const {
   if (range.begin >= range.end || range.end > config().n_layers()) {
-    throw Error(ErrorCode::kInvalidArgument, "a range of layers that the model does not have");
+    throw Error(ErrorCode::kInvalidArgument, "the range of layers is empty or leaves the model");
   }
   for (std::size_t i = range.begin; i < range.end; ++i) {
     if (config().layers[i].attention.kv_layer < range.begin) {
       throw Error(ErrorCode::kInvalidArgument,
-                  "a range of layers of which one reads keys and values of a layer before it");
+                  "a layer of the range reads the keys and values of a layer before the range");
     }
   }
   for (const Chunk& chunk : chunks) {
     const KvCacheOptions& kept = chunk.cache->layout().options;
     if (range.begin < kept.layer_begin || range.end > std::min(kept.layer_end, config().n_layers())) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "a cache that does not keep the keys and values of these layers");
+      throw Error(ErrorCode::kInvalidArgument, "the cache does not keep the keys and values of these layers");
     }
   }
   const std::size_t wanted = range.begin == 0 ? 0 : n_rows * config().hidden_width();

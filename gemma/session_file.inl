@@ -46,7 +46,7 @@ class SnapshotReader {
       : rest_(bytes), source_(source) {}
 
   [[noreturn]] void malformed(const char* what) const {
-    refuse(ErrorCode::kMalformed, [&] { return source_ + ": no saved sequence: " + what; });
+    refuse(ErrorCode::kMalformed, [&] { return source_ + ": not a saved sequence: " + what; });
   }
   std::span<const std::byte> take(std::uint64_t n) {
     if (n > rest_.size()) malformed("it is cut short");
@@ -77,7 +77,7 @@ class SnapshotReader {
     checksum_ = {};
   }
   void check_end() const {
-    if (!rest_.empty()) malformed("there is more behind it");
+    if (!rest_.empty()) malformed("there are bytes after its end");
   }
 
  private:
@@ -164,7 +164,7 @@ GEMMA_INLINE Snapshot read_snapshot(std::span<const std::byte> bytes, const Mode
     detail::SnapshotReader in(bytes, source);
     const auto header = in.object<detail::SnapshotHeader>();
     if (!std::equal(std::begin(header.magic), std::end(header.magic), detail::kSnapshotMagic)) {
-      in.malformed("it does not begin as one");
+      in.malformed("it does not begin with GEMMASEQ");
     }
     if (header.version != detail::kSnapshotVersion) in.malformed("its version is unknown");
     const auto groups = in.list<detail::SnapshotGroup>(header.n_groups);

@@ -32,7 +32,7 @@ inline StageOptions checked_stage(const Model& model, StageOptions o) {
   const auto refuse_stage = [&](ErrorCode code, const std::string& why) {
     throw Error(code, model.file().path() + ": layers " + std::to_string(o.layer_begin) + " to " +
                           std::to_string(o.layer_end) + " of " + std::to_string(c.n_layers()) +
-                          " are no stage: " + why);
+                          " cannot be a stage: " + why);
   };
   if (!c.has_head)
     refuse_stage(ErrorCode::kUnsupported, "the model makes embeddings of texts, and no logits");

@@ -16,9 +16,10 @@ GEMMA_INLINE TextWindows::TextWindows(const Model& model, std::vector<std::int32
   detail::or_out_of_memory("no memory for a text's windows", [&] {
     const std::size_t n = options.n_ctx;
     if (n < 4 || options.stride >= n || options.batch == 0) {
-      throw Error(ErrorCode::kInvalidArgument, "windows of " + std::to_string(n) + " tokens every " +
-                                                   std::to_string(options.stride) +
-                                                   ": 4 tokens and more, and a stride that is shorter");
+      throw Error(ErrorCode::kInvalidArgument,
+                  "windows of " + std::to_string(n) + " tokens with a stride of " +
+                      std::to_string(options.stride) + " in forwards of " + std::to_string(options.batch) +
+                      " tokens: a window has at least 4 tokens, and its stride is shorter");
     }
     if (n > model.config().max_seq_len) {
       throw Error(ErrorCode::kInvalidArgument, "windows of " + std::to_string(n) +

@@ -149,9 +149,11 @@ class WeightReader {
   void refuse_changes(const std::string& name) const {
     for (const auto& adapter : adapters_) {
       if (adapter->find(name) == nullptr) continue;
-      throw Error(ErrorCode::kUnsupported,
-                  adapter->path() + ": changes tensor " + gemma::quoted(name) +
-                      ", which only quantising merges: no matrix of attention or of a dense feed-forward");
+      throw Error(
+          ErrorCode::kUnsupported,
+          adapter->path() + ": changes tensor " + gemma::quoted(name) +
+              ", which is supported only when quantising merges it: it is no matrix of attention or of "
+              "a dense feed-forward block");
     }
   }
 

@@ -1,4 +1,4 @@
-// Byte-level BPE (Llama 3, SmolLM2): pre-tokens of bytes, merged by rank.
+// Byte-level BPE (Llama 3, Qwen 2 and 3, SmolLM2): pre-tokens of bytes, merged by rank.
 // Invariant: every text can be encoded. Where every byte has a piece, as in Llama 3, decode(encode(text)) is
 // the text; SmolLM2 lacks 21 bytes (control characters, and bytes of no UTF-8), and its tokenizer leaves them
 // out.
@@ -105,8 +105,12 @@ class BpeTokenizer final : public Tokenizer {
       throw Error(ErrorCode::kUnsupported, vocab().source() + ": key " + gemma::quoted(kKey) +
                                                " is missing, and the vocabulary's markers do not tell it");
     }
+    std::string known_names;
+    for (const PreTokenizer& pre : dialects::kPreTokenizers) {
+      for (const std::string_view name : pre.names) known_names += " " + gemma::quoted(name);
+    }
     vocab().fail(ErrorCode::kUnsupported, kKey,
-                 "is " + gemma::quoted(named) + "; 'llama-bpe', 'smaug-bpe' and 'smollm' are supported",
+                 "is " + gemma::quoted(named) + ", which is not supported; supported are" + known_names,
                  named.data());
   }
 

@@ -79,7 +79,7 @@ class TurnWriter {
       }
       const bool known =
           role == "user" || role == "assistant" || (role == "system" && place_ == SystemPlace::kTurn);
-      if (!known) throw Error(ErrorCode::kInvalidArgument, "a message of the role " + gemma::quoted(role));
+      if (!known) throw Error(ErrorCode::kInvalidArgument, "these turns have no role " + gemma::quoted(role));
     }
   }
 

@@ -240,8 +240,8 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
            place(file, "tokenizer.ggml.add_bos_token"));
     }
     notes_.push_back(
-        "key 'tokenizer.ggml.add_bos_token' asks for a begin-of-text token, which there is not: none is "
-        "added");
+        "key 'tokenizer.ggml.add_bos_token' asks for a begin-of-text token, but there is no such token: none "
+        "is added");
   }
   // of interest to embeddings only: what is no bool is no reason to refuse a model
   const gguf::Value* add_eos = file.find("tokenizer.ggml.add_eos_token");

@@ -133,7 +133,7 @@ class GbnfReader {
   }
 
   ExprId alternatives(std::size_t depth) {
-    if (depth > kMaxDepth) fail("has too many parentheses inside of each other");
+    if (depth > kMaxDepth) fail("has parentheses that are nested too deep");
     std::vector<ExprId> parts;
     do {
       skip();

@@ -24,7 +24,9 @@ decltype(auto) MaskEngine::in_table(GrammarMask& mask, F&& f) {
       found_bytes_ = 0;
       ++n_tables_;
       table_.emplace(*automaton_);
-      if (again) throw Error(ErrorCode::kUnsupported, "a grammar with too many ways to go on for one token");
+      if (again)
+        throw Error(ErrorCode::kUnsupported,
+                    "a grammar that is too ambiguous: too many ways to go on for one token");
     }
   }
 }

@@ -35,7 +35,7 @@ class Pattern {
     Pattern p(pattern, json);
     p.bounds_ = bounds;
     Part all = p.alternatives(0);
-    if (p.at_ != pattern.size()) p.fail(ErrorCode::kMalformed, "has a ')' too many");
+    if (p.at_ != pattern.size()) p.fail(ErrorCode::kMalformed, "has a ')' without its '('");
     if (all.lengths.min < bounds.min || all.lengths.max > bounds.max) {
       p.fail(ErrorCode::kUnsupported,
              "together with 'minLength' or 'maxLength', which its texts may not keep");
@@ -69,7 +69,7 @@ class Pattern {
   Part anything() { return {rules_.repeat(json_["char"], 0, Rules::kNoEnd), {0, kNoLength}}; }
 
   Part alternatives(std::size_t depth) {
-    if (depth > kMaxDepth) fail(ErrorCode::kUnsupported, "has too many groups inside of each other");
+    if (depth > kMaxDepth) fail(ErrorCode::kUnsupported, "has groups that are nested too deep");
     std::vector<ExprId> ways;
     Lengths lengths{kNoLength, 0};
     do {

@@ -243,7 +243,8 @@ class Schema {
       const Value* required = SchemaParts::member(*s, "required", Value::Kind::kList);
       if (required == nullptr) continue;
       for (const Value& name : required->items()) {
-        if (!name.is(Value::Kind::kText)) SchemaParts::malformed("keyword 'required' holds what is no name");
+        if (!name.is(Value::Kind::kText))
+          SchemaParts::malformed("keyword 'required' holds something other than names");
         add(name.text()).required = true;
       }
     }
