@@ -76,7 +76,7 @@ void EngineFlags::add_to(CLI::App& app, unsigned parts) {
     app.add_option("-m,--model", model, "The model, a GGUF file")->required()->type_name("FILE");
   }
   if ((parts & kThreads) != 0) {
-    app.add_option("-t,--threads", threads, "Threads (default: one for each physical core)")
+    app.add_option("-t,--threads", threads, "Threads (default: the physical cores, within the CPU quota)")
         ->check(CLI::Range(1, 4096).description(""))
         ->type_name("N");
   }
@@ -102,25 +102,25 @@ void EngineFlags::add_to(CLI::App& app, unsigned parts) {
   if ((parts & kMemory) != 0) {
     app.add_option_function<std::string>(
            "--max-memory", [this](const std::string& size) { max_memory = parse_size(size); },
-           "Most memory that the file, its cache and its buffers may take together, such as 4GB or 800MiB; "
-           "what needs more is refused before it is taken (default: no limit)")
+           "Maximum memory that the file, its cache and its buffers may take together, such as 4GB or "
+           "800MiB; what needs more is refused before it is allocated (default: no limit)")
         ->type_name("SIZE");
   }
   if ((parts & kLora) != 0) {
     app.add_option(
            "--lora", adapters,
-           "A LoRA adapter (GGUF) for the model, its change times SCALE (default: 1); may be repeated, "
-           "all are added")
+           "A LoRA adapter (GGUF), its change times SCALE (default: 1); may be repeated, all are added")
         ->expected(1)
         ->take_all()
         ->type_name("FILE[:SCALE]");
   }
   if ((parts & kDraft) != 0) {
-    app.add_option("--draft", draft,
-                   "Where guesses of the next tokens come from, which are verified several in a pass: lookup "
-                   "(what followed in the text before), the GGUF file of a smaller model of the same "
-                   "vocabulary, or off. Answers are the same (default: " +
-                       draft + ")")
+    app.add_option(
+           "--draft", draft,
+           "Speculative decoding, which changes no answer: guesses of the next tokens, several of them "
+           "verified in one pass, come from lookup (what followed the same tokens earlier in the text), "
+           "the GGUF file of a smaller model of the same vocabulary, or off (default: " +
+               draft + ")")
         ->type_name("lookup|FILE|off");
   }
   if ((parts & kIsa) != 0) {

@@ -12,20 +12,25 @@ namespace gemma::app {
 void SamplingFlags::add_to(CLI::App& app) {
   app.add_option(
          "--temp", temperature,
-         "Temperature: 0 always takes the likeliest token, higher is more varied (default: the file's "
-         "or its family's, 0.7 if neither says)")
+         "Temperature: 0 always takes the likeliest token, higher is more varied (default: the file's or its "
+         "family's, else 0.7)")
       ->type_name("T");
-  app.add_option("--top-k", top_k, "Choose among the K likeliest tokens; 0: among all (default: so too, 64)")
+  app.add_option(
+         "--top-k", top_k,
+         "Choose among the K likeliest tokens; 0: among all (default: the file's or its family's, else 64)")
       ->check(CLI::Range(0, 1 << 30).description(""))
       ->type_name("K");
   app.add_option("--top-p", top_p,
-                 "Choose among the likeliest tokens that make up probability P (default: so too, 0.95)")
+                 "Choose among the likeliest tokens that make up probability P (default: the file's or its "
+                 "family's, else 0.95)")
       ->type_name("P");
   app.add_option("--min-p", min_p,
-                 "Leave out tokens below P times the likeliest one's probability (default: so too, 0)")
+                 "Leave out tokens below P times the likeliest one's probability (default: the file's or its "
+                 "family's, else 0)")
       ->type_name("P");
   app.add_option("--repeat-penalty", repeat_penalty,
-                 "Make the last 64 generated tokens less likely by this factor; 1: no (default: so too, 1)")
+                 "Make the last 64 generated tokens less likely by this factor; 1: no (default: the file's "
+                 "or its family's, else 1)")
       ->type_name("X");
   app.add_option("--seed", seed,
                  "Seed of the random choices; the same seed gives the same answers (default: random)")

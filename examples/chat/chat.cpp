@@ -40,9 +40,9 @@ struct Flags {
 };
 
 void add_sampling(CLI::App& cli, Flags& flags, std::int64_t& max_tokens) {
-  cli.add_option(
-         "-n,--max-tokens", max_tokens,
-         "Most tokens of an answer; -1: until the model ends it or the context is full (default: 1024)")
+  cli.add_option("-n,--max-tokens", max_tokens,
+                 "Maximum number of tokens of an answer; -1: until the model ends it or the context is full "
+                 "(default: 1024)")
       ->check(CLI::Range(-1, 1 << 30).description(""))
       ->type_name("N");
   flags.sampling.add_to(cli);
@@ -85,7 +85,8 @@ Flags parse_flags(int argc, char** argv) {
   app::add_chat_template(cli, flags.conversation.chat_template);
   cli.add_flag("--think", flags.conversation.thinking,
                "Ask the model to think before it answers, where it can (/think on and /think off change it)");
-  cli.add_option("--system", flags.conversation.system, "How the model is to behave")->type_name("TEXT");
+  cli.add_option("--system", flags.conversation.system, "The system prompt: how the model is to behave")
+      ->type_name("TEXT");
   cli.add_flag("--json", flags.json,
                "A line of JSON for each answer: text, token counts, stop reason, timings in seconds");
   add_sampling(cli, flags, max_tokens);

@@ -39,11 +39,11 @@ void add_answers(CLI::App& cli, PipelineFlags& f, std::int64_t& max_tokens) {
       ->type_name("FILE");
   cli.add_flag("--raw", f.raw, "No chat template: the model goes on with the text as it is");
   add_chat_template(cli, f.chat_template);
-  cli.add_option("--system", f.system, "How the model is to behave")->type_name("TEXT");
+  cli.add_option("--system", f.system, "The system prompt: how the model is to behave")->type_name("TEXT");
   cli.add_flag("--json", f.json, "A line of JSON for each answer, as gemma-chat's");
   cli.add_option("-n,--max-tokens", max_tokens,
-                 "Most tokens of an answer; -1: until the model ends it or the context is full (default: "
-                 "1024)")
+                 "Maximum number of tokens of an answer; -1: until the model ends it or the context is full "
+                 "(default: 1024)")
       ->check(CLI::Range(-1, 1 << 30).description(""))
       ->type_name("N");
   f.sampling.add_to(cli);
@@ -64,9 +64,9 @@ void add_pipeline(CLI::App& cli, PipelineFlags& f) {
          "Share layers out by bytes (decode), by the work of long prompts (prefill), or so many to each rank "
          "(a,b,c) (default: decode)")
       ->type_name("HOW");
-  cli.add_option(
-         "--timeout", f.timeout,
-         "Seconds without a sign of life of a rank after which all end; 0: wait forever (default: 30)")
+  cli.add_option("--timeout", f.timeout,
+                 "Seconds without a sign of life from a rank after which all ranks end; 0: wait forever "
+                 "(default: 30)")
       ->check(CLI::Range(0.0, 1e6).description(""))
       ->type_name("S");
   cli.add_flag("--stats", f.stats, "What each rank ran and took, on standard error at the end");
@@ -101,6 +101,10 @@ PipelineFlags PipelineFlags::parse(int argc, char** argv) {
       "layers; logits and answers are those of one process, to the bit.",
       "gemma-pipeline");
   f.engine.add_to(*owner);
+  owner->get_option("--threads")
+      ->description(
+          "Threads of each rank (default: one for each core that mpirun bound it to, or its share of the "
+          "cores that several ranks of a machine may all use)");
   add_pipeline(*owner, f);
   add_logits(*owner, f);
   add_answers(*owner, f, max_tokens);

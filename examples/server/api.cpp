@@ -162,8 +162,8 @@ std::optional<HttpReply> Api::refuse(const HttpRequest& head) {
   const Route* route = find(head, methods);
   HttpReply out;
   if (methods.empty()) {
-    out = failure(head, ApiError(404, "there is nothing at " + head.method + " " + head.path.substr(0, 200),
-                                 "", "unknown_url"));
+    out = failure(head, ApiError(404, "there is no route " + head.method + " " + head.path.substr(0, 200), "",
+                                 "unknown_url"));
   } else if (head.method == "OPTIONS") {
     out.status = 204;
     out.headers.emplace_back("Allow", methods);
@@ -172,8 +172,8 @@ std::optional<HttpReply> Api::refuse(const HttpRequest& head) {
         failure(head, ApiError(405, head.path + " takes " + methods + ", not " + head.method.substr(0, 20)));
     out.headers.emplace_back("Allow", methods);
   } else if (!route->is_public && !has_key(head)) {
-    out = failure(head, ApiError(401, "this server wants an API key that it knows: Authorization: Bearer KEY",
-                                 "", "invalid_api_key"));
+    out = failure(head, ApiError(401, "the API key is missing or wrong: send Authorization: Bearer KEY", "",
+                                 "invalid_api_key"));
   } else if (draining_.load()) {
     out = failure(head, ApiError(503, "the server is shutting down"));
   } else {

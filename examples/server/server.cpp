@@ -53,12 +53,13 @@ void add_flags(CLI::App& cli, Flags& flags) {
       ->check(CLI::Range(0, 65535).description(""))
       ->type_name("N");
   cli.add_option("--api-key", flags.api.keys,
-                 "Clients have to send this key; may be given many times (default: none is wanted)")
+                 "A key that clients must send; may be given many times (default: no key is required)")
       ->take_all()
       ->allow_extra_args(false)
       ->type_name("KEY");
-  cli.add_option("--api-key-file", flags.key_file,
-                 "The same for each line of a file, which others cannot see in the list of processes")
+  cli.add_option(
+         "--api-key-file", flags.key_file,
+         "A file of such keys, one a line: unlike --api-key, it keeps them out of the list of processes")
       ->type_name("FILE");
   cli.add_option("--cors", flags.api.origins,
                  "Let pages of this origin, such as https://example.org, ask from a browser; *: all; may be "
@@ -66,8 +67,9 @@ void add_flags(CLI::App& cli, Flags& flags) {
       ->take_all()
       ->allow_extra_args(false)
       ->type_name("ORIGIN");
-  cli.add_option("--parallel", flags.serving.parallel,
-                 "Answers of a model that are generated at one time; others wait (default: 8)")
+  cli.add_option(
+         "--parallel", flags.serving.parallel,
+         "Maximum number of answers of a model that are generated at one time; others wait (default: 8)")
       ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N");
   cli.add_option_function<std::string>(

@@ -207,16 +207,18 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
 void add_engine(CLI::App& app, RunFlags& flags) {
   using Flags = app::EngineFlags;
   flags.engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv | Flags::kMemory);
-  app.add_option("--batch", flags.batch,
-                 "Questions that are answered in one forward pass; answers are the same, but only with 1 has "
-                 "each a speed (default: by memory, at most 32; demo, --preset article and --alone: 1)")
+  app.add_option(
+         "--batch", flags.batch,
+         "Questions that are answered in one forward pass. Answers do not change, but each has a speed "
+         "of its own only with 1 (default: by memory, at most 32; demo, --preset article and --alone: "
+         "1)")
       ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N");
   app.add_option(
          "--draft", flags.draft,
-         "Tokens are guessed and verified several at a time; answers are the same: lookup, from the text "
-         "itself (default); FILE, by a small model of the same vocabulary; off (--preset article: "
-         "always)")
+         "Speculative decoding: tokens are guessed and several of them verified in one pass; answers do not "
+         "change. lookup: guesses from the text itself (default); FILE: by a small model of the same "
+         "vocabulary; off (always with --preset article)")
       ->type_name("lookup|FILE|off");
   app.add_flag("-q,--quiet", flags.quiet, "No progress and no table");
 }
@@ -295,7 +297,7 @@ void add_run(CLI::App& app, Command& chosen) {
   run->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
       ->required()
       ->type_name("FILE");
-  run->add_option("--out", flags->out, "Directory of the run; one that is there is continued")
+  run->add_option("--out", flags->out, "Directory of the run; a run that is there already is continued")
       ->required()
       ->type_name("DIR");
   run->add_option("-n,--questions", flags->n, "How many questions; 0: all (default: 60)")
@@ -311,7 +313,8 @@ void add_run(CLI::App& app, Command& chosen) {
       ->type_name("NAME");
   run->add_option("--template", flags->template_file, "A prompt of your own, with {context} and {question}")
       ->type_name("FILE");
-  run->add_option("--max-tokens", flags->max_tokens, "Longest answer (default: the preset's)")
+  run->add_option("--max-tokens", flags->max_tokens,
+                  "Maximum number of tokens of an answer (default: the preset's)")
       ->check(CLI::Range(1, 1 << 20).description(""))
       ->type_name("N");
   run->add_option("--temp", flags->temperature, "Temperature (default: the preset's)")
