@@ -56,25 +56,25 @@ enum class DType : std::uint8_t {
 #define GEMMA_DTYPE_ENUMERATOR(name, number, weights, bytes) k##name = number,
   GEMMA_DTYPES(GEMMA_DTYPE_ENUMERATOR)
 #undef GEMMA_DTYPE_ENUMERATOR
-  /// In a TensorView only: a type that a file may hold but that is not supported. Its number is there beside
-  /// it.
+  /// In a TensorView only: a type that a file may hold but that is not supported. TensorView::type_id has its
+  /// number.
   kOther = 255,
 };
 
-/// Every type that runs, by number.
+/// All supported types, by number.
 inline constexpr std::array kAllDTypes = {
 #define GEMMA_DTYPE_VALUE(name, number, weights, bytes) DType::k##name,
     GEMMA_DTYPES(GEMMA_DTYPE_VALUE)
 #undef GEMMA_DTYPE_VALUE
 };
 
-/// One more than the largest number of a type that runs: the size of tables indexed by it.
+/// One more than the largest number of a supported type: the size of tables indexed by DType.
 inline constexpr std::size_t kDTypeLimit = static_cast<std::size_t>(kAllDTypes.back()) + 1;
 
-/// What is known of an element type: its GGUF name, and how many elements take how many bytes.
+/// An element type: its GGUF name, and how many elements take how many bytes.
 struct DTypeInfo {
   std::string_view name;             // e.g. "Q4_K"
-  std::uint16_t block_elements = 0;  // 0: not a type that runs
+  std::uint16_t block_elements = 0;  // 0: not a supported type
   std::uint16_t block_bytes = 0;     // bytes of that many elements
 };
 
@@ -119,7 +119,7 @@ static_assert(dtype_numbers_are_distinct());
 template <DType kType>
 using BlockOf = typename detail::BlockOf<kType>::type;
 
-/// Name and block geometry of a type that runs; of DType::kOther nothing.
+/// Name and block geometry of a supported type; empty for DType::kOther.
 constexpr const DTypeInfo& info(DType type) noexcept {
   const auto number = static_cast<std::size_t>(type);
   return number < kDTypeLimit ? detail::kDTypeTable[number] : detail::kNoDType;
@@ -129,8 +129,7 @@ constexpr const DTypeInfo& info(DType type) noexcept {
 template <DType kType>
 inline constexpr int kBlockElements = info(kType).block_elements;
 
-/// Calls f as a template of one type, `f.template operator()` with the type as argument, for every type that
-/// runs, by number.
+/// Calls f.template operator()<kType>() for every supported type, by number.
 template <class F>
 constexpr void for_each_dtype(F&& f) {
   [&]<std::size_t... kIndices>(std::index_sequence<kIndices...>) {

@@ -1,6 +1,6 @@
 // The one error type of the library: every boundary (opening, loading, construction, public calls) throws it.
 // Invariant: message() names the file, key or tensor it is about, and the byte offset where there is one.
-// Memory that runs out is an Error too, also when none is left for telling so.
+// Running out of memory is an Error as well, and reporting it needs no allocation.
 #pragma once
 
 #include <concepts>
@@ -88,18 +88,19 @@ inline std::string quoted(std::string_view text) {
   return out + "'";
 }
 
-/// Text that the program itself holds: a literal.
+/// Text with static lifetime: a string literal.
 struct StaticText {
   /// Holds a string literal, which needs no allocation.
   consteval StaticText(const char* literal) : text(literal) {}
-  const char* text;  // never gone
+  const char* text;  // a string literal
 };
 
 /// Thrown by everything that can fail. Immutable; copying shares the message. Visible, so that what a shared
 /// libgemma throws is caught outside of it.
 class [[gnu::visibility("default")]] Error : public std::runtime_error {
  public:
-  /// `message` names the file, key or tensor. (A template, so that a literal is no candidate for it.)
+  /// `message` names the file, key or tensor. A template, so that a string literal selects the other
+  /// constructor.
   template <std::same_as<std::string> Text>
   Error(ErrorCode code, const Text& message) : std::runtime_error(message), code_(code) {}
   /// A literal is not copied: nothing is allocated.
@@ -120,15 +121,15 @@ class [[gnu::visibility("default")]] Error : public std::runtime_error {
   }
 
  private:
-  const char* literal_ = nullptr;  // the message, when it is one
+  const char* literal_ = nullptr;  // the message, when it is a literal; else nullptr
   ErrorCode code_;
 };
 
 namespace detail {
 
-/// f(), with the standard library's failure to allocate as an Error like any other; `message` says what for.
-/// Every public call whose work or whose refusals take memory goes through this, but not the callbacks that
-/// it calls: what those throw is theirs.
+/// Returns f(), and turns the standard library's allocation failures into Error{kOutOfMemory} with this
+/// message. Every public call that may allocate, also for its refusals, goes through this, except for the
+/// callbacks that it calls: their exceptions pass through unchanged.
 template <typename F>
 decltype(auto) or_out_of_memory(StaticText message, F&& f) {
   try {

@@ -1,9 +1,9 @@
 // A GGUF file: header, metadata, tensor table, all read in place from a read-only mapping.
 // Invariant: a constructed File is structurally sound: every key, string, array and tensor lies inside the
-// file, names are unique, tensors are aligned and do not overlap. Tensors may be of any type, also of ones
-// that do not run and of numbers that are not known; whoever computes with a tensor asks whether it runs.
-// What a File allocates is in proportion to the part of the header that was really there, never to a count
-// that the header claims.
+// file, names are unique, tensors are aligned and do not overlap. Tensors may be of any type, also of types
+// that are not supported or not known; code that computes with a tensor must ask TensorView::runs(). What a
+// File allocates is in proportion to the header that is really there, never to a count that the header
+// claims.
 //
 // The grammar (GGUF specification, versions 2 and 3, little-endian; version 2 has the same layout):
 //   file    = "GGUF" version:u32 n_tensors:u64 n_kv:u64 kv{n_kv} tensor{n_tensors} padding data
@@ -56,15 +56,15 @@ class File {
   /// names the file, the key or tensor, and the offset.
   static File open(std::string path);
 
-  /// The same for a file that is in memory already. `bytes` must outlive the File and start at a multiple of
-  /// kLeastAlignment (else kInvalidArgument); `name` stands for the path in errors.
+  /// As open(), for a file that is in memory already. `bytes` must outlive the File and start at a multiple
+  /// of kLeastAlignment (else kInvalidArgument); `name` stands for the path in errors.
   static File from_memory(std::span<const std::byte> bytes, std::string name);
 
   /// The path given to open(); of a split model that of its first part.
   const std::string& path() const noexcept { return map_.path(); }
-  /// The mapping, and its bytes; of a split model the first part's.
+  /// The mapping of the file; of a split model that of its first part.
   const MappedFile& map() const noexcept { return map_; }
-  /// The parts of a split model after the first, in order; mostly none.
+  /// The parts of a split model after the first, in order; usually empty.
   std::span<const File> other_parts() const noexcept { return others_; }
   /// Version of the GGUF format, 2 or 3.
   std::uint32_t version() const noexcept { return version_; }
@@ -139,7 +139,7 @@ class File {
  private:
   struct Pending {  // a tensor whose place is not known yet
     TensorView view;
-    std::uint64_t offset;   // relative to the data
+    std::uint64_t offset;   // relative to the beginning of tensor data
     std::uint64_t size;     // in bytes; where the type's size is not known the least it can be, 1
     std::size_t offset_at;  // where in the header `offset` stands
   };
@@ -152,7 +152,8 @@ class File {
   [[noreturn]] void missing(ErrorCode code, const char* kind, std::string_view name) const;
   [[noreturn]] void refuse_type(std::string_view key, const Value& value, const std::string& expected) const;
   static File make(MappedFile map);
-  /// The whole of a split model of which `given` is the part that `facts` says.
+  /// Opens the other parts of a split model and joins them with `given`, one of its parts; `facts` are its
+  /// split.* keys.
   static File join(File given, const SplitPart& facts);
   const MappedFile& owner_of(std::span<const std::byte> part) const noexcept;
   explicit File(MappedFile map);
@@ -162,11 +163,11 @@ class File {
   void read_alignment(const Value& value, const Reader& reader);
   Pending read_tensor(Reader& reader, std::uint64_t number);
   void read_tensors(Reader& reader, std::uint64_t n_tensors);
-  /// Checks that tensors do not overlap, and gives those of unknown size the room they have.
+  /// Checks that tensors do not overlap. Tensors of unknown size get the room up to the next one.
   void check_places(std::vector<Pending> by_place, Reader& reader);
   /// Bytes of a tensor, as its shape and type ask for; 1 where the type's size is not known.
   std::uint64_t size_of(const TensorView& t, std::size_t dims_at, const Reader& reader) const;
-  /// What is added where a tensor's place contradicts its size: a known reason for that.
+  /// Appended to the error when a tensor does not fit in its place: the reason, where one is known; else "".
   static std::string misfit_hint(const TensorView& t);
 
   MappedFile map_;
@@ -177,7 +178,7 @@ class File {
   std::vector<TensorView> tensors_;
   NameIndex keys_;
   NameIndex names_;
-  std::vector<File> others_;  // keep the mappings of what tensors_ and names_ hold of them
+  std::vector<File> others_;  // own the mappings that tensors_ and names_ refer to
 };
 
 }  // namespace gemma::gguf

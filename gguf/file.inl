@@ -176,7 +176,7 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
   std::uint64_t elements = 1;
   for (std::uint32_t d = 0; d < p.view.n_dims; ++d) {
     const auto dim = reader.read<std::uint64_t>("a dimension");
-    // int64_t's range, as the field's tools have it: "negative" sizes are refused here
+    // int64_t's range, as in other GGUF readers: "negative" sizes are refused here
     constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     if (dim == 0 || dim > kMost || elements > kMost / dim) {
       reader.fail(ErrorCode::kMalformed, "the impossible dimension " + std::to_string(dim));
@@ -212,7 +212,7 @@ GEMMA_INLINE std::uint64_t File::size_of(const TensorView& t, std::size_t dims_a
                    "rows of " + std::to_string(t.cols) + " elements are not whole " + t.type_name() +
                        " blocks of " + std::to_string(block));
   }
-  // rows and cols are each below 2^63, and their product too: what is compared first cannot overflow
+  // rows, cols and their product are below 2^63, so the first comparison cannot overflow
   const std::uint64_t most = size_bytes();
   if (t.cols / block > most / bytes || t.rows > most / (t.cols / block * bytes + extra)) {
     reader.fail_at(dims_at, ErrorCode::kTruncated, "the tensor is larger than the file");

@@ -1,5 +1,5 @@
 // GGUF files that hold no model: adapters, projectors, importance matrices. Such a file lies beside the model
-// it belongs to and is easily taken for it; it is told here by what it says of itself.
+// it belongs to and is easily given in its place; it is recognised by its metadata and tensor names.
 #pragma once
 
 #include <algorithm>
@@ -34,9 +34,9 @@ inline bool has_tensor_ending(const File& file, std::string_view end) {
 
 }  // namespace detail
 
-/// What `file` is when it is no model; nothing for models, vocabularies and files that do not say. Looks at
-/// general.type and general.architecture as llama.cpp's converters write them, and at what only such files
-/// hold. Never throws for a value of another type. The views are of literals.
+/// What `file` is if it is no model; nullopt for models, vocabularies and files that do not say. Looks at
+/// general.type and general.architecture as llama.cpp's converters write them, and at keys and tensors that
+/// only such files have. Does not throw for values of other types. The views are of literals.
 inline std::optional<OtherKind> other_kind(const File& file) {
   using namespace std::string_view_literals;
   const std::string_view type = detail::text_of(file, "general.type");

@@ -1,5 +1,6 @@
-// Whether a number is finite, asked of its bits: the answer holds also where a compiler was told that no
-// number is infinite or NaN (-ffast-math), which makes std::isfinite() and comparisons say what they like.
+// Tests of the bits of a number for whether it is finite. They hold also under -ffast-math, which allows a
+// compiler to assume that no number is infinite or NaN, so that std::isfinite() and comparisons may give any
+// answer.
 // Invariant: numbers are read from memory as integers and never passed as floats, since such a compiler may
 // assume of every float argument that it is finite.
 #pragma once

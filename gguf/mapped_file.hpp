@@ -1,9 +1,9 @@
-// A file mapped read-only into memory. Invariant: the span stays valid and constant for the object's life.
-// The second half of that is the outside world's to keep: another process that writes to the file changes the
-// bytes, and one that truncates it makes access to the lost pages raise SIGBUS. check_size() tells, so that
-// work can be refused before it begins; in the middle of it nothing can but a signal handler, which is the
-// host program's to install. Replace model files by renaming a new one over them, which leaves the old bytes
-// to whoever maps them.
+// A file mapped read-only into memory.
+// Invariant: the span stays valid and constant for the object's life, as long as no other process changes the
+// file: one that writes to it changes the bytes, and one that truncates it makes access to the lost pages
+// raise SIGBUS. check_size() detects a truncation before work begins; during the work only a signal handler
+// can, and installing one is up to the host program. Replace model files by renaming a new one over them,
+// which leaves the old bytes to processes that have mapped them.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,8 @@ class MappedFile {
   /// Maps the whole of a regular file. Throws Error{kIo} naming the path and the system's reason.
   explicit MappedFile(std::string path);
 
-  /// Bytes that somebody else owns and keeps for as long as the result, or what is moved from it, lives.
-  /// `name` stands for the path in errors.
+  /// Refers to bytes that the caller owns, which must outlive the result and whatever it is moved to. `name`
+  /// stands for the path in errors.
   static MappedFile borrow(std::span<const std::byte> bytes, std::string name);
 
   MappedFile(MappedFile&& other) noexcept { swap(other); }
@@ -40,15 +40,15 @@ class MappedFile {
   /// The path, as it was given.
   const std::string& path() const noexcept { return path_; }
 
-  /// Throws Error{kIo} when the file has become shorter than what was mapped, be it renamed or removed since:
-  /// reading the bytes that are gone would raise SIGBUS. One system call, no allocation unless it throws.
+  /// Throws Error{kIo} when the file has become shorter than its mapping, also if it was renamed or removed
+  /// since: reading the lost bytes would raise SIGBUS. One system call; allocates nothing unless it throws.
   void check_size() const;
 
   /// Asks the kernel to read `part` (a sub-span of bytes()) ahead in the background. A hint; never fails.
   void will_need(std::span<const std::byte> part) const noexcept;
 
-  /// Gives the memory of `part` back: who goes through a file once holds no more of it than what is at hand.
-  /// Its bytes are still there, and are read again when asked for. A hint; never fails.
+  /// Releases the memory of `part`, so that reading a large file once keeps little of it in memory. The bytes
+  /// stay valid and are read again on the next access. A hint; never fails.
   void will_not_need(std::span<const std::byte> part) const noexcept;
 
  private:
@@ -73,7 +73,7 @@ class MappedFile {
 
   std::string path_;
   std::span<const std::byte> bytes_;
-  Descriptor fd_{-1};  // of the mapping; none when the bytes are borrowed
+  Descriptor fd_{-1};  // of the mapped file; -1 when the bytes are borrowed
 };
 
 }  // namespace gemma

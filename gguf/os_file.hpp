@@ -1,5 +1,5 @@
-// What reading and writing files takes from the operating system. One file of definitions a system
-// (os_file_posix.inl, os_file_windows.inl); everything above is the same on all. Paths are UTF-8.
+// The operating system's functions for reading and writing files. Each system has one file of definitions
+// (os_file_posix.inl, os_file_windows.inl); all code above is the same on all systems. Paths are UTF-8.
 #pragma once
 
 #include <cstddef>
@@ -8,14 +8,14 @@
 
 namespace gemma::detail::os {
 
-/// What stands behind a descriptor.
+/// Properties of an open file.
 struct FileStatus {
   enum class Kind : std::uint8_t { kRegular, kDirectory, kOther };
   Kind kind = Kind::kOther;
   std::uint64_t size_bytes = 0;
 };
 
-/// What will happen to a part of a mapping.
+/// How a part of a mapping will be used.
 enum class Advice : std::uint8_t { kWillNeed, kWillNotNeed, kHugePages };
 
 // Each function that fails returns -1, false or nullptr, and leaves its reason in errno.
@@ -37,7 +37,7 @@ std::ptrdiff_t write_some(int fd, const std::byte* data, std::size_t size) noexc
 /// Waits until what was written is on the disk.
 bool sync(int fd) noexcept;
 bool close(int fd) noexcept;
-/// Gives `from` the name `to`; a file that had it is gone.
+/// Renames `from` to `to`, replacing a file of that name.
 bool rename_over(const std::string& from, const std::string& to) noexcept;
 void remove(const std::string& path) noexcept;
 

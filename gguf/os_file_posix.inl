@@ -14,7 +14,7 @@
 namespace gemma::detail::os {
 
 GEMMA_INLINE int open_to_read(const std::string& path) noexcept {
-  // O_NONBLOCK: opening a FIFO must be refused by its kind, not wait for somebody to write to it
+  // O_NONBLOCK: a FIFO is refused as no regular file; opening it must not wait for a writer
   return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }
 

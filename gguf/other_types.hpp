@@ -1,7 +1,7 @@
-// Tensor types that a file may hold and that are not supported: their names and sizes, and why not.
-// Invariant: a file that holds them is described (gguf-info) and its bounds are checked like any other's;
-// only loading weights of such a type is refused. Sizes of ik_llama.cpp's types are that program's own
-// figures.
+// Tensor types that a file may hold and that are not supported: their names and sizes, and why they are not.
+// Invariant: a file that holds them can be opened and shown (gguf-info), with the same checks of bounds as
+// any other; only loading weights of such a type is refused. Sizes of ik_llama.cpp's types are that program's
+// own figures.
 #pragma once
 
 #include <cstddef>

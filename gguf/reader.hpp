@@ -1,5 +1,5 @@
-// A bounds-checked cursor over the bytes of a file's header: every length, count and offset of a file is
-// taken through it, and nothing of a header is touched any other way before it was.
+// A bounds-checked cursor over the bytes of a file's header. Every length, count and offset of a file is read
+// through it, and no byte of a header is used before it was.
 // Invariant: 0 <= offset() <= size; a read either succeeds whole or throws Error{kTruncated}.
 #pragma once
 
@@ -30,8 +30,8 @@ class Reader {
   /// Number of bytes not read yet.
   std::size_t remaining() const noexcept { return bytes_.size() - offset_; }
 
-  /// What the next reads belong to, named by every error from here on: "key 'general.name'", or before the
-  /// name is known "metadata pair 7" by number. No text is built unless an error is.
+  /// Names what the next reads belong to, for error messages: "key 'general.name'", or by number where the
+  /// name is not known yet, "metadata pair 7". No text is built unless an error is.
   void about(std::string_view kind, std::string_view name) noexcept { subject_ = {kind, name, 0}; }
   /// Overload for a subject that has a number in place of a name.
   void about(std::string_view kind, std::uint64_t number) noexcept { subject_ = {kind, {}, number}; }

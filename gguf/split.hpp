@@ -1,7 +1,7 @@
 // Split models: files that say by split.no, split.count and split.tensors.count that they are one of several,
-// named NAME-00002-of-00003.gguf (as llama.cpp's gguf-split writes them). The first has all metadata, and
-// maybe no tensor; the others have tensors. Invariant: what the keys say is believed only as far as the files
-// that are there bear it out.
+// named NAME-00002-of-00003.gguf (as llama.cpp's gguf-split writes them). The first has all metadata and may
+// have no tensors; the others have tensors.
+// Invariant: the split.* keys are checked against the files that are really there.
 #pragma once
 
 #include <cstddef>

@@ -30,8 +30,8 @@ GEMMA_INLINE std::string part_name(std::size_t number, std::size_t count) {
   gemma::detail::refuse(ErrorCode::kMalformed, [&] { return path + ": " + what; });
 }
 
-/// Throws unless `part`, whose path is not `other`, can belong to the model whose first part is `first`.
-/// `facts` are those of the part at `other`.
+/// Throws unless `part` can belong to the model whose first part is `first`. `facts` are the split.* keys of
+/// the part at the path `other`.
 GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const std::string& other,
                              const File& part, std::size_t number) {
   const auto there = read_split(part);

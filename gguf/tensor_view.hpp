@@ -26,9 +26,9 @@ struct TensorView {
   /// room that the tensor has, up to the next one or the end of the file.
   std::span<const std::byte> data;
 
-  /// Whether this engine has decoders and kernels for the type; false: the file can be shown, not run.
+  /// Whether the type is supported. Tensors of other types can be listed, but not computed with.
   bool runs() const noexcept { return type != DType::kOther; }
-  /// Whether the bytes follow from the shape: they do for every type that runs, and for most others.
+  /// Whether the size in bytes follows from the shape: true for all supported types and most others.
   bool has_size() const noexcept {
     if (runs()) return true;
     const OtherType* other = find_other_type(type_id);

@@ -79,8 +79,8 @@ struct ArrayView {
 };
 
 namespace detail {
-/// f(value) with the scalar that is stored at `from`, as a reference to a T of its own type. Never by value:
-/// see finite.hpp.
+/// Calls f with a reference to the scalar that is stored at `from`, as its own type. Never by value: see
+/// finite.hpp.
 template <typename F>
 decltype(auto) with_scalar(ValueType type, const std::byte* from, F&& f) {
   auto load = [&]<typename T>(T value) {
@@ -113,7 +113,8 @@ decltype(auto) with_scalar(ValueType type, const std::byte* from, F&& f) {
   }
 }
 
-/// Number -> T when that loses nothing of kind (integer to integer in range, float to float, bool to bool).
+/// Converts a number to T within its kind: integer to integer if it is in range, float to float, bool to
+/// bool; else nullopt.
 template <typename T, typename From>
 std::optional<T> convert(const From& value) {
   if constexpr (std::is_same_v<T, bool> || std::is_same_v<From, bool>) {
@@ -169,8 +170,9 @@ class Value {
   /// The name of the type, e.g. "uint32" or "array of string".
   std::string type_name() const;
 
-  /// The value as T, or nothing when it is of another kind or out of T's range: bool only from bool, integers
-  /// from any integer, floating point from either float, text from string, vectors and ArrayView from array.
+  /// The value as T; nullopt when it is of another kind or out of T's range. A bool is read from a bool only,
+  /// an integer from any integer type, floating point from either float type, text from a string, vectors and
+  /// ArrayView from an array.
   template <Readable T>
   std::optional<T> as() const {
     if constexpr (std::is_same_v<T, std::string_view> || std::is_same_v<T, std::string>) {
@@ -187,7 +189,7 @@ class Value {
     }
   }
 
-  /// The first `most` elements of an array (all when it has fewer), else as `as<std::vector<E>>()`.
+  /// The first `most` elements of an array, or all if it has fewer; nullopt as `as<std::vector<E>>()`.
   template <Readable E>
   std::optional<std::vector<E>> first(std::uint64_t most) const {
     return as_vector<E>(most < count_ ? most : count_);

@@ -41,7 +41,7 @@ GEMMA_INLINE void Value::read_array(Reader& from) {
         "the array element type " + std::to_string(static_cast<std::uint32_t>(element_)) + " is unknown");
   }
   count_ = from.read<std::uint64_t>("the array's count");
-  // a string takes at least its 8-byte length: what cannot fit is refused before any work
+  // a string takes at least the 8 bytes of its length: a count that cannot fit is refused before any work
   if (count_ > from.remaining() / (size == 0 ? 8 : size)) {
     from.fail(ErrorCode::kTruncated,
               "an array of " + std::to_string(count_) + " elements does not fit in the file");

@@ -1,7 +1,7 @@
 // Writes GGUF files (version 2 or 3): metadata of every type, tensors of every type, any alignment.
-// Invariant: what has been added is a valid file at any moment; whatever would make it invalid is refused
-// when it is added, and leaves no trace; so does what memory (Error{kOutOfMemory} of every call) has no room
-// for. A file on disk appears whole under its name, or not at all.
+// Invariant: the pairs and tensors added so far always make a valid file. An addition that would make it
+// invalid, or for which there is no memory (Error{kOutOfMemory} of every call), throws and leaves no trace. A
+// file on disk appears whole under its name, or not at all.
 #pragma once
 
 #include <concepts>
@@ -91,10 +91,11 @@ class Writer {
   /// Overload for a shape given as a span.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape,
                      std::span<const std::byte> data);
-  /// The same with data made when they are written, one tensor at a time: for files larger than memory.
+  /// Overload whose data are made by `fill` when they are written, one tensor at a time: for files larger
+  /// than memory.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape, Fill fill);
-  /// The same with data made in parts: for tensors larger than memory. Writing throws Error{kInvalidArgument}
-  /// when the parts are not the tensor's size together.
+  /// Overload whose data are made in parts: for tensors larger than memory. Writing throws
+  /// Error{kInvalidArgument} when the parts together are not the tensor's size.
   Writer& add_tensor_in_parts(std::string_view name, DType type, std::span<const std::size_t> shape,
                               Produce produce);
 
@@ -104,21 +105,21 @@ class Writer {
   /// The complete file as bytes in memory.
   std::vector<std::byte> bytes() const;
 
-  /// Writes `path` by way of `path`.part, renamed when complete: who has the old file mapped keeps it, and a
-  /// failure leaves nothing behind. Throws Error{kIo}, and whatever a Fill or Produce throws.
+  /// Writes `path`.part and renames it to `path` when it is complete: processes that have mapped the old file
+  /// keep it, and a failure leaves nothing behind. Throws Error{kIo}, and whatever a Fill or Produce throws.
   void write(const std::string& path) const;
 
  private:
   struct Data {
     std::uint64_t size;
-    std::span<const std::byte> bytes;  // when there is no fill
+    std::span<const std::byte> bytes;  // empty when `fill` or `produce` makes the data
     Fill fill;
-    Produce produce;   // in place of both
-    std::string name;  // where there is `produce`, for its errors
+    Produce produce;   // makes the data in parts, in place of both
+    std::string name;  // of the tensor, for errors of `produce`
   };
 
   static constexpr StaticText kNoMemory = "no memory for writing a file";
-  /// f(), which adds something.
+  /// Runs f(), which adds something; running out of memory is Error{kOutOfMemory}.
   template <typename F>
   Writer& in_memory(F&& f) {
     gemma::detail::or_out_of_memory(kNoMemory, f);
@@ -150,7 +151,7 @@ class Writer {
   /// Hands the file's bytes to `sink` from first to last.
   template <typename F>
   void emit(F&& sink) const;
-  /// Those of a tensor that are made in parts.
+  /// Hands over the bytes of a tensor that is made in parts.
   template <typename F>
   static void emit_parts(const Data& data, F&& sink);
 

@@ -15,7 +15,7 @@ namespace detail {
 
 namespace os = gemma::detail::os;
 
-/// PATH.part, removed again unless committed.
+/// The file PATH.part, which is removed again unless it is committed.
 class OutputFile {
  public:
   explicit OutputFile(const std::string& path) : path_(path), part_(path + ".part") {
@@ -64,7 +64,7 @@ GEMMA_INLINE std::uint64_t size_to_write(std::string_view name, DType type,
                                          std::span<const std::size_t> shape) {
   const DTypeInfo& t = info(type);
   std::uint64_t elements = 1;
-  // no more than 2^48, so that sums of sizes cannot overflow
+  // at most 2^48, so that sums of sizes cannot overflow
   for (const std::size_t n : shape) {
     elements = n == 0 || elements > (std::uint64_t{1} << 48) / n ? 0 : elements * n;
   }
