@@ -1,5 +1,5 @@
 // Writes a conversation in the turns of a dialect with thoughts and tools.
-// Invariant: byte for byte what the published Gemma 4 templates give; nothing is refused for its order.
+// Invariant: byte for byte the output of the published Gemma 4 templates; messages may come in any order.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,9 @@
 
 namespace gemma::detail {
 
-/// `text` without the thoughts in it: of each part that `end` ends, what stands before `begin`. An unclosed
-/// thought goes to the end of its part; an `end` without a beginning vanishes.
+/// Removes the thoughts from `text`. The text is split at each `end`, and of each part only what stands
+/// before its first `begin` stays. An unclosed thought reaches to the end of its part; an `end` without a
+/// `begin` is removed.
 inline std::string without_thoughts(std::string_view text, std::string_view begin, std::string_view end) {
   std::string out;
   while (true) {
@@ -35,7 +36,7 @@ class AgentWriter {
   AgentWriter(const Turns& turns, SpecialTexts specials, const ChatOptions& options)
       : turns_(turns), facts_(*turns.agent), options_(options), out_(specials), tools_(facts_, out_) {}
 
-  /// Throws Error{kInvalidArgument} for an empty conversation and what no template could write.
+  /// Throws Error{kInvalidArgument} for an empty conversation, and for messages that no template could write.
   RenderedChat write(std::span<const Message> messages) {
     if (messages.empty()) throw Error(ErrorCode::kInvalidArgument, "a conversation without messages");
     out_.mark(turns_.begin);
@@ -69,7 +70,8 @@ class AgentWriter {
   }
 
   void write_generation() {
-    if (last_ == Last::kResponse || (last_ == Last::kCall && !facts_.first_form)) return;  // the turn goes on
+    if (last_ == Last::kResponse || (last_ == Last::kCall && !facts_.first_form))
+      return;  // the turn is still open
     out_.mark(turns_.generation);
     if (!options_.thinking) out_.mark(facts_.no_thought);
   }
@@ -117,13 +119,13 @@ class AgentWriter {
     out_.mark("\n");
   }
 
-  /// Whether the last message before `index` that is no tool's is the assistant's.
+  /// Whether the last message before `index` that is not a tool's is the assistant's.
   bool follows_assistant(std::size_t index) const {
     while (index > 0 && messages_[index - 1].role == "tool") --index;
     return index > 0 && messages_[index - 1].role == "assistant";
   }
 
-  /// The answers to the calls of a message; whether there are any.
+  /// Writes the tools' answers to the calls of a message; returns whether there are any.
   bool write_responses(std::size_t index) {
     const Message& m = messages_[index];
     for (const ToolResponse& r : m.tool_responses)

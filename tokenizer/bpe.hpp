@@ -61,8 +61,8 @@ inline bool append_mapped(std::string_view piece, std::string& out) {
 
 class BpeTokenizer final : public Tokenizer {
  public:
-  /// Throws Error naming file and key: kUnsupported (a pre-tokenizer that is not known), kMalformed (a byte
-  /// without a piece, a merge of pieces that do not exist).
+  /// Throws Error naming file and key: kUnsupported for an unknown pre-tokenizer, kMalformed for a byte
+  /// without a piece or a merge of pieces that do not exist.
   explicit BpeTokenizer(Vocab from)
       : Tokenizer(std::move(from)), pre_(pre_tokenizer()), pretokenizer_(pre_.pattern) {
     build_pieces();
@@ -93,10 +93,10 @@ class BpeTokenizer final : public Tokenizer {
     detail::MergeRow row;
   };
 
-  /// The one that the file names, or that of its dialect.
+  /// The pre-tokenizer that the file names, or that of its dialect.
   const PreTokenizer& pre_tokenizer() const {
     const std::string_view named = vocab().pre();
-    // the first Llama 3 files have no such key: their markers tell
+    // the first Llama 3 files have no such key: their dialect is recognised by its markers
     const bool unsaid = named.empty() || named == "default";
     const PreTokenizer* known = dialects::find_pre_tokenizer(unsaid ? vocab().markers().pre : named);
     if (known != nullptr) return *known;
@@ -122,7 +122,7 @@ class BpeTokenizer final : public Tokenizer {
       const auto id = static_cast<TokenId>(i);
       const std::string_view piece = vocab().piece(id);
       const bool mapped = is_learned(id) && detail::append_mapped(piece, arena_);
-      if (!mapped) arena_ += piece;  // an added token, spelled as it is
+      if (!mapped) arena_ += piece;  // an added token, whose piece is its spelling
       if (vocab().type(id) == TokenType::kUserDefined) user_defined_.add(piece, id);
       ends[i] = arena_.size();
     }

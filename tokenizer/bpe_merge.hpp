@@ -13,8 +13,9 @@
 
 namespace gemma::detail {
 
-/// (left id, right id) -> (rank, id of the merged piece): a flat hash table, at most two thirds full. Every
-/// pair lies within kLongestProbe slots of its own: Llama 3's 280,147 need 41, more was made to collide.
+/// A flat hash table from (left id, right id) to (rank, id of the merged piece), at most two thirds full.
+/// Every pair lies within kLongestProbe slots of its hash: Llama 3's 280,147 pairs need 41; pairs that need
+/// more were chosen to collide.
 class MergeTable {
  public:
   static constexpr std::size_t kLongestProbe = 1024;
@@ -27,7 +28,7 @@ class MergeTable {
   MergeTable() = default;
   explicit MergeTable(std::size_t count) : slots_(std::bit_ceil(count + count / 2 + 2)) {}
 
-  /// Of equal pairs the first one stays. False when too many pairs collide.
+  /// Adds a merge; of equal pairs the first one stays. Returns false when too many pairs collide.
   bool add(TokenId left, TokenId right, Merge merge) {
     const std::size_t at = find_slot(key(left, right));
     if (at == kNowhere) return false;
@@ -63,18 +64,18 @@ class MergeTable {
   std::vector<Slot> slots_;
 };
 
-/// A row of symbols that are merged, and the buffers for it; reused from one row to the next.
+/// A row of symbols to be merged, with the buffers for it; reused from one row to the next.
 class MergeRow {
  public:
   void clear() noexcept { symbols_.clear(); }
-  /// Appends a symbol; id < 0: one that merges with nothing. `tag` is the caller's.
+  /// Appends a symbol; one with id < 0 is never merged. `tag` is passed on to for_each().
   void add(TokenId id, std::uint32_t tag = 0) {
     const auto n = static_cast<std::int32_t>(symbols_.size());
     if (n > 0) symbols_.back().next = n;
     symbols_.push_back({id, tag, n - 1, -1});
   }
 
-  /// Merges until nothing is left to merge. At most 2^31 - 1 symbols.
+  /// Merges neighbours until no merge applies. At most 2^31 - 1 symbols.
   void merge(const MergeTable& merges) {
     heap_.clear();
     const auto n = static_cast<std::int32_t>(symbols_.size());
@@ -121,7 +122,7 @@ class MergeRow {
     TokenId left_id;    // the pair as it was: stale when the symbols have changed since
     TokenId right_id;
     TokenId merged;
-    /// A heap's top is its greatest: lowest rank first, then leftmost.
+    /// Order for a heap, whose top is the greatest: lowest rank first, then leftmost.
     friend bool operator<(const Candidate& a, const Candidate& b) noexcept {
       return a.rank != b.rank ? a.rank > b.rank : a.left > b.left;
     }

@@ -1,6 +1,7 @@
 // Conversations as text: the turns of a dialect, rendered natively and character for character as its
-// published templates do. Invariant: what a user or the model said is marked as literal in the rendered text,
-// so that markers spelled in it never become control tokens.
+// published templates do.
+// Invariant: texts of messages are marked as literal in the rendered text, so that markers spelled in them
+// never become control tokens.
 #pragma once
 
 #include <cstddef>
@@ -26,15 +27,15 @@ class ChatTemplate {
   static ChatTemplate from(const Vocab& vocab) {
     return detail::or_out_of_memory("no memory for a chat template", [&] { return read(vocab); });
   }
-  /// The dialect of that name, whatever the file says; "": as from(vocab). Throws Error{kInvalidArgument}
-  /// listing the names, {kOutOfMemory}.
+  /// The dialect of that name, whatever template the file has; "": as from(vocab). Throws
+  /// Error{kInvalidArgument} listing the names, {kOutOfMemory}.
   static ChatTemplate from(const Vocab& vocab, std::string_view name) {
     if (name.empty()) return from(vocab);
     return detail::or_out_of_memory("no memory for a chat template", [&] { return named(vocab, name); });
   }
 
-  /// Whether the turns are known to be the model's: the file's template is rendered exactly, or the file has
-  /// none and its vocabulary tells, or they were chosen by name. Otherwise they are a good guess, and note()
+  /// Whether the turns are certainly the model's: the file's template is rendered exactly, or the file has
+  /// none and its vocabulary decides, or they were chosen by name. Otherwise they are a guess, and note()
   /// says so.
   bool recognised() const noexcept { return note_.empty(); }
   /// What a user should be told about the choice, one sentence without a full stop; "" if recognised().
@@ -52,9 +53,10 @@ class ChatTemplate {
     });
   }
 
-  /// The ids of the rendered conversation with exactly one BOS at its beginning (where the vocabulary wants
-  /// one). An answer that carries its ids keeps them, and with them the prefix that a cache holds: its text
-  /// would often give others, as templates trim it and sampling does not always take the longest piece.
+  /// The ids of the rendered conversation, with exactly one BOS at its beginning where the vocabulary adds
+  /// one. An answer that carries its ids keeps them, and with them the prefix that a cache holds: encoding
+  /// its text would often give other ids, since templates trim it and sampling does not always choose the
+  /// longest piece.
   std::vector<TokenId> encode(const Tokenizer& tokenizer, std::span<const Message> messages,
                               const ChatOptions& options = {}) const;
 
@@ -66,7 +68,7 @@ class ChatTemplate {
   static ChatTemplate read(const Vocab& vocab);
   static ChatTemplate without_template(const Vocab& vocab);
   static ChatTemplate named(const Vocab& vocab, std::string_view name);
-  /// The form of a dialect that the file's model uses, where its template does not say.
+  /// The variant of `dialect` that the file's model uses, for files whose template does not decide it.
   static const Dialect& for_file(const Vocab& vocab, const Dialect& dialect) {
     const bool other = dialect.for_per_layer_embeddings != nullptr && vocab.has_per_layer_embeddings();
     return other ? *dialect.for_per_layer_embeddings : dialect;
@@ -81,7 +83,7 @@ class ChatTemplate {
 
 namespace detail {
 
-/// A model's name as files are called: lower case, dashes between words.
+/// A model's name in the form of file names: lower case, dashes between words.
 inline std::string as_file_name(std::string_view name) {
   std::string out;
   for (const char c : name) {
@@ -92,8 +94,8 @@ inline std::string as_file_name(std::string_view name) {
 
 }  // namespace detail
 
-/// The turns of a vocabulary without a template. Not certain where only the kind of tokenizer speaks for
-/// them.
+/// The turns of a vocabulary without a template. `certain` becomes false when only the kind of tokenizer
+/// suggests them.
 inline const Dialect* ChatTemplate::told_by_vocabulary(const Vocab& vocab, bool& certain) {
   certain = true;
   if (vocab.markers_are_told()) {
@@ -175,7 +177,7 @@ inline std::vector<TokenId> ChatTemplate::encode(const Tokenizer& tokenizer,
     if (m.ids.empty() || m.role != "assistant") continue;
     append_text_until(answer->begin);
     ids.insert(ids.end(), m.ids.begin(), m.ids.end());
-    done = answer++->end;  // a control token follows, where encoding may begin anew
+    done = answer++->end;  // a control token follows, so the rest can be encoded on its own
   }
   append_text_until(chat.text.size());
   return ids;

@@ -1,5 +1,5 @@
-// The text of a conversation while it is written. Invariant: what was said is marked as literal, what the
-// dialect writes is not.
+// The text of a conversation while it is written.
+// Invariant: texts of messages are marked as literal, the dialect's own text is not.
 #pragma once
 
 #include <algorithm>
@@ -65,7 +65,7 @@ class ChatText {
     chat_.literal.push_back({chat_.text.size(), chat_.text.size() + content.size()});
     chat_.text += content;
   }
-  /// What lies between `begin` and the end is an answer whose ids are known.
+  /// Marks the text from `begin` to its present end as an answer whose ids are known.
   void answer(std::size_t begin) { chat_.answers.push_back({begin, chat_.text.size()}); }
 
  private:

@@ -32,7 +32,7 @@ namespace gemma {
 /// call that needs them, by one thread while others wait.
 class LineBpeTokenizer final : public Tokenizer {
  public:
-  /// Throws Error{kMissingKey} when text could meet a character that no token stands for.
+  /// Throws Error{kMissingKey} when some character would have no token.
   explicit LineBpeTokenizer(Vocab from) : Tokenizer(std::move(from)), all_bytes_(vocab().has_all_bytes()) {
     if (!vocab().unk() && !all_bytes_) {
       throw Error(ErrorCode::kMissingKey,
@@ -81,13 +81,13 @@ class LineBpeTokenizer final : public Tokenizer {
     detail::Words words;
     detail::MergeRow row;
   };
-  /// Longest chain of a hash table of steps: more were made to collide.
+  /// Longest chain of the hash table of steps: longer ones were chosen to collide.
   static constexpr std::size_t kLongestChain = 64;
 
   struct Tables {
     PieceIndex index;  // over the vocabulary's pieces
-    /// Texts that merges name and that are no pieces: steps on the way to one. Their ids begin at the
-    /// vocabulary's size.
+    /// Texts that merges name and that are not pieces: intermediate steps towards a piece. Their ids begin at
+    /// the vocabulary's size.
     std::unordered_map<std::string, TokenId> steps;
     detail::MergeTable merges;
     detail::WordCuts cuts;
@@ -118,7 +118,8 @@ class LineBpeTokenizer final : public Tokenizer {
     return t;
   }
 
-  /// The two parts of a merge are divided by the first space behind its first byte: parts hold none.
+  /// Adds merge `both`, whose two parts are separated by the first space after its first byte; parts hold no
+  /// spaces.
   void add_merge(Tables& t, std::size_t rank, std::string& both) const {
     constexpr std::string_view kKey = "tokenizer.ggml.merges";
     const std::string_view merge = vocab().merges()[rank];
@@ -139,7 +140,7 @@ class LineBpeTokenizer final : public Tokenizer {
     }
     t.cuts.add(both);
   }
-  /// The id of a text that merges handle: a piece's, or that of a step.
+  /// The id of a text that merges name: that of its piece, or of its step, which is added if it is new.
   TokenId add_symbol(Tables& t, std::string_view text, std::string_view merge) const {
     if (const TokenId id = t.index.find(text); id >= 0) return id;
     const auto [it, fresh] =
@@ -152,18 +153,18 @@ class LineBpeTokenizer final : public Tokenizer {
   }
 
   bool is_piece(TokenId id) const { return static_cast<std::size_t>(id) < vocab().size(); }
-  /// Whether text may become it: a piece of text, or a step. Needs id >= 0.
+  /// Whether plain text may become this symbol: a piece of text, or a step. Needs id >= 0.
   bool is_text(TokenId id) const {
     if (!is_piece(id)) return true;
     const TokenType type = vocab().type(id);
     return type == TokenType::kNormal || type == TokenType::kUnused || type == TokenType::kUserDefined;
   }
-  /// The piece that is this text, or -1.
+  /// The id of the piece with this text, or -1.
   TokenId find_piece(const Tables& t, std::string_view text) const {
     const TokenId id = t.index.find(text);
     return id >= 0 && is_text(id) ? id : -1;
   }
-  /// The same, or the step that is this text.
+  /// The id of the piece or step with this text, or -1.
   TokenId find_symbol(const Tables& t, std::string_view text) const {
     const TokenId id = t.index.find(text);
     if (id >= 0) return is_text(id) ? id : -1;
@@ -172,7 +173,8 @@ class LineBpeTokenizer final : public Tokenizer {
     return it != t.steps.end() ? it->second : -1;
   }
 
-  /// `text` holds no user-defined piece. It is cut into runs of newlines and what lies between.
+  /// Appends the ids of `text`, which holds no user-defined piece. It is cut into runs of newlines and the
+  /// text between them.
   void append_unmatched(const Tables& t, std::string_view text, Scratch& scratch,
                         std::vector<TokenId>& ids) const {
     while (!text.empty()) {
@@ -191,8 +193,8 @@ class LineBpeTokenizer final : public Tokenizer {
     }
   }
 
-  /// Merges the characters of `word`; what is no piece in the end, and bytes that are no character, become
-  /// byte tokens. A symbol's tag is where it begins.
+  /// Merges the characters of `word` and appends the ids. Symbols that are not pieces in the end, and invalid
+  /// bytes, become byte tokens. A symbol's tag is its position in the word.
   void append_word(const Tables& t, std::string_view word, detail::MergeRow& row,
                    std::vector<TokenId>& ids) const {
     row.clear();
@@ -212,7 +214,7 @@ class LineBpeTokenizer final : public Tokenizer {
     });
     append_symbol(last, word.substr(begin), ids);
   }
-  /// A piece as it is; what is none as its bytes.
+  /// Appends a piece's id, or the byte tokens of `text` where the symbol is not a piece.
   void append_symbol(TokenId id, std::string_view text, std::vector<TokenId>& ids) const {
     if (id >= 0 && is_piece(id)) {
       ids.push_back(id);

@@ -1,5 +1,5 @@
-// Where the markers of all dialects stand in a vocabulary, found in one pass over its pieces.
-// Invariant: of equal pieces the lowest id counts, as for every look-up of a piece.
+// The ids of all dialects' markers in a vocabulary, found in one pass over its pieces.
+// Invariant: of equal pieces the lowest id is found, as in every look-up of a piece.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace gemma::detail {
 class MarkerIds {
  public:
   MarkerIds() = default;
-  /// The pieces are looked at now and not kept.
+  /// Searches `pieces` once; they need not outlive the constructor.
   explicit MarkerIds(std::span<const std::string_view> pieces) {
     const auto want = [&](std::string_view piece) {
       if (!piece.empty()) ids_.push_back({piece, kAbsent});
@@ -52,7 +52,7 @@ class MarkerIds {
     const std::size_t at = place(piece);
     return at == ids_.size() || ids_[at].id == kAbsent ? std::nullopt : std::optional(ids_[at].id);
   }
-  /// Whether all of these are pieces of the vocabulary, and there are any.
+  /// Whether `wanted` is not empty and all of it are pieces of the vocabulary.
   bool has_all(std::span<const std::string_view> wanted) const {
     return !wanted.empty() && std::all_of(wanted.begin(), wanted.end(),
                                           [this](std::string_view p) { return find(p).has_value(); });

@@ -1,5 +1,5 @@
-// What a conversation is made of, and what it becomes as text.
-// Invariant: none of these types knows how a dialect writes it.
+// Messages of a conversation, and their rendered text.
+// Invariant: these types are independent of how a dialect writes them.
 #pragma once
 
 #include <span>
@@ -33,10 +33,11 @@ struct Message {
   std::string content;            // UTF-8; never read as control tokens
   std::vector<TokenId> ids = {};  // of an answer, as generated: encode() takes them in place of `content`
   std::string thinking = {};      // what the model thought before it called a tool
-  std::vector<ToolCall> tool_calls = {};          // of an assistant
-  std::vector<ToolResponse> tool_responses = {};  // the answers to them, where no "tool" messages follow
-  std::string tool_call_id = {};                  // of role "tool": the call that this answers
-  std::string name = {};                          // of role "tool": the tool, if no call has that id
+  std::vector<ToolCall> tool_calls = {};  // of an assistant
+  std::vector<ToolResponse> tool_responses =
+      {};                         // the answers to these calls, where no "tool" messages follow
+  std::string tool_call_id = {};  // of role "tool": the call that this answers
+  std::string name = {};          // of role "tool": the tool, if no call has that id
   Value response = {};  // of role "tool": an answer that is no text, in place of `content`; null: none
 };
 
@@ -44,7 +45,7 @@ struct Message {
 struct RenderedChat {
   std::string text;                // with the turns' markers, BOS included where the template prints it
   std::vector<TextRange> literal;  // ascending: texts of messages, in which no control tokens are recognised
-  /// Ascending: what lies between the place where an answer begins and its end, of messages with `ids`.
+  /// Ascending: the texts of answers that have `ids`, from where an answer begins to its end.
   std::vector<TextRange> answers;
 };
 

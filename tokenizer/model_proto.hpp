@@ -45,10 +45,10 @@ class WireWriter {
   std::string bytes_;
 };
 
-/// Longest chain of a hash table of pieces: the 256,000 of Gemma make none longer than 9.
+/// Longest chain of the hash table of pieces: Gemma's 256,000 make none longer than 9.
 inline constexpr std::size_t kLongestChain = 64;
 
-/// What comes behind the pieces: the algorithm, and a normalizer that changes nothing.
+/// Appends the settings after the pieces: the algorithm, and a normalizer that changes nothing.
 inline void append_settings(WireWriter& model, bool byte_fallback) {
   // field numbers of sentencepiece_model.proto
   constexpr std::uint32_t kTrainer = 2, kNormalizer = 3;

@@ -21,7 +21,7 @@ class PieceMatcher {
     explicit operator bool() const noexcept { return id >= 0; }
   };
 
-  /// Of equal pieces the first one added is found.
+  /// Adds a piece; of equal pieces the one added first is found.
   void add(std::string_view piece, std::int32_t id) {
     if (piece.empty()) return;
     std::int32_t* link = &roots_[static_cast<unsigned char>(piece[0])];

@@ -1,7 +1,7 @@
 // The pieces of a vocabulary with their types and scores, as its GGUF file gives them.
-// Invariant: what is read was checked: counts agree, pieces are non-empty unless unused and at most
-// kMaxPieceBytes long, scores are finite, byte tokens spell bytes. Types are the file's, or inferred, and
-// those that files have been seen to lose are restored.
+// Invariant: all of it was checked: counts agree, pieces are at most kMaxPieceBytes long and empty only if
+// unused, scores are finite, byte tokens spell bytes. Types are the file's, or inferred, and types that
+// published files are known to have lost are restored.
 #pragma once
 
 #include <algorithm>
@@ -24,15 +24,16 @@
 
 namespace gemma::detail {
 
-/// What Vocab is built on. Views point into the file's mapping.
+/// Base class of Vocab. Views point into the file's mapping.
 class PieceTable {
  public:
-  /// Longest piece that is taken: real ones stay below 200. It bounds how far matching a piece looks ahead.
+  /// Longest piece that is accepted: real ones stay below 200 bytes. It bounds how far matching looks ahead.
   static constexpr std::size_t kMaxPieceBytes = 4096;
-  /// Longest pieces together: real ones stay below 4 MB. It bounds what tables of them take, and their 32-bit
-  /// numbers.
+  /// Limit on the bytes of all pieces together: real vocabularies stay below 4 MB. It bounds the memory of
+  /// tables over pieces, and their 32-bit offsets.
   static constexpr std::size_t kMaxPiecesBytes = std::size_t{1} << 25;
-  /// Pieces beyond the rows of the file's embedding that are left out; more of them are not the same model's.
+  /// Maximum number of pieces beyond the rows of the embedding that are dropped; a file with more of them is
+  /// refused later, as its vocabulary is another model's.
   static constexpr std::size_t kMostSurplus = 64;
 
   /// Kind of tokenizer that the file names.
@@ -42,8 +43,8 @@ class PieceTable {
 
   /// Number of pieces; ids are 0 .. size() - 1.
   std::size_t size() const noexcept { return pieces_.size(); }
-  /// As in the file: SentencePiece pieces hold U+2581 (or real spaces) for spaces, BPE pieces hold mapped
-  /// bytes.
+  /// The pieces as in the file: SentencePiece pieces hold U+2581 (or real spaces) for spaces, BPE pieces hold
+  /// mapped bytes.
   std::span<const std::string_view> pieces() const noexcept { return pieces_; }
   /// The piece of an id. Throws Error{kInvalidArgument} outside the vocabulary.
   std::string_view piece(TokenId id) const { return pieces_[checked(id)]; }
@@ -64,18 +65,18 @@ class PieceTable {
     return std::all_of(bytes_.begin(), bytes_.end(), [](TokenId id) { return id >= 0; });
   }
 
-  /// Lowest id whose piece is `piece`. Looks at every piece: for a handful of names, not for encoding.
+  /// Lowest id whose piece is `piece`. Linear in the vocabulary: for a handful of names, not for encoding.
   std::optional<TokenId> find(std::string_view piece) const noexcept {
     const auto it = std::find(pieces_.begin(), pieces_.end(), piece);
     if (it == pieces_.end()) return std::nullopt;
     return static_cast<TokenId>(it - pieces_.begin());
   }
 
-  /// What the file gets wrong about its vocabulary, and what is taken in its place: a line each, for people.
+  /// Errors of the file in its vocabulary and how they are handled: one line each, for people.
   std::span<const std::string> notes() const noexcept { return notes_; }
 
-  /// Throws `code` with "FILE: key 'KEY' WHAT (at byte OFFSET)". `at` is the place at fault: a piece, a merge
-  /// or a value, in the file's mapping.
+  /// Throws `code` with "FILE: key 'KEY' WHAT (at byte OFFSET)". `at` points to the piece, merge or value at
+  /// fault, in the file's mapping.
   [[noreturn]] void fail(ErrorCode code, std::string_view key, const std::string& what,
                          const void* at) const {
     const auto offset = static_cast<const std::byte*>(at) - file_begin_;
@@ -96,7 +97,7 @@ class PieceTable {
   void read_types(const gguf::File& file, const Markers& markers);
   void read_scores(const gguf::File& file);
   void index_bytes();
-  /// Where the value of `key`, which must be there, or the element `index` of its array begins.
+  /// Address of the value of `key`, which must exist, or of element `index` of its array.
   static const std::byte* place(const gguf::File& file, std::string_view key, std::size_t index = 0) {
     const gguf::Value& value = *file.find(key);
     return value.bytes().data() + index * gguf::scalar_size(value.element_type());
@@ -109,7 +110,7 @@ class PieceTable {
   std::vector<TokenType> types_;          // [vocab_size]
   std::vector<float> scores_;             // [vocab_size], empty for BPE
   std::vector<std::string_view> merges_;
-  std::size_t n_listed_ = 0;          // pieces in the file
+  std::size_t n_listed_ = 0;          // number of pieces in the file
   std::vector<std::string> notes_;    // see notes()
   std::array<TokenId, 256> bytes_{};  // -1 where there is no such byte token
 
@@ -154,9 +155,9 @@ inline void PieceTable::read_arrays(const gguf::File& file) {
   }
 }
 
-/// Ollama's files of Gemma 3 list a token more than the embedding has rows (that of images); fine-tunes of
-/// others a few that were added to the tokenizer alone. Nothing can be computed for them, so they are no
-/// tokens.
+/// Ollama's files of Gemma 3 list one token more than the embedding has rows (that of images); fine-tunes of
+/// others a few that were added to the tokenizer alone. The model computes nothing for them, so they are
+/// dropped.
 inline void PieceTable::leave_out_surplus(const gguf::File& file) {
   n_listed_ = pieces_.size();
   const TensorView* embedding = file.find_tensor("token_embd.weight");
@@ -218,7 +219,7 @@ inline void PieceTable::read_scores(const gguf::File& file) {
     }
     return;
   }
-  // learned pieces stand in the order they were learned, which is the order of their scores
+  // learned pieces are stored in the order in which they were learned, which is the order of their scores
   scores_.resize(pieces_.size());
   for (std::size_t i = 0; i < scores_.size(); ++i) scores_[i] = -static_cast<float>(i);
 }

@@ -1,5 +1,5 @@
-// How a file asks its tokens to be drawn: the keys general.sampling.*, else its dialect's defaults.
-// Invariant: every value is one that a sampler takes; a key that holds none is left out of account.
+// Sampling parameters that a file recommends: the keys general.sampling.*, else its dialect's defaults.
+// Invariant: every value is valid for a sampler; a key with an invalid value is ignored.
 #pragma once
 
 #include <cmath>

@@ -24,13 +24,14 @@ struct SentencePiece::Processor {
 
 namespace {
 
-// what sentencepiece takes at most, measured with room to spare: for a byte of a serialized model (9 to 11,
-// Gemma's 256,000 pieces 44 MB), for a byte of text (83 to 248 in texts of one word), and in any case
+// upper bounds of sentencepiece's memory, from measurements: for each byte of a serialized model (9 to 11
+// measured; Gemma's 256,000 pieces take 44 MB), for each byte of text (83 to 248 in texts of one word), and
+// in any case
 constexpr std::size_t kTableBytes = 16;
 constexpr std::size_t kTextBytes = 400;
 constexpr std::size_t kFixedBytes = std::size_t{1} << 16;
 
-/// Throws std::bad_alloc unless there are so many bytes.
+/// Throws std::bad_alloc unless this many bytes can be allocated.
 void want(std::size_t bytes) {
   ::operator delete(::operator new(bytes));
 }

@@ -1,10 +1,10 @@
-// SentencePiece vocabularies (Gemma, Mistral, Llama 2): spaces become U+2581, user-defined pieces are taken
+// SentencePiece vocabularies (Gemma, Mistral, Llama 2): spaces become U+2581, user-defined pieces are matched
 // first, sentencepiece merges the rest by score.
-// Invariant: what sentencepiece is given is valid UTF-8 without spaces, and never empty.
+// Invariant: texts passed to sentencepiece are valid UTF-8 without spaces, and never empty.
 //
-// A word (a run of U+2581 and what follows up to the next run) is merged on its own where no piece holds its
-// beginning behind another character (words.hpp): then no merge can cross it, so the ids are the same as for
-// the whole text, and a word that comes again costs one look-up.
+// A word (a run of U+2581 and the characters up to the next run) is merged on its own where no piece holds
+// its beginning after another character (words.hpp): then no merge can cross it, so the ids are the same as
+// for the whole text, and a repeated word costs one look-up.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,7 @@ namespace gemma {
 
 namespace detail {
 
-/// sentencepiece behind a wall: its headers are seen by spm.cpp only. Safe to use from many threads.
+/// Wrapper of sentencepiece, whose headers only spm.cpp includes. Safe to use from many threads.
 class SentencePiece {
  public:
   /// `model` is a serialized ModelProto. Throws Error{kMalformed} when sentencepiece refuses it.
@@ -51,7 +51,7 @@ class SentencePiece {
 /// at the first call that needs them, by one thread while others wait.
 class SpmTokenizer final : public Tokenizer {
  public:
-  /// Throws Error{kMissingKey} when text could meet a character that no token stands for.
+  /// Throws Error{kMissingKey} when some character would have no token.
   explicit SpmTokenizer(Vocab from) : Tokenizer(std::move(from)) {
     if (!vocab().unk() && !vocab().has_all_bytes()) {
       throw Error(ErrorCode::kMissingKey,

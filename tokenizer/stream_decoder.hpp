@@ -1,5 +1,5 @@
 // Token ids to text while they are generated.
-// Invariant: what has been handed out is valid UTF-8 at every moment; at most 3 bytes are held back.
+// Invariant: the text returned so far is valid UTF-8 at every moment; at most 3 bytes are held back.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +11,15 @@
 
 namespace gemma {
 
-/// Ids to text as they come, in whole UTF-8 characters only. What push() and flush() return, put together, is
-/// utf8::replace_invalid(tokenizer.decode(ids)). For one thread at a time; the Tokenizer must outlive it.
+/// Converts ids to text as they arrive, in whole UTF-8 characters. The results of push() and flush() together
+/// are utf8::replace_invalid(tokenizer.decode(ids)). For one thread at a time; the Tokenizer must outlive it.
 class StreamDecoder {
  public:
-  /// At the beginning of a text, unless the options say that it continues one.
+  /// Starts at the beginning of a text, unless the options say that it continues one.
   explicit StreamDecoder(const Tokenizer& tokenizer, DecodeOptions options = {})
       : tokenizer_(&tokenizer), options_(options), at_start_(!options.continues) {}
 
-  /// The characters that `id` completes; bytes that can be no character any more come out as U+FFFD.
+  /// The characters that `id` completes; bytes that can no longer become a character come out as U+FFFD.
   /// Throws Error{kInvalidArgument} on an id out of range, {kOutOfMemory}, and then nothing has changed.
   std::string push(TokenId id) {
     return detail::or_out_of_memory("no memory for decoding a token", [&] {
@@ -34,7 +34,7 @@ class StreamDecoder {
     });
   }
 
-  /// Ends the text: what was held back cannot be completed any more. Ready for the next text afterwards.
+  /// Ends the text: bytes held back come out as U+FFFD. The decoder is then ready for the next text.
   std::string flush() {
     std::string out = utf8::replace_invalid(pending_);
     pending_.clear();

@@ -1,6 +1,6 @@
-// The form of a Jinja template: what is left of its text when differences that cannot change its output are
-// taken away. Published templates are told by a fingerprint of their form, so that another layout of the same
-// program is known too.
+// The form of a Jinja template: its text without differences that cannot change its output. Published
+// templates are recognised by a fingerprint of their form, so that another layout of the same program is
+// recognised too.
 // Invariant: templates of one form give the same text for the same conversation. Nothing is executed; the
 // time is proportional to the template's length.
 //
@@ -80,7 +80,7 @@ class TemplateForm {
     }
     for (const char c : part) put(pending_, c);
   }
-  /// A character of text; what could be taken for a mark is written as two.
+  /// Appends a character of text; one that could be confused with a mark is written as two.
   static void put(std::string& out, char c) {
     if (c >= kPrint && c <= kEscape) {
       out += kEscape;

@@ -1,4 +1,4 @@
-// A part of a text. Invariant: none beyond begin <= end, which who makes it keeps.
+// A part of a text. Invariant: begin <= end, which its creator ensures.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
-// Tells thoughts from the answer in a model's text while it comes.
-// Invariant: what came out as answer, put together, is without_thoughts() of what went in (untrimmed); at
-// most a marker's length is held back.
+// Separates thoughts from the answer in a model's text as it arrives.
+// Invariant: the answer's parts together are without_thoughts() of the input (untrimmed); at most a marker's
+// length is held back.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,7 @@ struct Thoughts {
   std::string thought;  // not part of the answer
 };
 
-/// For one answer and one thread at a time. A dialect without thoughts has an answer only.
+/// Splits the text of one answer; one thread at a time. In a dialect without thoughts all text is answer.
 class ThoughtSplitter {
  public:
   /// `agent`: the dialect's (Turns::agent), or nullptr; it must outlive this.
@@ -26,7 +26,7 @@ class ThoughtSplitter {
     if (agent_ != nullptr && agent_->thought_begin.empty()) agent_ = nullptr;
   }
 
-  /// Splits the next text: what it adds to the thought and to the answer.
+  /// Splits the next piece of text; returns what it adds to the thought and to the answer.
   Thoughts push(std::string_view text) {
     Thoughts out;
     if (agent_ == nullptr) {
@@ -38,7 +38,7 @@ class ThoughtSplitter {
     }
     return out;
   }
-  /// Returns what was held back, and gets ready for the next answer.
+  /// Returns the text held back; the splitter is then ready for the next answer.
   Thoughts flush() {
     Thoughts out;
     (inside_ ? out.thought : out.answer) = pending_;
@@ -48,7 +48,7 @@ class ThoughtSplitter {
   }
 
  private:
-  /// Hands out what comes before the next marker; whether there is more to look at.
+  /// Moves the text before the next marker to `out`; returns whether there is more to process.
   bool step(Thoughts& out) {
     if (head_) {  // at the beginning of a thought, where a head may come
       if (!pending_.starts_with(agent_->thought_head) && agent_->thought_head.starts_with(pending_))
@@ -70,7 +70,7 @@ class ThoughtSplitter {
     pending_.erase(0, at + (inside_ ? agent_->thought_begin : agent_->thought_end).size());
     return true;
   }
-  /// Bytes at the end of `text` that may become a marker.
+  /// Number of bytes at the end of `text` that may be the beginning of a marker.
   std::size_t held_back(std::string_view text) const {
     std::size_t most = 0;
     for (const std::string_view marker : {agent_->thought_begin, agent_->thought_end}) {

@@ -1,6 +1,6 @@
-// What kinds of tokens there are, and which kind a piece is where a file does not say, or says it wrongly.
-// Invariant: these rules look at spelling and place only, by the facts of a dialect, and nothing else of the
-// engine does.
+// Kinds of tokens, and how the kind of a piece is found where a file does not say it, or says it wrongly.
+// Invariant: these rules use only spelling and position of pieces and a dialect's facts; they are the only
+// ones of their kind.
 #pragma once
 
 #include <algorithm>
@@ -45,14 +45,14 @@ inline std::optional<std::uint8_t> parse_byte(std::string_view piece) noexcept {
   return static_cast<std::uint8_t>(high * 16 + low);
 }
 
-/// The index of the first piece that spells a byte, or their number.
+/// The index of the first piece that spells a byte, or the number of pieces.
 inline std::size_t first_byte_piece(std::span<const std::string_view> pieces) {
   const auto it = std::find_if(pieces.begin(), pieces.end(),
                                [](std::string_view p) { return parse_byte(p).has_value(); });
   return static_cast<std::size_t>(it - pieces.begin());
 }
 
-/// Whether `piece` is one of a handful.
+/// Whether `piece` is one of `pieces`, a short list.
 inline bool is_one_of(std::span<const std::string_view> pieces, std::string_view piece) {
   return std::find(pieces.begin(), pieces.end(), piece) != pieces.end();
 }
@@ -66,9 +66,9 @@ inline bool is_marker(const Markers& markers, std::string_view piece) {
          piece == markers.eot;
 }
 
-/// The types of a file that has none, where all are kNormal to begin with. SentencePiece's trainer lays a
-/// vocabulary out as meta pieces, byte pieces, learned pieces; byte-level BPE vocabularies spell their
-/// control tokens <|...|>.
+/// Infers the types of a file that has none; `types` are all kNormal before. SentencePiece's trainer orders a
+/// vocabulary as meta pieces, byte pieces, learned pieces; byte-level BPE vocabularies spell their control
+/// tokens <|...|>.
 inline void infer_types(std::span<const std::string_view> pieces, TokenizerKind kind, const Markers& markers,
                         std::span<TokenType> types) {
   if (kind == TokenizerKind::kByteBpe) {
@@ -91,9 +91,9 @@ inline void infer_types(std::span<const std::string_view> pieces, TokenizerKind 
   }
 }
 
-/// Files have been published that type all but a few control pieces and the bytes as plain: the first ones of
-/// Gemma, and repaired quantisation-aware ones. Their other meta pieces (what lies before the byte pieces,
-/// runs of newlines and tabs) are user-defined in the published model.
+/// Restores lost types. Some published files type all but a few control pieces and the bytes as normal:
+/// Gemma's first ones, and repaired quantisation-aware ones. Their other meta pieces (those before the byte
+/// pieces, runs of newlines and tabs) are user-defined in the published model.
 inline void restore_meta_types(std::span<const std::string_view> pieces, const Markers& markers,
                                std::span<TokenType> types) {
   const std::size_t first = first_byte_piece(pieces);

@@ -1,6 +1,7 @@
-// Text <-> token ids: the one include. The interface is tokenizer_base.hpp; make_tokenizer() chooses by the
-// vocabulary's kind.
-// Invariant: a tokenizer that was made works; what the vocabulary lacks is found here and not while encoding.
+// Text <-> token ids: the header to include. The interface is tokenizer_base.hpp; make_tokenizer() chooses by
+// the vocabulary's kind.
+// Invariant: a tokenizer that was constructed works; deficiencies of the vocabulary are found here and not
+// while encoding.
 #pragma once
 
 #include <memory>

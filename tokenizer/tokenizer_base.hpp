@@ -20,23 +20,25 @@ namespace gemma {
 
 /// Options of encode().
 struct EncodeOptions {
-  /// Control tokens spelled in the text ("<eos>") become their ids. Otherwise they are text like any other.
+  /// Whether control tokens spelled in the text ("<eos>") become their ids. Otherwise they are ordinary text.
   bool parse_special = false;
-  /// Starts with the vocabulary's BOS, unless the text itself already begins with it.
+  /// Whether the ids start with the vocabulary's BOS; the text's own BOS is not repeated.
   bool add_bos = false;
-  /// Ascending, disjoint parts of the text in which parse_special does not apply: text of others.
+  /// Ascending, disjoint parts of the text in which parse_special does not apply: text of other people.
   std::span<const TextRange> literal = {};
 };
 
 /// Options of decode().
 struct DecodeOptions {
-  /// Control tokens are written as they are spelled. Otherwise they are left out.
+  /// Whether control tokens are written as they are spelled. Otherwise they are left out.
   bool show_special = false;
-  /// The ids continue an earlier text: a vocabulary that puts a space before the text keeps a leading space.
+  /// Whether the ids continue an earlier text: then a leading space is kept by vocabularies that put a space
+  /// before a text.
   bool continues = false;
 };
 
-/// The interface. Owns its Vocab, whose pieces point into the gguf::File: the File must outlive it.
+/// Interface of all tokenizers. Owns its Vocab, whose pieces point into the gguf::File: the File must outlive
+/// it.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -46,11 +48,11 @@ class Tokenizer {
   /// The vocabulary: pieces, types, special ids.
   const Vocab& vocab() const noexcept { return vocab_; }
 
-  /// Longest text for encode(): sentencepiece counts bytes in an int, after spaces have become three bytes.
+  /// Longest text for encode(): sentencepiece counts bytes in an int, and a space becomes three bytes.
   static constexpr std::size_t kMaxTextBytes = std::size_t{1} << 29;
 
-  /// Throws Error{kInvalidArgument} when BOS is asked for and there is none, or the text is too long;
-  /// {kOutOfMemory}.
+  /// The ids of a text. Throws Error{kInvalidArgument} when add_bos is set and the vocabulary has no BOS, or
+  /// the text is too long; {kOutOfMemory}.
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const {
     return detail::or_out_of_memory("no memory for encoding a text", [&] { return ids_of(text, options); });
   }
@@ -91,7 +93,7 @@ class Tokenizer {
     });
   }
 
-  /// Builds now what encode() would build at its first call. Throws Error{kOutOfMemory}.
+  /// Builds the tables that encode() would otherwise build at its first call. Throws Error{kOutOfMemory}.
   void warm_up() const {
     detail::or_out_of_memory("no memory for encoding a text", [&] { prepare(); });
   }

@@ -1,5 +1,5 @@
 // Tools in a conversation: their declarations, calls and answers, as a dialect with tools writes them.
-// Invariant: byte for byte what the published Gemma 4 templates give; every name, text and number of the
+// Invariant: byte for byte the output of the published Gemma 4 templates; every name, text and number of the
 // caller's is marked as literal.
 #pragma once
 
@@ -18,13 +18,13 @@
 
 namespace gemma::detail {
 
-/// Writes to a ChatText that outlives it, as do the facts.
+/// Writes to a ChatText. That and the dialect's facts must outlive it.
 class ToolWriter {
  public:
   ToolWriter(const AgentTurns& facts, ChatText& out) : facts_(facts), out_(out) {}
 
-  /// {"type": "function", "function": {"name", "description", "parameters", "response"}}.
-  /// Throws Error{kInvalidArgument} for one without a function.
+  /// Writes the declaration of a tool, {"type": "function", "function": {"name", "description", "parameters",
+  /// "response"}}. Throws Error{kInvalidArgument} for one without a function.
   void declaration(const Value& tool) {
     const Value* function = tool.find("function");
     if (function == nullptr || !function->is(Value::Kind::kObject)) {
@@ -75,8 +75,8 @@ class ToolWriter {
   static bool truthy(const Value* value) { return value != nullptr && value->truthy(); }
   static bool is_object(const Value* value) { return value != nullptr && value->is(Value::Kind::kObject); }
 
-  /// What a template prints for a value in the middle of a text; "" for one that is not there. Lists and
-  /// objects as Python prints them.
+  /// The text that a template prints for a value inside a text; "" for a missing one. Lists and objects are
+  /// printed as Python prints them.
   static std::string as_text(const Value* value) {
     if (value == nullptr) return "";
     switch (value->kind()) {
@@ -238,7 +238,8 @@ class ToolWriter {
     }
   }
 
-  /// Parts of a property are divided by commas; `parts_` counts those of the one that is written.
+  /// Begins a part of a property; parts are separated by commas, and `parts_` counts those of the current
+  /// one.
   void begin_part(bool& any) {
     if (std::exchange(any, true)) out_.mark(",");
   }

@@ -1,5 +1,5 @@
-// Writes a conversation in a dialect's turns. Invariant: what was said is marked as literal, and nothing that
-// the dialect does not hold is written.
+// Writes a conversation in a dialect's turns.
+// Invariant: texts of messages are marked as literal; everything else comes from the dialect's facts.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ class TurnWriter {
   }
 
  private:
-  /// Deals with a leading system message; returns the messages that are left to write as they are.
+  /// Handles a leading system message; returns the messages that remain to be written.
   std::span<const Message> take_system(std::span<const Message> messages) {
     const bool given = messages[0].role == "system";
     if (place_ == SystemPlace::kTurn) {
@@ -99,7 +99,7 @@ class TurnWriter {
     out_.mark(turn.close);
   }
 
-  /// A message with the system text in front of it.
+  /// Writes a message with the system text in front of it.
   void write_joined(std::string_view content, bool trim) {
     out_.mark(turns_.system.open);
     out_.say(system_->content, false);
@@ -116,7 +116,7 @@ class TurnWriter {
   const Turns& turns_;
   const ChatOptions& options_;
   SystemPlace place_;
-  const Message* system_ = nullptr;  // goes into another message
+  const Message* system_ = nullptr;  // to be written into another message
   ChatText out_;
 };
 

@@ -1,4 +1,4 @@
-// UTF-8 as the tokenizers need it: what is a whole character, what is broken, what is still incomplete.
+// UTF-8 for the tokenizers: whole characters, broken and incomplete ones.
 // Invariant: "valid" means well-formed by Unicode's table 3-7: no overlong forms, surrogates, or code points
 // past U+10FFFF. A broken sequence is cut into maximal subparts, one U+FFFD each (Unicode 15, section 3.9).
 #pragma once
@@ -46,7 +46,7 @@ inline Sequence next(std::string_view text, std::size_t at) noexcept {
   return {length, true, false, point};
 }
 
-/// Bytes from `at` to the first broken sequence or the end.
+/// Number of bytes from `at` to the first broken sequence or the end.
 inline std::size_t valid_prefix(std::string_view text, std::size_t at = 0) noexcept {
   std::size_t end = at;
   while (end < text.size()) {

@@ -1,6 +1,6 @@
-// A value as in JSON: what tools are declared with, called with and answer with.
-// Invariant: members keep the order in which they were added; numbers are text, spelled as the writer of a
-// template spells them.
+// A JSON value: declarations of tools, arguments of calls, answers of tools.
+// Invariant: members keep the order in which they were added; numbers are stored as text, spelled as a
+// template's writer spells them.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,7 @@ class Value {
     }
     return nullptr;
   }
-  /// Whether a template's "if" takes it for true: not null, false, 0, "", nor empty.
+  /// Whether a template's "if" holds: the value is not null, false, 0, "", or empty.
   bool truthy() const noexcept {
     switch (kind_) {
       case Kind::kNull:

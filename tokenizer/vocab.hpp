@@ -1,8 +1,8 @@
-// A model's vocabulary as its GGUF file gives it, with the oddities of real files settled once.
-// Invariant: every id held is inside the vocabulary, every piece is non-empty unless it is unused and at most
-// kMaxPieceBytes long, scores are finite, and types mean what they say: some files type turn markers or HTML
-// tags as plain pieces, some have no types or scores, and here that is already put right. What the file does
-// not say is a fact of its dialect (dialects/).
+// A model's vocabulary as its GGUF file gives it, with the errors of real files corrected once.
+// Invariant: every id is inside the vocabulary, every piece is at most kMaxPieceBytes long and empty only if
+// unused, scores are finite, and types are right: some files type turn markers or HTML tags as plain pieces,
+// some have no types or scores, and that is corrected here. Where the file does not say something, the facts
+// of its dialect (dialects/) apply.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,7 @@ namespace gemma {
 /// chat_template() point into the file's mapping: the File must outlive the Vocab.
 class Vocab : public detail::PieceTable {
  public:
-  /// Longest chat template that is taken: real ones stay below 30 KB.
+  /// Longest chat template that is accepted: real ones stay below 30 KB.
   static constexpr std::size_t kMaxTemplateBytes = 1 << 20;
   /// Throws Error naming the file and key: kMissingKey, kWrongType, kUnsupported (tokenizer model),
   /// kMalformed.
@@ -38,9 +38,10 @@ class Vocab : public detail::PieceTable {
 
   /// The conventions of its dialect, used where the file does not say.
   const Markers& markers() const noexcept { return *markers_; }
-  /// Whether its pieces or its architecture tell these conventions; otherwise they are those of its kind.
+  /// Whether markers() were recognised by pieces or architecture; otherwise they are the conventions of the
+  /// kind of tokenizer.
   bool markers_are_told() const noexcept { return told_; }
-  /// Whether the pieces that tell a dialect's vocabulary are all there.
+  /// Whether the vocabulary has all the pieces by which that of `markers` is recognised.
   bool has_markers(const Markers& markers) const { return marker_ids_.has_all(markers.told_by); }
   /// general.name, or "".
   std::string_view name() const noexcept { return name_; }
@@ -71,8 +72,8 @@ class Vocab : public detail::PieceTable {
 
   /// Whether a prompt starts with bos(); true only when there is one.
   bool add_bos() const noexcept { return add_bos_; }
-  /// Whether the file wants eos() behind a text: nullopt where it does not say. For embeddings; prompts go
-  /// on.
+  /// Whether the file asks for eos() after a text; nullopt where it does not say. For embeddings; prompts do
+  /// not end with it.
   std::optional<bool> add_eos() const noexcept { return add_eos_; }
   /// Whether a space is put before the text (and, when decoding, one leading space dropped).
   bool add_space_prefix() const noexcept { return add_space_prefix_; }
@@ -139,8 +140,8 @@ inline Vocab Vocab::read(const gguf::File& file) {
   return v;
 }
 
-/// Some files name SentencePiece as their model and give merges all the same: then the pre-tokenizer's name,
-/// or the architecture's, tells the model.
+/// Some files name SentencePiece as their model and hold merges nevertheless: then the name of the
+/// pre-tokenizer, or the architecture, decides.
 inline void Vocab::read_kind(const gguf::File& file) {
   const auto model = file.get<std::string_view>("tokenizer.ggml.model");
   const bool has_merges = file.find("tokenizer.ggml.merges") != nullptr;
@@ -163,7 +164,7 @@ inline void Vocab::read_kind(const gguf::File& file) {
   per_layer_embeddings_ = width->as<std::int64_t>().value_or(0) > 0 || width->as<double>().value_or(0.0) > 0;
 }
 
-/// The dialect that the pieces or the architecture tell, or the conventions of the tokenizer's kind.
+/// Chooses the dialect by pieces or architecture, else the conventions of the kind of tokenizer.
 inline void Vocab::choose_markers() {
   marker_ids_ = detail::MarkerIds(pieces_);
   markers_ = kind_ == TokenizerKind::kSentencePiece ? &dialects::kPlainMarkers : &dialects::kNoMarkers;
@@ -179,7 +180,7 @@ inline void Vocab::choose_markers() {
   }
 }
 
-/// The pieces of a dialect act as control tokens whatever the file types them.
+/// Makes the control pieces of a dialect control tokens, whatever their type in the file.
 inline void Vocab::apply_markers(const Markers& markers) {
   for (const std::string_view piece : markers.control) {
     const auto id = marker_ids_.find(piece);
@@ -196,7 +197,8 @@ inline void Vocab::apply_markers(const Markers& markers) {
   }
 }
 
-/// Those of the vocabulary's own dialect, and of others that a fine-tune may have added to write its turns.
+/// Applies the markers of the vocabulary's own dialect, and those of other dialects that a fine-tune may have
+/// added for its turns.
 inline void Vocab::apply_all_markers() {
   apply_markers(*markers_);
   for (const Dialect* d : dialects::kAll) {
@@ -204,7 +206,7 @@ inline void Vocab::apply_all_markers() {
   }
 }
 
-/// The id of a special token; nothing, with a note, for one that is no token.
+/// The id of a special token; nullopt, with a note, for an id outside the vocabulary.
 inline std::optional<TokenId> Vocab::read_id(const gguf::File& file, std::string_view key) {
   const auto id = file.get_if<std::int64_t>(key);
   if (!id || *id == -1 || *id == 0xFFFFFFFF) return std::nullopt;  // several converters write -1 for "none"
@@ -221,12 +223,12 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
   unk_ = read_id(file, "tokenizer.ggml.unknown_token_id");
   pad_ = read_id(file, "tokenizer.ggml.padding_token_id");
   if (kind_ != TokenizerKind::kByteBpe && is_type(unk_, TokenType::kByte)) {
-    // taking it for unknown would leave a byte without a token
+    // using a byte token as the unknown token would leave a byte without a token
     fail(ErrorCode::kMalformed, "tokenizer.ggml.unknown_token_id",
          "is " + std::to_string(*unk_) + ", a byte token", place(file, "tokenizer.ggml.unknown_token_id"));
   }
   find_specials(file);
-  for (const auto id : {bos_, eos_, eot_}) {  // what the file calls an end or a begin is no text
+  for (const auto id : {bos_, eos_, eot_}) {  // BOS, EOS and EOT are control tokens, whatever their type
     if (is_type(id, TokenType::kNormal) || is_type(id, TokenType::kUserDefined)) {
       set_type(*id, TokenType::kControl);
     }
@@ -243,7 +245,7 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
         "key 'tokenizer.ggml.add_bos_token' asks for a begin-of-text token, but there is no such token: none "
         "is added");
   }
-  // of interest to embeddings only: what is no bool is no reason to refuse a model
+  // used for embeddings only: a value that is not a bool is ignored
   const gguf::Value* add_eos = file.find("tokenizer.ggml.add_eos_token");
   if (add_eos != nullptr && add_eos->type() == gguf::ValueType::kBool) {
     add_eos_ = file.get<bool>("tokenizer.ggml.add_eos_token");
@@ -258,7 +260,7 @@ inline void Vocab::read_special_ids(const gguf::File& file) {
   }
 }
 
-/// Special ids that the file does not name, by spelling. A key of -1 says that there is none.
+/// Finds special ids that the file does not name, by spelling. A key of -1 means that there is none.
 inline void Vocab::find_specials(const gguf::File& file) {
   const auto unsaid = [&](std::string_view key) { return file.find(key) == nullptr; };
   if (unsaid("tokenizer.ggml.bos_token_id")) bos_ = marker(markers_->bos);
@@ -276,7 +278,7 @@ inline void Vocab::find_stop_ids(const gguf::File& file) {
   for (const auto id : {eos_, eot_, read_id(file, "tokenizer.ggml.eom_token_id")}) {
     if (id) stop_ids_.push_back(*id);
   }
-  // Ollama's list of what ends an answer
+  // Ollama's list of the ids that end an answer
   if (const gguf::Value* list = file.find("tokenizer.ggml.eos_token_ids")) {
     for (const std::int64_t id :
          list->as<std::vector<std::int64_t>>().value_or(std::vector<std::int64_t>())) {

@@ -1,4 +1,4 @@
-// Texts in which U+2581 stands for a space, and words as the unit that is encoded and remembered.
+// Texts in which U+2581 stands for a space, and words, which are encoded one by one and remembered.
 // Invariant: a word begins where U+2581 follows another character, so a text is its words in order, and its
 // ids are those of its words in order.
 #pragma once
@@ -45,7 +45,7 @@ inline void append_unmarked(std::string_view text, std::string& out) {
 /// and 4: one, '>', U+2581, "</"); a text is not cut behind the characters that end the first part of one.
 class WordCuts {
  public:
-  /// Takes in a piece that merging can make.
+  /// Adds a piece that merging can produce.
   void add(std::string_view piece) {
     for (std::size_t at = piece.find(utf8::kSpaceMark); at != piece.npos;
          at = piece.find(utf8::kSpaceMark, at + utf8::kSpaceMark.size())) {
@@ -69,7 +69,7 @@ class WordCuts {
   std::bitset<256> joined_;  // last bytes of characters that stand before U+2581 in some piece
 };
 
-/// Words that came before in a text, and where their ids stand in the result. For one call; the text must
+/// The words seen so far in a text, and where their ids are in the result. For one call; the text must
 /// outlive it.
 class Words {
  public:

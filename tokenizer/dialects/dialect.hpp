@@ -1,7 +1,7 @@
-// What a dialect is: the facts by which one family of instruction-tuned models differs from another in its
+// A dialect: the facts by which one family of instruction-tuned models differs from another in its
 // vocabulary's conventions and in how it writes a conversation.
-// Invariant: facts only. Who uses them reads fields and never asks which dialect it has; every string lives
-// as long as the program.
+// Invariant: facts only. Code that uses them reads fields and never asks which dialect it has; every string
+// lives as long as the program.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace gemma {
 
-/// How tokens are drawn where neither the user nor the file says so.
+/// Sampling parameters that are used where neither the user nor the file sets them.
 struct SamplingDefaults {
   float temperature = 0.7F;     // 0 takes the likeliest token
   std::uint32_t top_k = 64;     // 0: all tokens
@@ -19,50 +19,50 @@ struct SamplingDefaults {
   float repeat_penalty = 1.0F;  // 1: none
 };
 
-/// Conventions of a vocabulary. They count where the file does not say, or is known to say it wrongly.
+/// Conventions of a vocabulary, used where the file is silent or known to be wrong.
 struct Markers {
-  /// A vocabulary that holds all of these pieces follows these conventions; empty: pieces do not tell.
+  /// A vocabulary that holds all of these pieces follows these conventions; empty: pieces do not decide.
   std::span<const std::string_view> told_by = {};
-  /// So does one whose general.architecture begins like this; "": the architecture does not tell.
+  /// So does one whose general.architecture begins with this; "": the architecture does not decide.
   std::string_view architecture = {};
-  /// Whether only vocabularies of byte-level BPE follow them (and otherwise only others).
+  /// Whether these are conventions of byte-level BPE vocabularies only; otherwise of all others only.
   bool byte_level = false;
-  /// Spelling of the special tokens, for files that name no ids; "": there is none.
+  /// Spelling of BOS, for files that give no id; "": there is none.
   std::string_view bos = {};
-  std::string_view eos = {};  ///< The same: ends a text.
-  std::string_view eot = {};  ///< The same: ends a turn.
+  std::string_view eos = {};  ///< Likewise of EOS, which ends a text.
+  std::string_view eot = {};  ///< Likewise of EOT, which ends a turn.
   /// Pieces that act as control tokens, whatever type the file gives them.
   std::span<const std::string_view> control = {};
-  /// Those of them at which an answer ends, besides the ids that the file names.
+  /// Those control pieces that end an answer, besides the ids that the file names.
   std::span<const std::string_view> stops = {};
   /// Pieces that are user-defined even if the file types them as normal (see meta_pieces).
   std::span<const std::string_view> user_defined = {};
   /// Whether a prompt begins with BOS if the file does not say.
   bool add_bos = false;
-  /// Whether it does whatever the file says.
+  /// Whether a prompt begins with BOS even if the file says otherwise.
   bool always_bos = false;
   /// Whether a space is put before the text if the file does not say. SentencePiece only.
   bool space_prefix = false;
-  /// Whether the pieces before the byte pieces and the runs of newlines and tabs are user-defined: files that
-  /// lost these types get them back, and files without types do not take them for control tokens.
+  /// Whether the pieces before the byte pieces, and the runs of newlines and tabs, are user-defined: files
+  /// that lost these types get them back, and in files without types they do not become control tokens.
   bool meta_pieces = false;
   /// Prefix of further control pieces of such files, e.g. "<unused".
   std::string_view reserved_prefix = {};
   /// Common suffix of the markers, e.g. ">".
   std::string_view reserved_suffix = {};
-  /// Pre-tokenizer of byte-level BPE if the file names none or "default"; "": then it is an error.
+  /// Pre-tokenizer of byte-level BPE if the file names none or "default"; "": such a file is an error.
   std::string_view pre = {};
 };
 
 namespace dialects {
-/// The conventions of byte-level BPE if nothing tells more: none.
+/// The conventions of byte-level BPE vocabularies of no known dialect: none.
 inline constexpr Markers kNoMarkers = {};
 }  // namespace dialects
 
 /// What stands around a text. "{bos}" and "{eos}" stand for the spelling of the vocabulary's tokens.
 struct Turn {
   std::string_view open = {};   // before the text
-  std::string_view close = {};  // behind it
+  std::string_view close = {};  // after it
   bool trim = false;            // white space at both ends of the text is left out
 };
 
@@ -77,21 +77,21 @@ enum class SystemPlace : std::uint8_t {
 /// How thoughts and tools are written, in dialects that have them.
 struct AgentTurns {
   std::string_view open = {};            // before a turn's role, which a newline follows
-  std::string_view close = {};           // behind a turn
+  std::string_view close = {};           // after a turn
   std::string_view think = {};           // at the start of the system turn if thinking is asked for
   std::string_view thought_begin = {};   // before a thought, inside of an answer
   std::string_view thought_head = {};    // between thought_begin and the thought
-  std::string_view thought_end = {};     // behind a thought
+  std::string_view thought_end = {};     // after a thought
   std::string_view no_thought = {};      // after the generation prompt if thinking is not asked for
   std::string_view tool_open = {};       // before the declaration of a tool
-  std::string_view tool_close = {};      // behind it
+  std::string_view tool_close = {};      // after it
   std::string_view call_open = {};       // before a call
-  std::string_view call_close = {};      // behind it
+  std::string_view call_close = {};      // after it
   std::string_view response_open = {};   // before a tool's answer
-  std::string_view response_close = {};  // behind it
+  std::string_view response_close = {};  // after it
   std::string_view quote = {};           // at both ends of a text inside of those
-  /// Whether this is the dialect's first form: every message is a turn of its own (tools' answers too), an
-  /// answer never goes on in the turn of the one before, and a declaration's parts stand in another order.
+  /// Whether this is the dialect's first published form: every message is a turn of its own (tools' answers
+  /// too), an answer never continues the turn before it, and the parts of a declaration have another order.
   bool first_form = false;
 };
 
@@ -102,7 +102,7 @@ struct Turns {
   Turn assistant = {};                            // around what the model says
   Turn system = {};                               // around the system text, wherever it goes
   std::string_view generation = {};               // where an answer begins
-  bool always_generation = false;                 // written even if it is not asked for
+  bool always_generation = false;                 // written even if the caller does not ask for it
   SystemPlace system_place = SystemPlace::kTurn;  // where a leading system message goes
   /// Text at the start of the first system turn, which is then written in every conversation; "": none.
   std::string_view system_head = {};
@@ -110,15 +110,16 @@ struct Turns {
   std::string_view system_default = {};
   /// Whether the system text and the message it is put into are trimmed as one.
   bool trim_joined = false;
-  /// Message of the error for roles that do not alternate; "": any order is taken.
+  /// Message of the error for roles that do not alternate; "": any order is allowed.
   std::string_view order_refusal = {};
   /// Message of the error for a system message that is refused; "": as for a wrong order.
   std::string_view system_refusal = {};
-  /// Thoughts and tools; nullptr: none. Where there are, roles are free and these facts write the turns.
+  /// Thoughts and tools; nullptr: none. With them, roles may come in any order and these facts write the
+  /// turns.
   const AgentTurns* agent = nullptr;
 };
 
-/// All of it. `signs` tell the dialect from the text of a template that is not known to the letter.
+/// A dialect: its vocabulary's conventions, its turns, its defaults, and how it is recognised.
 struct Dialect {
   std::string_view name;             // unique, as --chat-template takes it
   const Markers* markers = nullptr;  // of its vocabulary; shared by variants
@@ -126,16 +127,17 @@ struct Dialect {
   SamplingDefaults sampling = {};    // where the file does not say
   /// Fingerprints (template_form.hpp) of the published templates that these turns render exactly.
   std::span<const std::uint64_t> templates = {};
-  /// A template that holds all of these and none of no_signs is written in this dialect, by all likelihood.
+  /// A template whose form is not known but that contains all of these and none of no_signs is taken for this
+  /// dialect's.
   std::span<const std::string_view> signs = {};
   /// Substrings that must be absent; see signs.
   std::span<const std::string_view> no_signs = {};
-  /// Whether a vocabulary with these markers and no template gets these turns.
+  /// Whether vocabularies with these markers get these turns where the file has no template.
   bool without_template = false;
   /// Beginnings of general.name, in lower case with dashes, of published files that lack a template and whose
-  /// vocabulary does not tell.
+  /// vocabulary does not decide.
   std::span<const std::string_view> file_names = {};
-  /// What its models with per-layer embeddings use in its place; nullptr: the same.
+  /// The dialect of its models with per-layer embeddings; nullptr: this one.
   const Dialect* for_per_layer_embeddings = nullptr;
 };
 

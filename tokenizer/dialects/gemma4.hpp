@@ -13,11 +13,11 @@ inline constexpr std::string_view kGemma4Control[] = {"<bos>",   "<eos>",       
                                                       "<tool|>", "<|tool_response>"};
 /// A call of a tool ends a generation where the answer to it begins.
 inline constexpr std::string_view kGemma4Stops[] = {"<eos>", "<turn|>", "<|tool_response>"};
-/// Shown to whoever reads the text of a call or a thought.
+/// User-defined, so that decoded text shows them: programs find calls and thoughts by these markers.
 inline constexpr std::string_view kGemma4UserDefined[] = {"<|tool_call>", "<tool_call|>", "<tool_response|>",
                                                           "<|\"|>",       "<|channel>",   "<channel|>"};
 
-/// The files of the first days say that no BOS is added; the models need it all the same.
+/// The first published files say that no BOS is added; the models need it nevertheless.
 inline constexpr Markers kGemma4Markers = {.told_by = kGemma4ToldBy,
                                            .architecture = "gemma4",
                                            .bos = "<bos>",

@@ -68,8 +68,8 @@ inline constexpr Dialect kLlama3 = {.name = "llama3",
                                     .signs = kLlama3Signs,
                                     .without_template = true};
 
-/// SentencePiece vocabularies of the Llama kind: what `tokenizer.ggml.model = llama` means if nothing else
-/// tells. Llama 2, Mistral before v0.3 and most of their fine-tunes.
+/// SentencePiece vocabularies of the Llama kind: the meaning of `tokenizer.ggml.model = llama` for files of
+/// no other dialect. Llama 2, Mistral before v0.3 and most of their fine-tunes.
 inline constexpr std::string_view kPlainControl[] = {"<s>", "</s>"};
 inline constexpr std::string_view kPlainStops[] = {"</s>"};
 inline constexpr Markers kPlainMarkers = {.bos = "<s>",

@@ -42,8 +42,8 @@ inline constexpr PreTokenizer kPreTokenizers[] = {{kLlama3PreNames, PrePattern::
                                                   {kQwen2PreNames, PrePattern::kQwen2, false, true},
                                                   {kSmolLmPreNames, PrePattern::kSmolLm, false, false}};
 
-/// What tokenizer.ggml.model may be, and how such a vocabulary cuts text into pieces. The last name is also
-/// that of an architecture and a pre-tokenizer of files whose model key says something else.
+/// A value of tokenizer.ggml.model, and how such a vocabulary cuts text into pieces. "gemma4" is also an
+/// architecture and a pre-tokenizer of files whose model key says something else.
 struct TokenizerModel {
   std::string_view name;  // tokenizer.ggml.model
   TokenizerKind kind;     // what it stands for

@@ -20,7 +20,7 @@
 
 namespace gemma::dialects {
 
-/// All dialects and their variants, what is special before what is general.
+/// All dialects and their variants, special ones before general ones.
 inline constexpr const Dialect* kAll[] = {
     &kGemma4First, &kGemma4,        &kGemma4E, &kGemma,     &kGemmaFirst, &kGemma1,
     &kLlama31,     &kLlama3First,   &kLlama3,  &kSmolLm,    &kChatMl,     &kLlama2,
