@@ -1,7 +1,7 @@
 // LoRA adapters (Hu et al. 2021, arXiv:2106.09685) in GGUF files: W' = W + scale * B * A for some matrices.
 // They are merged when a file is quantised (QuantizeOptions::adapters), or added to each product when a model
-// runs (ModelOptions::adapters). Invariant: an Adapter that exists is sound by itself: every A has its B, of
-// the same rank.
+// runs (ModelOptions::adapters).
+// Invariant: an Adapter that exists is sound by itself: every A has its B, of the same rank.
 #pragma once
 
 #include <cstddef>
@@ -32,8 +32,8 @@ class Adapter {
   };
 
   /// Reads an adapter as llama.cpp's converter writes it: tensors NAME.lora_a and NAME.lora_b, and
-  /// adapter.lora.alpha. `scale` multiplies all of it. Throws Error: as gguf::File::open, {kUnsupported} for
-  /// another kind of file, {kMissingTensor, kBadShape, kMalformed} for pairs that are none,
+  /// adapter.lora.alpha. `scale` multiplies every change. Throws Error: as gguf::File::open, {kUnsupported}
+  /// for another kind of file, {kMissingTensor, kBadShape, kMalformed} for tensors that make no pairs,
   /// {kInvalidArgument} for a scale that is not finite.
   static Adapter open(const std::string& path, float scale = 1);
   /// Overload for a file that is already open.
@@ -51,7 +51,7 @@ class Adapter {
   const std::string& path() const noexcept { return file_.path(); }
   /// The file, with all its metadata.
   const gguf::File& file() const noexcept { return file_; }
-  /// The path that was given to open().
+  /// The scale that was given to open() or from().
   float scale() const noexcept { return scale_; }
 
  private:

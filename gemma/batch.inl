@@ -47,7 +47,7 @@ GEMMA_INLINE std::size_t Batch::n_running() const noexcept {
       std::count_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.running(); }));
 }
 
-// ---- who is there ----
+// ---- the sequences ----
 
 GEMMA_INLINE void Batch::check_prompt(std::span<const std::int32_t> prompt, std::size_t before) const {
   if (prompt.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
@@ -190,7 +190,7 @@ GEMMA_INLINE void Batch::remember(const Snapshot& snapshot) {
   });
 }
 
-// ---- what they begin with ----
+// ---- shared prefixes ----
 
 GEMMA_INLINE void Batch::find_donor(Slot& s) {
   s.donor = 0;
@@ -201,7 +201,7 @@ GEMMA_INLINE void Batch::find_donor(Slot& s) {
     if (!other.taken() || other.id >= s.id) continue;
     const std::size_t n = common_prefix(wanted, other.sequence.tokens());
     const std::size_t computed = other.sequence.cache().n_past();
-    // of what it has computed a sliding window may have given back what is needed
+    // a sliding window may have released pages of the prefix
     const bool possible = n > computed ? other.running() : other.sequence.can_truncate(n);
     if (n > s.n_donor && possible) {
       s.donor = other.id;
@@ -222,7 +222,7 @@ GEMMA_INLINE void Batch::share(Slot& s, const KvCache& from, std::size_t n) {
 GEMMA_INLINE bool Batch::take_from_donor(Slot& s) {
   if (s.sequence.cache().n_past() != 0) return true;
   Slot* donor = s.donor == 0 ? nullptr : find(s.donor);
-  if (s.donor != 0 && donor == nullptr) {  // it has left; what it had is kept, or another has it
+  if (s.donor != 0 && donor == nullptr) {  // the donor has left: its prefix is kept, or another sequence has it
     find_donor(s);
     donor = s.donor == 0 ? nullptr : find(s.donor);
   }
@@ -231,7 +231,7 @@ GEMMA_INLINE bool Batch::take_from_donor(Slot& s) {
   if (donor != nullptr) {
     const Sequence& from = donor->sequence;
     std::size_t n =
-        std::min(s.n_donor, common_prefix(wanted, from.tokens()));  // it may have gone another way
+        std::min(s.n_donor, common_prefix(wanted, from.tokens()));  // its tokens may differ by now
     if (n > kept.n && n > from.cache().n_past() && donor->running()) return false;
     n = std::min(n, from.cache().n_past());
     if (n > kept.n && from.can_truncate(n)) {

@@ -1,4 +1,5 @@
-// Definitions of batch.hpp: one forward, from what is due to what was chosen. Included by batch.inl.
+// Definitions of batch.hpp: one forward, from collecting its tokens to choosing the next ones. Included by
+// batch.inl.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +26,8 @@ GEMMA_INLINE bool Batch::join_chosen(Slot& s, std::exception_ptr& first) {
   }
 }
 
-/// Fills chunks_: first one token of each sequence that is past its prompt, with guesses behind it, then
-/// prompts, oldest first, then what is scored.
+/// Fills chunks_: first one token of each sequence that is past its prompt, followed by its guesses; then
+/// prompts, oldest first; then scored sequences.
 GEMMA_INLINE void Batch::collect(std::exception_ptr& first, const std::atomic<bool>* cancel) {
   chunks_.clear();
   chunk_slot_.clear();
@@ -46,7 +47,8 @@ GEMMA_INLINE void Batch::collect(std::exception_ptr& first, const std::atomic<bo
 }
 
 GEMMA_INLINE std::size_t Batch::collect_guesses(const std::atomic<bool>* cancel) {
-  // a row for each sequence, and half of the tokens' room where prompts or scores wait for it
+  // a row for each sequence is reserved; where prompts or scores are waiting, guesses get at most half of the
+  // room
   std::size_t left = std::min(workspace_.options().max_logit_rows - slots_.size(),
                               chunks_.size() == n_running() ? room_ : room_ / 2);
   const std::size_t before = left;
@@ -68,7 +70,7 @@ GEMMA_INLINE std::size_t Batch::collect_guesses(const std::atomic<bool>* cancel)
     if (&s != &slots_[q.slot]) continue;
     ++at;
     detail::Generating& g = *s.generating;
-    // what some leave, later ones may have
+    // room that a sequence does not use goes to later ones
     const std::size_t share = (left + n_left - 1) / n_left;
     --n_left;
     g.take_guesses(q, g.most_guesses(s.sequence, std::min(most_guesses_, share)), step, drafter_->cost());
@@ -102,7 +104,7 @@ GEMMA_INLINE void Batch::collect_prompts(std::size_t& rows) {
 GEMMA_INLINE void Batch::collect_scores(std::size_t rows) {
   for (Slot& s : slots_) {
     if (!s.scoring || s.scoring->done || s.is_reading()) continue;
-    // nothing is asked of the last token's logits
+    // the logits of the last token are not needed
     const GenerateResult& r = s.scoring->result;
     const std::size_t n = std::min({rows, room_, r.tokens.size() - r.log_probabilities.size()});
     if (n == 0) continue;
@@ -122,7 +124,8 @@ GEMMA_INLINE void Batch::make_room() {
 GEMMA_INLINE void Batch::keep_prompt(const Slot& s) {
   const auto& groups = pool_->layout().groups;
   const bool slides = std::any_of(groups.begin(), groups.end(), [](const auto& g) { return g.window != 0; });
-  // without windows it can be taken from the sequence itself, and later from what is kept of that
+  // without windows the prompt can be shared from the sequence itself, and later from what is kept of the
+  // sequence
   if (slides) prefixes_.keep(s.sequence, s.n_prompt);
 }
 

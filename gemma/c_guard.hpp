@@ -1,5 +1,5 @@
-// What the units of the C interface share: its objects that several of them know, errors, structures of other
-// sizes, lists. Private to them.
+// Shared by the units of the C interface and private to them: opaque objects, errors, structures of other
+// sizes, lists.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 #include "model.hpp"
 #include "piece_trie.hpp"
 
-// what the interface's opaque types are
+// definitions of the interface's opaque types
 struct gemma_error {
   int code;
   const char* message;
@@ -35,7 +35,7 @@ namespace gemma::c_api {
 /// The error of an allocation that failed: static, since there may be no memory for another.
 inline constinit gemma_error no_memory{GEMMA_ERROR_OUT_OF_MEMORY, "out of memory", false};
 
-/// Makes *error an error of its own memory, where somebody wants one.
+/// Sets *error to a new error, if the caller asked for one.
 inline void report(gemma_error** error, int code, const char* message) noexcept {
   if (error == nullptr) return;
   const std::size_t size = std::strlen(message) + 1;
@@ -49,7 +49,7 @@ inline void report(gemma_error** error, int code, const char* message) noexcept 
   std::memcpy(text, message, size);
 }
 
-/// f(), or `failed` with *error set.
+/// Returns f(); if it throws, sets *error and returns `failed`.
 template <typename T, typename F>
 T guarded(gemma_error** error, T failed, F&& f) noexcept {
   try {
@@ -66,12 +66,12 @@ T guarded(gemma_error** error, T failed, F&& f) noexcept {
   return failed;
 }
 
-/// Throws Error{kInvalidArgument}.
+/// Throws Error{kInvalidArgument} unless ok.
 inline void require(bool ok, StaticText what) {
   if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
 }
 
-/// The caller's structure, which may be shorter than ours, over our defaults.
+/// The caller's structure, which may be of an older, shorter version; missing fields get our defaults.
 template <typename T>
 T options_or(const T* given, T defaults) {
   if (given == nullptr) return defaults;
@@ -80,7 +80,7 @@ T options_or(const T* given, T defaults) {
   return defaults;
 }
 
-/// Fills the caller's structure, which may be shorter than ours.
+/// Fills the caller's structure, which may be of an older, shorter version.
 template <typename T>
 void give(T* out, T values) {
   require(out->size >= sizeof(std::size_t), "the size of a structure is not set");

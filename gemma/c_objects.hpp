@@ -1,4 +1,4 @@
-// What several units of the C interface make of its structures. Private to them.
+// Conversions of the C interface's structures that several units need. Private to them.
 #pragma once
 
 #include <atomic>
@@ -16,8 +16,8 @@
 
 /// A session and the flag that ends its calls.
 struct gemma_session {
-  mutable gemma::Session session;      // asking for logits may compute a token that waits
-  std::atomic<bool> cancelled{false};  // stays until gemma_session_clear_cancel()
+  mutable gemma::Session session;      // mutable: asking for logits may compute a waiting token
+  std::atomic<bool> cancelled{false};  // set until gemma_session_clear_cancel()
 
   /// The options of its calls.
   gemma::RunOptions run() const noexcept { return {.progress = {}, .cancel = &cancelled}; }
@@ -39,7 +39,7 @@ struct gemma_grammar {
 
 namespace gemma::c_api {
 
-/// Throws Error{kInvalidArgument} for a number that names no type.
+/// The C++ type of a GEMMA_KV_... number. Throws Error{kInvalidArgument} for an unknown one.
 inline KvType kv_type_of(int kv_type, int kv_float32) {
   switch (kv_type) {
     case GEMMA_KV_DEFAULT:
@@ -55,7 +55,8 @@ inline KvType kv_type_of(int kv_type, int kv_float32) {
   }
 }
 
-/// The C++ form. Throws Error{kInvalidArgument} for a number that names no draft, or a model that is missing.
+/// The C++ form of draft options. Throws Error{kInvalidArgument} for an unknown GEMMA_DRAFT_... number, or a
+/// missing model.
 inline DraftOptions draft_options(int draft, std::size_t n_tokens, const gemma_model* model) {
   DraftOptions out;
   if (n_tokens != 0) out.max_tokens = n_tokens;
@@ -75,7 +76,7 @@ inline DraftOptions draft_options(int draft, std::size_t n_tokens, const gemma_m
   }
 }
 
-/// The C form; `size` is what the caller's structure has.
+/// The C form of a result; `size` is that of the caller's structure.
 inline gemma_generate_result result_of(const GenerateResult& r, std::size_t size) {
   return {size,        r.tokens.size(),       static_cast<int>(r.reason),
           r.seconds,   r.first_token_seconds, r.n_steps,
@@ -87,7 +88,7 @@ inline SamplerOptions sampler_options(const gemma_sampler_options& o) {
   return {o.temperature, o.top_k, o.top_p, o.min_p, o.repeat_penalty, o.repeat_last, o.seed};
 }
 
-/// All but `pick`.
+/// The C++ form of generation options, except for `pick`.
 inline GenerateOptions generate_options(const gemma_generate_options& o) {
   GenerateOptions out;
   out.max_tokens = o.max_tokens;
@@ -100,7 +101,7 @@ inline GenerateOptions generate_options(const gemma_generate_options& o) {
   out.draft = o.no_draft == 0;
   if (o.on_token != nullptr) {
     out.on_token = [on_token = o.on_token, user = o.user](const GeneratedToken& t) {
-      const std::string text(t.text);  // with a NUL
+      const std::string text(t.text);  // a copy that ends with NUL
       const gemma_token token{t.id, text.c_str(), text.size(), t.log_probability};
       return on_token(&token, user) != 0;
     };
@@ -114,7 +115,7 @@ inline GenerateOptions generate_options(const gemma_generate_options& o) {
   return out;
 }
 
-/// A sampler, and how it chooses among what a grammar allows.
+/// A sampler of its own, and a picker by which it chooses among the tokens that a grammar allows.
 struct ConstrainedSampler {
   Sampler sampler;       // its own
   ConstrainedPick pick;  // over it
@@ -131,7 +132,7 @@ inline void check_grammar(const gemma_generate_options& o, std::size_t vocab_siz
   require(o.grammar->pieces->vocab_size() <= vocab_size, "the grammar was made for another model");
 }
 
-/// Ends a generation whose pick() callback said so.
+/// Throws if the pick() callback returned a negative number, which ends the generation.
 inline std::int32_t picked(std::int32_t token) {
   require(token >= 0, "the callback chose no token");
   return token;

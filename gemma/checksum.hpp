@@ -1,4 +1,5 @@
-// A checksum of bytes. Invariant: it is the same however the bytes are cut, and on every machine.
+// A checksum of bytes.
+// Invariant: it does not depend on how the bytes are cut into parts, nor on the machine.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,7 @@
 
 namespace gemma::detail {
 
-/// 64 bits: against damage, not against attackers.
+/// A 64-bit checksum that detects damage, not attacks.
 class Checksum {
  public:
   /// Appends bytes to what is summed.

@@ -16,8 +16,8 @@ enum class Activation { kGeluTanh, kSilu };
 /// Which elements of a head RoPE rotates together (Su et al. 2021): (i, i + head_dim / 2) or (2i, 2i + 1).
 enum class RopePairing { kHalf, kPairs };
 
-/// How the final hidden states of a text's tokens become its embedding: they stay as they are, their mean,
-/// the first token's (BERT's [CLS]), the last one's.
+/// How the final hidden states of a text's tokens become its embedding: not at all (one vector a token),
+/// their mean, the first token's (BERT's [CLS]), the last token's.
 enum class Pooling { kNone, kMean, kFirst, kLast };
 
 /// Rotary frequencies of heads of one size: theta_i = scale * base^(-2i / head_dim), divided by the file's
@@ -34,7 +34,7 @@ struct RopeConfig {
 struct AttentionConfig {
   std::size_t n_heads = 0;     // query heads
   std::size_t n_kv_heads = 0;  // 1: multi-query; n_heads: multi-head; between: grouped-query
-  std::size_t head_dim = 0;    // apart from d_model / n_heads (Gemma 7B: 256, not 192)
+  std::size_t head_dim = 0;    // need not be d_model / n_heads (Gemma 7B: 256, not 192)
   std::size_t rope = 0;        // index into ModelConfig::ropes
   std::size_t window = 0;      // position i sees j with i - j < window; 0: all
   std::size_t ahead = 0;       // and j with j - i <= ahead; 0: none after its own
@@ -43,7 +43,8 @@ struct AttentionConfig {
   bool qk_norm = false;        // RMSNorm of each query and key head before RoPE
   bool v_norm = false;         // RMSNorm of each value head, without a weight
   bool v_from_k = false;       // values are the projected keys, as they are before norm and RoPE
-  std::size_t kv_layer = 0;    // whose keys and values it reads; its own index: it computes and stores them
+  std::size_t kv_layer =
+      0;  // the layer whose keys and values it reads; its own index: it computes and stores them
 
   /// Total width of the query heads: n_heads * head_dim.
   std::size_t q_width() const noexcept { return n_heads * head_dim; }
@@ -54,14 +55,14 @@ struct AttentionConfig {
 /// A mixture of experts beside the feed-forward block of a layer.
 struct ExpertsConfig {
   std::size_t count = 0;  // 0: none
-  std::size_t used = 0;   // the most probable ones of each token
-  std::size_t d_ff = 0;   // floats between the matrices of one
+  std::size_t used = 0;   // experts that each token uses: the most probable ones
+  std::size_t d_ff = 0;   // width of one expert
 };
 
 /// Feed-forward block of one layer.
 struct FeedForwardConfig {
-  std::size_t d_ff = 0;                       // floats between its matrices
-  Activation activation = Activation::kSilu;  // of the gate, and of those of the experts
+  std::size_t d_ff = 0;                       // its width: rows of gate and up, columns of down
+  Activation activation = Activation::kSilu;  // of the gate, also in the experts
   float sparsity =
       0.0f;  // the gate keeps only what exceeds its mean by this many standard deviations; 0: all of it
   ExpertsConfig experts;  // beside it
@@ -76,14 +77,14 @@ struct StreamsConfig {
 
 /// Parameters of one decoder layer.
 struct LayerConfig {
-  AttentionConfig attention;       // its first half
-  FeedForwardConfig feed_forward;  // its second half
+  AttentionConfig attention;       // the first half of the layer
+  FeedForwardConfig feed_forward;  // the second half of the layer
 };
 
 /// A linear layer applied to the pooled vector of an embedding model.
 struct DenseConfig {
-  std::string name;       // of its tensors in the file, without ".weight"
-  std::size_t width = 0;  // of what comes out
+  std::string name;       // name of its tensors in the file, without ".weight"
+  std::size_t width = 0;  // of its output
 };
 
 /// How the final hidden states of a text become its embedding.
@@ -91,18 +92,19 @@ struct EmbeddingConfig {
   Pooling pooling = Pooling::kLast;     // what the model was trained for
   std::vector<DenseConfig> dense = {};  // the linear layers that the pooled vector goes through
   bool adds_eos = false;                // a text ends with EOS where the vocabulary does not say
-  std::string query_prompt = {};        // put before a text that searches; "": none is known
-  std::string document_prompt = {};     // put before a text that is found
+  std::string query_prompt = {};        // put before a text that is a query; "": none is known
+  std::string document_prompt = {};     // put before a text that is to be found
 };
 
-/// The numbers of one model: what is the model's as a whole, and its layers.
+/// The numbers of one model: those of the model as a whole, and those of each layer.
 struct ModelConfig {
-  /// Far above any model's dimension, far below where the product of two could overflow.
+  /// Upper limit of a dimension: far above any model's, and small enough that a product of two cannot
+  /// overflow.
   static constexpr std::size_t kMostSize = std::size_t{1} << 24;
   /// The longest context that a cache may be made for.
   static constexpr std::size_t kMostPositions = std::size_t{1} << 31;
 
-  std::string architecture;                        // general.architecture: for people, never for decisions
+  std::string architecture;                        // general.architecture: for messages, never for decisions
   std::string name;                                // general.name, or ""
   std::size_t d_model = 0;                         // floats of a hidden state
   std::size_t vocab_size = 0;                      // token ids are 0 .. vocab_size - 1
@@ -111,15 +113,16 @@ struct ModelConfig {
   float embedding_scale = 1.0f;                    // Gemma: sqrt(d_model)
   float logit_softcap = 0.0f;                      // 0: none
   RopePairing rope_pairing = RopePairing::kPairs;  // of Q and K as the file stores them
-  StreamsConfig streams;                           // residual streams side by side, where there are several
-  std::size_t per_layer_width = 0;                 // floats of a layer's own input from the token; 0: none
+  StreamsConfig streams;                           // several residual streams side by side (Gemma 3n)
+  std::size_t per_layer_width = 0;                 // width of each layer's own input from the token; 0: none
   std::vector<std::size_t> suppressed = {};        // tokens whose logits are -infinity
-  EmbeddingConfig embedding = {};                  // of texts
-  bool has_head = true;                            // hidden states become logits; else the model only embeds
-  bool post_norms = false;              // RMSNorm after attention and feed-forward, before the residual sum
-  std::vector<RopeConfig> ropes;        // each distinct one once; layers name theirs by index
-  std::vector<LayerConfig> layers;      // [n_layers]
-  std::vector<std::string> notes = {};  // lines for people: what the file lacks or gets wrong, what is used
+  EmbeddingConfig embedding = {};                  // how texts become vectors
+  bool has_head = true;             // whether hidden states become logits; otherwise the model only embeds
+  bool post_norms = false;          // RMSNorm after attention and feed-forward, before the residual sum
+  std::vector<RopeConfig> ropes;    // each distinct one once; layers name theirs by index
+  std::vector<LayerConfig> layers;  // [n_layers]
+  std::vector<std::string> notes =
+      {};  // lines for people: what the file lacks or has wrong, and the value used instead
 
   /// Number of decoder layers.
   std::size_t n_layers() const noexcept { return layers.size(); }
@@ -127,8 +130,8 @@ struct ModelConfig {
   std::size_t hidden_width() const noexcept { return d_model * std::max<std::size_t>(streams.count, 1); }
   /// Whether a layer computes and stores keys and values of its own.
   bool owns_kv(std::size_t layer) const noexcept { return layers[layer].attention.kv_layer == layer; }
-  /// The last layer that does. After its keys and values are stored, only rows whose logits or hidden states
-  /// are wanted go on.
+  /// The last layer that owns keys and values. After these are stored, only rows whose logits or hidden
+  /// states are wanted are computed further.
   std::size_t last_kv_layer() const noexcept {
     std::size_t last = 0;
     for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -195,9 +198,9 @@ struct ModelConfig {
     return ropes.size() - 1;
   }
 
-  /// Throws Error{kMalformed} naming `source`, the key and the layer of the first field that no model can
-  /// have. It is the one place that decides which numbers can run, whether they were read from keys, computed
-  /// by a family, or made by hand.
+  /// Throws Error{kMalformed} naming `source`, the key and the layer of the first invalid field. It is the
+  /// one place that decides which numbers can run, whether they were read from keys, computed by a family, or
+  /// made by hand.
   void validate(const std::string& source) const;
 };
 

@@ -1,5 +1,6 @@
-// Choosing tokens that a grammar allows. Invariant: an answer is the beginning of a text of the grammar, and
-// all of one when the model ended it; a thought before the answer is free.
+// Choosing tokens that a grammar allows.
+// Invariant: an answer is always the beginning of a text of the grammar, and a complete one when the model
+// ended it; a thought before the answer is not constrained.
 #pragma once
 
 #include <cstddef>
@@ -17,12 +18,12 @@ namespace gemma {
 /// A PickToken for one answer; one thread. The sampler must outlive it.
 class ConstrainedPick {
  public:
-  /// Tokens at both ends of a thought.
+  /// The tokens that begin and end a thought.
   struct ThoughtMarks {
     std::int32_t begin;  // where it begins
     std::int32_t end;    // where it ends
   };
-  /// `thought`: of a model that was asked to think; nothing otherwise.
+  /// `thought`: the marks of thoughts, if the model was asked to think; otherwise nullopt.
   ConstrainedPick(Sampler& sampler, GrammarMask mask, std::optional<ThoughtMarks> thought)
       : sampler_(sampler), mask_(std::move(mask)), thought_(thought) {}
 
@@ -43,7 +44,7 @@ class ConstrainedPick {
     in_thought_ = thought_ && may_think_ && token == thought_->begin;
     may_think_ = false;
     if (in_thought_ || mask_.accept(token)) return token;
-    // rounding has led a draw past the last token that is allowed
+    // rounding can make a draw end on a token that is not allowed
     token = argmax(row_);
     mask_.accept(token);
     return token;

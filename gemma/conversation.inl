@@ -42,7 +42,7 @@ GEMMA_INLINE void Conversation::set_thinking(bool on) {
   options_.thinking = on;
 }
 
-/// The ids behind the last thought, or all of them.
+/// The ids after the last thought, or all of them.
 GEMMA_INLINE std::span<const TokenId> Conversation::without_thoughts(std::span<const TokenId> ids) const {
   if (agent() == nullptr) return ids;
   const auto end = model_.vocab().find(agent()->thought_end);
@@ -65,7 +65,7 @@ GEMMA_INLINE std::vector<TokenId> Conversation::prompt_tokens(const std::string&
       {.add_generation_prompt = true, .merge_system = true, .thinking = options_.thinking, .tools = {}});
 }
 
-/// Whether these tokens are that text, and no control token hides between them.
+/// Whether `ids` decode to exactly `text` and contain no control tokens.
 GEMMA_INLINE bool Conversation::spell(std::span<const TokenId> ids, std::string_view text) const {
   const Tokenizer& tokenizer = model_.tokenizer();
   const Vocab& vocab = tokenizer.vocab();
@@ -87,7 +87,7 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
                     " takes " + std::to_string(prompt.size()) + " tokens, and the context holds " +
                     std::to_string(session_.n_ctx()));
   }
-  if (watch.on_prompt) {  // before the first chunk is done: what there is to do
+  if (watch.on_prompt) {  // before the first chunk: how many tokens there are to compute
     const auto known = session_.tokens();
     const auto differ = std::mismatch(prompt.begin(), prompt.end(), known.begin(), known.end()).first;
     watch.on_prompt(0, static_cast<std::size_t>(prompt.end() - differ));

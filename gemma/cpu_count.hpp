@@ -1,6 +1,7 @@
-// How many CPUs this process may keep busy: the physical cores of its affinity mask, and no more than the
-// quota of its control groups pays for. Invariant: at least 1; what the system does not say is no limit. Only
-// files of /proc and /sys are read; `root` stands before their paths, so that tests can imitate a machine.
+// How many CPUs this process may keep busy: the physical cores of its affinity mask, at most the quota of its
+// control groups.
+// Invariant: at least 1; a limit that the system does not report does not count. Only files of /proc and /sys
+// are read; `root` is put before their paths, so that tests can imitate a machine.
 #pragma once
 
 #include <limits>
@@ -12,16 +13,16 @@ namespace gemma::detail {
 /// Value that means "no limit".
 inline constexpr double kNoQuota = std::numeric_limits<double>::infinity();
 
-/// CPUs that the control groups of this process allow: the least of its own group and those above it, in the
-/// hierarchies of both versions (`cpu.max`; `cpu.cfs_quota_us` and `cpu.cfs_period_us`). kNoQuota without
-/// one.
+/// CPUs that the control groups of this process allow: the least quota of its own group and of those above
+/// it, in the hierarchies of both versions (`cpu.max`; `cpu.cfs_quota_us` and `cpu.cfs_period_us`). kNoQuota
+/// without one.
 double cpu_quota(const std::string& root);
 
-/// Physical cores among `cpus`: SMT siblings share the vector units that matmuls fill. A CPU whose siblings
-/// are not told is a core.
+/// Number of physical cores among `cpus`: SMT siblings share the vector units that matmuls fill. A CPU whose
+/// siblings are unknown counts as a core.
 unsigned cores_among(const std::vector<int>& cpus, const std::string& root);
 
-/// `n_cores`, or as many as the quota pays for, rounded up: a part of a CPU is better used than left.
+/// n_cores, but at most the quota rounded up: using a fraction of a CPU is better than leaving it idle.
 unsigned threads_for(unsigned n_cores, double quota);
 
 /// Threads that this process can keep busy.

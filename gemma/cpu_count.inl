@@ -14,14 +14,14 @@
 
 namespace gemma::detail {
 
-/// Where a hierarchy of control groups is mounted, and which of them the process is in.
+/// Where a hierarchy of control groups is mounted, and the process's group in it.
 struct CgroupPlace {
-  std::string mount;  // the folder of its uppermost group that can be seen
+  std::string mount;  // folder of the uppermost visible group
   std::string path;   // from there to the process's group: "" or "/a/b"
 };
 
-/// CPUs by one group's files: `cpu.max` ("50000 100000", "max 100000") of version 2, `cpu.cfs_quota_us` (-1:
-/// none) and `cpu.cfs_period_us` of version 1; kNoQuota without one.
+/// The quota of one group in CPUs, from its files: `cpu.max` ("50000 100000", "max 100000") of version 2,
+/// `cpu.cfs_quota_us` (-1: none) and `cpu.cfs_period_us` of version 1; kNoQuota without one.
 GEMMA_INLINE double quota_of_group(const std::string& folder, bool is_v2) {
   double quota = -1, period = 0;
   if (is_v2) {
@@ -33,7 +33,7 @@ GEMMA_INLINE double quota_of_group(const std::string& folder, bool is_v2) {
   return quota > 0 && period > 0 ? quota / period : kNoQuota;
 }
 
-/// Whether `word` is one of the words of `list`, which commas part.
+/// Whether `word` is one of the comma-separated words of `list`.
 GEMMA_INLINE bool has_word(const std::string& list, const std::string& word) {
   return ("," + list + ",").find("," + word + ",") != std::string::npos;
 }
@@ -68,7 +68,7 @@ GEMMA_INLINE bool find_cgroup(const std::string& root, bool is_v2, CgroupPlace& 
     std::istringstream(line.substr(dash + 3)) >> type >> source >> options;
     if (is_v2 ? type != "cgroup2" : type != "cgroup" || !has_word(options, "cpu")) continue;
     place.mount = root + mount;
-    // what is mounted is the group `mount_root`: groups above it cannot be seen
+    // the mounted folder is the group `mount_root`: groups above it are not visible
     const bool is_below = mount_root != "/" && (group + "/").rfind(mount_root + "/", 0) == 0;
     place.path = is_below ? group.substr(mount_root.size()) : mount_root == "/" ? group : "";
     if (place.path == "/" || place.path.rfind("/..", 0) == 0) place.path.clear();
