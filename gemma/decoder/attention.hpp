@@ -28,7 +28,8 @@ inline void rotate_queries(const Pass& p, const Worker& w, std::size_t l) noexce
   }
 }
 
-/// Values that are the projected keys: ws.v = ws.k. By rows; a barrier before the keys change.
+/// ws.v = ws.k, for layers whose values are the projected keys. Shared by rows; needs a barrier after it,
+/// before the keys are normalised and rotated.
 inline void copy_keys_to_values(const Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t width = p.config.layers[l].attention.kv_width();
   const auto share = w.share(p.n_rows);
@@ -105,15 +106,16 @@ inline void attend_unit(const Pass& p, const Worker& w, std::size_t l, std::size
                      .scratch = p.ws.scratch_of(w.id)});
 }
 
-/// ws.attention = attention of ws.q over the caches. Work is taken in units; whoever is free takes the next,
-/// since a tile's cost grows with its position.
+/// ws.attention = attention of ws.q over the caches. Each worker takes the next unit when it is free, since
+/// the cost of a tile grows with its position.
 inline void attend(Pass& p, const Worker& w, std::size_t l) noexcept {
   const AttentionConfig& a = p.config.layers[l].attention;
   std::size_t units = 0;
   for (const Chunk& c : p.chunks)
     units += (rows_of(p, c) + kAttentionTile - 1) / kAttentionTile * a.n_kv_heads;
   const std::size_t group = a.n_heads / a.n_kv_heads;
-  // heads of one group share a pass over the cache; they part only when there is too little work otherwise
+  // the heads of one group share a pass over the cache; they are split only when there are fewer units than
+  // workers
   const std::size_t splits =
       units >= w.count ? 1 : std::min<std::size_t>(group, (w.count + units - 1) / units);
   std::atomic<std::size_t>& done = p.draw_step();
@@ -122,8 +124,8 @@ inline void attend(Pass& p, const Worker& w, std::size_t l) noexcept {
   }
 }
 
-/// Keys and values of the layer, where it owns them: projected from ws.h for all rows, stored in the caches.
-/// The queries too, unless rows are about to leave. Ends before the barrier that attention needs.
+/// Projects ws.h to the keys and values of all rows and stores them in the caches, where the layer owns its
+/// keys and values. Projects the queries too, if `queries` is set. A barrier must follow before attention.
 inline void project(Pass& p, const Worker& w, std::size_t l, bool queries) noexcept {
   const LayerWeights& weights = p.weights.layers[l];
   const AttentionConfig& a = p.config.layers[l].attention;
@@ -155,8 +157,8 @@ inline void project(Pass& p, const Worker& w, std::size_t l, bool queries) noexc
   }
 }
 
-/// residual = W_o attention(rms_norm(x)). False: nothing of the rows that are left is wanted, the pass is
-/// over.
+/// residual = W_o attention(rms_norm(x)). Returns false when no row's result is wanted after this layer's
+/// keys and values: the pass is over.
 inline bool attention(Pass& p, const Worker& w, std::size_t l) noexcept {
   const LayerWeights& weights = p.weights.layers[l];
   norm_rows(p, w, weights.attn_norm,
@@ -166,7 +168,7 @@ inline bool attention(Pass& p, const Worker& w, std::size_t l) noexcept {
   const bool rows_leave = l == p.last_kv_layer && p.n_wanted != p.n_rows;
   project(p, w, l, !rows_leave);
   if (rows_leave) {
-    if (p.n_wanted == 0) return false;  // its keys and values are all that was wanted
+    if (p.n_wanted == 0) return false;  // only the keys and values were wanted
     keep_wanted_rows(p, w);
     lay_out_and_multiply(p, w, weights.q, {p.ws.h.data(), p.ws.q8}, p.ws.q.data());
     w.sync();

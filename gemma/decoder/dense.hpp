@@ -1,5 +1,5 @@
-// The linear layers behind pooling (EmbeddingGemma): vectors of texts, not of tokens. Invariant (law 1): a
-// text's vector does not depend on those that share the products.
+// The linear layers after pooling (EmbeddingGemma). Their rows are vectors of texts, not of tokens. Invariant
+// (law 1): the vector of a text does not depend on which other texts are multiplied with it.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace gemma::detail {
 
-/// ws.pooled [n_rows, d_model] through all of them, one after the other; no bias, no activation. The result
-/// is in ws.pooled or ws.projected: project_pooled_result(). Every worker of the team calls it once.
+/// Multiplies ws.pooled [n_rows, d_model] by all of these layers in turn; they have no bias and no
+/// activation. The result is where project_pooled_result() says. Every worker of the team calls it once.
 inline void project_pooled(Pass p, const Worker& w) noexcept {
   constexpr const char* kNames[] = {"dense_2", "dense_3"};
   float* in = p.ws.pooled.data();
@@ -29,7 +29,7 @@ inline void project_pooled(Pass p, const Worker& w) noexcept {
   }
 }
 
-/// [n_rows, embedding_width] behind the last of them.
+/// The result of the last of these layers, [n_rows, embedding_width]: ws.pooled or ws.projected.
 inline const float* project_pooled_result(const Pass& p) noexcept {
   return p.weights.dense.size() % 2 == 0 ? p.ws.pooled.data() : p.ws.projected.data();
 }

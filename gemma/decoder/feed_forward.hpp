@@ -11,17 +11,17 @@
 
 namespace gemma::detail {
 
-/// Where activated rows go: floats, or 8 bits when q is set, or both.
+/// Where activated rows are written: as floats, in 8 bits when q is set, or both.
 struct Activated {
   float* x;                  // [n, width]
   std::int8_t* q;            // [n, width]
   kernels::Q8Group* groups;  // [n, width / 32]
-  std::size_t width;         // of a whole row
-  bool both = false;         // floats beside 8 bits: an adapter reads them
+  std::size_t width;         // elements of a whole row
+  bool both = false;         // write floats too when q is set: an adapter reads them
 };
 
-/// Keeps of gate[n] what exceeds its mean by `sparsity` standard deviations (divided by n), less that bound;
-/// the rest becomes 0. Sums run in double, in the order of the elements.
+/// gate[i] = max(gate[i] - bound, 0), where bound = mean + sparsity * standard deviation of gate[n] (the
+/// variance is divided by n). Sums are in double, in the order of the elements.
 inline void keep_largest(float* gate, std::size_t n, float sparsity) noexcept {
   double sum = 0, squares = 0;
   for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(gate[i]);
@@ -34,8 +34,8 @@ inline void keep_largest(float* gate, std::size_t n, float sparsity) noexcept {
   for (std::size_t i = 0; i < n; ++i) gate[i] = std::max(gate[i] - static_cast<float>(bound), 0.0f);
 }
 
-/// The gate of a sparse layer as a whole, [n_rows, d_ff] in ws.ffn: its bound needs all of a row. Barriers in
-/// it and after.
+/// Computes the whole gate of a sparse layer, [n_rows, d_ff] in ws.ffn: the bound needs all elements of a
+/// row. Has barriers inside and one at its end.
 inline void sparse_gate(Pass& p, const Worker& w, std::size_t l, const Input& in) noexcept {
   const FeedForwardConfig& f = p.config.layers[l].feed_forward;
   matmul(p, w, p.weights.layers[l].gate, in, p.ws.ffn.data());
@@ -48,9 +48,9 @@ inline void sparse_gate(Pass& p, const Worker& w, std::size_t l, const Input& in
   w.sync();
 }
 
-/// out = activation(gate * in) * (up * in) for n rows of input and `rows` of both matrices. Block of rows by
-/// block of rows, so that gate and up of many tokens are activated and quantised where they are, not in
-/// memory a step later. Without a gate matrix, out.x holds the gate already.
+/// out = activation(gate * in) * (up * in) for n rows of input and the given rows of both matrices. Works on
+/// one block of rows at a time, so that gate and up of many tokens are activated and quantised while they are
+/// in the cache. Without a gate matrix, out.x holds the gate already.
 inline void gate_and_up(const Pass& p, const Worker& w, Activation activation, const Matrix& gate,
                         const Matrix& up, Range rows, const Input& in, std::size_t n,
                         const Activated& out) noexcept {

@@ -10,7 +10,7 @@
 
 namespace gemma::detail {
 
-/// h = rms_norm(x), the hidden states; logits = [softcap](W h), where they are wanted. For the rows that are
+/// h = rms_norm(x), the hidden states; logits = [softcap](W h), if logits are wanted. For the rows that are
 /// left.
 inline void head(Pass& p, const Worker& w) noexcept {
   const Matrix& m = p.weights.output;

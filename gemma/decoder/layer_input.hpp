@@ -1,5 +1,5 @@
-// What the first layer of a pass reads: embeddings of tokens, or hidden rows of the layers before; and the
-// rotary angles of the rows' positions.
+// The input of the first layer of a pass: embeddings of tokens, or the hidden rows that the preceding layers
+// gave; and the rotary angles of the rows' positions.
 #pragma once
 
 #include <cmath>
@@ -10,8 +10,7 @@
 
 namespace gemma::detail {
 
-/// x[d_model] = row `token` of the embedding `e`, with what adapters change it by: sums run in the order of
-/// ranks.
+/// x[d_model] = row `token` of the embedding `e`, plus the changes of adapters, summed in the order of ranks.
 inline void read_embedding(const kernels::KernelTable& kernels, const Matrix& e, std::size_t token,
                            float* x) noexcept {
   kernels.dequantize[static_cast<std::size_t>(e.type)](e.data + token * e.row_bytes, e.cols, x);
@@ -19,7 +18,7 @@ inline void read_embedding(const kernels::KernelTable& kernels, const Matrix& e,
     float factors[Weights::kMostEmbeddingRank];
     kernels.dequantize[static_cast<std::size_t>(c->b.type)](c->b.data + token * c->b.row_bytes, c->b.cols,
                                                             factors);
-    const float* a = reinterpret_cast<const float*>(c->a.data);  // decoded: Weights::from
+    const float* a = reinterpret_cast<const float*>(c->a.data);  // decoded to float by Weights::from
     for (std::size_t k = 0; k < c->a.rows; ++k, a += e.cols) {
       const float factor = c->b.scale * factors[k];
       for (std::size_t i = 0; i < e.cols; ++i) x[i] += factor * a[i];
@@ -34,7 +33,8 @@ inline void embed_row(const Pass& p, std::size_t r, float* x) noexcept {
   if (p.config.embedding_scale != 1.0f) p.vec().scale(p.config.embedding_scale, d, x);
 }
 
-/// x = scale * embedding of the token, or the hidden rows that were handed in (of several streams the first).
+/// x = scale * embedding of the token, or the hidden rows that the caller passed (of several streams, the
+/// first).
 inline void read_input(const Pass& p, const Worker& w) noexcept {
   const std::size_t d = p.config.d_model;
   const auto share = w.share(p.n_rows);
@@ -48,7 +48,8 @@ inline void read_input(const Pass& p, const Worker& w) noexcept {
   }
 }
 
-/// cos and sin of position * frequency, in double and rounded once: long contexts keep their phase.
+/// cos and sin of position * frequency, computed in double and rounded once, so that the phase stays exact in
+/// long contexts.
 inline void rope_angles(const Pass& p, const Worker& w) noexcept {
   const auto share = w.share(p.n_rows);
   for (std::size_t i = 0; i < p.config.ropes.size(); ++i) {

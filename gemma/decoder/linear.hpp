@@ -1,5 +1,4 @@
-// Products with weight matrices: how rows are shared between workers, and the 8-bit form of what is
-// multiplied.
+// Products with weight matrices: how rows are shared between workers, and the 8-bit form of activations.
 #pragma once
 
 #include <algorithm>
@@ -13,21 +12,21 @@
 
 namespace gemma::detail {
 
-/// Rows that a matmul reads: as floats or in 8 bits, by its kernel; the other may be missing. Many rows in 8
-/// bits are laid out for the kernels that read them, by lay_out().
+/// The rows that a matmul reads: floats or 8-bit groups, whichever its kernel reads; the other form may be
+/// missing. 8-bit rows of many tokens are also laid out for the kernels that read them, by lay_out().
 struct Input {
   Input(const float* floats, const Workspace::QuantizedRows& quantized) noexcept
       : x(floats), q(quantized.q.data()), groups(quantized.groups.data()) {}
   Input(const float* floats, const std::int8_t* q8, const kernels::Q8Group* q8_groups) noexcept
       : x(floats), q(q8), groups(q8_groups) {}
 
-  const float* x;                  // [n, k]; changes of adapters read it too
+  const float* x;                  // [n, k]; adapters read it too
   const std::int8_t* q;            // [n, k]
   const kernels::Q8Group* groups;  // [n, k / 32]
   TokenLayouts layouts;            // in Workspace::laid_out
 };
 
-/// A piece of work, in quarters of an even share of what is left: see take().
+/// The size of a piece of work, in quarters of an even share of what is left: see take().
 inline constexpr std::size_t kFewTokensQuarters = 3, kManyTokensQuarters = 2;
 
 /// Rows [begin, begin + n) of `m` as a matrix.
@@ -43,10 +42,10 @@ inline bool reads_quantized(const Matrix& m) noexcept {
   return m.data != nullptr && m.kernel->quantized_activations;
 }
 
-/// Lays out `in` for the kernels of `readers`, once for each kernel that wants it: calls of the kernels then
-/// cost nothing but their rows, so rows can be given out in pieces. With adapters, what their changes to
-/// `readers` make of it first (low_rank.hpp). A barrier before, and one at the end where anything was done;
-/// until the next call of lay_out() nothing of it moves.
+/// Lays out `in` for the kernels of `readers`, once for each kernel that reads a layout. A kernel call then
+/// has no fixed cost, so rows can be given out in small pieces. With adapters, it also computes A x of their
+/// changes to `readers` (low_rank.hpp). Needs a barrier before it; ends with one if it did anything. The
+/// layouts stay valid until the next call of lay_out().
 inline void lay_out(Pass& p, const Worker& w, Input& in,
                     std::initializer_list<const Matrix*> readers) noexcept {
   for (const Matrix* m : readers) {
@@ -65,15 +64,15 @@ inline void lay_out(Pass& p, const Worker& w, Input& in,
   if (changed || in.layouts.bytes() != 0) w.sync();
 }
 
-/// f(rows of m) for this worker's rows. Whoever is free takes the next: memory does not serve all cores
-/// alike, nor are all cores alike, nor does a shared machine leave all of one to us. With few tokens, where
-/// the weights are read only once, the last pieces are so small that no more is read than one worker would
-/// wait for; with many, first pieces are smaller, for a core that computes at half the others' speed. Even
-/// shares where each call of a kernel would lay out 8-bit tokens again.
+/// Calls f(rows of m) for this worker's rows. Each worker takes the next piece when it is free, since cores
+/// differ in speed, in memory bandwidth and, on a shared machine, in the time they get. With few tokens, when
+/// the weights are read only once, the last pieces are small, so that no worker waits long for another; with
+/// many tokens the first pieces are smaller, for a core that computes at half the speed of the others. Where
+/// each kernel call would lay out the 8-bit tokens again, every worker gets one even share.
 template <class F>
 void share_rows(Pass& p, const Worker& w, const Matrix& m, const Input& in, F f) noexcept {
   constexpr std::size_t kFewTokens = 4;
-  constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // the last pieces at most
+  constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // at most, of the last pieces
   const bool few = p.n_rows <= kFewTokens;
   std::atomic<std::size_t>& taken = p.draw_step();
   if (w.count == 1 || !(few || !m.kernel->quantized_activations || in.layouts.find(m) != nullptr)) {
@@ -90,7 +89,7 @@ void share_rows(Pass& p, const Worker& w, const Matrix& m, const Input& in, F f)
   }
 }
 
-/// out[n, ld_out] = in * (rows of m)^T. Where adapters change m, `in` went through lay_out().
+/// out[n, ld_out] = in * (rows of m)^T. Where adapters change m, `in` must have been given to lay_out().
 inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows, const Input& in,
                      std::size_t n, float* out, std::size_t ld_out) noexcept {
   const TokenLayouts::Entry* const layout = in.layouts.find(m);
@@ -111,11 +110,12 @@ inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows
   if (m.changes != nullptr) add_changes(p, w, m, rows, n, out, ld_out);
 }
 
-/// Tells whoever traces the pass what a matrix multiplies; by one worker, while nobody writes to it.
+/// Passes the input of a matrix to the trace. Called by one worker, while nobody writes to the input.
 inline void tell_input(const Pass& p, const Matrix& m, const Input& in, std::size_t n) noexcept {
   p.trace->input(m.data, n, m.cols, reads_quantized(m) ? nullptr : in.x, in.q, in.groups);
 }
-/// The same by all workers, for the rows of the pass.
+/// Passes the input of a matrix, for the rows of the pass, to the trace if there is one. Called by all
+/// workers; has barriers before and after.
 inline void note_input(const Pass& p, const Worker& w, const Matrix& m, const Input& in) noexcept {
   if (p.trace == nullptr) return;
   w.sync();
@@ -130,14 +130,15 @@ inline void matmul(Pass& p, const Worker& w, const Matrix& m, const Input& in, f
              [&](Range rows) { multiply(p, w, m, rows, in, p.n_rows, out + rows.begin, m.rows); });
 }
 
-/// The same, of an input that no other matrix reads, laid out if need be: a barrier before.
+/// matmul() of an input that no other matrix reads, laid out first if its kernel needs that. Needs a barrier
+/// before it.
 inline void lay_out_and_multiply(Pass& p, const Worker& w, const Matrix& m, Input in, float* out) noexcept {
   lay_out(p, w, in, {&m});
   matmul(p, w, m, in, out);
 }
 
-/// The 8-bit form of rows[n_rows, width] in ws.q8. Shared by groups of 32, not rows, so that one row is
-/// shared too.
+/// Writes the 8-bit form of rows[n_rows, width] to ws.q8. Workers share groups of 32 elements, not rows, so
+/// that a single row is shared too.
 inline void quantize_rows(const Pass& p, const Worker& w, const float* rows, std::size_t width) noexcept {
   const std::size_t groups = width / 32;
   const auto share = w.share(p.n_rows * groups);

@@ -1,6 +1,6 @@
-// What LoRA adapters add to a product: y += scale * B (A x), in float32, beside the weights, which stay as
-// they are. Invariant (law 1): sums run over the inputs, then over the ranks, in the kernels' order, and each
-// change is added by itself, adapter by adapter; tokens and rows are shared, neither of these.
+// What LoRA adapters add to a product: y += scale * B (A x), in float32; the weights themselves are not
+// changed. Invariant (law 1): a sum runs over the inputs, then over the ranks, in the kernels' order, and
+// adapters are added one after the other; work is split by tokens and output rows, never within a sum.
 #pragma once
 
 #include <algorithm>
@@ -11,18 +11,18 @@
 
 namespace gemma::detail {
 
-/// Whether an adapter changes any of them.
+/// Whether an adapter changes any of these matrices.
 inline bool is_changed(std::initializer_list<const Matrix*> readers) noexcept {
   return std::any_of(readers.begin(), readers.end(), [](const Matrix* m) { return m->changes != nullptr; });
 }
 
-/// Where A x of a change stands: [n_rows, rank].
+/// Where A x of a change is kept: [n_rows, rank].
 inline float* low_rank_rows(const Pass& p, const LowRank& change) noexcept {
   return p.ws.changes.data() + change.column * p.ws.options().max_tokens;
 }
 
-/// A x of every change to `readers`, which read x [n_rows, cols]. Tokens and changes are shared; a barrier
-/// before, and one before add_changes().
+/// Computes A x of every change to `readers`, which read x [n_rows, cols]. Tokens and changes are shared
+/// between workers. Needs a barrier before it, and one before add_changes().
 inline void multiply_by_a(const Pass& p, const Worker& w, const float* x,
                           std::initializer_list<const Matrix*> readers) noexcept {
   constexpr std::size_t kTokens = 32;
@@ -50,7 +50,7 @@ inline void multiply_by_a(const Pass& p, const Worker& w, const float* x,
 /// out[n, ld_out] += scale * B (A x) of every change to m, for these rows of m.
 inline void add_changes(const Pass& p, const Worker& w, const Matrix& m, Range rows, std::size_t n,
                         float* out, std::size_t ld_out) noexcept {
-  constexpr std::size_t kMostRows = 512;  // with few tokens
+  constexpr std::size_t kMostRows = 512;  // rows at a time, with few tokens
   const std::size_t room = p.ws.options().max_tokens * kRowUnit / n / kRowUnit * kRowUnit;
   const std::size_t step = std::min(room, kMostRows);
   float* const block = p.ws.change_block_of(w.id);

@@ -1,7 +1,7 @@
 // A mixture of experts beside the feed-forward block (Shazeer et al. 2017, arXiv:1701.06538; here as in Gemma
 // 4 26B-A4B): a router chooses some experts for each token, and the token's result is their weighted sum.
-// Invariant (law 1): tokens are grouped by expert only for speed. What an expert gives for a token depends on
-// that token alone, and a token's sum runs in the order in which its router chose.
+// Invariant (law 1): tokens are grouped by expert only for speed. The output of an expert for a token depends
+// on that token alone, and the sum of a token runs in the order in which its router chose.
 #pragma once
 
 #include <algorithm>
@@ -17,8 +17,8 @@
 
 namespace gemma::detail {
 
-/// What the router and the experts read: two norms of the stream, beside the one of the dense block. By rows,
-/// shared as norm_rows does.
+/// The inputs of the router and of the experts: two norms of the residual stream, beside the one of the dense
+/// block. Shared by rows as norm_rows() does.
 inline void mixture_input(const Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t d = p.config.d_model;
   const MixtureWeights& weights = p.weights.layers[l].mixture;
@@ -32,14 +32,15 @@ inline void mixture_input(const Pass& p, const Worker& w, std::size_t l) noexcep
     if (reads_quantized(weights.gate.first) || reads_quantized(weights.up.first)) {
       p.vec().quantize_q8(input, d, m.input_q8.q.data() + r * d, m.input_q8.groups.data() + r * (d / 32));
     }
-    if (reads_quantized(weights.router)) {  // published routers are float32; any type runs
+    if (reads_quantized(weights.router)) {  // published routers are float32, but any type is supported
       p.vec().quantize_q8(m.router_input.data() + r * d, d, p.ws.mixture.gathered_q8.q.data() + r * d,
                           p.ws.mixture.gathered_q8.groups.data() + r * (d / 32));
     }
   }
 }
 
-/// The `used` largest of scores[n], the largest first and the first of equals first, as numbers of experts.
+/// expert[used] = indices of the `used` largest of scores[n], in descending order; of equal scores, the one
+/// with the lower index comes first.
 inline void choose_experts(const float* scores, std::size_t n, std::size_t used,
                            std::uint32_t* expert) noexcept {
   std::size_t count = 0;
@@ -51,8 +52,8 @@ inline void choose_experts(const float* scores, std::size_t n, std::size_t used,
   }
 }
 
-/// Each token's experts and their weights: softmax over all experts, then over the sum of the chosen ones,
-/// which is softmax over the chosen ones.
+/// Chooses the experts of each token and their weights: softmax over all experts, divided by the sum of the
+/// chosen ones, which equals the softmax over the chosen ones.
 inline void route(const Pass& p, const Worker& w, std::size_t l) noexcept {
   const ExpertsConfig& e = p.config.layers[l].feed_forward.experts;
   const MixtureWeights& weights = p.weights.layers[l].mixture;
@@ -72,7 +73,7 @@ inline void route(const Pass& p, const Worker& w, std::size_t l) noexcept {
   }
 }
 
-/// Shows the router's probabilities, and the weights without the experts' scales.
+/// Passes the router's probabilities, and the weights without the experts' scales, to the trace.
 inline void note_router(const Pass& p, const Worker& w, std::size_t l) noexcept {
   if (p.trace == nullptr) return;
   const ExpertsConfig& e = p.config.layers[l].feed_forward.experts;
@@ -97,7 +98,7 @@ inline void note_router(const Pass& p, const Worker& w, std::size_t l) noexcept 
   note(p, w, "moe_weights", l, m.router.data(), e.count);
 }
 
-/// Lists the slots expert by expert (a counting sort, by token within an expert). One worker does it.
+/// Sorts the slots by expert (a counting sort; by token within an expert). Called by one worker.
 inline void group_by_expert(const Pass& p, const ExpertsConfig& e) noexcept {
   Workspace::Mixture& m = p.ws.mixture;
   const std::size_t slots = p.n_rows * e.used;
@@ -118,7 +119,7 @@ inline void group_by_expert(const Pass& p, const ExpertsConfig& e) noexcept {
   m.begin[0] = 0;
 }
 
-/// Copies each slot's input to where its expert reads it.
+/// Copies the input of each slot to the place from which its expert reads it.
 inline void gather_inputs(const Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t d = p.config.d_model, groups = d / 32;
   const MixtureWeights& weights = p.weights.layers[l].mixture;
@@ -136,8 +137,9 @@ inline void gather_inputs(const Pass& p, const Worker& w, std::size_t l) noexcep
   }
 }
 
-/// f(expert, its first slot, its number of slots, rows) for pieces of the experts' `rows` rows; whoever is
-/// free takes the next. Pieces are whole experts when there are many, for a token or two parts of one.
+/// Calls f(expert, first slot, number of slots, rows) for pieces of the experts' `rows` rows; each worker
+/// takes the next piece when it is free. A piece is a whole expert when there are many, and a part of one for
+/// a token or two.
 template <class F>
 void share_experts(Pass& p, const Worker& w, std::size_t n_experts, std::size_t rows, F f) noexcept {
   const Workspace::Mixture& m = p.ws.mixture;
@@ -154,12 +156,13 @@ void share_experts(Pass& p, const Worker& w, std::size_t n_experts, std::size_t 
   }
 }
 
-/// Element `at` of a buffer that is empty where no kernel reads floats: nullptr then.
+/// Pointer to element `at` of a buffer, or nullptr for an empty one (where no kernel reads floats).
 inline float* floats_at(AlignedBuffer<float>& buffer, std::size_t at) noexcept {
   return buffer.size() == 0 ? nullptr : buffer.data() + at;
 }
 
-/// Tells whoever traces the pass what each expert's matrix multiplies: `which` of it, from rows of k numbers.
+/// Passes the input of each expert's matrix to the trace: `which` selects the matrix, whose rows have k
+/// elements.
 template <class F>
 void note_experts(const Pass& p, const Worker& w, std::size_t n_experts, std::size_t k,
                   AlignedBuffer<float>& x, const Workspace::QuantizedRows& q8, F which) noexcept {
@@ -203,7 +206,7 @@ inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
   });
 }
 
-/// residual = rms_norm(residual) + rms_norm(weighted sum of the experts). By rows, shared as add_residual
+/// residual = rms_norm(residual) + rms_norm(weighted sum of the experts). Shared by rows as add_residual()
 /// does.
 inline void add_experts(const Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t d = p.config.d_model;
@@ -212,7 +215,7 @@ inline void add_experts(const Pass& p, const Worker& w, std::size_t l) noexcept 
   Workspace::Mixture& m = p.ws.mixture;
   const auto share = w.share(p.n_rows);
   for (std::size_t r = share.begin; r < share.end; ++r) {
-    float* sum = m.input.data() + r * d;  // what it held is read
+    float* sum = m.input.data() + r * d;  // free again: its content was read
     std::fill_n(sum, d, 0.0f);
     for (std::size_t s = r * e.used; s < (r + 1) * e.used; ++s) {
       float* part = m.out.data() + m.place[s] * d;
@@ -231,7 +234,8 @@ inline void add_experts(const Pass& p, const Worker& w, std::size_t l) noexcept 
   note(p, w, "ffn_moe", l, p.ws.residual.data(), d);
 }
 
-/// The router's scores, from what mixture_input made; a barrier before, one before mixture().
+/// Computes the router's scores from the result of mixture_input(). Needs a barrier before it, and one before
+/// mixture().
 inline void score_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
   matmul(p, w, p.weights.layers[l].mixture.router,
          {p.ws.mixture.router_input.data(), p.ws.mixture.gathered_q8}, p.ws.mixture.router.data());

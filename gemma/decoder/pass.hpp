@@ -1,6 +1,6 @@
 // One forward pass as data: what is computed, from which weights, into which buffers. The steps are free
-// functions over it in this folder. Invariant: every worker of the team holds a copy of its own; the copies
-// differ in nothing when all have passed the same barrier.
+// functions over it in this folder. Invariant: every worker of the team holds its own copy; the copies are
+// equal whenever all workers have passed the same barrier.
 #pragma once
 
 #include <atomic>
@@ -18,7 +18,7 @@
 
 namespace gemma::detail {
 
-/// What one forward pass works on. Built by Model, which has checked everything.
+/// The inputs, outputs and state of one forward pass. Built by Model, which has checked everything.
 struct Pass {
   const ModelConfig& config;
   const Weights& weights;
@@ -27,45 +27,45 @@ struct Pass {
   std::span<const Chunk> chunks;
   Workspace& ws;
   std::size_t layer_begin = 0;    // layers [layer_begin, layer_end) are run
-  std::size_t layer_end = 0;      // == n_layers: and the head
-  std::span<const float> hidden;  // rows that enter layer_begin, where it is not 0: LayerRange::input
-  std::size_t last_kv_layer = 0;  // after its keys and values only wanted rows go on
+  std::size_t layer_end = 0;      // == n_layers: the head is run too
+  std::span<const float> hidden;  // input of layer_begin where it is not 0: LayerRange::input
+  std::size_t last_kv_layer = 0;  // once its keys and values are stored, only wanted rows are computed
   std::size_t n_wanted = 0;       // rows whose logits or hidden states are wanted
-  bool wants_logits = true;       // else the final hidden states are all that is
+  bool wants_logits = true;       // false: only the final hidden states are wanted
   const std::atomic<bool>* cancel = nullptr;
   Trace* trace = nullptr;
 
-  // what changes as the pass goes on
-  std::size_t n_rows = 0;                              // rows that are computed now
-  bool only_wanted = false;                            // the rows that nobody wants have left
+  // state that changes during the pass
+  std::size_t n_rows = 0;                              // rows that are being computed
+  bool only_wanted = false;                            // rows that are not wanted have been dropped
   std::size_t per_layer_begin = 0, per_layer_end = 0;  // layers whose inputs ws.per_layer holds
-  std::size_t next_step = 0;                           // counters of Workspace::taken that are in use
+  std::size_t next_step = 0;                           // number of counters of Workspace::taken in use
 
   const kernels::VectorKernels& vec() const noexcept { return kernels.vec; }
-  /// The counter of a step whose work is given out in pieces. Workers draw in the same order, so they draw
-  /// the same one.
+  /// The counter of a step whose work is given out in pieces. All workers call this in the same order, so
+  /// they get the same counter.
   std::atomic<std::size_t>& draw_step() noexcept { return ws.taken[next_step++]; }
 };
 
-/// Rows of `chunk` that are computed now: all of its tokens, or the last ones, which are wanted.
+/// The number of rows of `chunk` that are being computed: all of its tokens, or only the wanted last ones.
 inline std::size_t rows_of(const Pass& p, const Chunk& chunk) noexcept {
   if (!p.only_wanted || chunk.logits == Logits::kAll) return chunk.tokens.size();
   return chunk.logits == Logits::kLast ? 1 : 0;
 }
 
-/// Whether anybody wants the logits or the hidden state of a row, while all rows are there.
+/// Whether the logits or the hidden state of a row are wanted, before any row has been dropped.
 inline bool is_wanted(const Pass& p, std::size_t row) noexcept {
   const Chunk& chunk = p.chunks[p.ws.row_chunk[row]];
   if (chunk.logits != Logits::kLast) return chunk.logits == Logits::kAll;
   return row + 1 == p.n_rows || p.ws.row_chunk[row + 1] != p.ws.row_chunk[row];
 }
 
-/// The cosines and sines of one rope: [T, head_dim], by Workspace::row_origin.
+/// The cosines and sines of one rope: [T, head_dim], indexed by Workspace::row_origin.
 inline float* rope_of(const Pass& p, std::size_t rope) noexcept {
   return p.ws.rope.data() + p.config.rope_offset(rope) * p.ws.options().max_tokens;
 }
 
-/// Shows an intermediate, rows of [width] floats, to whoever traces the pass.
+/// Passes an intermediate result, rows of [width] floats, to the trace if there is one.
 inline void note(const Pass& p, const Worker& w, const char* name, std::size_t layer, const float* rows,
                  std::size_t width) noexcept {
   if (p.trace == nullptr) return;

@@ -1,5 +1,5 @@
-// Inputs of layers from the tokens (Gemma 3n and 4): a row of a second embedding table, which stays in the
-// mapped file, joined with a projection of the first embedding; and how a layer takes its part of it.
+// Per-layer inputs from the tokens (Gemma 3n and 4): a row of a second embedding table, which stays in the
+// mapped file, combined with a projection of the first embedding; and how a layer adds its part of it.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 
 namespace gemma::detail {
 
-/// One row's inputs of layers [begin, end): (rms_norm(projection / sqrt(d_model)) * norm + embedding *
-/// sqrt(P)) / sqrt(2), where ws.per_layer holds the projection.
+/// The inputs of layers [begin, end) for one row: (rms_norm(projection / sqrt(d_model)) * norm + embedding *
+/// sqrt(P)) / sqrt(2). ws.per_layer holds the projection before the call and the inputs after it.
 inline void join_per_layer_row(const Pass& p, const Worker& w, std::size_t r, std::size_t begin,
                                std::size_t end) noexcept {
   const std::size_t width = p.config.per_layer_width;
@@ -32,8 +32,8 @@ inline void join_per_layer_row(const Pass& p, const Worker& w, std::size_t r, st
   }
 }
 
-/// ws.per_layer = the inputs of layers [begin, end) for the rows that are left. Uses ws.h and ws.q8; a
-/// barrier before it, and one before the inputs are used by other workers' rows.
+/// ws.per_layer = the inputs of layers [begin, end) for the rows that are left. Uses ws.h and ws.q8. Needs a
+/// barrier before it, and one before the inputs are read for rows of other workers.
 inline void make_per_layer_inputs(Pass& p, const Worker& w, std::size_t begin, std::size_t end) noexcept {
   const std::size_t d = p.config.d_model, width = p.config.per_layer_width;
   const Matrix projection = rows_of(p.weights.per_layer_proj, begin * width, (end - begin) * width);
@@ -49,7 +49,7 @@ inline void make_per_layer_inputs(Pass& p, const Worker& w, std::size_t begin, s
   Input in{p.ws.h.data(), p.ws.q8};
   lay_out(p, w, in, {&projection});
   share_rows(p, w, projection, in, [&](Range rows) {
-    while (rows.begin < rows.end) {  // each layer's rows go to a place of their own: [n_rows, width]
+    while (rows.begin < rows.end) {  // the rows of each layer are stored together: [n_rows, width]
       const std::size_t layer = rows.begin / width;
       const std::size_t stop = std::min(rows.end, (layer + 1) * width);
       float* out = p.ws.per_layer.data() + layer * p.n_rows * width + rows.begin % width;
@@ -63,12 +63,12 @@ inline void make_per_layer_inputs(Pass& p, const Worker& w, std::size_t begin, s
   p.per_layer_end = end;
 }
 
-/// residual = proj(activation(gate x) * input). By rows at its beginning, shared as add_residual does; a
-/// barrier at its end.
+/// residual = proj(activation(gate x) * input). Starts with work shared by rows as add_residual() does; ends
+/// with a barrier.
 inline void project_per_layer_input(Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t d = p.config.d_model, width = p.config.per_layer_width, n = p.n_rows;
   const PerLayerInputWeights& weights = p.weights.layers[l].per_layer;
-  if (l >= p.per_layer_end) {  // rows have left since the inputs were made
+  if (l >= p.per_layer_end) {  // rows were dropped since the inputs were made
     w.sync();
     make_per_layer_inputs(p, w, l, p.layer_end);
   }
@@ -106,7 +106,7 @@ inline void project_per_layer_input(Pass& p, const Worker& w, std::size_t l) noe
   w.sync();
 }
 
-/// x += rms_norm(residual of project_per_layer_input).
+/// Adds a layer's input from the token: project_per_layer_input(), then x += rms_norm(residual).
 inline void add_per_layer_input(Pass& p, const Worker& w, std::size_t l) noexcept {
   project_per_layer_input(p, w, l);
   add_residual(p, w, p.weights.layers[l].per_layer.post_norm);

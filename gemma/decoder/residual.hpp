@@ -1,4 +1,4 @@
-// The residual stream: norms of it, additions to it, and the rows that leave it.
+// The residual stream: its norms, additions to it, and dropping the rows that are not wanted.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace gemma::detail {
 
-/// h = rms_norm(x), and its 8-bit form where a matmul will read that.
+/// h = rms_norm(x), and its 8-bit form if `quantized`.
 inline void norm_rows(const Pass& p, const Worker& w, const Vector& weight, bool quantized) noexcept {
   const std::size_t d = p.config.d_model;
   const auto share = w.share(p.n_rows);
@@ -19,7 +19,8 @@ inline void norm_rows(const Pass& p, const Worker& w, const Vector& weight, bool
   }
 }
 
-/// x += residual, or x += rms_norm(residual). Shares rows as norm_rows does, so no barrier is needed between.
+/// x += residual, or x += rms_norm(residual) if there is a post-norm. Shares rows as norm_rows() does, so no
+/// barrier is needed between the two.
 inline void add_residual(const Pass& p, const Worker& w, const Vector& post_norm) noexcept {
   const std::size_t d = p.config.d_model;
   const auto share = w.share(p.n_rows);
@@ -37,7 +38,7 @@ inline void scale_rows(const Pass& p, const Worker& w, float factor) noexcept {
   for (std::size_t r = share.begin; r < share.end; ++r) p.vec().scale(factor, d, p.ws.x.data() + r * d);
 }
 
-/// Row `from` of the stream, and of its normalised and 8-bit forms, becomes row `to`.
+/// Copies row `from` of the residual stream, and of its normalised and 8-bit forms, to row `to`.
 inline void move_row(const Pass& p, std::size_t from, std::size_t to) noexcept {
   Workspace& ws = p.ws;
   const std::size_t d = p.config.d_model;
@@ -57,8 +58,8 @@ inline void move_row(const Pass& p, std::size_t from, std::size_t to) noexcept {
   ws.row_origin[to] = ws.row_origin[from];
 }
 
-/// Only the rows whose logits or hidden states are wanted go on: they move to the front. Called by all
-/// workers when the last keys and values are stored; a barrier before and after.
+/// Drops the rows whose logits and hidden states are not wanted, and moves the others to the front. Called by
+/// all workers when the last keys and values are stored; begins and ends with a barrier.
 inline void keep_wanted_rows(Pass& p, const Worker& w) noexcept {
   w.sync();
   if (w.id == 0) {

@@ -27,7 +27,8 @@
 
 namespace gemma::detail {
 
-/// All workers see the same answer: worker 0 reads the flag between two barriers.
+/// Whether the caller asked the pass to stop. All workers get the same answer: worker 0 reads the flag
+/// between two barriers.
 inline bool stop_requested(const Pass& p, const Worker& w) noexcept {
   if (p.cancel == nullptr) return false;
   std::atomic<bool>& stop = p.ws.shared->stop;
@@ -36,7 +37,7 @@ inline bool stop_requested(const Pass& p, const Worker& w) noexcept {
   return stop.load(std::memory_order_relaxed);
 }
 
-/// The feed-forward half of a layer, and what stands behind it.
+/// The second half of a layer: the feed-forward block, and the steps after it.
 inline void feed_forward_half(Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t d = p.config.d_model;
   const LayerWeights& weights = p.weights.layers[l];

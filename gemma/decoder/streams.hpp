@@ -1,7 +1,7 @@
-// Models that carry several residual streams side by side (Gemma 3n: AltUp, Baykal et al. 2023,
-// arXiv:2301.13310). A layer predicts all streams, computes on the first, and corrects the others by what
-// that changed; a low-rank branch (LAuReL, Menghani et al. 2024, arXiv:2411.07501) runs beside attention.
-// ws.streams holds them stream by stream, [n_streams, T, d_model]; ws.x is the one a layer computes on.
+// Models with several parallel residual streams (Gemma 3n: AltUp, Baykal et al. 2023, arXiv:2301.13310). A
+// layer predicts all streams, computes on the first, and corrects the others by the change of the first; a
+// low-rank branch (LAuReL, Menghani et al. 2024, arXiv:2411.07501) runs beside attention. ws.streams holds
+// them one after the other, [n_streams, T, d_model]; ws.x is the one a layer computes on.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,8 @@ inline float* stream_row(const Pass& p, std::size_t stream, std::size_t r) noexc
   return p.ws.streams.data() + (stream * p.ws.options().max_tokens + r) * p.config.d_model;
 }
 
-/// Shows all streams as [n_rows, n_streams, d_model]. Allocates, when somebody traces the pass.
+/// Passes all streams as [n_rows, n_streams, d_model] to the trace. Allocates memory, but only if there is a
+/// trace.
 inline void note_streams(const Pass& p, const Worker& w, const char* name, std::size_t l) noexcept {
   if (p.trace == nullptr) return;
   const std::size_t d = p.config.d_model, n = p.config.streams.count;
@@ -45,14 +46,15 @@ inline double magnitude(const float* x, std::size_t n) noexcept {
   return std::sqrt(sum / static_cast<double>(n));
 }
 
-/// row *= magnitude of `like` / magnitude of row.
+/// Scales `row` to the magnitude of `like`.
 inline void match_magnitude(const Pass& p, const float* like, float* row) noexcept {
   const std::size_t d = p.config.d_model;
   const double own = magnitude(row, d);
   if (own != 0) p.vec().scale(static_cast<float>(magnitude(like, d) / own), d, row);
 }
 
-/// The other streams from the first one: projections of it, of its magnitude. Uses ws.q8; a barrier before.
+/// Computes the other streams as projections of the first one, scaled to its magnitude. Uses ws.q8; needs a
+/// barrier before it.
 inline void start_streams(Pass& p, const Worker& w) noexcept {
   const std::size_t d = p.config.d_model, n_streams = p.config.streams.count;
   const Matrix& all = p.weights.stream_proj;
@@ -77,7 +79,8 @@ inline void start_streams(Pass& p, const Worker& w) noexcept {
   note_streams(p, w, "altup_init", 0);
 }
 
-/// The streams that the first layer of a pass reads: made of the embeddings, or handed in.
+/// Fills the streams that the first layer of a pass reads: from the embeddings, or from the caller's hidden
+/// rows.
 inline void enter_streams(Pass& p, const Worker& w) noexcept {
   if (p.layer_begin == 0) return start_streams(p, w);
   const std::size_t d = p.config.d_model;
@@ -89,17 +92,17 @@ inline void enter_streams(Pass& p, const Worker& w) noexcept {
   }
 }
 
-/// The streams of n rows side by side, [n_streams, n, d_model], for who goes on with them elsewhere. After
-/// the pass, by one thread.
+/// Moves the streams of n rows together, [n_streams, n, d_model], for the caller that runs the next layers
+/// elsewhere. Called after the pass, by one thread.
 inline std::span<const float> packed_streams(const Pass& p, std::size_t n) noexcept {
   const std::size_t d = p.config.d_model, count = p.config.streams.count;
-  for (std::size_t s = 1; s < count; ++s) {  // each moves down
+  for (std::size_t s = 1; s < count; ++s) {  // move each stream down
     std::memmove(p.ws.streams.data() + s * n * d, stream_row(p, s, 0), n * d * sizeof(float));
   }
   return p.ws.streams.span().first(count * n * d);
 }
 
-/// tanh(router(rms_norm(x) / d_model)): one number for each stream. Uses row r of ws.h and ws.q8.
+/// out[n_streams] = tanh(router(rms_norm(x) / d_model)). Uses row r of ws.h and ws.q8.
 inline void route_streams(const Pass& p, const Worker& w, const StreamWeights& weights, const float* x,
                           std::size_t r, float* out) noexcept {
   const std::size_t d = p.config.d_model, n = p.config.streams.count;
@@ -113,8 +116,8 @@ inline void route_streams(const Pass& p, const Worker& w, const StreamWeights& w
   for (std::size_t i = 0; i < n; ++i) out[i] = std::tanh(out[i]);
 }
 
-/// Stream a += sum over b of c[a, b] * stream b, element by element, for all a at once; c = coefficients
-/// times the router's numbers. Then ws.x is the first stream. By rows, shared as norm_rows does.
+/// Stream a += sum over b of c[a, b] * stream b, elementwise, for all a at once; c = coefficients times the
+/// router's outputs. Then sets ws.x to the first stream. Shared by rows as norm_rows() does.
 inline void predict_streams(const Pass& p, const Worker& w, std::size_t l) noexcept {
   constexpr std::size_t kMost = StreamsConfig::kMostCount;
   const std::size_t d = p.config.d_model, n = p.config.streams.count;
@@ -143,8 +146,8 @@ inline void predict_streams(const Pass& p, const Worker& w, std::size_t l) noexc
   note_streams(p, w, "altup_predict", l);
 }
 
-/// x = (x + rms_norm(residual) + h + rms_norm(W_r W_l h)) / sqrt(2), h being the input of attention. Barriers
-/// in it; by rows at its end.
+/// x = (x + rms_norm(residual) + h + rms_norm(W_r W_l h)) / sqrt(2), where h is the input of attention. Has
+/// barriers inside; its last part is shared by rows.
 inline void add_attention_and_low_rank(Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t d = p.config.d_model, rank = p.config.streams.low_rank;
   const StreamWeights& weights = p.weights.layers[l].streams;
@@ -175,8 +178,8 @@ inline void add_attention_and_low_rank(Pass& p, const Worker& w, std::size_t l) 
   }
 }
 
-/// Every stream += its part of what the layer changed; then the layer's input from the token goes to all but
-/// the first. By rows, shared as add_residual does.
+/// Adds to every stream its part of the layer's change, then the layer's input from the token to all but the
+/// first. Shared by rows as add_residual() does.
 inline void correct_streams(Pass& p, const Worker& w, std::size_t l) noexcept {
   constexpr std::size_t kMost = StreamsConfig::kMostCount;
   const std::size_t d = p.config.d_model, n = p.config.streams.count;
@@ -210,7 +213,8 @@ inline void correct_streams(Pass& p, const Worker& w, std::size_t l) noexcept {
   note_streams(p, w, "l_out", l);
 }
 
-/// ws.x = mean of the first stream and projections of the others, of its magnitude. A barrier before it.
+/// ws.x = mean of the first stream and the projections of the others, scaled to its magnitude. Needs a
+/// barrier before it.
 inline void merge_streams(Pass& p, const Worker& w) noexcept {
   const std::size_t d = p.config.d_model, n = p.config.streams.count;
   const Matrix& all = p.weights.stream_unproj;

@@ -1,5 +1,5 @@
-// EmbeddingGemma as facts. Source: the published configuration, the model card and the keys that converters
-// write.
+// The configuration of EmbeddingGemma. Source: the published configuration, the model card and the keys that
+// converters write.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ inline bool is_embedding_gemma(const Keys& keys) {
          keys.file().find_tensor("dense_2.weight") != nullptr;
 }
 
-/// The linear layers behind pooling, where the converter was asked for them.
+/// The linear layers after pooling, in files whose converter included them.
 inline void read_dense(const Keys& keys, ModelConfig& c) {
   constexpr const char* kNames[][2] = {{"dense_2", "dense.0"}, {"dense_3", "dense.1"}};
   for (const auto& [name, other] : kNames) {
@@ -39,8 +39,8 @@ inline void read_dense(const Keys& keys, ModelConfig& c) {
       "compare with those of files that have them");
 }
 
-/// Gemma 3's block that sees both ways, without logits. The key of the window means its whole width: a token
-/// of a layer that slides sees half of it on each side.
+/// Gemma 3's layers with bidirectional attention and without logits. The window key gives the full width: a
+/// token of a sliding layer sees half of it on each side.
 inline ModelConfig read_embedding_gemma(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   c.post_norms = true;

@@ -1,5 +1,5 @@
-// Gemma 1, 2 and 3 as facts. Sources: Gemma Team 2024 (arXiv:2403.08295), Gemma 2 (arXiv:2408.00118),
-// Gemma 3 (arXiv:2503.19786), and the published configurations.
+// The configurations of Gemma 1, 2 and 3. Sources: Gemma Team 2024 (arXiv:2403.08295), Gemma 2
+// (arXiv:2408.00118), Gemma 3 (arXiv:2503.19786), and the published configurations.
 #pragma once
 
 #include <cmath>
@@ -22,9 +22,9 @@ inline ModelConfig read_gemma_base(const Keys& keys, const Overrides& overrides)
   return c;
 }
 
-/// The 27B models of Gemma 2 and 3 scale scores by 1 / sqrt(d_model / n_heads) (144, 168) instead of
-/// 1 / sqrt(head_dim) (128). No key says so: they are told by their number of layers, as other engines do. A
-/// pruned or merged 27B with another number of layers therefore gets 1 / sqrt(head_dim).
+/// The 27B models of Gemma 2 and 3 scale scores by 1 / sqrt(d_model / n_heads) (144, 168) instead of 1 /
+/// sqrt(head_dim) (128). No key says so: they are recognised by their number of layers, as other engines do.
+/// A pruned or merged 27B with another number of layers therefore gets 1 / sqrt(head_dim).
 inline void scale_as_27b(ModelConfig& c, std::size_t n_layers_27b) {
   if (c.n_layers() != n_layers_27b) return;
   for (LayerConfig& layer : c.layers) {
@@ -75,8 +75,8 @@ inline float gemma3_rope_scale(const Keys& keys, ModelConfig& c) {
   return 1.0f / 8.0f;
 }
 
-/// The softcap of Gemma 3's logits, which has none: Ollama's converter writes Gemma 2's, 30, where a
-/// configuration says nothing. Any other number is taken for meant.
+/// The softcap of Gemma 3's logits. Gemma 3 has none, but Ollama's converter writes Gemma 2's value, 30,
+/// where a configuration has no value, so 30 is ignored; any other number is used.
 inline float gemma3_logit_softcap(const Keys& keys, ModelConfig& c) {
   constexpr const char* kKey = "final_logit_softcapping";
   const float softcap = keys.non_negative_or(kKey, 0.0f);
@@ -85,14 +85,16 @@ inline float gemma3_logit_softcap(const Keys& keys, ModelConfig& c) {
   return 0.0f;
 }
 
-/// q/k-norm, five local layers to one global, local rope base 10,000 and unscaled; no softcaps.
+/// q/k-norm, five sliding layers to one global, sliding layers with rope base 10,000 and no scaling; no
+/// softcaps.
 inline ModelConfig read_gemma3(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   scale_as_27b(c, 62);
   c.post_norms = true;
   c.logit_softcap = gemma3_logit_softcap(keys, c);
   const float softcap = keys.non_negative_or("attn_logit_softcapping", 0.0f);
-  const std::size_t window = sliding_window(keys, overrides, std::nullopt);  // 512 or 1024: no default fits
+  const std::size_t window =
+      sliding_window(keys, overrides, std::nullopt);  // 512 or 1024 by model: there is no default
   const RopeConfig global{
       .base = keys.positive_or(keys.either("rope.freq_base", "rope.global.freq_base"), 1000000.0f),
       .scale = gemma3_rope_scale(keys, c),

@@ -1,5 +1,5 @@
-// Gemma 3n (E2B, E4B), text, as facts. Source: the published configuration and the keys that converters
-// write.
+// The configuration of Gemma 3n (E2B, E4B), text only. Source: the published configuration and the keys that
+// converters write.
 #pragma once
 
 #include <cmath>
@@ -12,8 +12,8 @@
 
 namespace gemma::families {
 
-/// Four residual streams of which the first is computed on, and a branch of low rank beside attention. Its
-/// rank stands in no key: it is the size of its tensor.
+/// Four residual streams, of which layers compute on the first, and a low-rank branch beside attention. No
+/// key gives its rank: it is the size of its tensor.
 inline StreamsConfig read_streams(const Keys& keys) {
   if (const std::uint64_t active = keys.count_or("altup.active_idx", 0); active != 0) {
     keys.unsupported("altup.active_idx", "is " + std::to_string(active));
@@ -22,7 +22,8 @@ inline StreamsConfig read_streams(const Keys& keys) {
           keys.file().tensor("blk.0.laurel_l.weight").rows};
 }
 
-/// Of each layer's gate, how many deviations above its mean goes on; 0 and -infinity both mean all of it.
+/// The sparsity of each layer's gate: only values that exceed the mean by this many standard deviations are
+/// used; 0 and -infinity both mean all values.
 inline void read_sparsity(const Keys& keys, ModelConfig& c) {
   constexpr const char* kKey = "activation_sparsity_scale";
   if (keys.find(kKey) == nullptr) return;
@@ -34,8 +35,7 @@ inline void read_sparsity(const Keys& keys, ModelConfig& c) {
   }
 }
 
-/// q/k-norm, v-norm, scores as they are, shared keys and values, inputs from tokens for each layer, sparse
-/// gates.
+/// q/k-norm, v-norm, unscaled scores, shared keys and values, per-layer inputs from tokens, sparse gates.
 inline ModelConfig read_gemma3n(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   c.post_norms = true;

@@ -1,5 +1,5 @@
-// Gemma 4 (E2B, E4B, 12B, 26B-A4B, 31B), text, as facts. Source: the published configurations and the keys
-// that converters write.
+// The configuration of Gemma 4 (E2B, E4B, 12B, 26B-A4B, 31B), text only. Source: the published configurations
+// and the keys that converters write.
 #pragma once
 
 #include <cmath>
@@ -18,7 +18,7 @@ inline ExpertsConfig read_experts(const Keys& keys) {
   return {keys.size("expert_count"), keys.size("expert_used_count"), keys.size("expert_feed_forward_length")};
 }
 
-/// Heads of two sizes: those of layers that slide have keys of their own, `..._swa`.
+/// Head sizes, which differ by kind of layer: those of sliding layers have their own keys, `..._swa`.
 inline void read_sliding_heads(const Keys& keys, ModelConfig& c, const std::vector<bool>& slides) {
   if (keys.find("attention.key_length_swa") == nullptr) return;
   const std::size_t head_dim = keys.size("attention.key_length_swa");
@@ -28,8 +28,8 @@ inline void read_sliding_heads(const Keys& keys, ModelConfig& c, const std::vect
   }
 }
 
-/// q/k-norm, v-norm, scores as they are, values from keys where there is no matrix for them, rotary divisors
-/// on layers that see everything, shared keys and values, inputs from tokens for each layer, experts.
+/// q/k-norm, v-norm, unscaled scores, values that are the keys where a layer has no value matrix, rotary
+/// divisors on global layers, shared keys and values, per-layer inputs from tokens, experts.
 inline ModelConfig read_gemma4(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   c.post_norms = true;

@@ -1,6 +1,6 @@
-// What every family reads the same way from GGUF metadata.
-// Invariant: names of keys appear in families/ only; every number that leaves here lies in its range, and one
-// that does not is refused with its key, its value and its place in the file.
+// What every family reads the same way from GGUF metadata. Invariant: only families/ reads a model's
+// configuration keys; every number that is returned lies in its range, and one that does not is refused with
+// its key, its value and its place in the file.
 #pragma once
 
 #include <algorithm>
@@ -19,16 +19,16 @@
 
 namespace gemma::families {
 
-/// Choices that files do not make.
+/// The caller's choices, which no file contains.
 struct Overrides {
   std::optional<std::size_t> window =
-      std::nullopt;                   // of the layers that slide, in place of the file's; 0: none
-  bool bf16_embedding_scale = false;  // Gemma: round sqrt(d_model) to bfloat16, as the reference in JAX does
+      std::nullopt;                   // of sliding layers, in place of the file's value; 0: none
+  bool bf16_embedding_scale = false;  // Gemma: round sqrt(d_model) to bfloat16, as the JAX reference does
 };
 
-/// What a family takes where a file says nothing.
+/// The values that a family uses where a file has none.
 struct Defaults {
-  std::optional<float> rms_eps = std::nullopt;  // nothing: the key is required
+  std::optional<float> rms_eps = std::nullopt;  // nullopt: the key is required
   bool head_dim_of_matrix = false;              // from the rows of attn_q rather than d_model / n_heads
 };
 
@@ -44,7 +44,7 @@ class Keys {
   std::size_t size(const std::string& key) const {
     return checked_size(key, file_.get<std::uint64_t>(full(key)));
   }
-  /// The same for each layer, [n_layers]: files hold one number for all of them or an array.
+  /// A dimension of each layer, [n_layers]: files have one number for all layers, or an array.
   std::vector<std::size_t> layer_sizes(const std::string& key, std::size_t n_layers) const {
     const gguf::Value* value = find(key);
     if (value == nullptr || value->type() != gguf::ValueType::kArray) {
@@ -54,11 +54,11 @@ class Keys {
     for (const std::uint64_t n : per_layer<std::uint64_t>(key, n_layers)) out.push_back(checked_size(key, n));
     return out;
   }
-  /// A number of things that there may be none of.
+  /// A count that may be 0; `fallback` where the key is absent.
   std::uint64_t count_or(const std::string& key, std::uint64_t fallback) const {
     return file_.get_or<std::uint64_t>(full(key), fallback);
   }
-  /// A number of things that some converters write as a float; a float must be whole.
+  /// A count that some converters write as a float, which must be whole; `fallback` where the key is absent.
   std::size_t whole_number_or(const std::string& key, std::size_t fallback) const {
     const gguf::Value* value = find(key);
     const bool is_float = value != nullptr &&
@@ -72,11 +72,11 @@ class Keys {
   }
   /// The value as a finite number above 0.
   float positive(const std::string& key) const { return checked_positive(key, file_.get<float>(full(key))); }
-  /// The same, or the fallback where the key is absent.
+  /// The value as a finite number above 0, or the fallback where the key is absent.
   float positive_or(const std::string& key, float fallback) const {
     return checked_positive(key, file_.get_or<float>(full(key), fallback));
   }
-  /// A finite number, 0 ("none") or above.
+  /// A finite number, 0 ("none") or above, or the fallback where the key is absent.
   float non_negative_or(const std::string& key, float fallback) const {
     const auto value = file_.get_or<float>(full(key), fallback);
     if (!is_finite(value) || value < 0.0f) malformed(key, std::to_string(value), "a number of 0 or more");
@@ -105,13 +105,13 @@ class Keys {
   /// The value as it is, or nullptr.
   const gguf::Value* find(const std::string& key) const { return file_.find(full(key)); }
 
-  /// Throws: the value of `key` is `value`, where `expected` is needed.
+  /// Throws Error{kMalformed}: the value of `key` is `value`, but `expected` is needed.
   [[noreturn]] void malformed(const std::string& key, const std::string& value,
                               const std::string& expected) const {
     throw Error(ErrorCode::kMalformed,
                 named(key) + " is " + value + " where " + expected + " is needed" + place(key));
   }
-  /// Throws: the value of `key` asks for what is not supported.
+  /// Throws Error{kUnsupported}: the value of `key` asks for a feature that is not supported.
   [[noreturn]] void unsupported(const std::string& key, const std::string& what) const {
     throw Error(ErrorCode::kUnsupported, named(key) + " " + what + ", which is not supported" + place(key));
   }
@@ -144,7 +144,7 @@ class Keys {
   std::string architecture_;
 };
 
-/// The size of a layer's heads: the file's, else that of its matrix where that is asked for, else
+/// The size of a layer's heads: the file's, else that of its query matrix if `defaults` ask for it, else
 /// d_model / n_heads.
 inline std::size_t head_dim_of(const Keys& keys, const Defaults& defaults, std::size_t layer,
                                std::size_t d_model, std::size_t n_heads) {
@@ -171,8 +171,8 @@ inline void check_head_sizes(const Keys& keys, std::size_t head_dim, const std::
   }
 }
 
-/// Heads and feed-forward widths of all layers; each owns its keys and values. Scores are scaled by
-/// 1 / sqrt(head_dim). Layers are left with window 0 and rope 0.
+/// Reads heads and feed-forward widths of all layers; each layer owns its keys and values. Scores are scaled
+/// by 1 / sqrt(head_dim). Window and rope of the layers stay 0.
 inline void read_layers(const Keys& keys, const Defaults& defaults, ModelConfig& c) {
   const std::size_t n_layers = c.n_layers();
   const auto d_ff = keys.layer_sizes("feed_forward_length", n_layers);
@@ -196,8 +196,8 @@ inline void read_layers(const Keys& keys, const Defaults& defaults, ModelConfig&
   }
 }
 
-/// The embedding's rows are the vocabulary, whatever a key says (pruned and padded files keep the old
-/// number).
+/// The vocabulary's size is the number of rows of the embedding, whatever a key says (pruned and padded files
+/// keep the old number).
 inline void read_vocab_size(const Keys& keys, ModelConfig& c) {
   c.vocab_size = keys.file().tensor("token_embd.weight").rows;
   if (const std::uint64_t n = keys.count_or("vocab_size", c.vocab_size); n != c.vocab_size) {
@@ -206,7 +206,7 @@ inline void read_vocab_size(const Keys& keys, ModelConfig& c) {
   }
 }
 
-/// The epsilon of norms, or the family's where the file has none.
+/// Reads the epsilon of the norms, or takes the family's where the file has none.
 inline void read_epsilon(const Keys& keys, const Defaults& defaults, ModelConfig& c) {
   constexpr const char* kKey = "attention.layer_norm_rms_epsilon";
   if (defaults.rms_eps && keys.find(kKey) == nullptr) {
@@ -218,7 +218,7 @@ inline void read_epsilon(const Keys& keys, const Defaults& defaults, ModelConfig
   }
 }
 
-/// Parts for images and sound in the same file (Ollama's) are left alone.
+/// Adds a note for parts for images and sound in the same file (Ollama's), which are not used.
 inline void note_other_parts(const Keys& keys, ModelConfig& c) {
   for (const TensorView& t : keys.file().tensors()) {
     for (const std::string_view prefix : {"v.", "a.", "mm."}) {
@@ -229,7 +229,7 @@ inline void note_other_parts(const Keys& keys, ModelConfig& c) {
   }
 }
 
-/// How a file says that its texts are pooled; kinds that are none of ours, and 0, say nothing.
+/// How texts are pooled according to the file; `fallback` for 0 and for values that are not known.
 inline Pooling pooling_or(const Keys& keys, Pooling fallback) {
   switch (keys.count_or("pooling_type", 0)) {
     case 1:
@@ -243,7 +243,7 @@ inline Pooling pooling_or(const Keys& keys, Pooling fallback) {
   }
 }
 
-/// The fields that all families spell alike.
+/// Reads the fields whose keys are the same for all families.
 inline ModelConfig read_common(const Keys& keys, const Defaults& defaults = {}) {
   const gguf::File& file = keys.file();
   ModelConfig c;
@@ -253,7 +253,7 @@ inline ModelConfig read_common(const Keys& keys, const Defaults& defaults = {}) 
     throw Error(ErrorCode::kMissingTensor, file.path() + ": there are no tensors in the file, so no model");
   }
   const std::size_t n_layers = keys.size("block_count");
-  // each layer has tensors of its own: a count beyond that is refused before anything is sized by it
+  // each layer has its own tensors: a larger count is refused before anything is allocated for it
   if (n_layers > file.tensors().size()) {
     keys.malformed("block_count", std::to_string(n_layers),
                    "no more than the " + std::to_string(file.tensors().size()) + " tensors of the file");
@@ -310,14 +310,14 @@ inline std::vector<std::size_t> suppressed_tokens(const Keys& keys) {
   return out;
 }
 
-/// Gives a layer its window and rotary frequencies; those are for heads of the layer's size.
+/// Sets the window and the rotary frequencies of a layer; the frequencies are for heads of the layer's size.
 inline void set_position(ModelConfig& c, LayerConfig& layer, std::size_t window, RopeConfig rope) {
   rope.head_dim = layer.attention.head_dim;
   layer.attention.window = window;
   layer.attention.rope = c.rope_index(rope);
 }
 
-/// Whether the file says anything about RoPE scaling.
+/// Whether the file has keys of RoPE scaling.
 inline bool has_rope_scaling(const Keys& keys) {
   for (const char* key : {"rope.scaling.type", "rope.scaling.factor", "rope.scale_linear"}) {
     if (keys.find(key) != nullptr) return true;
@@ -338,8 +338,8 @@ inline float rope_scale(const Keys& keys) {
   return scale;
 }
 
-/// The window of the layers that slide: the caller's, else the file's, else `fallback` (required when there
-/// is none). 0: no window; nor is there one when it covers the longest context.
+/// The window of the sliding layers: the caller's, else the file's, else `fallback` (without one the key is
+/// required). 0: no window; also when the window covers the longest context.
 inline std::size_t sliding_window(const Keys& keys, const Overrides& overrides,
                                   std::optional<std::uint64_t> fallback) {
   constexpr const char* kKey = "attention.sliding_window";
@@ -354,8 +354,8 @@ inline std::size_t sliding_window(const Keys& keys, const Overrides& overrides,
   return window > ModelConfig::kMostPositions ? 0 : static_cast<std::size_t>(window);
 }
 
-/// Which layers slide, [n_layers]: the file's `attention.sliding_window_pattern`, a period (every period-th
-/// layer sees everything) or a bool for each layer; else the family's period.
+/// Which layers slide, [n_layers]: the file's `attention.sliding_window_pattern`, which is a period (every
+/// period-th layer is global) or a bool for each layer; else the family's period.
 inline std::vector<bool> sliding_layers(const Keys& keys, std::size_t n_layers, std::uint64_t period) {
   constexpr const char* kKey = "attention.sliding_window_pattern";
   const gguf::Value* value = keys.find(kKey);

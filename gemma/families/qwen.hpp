@@ -1,4 +1,5 @@
-// Qwen 3, dense, as facts. Source: Qwen3 (arXiv:2505.09388), sec. 2, and the published configurations.
+// The configuration of Qwen 3, dense models. Source: Qwen3 (arXiv:2505.09388), sec. 2, and the published
+// configurations.
 #pragma once
 
 #include "keys.hpp"

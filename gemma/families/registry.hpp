@@ -1,4 +1,5 @@
-// general.architecture -> ModelConfig. Adding a family: a recipe of facts in this folder, and a line here.
+// general.architecture -> ModelConfig. To add a family, add a header of its configuration to this folder, and
+// a line to kFamilies here.
 #pragma once
 
 #include <string>
@@ -15,10 +16,10 @@
 
 namespace gemma::families {
 
-/// A family by its name in files, and its recipe.
+/// A family: its name in files, and the function that reads its configuration.
 struct Family {
   std::string_view architecture;                       // general.architecture
-  ModelConfig (*read)(const Keys&, const Overrides&);  // throws Error as read_config()
+  ModelConfig (*read)(const Keys&, const Overrides&);  // throws Error as read_config() does
 };
 
 /// Files that say gemma3: Gemma 3, or an EmbeddingGemma in Ollama's conversion.
@@ -34,7 +35,7 @@ inline constexpr Family kFamilies[] = {
 };
 
 /// Reads and validates the configuration. Throws Error: kUnsupported for an unknown architecture or a file
-/// that is no model (adapters and the like), kMissingKey, kWrongType, kMissingTensor or kMalformed for
+/// that is no model (an adapter, for example), kMissingKey, kWrongType, kMissingTensor or kMalformed for
 /// metadata that describes no model.
 inline ModelConfig read_config(const gguf::File& file, const Overrides& overrides = {}) {
   gguf::refuse_other_kinds(file);

@@ -1,7 +1,7 @@
 // A compiled grammar: for each rule a nondeterministic automaton over bytes, whose edges read a byte, read
-// nothing, or call a rule and go on behind it. Invariant: no rule calls itself before it has read a byte
-// (left recursion is refused), so what can be read next is found in finite steps; height() says how deep
-// calls must nest to reach the end, so that a bound on the depth never leads where there is no way on.
+// nothing, or call a rule and continue after it. Invariant: no rule calls itself before it has read a byte
+// (left recursion is refused), so the bytes that can be read next are found in finitely many steps; height()
+// says how deep calls must nest to reach the end, so a bound on the depth never leads to a dead end.
 #pragma once
 
 #include <array>
@@ -33,12 +33,12 @@ class Automaton {
   };
   struct CallEdge {
     std::uint32_t rule;
-    State to;   // where it goes on behind the call
-    bool tail;  // nothing but the end comes there
+    State to;   // the state after the call
+    bool tail;  // only the end follows `to`
   };
 
-  /// Compiles what `root` needs. Throws Error{kUnsupported} for left recursion, naming the rule, for too many
-  /// states, and for a root that matches no text at all.
+  /// Compiles `root` and every rule that it needs. Throws Error{kUnsupported} for left recursion (naming the
+  /// rule), for too many states, and for a root that matches no text at all.
   Automaton(const Rules& rules, RuleId root);
 
   /// Memory held by the automaton, in bytes.
@@ -51,7 +51,7 @@ class Automaton {
   std::uint32_t root() const noexcept { return 0; }
   State start(std::uint32_t rule) const { return starts_[rule]; }
   bool nullable(std::uint32_t rule) const { return nullable_[rule] != 0; }
-  /// Callers before those that they can call without reading a byte.
+  /// The order of rules in which a caller comes before every rule that it can call without reading a byte.
   std::uint32_t rank(std::uint32_t rule) const { return ranks_[rule]; }
   std::uint32_t rule_of_rank(std::uint32_t rank) const { return by_rank_[rank]; }
 
@@ -60,10 +60,10 @@ class Automaton {
   std::span<const CallEdge> calls(State s) const { return part(call_edges_, call_begin_, s); }
   /// Whether the rule ends here.
   bool is_end(State s) const { return end_[s] != 0; }
-  /// How deep calls must nest at least on the way to the rule's end; kInfinite: there is no way.
+  /// The least depth of nested calls on a way to the rule's end; kInfinite: there is no way.
   std::uint32_t height(State s) const { return heights_[s]; }
 
-  /// Bytes that no edge tells apart are of one class.
+  /// Classes of bytes: two bytes are in the same class if every edge reads both or neither.
   std::size_t n_classes() const noexcept { return n_classes_; }
   std::uint8_t class_of(std::uint8_t byte) const { return classes_[byte]; }
   /// One byte of a class.
@@ -106,10 +106,10 @@ class AutomatonBuilder {
 
   AutomatonBuilder(const Rules& rules, Automaton& out) : rules_(rules), out_(out) {}
 
-  /// Everything that `root` calls; the automaton's lists of edges are filled.
+  /// Compiles `root` and everything that it calls, and fills the automaton's lists of edges.
   void build(RuleId root) {
     number_of(root);
-    for (std::size_t i = 0; i < bodies_.size(); ++i) {  // grows while rules are met
+    for (std::size_t i = 0; i < bodies_.size(); ++i) {  // bodies_ grows as new rules are found
       current_ = static_cast<std::uint32_t>(i);
       const Body body = bodies_[i];
       if (body.is_chars) {
@@ -120,7 +120,7 @@ class AutomatonBuilder {
     }
     sort_edges();
   }
-  /// For messages, by the automaton's numbers.
+  /// Names of rules for messages, indexed by the automaton's numbers.
   std::vector<std::string> names() const {
     std::vector<std::string> out;
     for (const Body& body : bodies_) out.push_back(rules_.name(body.named));
@@ -130,8 +130,8 @@ class AutomatonBuilder {
  private:
   struct Body {
     ExprId expr;
-    RuleId named;   // whose part it is
-    bool is_chars;  // the characters of `expr`, as a rule of their own
+    RuleId named;   // the rule it belongs to
+    bool is_chars;  // true: a separate rule for the characters of `expr`
   };
   template <typename Edge>
   struct From {
@@ -170,7 +170,7 @@ class AutomatonBuilder {
   void empty(State from, State to) { empties_.push_back({from, to}); }
   void call(State from, std::uint32_t rule, State to) { calls_.push_back({from, {rule, to, false}}); }
 
-  /// The expression between two states.
+  /// Adds the states and edges of an expression between two states.
   void put(ExprId id, State from, State to) {
     const Rules::Expr e = rules_[id];
     switch (e.kind) {
@@ -210,7 +210,8 @@ class AutomatonBuilder {
     }
   }
 
-  /// Characters beyond ASCII take states: they are rules of their own, shared by equal sets.
+  /// Adds a set of characters. Characters beyond ASCII need states: they become separate rules, shared by
+  /// equal sets.
   void put_chars(ExprId id, State from, State to) {
     const auto ranges = rules_.ranges_of(rules_[id]);
     if (ranges.empty() || ranges.back().last < 0x80) {
@@ -226,7 +227,8 @@ class AutomatonBuilder {
   void multibyte(ExprId id, State from, State to) {
     for (const CharRange& r : rules_.ranges_of(rules_[id])) put_utf8(r.first, r.last, from, to);
   }
-  /// A range of characters as UTF-8: cut until first and last differ in whole ranges of trailing bytes.
+  /// Adds a range of characters as UTF-8, split until the first and the last character of each part differ
+  /// only in whole ranges of trailing bytes.
   void put_utf8(std::uint32_t first, std::uint32_t last, State from, State to) {
     for (const std::uint32_t most : {0x7Fu, 0x7FFu, 0xFFFFu}) {
       if (first <= most && most < last) {
@@ -257,7 +259,7 @@ class AutomatonBuilder {
     }
   }
 
-  /// What may be written many times without growing much.
+  /// Whether an expression may be copied many times without growing the automaton much.
   bool is_small(ExprId id) const {
     const Rules::Expr& e = rules_[id];
     return e.kind == Rules::Kind::kChars || e.kind == Rules::Kind::kRule || e.kind == Rules::Kind::kNothing ||
@@ -281,7 +283,7 @@ class AutomatonBuilder {
       copy(from, next);
       from = next;
     }
-    if (max == Rules::kNoEnd) {  // a loop, entered before or behind the part
+    if (max == Rules::kNoEnd) {  // a loop, entered before or after the part
       const State before = state();
       const State behind = min == 0 ? before : state();
       empty(from, before);
@@ -298,7 +300,7 @@ class AutomatonBuilder {
     empty(from, to);
   }
 
-  /// Edges into lists by the state that they leave.
+  /// Sorts edges into lists by the state that they leave.
   template <typename Edge>
   void sort_into(const std::vector<From<Edge>>& from, std::vector<Edge>& edges,
                  std::vector<std::uint32_t>& begin) {

@@ -1,5 +1,5 @@
-// Definitions of automaton.hpp: what is found out about a grammar when it is compiled. Each in time that
-// grows with the number of states and edges, so that a hostile grammar costs no more than its size.
+// Definitions of automaton.hpp: the analyses of a grammar when it is compiled. Each takes time proportional
+// to the number of states and edges, so that a hostile grammar costs no more than its size.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ GEMMA_INLINE Automaton::Automaton(const Rules& rules, RuleId root) {
   find_classes();
 }
 
-/// Who leads to a state: lists of predecessors, by state.
+/// Lists of predecessors, indexed by state.
 struct ReverseEdges {
   template <typename Each>
   ReverseEdges(std::size_t n_states, Each&& each) : begin(n_states + 2, 0) {
@@ -55,15 +55,16 @@ GEMMA_INLINE void Automaton::find_nullable() {
       for (const CallEdge& e : calls(s)) add(s, e.to, e.rule);
     }
   });
-  const ReverseEdges callers(n_rules(), [this](auto&& add) {  // by rule: its callers, and where they go on
-    for (State s = 0; s < n_states_; ++s) {
-      for (const CallEdge& e : calls(s)) add(s, e.rule, e.to);
-    }
-  });
+  const ReverseEdges callers(
+      n_rules(), [this](auto&& add) {  // indexed by rule: its callers, and the states after the calls
+        for (State s = 0; s < n_states_; ++s) {
+          for (const CallEdge& e : calls(s)) add(s, e.rule, e.to);
+        }
+      });
   std::vector<std::uint32_t> rule_of_start(n_states_, kInfinite);
   for (std::uint32_t r = 0; r < n_rules(); ++r) rule_of_start[starts_[r]] = r;
   nullable_.assign(n_rules(), 0);
-  std::vector<char> known(n_states_, 0);  // the rule's end can be reached without a byte
+  std::vector<char> known(n_states_, 0);  // whether the rule's end is reached without reading a byte
   std::vector<State> queue;
   const auto learn = [&](State s) {
     if (known[s] == 0) queue.push_back(s);
@@ -86,8 +87,8 @@ GEMMA_INLINE void Automaton::find_nullable() {
   }
 }
 
-/// The least over all ways to the end of the deepest nesting on the way: Knuth's generalisation of Dijkstra's
-/// algorithm. Values are small whole numbers, taken in ascending order.
+/// Finds height() of every state: the minimum over all ways to the end of the deepest nesting on the way
+/// (Knuth's generalisation of Dijkstra's algorithm). Values are small integers, visited in ascending order.
 GEMMA_INLINE void Automaton::find_heights() {
   const ReverseEdges by_edge(n_states_, [this](auto&& add) {
     for (State s = 0; s < n_states_; ++s) {
@@ -108,7 +109,7 @@ GEMMA_INLINE void Automaton::find_heights() {
   std::vector<std::uint32_t> rule_of_start(n_states_, kInfinite);
   for (std::uint32_t r = 0; r < n_rules(); ++r) rule_of_start[starts_[r]] = r;
   heights_.assign(n_states_, kInfinite);
-  std::vector<State> now(ends_), later;  // of this value; of the next
+  std::vector<State> now(ends_), later;  // states of this value; of the next
   for (std::uint32_t value = 0; !now.empty(); ++value, now.swap(later), later.clear()) {
     while (!now.empty()) {
       const State s = now.back();
@@ -118,7 +119,7 @@ GEMMA_INLINE void Automaton::find_heights() {
       by_edge.each_of(s, [&](State from, std::uint32_t) { now.push_back(from); });
       by_call.each_of(s, [&](State from, std::uint32_t rule) {
         const std::uint32_t inner = heights_[starts_[rule]];
-        if (inner == kInfinite) return;  // met again when it is known
+        if (inner == kInfinite) return;  // it comes again once it is known
         (inner < value ? now : later).push_back(from);
       });
       const std::uint32_t rule = rule_of_start[s];
@@ -133,7 +134,7 @@ GEMMA_INLINE void Automaton::find_heights() {
 /// Orders rules so that callers come first, where the call may come before a byte is read.
 GEMMA_INLINE void Automaton::find_ranks(const std::vector<std::string>& names) {
   std::vector<std::vector<std::uint32_t>> first(n_rules());
-  std::vector<std::uint32_t> seen(n_states_, kInfinite);  // by which rule last
+  std::vector<std::uint32_t> seen(n_states_, kInfinite);  // the last rule that visited the state
   std::vector<State> queue;
   for (std::uint32_t r = 0; r < n_rules(); ++r) {
     const auto visit = [&](State s) {
@@ -154,7 +155,7 @@ GEMMA_INLINE void Automaton::find_ranks(const std::vector<std::string>& names) {
     std::sort(first[r].begin(), first[r].end());
     first[r].erase(std::unique(first[r].begin(), first[r].end()), first[r].end());
   }
-  // depth first, with a stack of our own; ranks are given from the last to the first
+  // depth first with an explicit stack; ranks are assigned from the last to the first
   ranks_.assign(n_rules(), kInfinite);
   by_rank_.assign(n_rules(), 0);
   std::vector<char> open(n_rules(), 0);
@@ -187,8 +188,8 @@ GEMMA_INLINE void Automaton::find_ranks(const std::vector<std::string>& names) {
   }
 }
 
-/// A call behind which nothing but the end comes needs no place to come back to: lists that are written as
-/// right recursion stay flat.
+/// Marks tail calls: a call that only the end follows needs no place to return to, so lists that are written
+/// as right recursion need no depth.
 GEMMA_INLINE void Automaton::mark_tails() {
   constexpr int kFar = 64;
   for (CallEdge& e : call_edges_) {

@@ -1,6 +1,5 @@
-// Decimal numbers between two bounds, as expressions over their digits.
-// Invariant: what is matched is a JSON number within the bounds, exactly: digits are compared, nothing is
-// rounded.
+// Decimal numbers between two bounds, as expressions over their digits. Invariant: exactly the JSON numbers
+// within the bounds match (of kWhole and kFraction digits at most): digits are compared, nothing is rounded.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +24,7 @@ struct Decimal {
   std::string fraction;
 
   bool is_zero() const { return whole == "0" && fraction.empty(); }
-  /// Of a JSON number; nothing where it has more than 400 digits when written out.
+  /// The digits of a JSON number; nullopt if it has more than 400 digits when written out.
   static std::optional<Decimal> from(std::string_view json) {
     Decimal out;
     if (json.starts_with('-')) {
@@ -45,7 +44,7 @@ struct Decimal {
     const std::size_t point = std::min(mantissa.find('.'), mantissa.size());
     std::string digits(mantissa.substr(0, point));
     if (point != mantissa.size()) digits += mantissa.substr(point + 1);
-    long at = static_cast<long>(point) + exponent;  // where the point stands in digits
+    long at = static_cast<long>(point) + exponent;  // position of the point in the digits
     if (digits.find_first_not_of('0') == std::string::npos) return Decimal{};
     if (digits.size() > 400 || at > 400 || at < -400) return std::nullopt;
     if (at < 0) {
@@ -62,7 +61,7 @@ struct Decimal {
   }
 };
 
-/// A bound; `open`: the number itself is beyond it.
+/// A bound; `open`: the number itself is excluded.
 struct Bound {
   Decimal at;
   bool open = false;
@@ -85,13 +84,14 @@ inline int compare(const Decimal& a, const Decimal& b) {
   return a_negative ? -sizes : sizes;
 }
 
-/// Writes the numbers between two bounds.
+/// Makes the expression of the numbers between two bounds.
 class DecimalRange {
  public:
   static constexpr std::size_t kWhole = 16;     // digits before the point, at most
-  static constexpr std::size_t kFraction = 16;  // behind it
+  static constexpr std::size_t kFraction = 16;  // after the point, at most
 
-  /// `whole`: integers only, without a point. Bounds that are not there are those of kWhole digits.
+  /// The expression of the numbers from `low` to `high`. `whole`: integers only, without a point. A bound
+  /// that is absent is replaced by the largest number of kWhole digits.
   static ExprId between(Rules& rules, std::optional<Bound> low, std::optional<Bound> high, bool whole) {
     const Bound zero{};
     const auto is_negative = [](const Bound& b) { return b.at.negative && !b.at.is_zero(); };
@@ -136,7 +136,8 @@ class DecimalRange {
   ExprId digit(int first, int last) {
     return rules_.chars({{static_cast<std::uint32_t>('0' + first), static_cast<std::uint32_t>('0' + last)}});
   }
-  /// Digits from `low` to `high`; `next(at_low, at_high)` is what goes on behind one.
+  /// Adds one way for each range of digits from `low` to `high`; `next(at_low, at_high)` gives the expression
+  /// that follows the digit.
   template <typename Next>
   void digits(int low, int high, bool at_low, bool at_high, Next&& next, std::vector<ExprId>& ways) {
     int first = low;
@@ -156,7 +157,8 @@ class DecimalRange {
     }
     if (first <= last) ways.push_back(rules_.sequence({digit(first, last), next(false, false)}));
   }
-  /// From digit i of n_ on; at_low, at_high: the digits so far are those of the bound.
+  /// The expression from digit i of n_ on; at_low, at_high: whether the digits before it equal those of the
+  /// bound.
   ExprId whole(std::size_t i, bool at_low, bool at_high) {
     if (i == n_) return fraction(0, at_low, at_high);
     const auto key = std::tuple(i, at_low, at_high);
@@ -170,7 +172,7 @@ class DecimalRange {
     known_.emplace(key, out);
     return out;
   }
-  /// The same behind the point, which stands before the first digit.
+  /// The expression from digit i after the point on; the point is written before the first digit.
   ExprId fraction(std::size_t i, bool at_low, bool at_high) {
     const auto key = std::tuple(i + 1000, at_low, at_high);
     if (const auto it = known_.find(key); it != known_.end()) return it->second;
@@ -199,7 +201,7 @@ class DecimalRange {
   Bound low_, high_;
   bool has_high_ = false;
   bool is_whole_;
-  std::size_t n_ = 0;  // digits before the point of the numbers in work
+  std::size_t n_ = 0;  // digits before the point in the numbers being written
   std::map<std::tuple<std::size_t, bool, bool>, ExprId> known_;
 };
 

@@ -27,10 +27,10 @@ namespace gemma::detail {
 /// Reads one grammar. Throws Error{kMalformed} naming line and column, {kUnsupported} for one too large.
 class GbnfReader {
  public:
-  /// Rules go to `rules`.
+  /// Rules are added to `rules`.
   GbnfReader(std::string_view text, Rules& rules) : text_(text), rules_(rules) {}
 
-  /// The rules by name.
+  /// Reads the whole text and returns its rules by name.
   std::map<std::string, RuleId, std::less<>> read() {
     const std::size_t valid = utf8::valid_prefix(text_);
     if (valid != text_.size()) {
@@ -64,7 +64,7 @@ class GbnfReader {
     }
     return out;
   }
-  /// The rule at which texts begin.
+  /// Reads the whole text and returns its rule "root".
   static RuleId root(std::string_view text, Rules& rules) {
     const auto all = GbnfReader(text, rules).read();
     const auto it = all.find("root");
@@ -73,11 +73,11 @@ class GbnfReader {
   }
 
  private:
-  static constexpr std::size_t kMaxDepth = 200;  // of parentheses
+  static constexpr std::size_t kMaxDepth = 200;  // of nested parentheses
   static constexpr int kMaxRepeats = 4;          // of one item
   struct Known {
     RuleId id;
-    std::size_t place;  // where it was met first
+    std::size_t place;  // where the name was used first
     bool defined;
   };
 

@@ -1,8 +1,6 @@
-// What all JSON is made of, as rules: white space, texts, numbers, any value.
-// Invariant: white space is bounded, so that a model cannot go on with it for ever: after "{", "[" and ","
-// and before
-// "}" and "]" a space, or a newline with an indentation; a space behind ":". Numbers are bounded in their
-// digits.
+// The rules that all JSON is made of: white space, texts, numbers, any value. Invariant: white space is
+// bounded, so that a model cannot write it without end: after "{", "[" and "," and before "}" and "]" a
+// space, or a newline with an indentation; after ":" a space. Numbers are bounded in their digits.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +54,7 @@ class JsonRules {
     }
     return it->second;
   }
-  /// One of these characters inside of a text, escaped where JSON wants it.
+  /// One of these characters inside a text, escaped where JSON requires it.
   ExprId character(const std::vector<CharRange>& ranges) {
     std::vector<ExprId> ways{
         rules_.chars(intersection(ranges, {{0x20, '"' - 1}, {'"' + 1, '\\' - 1}, {'\\' + 1, kLastChar}}))};
@@ -68,7 +66,7 @@ class JsonRules {
     }
     return rules_.choice(ways);
   }
-  /// This value and no other, but for white space.
+  /// Exactly this value; only white space may vary.
   ExprId literal(const Value& v) {
     if (v.is(Value::Kind::kNull)) return rules_.text("null");
     if (v.is(Value::Kind::kText)) return rules_.text(JsonText::quote(v.text()));
@@ -76,7 +74,7 @@ class JsonRules {
     if (v.is(Value::Kind::kList)) return list_of(v, "[", "]");
     return rules_.text(v.text());
   }
-  /// A text between quotes, as the name of a member with its colon.
+  /// The name of a member: the text in quotes, and the colon after it.
   ExprId name(std::string_view text) {
     return rules_.sequence({rules_.text(JsonText::quote(text) + ":"), (*this)["sp"]});
   }

@@ -1,5 +1,5 @@
-// JSON text into values, for schemas.
-// Invariant: strict RFC 8259 in UTF-8; nesting is bounded, and a name stands once in an object.
+// Parses JSON text into values, for schemas. Invariant: strict RFC 8259 in UTF-8; nesting is bounded, and a
+// name that occurs twice in an object is refused.
 #pragma once
 
 #include <algorithm>
@@ -17,12 +17,12 @@
 
 namespace gemma::detail {
 
-/// Reads one text.
+/// Parser of one text.
 class JsonText {
  public:
   static constexpr std::size_t kMaxDepth = 128;
 
-  /// The value of the whole text. Throws Error{kMalformed} with "WHAT, byte N: ...".
+  /// Parses the whole text. Throws Error{kMalformed} with "WHAT, byte N: ...".
   static Value read(std::string_view text, std::string_view what) {
     JsonText reader(text, what);
     Value value = reader.value(0);
@@ -31,7 +31,7 @@ class JsonText {
     return value;
   }
 
-  /// `text` between quotes, with escapes only where JSON wants them.
+  /// `text` in quotes, escaped only where JSON requires it.
   static std::string quote(std::string_view text) {
     constexpr char kHex[] = "0123456789abcdef";
     std::string out = "\"";

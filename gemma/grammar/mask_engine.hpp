@@ -1,6 +1,6 @@
-// What all masks of one grammar and one vocabulary share: the table of states, and the sets of allowed tokens
-// that were found. Invariant: both are bounded (StateTable::kMaxBytes, kMaxMaskBytes): a full table is left
-// for a new one, which masks enter when they are used next, and full sets are dropped.
+// The state shared by all masks of one grammar and one vocabulary: the table of states, and the computed sets
+// of allowed tokens. Invariant: both are bounded (StateTable::kMaxBytes, kMaxMaskBytes): a full table is
+// replaced by a new one, which masks enter when they are used next, and a full store of sets is emptied.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@
 
 namespace gemma::detail {
 
-/// Any threads.
+/// Computes masks. Safe to use from many threads; a mutex guards its state.
 class MaskEngine {
  public:
   static constexpr std::size_t kMaxMaskBytes = std::size_t{1} << 24;
@@ -40,7 +40,7 @@ class MaskEngine {
 
  private:
   using State = StateTable::State;
-  /// Ids that may come next, but for the ends: as a list where they are few, else as bits.
+  /// Ids that may come next, without end tokens: a list if they are few, else bits.
   struct Allowed {
     std::vector<TokenId> ids;
     std::vector<std::uint64_t> bits;
@@ -48,7 +48,8 @@ class MaskEngine {
   };
   static constexpr std::size_t kFew = 2048;
 
-  /// f(state) with the mask's state in the table of now; again in a new table where this one is full.
+  /// Calls f(state) with the mask's state in the current table, and again with a new table if this one is
+  /// full.
   template <typename F>
   decltype(auto) in_table(GrammarMask& mask, F&& f);
   void enter(GrammarMask& mask, State state);
@@ -56,8 +57,8 @@ class MaskEngine {
   void find_allowed(State state);
   void find_allowed_at_start(State state);
   void walk(const PieceTrie::Tree& tree, std::size_t begin, std::size_t end, std::size_t depth, State state);
-  /// How many plain characters in a row are allowed, whichever they are, up to PieceTrie::kMaxPlain; nothing
-  /// where some of them are and some are not.
+  /// How many plain characters in a row are allowed, whichever they are, up to PieceTrie::kMaxPlain; nullopt
+  /// where some of them are allowed and some are not.
   std::optional<std::size_t> plain_run(State state);
   bool takes_no_plain(State state);
   bool nothing_follows(const GrammarMask& mask, const Allowed& found) const;
@@ -65,16 +66,16 @@ class MaskEngine {
   const std::shared_ptr<const Automaton> automaton_;
   const std::shared_ptr<const PieceTrie> pieces_;
   const Allowed none_;
-  std::mutex mutex_;  // guards all below
+  std::mutex mutex_;  // guards all members below
   std::optional<StateTable> table_;
   std::uint64_t n_tables_ = 1;
   std::unordered_map<State, Allowed> found_;
   std::size_t found_bytes_ = 0;
   Allowed first_;                     // at the start of a text whose first space is dropped
   std::vector<State> path_;           // [depth of a piece]
-  std::vector<std::uint64_t> bits_;   // [words] of a search
-  std::vector<float> kept_;           // logits of the few
-  std::vector<std::uint32_t> saved_;  // of a state that is entered
+  std::vector<std::uint64_t> bits_;   // [words], used while a set is computed
+  std::vector<float> kept_;           // logits of a short list
+  std::vector<std::uint32_t> saved_;  // the saved form of a state that is entered
 };
 
 }  // namespace gemma::detail

@@ -33,7 +33,7 @@ decltype(auto) MaskEngine::in_table(GrammarMask& mask, F&& f) {
 
 GEMMA_INLINE void MaskEngine::enter(GrammarMask& mask, State state) {
   table_->save(state, saved_);
-  mask.saved_.swap(saved_);  // nothing has changed where there was no memory
+  mask.saved_.swap(saved_);  // swapped last, so that nothing changes if memory runs out
   mask.state_ = state;
   mask.table_ = n_tables_;
   mask.can_end_ = table_->accepts(state);
@@ -87,7 +87,7 @@ GEMMA_INLINE std::optional<std::size_t> MaskEngine::plain_run(State state) {
   return PieceTrie::kMaxPlain;
 }
 
-/// Sets the bits of all ids in these nodes that `state` takes; `depth` is that of the node above them.
+/// Sets the bits of all ids in these nodes that `state` accepts; `depth` is the depth of the parent node.
 GEMMA_INLINE void MaskEngine::walk(const PieceTrie::Tree& tree, std::size_t begin, std::size_t end,
                                    std::size_t depth, State state) {
   State* const path = path_.data();
@@ -123,7 +123,8 @@ GEMMA_INLINE void MaskEngine::find_allowed(State state) {
   walk(tree, 0, tree.nodes.size() - 1, 0, state);
 }
 
-/// A first piece that begins with a space writes what is behind it.
+/// Finds the allowed ids at the start of a text whose first space is dropped: a piece that begins with a
+/// space writes only the rest.
 GEMMA_INLINE void MaskEngine::find_allowed_at_start(State state) {
   bits_.assign(pieces_->words(), 0);
   const PieceTrie::Tree& tree = pieces_->all();

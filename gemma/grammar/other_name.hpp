@@ -1,5 +1,5 @@
-// Names of members that are none of some: for additional members, which must not come twice.
-// Invariant: a name is written without escapes, which could spell one of those that are taken.
+// Names of members that differ from all of a given list: for additional members, whose names must not repeat
+// a known one. Invariant: a name is written without escapes, which could spell one of the taken names.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace gemma::detail {
 
-/// Writes the rules, a character of the taken names after the other.
+/// Makes the rules, one character of the taken names at a time.
 class OtherName {
  public:
   using Name = std::u32string;
@@ -31,21 +31,22 @@ class OtherName {
     }
     names_.assign(names.begin(), names.end());
   }
-  /// What follows the opening quote, the closing one included.
+  /// The expression after the opening quote, including the closing one.
   ExprId all() { return from(0, names_.size(), 0); }
 
  private:
-  /// Beginnings that long are not told apart: no name goes on with them.
+  /// Taken names are followed to this many characters; beyond it, no name that shares the beginning is
+  /// allowed.
   static constexpr std::size_t kMaxDepth = 256;
 
   static std::vector<CharRange> escaped() { return {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}}; }
 
-  /// What may follow `depth` characters with which the names `begin` to `end` begin.
+  /// The expression of what may follow `depth` characters that are the beginning of the names [begin, end).
   ExprId from(std::size_t begin, std::size_t end, std::size_t depth) {
     std::vector<ExprId> ways;
     std::vector<CharRange> taken = escaped();
     if (begin < end && names_[begin].size() == depth) {
-      ++begin;  // a name of its own: it may not end here
+      ++begin;  // the beginning is itself a taken name: no name may end here
     } else {
       ways.push_back(rules_.text("\""));
     }
@@ -69,7 +70,7 @@ class OtherName {
   std::vector<Name> names_;  // sorted
 };
 
-/// A name between quotes that is none of `taken`.
+/// A name in quotes that is none of `taken`.
 inline ExprId other_name(JsonRules& json, const std::vector<std::string>& taken) {
   if (taken.empty()) return json.string(0, Rules::kNoEnd);
   return json.rules().sequence({json.rules().text("\""), OtherName(json, taken).all()});

@@ -18,19 +18,19 @@
 
 namespace gemma::detail {
 
-/// How long the texts of an expression are, in characters.
+/// Bounds of the lengths of an expression's texts, in characters.
 struct Lengths {
   std::uint64_t min = 0;
-  std::uint64_t max = 0;  // kNoLength: without end
+  std::uint64_t max = 0;  // kNoLength: unbounded
 };
 inline constexpr std::uint64_t kNoLength = ~std::uint64_t{0};
 
-/// Reads one pattern.
+/// Parser of one pattern.
 class Pattern {
  public:
-  /// What stands between the quotes. A pattern without ^ or $ at an end may go on there. Throws
-  /// Error{kMalformed, kUnsupported} naming the pattern; also when the lengths of its texts, which
-  /// "minLength" and "maxLength" bound, may lie outside of them.
+  /// The expression between the quotes. Without ^ or $, any text may precede or follow what matches the
+  /// pattern. Throws Error{kMalformed, kUnsupported} naming the pattern; also when its texts may be shorter
+  /// or longer than `bounds` ("minLength" and "maxLength") allow.
   static ExprId read(std::string_view pattern, JsonRules& json, Lengths bounds) {
     Pattern p(pattern, json);
     p.bounds_ = bounds;
@@ -44,7 +44,7 @@ class Pattern {
   }
 
  private:
-  static constexpr std::size_t kMaxDepth = 100;  // of groups
+  static constexpr std::size_t kMaxDepth = 100;  // of nested groups
   struct Part {
     ExprId expr;
     Lengths lengths;
@@ -79,7 +79,7 @@ class Pattern {
     } while (take("|"));
     return {rules_.choice(ways), lengths};
   }
-  /// At depth 0: with what may stand before and behind it.
+  /// A sequence of parts; at depth 0 with the text that may precede and follow it.
   Part sequence(std::size_t depth) {
     std::vector<Part> parts;
     const bool outer = depth == 0;
@@ -91,7 +91,7 @@ class Pattern {
         ++at_;
         break;
       }
-      const Ranges* only = nullptr;  // the part is one character of these
+      const Ranges* only = nullptr;  // set if the part is one character of these ranges
       Part part = item(depth, only);
       for (int n = 0; repeatable(); ++n) {
         if (n == 4) fail(ErrorCode::kMalformed, "repeats a repetition of a repetition");
@@ -130,8 +130,8 @@ class Pattern {
     }
     return value;
   }
-  /// `alone`: one character, at the beginning: where it is the whole pattern, the bounds of lengths are kept
-  /// by the number of repetitions.
+  /// A part with its repetition, if there is one. `alone`: the part is one character at the beginning; if it
+  /// is the whole pattern, the bounds of lengths become the counts of the repetition.
   Part repeated(const Part& part, bool alone) {
     std::uint32_t min = 0;
     std::uint32_t max = Rules::kNoEnd;
@@ -199,7 +199,7 @@ class Pattern {
   static Ranges words() { return {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}; }
   static Ranges spaces() { return {{'\t', '\r'}, {' ', ' '}}; }
   static Ranges ascii_without(const Ranges& r) { return intersection(complement(r), {{0, 0x7E}}); }
-  /// \s beyond ASCII, and the four separators below the space that Python counts in.
+  /// All spaces: \s beyond ASCII, and the four separators below the space that Python includes.
   static Ranges all_spaces() {
     return {{'\t', '\r'},     {0x1C, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},
             {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
@@ -261,7 +261,7 @@ class Pattern {
   Ranges char_class() {
     ++at_;
     const bool negated = take("^");
-    bool has_escapes = false;  // \w and the like, whose opposite is not the same for all
+    bool has_escapes = false;  // \w and the like, whose complement differs between engines
     Ranges ranges;
     while (!take("]")) {
       if (at_ >= text_.size()) fail(ErrorCode::kMalformed, "has a '[' without its ']'");
@@ -293,8 +293,8 @@ class Pattern {
   Ranges last_;
 };
 
-/// The pattern of a "format" for texts, or "" for one that is not known. Sources: RFC 3339, 4122, 5321, 1123,
-/// 4291, 6901, 8141; each is the part of the format that all validators take.
+/// The pattern of a "format" of texts, or "" for one that is not known. Sources: RFC 3339, 4122, 5321, 1123,
+/// 4291, 6901, 8141; each is the part of the format that all validators accept.
 inline std::string_view pattern_of_format(std::string_view format) {
   struct Known {
     std::string_view name, pattern;

@@ -1,7 +1,7 @@
-// Plain characters: what may stand in a JSON string without an escape, and what "." of a pattern matches: all
-// but control characters, '"', '\' and the two line separators. Most pieces of a vocabulary consist of them,
-// so a place of a grammar that takes any of them takes these pieces together, without a look at each.
-// Invariant: kEdges are the UTF-8 of exactly these characters.
+// Plain characters: those that may stand in a JSON string without an escape and that "." of a pattern
+// matches: all but control characters, '"', '\' and the two line separators. Most pieces of a vocabulary
+// consist of them, so a place of a grammar that allows any of them allows these pieces together, without a
+// look at each. Invariant: kEdges are the UTF-8 of exactly these characters.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@
 namespace gemma::detail {
 
 struct PlainChars {
-  /// An edge of their automaton over bytes. State 0 is between characters.
+  /// An edge of the automaton of plain characters over bytes. State 0 is between characters.
   struct Edge {
     std::uint8_t from, first, last, to;
   };
@@ -35,7 +35,7 @@ struct PlainChars {
   static constexpr bool is_plain(std::uint32_t c) {
     return c >= 0x20 && c != '"' && c != '\\' && c != 0x2028 && c != 0x2029;
   }
-  /// How many characters `text` has, if all are plain and whole.
+  /// The number of characters of `text` if all are plain and complete, else nullopt.
   static std::optional<std::size_t> count(std::string_view text) {
     std::size_t n = 0;
     for (std::size_t at = 0; at < text.size(); ++n) {

@@ -1,7 +1,7 @@
-// A grammar before it is compiled: rules, and the expressions that they are made of. What GBNF, JSON schemas
-// and patterns are read into. Invariant: an expression refers to older expressions and to rules only, so it
-// is a finite tree; characters are Unicode scalar values, and every limit on a grammar's size that a hostile
-// one could reach is kept here.
+// A grammar before it is compiled: rules, and the expressions that they consist of. GBNF, JSON schemas and
+// patterns are read into this form. Invariant: an expression refers only to older expressions and to rules,
+// so it is a finite tree; characters are Unicode scalar values; every limit on a grammar's size that a
+// hostile one could reach is checked here.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,7 @@ struct CharRange {
 
 inline constexpr std::uint32_t kLastChar = 0x10FFFF;
 
-/// Sorted and disjoint, without surrogates.
+/// The same set of characters as sorted and disjoint ranges, without surrogates.
 inline std::vector<CharRange> normalized(std::vector<CharRange> ranges) {
   std::vector<CharRange> cut;
   for (const CharRange& r : ranges) {
@@ -67,7 +67,7 @@ inline std::vector<CharRange> complement(const std::vector<CharRange>& ranges) {
   return normalized(std::move(out));
 }
 
-/// The characters of both.
+/// The characters that are in both.
 inline std::vector<CharRange> intersection(const std::vector<CharRange>& a, const std::vector<CharRange>& b) {
   std::vector<CharRange> out;
   for (const CharRange& x : normalized(a)) {
@@ -97,9 +97,9 @@ class Rules {
     Kind kind;
     std::uint32_t a, b, c;
   };
-  /// `max` of a repetition without end.
+  /// `max` of an unbounded repetition.
   static constexpr std::uint32_t kNoEnd = std::numeric_limits<std::uint32_t>::max();
-  /// Most repetitions that are counted.
+  /// The largest count of a repetition.
   static constexpr std::uint32_t kMaxCount = 1u << 16;
   static constexpr std::size_t kMaxExprs = 1u << 19;
   static constexpr std::size_t kMaxRules = 1u << 16;
@@ -146,7 +146,7 @@ class Rules {
     return static_cast<RuleId>(rules_.size() - 1);
   }
   void define(RuleId id, ExprId body) { rules_[static_cast<std::size_t>(id)].body = body; }
-  /// A rule of this body.
+  /// Adds a rule with this body and returns a reference to it.
   ExprId as_rule(std::string name, ExprId body) {
     const RuleId id = add_rule(std::move(name));
     define(id, body);

@@ -1,7 +1,7 @@
-// A JSON schema into rules.
-// Invariant: every text of the rules is a value that the schema takes. The opposite need not hold: members
-// come in the order of "properties", additional ones behind them and only where that is said or no properties
-// are named, white space and the spelling of texts and numbers are bounded (json_rules.hpp).
+// Turns a JSON schema into rules. Invariant: every text of the rules is a value that the schema accepts. The
+// opposite need not hold: members come in the order of "properties"; additional ones follow them, and only if
+// the schema says so or names no properties; white space and the spelling of texts and numbers are bounded
+// (json_rules.hpp).
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@
 
 namespace gemma::detail {
 
-/// Writes the rules of one schema document.
+/// Makes the rules of one schema document.
 class Schema {
  public:
   /// The rule of the document's values. Throws Error{kMalformed, kUnsupported}.
@@ -32,7 +32,7 @@ class Schema {
     Schema schema(document, rules);
     const RuleId id = rules.add_rule("root");
     rules.define(id, schema.value({&document}));
-    while (!schema.waiting_.empty()) {  // grows while schemas are met
+    while (!schema.waiting_.empty()) {  // waiting_ grows as new schemas are found
       const auto [set, rule] = std::move(schema.waiting_.back());
       schema.waiting_.pop_back();
       rules.define(rule, schema.plain(set));
@@ -45,7 +45,7 @@ class Schema {
 
   [[noreturn]] static void unsupported(const std::string& what) { SchemaParts::unsupported(what); }
 
-  /// Values that all of these schemas take.
+  /// The expression of the values that all of these schemas accept.
   ExprId value(const SchemaSet& together) {
     std::vector<ExprId> ways;
     for (SchemaSet& set : parts_.alternatives(together)) {
@@ -63,7 +63,7 @@ class Schema {
     return rules_.choice(ways);
   }
 
-  /// Which types come of these schemas.
+  /// The types that values of these schemas have.
   static unsigned types_of(const SchemaSet& set) {
     unsigned out = JsonTypes::kAll;
     for (const Value* s : set) out &= SchemaParts::written_types(*s);
@@ -84,7 +84,7 @@ class Schema {
     return rules_.choice(ways);
   }
 
-  /// The values of "enum" and "const" that all allow.
+  /// The values of "enum" and "const" that all of the schemas allow; nullopt if none has either keyword.
   std::optional<std::vector<ExprId>> listed(const SchemaSet& set) {
     std::optional<std::vector<const Value*>> values;
     unsigned types = JsonTypes::kAll;
@@ -169,7 +169,7 @@ class Schema {
     const Value* items = schema.find("items");
     return items != nullptr && items->is(Value::Kind::kList) ? schema.find("additionalItems") : items;
   }
-  /// The schemas that item i must keep.
+  /// The schemas that item i must satisfy.
   static SchemaSet item_of(const SchemaSet& set, std::size_t i) {
     SchemaSet out;
     for (const Value* s : set) {
@@ -250,7 +250,7 @@ class Schema {
     }
     return out;
   }
-  /// The schemas that a member must keep; "" for one that has no name of its own.
+  /// The schemas that a member must satisfy; nullptr stands for a member that no schema names.
   static SchemaSet member_schemas(const SchemaSet& set, const std::string* name) {
     SchemaSet out;
     for (const Value* s : set) {
@@ -262,7 +262,7 @@ class Schema {
     }
     return out;
   }
-  /// Whether members are allowed that no schema names.
+  /// Whether members that no schema names are allowed.
   static bool takes_more(const SchemaSet& set) {
     bool said = false;
     bool named = false;
@@ -283,7 +283,7 @@ class Schema {
     for (const Member& m : members) out.push_back(m.name);
     return out;
   }
-  /// Counts of members are kept where nothing that is written could break them.
+  /// Refuses bounds on the number of members that the written members could violate.
   static void check_counts(const SchemaSet& set, const std::vector<Member>& members, bool more) {
     const Lengths counts = lengths_of(set, "minProperties", "maxProperties");
     const auto is_required = [](const Member& m) { return m.required; };
@@ -297,8 +297,8 @@ class Schema {
     const ExprId ws = json_["ws"];
     const ExprId comma = rules_.sequence({rules_.text(","), ws});
     const std::vector<Member> members = members_of(set);
-    ExprId more = rules_.empty();  // additional members, behind others
-    ExprId only = rules_.empty();  // the same where there are no others
+    ExprId more = rules_.empty();  // additional members after others
+    ExprId only = rules_.empty();  // additional members where there are no others
     check_counts(set, members, takes_more(set));
     if (takes_more(set)) {
       const ExprId member =
@@ -307,7 +307,7 @@ class Schema {
       more = rules_.repeat(rules_.as_rule("member", rules_.sequence({comma, member})), 0, Rules::kNoEnd);
       only = rules_.optional(rules_.sequence({member, more, ws}));
     }
-    // from the last to the first: what may follow where a member stands before it, and where none does
+    // from the last to the first: what may follow if a member precedes it, and if none does
     ExprId behind = rules_.as_rule("members", rules_.sequence({more, ws}));
     ExprId first = rules_.as_rule("members", only);
     for (std::size_t i = members.size(); i-- > 0;) {

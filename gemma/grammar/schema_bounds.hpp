@@ -1,5 +1,5 @@
-// The bounds of a schema: of numbers, of lengths, of counts.
-// Invariant: of several bounds that must hold together, the narrowest counts.
+// The bounds of a schema: of numbers, lengths and counts. Invariant: of several bounds that must all hold,
+// the narrowest is used.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,7 @@ inline std::optional<Bound> bound_of(const Value& schema, std::string_view key, 
   if (!at) SchemaParts::unsupported("keyword " + gemma::quoted(key) + " has too many digits");
   return Bound{*at, open};
 }
-/// A length or a count; `most` where it is larger, nothing where it is not there.
+/// A length or a count, cut to 2^30; nullopt if the keyword is absent.
 inline std::optional<std::uint64_t> count_of(const Value& schema, std::string_view key) {
   const auto bound = bound_of(schema, key, false);
   if (!bound) return std::nullopt;
@@ -53,7 +53,7 @@ inline Lengths lengths_of(const SchemaSet& set, std::string_view least, std::str
                              std::to_string(Rules::kMaxCount));
   return out;
 }
-/// As a repetition counts: what is beyond its largest count is cut to it.
+/// The largest length as the count of a repetition: cut to the largest count that is allowed.
 inline std::uint32_t most_of(const Lengths& lengths) {
   if (lengths.max == kNoLength) return Rules::kNoEnd;
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(lengths.max, Rules::kMaxCount));

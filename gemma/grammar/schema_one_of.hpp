@@ -1,6 +1,6 @@
-// "oneOf" asks that no two of its branches hold for a value. Whether that is certain.
-// Invariant: two schemas are called disjoint only where no value that is written of the one
-// (SchemaWords::written_types) is taken by the other; in doubt they are not.
+// "oneOf" requires that no two of its branches hold for a value: decides whether that is certain. Invariant:
+// two schemas are called disjoint only if no value that is written for the one (SchemaWords::written_types)
+// is accepted by the other; in doubt they are not.
 #pragma once
 
 #include <algorithm>
@@ -16,10 +16,11 @@
 
 namespace gemma::detail {
 
-/// Schemas that must hold together: in the document's order, each once. None: any value.
+/// Schemas that must all hold: in the document's order, each once. Empty: any value.
 using SchemaSet = std::vector<const Value*>;
 
-/// They must differ in a type, in listed values, or in a member that tells.
+/// Decides whether the branches of "oneOf" are disjoint: they must differ in their types, in their listed
+/// values, or in a member that tells them apart.
 class OneOf : private SchemaWords {
  public:
   static bool disjoint(const SchemaSet& a, const SchemaSet& b, std::size_t depth) {
@@ -72,7 +73,7 @@ class OneOf : private SchemaWords {
     for (std::size_t i = 0; i < x->names().size(); ++i) {
       const std::string& name = x->names()[i];
       const Value* other = y->find(name);
-      // where one requires it, the other must hold for it
+      // the schemas of a member tell the two apart if either requires it
       if (other != nullptr && (is_required(a, name) || is_required(b, name)) &&
           disjoint(x->items()[i], *other, depth + 1)) {
         return true;

@@ -1,6 +1,6 @@
-// What a JSON schema says, taken apart: references and combinations resolved into alternatives, each a set of
-// plain schemas that must hold together. Invariant: every keyword that is met is either kept by what is
-// written for it, says nothing about values (annotations), or is refused by name; none is dropped.
+// A JSON schema taken apart: references and combinations resolved into alternatives, each a set of plain
+// schemas that must all hold. Invariant: every keyword is honoured by the written rules, says nothing about
+// values (an annotation), or is refused by name; none is dropped.
 #pragma once
 
 #include <algorithm>
@@ -20,16 +20,16 @@
 
 namespace gemma::detail {
 
-/// One schema document. Values must stay where they are.
+/// One schema document. The values must not move while this object exists.
 class SchemaParts : public SchemaWords {
  public:
-  /// Most alternatives that combinations of anyOf, oneOf and allOf make.
+  /// The most alternatives that combinations of anyOf, oneOf and allOf may make.
   static constexpr std::size_t kMaxAlternatives = 512;
 
   explicit SchemaParts(const Value& root) : root_(root) { number(root); }
 
-  /// Alternatives of plain schemas: references, allOf, anyOf and oneOf are followed. No alternative: no
-  /// value. Throws Error{kMalformed, kUnsupported} naming the keyword.
+  /// The alternatives of plain schemas after references, allOf, anyOf and oneOf are resolved. Empty: no value
+  /// is accepted. Throws Error{kMalformed, kUnsupported} naming the keyword.
   std::vector<SchemaSet> alternatives(const SchemaSet& together) {
     std::vector<SchemaSet> out{{}};
     for (const Value* schema : together) out = both(out, expand(*schema));
@@ -95,8 +95,8 @@ class SchemaParts : public SchemaWords {
     return v;
   }
 
-  /// Whether it says something about values beside references and combinations. Throws for what is not
-  /// supported.
+  /// Whether the schema restricts values by keywords other than references and combinations. Throws for a
+  /// keyword that is not supported.
   static bool check_keywords(const Value& schema) {
     constexpr std::string_view kSays[] = {"type", "enum", "const", "uniqueItems"};
     constexpr std::string_view kSaysNothing[] = {
@@ -121,7 +121,7 @@ class SchemaParts : public SchemaWords {
     return says;
   }
 
-  /// What "#/..." or "#anchor" points at.
+  /// The schema that "#/..." or "#anchor" refers to.
   const Value& target(const std::string& ref) {
     const Value* id = root_.find("$id");
     const bool own = id != nullptr && id->is(Value::Kind::kText) && !id->text().empty() && ref == id->text();
@@ -150,7 +150,7 @@ class SchemaParts : public SchemaWords {
     }
     return i < v.items().size() ? &v.items()[i] : nullptr;
   }
-  /// "~1" is "/", "~0" is "~", "%HH" is a byte.
+  /// Decodes a part of a pointer: "~1" is "/", "~0" is "~", "%HH" is a byte.
   static std::string unescaped(std::string_view text) {
     std::string out;
     constexpr std::string_view kDigits = "0123456789abcdef0123456789ABCDEF";
@@ -176,8 +176,7 @@ class SchemaParts : public SchemaWords {
     return nullptr;
   }
 
-  /// "oneOf" asks that no two branches hold: they must differ in a type, in listed values, or in a member
-  /// that tells.
+  /// Throws unless the branches of "oneOf" are certainly disjoint (schema_one_of.hpp).
   void check_one_of(const Value& list) {
     std::vector<std::vector<SchemaSet>> branches;
     for (const Value& part : list.items()) branches.push_back(expand(part));
@@ -196,7 +195,7 @@ class SchemaParts : public SchemaWords {
     }
   }
   const Value& root_;
-  std::unordered_map<const Value*, std::size_t> numbers_;  // the document's order
+  std::unordered_map<const Value*, std::size_t> numbers_;  // positions in the document's order
   std::unordered_map<const Value*, std::vector<SchemaSet>> expanded_;
   std::set<const Value*> open_;  // being expanded
 };

@@ -1,5 +1,5 @@
-// The words of a JSON schema: types, listed values, and what each keyword is about.
-// Invariant: a keyword whose value has the wrong form is refused by name wherever it is read.
+// The vocabulary of JSON schemas: types, listed values, and the types that each keyword is about. Invariant:
+// a keyword whose value has the wrong form is refused by name wherever it is read.
 #pragma once
 
 #include <algorithm>
@@ -25,11 +25,11 @@ struct JsonTypes {
     kArray = 8,
     kString = 16,
     kInteger = 32,
-    kFraction = 64,  // a number that is no integer
+    kFraction = 64,  // a number that is not an integer
     kNumber = kInteger | kFraction,
     kAll = 127
   };
-  /// The bits of a name, or 0.
+  /// The bits of a type's name, or 0 for one that is not known.
   static unsigned of(std::string_view name) {
     constexpr std::pair<std::string_view, unsigned> kNames[] = {
         {"null", kNull},     {"boolean", kBoolean}, {"object", kObject}, {"array", kArray},
@@ -39,7 +39,7 @@ struct JsonTypes {
     }
     return 0;
   }
-  /// The types that a keyword says something about, or 0.
+  /// The types that a keyword restricts, or 0.
   static unsigned of_keyword(std::string_view key) {
     constexpr std::pair<std::string_view, unsigned> kOf[] = {{"properties", kObject},
                                                              {"required", kObject},
@@ -66,7 +66,7 @@ struct JsonTypes {
     }
     return 0;
   }
-  /// Of a value.
+  /// The type of a value.
   static unsigned of(const Value& v) {
     switch (v.kind()) {
       case Value::Kind::kNull:
@@ -87,7 +87,7 @@ struct JsonTypes {
   }
 };
 
-/// What is read of one schema by itself.
+/// Reads keywords of a single schema.
 class SchemaWords {
  public:
   [[noreturn]] static void malformed(const std::string& what) {
@@ -96,7 +96,7 @@ class SchemaWords {
   [[noreturn]] static void unsupported(const std::string& what) {
     throw Error(ErrorCode::kUnsupported, "schema: " + what);
   }
-  /// A member that must be of this kind if it is there.
+  /// A keyword's value, which must be of this kind; nullptr if it is absent.
   static const Value* member(const Value& schema, std::string_view key, Value::Kind kind) {
     const Value* v = schema.find(key);
     if (v != nullptr && !v->is(kind))
@@ -120,7 +120,7 @@ class SchemaWords {
     }
     return true;
   }
-  /// The values of "enum" or "const"; nothing where there is neither.
+  /// The values of "enum" or "const"; nullopt if there is neither.
   static std::optional<std::vector<const Value*>> listed(const Value& schema) {
     std::optional<std::vector<const Value*>> out;
     if (const Value* list = member(schema, "enum", Value::Kind::kList)) {
@@ -135,7 +135,7 @@ class SchemaWords {
     }
     return out;
   }
-  /// The types that "type" allows; all where it is not there.
+  /// The types that "type" allows; all if it is absent.
   static unsigned types(const Value& schema) {
     const Value* v = schema.find("type");
     if (v == nullptr) return JsonTypes::kAll;
@@ -152,7 +152,8 @@ class SchemaWords {
     }
     return bits;
   }
-  /// The types that values are written of: those that "type" names, else those that the keywords speak of.
+  /// The types of the values that are written: those that "type" names, else those that the other keywords
+  /// restrict.
   static unsigned written_types(const Value& schema) {
     unsigned bits = 0;
     if (schema.find("type") == nullptr) {

@@ -1,8 +1,8 @@
-// Where a text stands in a grammar, as a number: the automaton made deterministic while it is used. A state
-// is a set of items, each a place in a rule and what to come back to behind it; what to come back to is a set
-// of such places too (Tomita's graph-structured stack), so that ambiguous grammars cost no more than their
-// size. Invariant: equal sets have one number; every item can be completed within kMaxDepth calls. A table is
-// bounded by kMaxBytes: then it is full, and a state goes on in a new one by save() and load().
+// The position of a text in a grammar, as a number: the automaton made deterministic while it is used. A
+// state is a set of items, each a place in a rule and the places to return to after it; those form sets too
+// (Tomita's graph-structured stack), so that ambiguous grammars cost no more than their size. Invariant:
+// equal sets have one number; every item can be completed within kMaxDepth calls. A table is bounded by
+// kMaxBytes: when it is full, a state continues in a new table by save() and load().
 #pragma once
 
 #include <cstddef>
@@ -20,13 +20,13 @@ namespace gemma::detail {
 class KeySet {
  public:
   KeySet() : slots_(64, kFree) {}
-  /// Whether it was not there.
+  /// Inserts a key; returns whether it was absent.
   bool insert(std::uint64_t key);
   void clear();
 
  private:
   static constexpr std::uint64_t kFree = ~std::uint64_t{0};  // no key
-  std::vector<std::uint64_t> slots_;                         // a power of two
+  std::vector<std::uint64_t> slots_;                         // the size is a power of two
   std::vector<std::uint32_t> used_;
 };
 
@@ -35,11 +35,11 @@ class PairLists {
  public:
   struct Pair {
     std::uint32_t state;  // of the automaton
-    std::uint32_t node;   // what to come back to behind its rule
+    std::uint32_t node;   // the places to return to after its rule
     auto operator<=>(const Pair&) const = default;
   };
 
-  /// The number of a list; it is added if it is new. `mark` is part of it.
+  /// The number of a list, which is added if it is new. `mark` is part of its identity.
   std::uint32_t number_of(std::span<const Pair> list, std::uint32_t mark);
   std::span<const Pair> operator[](std::uint32_t i) const {
     return std::span(pairs_).subspan(begin_[i], begin_[i + 1] - begin_[i]);
@@ -61,33 +61,34 @@ class PairLists {
   std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(64, 0);  // number + 1; 0: free
 };
 
-/// Thrown when a table holds no more; never leaves the library.
+/// Thrown when a table is full; never leaves the library.
 struct TableFull {};
 
-/// One thread at a time.
+/// A table of states. Used by one thread at a time.
 class StateTable {
  public:
   using State = std::uint32_t;
   using Pair = PairLists::Pair;
   /// Nothing can follow: no text of the grammar begins so.
   static constexpr State kDead = 0;
-  /// Calls inside of calls, at most.
+  /// The deepest nesting of calls.
   static constexpr std::uint32_t kMaxDepth = 512;
-  /// Items looked at for one byte, at most.
+  /// The most items that are visited for one byte.
   static constexpr std::size_t kMaxItems = 1u << 14;
   static constexpr std::size_t kMaxBytes = std::size_t{1} << 24;
 
   /// `automaton` must outlive it. Throws Error{kUnsupported} when calls must nest deeper than kMaxDepth.
   explicit StateTable(const Automaton& automaton);
 
-  /// Before the first byte.
+  /// The state before the first byte.
   State start() const noexcept { return start_; }
-  /// Behind one more byte. Throws Error{kUnsupported} when the grammar is too ambiguous, TableFull.
+  /// The state after one more byte. Throws Error{kUnsupported} if the grammar is too ambiguous, TableFull if
+  /// the table is full.
   State next(State s, std::uint8_t byte) {
     const std::uint32_t known = rows_[s * n_classes_ + classes_[byte]];
     return known != kUnknown ? known : find_next(s, classes_[byte]);
   }
-  /// Behind these bytes.
+  /// The state after these bytes. Throws as above.
   State next(State s, std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size() && s != kDead; ++i)
       s = next(s, static_cast<std::uint8_t>(bytes[i]));
@@ -97,11 +98,11 @@ class StateTable {
   bool accepts(State s) const { return sets_.mark(s) != 0; }
   /// Whether the text cannot go on.
   bool only_ends(State s) const { return sets_[s].empty(); }
-  /// The state behind any one plain character, where that is one and the same for all of them; kDead: it is
-  /// not, or none is allowed.
+  /// The state after one plain character, if all plain characters lead to the same state; kDead: they do not,
+  /// or none is allowed.
   State behind_plain(State s);
 
-  /// A state as numbers that every table of this automaton takes.
+  /// Appends to `out` a form of the state that every table of this automaton can load.
   void save(State s, std::vector<std::uint32_t>& out);
   /// The state that save() wrote. Throws TableFull.
   State load(std::span<const std::uint32_t> saved);
@@ -120,26 +121,26 @@ class StateTable {
   void add(Pair item);
   void follow(Pair item);
   void call(const Automaton::CallEdge& edge, Pair from);
-  /// The state of items_ and what can be reached from them without a byte.
+  /// The state of items_ and of everything that can be reached from them without a byte.
   State close();
   State number_of(std::span<const Pair> items, bool accepts);
 
   const Automaton& automaton_;
   std::size_t n_classes_;
   std::uint8_t classes_[256];
-  PairLists sets_;                    // states; marked where the text may end
+  PairLists sets_;                    // states; marked if the text may end there
   PairLists nodes_;                   // marked with their depth
   std::vector<std::uint32_t> rows_;   // [states, n_classes]
   std::vector<std::uint32_t> plain_;  // [states]: behind_plain(), or kUnknown
   State start_ = kDead;
-  // of one closure:
+  // scratch memory of close():
   KeySet seen_;
   std::vector<Pair> open_, kept_;
   std::vector<std::uint32_t> entered_;      // ranks of called rules, a heap
   std::vector<std::vector<Pair>> callers_;  // [rules]
   std::size_t n_items_ = 0;
   bool ends_ = false;
-  std::vector<std::uint32_t> order_, local_;  // of save()
+  std::vector<std::uint32_t> order_, local_;  // scratch memory of save()
 };
 
 }  // namespace gemma::detail

@@ -109,7 +109,7 @@ GEMMA_INLINE StateTable::State StateTable::find_next(State s, std::uint8_t byte_
   return to;
 }
 
-/// One item more to look at, unless there is no way from it to the end within the depth.
+/// Adds an item to visit, unless its end cannot be reached within the depth.
 GEMMA_INLINE void StateTable::add(Pair item) {
   const std::uint32_t height = automaton_.height(item.state);
   if (height > kMaxDepth || nodes_.mark(item.node) + height > kMaxDepth) return;
@@ -153,7 +153,7 @@ GEMMA_INLINE void StateTable::follow(Pair item) {
   for (const Automaton::State to : automaton_.empties(item.state)) add({to, item.node});
   for (const Automaton::CallEdge& e : automaton_.calls(item.state)) call(e, item);
   if (!automaton_.is_end(item.state)) return;
-  // by index: add() may throw, but nothing here makes new nodes
+  // nodes are not added here, so the reference stays valid; add() may throw
   for (const Pair& back : nodes_[item.node]) {
     if (back.state == kEnd) {
       ends_ = true;
@@ -163,7 +163,7 @@ GEMMA_INLINE void StateTable::follow(Pair item) {
   }
 }
 
-/// Rules are entered in the order of their ranks: when one's turn comes, all its callers are known.
+/// Rules are entered in the order of their ranks: when a rule's turn comes, all its callers are known.
 GEMMA_INLINE StateTable::State StateTable::close() {
   for (;;) {
     while (!open_.empty()) {
@@ -201,13 +201,14 @@ GEMMA_INLINE StateTable::State StateTable::behind_plain(State s) {
   return plain_[s];
 }
 
-/// All plain characters at once: the automaton of plain characters and the grammar's side by side.
+/// Handles all plain characters at once by running the automaton of plain characters and the grammar's in
+/// parallel.
 GEMMA_INLINE StateTable::State StateTable::find_behind_plain(State s) {
   std::array<State, PlainChars::kStates> at;
   at.fill(kUnknown);
   at[0] = s;
   State behind = kUnknown;
-  std::array<std::uint8_t, PlainChars::kStates> order{};  // states whose grammar state is known
+  std::array<std::uint8_t, PlainChars::kStates> order{};  // states with a known grammar state
   std::size_t n_known = 1;
   for (std::size_t i = 0; i < n_known; ++i) {
     const std::uint8_t from = order[i];
@@ -233,7 +234,7 @@ GEMMA_INLINE void StateTable::save(State s, std::vector<std::uint32_t>& out) {
   out.clear();
   order_.clear();
   seen_.clear();
-  // nodes below others have smaller numbers: they were made first
+  // a node's successors have smaller numbers, since they were made first
   const auto need = [this](std::uint32_t node) {
     if (node != kBottom && seen_.insert(node)) order_.push_back(node);
   };
