@@ -14,9 +14,9 @@
 
 namespace gemma::detail {
 
-/// Where a hierarchy of control groups is mounted, and the process's group in it.
+/// Where a hierarchy of control groups is mounted, and the group of the process in it.
 struct CgroupPlace {
-  std::string mount;  // folder of the uppermost visible group
+  std::string mount;  // folder of the topmost visible group
   std::string path;   // from there to the process's group: "" or "/a/b"
 };
 

@@ -1,6 +1,6 @@
-// Guesses by a smaller model of the same vocabulary. Invariant: the cache of a slot holds a beginning of the
-// slot's sequence and, behind it, guesses that may have been wrong; what differs is forgotten at the next
-// one.
+// Guesses by a smaller model with the same vocabulary. Invariant: the cache of a slot holds a beginning of
+// the slot's sequence, followed by guesses that may have been wrong; those that differ are dropped by the
+// next query.
 #pragma once
 
 #include <cstddef>
@@ -15,20 +15,20 @@
 
 namespace gemma {
 
-/// Takes the model's likeliest token again and again, of all sequences in one forward, until it is unsure.
+/// Takes the model's likeliest token repeatedly, for all sequences in one forward, until the model is unsure.
 class DraftModel final : public Drafter {
  public:
-  /// A token below this probability is not guessed, nor any behind it.
+  /// A token of lower probability is not guessed, and neither is any after it.
   static constexpr double kLeastProbability = 0.4;
 
   /// For `o.max_sequences` sequences of n_ctx tokens each. `cost`: see Drafter::cost(). Throws
   /// Error{kOutOfMemory}, {kInvalidArgument} for sizes that are not possible, {kUnsupported} for a model that
   /// only embeds.
   DraftModel(Model model, const EngineOptions& o, std::size_t n_ctx, double cost);
-  /// Bytes that one holds beside the model's file. Throws as the constructor does for sizes.
+  /// Bytes that a DraftModel allocates, without the model's file. Throws as the constructor does for sizes.
   static std::size_t size_bytes_for(const Model& model, const EngineOptions& o, std::size_t n_ctx);
 
-  /// Throws Error{kCancelled}, {kIo} when the file was cut short since it was mapped.
+  /// See Drafter::guess(). Throws Error{kCancelled}, and {kIo} if the file was truncated since it was mapped.
   void guess(std::span<DraftQuery> queries, const std::atomic<bool>* cancel) override;
   void begin(std::size_t slot, std::span<const std::int32_t> tokens) noexcept override;
   double cost() const noexcept override { return cost_; }
@@ -38,17 +38,18 @@ class DraftModel final : public Drafter {
   struct Slot {
     explicit Slot(std::shared_ptr<KvPool> pool) : cache(std::move(pool)) {}
     KvCache cache;
-    std::vector<std::int32_t> tokens;  // of the cache
-    std::size_t n_same = 0;            // of them, those that are known to be the sequence's
+    std::vector<std::int32_t> tokens;  // tokens in the cache
+    std::size_t n_same = 0;            // how many of them are known to be the sequence's
   };
-  /// Goes back to what the slot has of the sequence. False: the sequence has tokens that the model lacks.
+  /// Truncates the slot to the tokens that it shares with the sequence. Returns false if the sequence has
+  /// tokens that the draft model's vocabulary lacks.
   bool follow(Slot& s, std::span<const std::int32_t> tokens);
-  /// Reads what the slots lack of their sequences, as much as one forward takes; those that have all get a
-  /// first guess. False: there was nothing to read.
+  /// Computes the tokens that the slots lack of their sequences, as many as fit into one forward; slots that
+  /// lack none get a first guess. Returns false if there was nothing to compute.
   bool read(std::span<DraftQuery> queries, const std::atomic<bool>* cancel);
-  /// A further guess for those that want one. False: none does.
+  /// Makes one more guess for each query that wants one. Returns false if none does.
   bool extend(std::span<DraftQuery> queries, const std::atomic<bool>* cancel);
-  /// One forward of chunks_.
+  /// Runs one forward of chunks_.
   void run(const std::atomic<bool>* cancel);
   void take(DraftQuery& q, std::span<const float> logits);
 
@@ -56,15 +57,15 @@ class DraftModel final : public Drafter {
   Workspace workspace_;
   std::shared_ptr<KvPool> pool_;
   std::vector<Slot> slots_;
-  std::vector<Chunk> chunks_;          // of the next forward
-  std::vector<DraftQuery*> of_chunk_;  // whose they are
+  std::vector<Chunk> chunks_;          // chunks of the next forward
+  std::vector<DraftQuery*> of_chunk_;  // [chunks_.size()] the query of each chunk
   double cost_;
 };
 
 namespace detail {
 
-/// Throws Error{kInvalidArgument} naming the first token that is another in the draft's vocabulary, or the
-/// sizes where these differ by more than padding.
+/// Throws Error{kInvalidArgument} naming the first token that differs in the draft's vocabulary, or the sizes
+/// if these differ by more than padding.
 void check_vocabularies(const Model& model, const Model& draft);
 
 }  // namespace detail

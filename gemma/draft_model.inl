@@ -13,7 +13,7 @@ namespace gemma {
 
 namespace detail {
 
-/// The workspace of a draft: rows of logits for all sequences.
+/// The workspace of a draft model: one row of logits for each sequence.
 inline WorkspaceOptions draft_workspace(const EngineOptions& o, std::size_t n_ctx) noexcept {
   const std::size_t n = o.max_sequences;
   const std::size_t tokens = std::min(std::max(o.chunk, n), n * n_ctx);
@@ -21,7 +21,7 @@ inline WorkspaceOptions draft_workspace(const EngineOptions& o, std::size_t n_ct
 }
 
 GEMMA_INLINE void check_vocabularies(const Model& model, const Model& draft) {
-  constexpr std::size_t kMostPadding = 256;  // files of one vocabulary pad it differently
+  constexpr std::size_t kMostPadding = 256;  // files with the same vocabulary pad it differently
   const std::size_t a = model.config().vocab_size, b = draft.config().vocab_size;
   const bool both = model.has_tokenizer() && draft.has_tokenizer();
   if (std::max(a, b) - std::min(a, b) > (both ? kMostPadding : 0) ||
@@ -110,14 +110,14 @@ GEMMA_INLINE void DraftModel::run(const std::atomic<bool>* cancel) {
 
 GEMMA_INLINE void DraftModel::take(DraftQuery& q, std::span<const float> logits) {
   const auto id = static_cast<std::size_t>(argmax(logits));
-  // what lies further below takes no part that counts
+  // logits further below the largest contribute nothing significant
   constexpr float kFar = 12;
   double sum = 0;
   for (const float x : logits) {
     if (x > logits[id] - kFar) sum += std::exp(static_cast<double>(x) - static_cast<double>(logits[id]));
   }
   if (sum * kLeastProbability > 1) {
-    q.guesses = q.guesses.first(q.n);  // it wants no more
+    q.guesses = q.guesses.first(q.n);  // it gets no more guesses
   } else {
     q.guesses[q.n++] = static_cast<std::int32_t>(id);
   }

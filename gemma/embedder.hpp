@@ -1,7 +1,7 @@
-// Embeddings of texts: many in one forward, pooled, projected where the model has linear layers for that,
-// cut, of length 1. Invariant (law 1): the bits of a text's embedding depend on its tokens only, never on the
-// texts beside it, the chunk or the number of threads; all memory but that of results is taken when the
-// embedder is made.
+// Embeddings of texts: many texts in one forward, pooled, projected if the model has linear layers for that,
+// cut to options.dims, and scaled to length 1. Invariant (law 1): the bits of a text's embedding depend on
+// its tokens only, never on the other texts, the chunk or the number of threads; all memory but that of
+// results is allocated when the embedder is made.
 #pragma once
 
 #include <atomic>
@@ -21,12 +21,12 @@
 
 namespace gemma {
 
-/// Move-only; one thread at a time. Shares the model.
+/// Computes embeddings. Move-only; used by one thread at a time. Shares the model.
 class Embedder {
  public:
   /// Allocates what plan_embedder(model, options) says. Throws Error{kInvalidArgument} for options out of
-  /// range: dims beyond the width, or of tokens that are not pooled; the first token of a model that only
-  /// looks back; {kOutOfMemory} also when max_memory does not allow it.
+  /// range: dims above the width, dims together with Pooling::kNone, or kFirst for a model with causal
+  /// attention; {kOutOfMemory} also if max_memory does not allow it.
   explicit Embedder(Model model, const EmbedderOptions& options = {});
 
   /// The model that the embedder runs.
@@ -35,52 +35,52 @@ class Embedder {
   std::size_t n_ctx() const noexcept { return n_ctx_; }
   /// Pooling that turns hidden states into one vector.
   Pooling pooling() const noexcept { return pooling_; }
-  /// Numbers of an embedding; of each token's where nothing is pooled.
+  /// Number of elements of an embedding, or of each token's vector without pooling.
   std::size_t dims() const noexcept { return dims_; }
   /// Bytes of the caches and the workspace, as planned.
   std::size_t memory_bytes() const noexcept { return memory_.size() + workspace_.size_bytes(); }
 
-  /// The ids of prompt and text: BOS where the vocabulary wants one, the text, in which control tokens are
-  /// text like any other, EOS where the file or the family wants one. A text that is too long is cut where
-  /// options.truncate says so, keeping EOS last. Throws Error{kContextFull} for a longer one,
-  /// {kInvalidArgument} for a text without tokens and for a prompt that the model does not know,
+  /// The ids of prompt and text: BOS if the vocabulary adds one, the text, in which control tokens are
+  /// treated as plain text, and EOS if the file or the family adds one. With options.truncate a text that is
+  /// too long is cut, and EOS is kept at its end. Throws Error{kContextFull} for a text that is too long
+  /// otherwise, {kInvalidArgument} for a text without tokens and for a prompt that the model does not have,
   /// {kMissingKey} without a vocabulary.
   std::vector<std::int32_t> encode(std::string_view text, EmbedPrompt prompt = EmbedPrompt::kNone) const;
 
-  /// One vector of dims() numbers for each text, of length 1 (Pooling::kNone: [n_tokens, dims()], the hidden
-  /// states as they are). A vector of zeros stays one. Throws Error as encode(); as Model::forward;
+  /// One vector of dims() elements and length 1 for each text (Pooling::kNone: [n_tokens, dims()], the hidden
+  /// states themselves). A vector of zeros stays zero. Throws Error as encode() and Model::forward() do;
   /// {kCancelled} when the caller's flag `cancel` is set, which any thread may do; {kNotFinite}.
   std::vector<std::vector<float>> embed(std::span<const std::string> texts,
                                         EmbedPrompt prompt = EmbedPrompt::kNone,
                                         const std::atomic<bool>* cancel = nullptr);
-  /// Overload for token ids, which the model is given as they are.
+  /// Overload for token ids, to which nothing is added.
   std::vector<std::vector<float>> embed_ids(std::span<const std::vector<std::int32_t>> texts,
                                             const std::atomic<bool>* cancel = nullptr,
                                             detail::Trace* trace = nullptr);
 
  private:
-  /// A text that is being computed.
+  /// A text in computation.
   struct Text {
     std::span<const std::int32_t> ids;
     KvCache cache;
-    std::vector<double> sum;  // [d_model] of the hidden states so far, where their mean is wanted
+    std::vector<double> sum;  // [d_model] sum of the hidden states so far, for Pooling::kMean
     std::vector<float>* out;
   };
 
   Embedder(Model model, const EmbedderOptions& options, const MemoryPlan& plan);
 
-  friend class Model;  // encodes before it knows the longest text
+  friend class Model;  // encodes texts before it knows the longest one
   static std::vector<std::int32_t> encode(const Model& model, std::string_view text, EmbedPrompt prompt,
                                           std::size_t n_ctx, bool truncate);
   void check_ids(std::span<const std::int32_t> ids) const;
-  /// The texts from `first` on that go into one forward; their caches lie in memory_.
+  /// The texts from `first` on that fit into one forward; their caches are in memory_.
   std::vector<Text> collect(std::span<const std::vector<std::int32_t>> texts, std::size_t first,
                             std::vector<std::vector<float>>& out);
   /// Computes one text, which may be longer than a forward, or several that fit into one.
   void compute(std::vector<Text>& texts, const std::atomic<bool>* cancel, detail::Trace* trace);
-  /// Takes in the hidden states of a chunk of a text.
+  /// Adds the hidden states of a chunk to the pooling of its text.
   void pool(Text& text, std::span<const float> rows, bool is_last) const;
-  /// Pooled vectors, [d_model] each, to embeddings.
+  /// Turns pooled vectors, [d_model] each, into embeddings.
   void finish(std::span<std::vector<float>> pooled, detail::Trace* trace);
   void project(std::span<std::vector<float>> pooled, detail::Trace* trace);
 
@@ -92,7 +92,7 @@ class Embedder {
   KvType kv_type_;
   bool truncate_;
   Workspace workspace_;
-  AlignedBuffer<std::byte> memory_;  // of the caches of one forward
+  AlignedBuffer<std::byte> memory_;  // the caches of one forward
 };
 
 }  // namespace gemma

@@ -13,7 +13,7 @@ namespace gemma {
 
 namespace detail {
 
-/// What an embedder of texts of n_ctx tokens is made of.
+/// The sizes of an embedder for texts of n_ctx tokens.
 struct EmbedderSizes {
   EmbedderSizes(const ModelConfig& c, const EmbedderOptions& o, std::size_t n_ctx) {
     kv_type = o.kv_type.value_or(c.keeps_no_kv() ? KvType::kF32 : KvType::kF16);
@@ -21,7 +21,7 @@ struct EmbedderSizes {
     chunk = c.looks_ahead() ? std::max(wanted, n_ctx) : wanted;
     workspace = {
         .max_tokens = chunk, .max_logit_rows = 0, .n_threads = o.n_threads, .max_hidden_rows = chunk};
-    // one text as long as any, or some short ones: each takes whole blocks of kKeyBlock positions
+    // one text of the longest length, or several short ones: each takes whole blocks of kKeyBlock positions
     const std::size_t together = c.keeps_no_kv() ? 4 * chunk : chunk;
     cache_bytes = std::max(KvCache::bytes_for(c, {n_ctx, kv_type, std::min(chunk, n_ctx)}),
                            KvCache::bytes_for(c, {together, kv_type, together}));
@@ -32,7 +32,7 @@ struct EmbedderSizes {
   WorkspaceOptions workspace;
 };
 
-/// A copy of the first n numbers of u, of length 1.
+/// A copy of the first n elements of u, scaled to length 1.
 inline std::vector<float> unit_vector(std::span<const float> u, std::size_t n) {
   double sum = 0;
   for (std::size_t i = 0; i < n; ++i) {
@@ -219,7 +219,7 @@ GEMMA_INLINE void Embedder::compute(std::vector<Text>& texts, const std::atomic<
                                     detail::Trace* trace) {
   const std::size_t d = model_.config().d_model;
   std::vector<Chunk> chunks;
-  // where the first text is longer than a forward it is alone
+  // a text longer than a forward is alone
   for (std::size_t done = 0; done < texts.front().ids.size(); done += chunk_) {
     chunks.clear();
     for (Text& t : texts) {
@@ -254,7 +254,7 @@ GEMMA_INLINE void Embedder::pool(Text& text, std::span<const float> rows, bool i
       text.out->assign(rows.begin(), rows.end());
       return;
     case Pooling::kMean:
-      // in double and in the order of the tokens: chunks do not show
+      // in double and in the order of the tokens, so that the result does not depend on chunks
       for (std::size_t i = 0; i < rows.size(); ++i) text.sum[i % d] += static_cast<double>(rows[i]);
       if (!is_last) return;
       for (const double sum : text.sum) {

@@ -1,5 +1,5 @@
-// From sampled tokens to text: what ends an answer, which text may be shown yet, what the caller is told.
-// Invariant: text handed out is whole UTF-8 characters and never part of a stop string; put together it is
+// From sampled tokens to text: what ends an answer, which text may be shown, and the calls of callbacks.
+// Invariant: text passed on is whole UTF-8 characters and never part of a stop string; joined, it is
 // GenerateResult::text.
 #pragma once
 
@@ -20,10 +20,10 @@ namespace gemma {
 
 /// Reason why a generation ended.
 enum class StopReason : std::uint8_t {
-  kEndOfTurn,    // the model said so
-  kStopString,   // one of GenerateOptions::stop_strings
+  kEndOfTurn,    // the model chose an end token
+  kStopString,   // one of GenerateOptions::stop_strings appeared
   kMaxTokens,    // GenerateOptions::max_tokens
-  kContextFull,  // the cache holds no further token
+  kContextFull,  // the cache is full
   kCallback,     // a callback returned false
   kCancelled     // GenerateOptions::cancel, or Batch::cancel()
 };
@@ -47,59 +47,58 @@ constexpr std::string_view to_string(StopReason reason) noexcept {
   return "unknown";
 }
 
-/// Any way of choosing the next token: gets its logits [vocab_size], returns its id. What is not an id of the
-/// vocabulary ends the generation with Error{kInvalidArgument}.
+/// Any way to choose the next token: receives its logits [vocab_size], returns its id. A value that is no id
+/// of the vocabulary ends the generation with Error{kInvalidArgument}.
 using PickToken = std::function<std::int32_t(std::span<const float> logits)>;
 
-/// Changes a sequence's own copy of its logits [vocab_size] before a token is chosen: biases, penalties,
-/// masks
-/// (-infinity forbids a token). `tokens` is the sequence so far: the prompt and what was generated.
+/// Changes a copy of a sequence's logits [vocab_size] before a token is chosen: biases, penalties, masks
+/// (-infinity forbids a token). `tokens` is the sequence so far: the prompt and the generated tokens.
 using LogitsProcessor = std::function<void(std::span<float> logits, std::span<const std::int32_t> tokens)>;
 
 /// One step of a generation.
 struct GeneratedToken {
-  /// `id` of the step that only brings out text which had been held back.
+  /// Value of `id` in a last step that has no token, only text that had been held back.
   static constexpr std::int32_t kNone = -1;
 
   std::int32_t id = kNone;     // the token, or kNone
-  std::string_view text;       // what may be shown now, often "" ; valid until the next step
-  double log_probability = 0;  // of id, when GenerateOptions::log_probabilities asks for it
+  std::string_view text;       // text that may be shown now, often ""; valid until the next step
+  double log_probability = 0;  // of id, if GenerateOptions::log_probabilities is set
 };
 
 /// Options of a generation: its length, what ends it, and its callbacks.
 struct GenerateOptions {
-  std::size_t max_tokens = 512;                // sampled, at most
+  std::size_t max_tokens = 512;                // tokens sampled, at most
   std::vector<std::string> stop_strings = {};  // generation ends before the first of these
-  bool ignore_end = false;                     // go on past end-of-turn tokens
+  bool ignore_end = false;                     // continue after end-of-turn tokens
   /// Called with each piece of text, always whole UTF-8 characters of valid text; return false to stop.
   std::function<bool(std::string_view)> on_text = {};
-  /// Called with each token, also when it completes no text yet, and once with id kNone when text was held
-  /// back at the end; return false to stop.
+  /// Called with each token, also if it completes no text yet, and once with id kNone if text was held back
+  /// at the end; return false to stop.
   std::function<bool(const GeneratedToken&)> on_token = {};
-  /// Natural logarithm of each token's probability by the model's own logits (temperature 1, no penalty).
-  /// One exp() for each token of the vocabulary and step.
+  /// Whether to compute the natural logarithm of each token's probability from the model's own logits
+  /// (temperature 1, no penalty). Costs one exp() for each token of the vocabulary per step.
   bool log_probabilities = false;
-  /// Called before each choice; what the callbacks and log_probabilities tell is by the model's own logits.
+  /// Called before each choice. Callbacks and log_probabilities still see the model's own logits.
   LogitsProcessor process = {};
-  /// The caller's flag, which any thread or signal handler may set: the generation ends (kCancelled), a
-  /// running forward of it alone within a layer. nullptr: none.
+  /// The caller's flag, which any thread or signal handler may set: the generation then ends (kCancelled); a
+  /// running forward ends within a layer if it computes this sequence alone. nullptr: none.
   const std::atomic<bool>* cancel = nullptr;
-  /// Whether tokens are guessed and verified several at a time, where the engine was made with a draft
+  /// Whether tokens are guessed and verified several at a time, if the engine was made with a draft
   /// (EngineOptions::draft). The answer is the same with and without.
   bool draft = true;
 };
 
 /// Result of one generation.
 struct GenerateResult {
-  std::string text;                            // all that was shown
+  std::string text;                            // all text that was shown
   std::vector<std::int32_t> tokens;            // without the token that ended the turn
   StopReason reason = StopReason::kMaxTokens;  // why it ended
-  double seconds = 0;                          // from the call to its return
+  double seconds = 0;                          // duration of the call
   double first_token_seconds = 0;              // from the call to the first sampled token
-  std::vector<double> log_probabilities;       // of tokens, when asked for; else empty
-  std::size_t n_steps = 0;     // forwards that computed tokens of the answer; the prompt's do not count
-  std::size_t n_drafted = 0;   // tokens that were guessed and computed in these forwards
-  std::size_t n_accepted = 0;  // of them, those that were chosen
+  std::vector<double> log_probabilities;       // [tokens.size()] if they were asked for, else empty
+  std::size_t n_steps = 0;     // forwards that computed tokens of the answer, without the prompt's
+  std::size_t n_drafted = 0;   // guessed tokens that were computed in these forwards
+  std::size_t n_accepted = 0;  // how many of them were chosen
 };
 
 namespace detail {
@@ -111,16 +110,16 @@ class Stopwatch {
   double seconds() const noexcept { return static_cast<double>(now() - begin_) * 1e-9; }
 
  private:
-  static std::int64_t now() noexcept;  // nanoseconds of a clock that never goes back
+  static std::int64_t now() noexcept;  // nanoseconds of a monotonic clock
   std::int64_t begin_;
 };
 
-/// Text on its way out: holds back what may be the beginning of a stop string.
+/// Filters the text of an answer: holds back what may be the beginning of a stop string.
 class StopFilter {
  public:
   explicit StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)) {}
 
-  /// Adds text; returns what may be shown now. After stopped() nothing more is let through.
+  /// Adds text; returns what may be shown now. After stopped() it returns nothing.
   std::string push(std::string_view text);
   std::string flush() { return std::exchange(held_, {}); }
   bool stopped() const noexcept { return stopped_; }
@@ -131,7 +130,7 @@ class StopFilter {
   bool stopped_ = false;
 };
 
-/// The one place that turns tokens into an answer, for sessions and batches alike.
+/// Turns tokens into an answer, for sessions and batches alike.
 class Generation {
  public:
   Generation(const Tokenizer& tokenizer, GenerateOptions options);
@@ -148,21 +147,21 @@ class Generation {
   bool wants_log_probabilities() const noexcept { return options_.log_probabilities; }
   const GenerateResult& result() const noexcept { return result_; }
   GenerateResult& result() noexcept { return result_; }
-  /// The step that the last take() or end() made.
+  /// The step of the last take() or end().
   const GeneratedToken& last() const noexcept { return last_; }
 
-  /// The next token. False: it ended the generation and does not join the sequence.
-  /// Throws Error{kInvalidArgument} for an id that is not in the vocabulary, before anything changes;
-  /// {kOutOfMemory}, and then the generation has ended.
+  /// Adds the next token. Returns false if it ended the generation; the token then does not join the
+  /// sequence. Throws Error{kInvalidArgument} for an id that is not in the vocabulary, before anything
+  /// changes; {kOutOfMemory}, and then the generation has ended.
   bool take(std::int32_t token, double log_probability);
 
-  /// Ends the generation and calls nobody: after a callback threw.
+  /// Ends the generation without calling any callback, after a callback threw.
   void abandon() noexcept;
-  /// Ends the generation; text that was held back comes out. What ended before stays as it was.
+  /// Ends the generation and passes on the text that was held back. Does nothing if it has ended before.
   void end(StopReason reason);
 
  private:
-  /// The token joins the result; text_ is what it brings out.
+  /// Adds the token to the result and sets text_ to the text that may be shown.
   void join(std::int32_t token, double log_probability);
   bool tell(const GeneratedToken& token);
 
@@ -172,7 +171,7 @@ class Generation {
   StopFilter filter_;
   GenerateResult result_;
   GeneratedToken last_;
-  std::string text_;  // what last_.text shows
+  std::string text_;  // the memory of last_.text
   std::string held_;
   bool done_ = false;
   bool muted_ = false;

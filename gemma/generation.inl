@@ -25,7 +25,7 @@ GEMMA_INLINE std::string StopFilter::push(std::string_view text) {
     held_.resize(cut);
     return flush();
   }
-  std::size_t keep = 0;  // the longest end of held_ that begins a stop string
+  std::size_t keep = 0;  // length of the longest suffix of held_ that begins a stop string
   for (const std::string& s : stops_) {
     for (std::size_t n = std::min(held_.size(), s.empty() ? 0 : s.size() - 1); n > keep; --n) {
       if (held_.ends_with(std::string_view(s).substr(0, n))) keep = n;
@@ -53,7 +53,7 @@ GEMMA_INLINE bool Generation::take(std::int32_t token, double log_probability) {
   if (filter_.stopped() || !wanted) {
     const GeneratedToken told = last_;
     end(filter_.stopped() ? StopReason::kStopString : StopReason::kCallback);
-    last_ = told;  // the step that ends shows its own token
+    last_ = told;  // the last step shows its own token
     return false;
   }
   return true;
@@ -64,7 +64,7 @@ GEMMA_INLINE void Generation::abandon() noexcept {
   try {
     end(StopReason::kCallback);
   } catch (const Error&) {
-    // no memory for text that was held back: it is lost, the rest of the result is not
+    // without memory the text that was held back is lost, but the rest of the result is kept
   }
   result_.reason = StopReason::kCallback;
 }
@@ -80,13 +80,14 @@ GEMMA_INLINE void Generation::end(StopReason reason) {
     if (!filter_.stopped()) held_ += filter_.flush();
     result_.text += held_;
   });
-  // a callback that wants no more is not told, but the result is whole
+  // a callback that returned false is not called again, but the result is complete
   if (!muted_ && !held_.empty()) tell({GeneratedToken::kNone, held_, 0});
 }
 
 GEMMA_INLINE void Generation::join(std::int32_t token, double log_probability) {
-  vocab_->type(token);  // is there one?
-  done_ = true;         // until all of it has joined: what memory lets in by half cannot go on
+  vocab_->type(token);  // throws unless the id is in the vocabulary
+  done_ = true;  // until the token has been added completely: after a failure in between the generation
+                 // cannot continue
   or_out_of_memory("no memory for an answer", [&] {
     text_ = filter_.push(decoder_.push(token));
     result_.tokens.push_back(token);

@@ -1,4 +1,4 @@
-// The compiled form of constrained output: see ../gguf/linkage.hpp. A unit of its own: nothing else needs its
+// The compiled form of constrained output: see ../gguf/linkage.hpp. A separate unit: nothing else needs its
 // parts.
 #include "grammar.hpp"
 

@@ -1,5 +1,6 @@
 // Measures importances: the sum of squares of each input of each matrix, over the tokens of a text.
-// Invariant: what is written is llama.cpp's GGUF form of an importance matrix, whole or not at all.
+// Invariant: the output file is llama.cpp's GGUF form of an importance matrix; it is written whole or not at
+// all.
 #pragma once
 
 #include <atomic>
@@ -19,27 +20,28 @@ namespace gemma {
 
 /// Options: how the text is split into windows.
 struct ImportanceOptions {
-  std::size_t n_ctx = 512;      // tokens of a window; windows follow each other, each begins with BOS
-  std::size_t max_windows = 0;  // 0: all that are whole
-  unsigned n_threads = 0;       // 0: one for each physical core
+  std::size_t n_ctx = 512;      // tokens of a window; windows are adjacent, and each begins with BOS
+  std::size_t max_windows = 0;  // 0: all complete ones
+  unsigned n_threads = 0;       // 0: physical_core_count()
   bool outside_layers =
       false;  // also matrices that belong to no layer (not the head: no logits are computed)
   const std::atomic<bool>* cancel = nullptr;  // when set by any thread, add() throws Error{kCancelled}
 };
 
-/// Collects importances of a model's matrices. The model must outlive it; one thread at a time.
+/// Collects importances of a model's matrices. The model must outlive it; used by one thread at a time.
 class ImportanceMeter {
  public:
-  /// Called with the number of windows measured and of all windows.
+  /// Called with the number of windows measured and the total.
   using Progress = std::function<void(std::size_t done, std::size_t total)>;
 
   /// Throws Error{kOutOfMemory}.
   explicit ImportanceMeter(const Model& model, const ImportanceOptions& options = {});
 
-  /// Runs the windows of a text's ids and adds what goes into each matrix. Throws Error as Model::forward,
-  /// {kInvalidArgument} for a text of fewer tokens than a window.
+  /// Computes the windows of a text's ids and adds up the squares of each matrix's inputs. Throws Error as
+  /// Model::forward(), {kInvalidArgument} for a text of fewer tokens than a window.
   void add(std::vector<std::int32_t> ids, const Progress& progress = {});
-  /// Adds what was measured before, on another text. Throws Error{kBadShape} when it is of another model.
+  /// Adds importances that were measured before, on another text. Throws Error{kBadShape} if they are of
+  /// another model.
   void add(const Importances& other);
 
   /// Number of windows measured so far, including those of importances that were merged in.
@@ -47,14 +49,14 @@ class ImportanceMeter {
   /// Number of matrices measured so far.
   std::size_t n_matrices() const noexcept;
 
-  /// Writes the file; `datasets` are names for people. Throws as gguf::Writer::write().
+  /// Writes the file; `datasets` are names of the texts, for the reader. Throws as gguf::Writer::write().
   void write(const std::string& path, std::span<const std::string> datasets) const;
 
  private:
   struct Sums {
     std::string name;
     std::size_t n_inputs = 0;
-    std::size_t bytes_each = 0;   // of a matrix in the file
+    std::size_t bytes_each = 0;   // bytes of one matrix in the file
     std::vector<double> squares;  // [n_matrices, n_inputs]
     std::vector<double> counts;   // [n_matrices] tokens
   };
@@ -62,7 +64,7 @@ class ImportanceMeter {
 
   const Model* model_;
   ImportanceOptions options_;
-  std::map<const std::byte*, Sums> sums_;  // by where a tensor begins in the file
+  std::map<const std::byte*, Sums> sums_;  // by the address of the tensor's data
   std::size_t n_windows_ = 0;
 };
 

@@ -9,7 +9,7 @@
 
 namespace gemma {
 
-/// Adds up the squares of what goes by. Allocates nothing: it is called within the pass.
+/// Adds up the squares of the inputs that the trace shows. Allocates nothing: it is called within the pass.
 struct ImportanceMeter::Collector final : detail::Trace {
   explicit Collector(std::map<const std::byte*, Sums>& s) : sums(s) {}
 
@@ -21,7 +21,7 @@ struct ImportanceMeter::Collector final : detail::Trace {
     --it;
     Sums& s = it->second;
     const std::size_t which = static_cast<std::size_t>(matrix - it->first) / s.bytes_each;
-    if (which >= s.counts.size() || k != s.n_inputs) return;  // of a tensor that is not measured
+    if (which >= s.counts.size() || k != s.n_inputs) return;  // the tensor is not measured
     double* const to = s.squares.data() + which * k;
     s.counts[which] += static_cast<double>(n);
     for (std::size_t r = 0; r < n; ++r) {
@@ -69,7 +69,7 @@ GEMMA_INLINE void ImportanceMeter::add(std::vector<std::int32_t> ids, const Prog
     const std::span<std::int32_t> window = std::span(ids).subspan(w * n_ctx, n_ctx);
     if (has_bos) window.front() = *model_->vocab().bos();
     cache.truncate(0);
-    // all rows are wanted, so that none leaves before the last layer
+    // all rows are wanted, so that none is dropped before the last layer
     const Chunk chunk{window, &cache, Logits::kAll};
     model_->forward_hidden({&chunk, 1}, workspace, options_.cancel, &collector);
     ++n_windows_;

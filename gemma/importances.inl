@@ -9,7 +9,7 @@
 namespace gemma {
 namespace detail {
 
-/// The floats of an F32 tensor of an importance matrix, copied: the file's are unaligned.
+/// A copy of the floats of an F32 tensor of an importance matrix: in the file they may be unaligned.
 GEMMA_INLINE std::vector<float> importance_floats(const gguf::File& file, const TensorView& t) {
   const auto refuse_tensor = [&](ErrorCode code, const std::string& what) {
     throw Error(code, file.path() + ": tensor " + gemma::quoted(t.name) + " " + what);
