@@ -112,7 +112,7 @@ GEMMA_INLINE void KvCache::share(const KvCache& other, std::size_t n) {
   n_past_ = n;
   if (n % kernels::kKeyBlock == 0) return;
   try {
-    prepare(1);  // copies the last page, so that neither has to when it goes on
+    prepare(1);  // copies the last page now, so that neither cache must copy it when it continues
   } catch (...) {
     truncate(0);
     throw;
@@ -154,7 +154,8 @@ GEMMA_INLINE void KvCache::prepare(std::size_t n) {
     const KvLayout::Group& group = layout().groups[g];
     for (std::size_t b = n_past_ / kernels::kKeyBlock; b < KvLayout::pages_for(n_past_ + n); ++b) {
       if (b >= t.end) {
-        // pages leave a window only when another needs their place: until then one can go back
+        // a page leaves a window only when another needs its place, so that the cache can be truncated until
+        // then
         if (t.end - t.begin == group.most_pages) give_back(g, t.begin, t.begin + 1);
         t.pages[b] = take(g);
         if (t.begin == t.end) t.begin = b;
@@ -189,14 +190,14 @@ GEMMA_INLINE void KvCache::give_back(std::size_t group, std::size_t begin, std::
   begin = std::max(begin, t.begin);
   end = std::min(end, t.end);
   if (begin >= end) return;
-  // the last first, so that pages are taken again in the order of positions
+  // last page first, so that pages are reused in the order of positions
   for (std::size_t b = end; b-- > begin;) pool_->give_back(group, std::exchange(t.pages[b], nullptr));
   if (begin != t.begin) {
     t.end = begin;
   } else if (end != t.end) {
     t.begin = end;
   } else {
-    t.begin = t.end = 0;  // none is held: the next page may be of any block
+    t.begin = t.end = 0;  // no page is held: the next one may be of any block
   }
 }
 

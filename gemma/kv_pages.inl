@@ -11,7 +11,7 @@ namespace gemma {
 
 namespace detail {
 
-/// Pages that one sequence holds at a time of layers with this window.
+/// The most pages that one sequence holds at a time for layers with this window.
 inline std::size_t most_pages(std::size_t window, const KvCacheOptions& o) noexcept {
   const std::size_t all = KvLayout::pages_for(o.n_ctx);
   if (window == 0 || window >= o.n_ctx) return all;
@@ -82,7 +82,7 @@ GEMMA_INLINE std::size_t KvLayout::bytes(std::size_t n_sequences) const noexcept
 
 namespace detail {
 
-/// The pages that n sequences hold at most, of each group.
+/// The most pages that n sequences hold of each group, [groups].
 inline std::vector<std::size_t> pages_of(const KvLayout& layout, std::size_t n_sequences) {
   if (layout.bytes(n_sequences) == std::numeric_limits<std::size_t>::max()) {
     throw Error(ErrorCode::kOutOfMemory, "the KV cache is larger than any memory");

@@ -1,5 +1,5 @@
 // From logits to probabilities. Invariant: sums run in double over the vocabulary in order, so the same
-// logits give the same number everywhere the C library's exp and log agree.
+// logits give the same number wherever exp() and log() of the C library agree.
 #pragma once
 
 #include <cstddef>
@@ -12,12 +12,12 @@ namespace gemma {
 /// A token and the natural logarithm of its probability.
 struct TokenProbability {
   std::int32_t id = 0;         // the token
-  double log_probability = 0;  // at temperature 1, by the logits alone
+  double log_probability = 0;  // at temperature 1, from the logits alone
 };
 
 namespace detail {
 
-/// Throws Error{kNotFinite} when a logit is NaN or positive infinity, or none is finite.
+/// Throws Error{kNotFinite} if a logit is NaN or positive infinity, or if none is finite.
 void check_logits(std::span<const float> logits);
 
 }  // namespace detail
@@ -30,7 +30,7 @@ double log_sum_exp(std::span<const float> logits);
 /// id outside of it, {kNotFinite} as log_sum_exp().
 double log_probability(std::span<const float> logits, std::int32_t token);
 
-/// The n likeliest tokens, likeliest first, the smaller id of equals; all of them when n is larger.
+/// The n likeliest tokens (all of them if n is larger), likeliest first; of equal ones the smaller id first.
 /// Throws Error{kNotFinite} as log_sum_exp(), {kOutOfMemory}.
 std::vector<TokenProbability> top_log_probabilities(std::span<const float> logits, std::size_t n);
 

@@ -27,12 +27,12 @@
 
 namespace gemma {
 
-/// A part of a model's layers, and the hidden rows that enter it.
+/// A range of a model's layers, and its input rows.
 struct LayerRange {
   std::size_t begin = 0;  // the first layer
   std::size_t end = 0;    // one past the last
-  /// [n_rows, d_model], or [n_streams, n_rows, d_model] of a model with several residual streams; empty when
-  /// begin is 0: the tokens' embeddings.
+  /// Hidden rows [n_rows, d_model], or [n_streams, n_rows, d_model] of a model with several residual streams;
+  /// empty if begin is 0, where the input is the tokens' embeddings.
   std::span<const float> input = {};
 };
 
@@ -43,49 +43,50 @@ class Model {
   /// Weights::from, Vocab::from; of options.adapters too), {kBadShape} when the vocabulary and the embedding
   /// differ in size.
   static Model load(std::string path, const ModelOptions& options = {});
-  /// The same for a file that is open already, or in memory (gguf::File::from_memory).
+  /// Overload for a file that is already open, or in memory (gguf::File::from_memory).
   static Model from(gguf::File file, const ModelOptions& options = {});
 
   /// The model's configuration.
   const ModelConfig& config() const noexcept { return state_->config; }
-  /// Its matrices, in the mapped file.
+  /// The model's matrices, which point into the mapped file.
   const Weights& weights() const noexcept { return state_->weights; }
   /// The file, with all its metadata.
   const gguf::File& file() const noexcept { return state_->file; }
-  /// What the file lacks or gets wrong, and what is taken in its place: a line each, for people; mostly none.
+  /// Notes for the user, one line each and mostly none: what the file lacks or has wrong, and what is used
+  /// instead.
   std::vector<std::string> notes() const;
-  /// ModelOptions::adapters, which are added to its products.
+  /// The adapters of ModelOptions::adapters, which are added to the model's products.
   std::span<const std::shared_ptr<const Adapter>> adapters() const noexcept { return state_->adapters; }
-  /// Bytes of the file and of its adapters' files, and what of these is decoded.
+  /// Bytes of the file and of its adapters' files, and of the decoded copies of adapters' matrices.
   std::size_t file_bytes() const noexcept;
-  /// Tells this model's file from others, also of the same shape, and with other adapters or scales of them:
-  /// a 64-bit checksum of all that stands before the weights, of their size, and of 64 KiB at each of 64
-  /// places among them; the same of each adapter. Computed at each call.
+  /// A 64-bit number that differs between models, also of the same shape, and between adapters or scales: a
+  /// checksum of everything in the file before the weights, of the size of the weights, and of 64 KiB at each
+  /// of 64 places in them; likewise of each adapter. Computed at each call.
   std::uint64_t fingerprint() const;
-  /// The kernel table that runs the model.
+  /// The kernels that compute the model.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
-  /// Whether the file holds a vocabulary that was read. Without one a model runs on ids.
+  /// Whether a vocabulary was read from the file. Without one a model works on ids only.
   bool has_tokenizer() const noexcept { return state_->tokenizer != nullptr; }
-  /// Text <-> ids; what encoding needs beyond the vocabulary is built at its first call. Thread-safe.
-  /// Throws Error{kMissingKey} when the file holds no vocabulary or ModelOptions::vocabulary left it out.
+  /// Text <-> ids; tables that only encoding needs are built at its first call. Thread-safe. Throws
+  /// Error{kMissingKey} if the file has no vocabulary or ModelOptions::vocabulary is false.
   const Tokenizer& tokenizer() const;
-  /// Pieces, special ids, end-of-turn tokens. Throws as tokenizer().
+  /// The vocabulary: pieces, special ids, end-of-turn tokens. Throws as tokenizer().
   const Vocab& vocab() const;
 
-  /// The ids of a conversation in the model's own turns, ready for Session::set_tokens(). Throws
-  /// Error{kUnsupported} when the model has no known template, {kInvalidArgument} when that refuses the
-  /// messages (roles out of turn), as tokenizer().
+  /// The ids of a conversation in the model's chat format, for Session::set_tokens(). Throws
+  /// Error{kUnsupported} if the model has no known template, {kInvalidArgument} if the template refuses the
+  /// messages (roles out of turn), and as tokenizer().
   std::vector<std::int32_t> encode_chat(std::span<const Message> messages,
                                         const ChatOptions& options = {}) const;
 
-  /// The cache of one sequence. Throws Error{kInvalidArgument} for sizes of zero, {kOutOfMemory}.
+  /// Makes the cache of one sequence. Throws Error{kInvalidArgument} for sizes of zero, {kOutOfMemory}.
   KvCache make_cache(const KvCacheOptions& options) const;
-  /// The buffers of forward(). Throws as make_cache().
+  /// Makes the buffers for forward(). Throws as make_cache().
   Workspace make_workspace(const WorkspaceOptions& options) const;
 
-  /// One vector of length 1 for each text, of ModelConfig::embedding_width() numbers or options.dims: see
-  /// Embedder, which serves many calls. Here the context is the longest text's where options.n_ctx is 0.
-  /// Throws Error as Embedder::Embedder() and Embedder::embed().
+  /// One vector of length 1 for each text, of ModelConfig::embedding_width() elements or options.dims; an
+  /// Embedder is faster for many calls. If options.n_ctx is 0, the context is the longest text's. Throws
+  /// Error as Embedder::Embedder() and Embedder::embed().
   std::vector<std::vector<float>> embed(std::span<const std::string> texts,
                                         EmbedPrompt prompt = EmbedPrompt::kNone,
                                         const EmbedderOptions& options = {}) const;
@@ -96,17 +97,17 @@ class Model {
   /// Throws Error{kInvalidArgument} naming a token id that is not in the vocabulary.
   void check_token(std::int32_t token) const;
 
-  /// What the first layer reads for a token: its row of the embedding, times the model's scale. out is
+  /// The input of the first layer for a token: its row of the embedding, times the model's scale. out is
   /// [d_model]. Throws Error{kInvalidArgument} for another size or an id outside the vocabulary.
   void token_embedding(std::int32_t token, std::span<float> out) const;
 
-  /// Runs all chunks in one pass and appends their tokens to their caches. Returns the logits that were asked
-  /// for, [n_logit_rows, vocab_size] in the order of chunks and tokens, valid until the workspace's next
-  /// forward. The bits of a row do not depend on chunk sizes, the batch, or the number of threads. `cancel`,
-  /// when set by any thread, stops within a layer: throws Error{kCancelled}, caches as before the call. Other
-  /// errors, all thrown before anything changes: kInvalidArgument (empty or too large a batch, a token id
-  /// outside the vocabulary, one cache in two chunks, a cache of another model), kContextFull, kIo (the file
-  /// was cut short since it was mapped), kUnsupported (a model that only embeds).
+  /// Runs all chunks in one pass and appends their tokens to their caches. Returns the requested logits,
+  /// [n_logit_rows, vocab_size] in the order of chunks and tokens, valid until the workspace's next forward.
+  /// The bits of a row do not depend on chunk sizes, the batch, or the number of threads. `cancel`, if set by
+  /// any thread, stops the pass within a layer: throws Error{kCancelled}, and the caches are as before the
+  /// call. Other errors, all thrown before anything changes: kInvalidArgument (an empty or too large batch, a
+  /// token id outside the vocabulary, one cache in two chunks, a cache of another model), kContextFull, kIo
+  /// (the file was truncated since it was mapped), kUnsupported (a model that only embeds).
   std::span<const float> forward(std::span<const Chunk> chunks, Workspace& ws,
                                  const std::atomic<bool>* cancel = nullptr,
                                  detail::Trace* trace = nullptr) const;
@@ -124,21 +125,22 @@ class Model {
                                         const std::atomic<bool>* cancel = nullptr,
                                         detail::Trace* trace = nullptr) const;
 
-  /// forward() without the product with the vocabulary: the final hidden states, after the output norm, of
-  /// the rows that Chunk::logits asks for, [n_rows, d_model]; at most WorkspaceOptions::most_rows() of them.
-  /// A text of a model that looks ahead is one chunk, its cache empty before. Throws as forward().
+  /// forward() without the product with the vocabulary: returns the final hidden states, after the output
+  /// norm, of the rows that Chunk::logits requests, [n_rows, d_model]; at most WorkspaceOptions::most_rows()
+  /// of them. For a model with bidirectional attention a whole text must be one chunk, with an empty cache.
+  /// Throws as forward().
   std::span<const float> forward_hidden(std::span<const Chunk> chunks, Workspace& ws,
                                         const std::atomic<bool>* cancel = nullptr,
                                         detail::Trace* trace = nullptr) const;
 
-  /// The final hidden states behind the logits of the last forward() on `ws`: [n_rows, d_model], after the
-  /// output norm, in the order of those logits; logits are their product with the output matrix. n_rows is
-  /// the number of logit rows that was asked for. Valid as long as those logits.
-  /// Throws Error{kInvalidArgument} for more rows than the workspace has.
+  /// The final hidden states from which the logits of the last forward() on `ws` were computed: [n_rows,
+  /// d_model], after the output norm, in the order of those logits. n_rows is the number of requested logit
+  /// rows. Valid as long as those logits. Throws Error{kInvalidArgument} for more rows than the workspace
+  /// has.
   std::span<const float> hidden_states(const Workspace& ws, std::size_t n_rows) const;
 
  private:
-  friend class Session;  // these check a prompt before they change anything, and then run it
+  friend class Session;  // these check a prompt before they change anything, then call run()
   friend class Batch;
   friend class Embedder;
 
@@ -152,26 +154,26 @@ class Model {
     std::vector<std::shared_ptr<const Adapter>> adapters;
     const kernels::KernelTable* kernels;
     Weights weights;
-    std::unique_ptr<const Tokenizer> tokenizer;      // nullptr: no vocabulary was read
+    std::unique_ptr<const Tokenizer> tokenizer;      // nullptr if no vocabulary was read
     std::vector<AlignedBuffer<double>> frequencies;  // [n_ropes][head_dim / 2]
   };
 
   Model(gguf::File file, const ModelOptions& options);
 
-  /// forward_layers() of tokens that are known to be in the vocabulary.
+  /// forward_layers() for tokens that have been checked.
   std::span<const float> run_layers(std::span<const Chunk> chunks, Workspace& ws, const LayerRange& range,
                                     const std::atomic<bool>* cancel, detail::Trace* trace,
                                     bool wants_logits = true) const;
-  /// The first n rows of Workspace::pooled through the linear layers behind pooling: [n, embedding_width],
+  /// Applies the linear layers after pooling to the first n rows of Workspace::pooled: [n, embedding_width],
   /// valid until the workspace's next use.
   std::span<const float> run_dense(Workspace& ws, std::size_t n, detail::Trace* trace) const;
-  /// forward() of tokens that are known to be in the vocabulary.
+  /// forward() for tokens that have been checked.
   std::span<const float> run(std::span<const Chunk> chunks, Workspace& ws,
                              const std::atomic<bool>* cancel) const {
     return run_layers(chunks, ws, {0, config().n_layers(), {}}, cancel, nullptr);
   }
   void check_chunk(const Chunk& chunk) const;
-  /// Checks all of them; the rows whose logits are wanted.
+  /// Checks all chunks; returns the number of rows whose logits are requested.
   std::size_t check_chunks(std::span<const Chunk> chunks, std::size_t max_tokens, std::size_t max_rows) const;
   /// Throws Error{kUnsupported} for a model without logits.
   void check_head() const;

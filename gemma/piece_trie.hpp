@@ -1,6 +1,6 @@
 // The pieces of a vocabulary as a trie over their bytes, for finding all pieces that a grammar allows next in
-// one walk. Invariant: only pieces that write text are in it: no control, unknown or unused ones, no markers
-// of turns, thoughts and tools.
+// one walk. Invariant: it contains only pieces that write text: no control, unknown or unused pieces, no
+// markers of turns, thoughts and tools.
 #pragma once
 
 #include <cstddef>
@@ -14,27 +14,28 @@
 
 namespace gemma {
 
-/// Immutable: one for a model, shared by all grammars and threads. It keeps nothing of the tokenizer. Some 14
-/// MB and 0.2 s for Gemma's 262,144 pieces.
+/// The trie. Immutable: one per model, shared by all grammars and threads. Does not refer to the tokenizer.
+/// About 14 MB and 0.2 s for Gemma's 262,144 pieces.
 class PieceTrie {
  public:
-  /// Longest piece that constrained text is made of, in bytes. Real ones that are longer are runs of one
-  /// sign.
+  /// Longest piece that constrained text may use, in bytes. Longer pieces of real vocabularies are runs of
+  /// one character.
   static constexpr std::size_t kMaxBytes = 256;
-  /// Longest piece of plain characters (grammar/plain_chars.hpp) that is not looked at byte by byte.
+  /// Longest piece of plain characters (grammar/plain_chars.hpp), in characters, that is allowed or refused
+  /// as a whole, without a walk over its bytes.
   static constexpr std::size_t kMaxPlain = 32;
 
   /// Throws Error{kOutOfMemory}.
   static std::shared_ptr<const PieceTrie> from(const Tokenizer& tokenizer);
 
-  /// Ids of the vocabulary, those without text included.
+  /// Number of ids of the vocabulary, including those without text.
   std::size_t vocab_size() const noexcept { return begin_.size() - 1; }
-  /// What a piece writes; "" for one that writes nothing or is not in the trie.
+  /// The text of a piece; "" for one that writes nothing or is not in the trie.
   std::string_view bytes(TokenId id) const {
     const auto i = static_cast<std::size_t>(id);
     return std::string_view(bytes_.data() + begin_[i], begin_[i + 1] - begin_[i]);
   }
-  /// Whether the id is that of a byte token: the space that it writes at the start of a text is kept.
+  /// Whether the id is a byte token, which keeps a space at the start of a text.
   bool is_byte(TokenId id) const { return byte_[static_cast<std::size_t>(id)] != 0; }
   /// Ids that end a text, ascending.
   std::span<const TokenId> ends() const noexcept { return ends_; }
@@ -43,23 +44,23 @@ class PieceTrie {
   /// Memory held by the trie, in bytes.
   std::size_t memory_bytes() const noexcept;
 
-  /// A node: one byte behind its parent's. Nodes stand in depth-first order.
+  /// A node: one byte more than its parent. Nodes are stored in depth-first order.
   struct Node {
-    std::uint32_t behind;  // index of the first node that is not below this one
-    std::uint32_t tokens;  // index of its first id; they go on to the next node's first
+    std::uint32_t behind;  // index of the first node after its subtree
+    std::uint32_t tokens;  // index of its first id; its ids end where the next node's begin
     std::uint16_t depth;   // bytes from the root; 1 for the first
-    std::uint8_t byte;     // that it adds
+    std::uint8_t byte;     // the byte that it adds
   };
-  /// Nodes and the ids that end at them. The last node stands for the end and has depth 0.
+  /// Nodes and the ids that end at them. The last node marks the end and has depth 0.
   struct Tree {
     std::vector<Node> nodes;   // depth first
-    std::vector<TokenId> ids;  // by node
+    std::vector<TokenId> ids;  // in the order of the nodes
   };
   /// Set of all piece ids.
   const Tree& all() const noexcept { return all_; }
-  /// Those that are not 1 to kMaxPlain plain characters.
+  /// The pieces that are not 1 to kMaxPlain plain characters.
   const Tree& odd() const noexcept { return odd_; }
-  /// Bits by id, 64 to a word: the pieces of 1 to n plain characters, at most kMaxPlain.
+  /// A set of ids as bits, 64 to a word: the pieces of 1 to n plain characters, n at most kMaxPlain.
   std::span<const std::uint64_t> plain(std::size_t n) const noexcept {
     return std::span(plain_).subspan((n < kMaxPlain ? n : kMaxPlain) * words(), words());
   }

@@ -74,7 +74,7 @@ GEMMA_INLINE PieceTrie::Tree PieceTrie::tree_of(std::vector<TokenId> ids, const 
     return x != y ? x < y : a < b;
   });
   Tree tree;
-  std::vector<std::size_t> open;  // nodes from the root to here
+  std::vector<std::size_t> open;  // indices of the nodes from the root to the current one
   std::string_view before;
   const auto close = [&](std::size_t depth) {
     for (; open.size() > depth; open.pop_back()) {

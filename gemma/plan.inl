@@ -13,7 +13,7 @@ namespace gemma {
 
 namespace detail {
 
-/// Tokens of one forward: of one sequence at least one, of many one each.
+/// Tokens of one forward: at least one for each sequence.
 inline std::size_t chunk_of(const EngineOptions& o, std::size_t n_sequences) noexcept {
   return std::max(o.chunk, n_sequences);
 }
@@ -28,11 +28,11 @@ GEMMA_INLINE KvCacheOptions batch_cache(const EngineOptions& o, std::size_t n_ct
   return {n_ctx, o.kv_type, chunk_of(o, o.max_sequences)};
 }
 
-/// The plan of that many sequences of o.n_ctx tokens.
+/// The plan for o.max_sequences sequences of o.n_ctx tokens.
 inline MemoryPlan plan_sequences(const Model& model, const EngineOptions& o) {
   const std::size_t n = o.max_sequences;
   const std::size_t chunk = chunk_of(o, n);
-  // bounds that keep every product below 2^64, whatever the caller asks for
+  // bounds that keep every product below 2^64, whatever the options are
   if (n == 0 || n > (1u << 16) || o.n_ctx > (std::size_t{1} << 31) || chunk > (1u << 24) ||
       o.logit_rows == 0 || o.n_threads > 4096 || o.max_prefixes > (1u << 16)) {
     throw Error(ErrorCode::kInvalidArgument,
@@ -64,7 +64,7 @@ MemoryPlan fit_context(const Model& model, std::size_t n_ctx, std::size_t max_me
   const MemoryPlan wanted =
       plan_of(any_context ? std::min(model.config().max_seq_len, kDefaultContext) : n_ctx);
   if (max_memory == 0 || wanted.total_bytes() <= max_memory) return wanted;
-  MemoryPlan best;  // n_ctx: the largest context known to fit
+  MemoryPlan best;  // n_ctx is the largest context known to fit
   for (std::size_t too_large = wanted.n_ctx; too_large - best.n_ctx > 1;) {
     const MemoryPlan p = plan_of(best.n_ctx + (too_large - best.n_ctx) / 2);
     if (p.total_bytes() <= max_memory) {
@@ -85,7 +85,7 @@ MemoryPlan fit_context(const Model& model, std::size_t n_ctx, std::size_t max_me
                                    : "the largest that fits is " + std::to_string(best.n_ctx)));
 }
 
-/// plan_sequences() within the cap.
+/// plan_sequences() within max_memory.
 inline MemoryPlan plan_capped(const Model& model, EngineOptions o) {
   check_head(model);
   check_draft(model, o);

@@ -1,6 +1,6 @@
-// Beginnings of sequences whose keys and values are kept for sequences to come. Invariant: an entry holds
-// pages like any sequence, shared with those that began with it; when pages are needed, entries leave, those
-// first that were not used for longest.
+// Keeps keys and values of beginnings of sequences, for later sequences. Invariant: an entry holds pages like
+// any sequence, shared with the sequences that began with it; when pages are needed, the least recently used
+// entries are removed first.
 #pragma once
 
 #include <cstddef>
@@ -14,33 +14,33 @@
 
 namespace gemma {
 
-/// How many tokens two lists begin with in common.
+/// Length of the common beginning of two lists of tokens.
 std::size_t common_prefix(std::span<const std::int32_t> a, std::span<const std::int32_t> b) noexcept;
 
-/// Of one pool; move-only; one thread at a time.
+/// The kept beginnings of one pool. Move-only; used by one thread at a time.
 class PrefixCache {
  public:
-  /// Room for max_entries; no memory is taken later. Throws std::bad_alloc.
+  /// Has room for max_entries; allocates nothing later. Throws std::bad_alloc.
   PrefixCache(const std::shared_ptr<KvPool>& pool, std::size_t max_entries);
 
-  /// What can be taken from here for a sequence.
+  /// What an entry has in common with a sequence.
   struct Match {
-    const KvCache* cache = nullptr;  // an entry's, valid until the next change; nullptr: nothing
-    std::size_t n = 0;               // tokens of the sequence that it has
+    const KvCache* cache = nullptr;  // the entry's cache, valid until the next change; nullptr: no match
+    std::size_t n = 0;               // number of tokens in common
   };
-  /// The entry with the longest beginning of `tokens` that can be reused: where a sliding window has given
-  /// pages back, only its end is one. It counts as used now.
+  /// The entry with the longest reusable beginning of `tokens` (if a sliding window has given pages back, an
+  /// entry is reusable only as a whole). Marks it as used.
   Match find(std::span<const std::int32_t> tokens) noexcept;
 
-  /// Keeps the first n tokens of a sequence that goes on, unless an entry has them. Where no page or entry is
-  /// free, others leave.
+  /// Keeps the first n tokens of a sequence that continues, unless an entry has them. If no page or entry is
+  /// free, other entries are removed.
   void keep(const Sequence& sequence, std::size_t n);
-  /// Keeps what a sequence that leaves has computed; the sequence is empty afterwards. No page is copied.
+  /// Keeps the computed tokens of a sequence that ends; the sequence is empty afterwards. Copies no page.
   void keep_all(Sequence& sequence);
 
-  /// The entry that was not used for longest leaves, except `used`. False: there is none.
+  /// Removes the least recently used entry, except `used`. Returns false if there is none.
   bool evict(const KvCache* used = nullptr) noexcept;
-  /// Entries leave until so many pages of a group are free. False: they are not.
+  /// Removes entries until n_pages of a group are free, but not `used`. Returns false if that is not enough.
   bool make_room(std::size_t group, std::size_t n_pages, const KvCache* used = nullptr) noexcept;
   /// Removes all entries and releases their pages.
   void clear() noexcept;
@@ -55,7 +55,8 @@ class PrefixCache {
     std::uint64_t used = 0;
   };
 
-  /// Whether an entry has the tokens already, or makes room by those that they replace. nullptr: it has.
+  /// An empty entry for the tokens; entries that are beginnings of them are removed, and else the least
+  /// recently used one. nullptr: an entry has the tokens already, or there is no entry.
   Entry* entry_for(std::span<const std::int32_t> tokens, const KvCache& cache) noexcept;
 
   std::shared_ptr<KvPool> pool_;

@@ -40,7 +40,7 @@ GEMMA_INLINE PrefixCache::Entry* PrefixCache::entry_for(std::span<const std::int
       e.used = ++clock_;
       return nullptr;
     }
-    // an entry that the new one can stand for
+    // the new entry replaces this one
     if (n != 0 && n == e.sequence.n_past() && cache.can_truncate(n)) e.sequence.truncate(0);
   }
   const auto older = [](const Entry& a, const Entry& b) {
@@ -60,7 +60,7 @@ GEMMA_INLINE void PrefixCache::keep(const Sequence& sequence, std::size_t n) {
   if (entry == nullptr) return;
   if (n % kernels::kKeyBlock != 0) {
     for (std::size_t g = 0; g < pool_->layout().groups.size(); ++g) {
-      if (!make_room(g, 1)) return;  // for the copy of the last page
+      if (!make_room(g, 1)) return;  // one page, for the copy of the last one
     }
   }
   entry->sequence.share(sequence.cache(), n);

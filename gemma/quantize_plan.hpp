@@ -1,6 +1,5 @@
-// What becomes of each tensor of a file that is to be quantised.
-// Invariant: what a plan says is possible: rows are whole blocks, types are written, importances and adapters
-// fit.
+// Chooses the type of each tensor of a file that is to be quantised. Invariant: a plan can be carried out:
+// rows are whole blocks, types can be written, importances and adapters fit.
 #pragma once
 
 #include <atomic>
@@ -19,23 +18,23 @@ namespace gemma {
 /// Options of a Quantizer.
 struct QuantizeOptions {
   const QuantizeRecipe* recipe = nullptr;  // required: see find_recipe()
-  /// Types of tensors by name, "*" standing for any characters; the first that fits counts. A type that the
-  /// tensor's rows cannot have is an error.
+  /// Types of tensors by name, where "*" stands for any characters; the first match is used. A type that does
+  /// not fit the tensor's rows is an error.
   std::vector<std::pair<std::string, DType>> tensors = {};
   const Importances* importances = nullptr;   // must outlive the quantizer
   std::vector<const Adapter*> adapters = {};  // merged into the matrices; must outlive the quantizer
-  unsigned n_threads = 0;                     // 0: one for each physical core
+  unsigned n_threads = 0;                     // 0: physical_core_count()
   const std::atomic<bool>* cancel = nullptr;  // when set by any thread, write() throws Error{kCancelled}
 };
 
 /// The type chosen for one tensor.
 struct TensorChoice {
   const TensorView* tensor = nullptr;  // in the file
-  DType type = DType::kF32;            // to be written; unless it is copied
-  bool copied = false;                 // as it is, whatever its type
-  bool instead = false;                // the type stands in for one that the rows are no multiple of
-  const Importances::Entry* importances = nullptr;   // of its inputs; nullptr: all alike
-  std::vector<const Adapter::Change*> changes = {};  // of adapters: added before it is encoded
+  DType type = DType::kF32;            // type in the output, unless it is copied
+  bool copied = false;                 // written unchanged, whatever its type
+  bool instead = false;                // the type replaces one whose blocks do not divide the rows
+  const Importances::Entry* importances = nullptr;   // of its inputs; nullptr: all inputs equal
+  std::vector<const Adapter::Change*> changes = {};  // changes of adapters, added before encoding
 
   /// Size of the tensor in the output, in bytes.
   std::size_t size_bytes() const noexcept {

@@ -18,8 +18,8 @@ GEMMA_INLINE char upper(char c) noexcept {
   return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
 }
 
-/// Whether `name` is of the form of `pattern`, where "*" stands for any characters. Linear: after a mismatch
-/// only the last star is tried again.
+/// Whether `name` matches `pattern`, where "*" stands for any characters. After a mismatch only the last star
+/// is tried again.
 GEMMA_INLINE bool fits_pattern(std::string_view pattern, std::string_view name) noexcept {
   std::size_t p = 0, n = 0, star = std::string_view::npos, after = 0;
   while (n < name.size()) {
@@ -38,7 +38,7 @@ GEMMA_INLINE bool fits_pattern(std::string_view pattern, std::string_view name) 
   return pattern.find_first_not_of('*', p) == std::string_view::npos;
 }
 
-/// The 7 of "blk.7.attn_v.weight", and what follows.
+/// A tensor's name split at its layer: the 7 of "blk.7.attn_v.weight", and the rest.
 struct LayerName {
   std::size_t layer;
   std::string_view rest;
@@ -75,7 +75,7 @@ class TypeChooser {
       wanted = *asked;
     } else if (is_matrix(t)) {
       wanted = recipe_type(t.name);
-    } else if (!kernels::can_encode(t.type)) {  // stays as it is but for the change
+    } else if (!kernels::can_encode(t.type)) {  // a change is added, and its type cannot be encoded
       wanted = DType::kF16;
     }
     choice.type = wanted;
@@ -94,7 +94,7 @@ class TypeChooser {
     return choice;
   }
 
-  /// The first of options.tensors that fitted nothing, or nullptr.
+  /// The first pattern of options.tensors that matched no tensor, or nullptr.
   const std::string* unused() const {
     for (std::size_t i = 0; i < options_.tensors.size(); ++i)
       if (used_.count(i) == 0) return &options_.tensors[i].first;
@@ -118,7 +118,8 @@ class TypeChooser {
     return type;
   }
 
-  /// Whether the recipe is about it: more than one dimension, decodable, not on the list of what stays.
+  /// Whether the recipe applies to a tensor: it has more than one dimension, can be decoded, and is not in
+  /// the list of kept tensors.
   static bool is_matrix(const TensorView& t) noexcept {
     if (t.n_dims < 2 || t.rows < 2 || !t.runs() || !t.name.ends_with("weight")) return false;
     return std::none_of(std::begin(kKeptTensors), std::end(kKeptTensors),
@@ -149,7 +150,7 @@ class TypeChooser {
     const auto layer = layer_name(name);
     const RecipeRule* rule = layer ? rule_of(layer->rest) : nullptr;
     if (rule == nullptr) return r.base;
-    // layers that lack the matrix do not count
+    // only layers that have the matrix are counted
     const auto& layers = layers_.at(rule);
     const auto index = static_cast<std::size_t>(std::distance(layers.begin(), layers.find(layer->layer)));
     const bool picked = is_picked(rule->pick, index, layers.size(), is_grouped(layer->layer),
@@ -178,8 +179,8 @@ class TypeChooser {
 
   const gguf::File& file_;
   const QuantizeOptions& options_;
-  std::map<const RecipeRule*, std::set<std::size_t>> layers_;  // that have the matrix of a rule
-  std::set<std::size_t> used_;                                 // of options.tensors
+  std::map<const RecipeRule*, std::set<std::size_t>> layers_;  // layers that have the matrix of a rule
+  std::set<std::size_t> used_;                                 // indices of options.tensors that matched
 };
 
 GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, const QuantizeOptions& options) {
@@ -196,7 +197,7 @@ GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, cons
   std::vector<TensorChoice> choices;
   TypeChooser chooser(file, options);
   for (const TensorView& t : file.tensors()) {
-    if (!t.runs()) {  // nothing is known of how it could be copied whole
+    if (!t.runs()) {  // its size is not known, so it cannot be copied
       throw Error(ErrorCode::kUnsupported, file.path() + ": tensor " + gemma::quoted(t.name) +
                                                " is of type " + describe_dtype_id(t.type_id) +
                                                ", which is not written");

@@ -1,6 +1,6 @@
-// What files called Q4_K_M and the like hold: which tensor gets which type, as data.
-// Invariant: the rules are those that the names stand for elsewhere (llama.cpp's quantiser writes the same
-// types for the same shapes), so that a file of ours is what its name says.
+// Recipes of mixed types such as Q4_K_M: which tensor gets which type, as data. Invariant: the rules are
+// those of llama.cpp's quantiser, which chooses the same types for the same shapes, so a name means the same
+// everywhere.
 #pragma once
 
 #include <cstddef>
@@ -12,23 +12,23 @@
 
 namespace gemma {
 
-/// Layers, of those that have the matrix in question, that get another type than the rest.
+/// Which of the layers that have the matrix get the special type.
 enum class LayerPick : std::uint8_t {
   kNone,            // none
   kFirstTwo,        // the first two
   kFirstFour,       // the first four
-  kFirstSixteenth,  // the first of sixteen parts
-  kFirstEighth,     // the first of eight parts
+  kFirstSixteenth,  // the first sixteenth
+  kFirstEighth,     // the first eighth
   kEighths,         // the first and last eighth, and every third between
-  kGrouped,         // all, where four or more heads share a key and value head
-  kNoMatrix,        // the first eighth, unless importances are there
+  kGrouped,         // all, if four or more heads share a key/value head
+  kNoMatrix,        // the first eighth, unless there are importances
 };
 
 /// The type of one kind of matrix.
 struct RecipeRule {
   DType type;                         // in most layers
-  LayerPick pick = LayerPick::kNone;  // the others
-  DType special = DType::kF32;        // in those
+  LayerPick pick = LayerPick::kNone;  // the layers with the special type
+  DType special = DType::kF32;        // type in those layers
 };
 
 /// A named mix of tensor types, such as Q4_K_M.
@@ -38,8 +38,8 @@ struct QuantizeRecipe {
   DType base;               // of every matrix without a rule
   DType head;               // of the output matrix, which Gemma's files share with the embedding
   RecipeRule attn_v;        // of the value projection
-  RecipeRule attn_output;   // of the projection behind the attention
-  RecipeRule ffn_down;      // of the second matrix of the feed-forward, also of experts
+  RecipeRule attn_output;   // of the output projection of attention
+  RecipeRule ffn_down;      // of the down matrix of the feed-forward block, also of experts
 };
 
 namespace detail {
@@ -116,18 +116,18 @@ inline constexpr QuantizeRecipe kQuantizeRecipes[] = {
      {DType::kIQ4_XS, LayerPick::kNoMatrix, DType::kQ5_K}},
 };
 
-/// What stands in for a type whose block a row is no multiple of: first another block size, then F16.
+/// The replacement of a type whose blocks do not divide a row: first another block size, then F16.
 struct TypeFallback {
   DType type;     // wanted
   DType instead;  // taken
 };
-/// All of them.
+/// All replacements.
 inline constexpr TypeFallback kTypeFallbacks[] = {
     {DType::kQ2_K, DType::kQ4_0}, {DType::kQ3_K, DType::kQ4_0}, {DType::kQ4_K, DType::kQ5_0},
     {DType::kQ5_K, DType::kQ5_1}, {DType::kQ6_K, DType::kQ8_0}, {DType::kIQ4_XS, DType::kIQ4_NL},
 };
 
-/// Parts of the names of matrices that stay as they are: small, and what they compute is sensitive.
+/// Parts of the names of matrices that are not quantised: they are small, and their results are sensitive.
 inline constexpr std::string_view kKeptTensors[] = {
     "_norm.weight",         "ffn_gate_inp", "altup",    "laurel",
     "per_layer_model_proj", "rope_freqs",   "pos_embd", "token_types",
@@ -135,9 +135,9 @@ inline constexpr std::string_view kKeptTensors[] = {
 
 /// The output matrix.
 inline constexpr std::string_view kHeadTensor = "output.weight";
-/// The embedding; the head too, where there is no kHeadTensor.
+/// The embedding, which is the head too in files without kHeadTensor.
 inline constexpr std::string_view kEmbeddingTensor = "token_embd.weight";
-/// Gemma 3n's and 4's embeddings of layers, which get the head's type where that is the embedding's.
+/// The per-layer embeddings of Gemma 3n and 4, which get the head's type if the embedding does.
 inline constexpr std::string_view kLayersEmbeddingTensor = "per_layer_token_embd.weight";
 
 /// Whether layer `i` of `n` is picked; `grouped` and `weighted` as LayerPick has them.
@@ -163,7 +163,7 @@ constexpr bool is_picked(LayerPick pick, std::size_t i, std::size_t n, bool grou
   return false;
 }
 
-/// The recipe called `name`, in either case of letters, or nullptr.
+/// The recipe called `name` (upper or lower case), or nullptr.
 const QuantizeRecipe* find_recipe(std::string_view name) noexcept;
 /// "F32, F16, ...": for messages.
 std::string recipe_names();

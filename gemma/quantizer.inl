@@ -32,10 +32,10 @@ GEMMA_INLINE bool Quantizer::requantizes() const noexcept {
   });
 }
 
-/// Tensors on their way from the file to the writer: buffers, threads, sums.
+/// Converts tensors between the file and the writer: buffers, threads, sums of errors.
 class Quantizer::Work {
  public:
-  static constexpr std::size_t kSlabBytes = std::size_t{8} << 20;  // of input and output together, about
+  static constexpr std::size_t kSlabBytes = std::size_t{8} << 20;  // about, input and output together
 
   Work(const Quantizer& quantizer, const Progress& progress)
       : file_(*quantizer.file_),
@@ -82,7 +82,7 @@ class Quantizer::Work {
     double squares, errors, weighted_squares, weighted_errors;
   };
 
-  /// Encodes rows [row, row + n) into encoded_ and adds their errors up, row by row in order.
+  /// Encodes rows [row, row + n) into encoded_ and adds up their errors, in the order of rows.
   void encode(const TensorChoice& c, std::size_t row, std::size_t n) {
     const TensorView& t = *c.tensor;
     const std::size_t out = row_bytes(c.type, t.cols);
@@ -112,7 +112,8 @@ class Quantizer::Work {
     for (std::size_t i = 0; i < n; ++i) add(sums_[i], t, row + i, c.type);
   }
 
-  /// A of each change as floats, [rank, cols], and B scaled, [rows, rank]: small beside the matrix.
+  /// Reads A of each change as floats, [rank, cols], and B times its scale, [rows, rank]. Small compared to
+  /// the matrix.
   void read_changes(const TensorChoice& c) {
     changes_.clear();
     for (const Adapter::Change* change : c.changes) {
@@ -188,7 +189,7 @@ class Quantizer::Work {
   const Progress& progress_;
   unsigned n_threads_;
   Barrier barrier_;
-  std::vector<std::byte> encoded_;  // a slab
+  std::vector<std::byte> encoded_;  // of a slab
   std::vector<float> floats_;       // [n_threads, 2, cols]: a row before and after
   std::vector<RowSums> sums_;       // of the slab's rows
   std::vector<Floats> changes_;     // of the tensor
@@ -204,7 +205,7 @@ GEMMA_INLINE std::vector<TensorReport> Quantizer::write(const std::string& path,
     Work work(*this, progress);
     gguf::Writer writer(file_->version());
     for (const auto& [key, value] : file_->metadata()) {
-      // of the new file these are other ones; it is whole, where the old one may have been split
+      // these values are different in the new file, which is never split
       if (key == "general.file_type" || key == "general.quantization_version" || key.starts_with("split.") ||
           key.starts_with("quantize.imatrix."))
         continue;
@@ -219,7 +220,7 @@ GEMMA_INLINE std::vector<TensorReport> Quantizer::write(const std::string& path,
       if (i->n_chunks() != 0) writer.add("quantize.imatrix.chunks_count", i->n_chunks());
     }
     for (const TensorChoice& c : choices_) {
-      std::size_t shape[4];  // the writer's order is that of arrays, the slowest first
+      std::size_t shape[4];  // the writer takes dimensions slowest first
       for (std::uint32_t d = 0; d < c.tensor->n_dims; ++d)
         shape[d] = c.tensor->dims[c.tensor->n_dims - 1 - d];
       writer.add_tensor_in_parts(c.tensor->name, c.copied ? c.tensor->type : c.type,

@@ -15,10 +15,10 @@ struct SamplerOptions {
   float temperature = 0.0f;  // 0: greedy
   std::size_t top_k = 0;     // keep the k likeliest; 0: all
   float top_p = 1.0f;        // keep the smallest set of at least this probability (Holtzman et al. 2020)
-  float min_p = 0.0f;        // keep tokens of at least min_p x the likeliest one's probability
+  float min_p = 0.0f;        // keep tokens of at least min_p times the largest probability
   float repeat_penalty =
       1.0f;  // divide positive (multiply negative) logits of recent tokens (Keskar et al. 2019)
-  std::size_t repeat_last = 64;  // how many recent tokens that means
+  std::size_t repeat_last = 64;  // how many recent tokens are penalised
   std::uint64_t seed = 0;        // of SplitMix64
 };
 
@@ -26,7 +26,7 @@ struct SamplerOptions {
 /// platform.
 class SplitMix64 {
  public:
-  /// The same numbers for the same seed.
+  /// Equal seeds give equal numbers.
   explicit SplitMix64(std::uint64_t seed) noexcept : state_(seed) {}
   /// The next 64 random bits.
   std::uint64_t next() noexcept {
@@ -46,17 +46,17 @@ class SplitMix64 {
 /// finite.
 std::int32_t argmax(std::span<const float> logits);
 
-/// Draws tokens. Not thread-safe; copyable (a copy draws the same tokens).
+/// Chooses tokens. Not thread-safe; copyable (a copy chooses the same tokens).
 class Sampler {
  public:
   /// Throws Error{kInvalidArgument} naming the option that is out of range, {kOutOfMemory}.
   explicit Sampler(const SamplerOptions& options = {});
 
-  /// A token that the repeat penalty is to know of (sample() notes its own).
+  /// Adds a token to the recent ones of the repeat penalty, such as one of the prompt. sample() adds its own.
   void note(std::int32_t token);
 
-  /// The next token given its logits [vocab_size]. Throws Error{kNotFinite} when a logit is NaN,
-  /// {kOutOfMemory} at the first.
+  /// Chooses the next token from its logits [vocab_size]. Throws Error{kNotFinite} if a logit is NaN or none
+  /// is finite, {kOutOfMemory} at the first call.
   std::int32_t sample(std::span<const float> logits);
 
  private:
@@ -67,7 +67,7 @@ class Sampler {
 
   std::int32_t draw(std::span<const float> logits);
   void apply_penalty();
-  /// Cuts by top-p and min-p at temperature 1, then draws at the temperature.
+  /// Applies top-p and min-p at temperature 1, then draws at the temperature.
   std::int32_t pick();
 
   SamplerOptions options_;

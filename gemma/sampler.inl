@@ -24,7 +24,7 @@ GEMMA_INLINE Sampler::Sampler(const SamplerOptions& options) : options_(options)
   auto require = [](bool ok, StaticText what) {
     if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
   };
-  // is_finite() first: a comparison alone may let NaN pass, see finite.hpp
+  // is_finite() first: a comparison alone may accept NaN, see finite.hpp
   require(is_finite(options.temperature) && options.temperature >= 0, "temperature must be 0 or more");
   require(is_finite(options.top_p) && options.top_p > 0 && options.top_p <= 1, "top-p must be in (0, 1]");
   require(is_finite(options.min_p) && options.min_p >= 0 && options.min_p <= 1, "min-p must be in [0, 1]");
@@ -57,7 +57,7 @@ GEMMA_INLINE std::int32_t Sampler::draw(std::span<const float> logits) {
   candidates_.resize(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) candidates_[i] = {logits[i], static_cast<std::int32_t>(i)};
   if (penalise) apply_penalty();
-  // likelier first, the smaller id of equals: a total order, so every platform sorts alike
+  // likelier first, of equals the smaller id: a total order, so every platform sorts alike
   const auto likelier = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
@@ -101,7 +101,7 @@ GEMMA_INLINE std::int32_t Sampler::pick() {
       reached += weights_[keep];
   }
   if (options_.min_p > 0.0f) {
-    // sorted: weights fall from 1
+    // weights_ is sorted and begins with 1
     while (keep > 1 && weights_[keep - 1] < options_.min_p) --keep;
   }
   keep = std::max<std::size_t>(keep, 1);

@@ -27,7 +27,7 @@ struct StageOptions {
   KvType kv_type = KvType::kF16;        // how keys and values are stored
   std::size_t chunk = 512;              // tokens of one forward, all sequences together
   std::size_t logit_rows = 1;           // positions whose logits one forward gives
-  unsigned n_threads = 0;               // 0: one for each physical core
+  unsigned n_threads = 0;               // 0: physical_core_count()
 };
 
 /// Tokens that continue one of a stage's sequences, and which of their logits are wanted: what Chunk is to a

@@ -24,7 +24,7 @@ struct WindowOptions {
   std::size_t max_windows = 0;    // 0: all that are whole
   std::size_t batch = 512;        // tokens of one forward; does not change results
   KvType kv_type = KvType::kF16;  // how keys and values are stored
-  unsigned n_threads = 0;         // 0: one for each physical core
+  unsigned n_threads = 0;         // 0: physical_core_count()
   std::size_t max_memory = 0;     // bytes that the model's file and the computing may take; 0: no limit
   const std::atomic<bool>* cancel = nullptr;  // when set by any thread, run() throws Error{kCancelled}
 };

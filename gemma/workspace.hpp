@@ -23,7 +23,7 @@ namespace gemma {
 struct WorkspaceOptions {
   std::size_t max_tokens = 512;    // tokens of one forward, all chunks together
   std::size_t max_logit_rows = 1;  // positions whose logits one forward computes
-  unsigned n_threads = 0;          // 0: one for each physical core
+  unsigned n_threads = 0;          // 0: physical_core_count()
   /// Positions whose final hidden states one forward gives without logits; at least max_logit_rows.
   std::size_t max_hidden_rows = 0;
 
