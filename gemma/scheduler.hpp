@@ -1,6 +1,6 @@
-// A batch that many threads share: requests wait in a queue, run together, and are read at each caller's own
-// pace. Invariant: one thread of the scheduler's own computes; a caller that reads slowly, stops reading or
-// leaves holds nobody up; each answer has the bits that it would have alone (law 1).
+// A batch that many threads share: requests wait in a queue and run together, and each caller reads its
+// answer at its own pace. Invariant: the scheduler's own thread computes; a caller that reads slowly, stops
+// reading or leaves delays no other; each answer has the bits that it would have alone (law 1).
 #pragma once
 
 #include <atomic>
@@ -22,18 +22,18 @@ namespace gemma {
 struct Request {
   std::vector<std::int32_t> prompt = {};  // ids, as Session::set_tokens() takes them
   SamplerOptions sampler = {};            // how tokens are chosen, unless `pick` is set
-  PickToken pick = {};                    // called by the scheduler's thread
-  /// Its callbacks, too, are called by the scheduler's thread, and hold up every other request: they are for
-  /// what takes no time. `cancel` is not used: PendingAnswer::cancel() is.
+  PickToken pick = {};                    // replaces the sampler; called by the scheduler's thread
+  /// Options of the generation. Its callbacks are called by the scheduler's thread too and delay every other
+  /// request, so they must be fast. `cancel` is ignored: use PendingAnswer::cancel().
   GenerateOptions options = {};
-  std::size_t n_top = 0;  // likeliest tokens told with each one (Piece::top)
+  std::size_t n_top = 0;  // number of likeliest tokens reported with each token (Piece::top)
 };
 
 /// Output of one decoding step of a request.
 struct Piece {
-  std::int32_t id = GeneratedToken::kNone;  // the token, or kNone for text that had been held back
-  std::string text;                         // what may be shown now, often ""
-  double log_probability = 0;               // of id, when GenerateOptions::log_probabilities asks for it
+  std::int32_t id = GeneratedToken::kNone;  // the token, or kNone for text that was held back
+  std::string text;                         // text that may be shown now, often ""
+  double log_probability = 0;               // of id, if GenerateOptions::log_probabilities is set
   std::vector<TokenProbability> top = {};   // the likeliest tokens, by the model's own logits
 };
 
@@ -42,11 +42,11 @@ enum class RequestState : std::uint8_t { kQueued, kRunning, kDone };
 
 /// Times and token counts of a request.
 struct RequestTimes {
-  double queued_seconds = 0;       // from submit() until it had a slot
+  double queued_seconds = 0;       // from submit() until it got a slot
   double first_token_seconds = 0;  // from submit() to the first token
   double seconds = 0;              // from submit() to the end
   std::size_t n_prompt = 0;        // tokens of the prompt
-  std::size_t n_reused = 0;        // of them, those whose keys and values were there already
+  std::size_t n_reused = 0;        // how many of them had keys and values already
 };
 
 namespace detail {
@@ -54,20 +54,20 @@ struct RequestRecord;
 struct SchedulerState;
 }  // namespace detail
 
-/// The answer to a request, on the caller's side. Copies are the same answer; thread-safe. An answer that
-/// nobody holds any more is cancelled.
+/// The caller's handle of an answer. Copies refer to the same answer; thread-safe. When the last copy is
+/// destroyed, the request is cancelled.
 class PendingAnswer {
  public:
   static constexpr double kNoLimit = 1e8;  // seconds: years
   /// Outcome of a wait.
   enum class Wait : std::uint8_t { kPiece, kEnd, kTimeout };
 
-  /// Waits for the next piece, for at most so many seconds. kEnd: there is none any more. Throws what ended
-  /// the request where that is an error: what a picker, a processor or a callback threw, Error otherwise.
+  /// Waits for the next piece, for at most `seconds`. kEnd: there are no more. Throws the error that ended
+  /// the request: an exception of a picker, a processor or a callback, or Error.
   Wait next(Piece& piece, double seconds = kNoLimit);
-  /// Waits for the end; pieces that were not read are dropped. Throws as next().
+  /// Waits for the end and drops pieces that were not read. Throws as next().
   GenerateResult wait();
-  /// The request ends with the step that is running now, or leaves the queue.
+  /// Ends the request: after the running step, or at once if it is in the queue.
   void cancel() noexcept;
   /// The current state of the request.
   RequestState state() const;
@@ -81,30 +81,30 @@ class PendingAnswer {
   std::shared_ptr<Holder> holder_;
 };
 
-/// Counts of a scheduler. A request is counted as ended before its answer tells the end.
+/// Counters of a scheduler. A request is counted as ended before its answer reports the end.
 struct SchedulerStats {
   std::size_t n_queued = 0;    // requests that wait for a slot
   std::size_t n_running = 0;   // requests that have one
   std::size_t n_done = 0;      // requests that have ended
-  std::size_t kv_bytes = 0;    // of pages that hold something
-  std::size_t n_prefixes = 0;  // kept beginnings
-  BatchStats batch;            // of the batch
+  std::size_t kv_bytes = 0;    // of pages in use
+  std::size_t n_prefixes = 0;  // kept beginnings of sequences
+  BatchStats batch;            // counters of the batch
 };
 
 /// Options of a Scheduler.
 struct SchedulerOptions {
-  EngineOptions engine = {.max_prompt_tokens = 128};  // of its batch
+  EngineOptions engine = {.max_prompt_tokens = 128};  // options of its batch
   std::size_t max_queue = 4096;                       // requests that may wait
 };
 
-/// Owns a batch and the thread that runs it. Neither copied nor moved; every function is thread-safe.
+/// Owns a batch and the thread that runs it. Neither copyable nor movable; every function is thread-safe.
 class Scheduler {
  public:
-  /// Reserves what plan_batch(model, options.engine) says, and starts the thread. Throws Error as Batch.
+  /// Allocates what plan_batch(model, options.engine) says, and starts the thread. Throws Error as Batch.
   explicit Scheduler(Model model, const SchedulerOptions& options = {});
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
-  /// Cancels every request; waits for the thread. Answers stay valid.
+  /// Cancels every request and waits for the thread. PendingAnswers stay valid.
   ~Scheduler();
 
   /// The model that the scheduler runs.
@@ -116,9 +116,9 @@ class Scheduler {
   /// Bytes of its pages and workspace, as planned.
   std::size_t memory_bytes() const noexcept { return memory_bytes_; }
 
-  /// A request joins the queue. Throws Error{kContextFull} when the prompt does not fit, {kInvalidArgument}
-  /// for an empty prompt, ids outside the vocabulary, or options of a sampler out of range, {kOutOfMemory}
-  /// also when the queue is full.
+  /// Adds a request to the queue. Throws Error{kContextFull} if the prompt does not fit, {kInvalidArgument}
+  /// for an empty prompt, ids outside the vocabulary, or sampler options out of range, {kOutOfMemory} also if
+  /// the queue is full.
   PendingAnswer submit(Request request);
 
   /// The current counters.

@@ -17,9 +17,9 @@ namespace gemma {
 
 namespace detail {
 
-/// A request on both sides.
+/// A request, as shared by the caller and the scheduler's thread.
 struct RequestRecord {
-  // the caller's, not changed after submit()
+  // set by the caller; not changed after submit()
   std::vector<std::int32_t> prompt;
   PickToken pick;
   GenerateOptions options;
@@ -27,9 +27,9 @@ struct RequestRecord {
   Stopwatch since_submit;
   std::atomic<bool> cancelled{false};
 
-  // the scheduler's thread's
+  // used by the scheduler's thread only
   Batch::Id id = 0;
-  std::vector<TokenProbability> top;  // of the token that is being chosen
+  std::vector<TokenProbability> top;  // likeliest tokens at the token that is being chosen
 
   mutable std::mutex mutex;  // guards what follows
   std::condition_variable changed;
@@ -68,18 +68,18 @@ struct SchedulerState {
       : batch(model, options.engine), max_queue(options.max_queue) {}
 
   void run() noexcept;
-  /// Waits for work. False: the scheduler ends.
+  /// Waits for work. Returns false when the scheduler is to end.
   bool wait_for_work();
-  /// Requests that have a slot to go to leave the queue for the batch.
+  /// Moves requests from the queue to free slots of the batch.
   void admit();
   void start(const RecordPointer& record);
-  /// One step of the batch; requests that ended leave it.
+  /// Runs one step of the batch and removes requests that ended.
   void step() noexcept;
   void finish() noexcept;
   void fail_all(const std::exception_ptr& error) noexcept;
-  /// Request i of those that run leaves the batch, is counted, and ends.
+  /// Removes running request i from the batch, counts it, and ends it.
   void end_running(std::size_t i, std::exception_ptr error) noexcept;
-  /// What stats() tells from now on, with so many more that have ended.
+  /// Updates the counters that stats() returns; n_ended more requests have ended.
   void publish(std::size_t n_ended = 0) noexcept;
 
   Batch batch;                         // the thread's
@@ -162,12 +162,12 @@ GEMMA_INLINE void SchedulerState::step() noexcept {
   try {
     batch.step(&stop);
   } catch (const Error& e) {
-    // an error of one sequence is told by Batch::error(); any other is the forward's, and everybody's
+    // Batch::error() gives an error of one sequence; any other error is the forward's and ends all
     const bool of_one = std::any_of(running.begin(), running.end(),
                                     [&](const RecordPointer& r) { return batch.error(r->id) != nullptr; });
     if (!of_one) return fail_all(e.code() == ErrorCode::kCancelled ? nullptr : std::current_exception());
   } catch (...) {
-    // a sequence's own
+    // the sequence's own error
   }
   finish();
 }
@@ -201,7 +201,7 @@ GEMMA_INLINE void SchedulerState::end_running(std::size_t i, std::exception_ptr 
   } catch (...) {
     error = std::current_exception();
   }
-  publish(1);  // first, so that who sees the end sees it counted
+  publish(1);  // first, so that a caller that sees the end also sees it counted
   record->end(std::move(result), std::move(error));
 }
 
@@ -216,7 +216,7 @@ GEMMA_INLINE void SchedulerState::publish(std::size_t n_ended) noexcept {
 
 }  // namespace detail
 
-/// Cancels the request when the last of the answer's copies goes.
+/// Cancels the request when the last copy of its answer is destroyed.
 struct PendingAnswer::Holder {
   explicit Holder(detail::RecordPointer r) : record(std::move(r)) {}
   Holder(const Holder&) = delete;

@@ -47,7 +47,7 @@ GEMMA_INLINE void Sequence::truncate(std::size_t n) {
 
 GEMMA_INLINE Snapshot Sequence::snapshot() const {
   return detail::or_out_of_memory("no memory for a snapshot", [&] {
-    // the rest of a prompt that is being read is not the sequence's yet
+    // tokens of a prompt that is only partly computed do not belong to the sequence yet
     const auto known = std::span(tokens_).first(waiting().size() <= 1 ? tokens_.size() : cache_.n_past());
     return Snapshot(cache_.compact_copy(), {known.begin(), known.end()}, {logits_.begin(), logits_.end()},
                     {hidden_.begin(), hidden_.end()});
@@ -126,7 +126,8 @@ GEMMA_INLINE bool Generating::choose(const Sequence& sequence, std::span<const f
 }
 
 GEMMA_INLINE std::size_t Generating::most_guesses(const Sequence& sequence, std::size_t n) const noexcept {
-  // a row for each token that may still be chosen but the first, which the waiting token's row chooses
+  // one row for each token that may still be chosen, except the first, which is chosen from the waiting
+  // token's row
   const std::size_t left = generation_.n_left();
   const std::size_t room = sequence.cache().room_in_pages();
   return std::min({n, left - std::min<std::size_t>(left, 1), room - std::min<std::size_t>(room, 1)});
@@ -140,7 +141,7 @@ GEMMA_INLINE DraftQuery Generating::ask(Drafter& drafter, std::size_t slot, cons
 GEMMA_INLINE void Generating::take_guesses(const DraftQuery& query, std::size_t n, DraftLength::Step& step,
                                            double cost) noexcept {
   guesses_.take(query, n, step, cost, [this](std::int32_t id) {
-    // nothing is computed behind what would end the answer
+    // nothing is computed after a token that would end the answer
     return id >= 0 && static_cast<std::size_t>(id) < vocab_size_ && !generation_.would_end(id);
   });
 }

@@ -1,6 +1,6 @@
-// One sequence and its generation: what is computed with a workspace of its own. Invariant: tokens() are the
-// cache's positions and at most one token after them, which the next call computes; a failed or cancelled
-// call leaves what was there before whole chunks were added (nothing half-written counts).
+// One sequence and its generation, with its own workspace. Invariant: tokens() are the cache's positions and
+// at most one token after them, which the next call computes; a failed or cancelled call adds only whole
+// chunks.
 #pragma once
 
 #include <cstddef>
@@ -29,11 +29,11 @@ struct PrefillResult {
 
 class TokenStream;
 
-/// Move-only; one thread at a time. Shares the model.
+/// A session. Move-only; used by one thread at a time. Shares the model.
 class Session {
  public:
-  /// Reserves what plan_session(model, options) says. Throws Error{kInvalidArgument} for options out of
-  /// range, {kOutOfMemory} also when max_memory does not allow it.
+  /// Allocates what plan_session(model, options) says. Throws Error{kInvalidArgument} for options out of
+  /// range, {kOutOfMemory} also if max_memory is too small.
   explicit Session(Model model, const SessionOptions& options = {});
 
   /// The model that the session runs.
@@ -42,7 +42,7 @@ class Session {
   std::span<const std::int32_t> tokens() const noexcept { return sequence_.tokens(); }
   /// Number of tokens in the sequence.
   std::size_t n_past() const noexcept { return sequence_.n_past(); }
-  /// How many of them are computed: all, or all but the last.
+  /// Number of computed tokens: all, or all but the last.
   std::size_t n_computed() const noexcept { return sequence_.cache().n_past(); }
   /// Maximum number of tokens.
   std::size_t n_ctx() const noexcept { return sequence_.n_ctx(); }
@@ -50,79 +50,77 @@ class Session {
   const KvCacheOptions& kv_options() const noexcept { return sequence_.cache().layout().options; }
   /// Number of threads that compute.
   unsigned n_threads() const noexcept { return workspace_.options().n_threads; }
-  /// Bytes of the cache, the workspace and what guesses are made with, as planned.
+  /// Bytes of the cache, the workspace and the drafter, as planned.
   std::size_t memory_bytes() const noexcept {
     return sequence_.cache().size_bytes() + workspace_.size_bytes() +
            (drafter_ == nullptr ? 0 : drafter_->size_bytes());
   }
 
   /// Logits [vocab_size] after the last token, valid until the next call that adds tokens. Computes that
-  /// token where a generation left it waiting (it ended by max_tokens); allocates nothing. Throws
-  /// Error{kInvalidArgument} before the first token and after truncate(), as append() otherwise.
+  /// token if a generation that ended by max_tokens left it waiting; allocates nothing. Throws
+  /// Error{kInvalidArgument} before the first token and after truncate(); otherwise as append().
   std::span<const float> logits();
-  /// The final hidden state [d_model] of the last token, after the output norm: an embedding of the sequence
-  /// as the model's last layer sees it. logits() are its product with the output matrix. Valid, computes and
-  /// throws as logits().
+  /// The final hidden state [d_model] of the last token, after the output norm: an embedding of the sequence.
+  /// logits() are its product with the output matrix. Validity, computation and errors are those of logits().
   std::span<const float> hidden_state();
 
-  /// Makes the sequence equal to `tokens`: what the cache already holds of it is kept, the rest is computed.
-  /// Throws Error: as Model::forward; kContextFull and kInvalidArgument before anything is changed; on
-  /// kCancelled the chunks done are kept.
+  /// Makes the sequence equal to `tokens`: the beginning that the cache already holds is kept, the rest is
+  /// computed. Throws Error as Model::forward(); kContextFull and kInvalidArgument before anything is
+  /// changed; on kCancelled the completed chunks are kept.
   PrefillResult set_tokens(std::span<const std::int32_t> tokens, const RunOptions& run = {});
-  /// set_tokens() by its name of version 0.1.
+  /// The name of set_tokens() in version 0.1.
   PrefillResult prefill(std::span<const std::int32_t> tokens, const RunOptions& run = {}) {
     return set_tokens(tokens, run);
   }
 
-  /// Adds tokens to the sequence. Throws Error as Model::forward, kContextFull and kInvalidArgument before
-  /// anything is changed; on kCancelled the chunks done are kept.
+  /// Adds tokens to the sequence. Throws Error as Model::forward(); kContextFull and kInvalidArgument before
+  /// anything is changed; on kCancelled the completed chunks are kept.
   void append(std::span<const std::int32_t> tokens, const RunOptions& run = {});
 
-  /// append() of at most SessionOptions::logit_rows tokens in one forward, with the logits after each of
-  /// them: [n_tokens, vocab_size], valid until the next call that adds tokens. Throws as append(), and
-  /// Error{kInvalidArgument} for none or more tokens, or while a token waits (see logits()).
+  /// append() of at most SessionOptions::logit_rows tokens in one forward, which returns the logits after
+  /// each of them: [n_tokens, vocab_size], valid until the next call that adds tokens. Throws as append(),
+  /// and Error{kInvalidArgument} for no tokens or too many, or while a token waits (see logits()).
   std::span<const float> append_for_logits(std::span<const std::int32_t> tokens, const RunOptions& run = {});
-  /// After append_for_logits(): of its tokens only the first n stay, one at least. logits() are then those
-  /// after the n-th, which need not be computed again. Throws Error{kInvalidArgument} for another n, or after
-  /// any other call that changed the sequence.
+  /// After append_for_logits(): keeps only the first n of its tokens, at least one. logits() are then those
+  /// after the n-th, which are not computed again. Throws Error{kInvalidArgument} for n out of range, or
+  /// after any other call that changed the sequence.
   void keep(std::size_t n);
 
-  /// Natural logarithms of the probability of each token of `continuation`, given the sequence and the tokens
-  /// of the continuation before it. They join the sequence, so that logits() are those after the last; go
-  /// back by truncate() or a Snapshot. SessionOptions::logit_rows tokens are computed at a time.
-  /// Throws Error as append(), {kInvalidArgument} before the first token, {kNotFinite} for NaN logits; what
-  /// was computed before stays.
+  /// The natural logarithm of the probability of each token of `continuation`, given the sequence and the
+  /// tokens of the continuation before it. Adds them to the sequence, so that logits() are those after the
+  /// last one; truncate() or a Snapshot undoes that. Computes SessionOptions::logit_rows tokens at a time.
+  /// Throws Error as append(), {kInvalidArgument} before the first token, {kNotFinite} for NaN logits; tokens
+  /// computed before the error stay.
   std::vector<double> score(std::span<const std::int32_t> continuation, const RunOptions& run = {});
 
   /// Whether truncate(n) is possible.
   bool can_truncate(std::size_t n) const noexcept { return sequence_.can_truncate(n); }
-  /// Forgets all but the first n tokens; there are no logits until the next append.
-  /// Throws Error{kInvalidArgument} when a sliding window has already given back what that needs.
+  /// Drops all but the first n tokens; there are no logits until the next append. Throws
+  /// Error{kInvalidArgument} if a sliding window has already given back pages that this needs.
   void truncate(std::size_t n);
   /// Removes all tokens from the sequence.
   void reset() { truncate(0); }
 
-  /// A copy of the sequence as it is, also of its logits. Throws Error{kOutOfMemory}.
+  /// A copy of the sequence, including its logits. Throws Error{kOutOfMemory}.
   Snapshot snapshot() const { return sequence_.snapshot(); }
-  /// Makes the sequence equal to that of `from`, taken from a session of the same model, context, kv_type and
-  /// chunk. Throws Error{kInvalidArgument} otherwise, and then nothing has changed.
+  /// Makes the sequence equal to a saved one of a session of the same model, context, kv_type and chunk.
+  /// Throws Error{kInvalidArgument} for others, and then nothing has changed.
   void restore(const Snapshot& from);
 
-  /// Samples tokens after the sequence until something ends it; they join the sequence. With
-  /// EngineOptions::draft several are guessed and computed at a time; which are chosen, and what is told and
-  /// left when it ends, does not change. A token whose
-  /// callback returned false, the one that completed a stop string and the one that ended the turn do not.
-  /// Nothing is computed after the last of max_tokens.
-  /// Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits, {kOutOfMemory} when the
-  /// answer finds no more room; what was generated before stays in the sequence. An exception of a callback
-  /// passes through.
+  /// Samples tokens until something ends the generation, and adds them to the sequence. With
+  /// EngineOptions::draft several tokens are guessed and computed at a time; the chosen tokens, the callbacks
+  /// and the final state are the same. Not added are a token whose callback returned false, the one that
+  /// completed a stop string, and the one that ended the turn. Nothing is computed after the last of
+  /// max_tokens. Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits, {kOutOfMemory}
+  /// if there is no memory for the answer; tokens generated before stay in the sequence. Exceptions of
+  /// callbacks pass through.
   GenerateResult generate(Sampler& sampler, const GenerateOptions& options = {});
   /// Overload that takes a custom token picker.
   GenerateResult generate(PickToken pick, const GenerateOptions& options = {});
 
-  /// The same as a range, one step at a time:
+  /// generate() as a range, one step at a time:
   ///   for (const GeneratedToken& token : session.stream(sampler)) print(token.text);
-  /// The session and the sampler must outlive it; use the session otherwise only after the loop.
+  /// The session and the sampler must outlive it; do not use the session otherwise before the loop has ended.
   TokenStream stream(Sampler& sampler, const GenerateOptions& options = {});
   /// Overload that takes a custom token picker.
   TokenStream stream(PickToken pick, const GenerateOptions& options = {});
@@ -134,35 +132,35 @@ class Session {
 
   void check_room(std::size_t n) const;
   void check_tokens(std::span<const std::int32_t> tokens) const;
-  /// Adds tokens that have been checked, and computes all that wait.
+  /// Adds tokens that have been checked, and computes all waiting ones.
   void feed(std::span<const std::int32_t> tokens, const RunOptions& run);
-  /// Computes what a generation left waiting.
+  /// Computes the token that a generation left waiting, if there is one.
   void compute_waiting(const std::atomic<bool>* cancel);
-  /// The same with guesses behind it, where the generation may guess; nothing where a guess was right and is
-  /// computed already.
+  /// Computes the waiting token and guesses after it, if the generation may guess; nothing if the token was
+  /// guessed right and is computed already.
   void compute_next(detail::Generating& g);
-  /// One forward of `tokens`: the first that wait, or all of them and guesses. Returns the logits that were
-  /// asked for; logits() are the last row of them.
+  /// Runs one forward of `tokens`: the first waiting ones, or all waiting ones and guesses. Returns the
+  /// requested logits; their last row becomes logits().
   std::span<const float> advance(std::span<const std::int32_t> tokens, Logits which,
                                  const std::atomic<bool>* cancel);
-  /// logits() are this row of the last forward.
+  /// Makes logits() this row of the last forward.
   void show_row(std::size_t row);
-  /// Rows of guesses that were not right, or are not known to be, leave.
+  /// Drops the rows of guesses that were wrong or are not known to be right.
   void drop_guessed() noexcept;
 
   Model model_;
   Sequence sequence_;
   Workspace workspace_;
   std::shared_ptr<Drafter> drafter_;  // nullptr: none
-  std::size_t most_guesses_;          // of one step
-  std::size_t n_rows_ = 0;            // tokens of append_for_logits(), whose rows the workspace still holds
-  std::size_t n_ahead_ = 0;  // guesses computed behind the sequence, whose rows the workspace still holds
+  std::size_t most_guesses_;          // in one step
+  std::size_t n_rows_ = 0;   // number of tokens of append_for_logits() whose rows are still in the workspace
+  std::size_t n_ahead_ = 0;  // number of guesses computed after the sequence, whose rows are still there
 };
 
-/// A generation under way, made by Session::stream(): an input range of GeneratedToken. Stays where it is.
+/// A running generation, made by Session::stream(): an input range of GeneratedToken. Not movable.
 class TokenStream {
  public:
-  /// Input iterator; what it points at is valid until the next increment.
+  /// Input iterator; the element is valid until the next increment.
   class Iterator {
    public:
     using value_type = GeneratedToken;       // for std::input_iterator
@@ -192,21 +190,21 @@ class TokenStream {
   TokenStream& operator=(const TokenStream&) = delete;
   ~TokenStream() = default;
 
-  /// Once: the first token is sampled here. Throws as Session::generate().
+  /// Samples the first token; may be called once. Throws as Session::generate().
   Iterator begin() { return Iterator(*this); }
   /// Compares equal when the generation has ended.
   std::default_sentinel_t end() const noexcept { return {}; }
 
-  /// The next token, or nullptr at the end; for loops of other shapes than begin() and end().
+  /// The next token, or nullptr at the end: an alternative to begin() and end().
   const GeneratedToken* next() { return step() ? &generating_.last() : nullptr; }
-  /// What was generated up to now; reason and seconds are final after the last token.
+  /// The result so far; reason and seconds are final after the last token.
   const GenerateResult& result() const noexcept { return generating_.result(); }
 
  private:
   friend class Session;
   TokenStream(Session& session, PickToken pick, const GenerateOptions& options);
 
-  /// False at the end; otherwise generating_.last() is what to show.
+  /// Runs one step. Returns false at the end; otherwise generating_.last() is the step's output.
   bool step();
   bool take_step();
 

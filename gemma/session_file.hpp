@@ -31,14 +31,14 @@
 
 namespace gemma {
 
-/// Hands a snapshot piece by piece to `write`, which throws to stop. Throws what it throws.
+/// Writes a snapshot in pieces by calls of `write`, which may throw to stop. Throws what it throws.
 void write_snapshot(const Snapshot& snapshot, const Model& model,
                     const std::function<void(std::span<const std::byte>)>& write);
 
-/// The snapshot that these bytes hold, for sequences of `options` (Session::kv_options(),
-/// Batch::kv_options()): context and chunk may be others than it was saved with. Throws Error{kMalformed}
-/// naming `source` for bytes that are no whole snapshot; {kInvalidArgument} for another model's, another kv
-/// type, or more tokens than the context; {kOutOfMemory}. Memory is taken only for what the bytes hold.
+/// Reads a snapshot for sequences of `options` (Session::kv_options(), Batch::kv_options()), whose context
+/// and chunk may differ from those at saving. Throws Error{kMalformed} naming `source` for bytes that are no
+/// whole snapshot; {kInvalidArgument} for another model, another kv type, or more tokens than the context;
+/// {kOutOfMemory}. Allocates no more than the bytes require.
 Snapshot read_snapshot(std::span<const std::byte> bytes, const Model& model, const KvCacheOptions& options,
                        const std::string& source);
 

@@ -28,7 +28,7 @@ struct SnapshotHeader {
 };
 static_assert(sizeof(SnapshotHeader) == 64 && std::is_trivially_copyable_v<SnapshotHeader>);
 
-/// What is told of a group.
+/// The entry of a group.
 struct SnapshotGroup {
   std::uint64_t window, page_bytes, begin, end;
 };
@@ -61,7 +61,7 @@ class SnapshotReader {
     std::memcpy(&out, take(sizeof(T)).data(), sizeof(T));
     return out;
   }
-  /// n elements; what they take is known to be there.
+  /// Reads n elements; the caller has checked that there are enough bytes.
   template <typename T>
   std::vector<T> list(std::uint64_t n) {
     if (n > rest_.size() / sizeof(T)) malformed("it is cut short");
@@ -70,7 +70,7 @@ class SnapshotReader {
     if (n != 0) std::memcpy(out.data(), from.data(), from.size());
     return out;
   }
-  /// The checksum of what was taken since the last one.
+  /// Reads a checksum and compares it with that of the bytes since the last one.
   void check_sum() {
     const std::uint64_t wanted = std::exchange(checksum_, {}).value();
     if (object<std::uint64_t>() != wanted) malformed("its checksum is wrong");
@@ -86,7 +86,7 @@ class SnapshotReader {
   Checksum checksum_;
 };
 
-/// Whether what a header tells can be a sequence of this model and these options.
+/// Throws unless the header can be that of a sequence of this model and these options.
 inline void check_snapshot(const SnapshotHeader& h, const Model& model, const KvLayout& layout,
                            const SnapshotReader& in, const std::string& source) {
   const auto other = [&](const char* what) {
@@ -108,7 +108,8 @@ inline void check_snapshot(const SnapshotHeader& h, const Model& model, const Kv
   }
 }
 
-/// Whether the blocks of a group are what a sequence of n computed positions may hold, and must.
+/// Whether the blocks of a group are exactly possible for a sequence of n computed positions: none missing,
+/// none too many.
 inline bool is_possible(const SnapshotGroup& g, const KvLayout::Group& group, std::size_t n) noexcept {
   const std::size_t from = group.window == 0 || n < group.window ? 0 : n - group.window + 1;
   return g.window == group.window && g.page_bytes == group.page_bytes && g.begin <= g.end &&

@@ -24,7 +24,7 @@ GEMMA_INLINE std::string cut_problem(const ModelConfig& config, std::size_t laye
 
 namespace detail {
 
-/// With layer_end and n_threads settled. Throws Error{kInvalidArgument}, {kUnsupported}.
+/// The options with layer_end and n_threads resolved. Throws Error{kInvalidArgument}, {kUnsupported}.
 inline StageOptions checked_stage(const Model& model, StageOptions o) {
   const ModelConfig& c = model.config();
   o.layer_end = std::min(o.layer_end, c.n_layers());
@@ -54,15 +54,14 @@ inline KvCacheOptions stage_cache(const StageOptions& o) noexcept {
   return {o.n_ctx, o.kv_type, o.chunk, o.layer_begin, o.layer_end};
 }
 
-/// Only the last stage has room for logits; the others give rows of those that are wanted.
+/// Only the last stage has room for logits; the others return hidden rows.
 inline WorkspaceOptions stage_workspace(const Model& model, const StageOptions& o) noexcept {
   const bool is_last = o.layer_end == model.config().n_layers();
   const std::size_t tokens = std::max(o.chunk, o.max_sequences), rows = std::min(o.logit_rows, tokens);
   return {tokens, is_last ? rows : 0, o.n_threads, rows};
 }
 
-/// f(data, bytes) for each tensor, or part of one, that a stage reads whole: where it lies, and how many
-/// bytes of that are its own.
+/// Calls f(data, bytes) for each tensor, or part of one, of which a stage reads every byte.
 template <typename F>
 void for_each_part(const Model& model, std::size_t begin, std::size_t end, F f) {
   if (begin == end) return;
@@ -73,10 +72,11 @@ void for_each_part(const Model& model, std::size_t begin, std::size_t end, F f) 
   const auto matrix = [&](const Matrix& m) { rows(m, 0, m.rows); };
   for (std::size_t i = begin; i < end; ++i) {
     w.layers[i].for_each_matrix(matrix);
-    w.layers[i].for_each_experts([&](const ExpertMatrices& m) {  // another's may lie between them
-      const std::size_t one = m.first.size_bytes();
-      f(std::span(m.first.data, (m.count - 1) * m.stride_bytes + one), m.count * one);
-    });
+    w.layers[i].for_each_experts(
+        [&](const ExpertMatrices& m) {  // the experts of other matrices may lie between them
+          const std::size_t one = m.first.size_bytes();
+          f(std::span(m.first.data, (m.count - 1) * m.stride_bytes + one), m.count * one);
+        });
   }
   const std::size_t width = model.config().per_layer_width;
   rows(w.per_layer_proj, begin * width, (end - begin) * width);
@@ -92,7 +92,8 @@ inline std::size_t part_bytes(const Model& model, std::size_t begin, std::size_t
   return sum;
 }
 
-/// Multiplications of a layer for a token of a long prompt: few rows go on behind the last keys and values.
+/// Multiplications of a layer for a token of a long prompt. Only few rows are computed after the last keys
+/// and values.
 inline std::size_t prefill_work(const Model& model, std::size_t layer) {
   const ModelConfig& c = model.config();
   const LayerWeights& w = model.weights().layers[layer];
@@ -106,13 +107,15 @@ inline std::size_t prefill_work(const Model& model, std::size_t layer) {
   return sum;
 }
 
-/// Stages' shares of `costs` [n_layers], of which the last stage has `last` more: n + 1 cuts among `allowed`
-/// (allowed[i]: before layer i) whose largest share is least. Empty: there are not so many cuts.
+/// Divides `costs` [n_layers] into n shares, where the last stage costs `last` more: n + 1 cuts, each allowed
+/// (allowed[i]: before layer i), such that the largest share is smallest. Empty if there are not enough
+/// allowed cuts.
 inline std::vector<std::size_t> split_costs(std::span<const std::size_t> costs, std::size_t last,
                                             const std::vector<bool>& allowed, std::size_t n) {
   constexpr std::size_t kNone = SIZE_MAX;
   const std::size_t n_layers = costs.size();
-  // best[k][e]: the largest share of k stages that run layers [0, e); from[k][e]: where the k-th begins
+  // best[k][e]: the largest share of k stages that run layers [0, e); from[k][e]: where the k-th of them
+  // begins
   std::vector<std::vector<std::size_t>> best(n + 1, std::vector<std::size_t>(n_layers + 1, kNone));
   auto from = best;
   best[0][0] = 0;
@@ -220,7 +223,7 @@ GEMMA_INLINE std::size_t Stage::input_size(std::span<const StageChunk> chunks) c
   if (is_first()) return 0;
   std::size_t rows = 0;
   for (const StageChunk& c : chunks) {
-    // behind the last keys and values only rows that are wanted are left
+    // after the last keys and values only the requested rows are left
     const bool all = c.logits == Logits::kAll || options_.layer_begin <= model_.config().last_kv_layer();
     rows += all ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
   }
@@ -255,7 +258,7 @@ GEMMA_INLINE std::span<const float> Stage::forward(std::span<const StageChunk> c
   }
   for (const StageChunk& c : chunks) {
     check_sequence(c.sequence);
-    chunks_.push_back({c.tokens, &caches_[c.sequence], c.logits});  // within what was reserved
+    chunks_.push_back({c.tokens, &caches_[c.sequence], c.logits});  // within the reserved capacity
   }
   return model_.forward_layers(chunks_, workspace_, {options_.layer_begin, options_.layer_end, input},
                                cancel);
@@ -276,7 +279,7 @@ GEMMA_INLINE void Stage::read_ahead() const noexcept {
   const std::size_t begin = options_.layer_begin, end = options_.layer_end;
   const auto not_needed = [&](std::span<const std::byte> part, std::size_t) { file.will_not_need(part); };
   file.will_not_need(file.map().bytes().first(file.data_offset()));
-  // pages that straddle two parts come back when they are read
+  // pages that belong partly to this stage are mapped again when they are read
   detail::for_each_part(model_, 0, begin, not_needed);
   detail::for_each_part(model_, end, model_.config().n_layers(), not_needed);
   detail::for_each_part(model_, begin, end,

@@ -1,7 +1,6 @@
-// A text in windows of a fixed number of tokens, and the logits of those that are scored: what perplexity and
-// comparisons of models are computed from.
-// Invariant (law 1): a window's logits depend on its tokens only, not on the windows beside it, the batch or
-// the number of threads.
+// Divides a text into windows of a fixed number of tokens and computes the logits of the scored ones, for
+// perplexity and comparisons of models. Invariant (law 1): a window's logits depend on its tokens only, not
+// on other windows, the batch or the number of threads.
 #pragma once
 
 #include <atomic>
@@ -21,50 +20,50 @@ struct WindowOptions {
   std::size_t stride = 0;   // 0: windows follow each other, and of each the second half is scored, so that a
                             // token has at least that much before it; else windows begin every so many
                             // tokens and the last `stride` of each are scored
-  std::size_t max_windows = 0;    // 0: all that are whole
+  std::size_t max_windows = 0;    // 0: all complete ones
   std::size_t batch = 512;        // tokens of one forward; does not change results
   KvType kv_type = KvType::kF16;  // how keys and values are stored
   unsigned n_threads = 0;         // 0: physical_core_count()
-  std::size_t max_memory = 0;     // bytes that the model's file and the computing may take; 0: no limit
+  std::size_t max_memory = 0;     // limit of the model's file and all memory together, in bytes; 0: none
   const std::atomic<bool>* cancel = nullptr;  // when set by any thread, run() throws Error{kCancelled}
 };
 
 /// A scored token.
 struct ScoredToken {
-  std::size_t window;             // whose
-  std::size_t position;           // in it
+  std::size_t window;             // index of its window
+  std::size_t position;           // position in the window
   std::int32_t id;                // the token
-  std::span<const float> logits;  // [vocab_size] before it
+  std::span<const float> logits;  // [vocab_size] logits that predict it
 };
 
-/// The windows of a text. The model must outlive it; one thread at a time.
+/// The windows of a text. The model must outlive it; used by one thread at a time.
 class TextWindows {
  public:
-  /// Called with some tokens of one window or more whole ones, all in order; their logits are valid until it
-  /// returns.
+  /// Called with scored tokens, in order: a part of one window, or several whole windows. Their logits are
+  /// valid until it returns.
   using Take = std::function<void(std::span<const ScoredToken> tokens)>;
 
-  /// Takes the ids of a text. Where the vocabulary adds BOS, it is put in the place of the first token of
-  /// each window, as llama.cpp's perplexity does. Throws Error{kInvalidArgument} for windows of fewer than 4
-  /// tokens, a stride as long as a window, or a text of fewer tokens than a window; ids are checked by run().
+  /// Takes the ids of a text. If the vocabulary adds BOS, it replaces the first token of each window, as in
+  /// llama.cpp's perplexity. Throws Error{kInvalidArgument} for windows of fewer than 4 tokens, a stride as
+  /// long as a window or longer, or a text of fewer tokens than a window; ids are checked by run().
   TextWindows(const Model& model, std::vector<std::int32_t> ids, const WindowOptions& options);
 
   /// Number of windows.
   std::size_t size() const noexcept { return n_windows_; }
-  /// Tokens of each that are scored: the last ones.
+  /// Number of scored tokens of each window: its last ones.
   std::size_t n_scored() const noexcept { return n_scored_; }
-  /// The tokens that they were made from.
+  /// The tokens of the text.
   std::span<const std::int32_t> ids() const noexcept { return ids_; }
 
-  /// Computes all windows. Throws Error as Model::forward, {kOutOfMemory} also for max_memory; what `take`
-  /// throws passes through.
+  /// Computes all windows. Throws Error as Model::forward(), {kOutOfMemory} also if max_memory is too small;
+  /// exceptions of `take` pass through.
   void run(const Take& take) const;
 
  private:
   std::span<const std::int32_t> window(std::size_t i) const noexcept {
     return std::span(ids_).subspan(i * step_, options_.n_ctx);
   }
-  /// Windows that share a forward, and rows of logits that one forward gives.
+  /// Number of windows that share one forward.
   std::size_t n_together() const noexcept;
   std::size_t logit_rows() const noexcept;
 

@@ -1,5 +1,6 @@
-// The threads of one forward pass: one OpenMP region, a barrier between steps, static shares of work.
-// Invariant: what is computed never depends on the number of workers; only who computes it does.
+// The threads of one forward pass: one OpenMP region, a barrier between steps, and work that is divided in
+// fixed shares (Worker::share) or in pieces on demand (take()). Invariant: results never depend on the number
+// of workers; only which worker computes them does.
 #pragma once
 
 #include <atomic>
@@ -22,13 +23,13 @@ class Barrier {
 
 /// Range of work items: [begin, end).
 struct Range {
-  std::size_t begin = 0;  // the first
-  std::size_t end = 0;    // one past the last
+  std::size_t begin = 0;  // first item
+  std::size_t end = 0;    // one past the last item
 };
 
-/// The next piece of [0, n) for whoever asks first, in multiples of `unit`; empty when all is taken. So many
-/// quarters of an even share of what is left: few pieces, and the last ones are small, so that no worker
-/// waits long for one that was held up.
+/// Takes the next piece of [0, n), in multiples of `unit`; empty when nothing is left. `taken` is shared by
+/// the workers, 0 at first. A piece is `quarters` quarters of an even share of what is left: there are few
+/// pieces, and the last ones are small, so that no worker waits long for a delayed one.
 Range take(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit, unsigned count,
            std::size_t quarters = 3) noexcept;
 
@@ -38,7 +39,7 @@ struct Worker {
   unsigned count = 1;          // workers of the team
   Barrier* barrier = nullptr;  // shared by the team
 
-  /// Waits for all workers of the team.
+  /// Waits until all workers of the team have called it.
   void sync() const noexcept { barrier->wait(count); }
 
   /// This worker's share of [0, n), cut at multiples of `unit`.
@@ -53,7 +54,7 @@ namespace detail {
 
 bool is_teams_process() noexcept;
 
-/// f(data, worker) by each worker of a team.
+/// Calls f(data, worker) in each worker of a team.
 void run_team(unsigned n_threads, Barrier& barrier, void (*f)(const void* data, const Worker&) noexcept,
               const void* data);
 
@@ -73,9 +74,9 @@ void run_team(unsigned n_threads, Barrier& barrier, F&& f) {
       &f);
 }
 
-/// Physical cores that this process may run on, at most as many as its control groups' CPU quota pays for,
-/// rounded up (at least 1): SMT siblings share the vector units that matmuls fill. 1 where the engine is
-/// built for one thread (GEMMA_SINGLE_THREAD).
+/// Number of physical cores that this process may run on, at most the CPU quota of its control groups,
+/// rounded up (at least 1). SMT siblings are not counted: they share the vector units that matmuls fill. 1 if
+/// the engine is built for one thread (GEMMA_SINGLE_THREAD).
 unsigned physical_core_count();
 
 }  // namespace gemma

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #if defined(GEMMA_SINGLE_THREAD)
-// asked for: a team is the caller's own thread
+// built for one thread: a team is the caller's own thread
 #elif defined(_OPENMP)
 #include <omp.h>
 #else
@@ -21,7 +21,7 @@
 namespace gemma {
 
 GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
-  constexpr int kSpins = 4000;  // about 50 us at 40 cycles a pause
+  constexpr int kSpins = 4000;  // about 50 us at 40 cycles per pause
   if (count <= 1) return;
   const unsigned generation = generation_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
@@ -52,8 +52,8 @@ GEMMA_INLINE Range take(std::atomic<std::size_t>& taken, std::size_t n, std::siz
   return {n, n};
 }
 
-/// Whether OpenMP's threads are where they were made: a process forked from one that had a team has none of
-/// them, and OpenMP's runtime would wait for them for ever. The first call settles which process is meant.
+/// Whether this is the process in which OpenMP made its threads: a forked process has none of them, and
+/// OpenMP's runtime would wait for them for ever. The first call fixes the process.
 GEMMA_INLINE bool detail::is_teams_process() noexcept {
   static const pid_t process = ::getpid();
   return ::getpid() == process;

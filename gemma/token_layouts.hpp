@@ -1,5 +1,5 @@
-// Tokens laid out once for all calls of the matmuls that read them: each kernel has its own layout, and
-// matrices that read the same input often share one. Invariant: a plan only; the same for every worker.
+// Where tokens are laid out once for all matmul calls that read them. Each kernel has its own layout, and
+// matrices that read the same input often share one. Invariant: only a plan; the same for every worker.
 #pragma once
 
 #include <array>
@@ -10,7 +10,7 @@
 
 namespace gemma::detail {
 
-/// Where the layouts of one input of n_tokens lie, one behind the other.
+/// The layouts of one input of n_tokens, stored one after the other.
 class TokenLayouts {
  public:
   /// One kernel's layout.
@@ -19,9 +19,11 @@ class TokenLayouts {
     std::size_t k = 0;
     std::size_t offset = 0;  // bytes from the first layout, a multiple of 64
   };
-  static constexpr std::size_t kMost = 3;  // kernels that read one input: of queries, keys and values
+  static constexpr std::size_t kMost =
+      3;  // different kernels that read one input: of queries, keys and values
 
-  /// The new layout that `m` needs for n_tokens, or nullptr: it has one, needs none, or is empty.
+  /// Adds the layout that `m` needs for n_tokens and returns it; nullptr if it exists already, is not needed,
+  /// or `m` is empty.
   const Entry* add(const Matrix& m, std::size_t n_tokens) noexcept {
     if (m.data == nullptr || !m.kernel->wants_layout(m.cols, n_tokens) || find(m) != nullptr) return nullptr;
     if (count_ == kMost) return nullptr;
@@ -36,7 +38,7 @@ class TokenLayouts {
       if (entries_[i].kernel == m.kernel) return &entries_[i];
     return nullptr;
   }
-  /// Bytes of all of them.
+  /// Size of all layouts, in bytes.
   std::size_t bytes() const noexcept { return bytes_; }
 
  private:

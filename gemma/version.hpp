@@ -14,14 +14,14 @@
 
 namespace gemma {
 
-/// The version of these headers. gemma_version() of gemma/c_api.h tells that of the library that runs.
+/// The version of these headers. gemma_version() of gemma/c_api.h returns that of the loaded library.
 struct Version {
   int major = GEMMA_VERSION_MAJOR;  // incompatible changes
   int minor = GEMMA_VERSION_MINOR;  // additions; while major is 0, also changes
   int patch = GEMMA_VERSION_PATCH;  // corrections
 };
 
-/// The version that this program is compiled with.
+/// The version that this program was compiled with.
 inline constexpr Version kVersion{};
 
 }  // namespace gemma

@@ -1,6 +1,5 @@
-// GGUF tensor names -> typed views of the mapped file. Names of tensors appear here only.
-// Invariant: every shape was checked against the configuration once; matrices point into the file, never
-// copied.
+// Typed views of a model's tensors in the mapped file, found by their GGUF names. Invariant: every shape was
+// checked against the configuration once; matrices point into the file and are never copied.
 #pragma once
 
 #include <algorithm>
@@ -25,25 +24,25 @@ struct LowRank;
 
 /// A weight matrix w[rows, cols] in the file, and the kernel that multiplies by it.
 struct Matrix {
-  const std::byte* data = nullptr;                // the first row, in the file's own blocks
+  const std::byte* data = nullptr;                // first row, in the file's own blocks
   DType type = DType::kF32;                       // how elements are stored
   std::size_t rows = 0;                           // n: outputs
   std::size_t cols = 0;                           // k: inputs
   std::size_t row_bytes = 0;                      // from one row to the next
   const kernels::MatmulKernel* kernel = nullptr;  // static
-  float scale = 1.0f;                             // multiplies the product: a tensor of its own (NVFP4)
-  const LowRank* changes = nullptr;               // that adapters make to it: the first of them
+  float scale = 1.0f;                             // factor of the product, from a tensor of its own (NVFP4)
+  const LowRank* changes = nullptr;               // first of the changes by adapters, or nullptr
 
   /// Size in the file, in bytes.
   std::size_t size_bytes() const noexcept { return rows * row_bytes; }
 };
 
-/// What an adapter changes a matrix by: its product gets b (a x) added, in float32.
+/// An adapter's change of a matrix: b (a x) is added to its product, in float32.
 struct LowRank {
   Matrix a;                       // [rank, cols of the matrix]
-  Matrix b;                       // [rows of the matrix, rank]; its scale is that of the change
-  std::size_t column = 0;         // ranks of the changes before it whose matrices read the same input
-  const LowRank* next = nullptr;  // to the same matrix, by another adapter
+  Matrix b;                       // [rows of the matrix, rank]; its `scale` is the change's
+  std::size_t column = 0;         // sum of the ranks of earlier changes to matrices with the same input
+  const LowRank* next = nullptr;  // another adapter's change to the same matrix
 };
 
 /// Norm weights as float32 (a copy: they are small, and files may hold them in any type).
@@ -51,10 +50,10 @@ using Vector = AlignedBuffer<float>;
 
 /// The same matrix of every expert, in one tensor.
 struct ExpertMatrices {
-  Matrix first;                  // of expert 0; empty where the layer has none
+  Matrix first;                  // of expert 0; empty if the layer has no experts
   std::size_t count = 0;         // experts
-  std::size_t stride_bytes = 0;  // from one expert's to the next
-  Vector scale = {};             // [count] of each product (NVFP4); empty: 1
+  std::size_t stride_bytes = 0;  // from one expert to the next
+  Vector scale = {};             // [count] factors of the products (NVFP4); empty: 1
 
   /// Weights of one expert.
   Matrix of(std::size_t expert) const noexcept {
@@ -67,25 +66,25 @@ struct ExpertMatrices {
 
 /// A mixture of experts beside the feed-forward block (Gemma 4 26B-A4B).
 struct MixtureWeights {
-  Vector input_norm;        // [d_model] of what the experts read
-  Vector router_norm;       // [d_model] of what the router reads; 1 / sqrt(d_model) is in it
+  Vector input_norm;        // [d_model] for the input of the experts
+  Vector router_norm;       // [d_model] for the input of the router; includes 1 / sqrt(d_model)
   Matrix router;            // [n_experts, d_model]
   ExpertMatrices gate, up;  // each [d_ff, d_model]
   ExpertMatrices down;      // each [d_model, d_ff]
-  Vector scale;             // [n_experts] of what they give
-  Vector dense_post_norm;   // [d_model] of the feed-forward block's result
-  Vector post_norm;         // [d_model] of the experts' sum
+  Vector scale;             // [n_experts] factors of the experts' outputs
+  Vector dense_post_norm;   // [d_model] for the feed-forward block's result
+  Vector post_norm;         // [d_model] for the experts' sum
 };
 
 /// How a layer mixes several residual streams (Gemma 3n). n: streams.
 struct StreamWeights {
   Vector router_norm;    // [d_model]
   Matrix router;         // [n, d_model]
-  Vector predict;        // [n * n, n] coefficients by the router's numbers
+  Vector predict;        // [n * n, n] coefficients of the router's outputs
   Vector correct;        // [n, n]
-  Vector correct_scale;  // [d_model] of the first stream, where the layer's input from the token is made
+  Vector correct_scale;  // [d_model] of the first stream, for the layer's input from the token
   Matrix low, high;      // [low_rank, d_model], [d_model, low_rank] of the branch beside attention
-  Vector low_rank_norm;  // [d_model] of that branch
+  Vector low_rank_norm;  // [d_model] for that branch
 };
 
 /// A layer's own input from the token (Gemma 3n and 4).
@@ -110,9 +109,9 @@ struct LayerWeights {
   MixtureWeights mixture;  // empty without experts
   StreamWeights streams;   // empty unless there are several
   PerLayerInputWeights per_layer;  // empty unless per_layer_width
-  float output_scale = 1.0f;       // of the whole stream behind the layer
+  float output_scale = 1.0f;       // factor of the residual stream after the layer
 
-  /// f(matrix) for each matrix that the layer has: the one list of them, for sizes, plans and benches.
+  /// Calls f(matrix) for each matrix that the layer has: the only list of them, for sizes, plans and benches.
   template <typename F>
   void for_each_matrix(F f) const {
     for (const Matrix* m : {&q, &k, &v, &attn_out, &gate, &up, &down, &mixture.router, &per_layer.gate,
@@ -120,7 +119,7 @@ struct LayerWeights {
       if (m->data != nullptr) f(*m);
     }
   }
-  /// The same for the experts' matrices: f(matrix of every expert).
+  /// Calls f(matrices) for each kind of the experts' matrices that the layer has.
   template <typename F>
   void for_each_experts(F f) const {
     for (const ExpertMatrices* m : {&mixture.gate, &mixture.up, &mixture.down}) {
@@ -129,36 +128,36 @@ struct LayerWeights {
   }
 };
 
-/// All weights of a model. Valid while the File lives.
+/// All weights of a model. Valid as long as the File.
 struct Weights {
   Matrix embedding;            // [vocab_size, d_model]
-  Matrix output;               // [vocab_size, d_model]; the embedding where the file has no matrix of its own
+  Matrix output;               // [vocab_size, d_model]; the embedding if the file has no output matrix
   Vector output_norm;          // [d_model]
   Matrix per_layer_embedding;  // [vocab_size, n_layers * per_layer_width]; empty unless per_layer_width
   Matrix per_layer_proj;       // [n_layers * per_layer_width, d_model]
   Vector per_layer_norm;       // [per_layer_width]
   Matrix stream_proj, stream_unproj;  // [(n_streams - 1) * d_model, d_model]; empty unless there are several
-  std::vector<Matrix> dense;  // [width, d_model or the width before] of the linear layers behind pooling
-  Vector ones;                // [largest head_dim] for norms without weights, or empty
-  Vector rope_divisors;       // [head_dim / 2] of the ropes that are divided (Llama 3.1), or empty
+  std::vector<Matrix> dense;  // [width, d_model or the preceding width] of the linear layers after pooling
+  Vector ones;                // [largest head_dim] ones, for norms without weights, or empty
+  Vector rope_divisors;       // [head_dim / 2] divisors of rotary frequencies (Llama 3.1), or empty
   std::vector<LayerWeights> layers;  // [n_layers]
   std::deque<LowRank> changes;       // of all adapters; matrices point to them
-  std::deque<Vector> decoded;        // what of them is not read as it lies in its file
-  std::size_t changes_width = 0;     // the most ranks of changes to matrices that read one input
+  std::deque<Vector> decoded;     // decoded copies of adapters' matrices, where the file's form is not used
+  std::size_t changes_width = 0;  // largest sum of ranks of changes to matrices with the same input
 
-  /// The most ranks of a change to the embedding, a row of which is made for each token.
+  /// The largest rank of a change to the embedding, of which one row is computed for each token.
   static constexpr std::size_t kMostEmbeddingRank = 1024;
 
-  /// Throws Error naming the tensor: kMissingTensor, kBadShape, kMalformed (a norm or rotary factor that is
-  /// no possible number), kUnsupported (a tensor that would change the answer and is not supported, e.g. a
-  /// bias, or one that an adapter changes and that is no matrix of attention, of a dense feed-forward block,
-  /// of a layer's input from the token, the embedding or the output); as Adapter::check(). The adapters'
-  /// files must live as long as the result.
+  /// Finds and checks the tensors. Throws Error naming the tensor: kMissingTensor, kBadShape, kMalformed (a
+  /// value of a norm or rotary divisor that is not possible), kUnsupported (a tensor that would change the
+  /// answer and is not supported, such as a bias, or one that an adapter changes and that is not a matrix of
+  /// attention, of a dense feed-forward block, of a layer's input from the token, the embedding or the
+  /// output); and as Adapter::check(). The adapters' files must live as long as the result.
   static Weights from(const gguf::File& file, const ModelConfig& config, const kernels::KernelTable& kernels,
                       std::span<const std::shared_ptr<const Adapter>> adapters = {});
 
-  /// Bytes that one decode step reads: all matrices and what adapters change, but of the experts only those
-  /// that a token uses, and of the embeddings a row (not counted), unless the embedding is the output too.
+  /// Bytes that one decode step reads: all matrices and adapters' changes, but only the experts that a token
+  /// uses, and of the embeddings only a row (not counted), unless the embedding is the output matrix too.
   std::size_t step_bytes(const ModelConfig& config) const noexcept {
     std::size_t sum = output.size_bytes() + per_layer_proj.size_bytes() + stream_proj.size_bytes() +
                       stream_unproj.size_bytes();

@@ -17,7 +17,7 @@ namespace detail {
 /// Looks tensors up and checks their shapes.
 class WeightReader {
  public:
-  /// Changes by adapters go to `to`.
+  /// Changes by adapters are added to `to`.
   WeightReader(const gguf::File& file, const kernels::KernelTable& kernels,
                std::span<const std::shared_ptr<const Adapter>> adapters, Weights& to)
       : file_(file), kernels_(kernels), adapters_(adapters), to_(to) {}
@@ -27,13 +27,13 @@ class WeightReader {
     m.scale = scale_of(name);
     return m;
   }
-  /// The same where a tensor called STEM.scale means something else.
+  /// A matrix whose tensor STEM.scale has another meaning.
   Matrix unscaled_matrix(const std::string& name, std::size_t rows, std::size_t cols) const {
     refuse_changes(name);
     return view_of(checked(name, rows, cols));
   }
-  /// A matrix that adapters may change. All that read one input are read one after the other, the first of
-  /// them with `first`.
+  /// A matrix that adapters may change. Matrices with the same input are read one after the other, the first
+  /// of them with `first`.
   Matrix changeable(const std::string& name, std::size_t rows, std::size_t cols, bool first) {
     if (first) column_ = 0;
     Matrix m = view_of(checked(name, rows, cols));
@@ -62,12 +62,12 @@ class WeightReader {
     return 1.0f;
   }
   Vector vector(const std::string& name, std::size_t size) const { return table(name, 1, size); }
-  /// [rows, cols] of a small matrix, as floats.
+  /// A small matrix [rows, cols], decoded to floats.
   Vector table(const std::string& name, std::size_t rows, std::size_t cols) const {
     refuse_changes(name);
     const TensorView& t = checked(name, rows, cols);
     Vector out = floats_of(t, "norm weights");
-    // matrices are not read before they are used; these are read here anyway
+    // other matrices are not read before they are used, so only these are checked
     for (std::size_t i = 0; i < out.size(); ++i) {
       if (!is_finite(out[i])) {
         fail(ErrorCode::kMalformed, t, "element " + std::to_string(i) + " is not a finite number");
@@ -78,8 +78,8 @@ class WeightReader {
   Vector vector_if(bool wanted, const std::string& name, std::size_t size) const {
     return wanted ? vector(name, size) : Vector{};
   }
-  /// The same for n_experts matrices in one tensor, each [rows, cols]; or for a part of each, rows
-  /// [begin, begin + rows) of `of`.
+  /// n_experts matrices in one tensor, each [rows, cols]; or rows [begin, begin + rows) of each, which has
+  /// `of` rows.
   ExpertMatrices experts(const std::string& name, std::size_t n_experts, std::size_t rows, std::size_t cols,
                          std::size_t begin, std::size_t of) const {
     Matrix all = unscaled_matrix(name, n_experts * of, cols);
@@ -87,14 +87,14 @@ class WeightReader {
     all.rows = rows;
     return {all, n_experts, of * all.row_bytes};
   }
-  /// The factors of experts' products, or nothing.
+  /// The factors of the experts' products, or empty.
   Vector scales_of(const std::string& name, std::size_t n_experts) const {
     return vector_if(has(name), name, n_experts);
   }
   bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
 
-  /// Throws for a tensor that other models of the architecture have, and that the configuration leaves out:
-  /// ignoring it would give wrong answers. (Other extra tensors are normal.)
+  /// Throws if the file has a tensor that some models of the architecture have and the configuration does not
+  /// use: ignoring it would give wrong answers. (Other extra tensors are allowed.)
   void refuse(const std::string& name) const {
     if (const TensorView* t = file_.find_tensor(name)) {
       fail(ErrorCode::kUnsupported, *t, "models with this tensor are not supported");
@@ -118,8 +118,8 @@ class WeightReader {
     return out;
   }
 
-  /// One adapter's change, of which rows are read as floats: as they lie in the file, or decoded where its
-  /// type is multiplied in 8 bits or its shape is another.
+  /// Adds one adapter's change. Its rows are read as floats: in the file, or decoded if its type has an 8-bit
+  /// kernel or its shape is another.
   LowRank& add_change(const Adapter::Change& change) {
     LowRank& low = to_.changes.emplace_back();
     low.a = change.by_rows ? transposed(*change.b) : readable(*change.a);
@@ -180,7 +180,7 @@ class WeightReader {
   const kernels::KernelTable& kernels_;
   std::span<const std::shared_ptr<const Adapter>> adapters_;
   Weights& to_;
-  std::size_t column_ = 0;  // ranks of changes to matrices that read one input, so far
+  std::size_t column_ = 0;  // ranks so far of changes to matrices with the same input
 };
 
 inline Vector ones(std::size_t n) {
@@ -271,7 +271,7 @@ inline LayerWeights read_layer(WeightReader& read, const ModelConfig& c, std::si
   return l;
 }
 
-/// The linear layers behind pooling.
+/// The linear layers after pooling.
 inline std::vector<Matrix> read_dense(const WeightReader& read, const ModelConfig& c) {
   std::vector<Matrix> out;
   std::size_t width = c.d_model;
@@ -283,7 +283,7 @@ inline std::vector<Matrix> read_dense(const WeightReader& read, const ModelConfi
   return out;
 }
 
-/// The divisors of the rotary frequencies that use them; empty when none does.
+/// The divisors of rotary frequencies, or empty if no rope uses them.
 inline Vector read_rope_divisors(const WeightReader& read, const gguf::File& file, const ModelConfig& c) {
   constexpr const char* kName = "rope_freqs.weight";
   const auto divided =

@@ -1,4 +1,4 @@
-// Every buffer that a forward pass writes, planned from the configuration and allocated before the first
+// All buffers that a forward pass writes, planned from the configuration and allocated before the first
 // token. Invariant: forward() allocates nothing; a workspace serves one forward at a time and any cache of
 // its model.
 #pragma once
@@ -19,51 +19,51 @@
 
 namespace gemma {
 
-/// Limits of one forward pass, by which buffers are sized.
+/// Limits of one forward pass, which determine the sizes of buffers.
 struct WorkspaceOptions {
   std::size_t max_tokens = 512;    // tokens of one forward, all chunks together
   std::size_t max_logit_rows = 1;  // positions whose logits one forward computes
   unsigned n_threads = 0;          // 0: physical_core_count()
-  /// Positions whose final hidden states one forward gives without logits; at least max_logit_rows.
+  /// Positions whose final hidden states one forward returns without logits; at least max_logit_rows.
   std::size_t max_hidden_rows = 0;
 
-  /// Rows that one forward may be asked for.
+  /// The most rows that one forward may return.
   std::size_t most_rows() const noexcept { return std::max(max_logit_rows, max_hidden_rows); }
 };
 
 namespace detail {
 
-/// Query tokens that one call of the attention kernel takes.
+/// Most query tokens of one call of the attention kernel.
 inline constexpr std::size_t kAttentionTile = 32;
 
 /// Rows of the feed-forward's gate and up matrices that a worker multiplies before it turns them into 8-bit
-/// input of the down matrix: few enough for 512 tokens of both to be found in the L3 again, many enough that
-/// laying out the tokens for each (as matmuls do) costs little.
+/// input of the down matrix: few enough that the results for 512 tokens stay in the L3 cache, many enough
+/// that laying out the tokens for each block (as matmuls do) costs little.
 inline constexpr std::size_t kFeedForwardRows = 2048;
 
-/// Threads share the rows of a matrix in multiples of this: whole panels, and whole groups of what is
-/// quantised next.
+/// Threads divide the rows of a matrix in multiples of this: whole panels, and whole groups of the next
+/// quantisation.
 inline constexpr std::size_t kRowUnit = 32;
 static_assert(kRowUnit % kernels::kPanelRows == 0);
 
-/// Texts whose pooled vectors go through the linear layers behind pooling at a time.
+/// Number of texts whose pooled vectors are multiplied by the linear layers after pooling at a time.
 inline constexpr std::size_t kPooledRows = 32;
 
-/// The most steps of a layer, or of what comes before and after the layers, whose work is given out in pieces
-/// to whoever asks. Each has a counter of its own, drawn in order by the pass.
+/// The most steps of a layer, or before or after the layers, whose work is given out in pieces. Each has its
+/// own counter, which all workers take in the same order.
 inline constexpr std::size_t kMostSteps = 32;
 
 /// Element counts of the buffers of a mixture of experts. S: max_tokens times experts used.
 struct MixtureSizes {
   MixtureSizes() = default;
-  /// The most that any layer needs for t tokens.
+  /// The largest sizes that any layer needs for t tokens.
   MixtureSizes(const ModelConfig& c, const Weights& w, std::size_t t);
   /// Total size of the buffers, in bytes.
   std::size_t bytes() const noexcept;
   bool operator==(const MixtureSizes&) const = default;
 
   std::size_t experts = 0, slots = 0, hidden = 0, router = 0, gathered = 0, inner = 0;
-  std::size_t floats = 0;  // 1: a matrix of the experts reads floats
+  std::size_t floats = 0;  // 1 if a matrix of the experts reads floats, else 0
 };
 
 /// State that the workers of one forward share; at a fixed address.
@@ -74,7 +74,7 @@ struct WorkspaceShared {
 
 /// Element counts of every buffer. T: max_tokens, R: max_logit_rows, in the comments below.
 struct WorkspaceSizes {
-  /// Throws Error{kInvalidArgument} for sizes that no workspace can have.
+  /// Throws Error{kInvalidArgument} for impossible sizes.
   WorkspaceSizes(const ModelConfig& c, const Weights& w, const kernels::KernelTable& kernels,
                  const WorkspaceOptions& o);
 
@@ -109,7 +109,7 @@ class Workspace {
 
   /// The options as given, with n_threads resolved.
   const WorkspaceOptions& options() const noexcept { return options_; }
-  /// Whether the workspace is what a model of these would make with the same options.
+  /// Whether a model of these would make the same workspace from the same options.
   bool fits(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels) const;
   /// Total size of the buffers, in bytes.
   std::size_t size_bytes() const noexcept { return sizes_.bytes(); }
@@ -131,48 +131,49 @@ class Workspace {
   AlignedBuffer<float> ffn_blocks;  // [n_threads, 2, T, ffn_rows()] of gate and up
   AlignedBuffer<float> logits;      // [R, vocab_size]
   AlignedBuffer<float> rope;        // each rope's [T, head_dim]: cos, then sin
-  QuantizedRows q8;                 // [T, k] what q, k, v, gate and up, or attn_out read
-  QuantizedRows ffn_q8;             // [T, d_ff] what down reads
-  AlignedBuffer<std::byte> laid_out;       // what many tokens' matmuls read: q8 or another, by their kernels
+  QuantizedRows q8;                 // [T, k] input of q, k, v, gate and up, or attn_out
+  QuantizedRows ffn_q8;             // [T, d_ff] input of down
+  AlignedBuffer<std::byte> laid_out;       // inputs of matmuls of many tokens, laid out for their kernels
   AlignedBuffer<float> per_layer;          // [layers, T, per_layer_width] inputs of layers from the tokens
-  AlignedBuffer<float> per_layer_gate;     // [T, per_layer_width] such an input times the layer's gate
-  QuantizedRows per_layer_q8;              // [T, per_layer_width] what the projection of such an input reads
+  AlignedBuffer<float> per_layer_gate;     // [T, per_layer_width] the layer's gate times this input
+  QuantizedRows per_layer_q8;              // [T, per_layer_width] input of the projection that follows
   AlignedBuffer<float> streams;            // [n_streams, T, d_model]; empty unless there are several
   AlignedBuffer<float> low_rank;           // [T, low_rank] of the branch beside attention
   AlignedBuffer<float> branch;             // [T, d_model] that branch
-  AlignedBuffer<float> changes;            // [T, ranks] what adapters' A made of an input; empty without
-  AlignedBuffer<float> change_blocks;      // [n_threads, T, kRowUnit] of what their B makes of it
-  AlignedBuffer<float> pooled, projected;  // [kPooledRows, widest] in and out of a layer behind pooling
-  /// Of a layer with experts. A slot is one expert that one token uses; S = T * experts used.
+  AlignedBuffer<float> changes;            // [T, ranks] A x of adapters; empty without adapters
+  AlignedBuffer<float> change_blocks;      // [n_threads, T, kRowUnit] B (A x) of adapters
+  AlignedBuffer<float> pooled, projected;  // [kPooledRows, widest] input and output of a layer after pooling
+  /// Buffers of a layer with experts. A slot is one expert that one token uses; S = T * experts used.
   struct Mixture {
     AlignedBuffer<float> router_input, input;  // [T, d_model]
     QuantizedRows input_q8;                    // [T, d_model]
     AlignedBuffer<float> router;               // [T, n_experts]
-    AlignedBuffer<std::uint32_t> expert;       // [S] by token: which
+    AlignedBuffer<std::uint32_t> expert;       // [S] by token: index of the expert
     AlignedBuffer<float> weight;               // [S] by token: its weight in the token's sum
-    AlignedBuffer<std::uint32_t> place;        // [S] by token: where the slot stands by expert
-    AlignedBuffer<std::uint32_t> token;        // [S] by expert: whose slot it is
+    AlignedBuffer<std::uint32_t> place;        // [S] by token: index of the slot in the order by expert
+    AlignedBuffer<std::uint32_t> token;        // [S] by expert: token of the slot
     AlignedBuffer<std::uint32_t> begin;        // [n_experts + 1] by expert: its first slot
-    AlignedBuffer<std::uint32_t> in_use;       // [n_experts + 1] experts that any token uses; last: how many
-    AlignedBuffer<float> gathered, inner;      // [S, d_model], [S, d_ff] by expert, where kernels read floats
-    QuantizedRows gathered_q8, inner_q8;       // [S, d_model], [S, d_ff] by expert
-    AlignedBuffer<float> out;                  // [S, d_model] by expert
+    AlignedBuffer<std::uint32_t>
+        in_use;  // [n_experts + 1] experts that any token uses; last element: their number
+    AlignedBuffer<float> gathered, inner;  // [S, d_model], [S, d_ff] by expert, where kernels read floats
+    QuantizedRows gathered_q8, inner_q8;   // [S, d_model], [S, d_ff] by expert
+    AlignedBuffer<float> out;              // [S, d_model] by expert
   };
   Mixture mixture;                                                  // empty unless a layer has experts
   AlignedBuffer<std::byte> scratch;                                 // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
-  AlignedBuffer<std::uint32_t> row_origin;      // [T] the row's number when the pass began
-  std::vector<std::atomic<std::size_t>> taken;  // [steps] work given out
+  AlignedBuffer<std::uint32_t> row_origin;                          // [T] the row's index when the pass began
+  std::vector<std::atomic<std::size_t>> taken;                      // [steps] how much work was given out
   /// State that the workers share.
   std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 
-  /// Rows of gate or up that a worker multiplies at a time.
+  /// Number of rows of gate or up that a worker multiplies at a time.
   std::size_t ffn_rows() const noexcept { return sizes_.ffn_rows; }
-  /// [2, T, ffn_rows()] of one worker.
+  /// Buffer of one worker, [2, T, ffn_rows()].
   float* ffn_block_of(unsigned worker) noexcept {
     return ffn_blocks.data() + worker * sizes_.ffn_block_floats();
   }
-  /// What one worker adds to a product because of an adapter, T * kRowUnit floats.
+  /// One worker's sums for adapters, [T, kRowUnit].
   float* change_block_of(unsigned worker) noexcept {
     return change_blocks.data() + worker * sizes_.change_block;
   }

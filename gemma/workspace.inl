@@ -27,7 +27,7 @@ GEMMA_INLINE MixtureSizes::MixtureSizes(const ModelConfig& c, const Weights& w, 
   }
 }
 
-/// Bytes for the layouts of any input of t tokens, or of n_logits at the head (linear.hpp lays them out).
+/// Bytes of the layouts of any input of t tokens, or of n_logits at the head (see linear.hpp).
 inline std::size_t largest_layouts(const Weights& w, std::size_t t, std::size_t n_logits) noexcept {
   TokenLayouts head;
   head.add(w.output, n_logits);
@@ -52,7 +52,7 @@ inline std::size_t largest_layouts(const Weights& w, std::size_t t, std::size_t 
 GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights& w,
                                             const kernels::KernelTable& kernels, const WorkspaceOptions& o)
     : n_threads(o.n_threads != 0 ? o.n_threads : physical_core_count()) {
-  // 32-bit row numbers, and far beyond what a machine runs
+  // row indices have 32 bits, and these limits are far beyond any machine
   if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.most_rows() > o.max_tokens || n_threads > 4096) {
     throw Error(ErrorCode::kInvalidArgument, "a workspace of " + std::to_string(o.max_tokens) + " tokens, " +
                                                  std::to_string(o.most_rows()) + " rows of logits and " +
@@ -82,7 +82,8 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
     pooled = kPooledRows * widest;
     quantized = std::max(quantized, pooled);
   }
-  // rows leave in the last layer that owns keys and values: before it all rows have inputs, from it on some
+  // rows are dropped in the last layer that owns keys and values: before it all rows have inputs, from it on
+  // some
   per_layer = c.per_layer_width * std::max(t * c.last_kv_layer(), o.most_rows() * c.n_layers());
   per_layer_gate = t * c.per_layer_width;
   mixture = MixtureSizes(c, w, t);
@@ -111,7 +112,7 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
     l.for_each_matrix(see);
     l.for_each_experts([&](const ExpertMatrices& m) { see(m.first); });
   }
-  most = std::max(most, c.n_layers() * c.per_layer_width * sizeof(float));  // an embedding of a token
+  most = std::max(most, c.n_layers() * c.per_layer_width * sizeof(float));  // one token's embedding
   scratch_per_thread = (most + 63) / 64 * 64;
   tokens = t;
   steps = (c.n_layers() + 2) * kMostSteps;
