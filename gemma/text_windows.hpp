@@ -65,6 +65,7 @@ class TextWindows {
   }
   /// Number of windows that share one forward.
   std::size_t n_together() const noexcept;
+  /// The most rows of logits that one forward returns.
   std::size_t logit_rows() const noexcept;
 
   const Model* model_;
