@@ -74,7 +74,7 @@ class CpuFeatures {
   constexpr bool has(CpuFeature f) const noexcept { return (bits_ & bit(f)) != 0; }
   /// Whether every one of `others` is in this set.
   constexpr bool includes(CpuFeatures others) const noexcept { return (others.bits_ & ~bits_) == 0; }
-  /// This set with those of `others`.
+  /// The union of this set and `others`.
   constexpr CpuFeatures with(CpuFeatures others) const noexcept {
     others.bits_ |= bits_;
     return others;

@@ -1,5 +1,5 @@
-// Names of kernels, put together by the compiler from the name of a type and what the kernel does with it.
-// Invariant: a name's characters are static and live as long as the program.
+// Names of kernels, composed by the compiler from the name of a type and what the kernel does with it.
+// Invariant: the characters of a name are static.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// The scalar oracle of every kernel. Invariant: kept for ever, plain enough to be checked by eye, and never
-// included by a unit that is compiled for more than the baseline CPU.
+// The scalar oracle of every kernel. Invariant: it stays simple enough to be checked by eye, and no unit that
+// is compiled for more than the baseline CPU includes it.
 #pragma once
 
 #include "reference/attention.hpp"

@@ -24,14 +24,14 @@ namespace {
 
 #if defined(GEMMA_WITH_AVX2) || defined(GEMMA_WITH_AVX512VNNI)
 
-/// Register state that the operating system saves (XCR0); to be asked only when OSXSAVE is set.
+/// Register state that the operating system saves (XCR0). Call only if OSXSAVE is set.
 std::uint64_t saved_register_state() noexcept {
   std::uint32_t low = 0, high = 0;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (static_cast<std::uint64_t>(high) << 32) | low;
 }
 
-/// Adds what is set in a register of cpuid.
+/// Maps a bit of a cpuid register to an extension.
 struct Bit {
   unsigned bit;
   CpuFeature feature;
@@ -41,7 +41,7 @@ void add_set(CpuFeatures& found, std::uint32_t word, std::initializer_list<Bit> 
     if (((word >> b.bit) & 1u) != 0) found.add(b.feature);
 }
 
-/// What the CPU has and whose registers the system saves.
+/// The extensions that the CPU has and whose registers the system saves.
 CpuFeatures detect_features() noexcept {
   using F = CpuFeature;
   CpuFeatures found;
@@ -54,7 +54,7 @@ CpuFeatures detect_features() noexcept {
   if ((c & kOsxsave) == 0) return found;
   const std::uint64_t state = saved_register_state();
   constexpr std::uint64_t kYmm = 0x06;  // XMM, YMM
-  constexpr std::uint64_t kZmm = 0xE6;  // and opmask, upper halves of ZMM0-15, ZMM16-31
+  constexpr std::uint64_t kZmm = 0xE6;  // also opmask, upper halves of ZMM0-15, ZMM16-31
   if ((state & kYmm) != kYmm) return found;
   add_set(found, c, {{12, F::kFma}, {28, F::kAvx}, {29, F::kF16c}});
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
@@ -69,7 +69,7 @@ CpuFeatures detect_features() noexcept {
              {31, F::kAvx512vl}});
     add_set(found, c, {{1, F::kAvx512vbmi}, {11, F::kAvx512vnni}});
   }
-  const bool has_subleaf1 = a >= 1;  // leaf 7 says which is its last
+  const bool has_subleaf1 = a >= 1;  // leaf 7 says how many subleaves it has
   if (has_subleaf1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) add_set(found, a, {{4, F::kAvxVnni}});
   return found;
 }
@@ -97,7 +97,7 @@ CpuFeatures detect_features() noexcept {
 #elif defined(GEMMA_WITH_NEON)
 
 CpuFeatures detect_features() noexcept {
-  CpuFeatures found = kNeonNeeds;  // every 64-bit Apple CPU since A13 has these
+  CpuFeatures found = kNeonNeeds;  // every Apple CPU since A13 has these
 #if defined(__APPLE__)
   int has = 0;
   std::size_t size = sizeof has;
@@ -151,7 +151,7 @@ Available detect() noexcept {
 }  // namespace
 
 std::span<const KernelTable* const> available_tables() noexcept {
-  static const Available found = detect();  // asked once, on first use; no static initialiser
+  static const Available found = detect();  // detected once, on first use; no static initialiser
   return {found.tables.data(), found.count};
 }
 
@@ -171,7 +171,7 @@ const Encoder& portable_encoder() noexcept {
 
 const Encoder& best_encoder() noexcept {
 #if defined(GEMMA_WITH_ENCODE_AVX2)
-  if (find_table("avx2") != nullptr) return kAvx2Encoder;  // which needs more
+  if (find_table("avx2") != nullptr) return kAvx2Encoder;  // its needs include the encoder's
 #endif
   return kPortableEncoder;
 }

@@ -1,10 +1,10 @@
-// The best scale, or scale and offset, for a few weights on a grid of integers or levels.
-// Invariant: least is sum(w * (x - decoded)^2). Candidates are tried eight in a vector, one in each lane, so
-// that no sum crosses lanes; the first of equals is taken.
+// Finds the best scale, or scale and offset, of a few weights on a grid of integers or levels. Invariant:
+// minimises sum(w * (x - decoded)^2). Eight candidates are tried at once, one in each lane of a vector, so
+// that no sum crosses lanes; of equal ones the first is taken.
 //
-// For given integers q the best scale is a least-squares fit, d = sum(w x q) / sum(w q q), and lessens the
-// error by sum(w x q)^2 / sum(w q q); with an offset the same holds about the mean. What is searched is the
-// assignment of integers, by dividing with many spacings of the grid.
+// For given integers q the best scale is a least-squares fit, d = sum(w x q) / sum(w q q), which reduces the
+// error by sum(w x q)^2 / sum(w q q); with an offset the same holds about the mean. The search is over the
+// assignment of integers: x is divided by many spacings of the grid.
 #pragma once
 
 #include "lanes.hpp"
@@ -32,7 +32,7 @@ struct Spacings<32 * 4> {
   static constexpr float kFirst = 29.0f, kLast = 32.6f;
 };
 template <>
-struct Spacings<127 * 4> {  // also the uneven levels
+struct Spacings<127 * 4> {  // also for the uneven levels
   static constexpr float kFirst = 92.0f, kLast = 132.0f;
 };
 
@@ -55,7 +55,8 @@ template <class A, class Grid, int kN, int kV>
   }
 }
 
-/// The fit that lessens the error most; its scale in `scale`. `gain` is what is to be exceeded.
+/// Takes the fit that reduces the error most, if it reduces it by more than `gain`; updates `gain` and
+/// `scale`.
 template <class A, int kV>
 [[gnu::always_inline]] inline void take_best_scale(const Lanes (&xq)[kV], const Lanes (&qq)[kV], float& gain,
                                                    float& scale) noexcept {
@@ -82,26 +83,28 @@ template <class A, int kN>
   return largest<A>(most);
 }
 
-/// The scale d of the best fit x ~ d * q, q on the grid; of either sign, since grids are uneven. 0 for zeros.
-/// kEnd: where the largest magnitude is put, kV: vectors of spacings for each sign.
+/// The scale d of the best fit x ~ d * q, q on the grid. It may have either sign, since grids are not
+/// symmetric; 0 if all x are 0. kEnd: the grid point of the largest magnitude; kV: vectors of spacings for
+/// each sign.
 template <class A, class Grid, int kEnd, int kN, int kV>
 inline float fit_scale(const float* x, const float* w) noexcept {
   const float most = largest_magnitude<A, kN>(x);
-  if (!(most > 1e-30f)) return 0.0f;  // below, a quotient would overflow; float16 scales end at 6e-8
+  if (!(most > 1e-30f))
+    return 0.0f;  // below this a quotient would overflow; the smallest float16 scale is 6e-8
   using Range = Spacings<4 * kEnd>;
   constexpr float kStep = (Range::kLast - Range::kFirst) / (8 * kV - 1);
   const Lanes steps = {0, 1, 2, 3, 4, 5, 6, 7};
   Lanes inverse[2 * kV], xq[2 * kV], qq[2 * kV];
   for (int v = 0; v < kV; ++v) {
     const Lanes ratio = Range::kFirst + kStep * (steps + static_cast<float>(8 * v));
-    inverse[v] = -ratio / most;  // first the sign that has one integer more
+    inverse[v] = -ratio / most;  // first the sign with one more integer
     inverse[kV + v] = ratio / most;
   }
   float gain = 0, scale = 0;
   scale_sums<A, Grid, kN, 2 * kV>(x, w, inverse, xq, qq);
   take_best_scale<A, 2 * kV>(xq, qq, gain, scale);
   if (scale == 0) return 0.0f;
-  // around the best: the fit itself, and spacings nearer than those that were tried
+  // refine the best: the fit itself, and spacings closer to it than those that were tried
   constexpr float kNear = 0.3f * kStep / kEnd;
   const Lanes moves = {0, -1, 1, -2, 2, -3, 3, 0};
   Lanes again[1] = {(1.0f + kNear * moves) / scale}, xq1[1], qq1[1];
@@ -115,17 +118,17 @@ struct Affine {
   float scale, offset;
 };
 
-/// The best fit of that form, q from 0 to kLevels. With kDown the offset is not positive.
+/// The best fit of that form, q from 0 to kLevels. With kDown the offset is at most 0.
 template <class A, int kN, int kLevels, bool kDown>
 struct AffineFit {
   using Grid = IntegerGrid<A, 0, kLevels>;
 
-  float x[kN];  // about the mean
+  float x[kN];  // minus the mean
   const float* w;
   float mean, sum_w, inverse_sum_w, gain = 0;
   Affine best{0, 0};
 
-  /// Takes the best of lanes of (x - z0) * inverse, rounded.
+  /// Tries codes (x - z0) * inverse, rounded, in each lane, and takes the best.
   template <int kV>
   [[gnu::always_inline]] void try_all(const Lanes (&inverse)[kV], const Lanes (&shift)[kV]) noexcept {
     Lanes sq[kV], sqq[kV], sxq[kV];
@@ -147,7 +150,8 @@ struct AffineFit {
     best = {scales[lane], offsets[lane]};
   }
 
-  /// A lane's fit: about the mean sum(w x) is 0, so scale = sum(w x q) / (sum(w q q) - sum(w q)^2 / sum(w)).
+  /// The fit of each lane. Since the mean is subtracted, sum(w x) is 0, so scale = sum(w x q) / (sum(w q q) -
+  /// sum(w q)^2 / sum(w)).
   [[gnu::always_inline]] void take(const Lanes& sq, const Lanes& sqq, const Lanes& sxq, Lanes& most,
                                    Lanes& best_scale, Lanes& best_offset) const noexcept {
     const Lanes mean_q = sq * inverse_sum_w;
@@ -156,7 +160,7 @@ struct AffineFit {
     Lanes scale = sxq / spread;
     Lanes gains = scale * sxq;
     Lanes offset = mean - scale * mean_q;
-    if constexpr (kDown) {  // where it would be positive: none, and the scale that is best then
+    if constexpr (kDown) {  // an offset that would be positive becomes 0, with the scale that is best then
       const Lanes some = sqq > Lanes{} ? sqq : all<A>(1e38f);
       const Lanes with_mean = sxq + mean * sq;
       const Lanes scale0 = with_mean / some;
@@ -171,7 +175,7 @@ struct AffineFit {
     most = gains > most ? gains : most;
   }
 
-  /// Rounds of small changes of the best's scale and phase.
+  /// Tries small changes of the best scale and phase, repeatedly.
   [[gnu::always_inline]] void refine(float reach) noexcept {
     if (!(best.scale > 0)) return;
     const float to_scale = reach / kLevels;
@@ -204,7 +208,7 @@ struct AffineFit {
     if (!(hi - lo > 1e-30f)) return {0, lo};
     mean = sum_wx / sum_w;
     for (int i = 0; i < kN; i += kLanes) store<A>(load<A>(from + i) - mean, x + i);
-    // what a constant gives is what is to be exceeded
+    // begin with a constant, which a fit must improve on
     best = {0, kDown && mean > 0 ? 0 : mean};
     gain = kDown && mean > 0 ? -sum_w * mean * mean : 0;
     constexpr float kStep = kLevels > 7 ? 0.4f : 0.25f;
@@ -222,8 +226,8 @@ struct AffineFit {
     return kDown ? from_zero(first) : best;
   }
 
-  /// The best with codes that begin at 0. Where fewer than all levels are used, the same numbers come of
-  /// codes that begin at 1 and of an offset lower by a scale; offsets that are made integers are not alike.
+  /// The best fit, with codes that begin at 0. If not all levels are used, codes that begin at 1 and an
+  /// offset lower by one scale give the same numbers, but the offsets round to different integers.
   [[gnu::always_inline]] Affine from_zero(float first) const noexcept {
     if (!(best.scale > 0)) return best;
     const float code = rounded_within<A>((first - best.offset) / best.scale, 0, kLevels);

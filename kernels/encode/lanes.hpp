@@ -1,8 +1,8 @@
-// Eight floats at once in the compiler's own vectors, which are lowered to whatever a unit's flags allow.
-// Invariant: each lane is one IEEE operation after another in the order written, so every unit gives the same
-// bits. Everything is inlined or tagged with the unit's type A: no symbol is shared between units. A also has
-// what compilers make too much of: larger(), smaller(), rounded(), and first_equal(), the first lane in which
-// two are equal, or 0 (kernels/arch/encode_*.cpp).
+// Eight floats at once in the compiler's vector types, which compile to any unit's instruction set.
+// Invariant: each lane is a sequence of IEEE operations in the written order, so every unit gives the same
+// bits. Everything is inlined or tagged with the unit's type A, so no symbol is shared between units. A also
+// provides the operations for which compilers generate poor code: larger(), smaller(), rounded(), and
+// first_equal(), the first lane in which two vectors are equal, or 0 (kernels/arch/encode_*.cpp).
 #pragma once
 
 #include <cstddef>
@@ -54,12 +54,12 @@ template <class A>
 [[gnu::always_inline]] inline Lanes smaller(const Lanes& x, const Lanes& y) noexcept {
   return A::smaller(x, y);
 }
-/// The nearest integers, halves to even; |x| < 2^22. The sign of a zero is anyone's.
+/// The nearest integers, halves to even; |x| < 2^22. The sign of a zero is unspecified.
 template <class A>
 [[gnu::always_inline]] inline Lanes rounded(const Lanes& x) noexcept {
   return A::rounded(x);
 }
-/// Between lo and hi; NaN gives lo.
+/// x limited to [lo, hi]; NaN gives lo.
 template <class A>
 [[gnu::always_inline]] inline Lanes clamped(const Lanes& x, float lo, float hi) noexcept {
   return smaller<A>(larger<A>(x, all<A>(lo)), all<A>(hi));
@@ -69,7 +69,7 @@ template <class A>
   const float y = x > lo ? x : lo;
   return y < hi ? y : hi;
 }
-/// The nearest integer of a number between lo and hi.
+/// The integer nearest to x limited to [lo, hi].
 template <class A>
 [[gnu::always_inline]] inline float rounded_within(float x, float lo, float hi) noexcept {
   return (clamped<A>(x, lo, hi) + 0x1.8p23f) - 0x1.8p23f;
@@ -98,7 +98,7 @@ inline float from_half(std::uint16_t half) noexcept {
   const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
   return __builtin_bit_cast(float, sign | __builtin_bit_cast(std::uint32_t, magnitude));
 }
-/// x as a block's scale stores it.
+/// x rounded to float16, as the scale of a block stores it.
 template <class A>
 inline float as_half(float x) noexcept {
   return from_half<A>(to_half<A>(x));

@@ -1,5 +1,5 @@
-// Encoders of the types of 32 weights a block, and of whole elements.
-// Invariant: codes are assigned by the scale (and minimum) as float16 stores it.
+// Encoders of the types with 32 weights per block, and of unblocked types. Invariant: codes are chosen for
+// the scale (and minimum) rounded to float16.
 #pragma once
 
 #include "../../gguf/blocks.hpp"
@@ -7,8 +7,8 @@
 
 namespace gemma::kernels::encode {
 
-/// Low nibbles of weights 0-15 and high ones of 16-31; bit 4 of weight i, where there is one, in bit i of
-/// `high`.
+/// Packs codes: low nibbles of weights 0-15 and high nibbles of 16-31; returns bit 4 of weight i, if there is
+/// one, in bit i.
 template <class A>
 inline std::uint32_t pack_nibbles(const int (&code)[32], std::uint8_t* qs) noexcept {
   std::uint32_t high = 0;
@@ -30,7 +30,7 @@ inline std::uint16_t encode_scaled(const float* x, const float* w, int (&code)[3
   for (int i = 0; i < 32; ++i) code[i] = Grid::code(g[i]);
   return d;
 }
-/// w = d * q + m; m is fitted to what d is as float16.
+/// w = d * q + m; m is fitted to the d that float16 stores.
 template <class A, int kLevels>
 inline void encode_affine(const float* x, const float* w, int (&code)[32], std::uint16_t& d,
                           std::uint16_t& m) noexcept {
@@ -80,8 +80,8 @@ inline void encode_block(const float* x, const float* w, BlockQ5_1& b) noexcept 
   store_u32<A>(pack_nibbles<A>(code, b.qs), b.qh);
 }
 
-/// Eight spacings that put the largest magnitude at 127 or a little less; more gain less than 1% of an error
-/// of 8 bits.
+/// Tries eight spacings that put the largest magnitude at 127 or a little less; more of them reduce the error
+/// by less than 1%.
 template <class A>
 inline void encode_block(const float* x, const float* w, BlockQ8_0& b) noexcept {
   using Grid = IntegerGrid<A, -127, 127>;
@@ -102,7 +102,7 @@ template <class A>
 inline void encode_block(const float* x, const float*, BlockF32& b) noexcept {
   b.w = *x;
 }
-/// Beyond 65504 is infinite, as in every conversion: it is for the caller to see.
+/// Magnitudes beyond 65504 become infinite, as in every conversion: the caller must check.
 template <class A>
 inline void encode_block(const float* x, const float*, BlockF16& b) noexcept {
   const auto magnitude = __builtin_bit_cast(std::uint32_t, *x) & 0x7FFFFFFFu;

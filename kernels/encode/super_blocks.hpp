@@ -1,10 +1,10 @@
-// Encoders of the types of 256 weights a block: integer scales of 16 or 32 weights under one or two floats.
-// Invariant: everything after the first fits is chosen by the error that the stored numbers give.
+// Encoders of the types with 256 weights per block: integer scales of 16 or 32 weights under one or two
+// floats. Invariant: after the first fits, every choice is made by the error of the stored numbers.
 //
 // First each sub-block gets its own best scale (and minimum) as floats. The block's d is such that the
-// largest of them is representable. Then, twice: each sub-block takes the best integer scale (and minimum)
-// near its own, by the error with the float16 d; and d (and dmin) are fitted anew to all 256 weights. The
-// best of all is kept.
+// largest of them can be represented. Then, twice: each sub-block takes the best integer scale (and minimum)
+// near its own, by the error with the float16 d; and d (and dmin) are fitted again to all 256 weights. The
+// best result of all is kept.
 #pragma once
 
 #include "../../gguf/blocks.hpp"
@@ -29,7 +29,8 @@ struct AffineBlock {
   Choice best;
   float g[256];
 
-  /// The best integers of sub-block j near scale and min, 3 scales times 5 minima and 1.
+  /// The best integer scale and minimum of sub-block j near the given ones: 3 scales times 5 minima, and one
+  /// more.
   void choose(int j, float scale, float min, Choice& c) const noexcept {
     const float s0 = c.d > 0 ? rounded_within<A>(scale / c.d, 0, kMost) : 0.0f;
     const float m0 = c.dmin > 0 ? rounded_within<A>(min / c.dmin, 0, kMost) : 0.0f;
@@ -52,7 +53,8 @@ struct AffineBlock {
     c.error += least[lane];
   }
 
-  /// With these floats, integers near what the sub-blocks want; kept if it is the best.
+  /// Chooses integers for these d and dmin, near the sub-blocks' own scales and minima; keeps the result if
+  /// it is the best. Returns whether it is.
   bool try_with(float d, float dmin, const float* scale, const float* min) noexcept {
     Choice c;
     c.d = as_half<A>(d);
@@ -70,7 +72,8 @@ struct AffineBlock {
                             best.dmin * static_cast<float>(best.min[j]), g + j * kSub);
   }
 
-  /// d and dmin fitted to all weights by the integers of the best. False where the equations say nothing.
+  /// Fits d and dmin to all weights, given the integers of the best result. Returns false if that gives no
+  /// usable numbers.
   bool refit(float& d, float& dmin) noexcept {
     assign_all();
     double aa = 0, ab = 0, bb = 0, xa = 0, xb = 0;
@@ -119,7 +122,7 @@ struct AffineBlock {
     for (int j = 0; j < kSubs; ++j) best.scale[j] = best.min[j] = 0;
     const float d = most_scale / kMost, dmin = most_min / kMost;
     try_with(d, dmin, own_scale, own_min);
-    if constexpr (kMost < 32) {  // coarse scales: the largest need not be exact
+    if constexpr (kMost < 32) {  // coarse scales: the largest need not be represented exactly
       constexpr float kOthers[2] = {0.93f, 1.07f};
       for (const float a : kOthers) try_with(a * d, dmin, own_scale, own_min);
       const float best_d = best.d;
@@ -210,7 +213,7 @@ struct ScaledBlock {
     best.error = 3.4e38f;
     best.d = 0;
     for (int j = 0; j < kSubs; ++j) best.scale[j] = 0;
-    try_with(most / kLow, own);  // the largest at the end that has one more
+    try_with(most / kLow, own);  // the largest at the end of the range with one more integer
     if constexpr (kHigh < 64) try_with(most / kHigh, own);
     for (int round = 0; round < 2; ++round) {
       const float d = refit();
@@ -223,7 +226,7 @@ struct ScaledBlock {
   }
 };
 
-/// Two bits of each code in K order: 128 weights in 32 bytes.
+/// Packs two bits of each code in K order: 128 weights in 32 bytes.
 template <class A>
 inline void pack_two_bits(const int (&code)[256], std::uint8_t* qs) noexcept {
   for (int half = 0; half < 2; ++half)
@@ -233,7 +236,7 @@ inline void pack_two_bits(const int (&code)[256], std::uint8_t* qs) noexcept {
           static_cast<std::uint8_t>((c[0] & 3) | (c[32] & 3) << 2 | (c[64] & 3) << 4 | (c[96] & 3) << 6);
     }
 }
-/// Six bits each of scales and minima of eight sub-blocks, as Q4_K and Q5_K have them.
+/// Packs six bits of each scale and minimum of eight sub-blocks, as in Q4_K and Q5_K.
 template <class A>
 inline void pack_scales(const int (&scale)[8], const int (&min)[8], std::uint8_t* to) noexcept {
   for (int j = 0; j < 4; ++j) {
@@ -288,7 +291,7 @@ template <class A>
 inline void encode_block(const float* x, const float* w, BlockQ3_K& b) noexcept {
   ScaledBlock<A, IntegerGrid<A, -4, 3>, 4, 16, -32, 31> block;
   block.encode(x, w);
-  int code[256];  // with the high bit inverted: set where nothing is subtracted
+  int code[256];  // with the high bit inverted: it is set if nothing is subtracted
   for (int i = 0; i < 256; ++i) code[i] = static_cast<int>(block.g[i]) + 4;
   pack_two_bits<A>(code, b.qs);
   for (int k = 0; k < 32; ++k) {

@@ -7,8 +7,9 @@
 
 namespace gemma::kernels::encode {
 
-/// What the weights of a block count: their importances. Without importance, or where they are no use, all
-/// count alike; a sub-block of nothing but zeros still needs a scale, so none counts nothing.
+/// w[kN] = the weights of the least-squares fits: the importances, or 1 for all if there are none or they are
+/// unusable. A little is added to each importance, since a sub-block whose importances are all 0 still needs
+/// a scale.
 template <class A, int kN>
 [[gnu::always_inline]] inline void weights_of(const float* importances, float* w) noexcept {
   Lanes sums{};
@@ -45,7 +46,7 @@ constexpr Encoder make_encoder_of(std::string_view name) noexcept {
   return encoder;
 }
 
-/// The list of types that are written.
+/// The list of types that can be written.
 template <class A>
 constexpr Encoder make_encoder(std::string_view name) noexcept {
   using enum DType;

@@ -26,7 +26,7 @@ inline std::size_t attention_scratch_bytes(std::size_t /*n_tokens*/, std::size_t
   return head_dim * sizeof(double) + Q8Vectors<>::groups(head_dim) * (sizeof(Q8Group) + 32);
 }
 
-/// Quantises a query into the call's scratch as activations are.
+/// Quantises a query, as activations are, into the call's scratch memory.
 inline QueryCodes quantize_query(const AttentionArgs& a, const float* q) noexcept {
   const std::size_t groups = Q8Vectors<>::groups(a.head_dim);
   auto* const at = reinterpret_cast<Q8Group*>(a.scratch + a.head_dim * sizeof(double));
@@ -37,7 +37,7 @@ inline QueryCodes quantize_query(const AttentionArgs& a, const float* q) noexcep
   return out;
 }
 
-/// q . k of a key of 8 bits: exact dots of groups times both scales.
+/// Dot product of a query and an 8-bit key: exact dot products of groups, times both scales.
 inline double dot_of_codes(const AttentionArgs& a, const QueryCodes& query, const std::byte* keys,
                            std::size_t slot) noexcept {
   double sum = 0;
@@ -53,8 +53,8 @@ inline double dot_of_codes(const AttentionArgs& a, const QueryCodes& query, cons
   return sum;
 }
 
-/// Score of query q (float[head_dim]) against the key of position p: scaled and capped. `codes`: the query's
-/// for keys of 8 bits.
+/// Score of query q (float[head_dim]) and the key of position p: scaled and capped. `codes`: the query in 8
+/// bits, for 8-bit keys.
 inline double attention_score(const AttentionArgs& a, const float* q, const QueryCodes& codes,
                               std::size_t p) noexcept {
   const std::size_t slot = p % kKeyBlock;

@@ -24,7 +24,7 @@ inline ScaleMin unpack_scale_min(const std::uint8_t* s, int j) noexcept {
   return {(s[j + 4] & 15) | ((s[j - 4] >> 6) << 4), (s[j + 4] >> 4) | ((s[j] >> 6) << 4)};
 }
 
-/// Scale of sub-block j (16 weights) of Q3_K, 0 to 63, still to be lowered by 32.
+/// Scale of sub-block j (16 weights) of Q3_K, 0 to 63, before 32 is subtracted.
 inline int unpack_q3_k_scale(const std::uint8_t* s, int j) noexcept {
   const int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4;
   return low | (((s[8 + j % 4] >> (2 * (j / 4))) & 3) << 4);
@@ -75,7 +75,7 @@ inline int quant(const BlockIQ4_XS& b, int i) noexcept {
   return kIQ4Values[nibble(b.qs[i / 32 * 16 + i % 16], i % 32 >= 16)];
 }
 
-/// Field of two bits of weight i in K order.
+/// Two-bit field of weight i in K order.
 inline int k_order(const std::uint8_t* qs, int i) noexcept {
   return (qs[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4))) & 3;
 }
@@ -89,7 +89,7 @@ inline int quant(const BlockQ1_0& b, int i) noexcept {
 inline int quant(const BlockTQ2_0& b, int i) noexcept {
   return k_order(b.qs, i) - 1;
 }
-/// Digit n of a byte that stores five in base 3 as a fraction of 256.
+/// Digit n of a byte that stores five base-3 digits as a fraction of 256.
 inline int trit(std::uint8_t byte, int n) noexcept {
   constexpr int kPower[] = {1, 3, 9, 27, 81};
   return ((byte * kPower[n] & 255) * 3) >> 8;
@@ -153,7 +153,7 @@ inline float weight(const BlockBF16& b, int) noexcept {
 inline float weight(const BlockMXFP4& b, int i) noexcept {
   return std::ldexp(1.0f, b.e - 128) * static_cast<float>(kFp4Values[nibble(b.qs[i % 16], i >= 16)]);
 }
-/// An unsigned E4M3 scale of NVFP4: the largest code, NaN elsewhere, is 0, and bit 7 is not looked at.
+/// An unsigned E4M3 scale of NVFP4. The largest code, which is NaN elsewhere, is 0, and bit 7 is ignored.
 inline float ue4m3_to_f32(std::uint8_t s) noexcept {
   if (s == 0x7F) return 0.0f;
   const int e = (s >> 3) & 15, m = s & 7;
@@ -229,7 +229,7 @@ inline float weight(const BlockIQ1_M& b, int i) noexcept {
   return iq1_weight(d, scale, b.qs[i / 8] | (h & 7) << 8, (h & 8) != 0, i);
 }
 
-/// A block copied out of the file: the mapped bytes are unaligned.
+/// A copy of a block of the file, whose mapped bytes are unaligned.
 template <class Block>
 Block load_block(const std::byte* from, std::size_t index) noexcept {
   Block b;
@@ -246,7 +246,7 @@ void dequantize_blocks(const std::byte* from, std::size_t n, float* out) noexcep
   }
 }
 
-/// The same as a pointer, for a type that runs.
+/// Pointer to dequantize_blocks of a supported type.
 using DequantizeFunction = void (*)(const std::byte* from, std::size_t n, float* out) noexcept;
 
 constexpr DequantizeFunction dequantize_function(DType type) noexcept {

@@ -1,7 +1,6 @@
-// y = x * w^T in plain scalar form: what the scalar table runs, and the statement of what the SIMD kernels
-// compute, down to the bit, for the types with 8-bit activations. Invariant: integer sums are exact; the
-// floating-point steps of one output follow the order of k and are written out as fma; compiled for the
-// baseline CPU only.
+// y = x * w^T in plain scalar form, used by the scalar table; it defines what the SIMD kernels compute, down
+// to the bit, for the types with 8-bit activations. Invariant: integer sums are exact; the floating-point
+// steps of one output follow the order of k and are written as fma; compiled for the baseline CPU only.
 #pragma once
 
 #include <bit>
@@ -62,7 +61,7 @@ std::int32_t dot(const Block& b, const std::int8_t* x, int begin, int count) noe
   return sum;
 }
 
-/// Adds one block's part of an output to acc: Q8_0, Q4_0, Q5_0, IQ4_NL (w = d * q).
+/// acc plus one block's part of an output: Q8_0, Q4_0, Q5_0, IQ4_NL (w = d * q).
 template <class Block>
 float add_block(const Block& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
   return std::fma(static_cast<float>(dot(b, x, 0, 32)) * f16_to_f32(b.d), g->scale, acc);
@@ -92,7 +91,7 @@ inline float add_block(const BlockIQ4_XS& b, const std::int8_t* x, const Q8Group
   return acc;
 }
 
-/// Dots of the two halves of group j, each times its scale.
+/// Dot products of the two halves of group j, each times its scale.
 template <class Block>
 float add_halves(const Block& b, const std::int8_t* x, int j, float scale0, float scale1) noexcept {
   const float first = static_cast<float>(dot(b, x, 32 * j, 16)) * scale0;
@@ -147,7 +146,7 @@ inline float add_block(const BlockQ5_K& b, const std::int8_t* x, const Q8Group* 
   return add_k_block(b, x, g, acc);
 }
 
-/// Q6_K: two scales of 16 weights in a group. The groups come in the order in which they are unpacked.
+/// Q6_K: two scales of 16 weights in a group. The groups are added in the order in which they are unpacked.
 inline float add_block(const BlockQ6_K& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
   const float d = f16_to_f32(b.d);
   for (int j : {0, 2, 1, 3, 4, 6, 5, 7}) {
@@ -174,7 +173,8 @@ void matmul_q8(const MatmulArgs& a) noexcept {
   }
 }
 
-/// Every other type: each row is decoded to float32 in scratch; products are summed in double precision.
+/// All other types: each row is decoded to float32 in scratch memory; products are summed in double
+/// precision.
 template <DType kType>
 void matmul_float(const MatmulArgs& a) noexcept {
   float* const w = reinterpret_cast<float*>(a.scratch);  // [k]
@@ -196,7 +196,7 @@ inline std::size_t float_scratch(std::size_t k) noexcept {
   return k * sizeof(float);
 }
 
-/// The kernel of float activations for any type that runs.
+/// The kernel with float activations for any supported type.
 constexpr MatmulKernel float_kernel(DType type) noexcept {
   MatmulKernel kernel;
   for_each_dtype([&]<DType kType>() {

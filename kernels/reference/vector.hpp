@@ -15,8 +15,9 @@
 
 namespace gemma::kernels::reference {
 
-/// Largest finite binary16 value: what larger keys and values are stored as. An infinity in the cache would
-/// turn every later answer of the head into NaN; a saturated element costs a little accuracy in one key.
+/// Largest finite binary16 value. Larger keys and values are stored as this: an infinity in the cache would
+/// turn every later answer of the head into NaN, while a saturated element costs a little accuracy in one
+/// key.
 inline constexpr float kF16Max = 65504.0f;
 
 /// float32 -> binary16, round to nearest even, magnitudes beyond kF16Max saturate; NaN stays NaN.
@@ -33,8 +34,8 @@ inline float sum_32(float (&x)[32]) noexcept {
   return x[0];
 }
 
-/// One group of quantize_q8 whose largest magnitude is 127 * unit: of four spacings of the grid the one with
-/// the least squared error, and the least-squares scale sum(x q) / sum(q q) for it.
+/// One group of quantize_q8 whose largest magnitude is 127 * unit: takes the one of four spacings of the grid
+/// that gives the least squared error, with its least-squares scale sum(x q) / sum(q q).
 inline void quantize_group(const float* x, float unit, std::int8_t* q, Q8Group& out) noexcept {
   float best = -1.0f, fit = 1.0f;
   for (int c = 0; c < 4; ++c) {
@@ -97,7 +98,7 @@ inline void scale(float s, std::size_t n, float* y) noexcept {
   for (std::size_t i = 0; i < n; ++i) y[i] *= s;
 }
 
-/// (a, b) turned by the angle whose cosine and sine are c and s (Su et al. 2021, eq. 34).
+/// Rotates (a, b) by the angle whose cosine and sine are c and s (Su et al. 2021, eq. 34).
 inline void rotate(float& a, float& b, float c, float s) noexcept {
   const double x = a, y = b;
   a = static_cast<float>(x * c - y * s);
@@ -145,13 +146,13 @@ inline void softcap(float* x, std::size_t n, float cap) noexcept {
     x[i] = static_cast<float>(cap * std::tanh(static_cast<double>(x[i]) / cap));
 }
 
-/// Element i of a key or value cache of floats.
+/// Element i of a float16 or float32 cache.
 inline float load_kv(KvType type, const std::byte* cache, std::size_t i) noexcept {
   return type == KvType::kF16 ? f16_to_f32(reinterpret_cast<const std::uint16_t*>(cache)[i])
                               : reinterpret_cast<const float*>(cache)[i];
 }
 
-/// Sets element i of a key or value cache of floats; f16 saturates.
+/// Sets element i of a float16 or float32 cache; float16 saturates.
 inline void store_kv(KvType type, std::byte* cache, std::size_t i, float x) noexcept {
   if (type == KvType::kF16)
     reinterpret_cast<std::uint16_t*>(cache)[i] = saturate_to_f16(x);
@@ -159,7 +160,7 @@ inline void store_kv(KvType type, std::byte* cache, std::size_t i, float x) noex
     reinterpret_cast<float*>(cache)[i] = x;
 }
 
-/// Group g of x[n] in 8 bits, with zeros behind x; `limit`: magnitudes beyond it saturate.
+/// Quantises group g of x[n] to 8 bits, with zeros after the end of x. Magnitudes beyond `limit` saturate.
 inline void quantize_group_of(const float* x, std::size_t n, std::size_t g, float limit, std::int8_t* q,
                               Q8Group& out) noexcept {
   float padded[32] = {};
