@@ -8,6 +8,7 @@
 #include "gguf/error.hpp"
 #include "tests/refusal.hpp"
 #include "tests/squad/fake_endpoint.hpp"
+#include "tests/squad/fake_source.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -15,9 +16,9 @@ namespace {
 using nlohmann::json;
 using test::FakeEndpoint;
 using test::http;
+using test::kNever;
 using test::Reply;
 
-const std::atomic<bool> kNever{false};
 const JudgeTask kTask = {"q7", "When?", {{"23 April", 0}}, false, {"May", "23 April", "April"}};
 const std::vector<std::size_t> kOrder = {2, 0, 1};
 

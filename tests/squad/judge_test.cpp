@@ -16,7 +16,7 @@ namespace gemma::squad {
 namespace {
 
 using test::kNever;
-const std::vector<std::size_t> kOrder = {0, 1, 2};
+const std::vector<std::size_t> kGivenOrder = {0, 1, 2};
 
 JudgeTask some_task() {
   return {"q1",
@@ -45,7 +45,7 @@ TEST(Orders, PermutationsAreAllAndDistinct) {
 
 // The article's request, its indentation and the reduction of the answers included.
 TEST(RankingPrompt, TheArticles) {
-  EXPECT_EQ(ranking_prompt(JudgePrompt::kArticle, some_task(), kOrder),
+  EXPECT_EQ(ranking_prompt(JudgePrompt::kArticle, some_task(), kGivenOrder),
             "Based on the correct answer: 23 April, rank the IDs of the following three answers from the "
             "most to the "
             "least correct one:\n        1 It's on April 23rd \n        2 23 April\n        3 In May ");
@@ -75,14 +75,14 @@ TEST(ParseRanking, WhatIsOneAndWhatIsNot) {
 
 TEST(F1Judge, TiesShareTheMidRank) {
   const auto judge = make_f1_judge();
-  EXPECT_EQ(judge->judge(some_task(), kOrder, kNever).ranks, (std::vector<double>{2, 1, 3}));
+  EXPECT_EQ(judge->judge(some_task(), kGivenOrder, kNever).ranks, (std::vector<double>{2, 1, 3}));
   JudgeTask task = some_task();
   task.answers = {"nothing", "23 april", "23 April."};
-  EXPECT_EQ(judge->judge(task, kOrder, kNever).ranks, (std::vector<double>{3, 1.5, 1.5}));
+  EXPECT_EQ(judge->judge(task, kGivenOrder, kNever).ranks, (std::vector<double>{3, 1.5, 1.5}));
   task.is_v2 = true;
   task.truths.clear();
   task.answers = {"unanswerable", "23 April", ""};
-  EXPECT_EQ(judge->judge(task, kOrder, kNever).ranks, (std::vector<double>{1.5, 3, 1.5}));
+  EXPECT_EQ(judge->judge(task, kGivenOrder, kNever).ranks, (std::vector<double>{1.5, 3, 1.5}));
 }
 
 // Of four words one is right, of ten two: F1 is 1/3 twice, and in floating point it is not.
@@ -90,7 +90,7 @@ TEST(F1Judge, EqualUpToRoundingIsATie) {
   JudgeTask task = some_task();
   task.truths = {{"red car", 0}};
   task.answers = {"it was red then", "in those days it always was red car or bus", "nothing"};
-  EXPECT_EQ(make_f1_judge()->judge(task, kOrder, kNever).ranks, (std::vector<double>{1.5, 1.5, 3}));
+  EXPECT_EQ(make_f1_judge()->judge(task, kGivenOrder, kNever).ranks, (std::vector<double>{1.5, 1.5, 3}));
 }
 
 /// A model that likes one ranking best, and counts what it was asked.
@@ -132,16 +132,16 @@ TEST(LikelihoodJudge, MakesRoomForLongAnswersUpToTheModelsLimit) {
   std::vector<std::size_t> sizes;
   const auto judge = make_likelihood_judge(std::make_unique<Source>(sizes), "j.gguf", "00", 500);
   JudgeTask task = some_task();
-  judge->judge(task, kOrder, kNever);
+  judge->judge(task, kGivenOrder, kNever);
   EXPECT_EQ(sizes, (std::vector<std::size_t>{500}));
   task.answers[1] = std::string(1500, 'x');
-  judge->judge(task, kOrder, kNever);
+  judge->judge(task, kGivenOrder, kNever);
   task.answers[2] = std::string(1500, 'y');
-  judge->judge(task, kOrder, kNever);
+  judge->judge(task, kGivenOrder, kNever);
   ASSERT_EQ(sizes.size(), 3U);
   EXPECT_EQ(sizes[2], 2 * sizes[1]);
   task.answers[0] = std::string(1500, 'z');
-  const Verdict verdict = judge->judge(task, kOrder, kNever);  // this question has none, others may
+  const Verdict verdict = judge->judge(task, kGivenOrder, kNever);  // this question has none, others may
   EXPECT_TRUE(verdict.ranks.empty());
   EXPECT_NE(verdict.trouble.find("the answers make a prompt of 4"), std::string::npos) << verdict.trouble;
   EXPECT_NE(verdict.trouble.find("j.gguf was made for 4096"), std::string::npos) << verdict.trouble;
