@@ -23,7 +23,17 @@ struct Avx2Vector {
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 6;
   static constexpr int kMatmulSums = 12;
+  // a panel's weights along k that stay in the L2: 64 KiB of 16 bits
+  static constexpr std::size_t kMatmulSlice = 2048;
+  // with few tokens, bytes of a long row that are asked for before they come
+  static constexpr std::size_t kMatmulAhead = 512;
 
+  /// x stays in a register from here on.
+  static void hold(batch& x) noexcept {
+    __m256 v = x;
+    __asm__("" : "+x"(v));
+    x = v;
+  }
   static batch fma(batch a, batch b, batch c) noexcept { return _mm256_fmadd_ps(a, b, c); }
   /// Rounded as IEEE 754 says.
   static batch divide(batch a, batch b) noexcept { return _mm256_div_ps(a, b); }

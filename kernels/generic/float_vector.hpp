@@ -34,7 +34,9 @@ namespace gemma::kernels {
 ///   add_dots(dots, key, query) dots += four products, exactly; dots_to_float(dots), exactly below 2^24
 ///   load_bytes                 kLanes signed bytes, exactly; and a part of them
 /// and the sizes of register tiles: kAttentionRows x kAttentionVectors, kAttentionDots, kMatmulRows x
-/// kMatmulTokens of at most kMatmulSums sums.
+/// kMatmulTokens of at most kMatmulSums sums. Optional, of matmuls: hold(x), x stays in a register from here
+/// on; kMatmulSlice, how much of k a panel of rows passes many tokens at a time;
+/// kMatmulAhead, how far ahead few tokens ask for long rows.
 template <class V>
 concept FloatVector = requires(typename V::batch x, const typename V::batch (&eight)[8], float (&out)[8],
                                const float* from, float* to, const std::uint16_t* half,

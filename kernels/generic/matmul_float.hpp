@@ -15,6 +15,7 @@
 #include "dequantize_block.hpp"
 #include "float_vector.hpp"
 #include "stored_element.hpp"
+#include "unroll.hpp"
 
 namespace gemma::kernels {
 
@@ -40,6 +41,7 @@ struct FloatMatmul {
     std::size_t rows;  // 1 .. kPanelRows
     std::size_t row;
     const MatmulArgs& args;
+    batch* sums;  // sums_bytes() of scratch
   };
 
   /// Whole tiles of tokens, a segment of k at a time: [tiles][segments][kTokens][segment]. As rows of k
@@ -60,11 +62,22 @@ struct FloatMatmul {
     }
   }
 
+  /// Whether tokens that are laid out pass a panel a slice of k at a time, kBlock of them between the slices,
+  /// whose sums rest in scratch meanwhile.
+  static constexpr bool kSlices = requires { V::kMatmulSlice; };
+  static constexpr std::size_t kBlock = 6 * kLayoutTokens;
+  static constexpr std::size_t sums_bytes() { return kSlices ? kBlock * kPanelRows * sizeof(batch) : 0; }
+
   /// All tokens against one panel.
   static void multiply(const Panel& p) noexcept {
     const std::size_t m = p.args.m;
     const std::size_t segment = m <= static_cast<std::size_t>(kTokens) ? p.args.k : kSegment;
     std::size_t t = 0;
+    if constexpr (kSlices) {
+      const std::size_t last = p.args.laid_out == nullptr ? 0 : m / kTokens * kTokens;
+      for (; t < last; t = t + kBlock < last ? t + kBlock : last)
+        multiply_block(p, t, t + kBlock < last ? t + kBlock : last);
+    }
     for (; t + kTokens <= m; t += kTokens) multiply_tokens<kTokens>(p, t, segment);
     if constexpr (rows_of_tile(4) == V::kMatmulRows)
       for (; t + 4 <= m; t += 4) multiply_tokens<4>(p, t, segment);
@@ -100,21 +113,100 @@ struct FloatMatmul {
       for (; r + kRows <= p.rows; r += kRows) add_tile<kRows, T>(p, r, x, begin, end, sums + r * T);
       for (; r < p.rows; ++r) add_tile<1, T>(p, r, x, begin, end, sums + r * T);
     }
+    store_sums<T>(p, t, sums);
+  }
+  template <int T>
+  static void store_sums(const Panel& p, std::size_t t, const batch* sums) noexcept {
     for (std::size_t r = 0; r < p.rows; ++r)
       for (std::size_t i = 0; i < T; ++i)
         p.args.y[(t + i) * p.args.ldy + p.row + r] = V::sum(sums[r * T + i]) * p.args.scale;
   }
 
-  /// Asks L2 for what the next tile's row has where this one has p; the address may not exist. With few
-  /// tokens memory is the limit.
-  static void fetch_next_rows(const stored* p, std::size_t ahead) noexcept {
-    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(p) + ahead), 0, 2);
+  /// Bytes of the next activations that a register tile of many tokens asks for with each element of k, so
+  /// that a panel asks for a segment while it passes one: from the L3, where many tokens lie, they would come
+  /// too late (Zen 3, rows of 16384: 1.5 times the time).
+  static constexpr std::size_t kAhead = kTokens * sizeof(float) * rows_of_tile(kTokens) / kPanelRows;
+
+  /// The tokens [t0, t1), laid out, against one panel. A slice of its rows stays in the L2 while they pass.
+  static void multiply_block(const Panel& p, std::size_t t0, std::size_t t1) noexcept {
+    constexpr int kRows = rows_of_tile(kTokens);
+    constexpr std::size_t kSlice = V::kMatmulSlice;
+    static_assert(kSlice % kSegment == 0 && kBlock % kTokens == 0);
+    const std::size_t k = p.args.k;
+    for (std::size_t slice = 0; slice < k; slice += kSlice) {
+      const std::size_t slice_end = slice + kSlice < k ? slice + kSlice : k;
+      batch* sums = p.sums;  // [row, kTokens] of each tile
+      for (std::size_t t = t0; t < t1; t += kTokens, sums += p.rows * kTokens) {
+        if (slice == 0)
+          for (std::size_t i = 0; i < p.rows * kTokens; ++i) sums[i] = batch(0.0f);
+        for (std::size_t begin = slice; begin < slice_end; begin += kSegment) {
+          const std::size_t end = begin + kSegment < slice_end ? begin + kSegment : slice_end;
+          const Tokens x = tokens<kTokens>(p.args, t, begin, end);
+          std::uintptr_t ahead =
+              reinterpret_cast<std::uintptr_t>(x.x) + (end - begin) * kTokens * sizeof(float);
+          if (end == slice_end) ahead += (k - (slice_end - slice)) * kTokens * sizeof(float);
+          std::size_t r = 0;
+          for (; r + kRows <= p.rows; r += kRows, ahead += kSegment * kAhead)
+            add_tile<kRows, kTokens, kAhead>(p, r, x, begin, end, sums + r * kTokens, ahead);
+          for (; r < p.rows; ++r) add_tile<1, kTokens>(p, r, x, begin, end, sums + r * kTokens);
+        }
+        if (slice_end == k) store_sums<kTokens>(p, t, sums);
+      }
+    }
   }
 
-  /// The register tile: sums[R, T] += w[R, begin .. end) * x[T, begin .. end), lane by lane.
-  template <int R, int T>
+  /// What a tile of few tokens, where memory is the limit, asks for beside the element k of its rows: what
+  /// the next tile's rows have there, for the L2; or, where V::kMatmulAhead says so for long rows, which
+  /// stream by themselves, that many bytes ahead, and at the end of the rows the beginning of the next
+  /// tile's.
+  struct FewAhead {
+    std::size_t near, wrapped, turn;  // bytes ahead of element k; of those from `turn` on
+    std::size_t of(std::size_t k) const noexcept { return k < turn ? near : wrapped; }
+  };
+  static FewAhead few_ahead(std::size_t next_rows, std::size_t begin, std::size_t end) noexcept {
+    if constexpr (requires { V::kMatmulAhead; }) {
+      const std::size_t bytes = (end - begin) * sizeof(stored);
+      if (bytes >= kLongRow)
+        return {V::kMatmulAhead, V::kMatmulAhead + next_rows - bytes, end - V::kMatmulAhead / sizeof(stored)};
+    }
+    return {next_rows, next_rows, 0};
+  }
+  static constexpr std::size_t kLongRow = 8192;
+
+  /// sum[i][j] += weight(i) * token(j), lane by lane. What there is less of waits in registers; V::hold()
+  /// keeps gcc from reading a token from memory once more for every row (AVX2, 2 rows x 6 tokens: 14 loads
+  /// for 12 multiply-adds, where a core does two of either a cycle).
+  template <int R, int T, class Weight, class Token>
+  [[gnu::always_inline]] static void add_products(batch (&sum)[R][T], Weight weight, Token token) noexcept {
+    if constexpr (R < T && requires(batch x) { V::hold(x); }) {
+      batch w[R];
+#pragma GCC unroll 16
+      for (std::size_t i = 0; i < R; ++i) w[i] = weight(i);
+#pragma GCC unroll 16
+      for (std::size_t j = 0; j < T; ++j) {
+        batch x = token(j);
+        V::hold(x);
+#pragma GCC unroll 16
+        for (std::size_t i = 0; i < R; ++i) sum[i][j] = V::fma(w[i], x, sum[i][j]);
+      }
+    } else {
+      batch x[T];
+#pragma GCC unroll 16
+      for (std::size_t j = 0; j < T; ++j) x[j] = token(j);
+#pragma GCC unroll 16
+      for (std::size_t i = 0; i < R; ++i) {
+        const batch w = weight(i);
+#pragma GCC unroll 16
+        for (std::size_t j = 0; j < T; ++j) sum[i][j] = V::fma(w, x[j], sum[i][j]);
+      }
+    }
+  }
+
+  /// The register tile: sums[R, T] += w[R, begin .. end) * x[T, begin .. end), lane by lane. Meanwhile asks
+  /// for kAsk bytes from `ahead` on with each element of k; the addresses may not exist.
+  template <int R, int T, std::size_t kAsk = 0>
   static void add_tile(const Panel& p, std::size_t r, const Tokens& tokens, std::size_t begin,
-                       std::size_t end, batch* sums) noexcept {
+                       std::size_t end, batch* sums, std::uintptr_t ahead = 0) noexcept {
     const stored* w[R];
     for (std::size_t i = 0; i < R; ++i) w[i] = reinterpret_cast<const stored*>(p.w + (r + i) * p.row_bytes);
     const std::size_t ldx = tokens.ldx;
@@ -124,30 +216,25 @@ struct FloatMatmul {
     for (int i = 0; i < R; ++i)
 #pragma GCC unroll 16
       for (int j = 0; j < T; ++j) sum[i][j] = sums[i * T + j];
+    [[maybe_unused]] const FewAhead few = few_ahead(R * p.row_bytes, begin, end);
     std::size_t k = begin;
     for (; k + V::kLanes <= end; k += V::kLanes) {
-      batch token[T];
+      if constexpr (kAsk != 0) __builtin_prefetch(reinterpret_cast<const void*>(ahead + (k - begin) * kAsk));
+      if constexpr (T <= 4) {
+        const std::size_t bytes = few.of(k);
 #pragma GCC unroll 16
-      for (std::size_t j = 0; j < T; ++j) token[j] = batch::load_unaligned(x + j * ldx + k);
-#pragma GCC unroll 16
-      for (int i = 0; i < R; ++i) {
-        const batch weight = Element::load(w[i] + k);
-        if constexpr (T <= 4) fetch_next_rows(w[i] + k, R * p.row_bytes);
-#pragma GCC unroll 16
-        for (int j = 0; j < T; ++j) sum[i][j] = V::fma(weight, token[j], sum[i][j]);
+        for (int i = 0; i < R; ++i)
+          __builtin_prefetch(
+              reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(w[i] + k) + bytes), 0, 2);
       }
+      add_products<R, T>(
+          sum, [&](std::size_t i) GEMMA_INLINE_LAMBDA { return Element::load(w[i] + k); },
+          [&](std::size_t j) GEMMA_INLINE_LAMBDA { return batch::load_unaligned(x + j * ldx + k); });
     }
-    if (k < end) {  // the end of the row: lanes past it add 0 * 0
-      batch token[T];
-#pragma GCC unroll 16
-      for (std::size_t j = 0; j < T; ++j) token[j] = V::load_part(x + j * ldx + k, end - k);
-#pragma GCC unroll 16
-      for (int i = 0; i < R; ++i) {
-        const batch weight = Element::load_part(w[i] + k, end - k);
-#pragma GCC unroll 16
-        for (int j = 0; j < T; ++j) sum[i][j] = V::fma(weight, token[j], sum[i][j]);
-      }
-    }
+    if (k < end)  // the end of the row: lanes past it add 0 * 0
+      add_products<R, T>(
+          sum, [&](std::size_t i) GEMMA_INLINE_LAMBDA { return Element::load_part(w[i] + k, end - k); },
+          [&](std::size_t j) GEMMA_INLINE_LAMBDA { return V::load_part(x + j * ldx + k, end - k); });
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i)
 #pragma GCC unroll 16
@@ -160,7 +247,8 @@ template <FloatVector V, DType kType>
 void matmul_direct(const MatmulArgs& a) noexcept {
   for (std::size_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
     const std::size_t rows = a.row_end - row < kPanelRows ? a.row_end - row : kPanelRows;
-    FloatMatmul<V, kType>::multiply({a.w + row * a.row_bytes, a.row_bytes, rows, row, a});
+    FloatMatmul<V, kType>::multiply({a.w + row * a.row_bytes, a.row_bytes, rows, row, a,
+                                     reinterpret_cast<typename V::batch*>(a.scratch)});
   }
 }
 
@@ -172,23 +260,25 @@ void matmul_decoded(const MatmulArgs& a) noexcept {
   const std::size_t step = a.m <= static_cast<std::size_t>(V::kMatmulTokens)
                                ? static_cast<std::size_t>(V::kMatmulRows)
                                : kPanelRows;
-  float* const decoded = reinterpret_cast<float*>(a.scratch);  // [step, k]
+  auto* const sums = reinterpret_cast<typename V::batch*>(a.scratch);
+  std::byte* const panel = a.scratch + Multiply::sums_bytes();
+  float* const decoded = reinterpret_cast<float*>(panel);  // [step, k]
   for (std::size_t row = a.row_begin; row < a.row_end; row += step) {
     const std::size_t rows = a.row_end - row < step ? a.row_end - row : step;
     for (std::size_t r = 0; r < rows; ++r)
       dequantize_row<V, kType>(a.w + (row + r) * a.row_bytes, a.k, decoded + r * a.k);
-    Multiply::multiply({a.scratch, a.k * sizeof(float), rows, row, a});
+    Multiply::multiply({panel, a.k * sizeof(float), rows, row, a, sums});
   }
 }
 
 /// MatmulKernel::scratch_bytes of the direct and of the decoded matmuls.
 template <FloatVector V>
-std::size_t no_matmul_scratch(std::size_t /*k*/) noexcept {
-  return 0;
+std::size_t direct_matmul_scratch(std::size_t /*k*/) noexcept {
+  return FloatMatmul<V, DType::kF32>::sums_bytes();
 }
 template <FloatVector V>
 std::size_t decoded_matmul_scratch(std::size_t k) noexcept {
-  return kPanelRows * k * sizeof(float);
+  return FloatMatmul<V, DType::kF32>::sums_bytes() + kPanelRows * k * sizeof(float);
 }
 
 /// The kernel of float32 activations for weights of a type, on vector type V (kernels/arch/*_vector.hpp).
@@ -196,7 +286,7 @@ template <FloatVector V, DType kType>
 consteval MatmulKernel make_float_matmul() {
   if constexpr (kBlockElements<kType> == 1)
     return {matmul_direct<V, kType>,
-            no_matmul_scratch<V>,
+            direct_matmul_scratch<V>,
             false,
             kKernelName<kType, ", float">,
             FloatMatmul<V, kType>::layout_bytes,
