@@ -153,6 +153,7 @@ struct Avx2Primitives {
 
 struct Avx2 : Avx2Primitives<Avx2> {
   static constexpr bool kSignedWeights = true;  // of 8 bits: w + 128 times x would saturate 16 bits
+  static constexpr bool kFixedHints = true;
 
   /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept {

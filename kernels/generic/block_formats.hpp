@@ -17,7 +17,7 @@ struct BlockFormat {
   static constexpr int kBytes = sizeof(Block), kGroups = 1, kHalves = 1;
   static constexpr int kMinPairs = 0;
   static constexpr bool kGroupMins = kHasMin;
-  static constexpr int kStages = 1, kStageGroups = 1;
+  static constexpr int kStages = 1, kStageGroups = 1, kParts = 1, kPartBytes = 0;
   static constexpr int group(int, int) { return 0; }
   using Header = UnitHeader<A, kGroups, kHalves>;
   using Int = typename A::Int;

@@ -31,7 +31,7 @@ namespace gemma::kernels {
 /// kPanels x kTile (kHalvesTile where a group has two scales) is the register tile; kStep tokens' dots are
 /// interleaved; what is left over is done kPart tokens at a time; up to kDirectTokens without a panel.
 /// Optional: offset_pair<n> and place_token<n> (kernels/generic/activation_tiles.hpp), kColumnsByHalves
-/// (kernels/generic/super_block_formats.hpp).
+/// (kernels/generic/super_block_formats.hpp), kFixedHints (kernels/generic/matmul_tile.hpp).
 template <class A>
 concept IntegerPrimitives = requires(typename A::Int v, typename A::Float f, const typename A::Rows& rows,
                                      std::size_t offset, typename A::Int (&four)[4],

@@ -32,7 +32,48 @@ template <class A, class F>
   }
 }
 
-/// Q2_K and Q3_K take a group's low two bits from a chunk of 32 bytes that serves four groups.
+template <class A>
+struct FormatQ2K {
+  static constexpr int kBytes = sizeof(BlockQ2_K), kGroups = 8, kHalves = 2, kOffset = 0;
+  static constexpr int kMinPairs = 8;  // one for every 16 weights
+  static constexpr bool kGroupMins = false;
+  static constexpr int kStages = 8, kStageGroups = 1, kParts = 2, kPartBytes = 32;
+  static constexpr int kLargest = 12;  // odd groups' weights are taken times four, their scales a quarter
+  static constexpr int group(int stage, int) { return stage; }
+  static constexpr float kQuarter = 0.25f;
+  using Header = UnitHeader<A, kGroups, kHalves, kMinPairs>;
+  using Int = typename A::Int;
+
+  static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
+    Int c[4], end[4];
+    A::load_columns16(rows, offset, c);
+    A::load_columns16(rows, offset + sizeof(BlockQ2_K) - 16, end);  // the block's last 16 bytes
+    const auto d = A::half_low(end[3]);
+    const auto quarter = A::mul(d, A::broadcast(&kQuarter));
+    h.minus_dmin = A::negate(A::half_high(end[3]));
+    unroll<A, 16>([&]<int I>() GEMMA_INLINE_LAMBDA {
+      const Int scales = A::and_mask(c[I / 4], 0x0F0F0F0F);
+      h.scale[I / 2][I % 2] =
+          A::mul(A::to_float(A::template unsigned_byte<I % 4>(scales)), I / 2 % 2 == 0 ? d : quarter);
+    });
+    unroll<A, 8>([&]<int P>() GEMMA_INLINE_LAMBDA {
+      h.min_pairs[P] = A::and_mask(A::template shift_right<4 + P % 2 * 8>(c[P / 2]), 0x000F000F);
+    });
+  }
+  template <int kStage, class Out>
+  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
+                                           Out& w) noexcept {
+    // 32 bytes serve four groups; one shift serves two
+    if constexpr (kStage % 4 == 0)
+      A::load_columns32(rows, offset + offsetof(BlockQ2_K, qs) + 32 * (kStage / 4), h.columns);
+    unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
+      if constexpr (kStage % 4 == 2) h.columns[C] = A::template shift_right<4>(h.columns[C]);
+      w[0][C] = A::and_mask(h.columns[C], kStage % 2 == 0 ? 0x03030303 : 0x0C0C0C0C);
+    });
+  }
+};
+
+/// Q3_K takes a group's low two bits from a chunk of 32 bytes that serves four groups.
 template <class A, int kStage, class Header>
 [[gnu::always_inline]] inline void two_bits(const typename A::Rows& rows, std::size_t offset, Header& h,
                                             typename A::Int (&w)[8]) noexcept {
@@ -43,42 +84,11 @@ template <class A, int kStage, class Header>
 }
 
 template <class A>
-struct FormatQ2K {
-  static constexpr int kBytes = sizeof(BlockQ2_K), kGroups = 8, kHalves = 2, kOffset = 0;
-  static constexpr int kMinPairs = 8;  // one for every 16 weights
-  static constexpr bool kGroupMins = false;
-  static constexpr int kStages = 8, kStageGroups = 1, kLargest = 3;
-  static constexpr int group(int stage, int) { return stage; }
-  using Header = UnitHeader<A, kGroups, kHalves, kMinPairs>;
-  using Int = typename A::Int;
-
-  static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
-    Int c[4], end[4];
-    A::load_columns16(rows, offset, c);
-    A::load_columns16(rows, offset + sizeof(BlockQ2_K) - 16, end);  // the block's last 16 bytes
-    const auto d = A::half_low(end[3]);
-    h.minus_dmin = A::negate(A::half_high(end[3]));
-    unroll<A, 16>([&]<int I>() GEMMA_INLINE_LAMBDA {
-      const Int scales = A::and_mask(c[I / 4], 0x0F0F0F0F);
-      h.scale[I / 2][I % 2] = A::mul(A::to_float(A::template unsigned_byte<I % 4>(scales)), d);
-    });
-    unroll<A, 8>([&]<int P>() GEMMA_INLINE_LAMBDA {
-      h.min_pairs[P] = A::and_mask(A::template shift_right<4 + P % 2 * 8>(c[P / 2]), 0x000F000F);
-    });
-  }
-  template <int kStage, class Out>
-  [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
-                                           Out& w) noexcept {
-    two_bits<A, kStage>(rows, offset + offsetof(BlockQ2_K, qs), h, w[0]);
-  }
-};
-
-template <class A>
 struct FormatQ3K {
   static constexpr int kBytes = sizeof(BlockQ3_K), kGroups = 8, kHalves = 2, kOffset = 4;
   static constexpr int kMinPairs = 0;
   static constexpr bool kGroupMins = false;
-  static constexpr int kStages = 8, kStageGroups = 1, kLargest = 7;
+  static constexpr int kStages = 8, kStageGroups = 1, kParts = 1, kPartBytes = 0, kLargest = 7;
   static constexpr int group(int stage, int) { return stage; }
   using Header = UnitHeader<A, kGroups, kHalves>;
   using Int = typename A::Int;
@@ -142,7 +152,7 @@ struct FormatQ4K {
   static constexpr int kBytes = sizeof(BlockQ4_K), kGroups = 8, kHalves = 1, kOffset = 0;
   static constexpr int kMinPairs = 4;
   static constexpr bool kGroupMins = false;
-  static constexpr int kStages = 4, kStageGroups = 2, kLargest = 15;
+  static constexpr int kStages = 4, kStageGroups = 2, kParts = 4, kPartBytes = 32, kLargest = 15;
   static constexpr int group(int stage, int i) { return 2 * stage + i; }
   using Header = UnitHeader<A, kGroups, kHalves>;
   using Int = typename A::Int;
@@ -166,7 +176,7 @@ struct FormatQ5K {
   static constexpr int kBytes = sizeof(BlockQ5_K), kGroups = 8, kHalves = 1, kOffset = 0;
   static constexpr int kMinPairs = 4;
   static constexpr bool kGroupMins = false;
-  static constexpr int kStages = 4, kStageGroups = 2, kLargest = 31;
+  static constexpr int kStages = 4, kStageGroups = 2, kParts = 1, kPartBytes = 0, kLargest = 31;
   static constexpr int group(int stage, int i) { return 2 * stage + i; }
   using Header = UnitHeader<A, kGroups, kHalves>;
   using Int = typename A::Int;
@@ -195,7 +205,7 @@ struct FormatQ6K {
   static constexpr int kBytes = sizeof(BlockQ6_K), kGroups = 8, kHalves = 2, kOffset = 32;
   static constexpr int kMinPairs = 0;
   static constexpr bool kGroupMins = false;
-  static constexpr int kStages = 4, kStageGroups = 2, kLargest = 63;
+  static constexpr int kStages = 4, kStageGroups = 2, kParts = 1, kPartBytes = 0, kLargest = 63;
   /// The groups come as 0 2 1 3 4 6 5 7: a chunk of 32 bytes holds two groups that are 64 weights apart.
   static constexpr int group(int stage, int i) { return stage / 2 * 4 + stage % 2 + 2 * i; }
   using Header = UnitHeader<A, kGroups, kHalves>;
@@ -241,7 +251,8 @@ struct FormatIQ4XS {
   static constexpr int kBytes = sizeof(BlockIQ4_XS), kGroups = 8, kHalves = 1, kOffset = Levels::kOffset;
   static constexpr int kMinPairs = 0;
   static constexpr bool kGroupMins = false;
-  static constexpr int kStages = 4, kStageGroups = 2, kLargest = Levels::kLargest;
+  static constexpr int kStages = 4, kStageGroups = 2, kParts = 4, kPartBytes = 32,
+                       kLargest = Levels::kLargest;
   static constexpr int group(int stage, int i) { return 2 * stage + i; }
   using Header = UnitHeader<A, kGroups, kHalves>;
   using Int = typename A::Int;

@@ -7,7 +7,8 @@
 // kLargest unpacked integer (255: signed bytes, or unsigned ones with offset 128), kOffset to be subtracted
 // from every one; kMinPairs, the number of int16 pairs of minima per unit (0: none), kGroupMins, whether each
 // group has a float minimum; kStages steps that give kStageGroups groups each; and header() and stage(),
-// which writes vector c of its group i to w[i][c], once.
+// which writes vector c of its group i to w[i][c], once. The stages are kParts times the same, each part
+// kPartBytes behind the one before it.
 // A group is eight vectors: vector c holds, per row, the weights 4c .. 4c + 3 of the group.
 #pragma once
 
