@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include <sys/types.h>
 #include <unistd.h>
@@ -21,7 +23,12 @@
 namespace gemma {
 
 GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
-  constexpr int kSpins = 4000;  // about 50 us at 40 cycles per pause
+  static const bool sleeps_at_once = [] {
+    const char* policy = std::getenv("OMP_WAIT_POLICY");
+    const std::string_view asked = policy == nullptr ? "" : policy;
+    return asked == "passive" || asked == "PASSIVE";
+  }();
+  const int spins = sleeps_at_once ? 0 : 4000;  // about 50 us at 40 cycles per pause
   if (count <= 1) return;
   const unsigned generation = generation_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
@@ -30,7 +37,7 @@ GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
     generation_.notify_all();
     return;
   }
-  for (int spin = 0; spin < kSpins; ++spin) {
+  for (int spin = 0; spin < spins; ++spin) {
     if (generation_.load(std::memory_order_acquire) != generation) return;
 #if defined(__x86_64__)
     __builtin_ia32_pause();
