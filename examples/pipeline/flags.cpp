@@ -1,12 +1,12 @@
 #include "examples/pipeline/flags.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <system_error>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 
 #include "examples/chat_template_flag.hpp"
+#include "examples/numbers.hpp"
 #include "examples/program.hpp"
 
 namespace gemma::app {
@@ -80,14 +80,13 @@ std::variant<SplitBy, std::vector<std::size_t>> parse_split(const std::string& t
   std::vector<std::size_t> layers;
   for (std::size_t at = 0; at <= text.size();) {
     const std::size_t end = std::min(text.find(',', at), text.size());
-    std::size_t n = 0;
-    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, n);
-    if (error != std::errc() || stop != text.data() + end) {
+    const auto n = parse_number<std::size_t>(std::string_view(text).substr(at, end - at));
+    if (!n) {
       throw Error(ErrorCode::kInvalidArgument,
                   "--split: '" + text + "' is neither prefill nor decode nor numbers of layers (10,9,9)");
     }
-    if (n == 0) throw Error(ErrorCode::kInvalidArgument, "--split: a rank needs a layer at least");
-    layers.push_back(n);
+    if (*n == 0) throw Error(ErrorCode::kInvalidArgument, "--split: a rank needs a layer at least");
+    layers.push_back(*n);
     at = end + 1;
   }
   return layers;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gemma/sampler.hpp"
+#include "gguf/fnv.hpp"
 
 namespace gemma::squad {
 
@@ -33,9 +34,9 @@ void shuffle(std::vector<T>& items, SplitMix64& random) {
 /// FNV-1a, 64 bits: makes a seed out of a question's id, so that its sample does not depend on its
 /// neighbours.
 constexpr std::uint64_t hash_of(std::string_view text) noexcept {
-  std::uint64_t hash = 0xCBF29CE484222325U;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
-  return hash;
+  gemma::detail::Fnv1a hash;
+  hash.add(text);
+  return hash.value();
 }
 
 }  // namespace gemma::squad
