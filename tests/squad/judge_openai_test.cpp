@@ -188,7 +188,7 @@ TEST(OpenAiJudge, OtherServersWaysOfSayingIt) {
       {"a usage beyond all numbers",
        R"({"choices":[{"message":{"content":"3,1,2"}}],"usage":{"prompt_tokens":1e300}})"}};
   for (const auto& [name, body] : bodies) {
-    FakeEndpoint endpoint([&](std::size_t, const std::string&) { return http(200, body); });
+    FakeEndpoint endpoint([&text = body](std::size_t, const std::string&) { return http(200, text); });
     OpenAiOptions options = quick(endpoint.url());
     options.attempts = 1;
     try {
