@@ -57,6 +57,8 @@ RULES = [
     Rule("<iostream> and <regex> stay out of the library", LIBRARY, "#include <(iostream|regex)>", "#include <regex>"),
     Rule("std::function stays out of what runs for each token", "kernels gemma/decoder",
          r"#include <functional>|std::function<", "std::function<void()> step;"),
+    Rule("headers say no using namespace", f"{LIBRARY} examples tests", r"^\s*using namespace (?!\S*literals)",
+         "using namespace gemma;", (".hpp", ".inl", ".h")),
     # ---- errors ----
     Rule("the library must not end its host", LIBRARY, r"\b(abort|exit|terminate|(?<!static_)assert) *\(", "std::exit(1);"),
     Rule("the library must not print or read the environment", LIBRARY,
