@@ -1,5 +1,5 @@
-// The C interface over the C++ one. Invariant: every function that can throw does so inside guarded(), which
-// turns it into a gemma_error.
+// The C interface over the C++ one.
+// Invariant: every function that can throw does so inside guarded(), which turns it into a gemma_error.
 #include "c_api.h"
 
 #include <algorithm>

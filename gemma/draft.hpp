@@ -1,8 +1,9 @@
 // Tokens that are guessed and then verified several at a time: speculative decoding (Leviathan et al. 2023)
 // without its sampling rule. One forward pass computes the last token and the guesses after it. Each token is
 // then chosen from its own row of logits exactly as without guesses, and a row is used if the token before it
-// was guessed right. Invariant: rows have the same bits as in single steps (law 1), so answers are the same;
-// everything is allocated when an engine or a generation is made.
+// was guessed right.
+// Invariant: rows have the same bits as in single steps (law 1), so answers are the same; everything is
+// allocated when an engine or a generation is made.
 #pragma once
 
 #include <algorithm>

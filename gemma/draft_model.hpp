@@ -1,6 +1,6 @@
-// Guesses by a smaller model with the same vocabulary. Invariant: the cache of a slot holds a beginning of
-// the slot's sequence, followed by guesses that may have been wrong; those that differ are dropped by the
-// next query.
+// Guesses by a smaller model with the same vocabulary.
+// Invariant: the cache of a slot holds a beginning of the slot's sequence, followed by guesses that may have
+// been wrong; those that differ are dropped by the next query.
 #pragma once
 
 #include <cstddef>

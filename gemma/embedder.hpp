@@ -1,7 +1,7 @@
 // Embeddings of texts: many texts in one forward, pooled, projected if the model has linear layers for that,
-// cut to options.dims, and scaled to length 1. Invariant (law 1): the bits of a text's embedding depend on
-// its tokens only, never on the other texts, the chunk or the number of threads; all memory but that of
-// results is allocated when the embedder is made.
+// cut to options.dims, and scaled to length 1.
+// Invariant (law 1): the bits of a text's embedding depend on its tokens only, never on the other texts, the
+// chunk or the number of threads; all memory but that of results is allocated when the embedder is made.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,8 @@
-// Constrained output: a grammar (GBNF) or a JSON schema decides which tokens may come next. Invariant: the
-// text of accepted tokens is always the beginning of a text of the grammar, and can be completed; an end
-// token is allowed exactly when the text is complete. Anything in a grammar or schema that cannot be enforced
-// is an Error when it is read, never ignored. Time and memory are bounded whatever the grammar: see Grammar.
+// Constrained output: a grammar (GBNF) or a JSON schema decides which tokens may come next.
+// Invariant: the text of accepted tokens is always the beginning of a text of the grammar, and can be
+// completed; an end token is allowed exactly when the text is complete. Anything in a grammar or schema that
+// cannot be enforced is an Error when it is read, never ignored. Time and memory are bounded whatever the
+// grammar: see Grammar.
 #pragma once
 
 #include <cstddef>

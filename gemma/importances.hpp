@@ -1,5 +1,6 @@
 // How important each input of a matrix is: the mean of its square over a text, as importance matrices
-// (imatrix files) store it. Invariant: the values that find() returns are finite and not negative.
+// (imatrix files) store it.
+// Invariant: the values that find() returns are finite and not negative.
 #pragma once
 
 #include <cstddef>

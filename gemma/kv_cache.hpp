@@ -1,6 +1,6 @@
-// Keys and values of one sequence: a list of pages for each group of layers. Invariant: positions [0, n_past)
-// were computed from tokens in order; a group's pages hold all positions that a later token can see. A page
-// that is shared with other caches is never written: it is copied first.
+// Keys and values of one sequence: a list of pages for each group of layers.
+// Invariant: positions [0, n_past) were computed from tokens in order; a group's pages hold all positions
+// that a later token can see. A page that is shared with other caches is never written: it is copied first.
 #pragma once
 
 #include <cstddef>

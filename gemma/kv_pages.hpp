@@ -1,6 +1,6 @@
-// Memory of keys and values, in reference-counted pages of kKeyBlock positions. Invariant: all pages are
-// planned and their addresses reserved when the pool is made; taking or giving back a page allocates nothing,
-// and the system provides a page's memory when it is first written.
+// Memory of keys and values, in reference-counted pages of kKeyBlock positions.
+// Invariant: all pages are planned and their addresses reserved when the pool is made; taking or giving back
+// a page allocates nothing, and the system provides a page's memory when it is first written.
 #pragma once
 
 #include <cstddef>

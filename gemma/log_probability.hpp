@@ -1,5 +1,6 @@
-// From logits to probabilities. Invariant: sums run in double over the vocabulary in order, so the same
-// logits give the same number wherever exp() and log() of the C library agree.
+// From logits to probabilities.
+// Invariant: sums run in double over the vocabulary in order, so the same logits give the same number
+// wherever exp() and log() of the C library agree.
 #pragma once
 
 #include <cstddef>

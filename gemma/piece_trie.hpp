@@ -1,6 +1,7 @@
 // The pieces of a vocabulary as a trie over their bytes, for finding all pieces that a grammar allows next in
-// one walk. Invariant: it contains only pieces that write text: no control, unknown or unused pieces, no
-// markers of turns, thoughts and tools.
+// one walk.
+// Invariant: it contains only pieces that write text: no control, unknown or unused pieces, no markers of
+// turns, thoughts and tools.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 // Plans of memory: how much running a model takes, before anything is allocated, and the longest context
-// within a limit. Invariant: an object made later with the same options takes exactly this much.
+// within a limit.
+// Invariant: an object made later with the same options takes exactly this much.
 #pragma once
 
 #include "kv_cache.hpp"

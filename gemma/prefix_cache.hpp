@@ -1,6 +1,6 @@
-// Keeps keys and values of beginnings of sequences, for later sequences. Invariant: an entry holds pages like
-// any sequence, shared with the sequences that began with it; when pages are needed, the least recently used
-// entries are removed first.
+// Keeps keys and values of beginnings of sequences, for later sequences.
+// Invariant: an entry holds pages like any sequence, shared with the sequences that began with it; when pages
+// are needed, the least recently used entries are removed first.
 #pragma once
 
 #include <cstddef>

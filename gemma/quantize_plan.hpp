@@ -1,5 +1,6 @@
-// Chooses the type of each tensor of a file that is to be quantised. Invariant: a plan can be carried out:
-// rows are whole blocks, types can be written, importances and adapters fit.
+// Chooses the type of each tensor of a file that is to be quantised.
+// Invariant: a plan can be carried out: rows are whole blocks, types can be written, importances and adapters
+// fit.
 #pragma once
 
 #include <atomic>

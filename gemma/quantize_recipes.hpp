@@ -1,6 +1,6 @@
-// Recipes of mixed types such as Q4_K_M: which tensor gets which type, as data. Invariant: the rules are
-// those of llama.cpp's quantiser, which chooses the same types for the same shapes, so a name means the same
-// everywhere.
+// Recipes of mixed types such as Q4_K_M: which tensor gets which type, as data.
+// Invariant: the rules are those of llama.cpp's quantiser, which chooses the same types for the same shapes,
+// so a name means the same everywhere.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
-// Quantises a file of floats (or of any type that can be decoded). Invariant: it works tensor by tensor in
-// slabs, so memory does not grow with the file; the output appears under its name when it is complete, or not
-// at all. Its bytes do not depend on the number of threads.
+// Quantises a file of floats (or of any type that can be decoded).
+// Invariant: it works tensor by tensor in slabs, so memory does not grow with the file; the output appears
+// under its name when it is complete, or not at all. Its bytes do not depend on the number of threads.
 #pragma once
 
 #include <atomic>

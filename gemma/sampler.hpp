@@ -1,6 +1,7 @@
 // Choosing the next token from logits. Seeded: the same logits, options and seed give the same token
-// everywhere. Invariant: after its first token a sampler allocates nothing; it never returns an id outside
-// the vocabulary.
+// everywhere.
+// Invariant: after its first token a sampler allocates nothing; it never returns an id outside the
+// vocabulary.
 #pragma once
 
 #include <cstddef>

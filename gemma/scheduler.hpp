@@ -1,6 +1,7 @@
 // A batch that many threads share: requests wait in a queue and run together, and each caller reads its
-// answer at its own pace. Invariant: the scheduler's own thread computes; a caller that reads slowly, stops
-// reading or leaves delays no other; each answer has the bits that it would have alone (law 1).
+// answer at its own pace.
+// Invariant: the scheduler's own thread computes; a caller that reads slowly, stops reading or leaves delays
+// no other; each answer has the bits that it would have alone (law 1).
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,6 @@
 // One sequence: its tokens, their keys and values, the logits after the last of them, and a running
-// generation. Session and Batch are built on it. Invariant: tokens() begins with the cache's positions; those
-// after them are waiting to be computed.
+// generation. Session and Batch are built on it.
+// Invariant: tokens() begins with the cache's positions; those after them are waiting to be computed.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,6 @@
-// One sequence and its generation, with its own workspace. Invariant: tokens() are the cache's positions and
-// at most one token after them, which the next call computes; a failed or cancelled call adds only whole
-// chunks.
+// One sequence and its generation, with its own workspace.
+// Invariant: tokens() are the cache's positions and at most one token after them, which the next call
+// computes; a failed or cancelled call adds only whole chunks.
 #pragma once
 
 #include <cstddef>

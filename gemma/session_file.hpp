@@ -1,6 +1,6 @@
-// A sequence as bytes, for a file: written once, read by another process that runs the same model. Invariant:
-// a restored sequence goes on with the same bits as the one that was saved (law 1), on the same instruction
-// set; what is damaged, cut, or another model's is refused before anything is made of it.
+// A sequence as bytes, for a file: written once, read by another process that runs the same model.
+// Invariant: a restored sequence goes on with the same bits as the one that was saved (law 1), on the same
+// instruction set; what is damaged, cut, or another model's is refused before anything is made of it.
 //
 // All numbers are little-endian:
 //   char     magic[8]              "GEMMASEQ"

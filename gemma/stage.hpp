@@ -1,6 +1,7 @@
 // A stage: a part of a model's layers, for processes that share a model. Each stage runs some of the layers,
-// takes hidden rows from the preceding stage and passes rows to the next. Invariant: successive stages that
-// are given the same chunks compute the logits of Model::forward() to the bit.
+// takes hidden rows from the preceding stage and passes rows to the next.
+// Invariant: successive stages that are given the same chunks compute the logits of Model::forward() to the
+// bit.
 #pragma once
 
 #include <atomic>

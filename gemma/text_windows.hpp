@@ -1,6 +1,7 @@
 // Divides a text into windows of a fixed number of tokens and computes the logits of the scored ones, for
-// perplexity and comparisons of models. Invariant (law 1): a window's logits depend on its tokens only, not
-// on other windows, the batch or the number of threads.
+// perplexity and comparisons of models.
+// Invariant (law 1): a window's logits depend on its tokens only, not on other windows, the batch or the
+// number of threads.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,6 @@
 // The threads of one forward pass: one OpenMP region, a barrier between steps, and work that is divided in
-// fixed shares (Worker::share) or in pieces on demand (take()). Invariant: results never depend on the number
-// of workers; only which worker computes them does.
+// fixed shares (Worker::share) or in pieces on demand (take()).
+// Invariant: results never depend on the number of workers; only which worker computes them does.
 #pragma once
 
 #include <atomic>

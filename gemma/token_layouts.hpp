@@ -1,5 +1,6 @@
 // Where tokens are laid out once for all matmul calls that read them. Each kernel has its own layout, and
-// matrices that read the same input often share one. Invariant: only a plan; the same for every worker.
+// matrices that read the same input often share one.
+// Invariant: only a plan; the same for every worker.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
-// Typed views of a model's tensors in the mapped file, found by their GGUF names. Invariant: every shape was
-// checked against the configuration once; matrices point into the file and are never copied.
+// Typed views of a model's tensors in the mapped file, found by their GGUF names.
+// Invariant: every shape was checked against the configuration once; matrices point into the file and are
+// never copied.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // All buffers that a forward pass writes, planned from the configuration and allocated before the first
-// token. Invariant: forward() allocates nothing; a workspace serves one forward at a time and any cache of
-// its model.
+// token.
+// Invariant: forward() allocates nothing; a workspace serves one forward at a time and any cache of its
+// model.
 #pragma once
 
 #include <algorithm>

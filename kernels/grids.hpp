@@ -1,6 +1,7 @@
 // The grids of the IQ types: the values that an index stands for: magnitudes of 8 weights (IQ2) or of 4
-// (IQ3), or 8 weights (IQ1). Invariant: constants, unpacked by the compiler from the codes in
-// kernels/grid_codes.hpp; tests/kernels/grids_test.cpp compares them with tests/golden/blocks/grids.
+// (IQ3), or 8 weights (IQ1).
+// Invariant: constants, unpacked by the compiler from the codes in kernels/grid_codes.hpp;
+// tests/kernels/grids_test.cpp compares them with tests/golden/blocks/grids.
 //
 // No formula gives the rows of a grid: they are llama.cpp's choice; its notice is in THIRD_PARTY_NOTICES.md.
 #pragma once

@@ -1,7 +1,8 @@
 // The interface of kernels to the rest of the engine: plain functions in one immutable table for each
-// instruction set. Invariant: every function is noexcept, allocates nothing, and its result depends, to the
-// bit, on its operands only: never on how rows, tokens or heads were divided between calls (law 1). Float
-// sums over k run in one fixed order.
+// instruction set.
+// Invariant: every function is noexcept, allocates nothing, and its result depends, to the bit, on its
+// operands only: never on how rows, tokens or heads were divided between calls (law 1). Float sums over k run
+// in one fixed order.
 #pragma once
 
 #include <array>

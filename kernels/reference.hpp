@@ -1,5 +1,6 @@
-// The scalar oracle of every kernel. Invariant: it stays simple enough to be checked by eye, and no unit that
-// is compiled for more than the baseline CPU includes it.
+// The scalar oracle of every kernel.
+// Invariant: it stays simple enough to be checked by eye, and no unit that is compiled for more than the
+// baseline CPU includes it.
 #pragma once
 
 #include "reference/attention.hpp"

@@ -1,6 +1,7 @@
-// Which kernel tables this CPU and its operating system can run. Invariant: a table is offered only when
-// everything that it needs (KernelTable::needs, which holds every instruction-set flag that its unit was
-// compiled with) is present and the system saves the registers it uses.
+// Which kernel tables this CPU and its operating system can run.
+// Invariant: a table is offered only when everything that it needs (KernelTable::needs, which holds every
+// instruction-set flag that its unit was compiled with) is present and the system saves the registers it
+// uses.
 #include <array>
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,5 @@
-// A part of a text. Invariant: begin <= end, which its creator ensures.
+// A part of a text.
+// Invariant: begin <= end, which its creator ensures.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,7 @@
 // Attention of one layer: projections, q/k norms and rotary embedding, the cache, and the sum over its
-// values. Invariant: units of work are whole heads of whole tokens, so shares between threads do not show in
-// the result.
+// values.
+// Invariant: units of work are whole heads of whole tokens, so shares between threads do not show in the
+// result.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // What LoRA adapters add to a product: y += scale * B (A x), in float32; the weights themselves are not
-// changed. Invariant (law 1): a sum runs over the inputs, then over the ranks, in the kernels' order, and
-// adapters are added one after the other; work is split by tokens and output rows, never within a sum.
+// changed.
+// Invariant (law 1): a sum runs over the inputs, then over the ranks, in the kernels' order, and adapters are
+// added one after the other; work is split by tokens and output rows, never within a sum.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,7 @@
 // One forward pass as data: what is computed, from which weights, into which buffers. The steps are free
-// functions over it in this folder. Invariant: every worker of the team holds its own copy; the copies are
-// equal whenever all workers have passed the same barrier.
+// functions over it in this folder.
+// Invariant: every worker of the team holds its own copy; the copies are equal whenever all workers have
+// passed the same barrier.
 #pragma once
 
 #include <atomic>

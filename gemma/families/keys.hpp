@@ -1,6 +1,6 @@
-// What every family reads the same way from GGUF metadata. Invariant: only families/ reads a model's
-// configuration keys; every number that is returned lies in its range, and one that does not is refused with
-// its key, its value and its place in the file.
+// What every family reads the same way from GGUF metadata.
+// Invariant: only families/ reads a model's configuration keys; every number that is returned lies in its
+// range, and one that does not is refused with its key, its value and its place in the file.
 #pragma once
 
 #include <algorithm>

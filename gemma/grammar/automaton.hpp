@@ -1,7 +1,8 @@
 // A compiled grammar: for each rule a nondeterministic automaton over bytes, whose edges read a byte, read
-// nothing, or call a rule and continue after it. Invariant: no rule calls itself before it has read a byte
-// (left recursion is refused), so the bytes that can be read next are found in finitely many steps; height()
-// says how deep calls must nest to reach the end, so a bound on the depth never leads to a dead end.
+// nothing, or call a rule and continue after it.
+// Invariant: no rule calls itself before it has read a byte (left recursion is refused), so the bytes that
+// can be read next are found in finitely many steps; height() says how deep calls must nest to reach the end,
+// so a bound on the depth never leads to a dead end.
 #pragma once
 
 #include <array>

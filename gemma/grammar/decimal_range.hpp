@@ -1,5 +1,6 @@
-// Decimal numbers between two bounds, as expressions over their digits. Invariant: exactly the JSON numbers
-// within the bounds match (of kWhole and kFraction digits at most): digits are compared, nothing is rounded.
+// Decimal numbers between two bounds, as expressions over their digits.
+// Invariant: exactly the JSON numbers within the bounds match (of kWhole and kFraction digits at most):
+// digits are compared, nothing is rounded.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// Parses JSON text into values, for schemas. Invariant: strict RFC 8259 in UTF-8; nesting is bounded, and a
-// name that occurs twice in an object is refused.
+// Parses JSON text into values, for schemas.
+// Invariant: strict RFC 8259 in UTF-8; nesting is bounded, and a name that occurs twice in an object is
+// refused.
 #pragma once
 
 #include <algorithm>

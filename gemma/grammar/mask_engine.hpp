@@ -1,6 +1,7 @@
 // The state shared by all masks of one grammar and one vocabulary: the table of states, and the computed sets
-// of allowed tokens. Invariant: both are bounded (StateTable::kMaxBytes, kMaxMaskBytes): a full table is
-// replaced by a new one, which masks enter when they are used next, and a full store of sets is emptied.
+// of allowed tokens.
+// Invariant: both are bounded (StateTable::kMaxBytes, kMaxMaskBytes): a full table is replaced by a new one,
+// which masks enter when they are used next, and a full store of sets is emptied.
 #pragma once
 
 #include <cstddef>

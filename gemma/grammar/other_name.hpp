@@ -1,5 +1,6 @@
 // Names of members that differ from all of a given list: for additional members, whose names must not repeat
-// a known one. Invariant: a name is written without escapes, which could spell one of the taken names.
+// a known one.
+// Invariant: a name is written without escapes, which could spell one of the taken names.
 #pragma once
 
 #include <cstddef>

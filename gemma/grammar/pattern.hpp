@@ -1,8 +1,9 @@
 // Regular expressions of schemas ("pattern", and what "format" stands for), as expressions over the text of a
 // JSON string. Read are literals, ".", classes with \d \w \s and their opposites, groups, "|", the
 // repetitions * + ? {m,n} (lazy ones too: the texts are the same), and ^ and $ at the ends. Anything else is
-// refused by name. Invariant: every text that is matched is one for ECMAScript (flag u) and for Python alike.
-// Where they differ, as in \w beyond ASCII, what both agree on is taken.
+// refused by name.
+// Invariant: every text that is matched is one for ECMAScript (flag u) and for Python alike. Where they
+// differ, as in \w beyond ASCII, what both agree on is taken.
 #pragma once
 
 #include <algorithm>

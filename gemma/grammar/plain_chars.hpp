@@ -1,7 +1,8 @@
 // Plain characters: those that may stand in a JSON string without an escape and that "." of a pattern
 // matches: all but control characters, '"', '\' and the two line separators. Most pieces of a vocabulary
 // consist of them, so a place of a grammar that allows any of them allows these pieces together, without a
-// look at each. Invariant: kEdges are the UTF-8 of exactly these characters.
+// look at each.
+// Invariant: kEdges are the UTF-8 of exactly these characters.
 #pragma once
 
 #include <array>

@@ -1,7 +1,7 @@
 // A grammar before it is compiled: rules, and the expressions that they consist of. GBNF, JSON schemas and
-// patterns are read into this form. Invariant: an expression refers only to older expressions and to rules,
-// so it is a finite tree; characters are Unicode scalar values; every limit on a grammar's size that a
-// hostile one could reach is checked here.
+// patterns are read into this form.
+// Invariant: an expression refers only to older expressions and to rules, so it is a finite tree; characters
+// are Unicode scalar values; every limit on a grammar's size that a hostile one could reach is checked here.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
-// Turns a JSON schema into rules. Invariant: every text of the rules is a value that the schema accepts. The
-// opposite need not hold: members come in the order of "properties"; additional ones follow them, and only if
-// the schema says so or names no properties; white space and the spelling of texts and numbers are bounded
-// (json_rules.hpp).
+// Turns a JSON schema into rules.
+// Invariant: every text of the rules is a value that the schema accepts. The opposite need not hold: members
+// come in the order of "properties"; additional ones follow them, and only if the schema says so or names no
+// properties; white space and the spelling of texts and numbers are bounded (json_rules.hpp).
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The bounds of a schema: of numbers, lengths and counts. Invariant: of several bounds that must all hold,
-// the narrowest is used.
+// The bounds of a schema: of numbers, lengths and counts.
+// Invariant: of several bounds that must all hold, the narrowest is used.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-// "oneOf" requires that no two of its branches hold for a value: decides whether that is certain. Invariant:
-// two schemas are called disjoint only if no value that is written for the one (SchemaWords::written_types)
-// is accepted by the other; in doubt they are not.
+// "oneOf" requires that no two of its branches hold for a value: decides whether that is certain.
+// Invariant: two schemas are called disjoint only if no value that is written for the one
+// (SchemaWords::written_types) is accepted by the other; in doubt they are not.
 #pragma once
 
 #include <algorithm>

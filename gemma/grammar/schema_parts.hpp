@@ -1,6 +1,7 @@
 // A JSON schema taken apart: references and combinations resolved into alternatives, each a set of plain
-// schemas that must all hold. Invariant: every keyword is honoured by the written rules, says nothing about
-// values (an annotation), or is refused by name; none is dropped.
+// schemas that must all hold.
+// Invariant: every keyword is honoured by the written rules, says nothing about values (an annotation), or is
+// refused by name; none is dropped.
 #pragma once
 
 #include <algorithm>

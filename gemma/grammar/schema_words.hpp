@@ -1,5 +1,5 @@
-// The vocabulary of JSON schemas: types, listed values, and the types that each keyword is about. Invariant:
-// a keyword whose value has the wrong form is refused by name wherever it is read.
+// The vocabulary of JSON schemas: types, listed values, and the types that each keyword is about.
+// Invariant: a keyword whose value has the wrong form is refused by name wherever it is read.
 #pragma once
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 // The position of a text in a grammar, as a number: the automaton made deterministic while it is used. A
 // state is a set of items, each a place in a rule and the places to return to after it; those form sets too
-// (Tomita's graph-structured stack), so that ambiguous grammars cost no more than their size. Invariant:
-// equal sets have one number; every item can be completed within kMaxDepth calls. A table is bounded by
-// kMaxBytes: when it is full, a state continues in a new table by save() and load().
+// (Tomita's graph-structured stack), so that ambiguous grammars cost no more than their size.
+// Invariant: equal sets have one number; every item can be completed within kMaxDepth calls. A table is
+// bounded by kMaxBytes: when it is full, a state continues in a new table by save() and load().
 #pragma once
 
 #include <cstddef>

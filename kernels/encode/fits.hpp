@@ -1,6 +1,6 @@
-// Finds the best scale, or scale and offset, of a few weights on a grid of integers or levels. Invariant:
-// minimises sum(w * (x - decoded)^2). Eight candidates are tried at once, one in each lane of a vector, so
-// that no sum crosses lanes; of equal ones the first is taken.
+// Finds the best scale, or scale and offset, of a few weights on a grid of integers or levels.
+// Invariant: minimises sum(w * (x - decoded)^2). Eight candidates are tried at once, one in each lane of a
+// vector, so that no sum crosses lanes; of equal ones the first is taken.
 //
 // For given integers q the best scale is a least-squares fit, d = sum(w x q) / sum(w q q), which reduces the
 // error by sum(w x q)^2 / sum(w q q); with an offset the same holds about the mean. The search is over the

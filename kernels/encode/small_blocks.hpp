@@ -1,5 +1,5 @@
-// Encoders of the types with 32 weights per block, and of unblocked types. Invariant: codes are chosen for
-// the scale (and minimum) rounded to float16.
+// Encoders of the types with 32 weights per block, and of unblocked types.
+// Invariant: codes are chosen for the scale (and minimum) rounded to float16.
 #pragma once
 
 #include "../../gguf/blocks.hpp"

@@ -1,5 +1,6 @@
 // Encoders of the types with 256 weights per block: integer scales of 16 or 32 weights under one or two
-// floats. Invariant: after the first fits, every choice is made by the error of the stored numbers.
+// floats.
+// Invariant: after the first fits, every choice is made by the error of the stored numbers.
 //
 // First each sub-block gets its own best scale (and minimum) as floats. The block's d is such that the
 // largest of them can be represented. Then, twice: each sub-block takes the best integer scale (and minimum)

@@ -1,4 +1,5 @@
-// The table of encoders of one unit. Invariant: all of it is tagged with the unit's type A.
+// The table of encoders of one unit.
+// Invariant: all of it is tagged with the unit's type A.
 #pragma once
 
 #include "../encoder.hpp"

@@ -1,6 +1,7 @@
 // Decoding of every stored type, one weight at a time: the oracle of the fast decoders' tests, and what the
-// scalar table runs. Invariant: weight i of a block is computed from the formula beside its struct in
-// gguf/blocks.hpp and from nothing else; compiled for the baseline CPU only.
+// scalar table runs.
+// Invariant: weight i of a block is computed from the formula beside its struct in gguf/blocks.hpp and from
+// nothing else; compiled for the baseline CPU only.
 #pragma once
 
 #include <bit>

@@ -1,6 +1,7 @@
 // y = x * w^T in plain scalar form, used by the scalar table; it defines what the SIMD kernels compute, down
-// to the bit, for the types with 8-bit activations. Invariant: integer sums are exact; the floating-point
-// steps of one output follow the order of k and are written as fma; compiled for the baseline CPU only.
+// to the bit, for the types with 8-bit activations.
+// Invariant: integer sums are exact; the floating-point steps of one output follow the order of k and are
+// written as fma; compiled for the baseline CPU only.
 #pragma once
 
 #include <bit>

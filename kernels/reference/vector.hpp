@@ -1,6 +1,7 @@
 // The plain scalar form of every vector kernel but attention: the oracle of the SIMD kernels' tests and what
-// the scalar table runs. Invariant: one element after the other, sums in double precision, no vector types;
-// compiled for the baseline CPU only (units built with wider instruction sets must not include this file).
+// the scalar table runs.
+// Invariant: one element after the other, sums in double precision, no vector types; compiled for the
+// baseline CPU only (units built with wider instruction sets must not include this file).
 #pragma once
 
 #include <bit>

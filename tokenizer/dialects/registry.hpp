@@ -1,6 +1,6 @@
 // The list of dialects, and how one is found: by name, by the text of a template, by the pieces of a
-// vocabulary. Invariant: of several that fit, the first in the list is taken, so special forms stand before
-// general ones.
+// vocabulary.
+// Invariant: of several that fit, the first in the list is taken, so special forms stand before general ones.
 #pragma once
 
 #include <algorithm>
