@@ -1,5 +1,6 @@
 // Conversations as JSON, in the form that most chat servers and templates share: messages with tool calls,
-// and declarations of tools. Invariant: what comes out renders as the same JSON does in a Python template.
+// and declarations of tools.
+// Invariant: a Message renders like the same JSON in a Python template.
 #pragma once
 
 #include <charconv>
@@ -61,9 +62,9 @@ Value value_of(const Json& json) {
   return {};
 }
 
-/// {"role", "content", "reasoning" or "reasoning_content", "tool_calls", "tool_responses", "tool_call_id",
-/// "name"}; the content may be missing where a tool is called, and need not be a text in a tool's answer.
-/// Throws Json::exception for another form.
+/// A message from {"role", "content", "reasoning" or "reasoning_content", "tool_calls", "tool_responses",
+/// "tool_call_id", "name"}. The content may be missing in a message with tool calls, and need not be text in
+/// a tool's answer. Throws Json::exception for another form.
 template <typename Json>
 Message message_of(const Json& json) {
   const auto text = [&](const char* key) {
@@ -98,7 +99,7 @@ Message message_of(const Json& json) {
   } else if (has_content && m.role == "tool") {
     m.response = value_of(*content);
   } else if (has_content || (m.tool_calls.empty() && m.tool_responses.empty())) {
-    m.content = json.at("content").template get<std::string>();  // throws what says so
+    m.content = json.at("content").template get<std::string>();  // throws if it is no text
   }
   return m;
 }

@@ -1,5 +1,5 @@
-// --chat-template, as the programs that write conversations share it, and what they say about the choice.
-// Invariant: a template that is not the file's own is never used in silence.
+// The flag --chat-template of all programs that write conversations, and their notes about it.
+// Invariant: a template that is not the file's own is never used without a note.
 #pragma once
 
 #include <string>
@@ -13,15 +13,15 @@ class Option;
 
 namespace gemma::app {
 
-/// For CLI::Option::check: "" if there are turns of that name.
+/// For CLI::Option::check: "" if there is a template of that name, else the error.
 std::string known_chat_template(const std::string& name);
 
 CLI::Option* add_chat_template(CLI::App& app, std::string& name);
 
-/// A note about the choice of turns (ChatTemplate::note()) as users of these programs need it; "" where it
-/// is.
+/// A note about the choice of the template (ChatTemplate::note()), worded for users of these programs; "" for
+/// an empty note.
 std::string chat_template_note(const std::string& note);
-/// What a user should know about the turns that are used, or "".
+/// The note for users about the template that is used, or "".
 std::string chat_template_note(const ChatTemplate& chat);
 
 }  // namespace gemma::app

@@ -1,6 +1,7 @@
-// The flags that every program with a model shares: the file, the instruction set, threads, the context and
-// its cache. Invariant: after load() the model runs on exactly the instruction set that was asked for;
-// nothing is chosen silently.
+// The flags that all programs with a model share: the file, the instruction set, threads, the context and its
+// cache.
+// Invariant: after load() the model runs on exactly the requested instruction set; nothing is chosen
+// silently.
 #pragma once
 
 #include <cstddef>
@@ -19,15 +20,14 @@ class App;
 
 namespace gemma::app {
 
-/// The table that `name` ("" for the best) names. Throws Error{kInvalidArgument} listing what can be asked
-/// for.
+/// The kernel table called `name`; "": the best. Throws Error{kInvalidArgument} listing the available names.
 const kernels::KernelTable& kernel_table(std::string_view name);
 
-/// Bytes of "800MB", "4GiB", "4g" or plain "1000000": units are powers of 1000, with an i of 1024. Throws
-/// Error{kInvalidArgument} for anything else, 0 and what does not fit in 64 bits.
+/// Parses "800MB", "4GiB", "4g" or plain "1000000" as bytes: units are powers of 1000, with an i of 1024.
+/// Throws Error{kInvalidArgument} for anything else, for 0 and for what does not fit in 64 bits.
 std::size_t parse_size(const std::string& text);
 
-/// Adds --kv, which calls `set`. `by_default`: what its help says of the default.
+/// Adds --kv, which calls `set`. `by_default`: the default, as shown in its help.
 void add_kv_option(CLI::App& app, std::function<void(KvType)> set, const std::string& by_default);
 
 /// The name of a storage type of keys and values, as --kv spells it.
@@ -35,13 +35,13 @@ inline std::string kv_name(KvType type) {
   return std::string(kernels::kv_type_info(type).name);
 }
 
-/// The adapter that "FILE" or "FILE:SCALE" names; a colon that no number follows belongs to the name. Throws
+/// Opens the adapter of "FILE" or "FILE:SCALE"; a colon that no number follows is part of the name. Throws
 /// Error as Adapter::open.
 std::shared_ptr<const Adapter> open_adapter(const std::string& text);
 
-/// Values of the shared flags. Fill it in by add_to() and CLI11, then load().
+/// Values of the shared flags. Use add_to(), let CLI11 parse, then load().
 struct EngineFlags {
-  /// Which flags a program takes; combine by |.
+  /// Which flags a program has; combine by |.
   enum Part : unsigned {
     kModel = 1,    // -m
     kIsa = 2,      // --isa
@@ -57,22 +57,22 @@ struct EngineFlags {
 
   std::string model;        // path
   std::string isa;          // "": the best
-  unsigned threads = 0;     // 0: one for each physical core
+  unsigned threads = 0;     // 0: physical_core_count()
   std::size_t context = 0;  // 0: the model's own, at most kDefaultContext
   KvType kv = KvType::kF16;
-  std::optional<std::size_t> window;  // in place of the file's; 0: none
-  std::size_t max_memory = 0;         // bytes of the file and what it is run with; 0: no limit
+  std::optional<std::size_t> window;  // replaces the file's window; 0: none
+  std::size_t max_memory = 0;         // limit of the file and all memory together, in bytes; 0: none
   std::vector<std::string> adapters;  // FILE[:SCALE]
   std::string draft =
       "off";               // "lookup", "off" or the file of a model; set before add_to() for another default
-  bool vocabulary = true;  // no flag: whether the program needs it
+  bool vocabulary = true;  // not a flag: whether the program needs the vocabulary
 
   void add_to(CLI::App& app, unsigned parts = kAll);
 
-  /// Maps and checks the file. Throws Error as Model::load, and for an instruction set that is not there.
+  /// Maps and checks the file. Throws Error as Model::load, and for an instruction set that is not available.
   Model load() const;
 
-  /// Loads the file of the draft, where there is one; throws Error as load() does.
+  /// The options of a session; loads the file of the draft model if there is one. Throws Error as load().
   SessionOptions session_options() const;
 };
 

@@ -1,5 +1,5 @@
-// How --help looks: CLI11's lists, in lines that fit the screen.
-// Invariant: no line is longer than kWidth unless a single word is.
+// The format of --help: CLI11's lists, in lines that fit the screen.
+// Invariant: no line is longer than kWidth unless it is a single word.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +35,7 @@ inline std::string wrapped(std::string_view text, std::size_t width) {
   return out;
 }
 
-/// Flags with the kind of their value to the left, what they do to the right.
+/// Flags with the kind of their value on the left, their description on the right.
 class HelpFormat : public CLI::Formatter {
  public:
   static constexpr std::size_t kWidth = 98;

@@ -1,5 +1,6 @@
-// Ctrl-C as a flag. Invariant: a signal only sets a flag that the engine asks often; memory, files and the
-// terminal are put in order by ordinary code afterwards.
+// Ctrl-C as a flag.
+// Invariant: a signal only sets a flag that the engine checks often; ordinary code then cleans up memory,
+// files and the terminal.
 #pragma once
 
 #include <array>
@@ -10,8 +11,8 @@
 
 namespace gemma::app {
 
-/// Sets a handler for each of `signals`, but for those that whoever started us wanted ignored (nohup, a
-/// shell's background job). Returns what was there before, for restore_signals().
+/// Sets a handler for each of `signals`, except those that the parent process ignored (nohup, a shell's
+/// background job). Returns the old handlers, for restore_signals().
 template <std::size_t N>
 std::array<struct sigaction, N> handle_signals(const std::array<int, N>& signals, void (*handler)(int),
                                                int flags) {
@@ -31,7 +32,8 @@ void restore_signals(const std::array<int, N>& signals, const std::array<struct 
   for (std::size_t i = 0; i < N; ++i) ::sigaction(signals[i], &before[i], nullptr);
 }
 
-/// While one lives, SIGINT, SIGTERM and SIGHUP set the flag instead of ending the process. One at a time.
+/// While an object exists, SIGINT, SIGTERM and SIGHUP set the flag instead of ending the process. Only one
+/// may exist at a time.
 class InterruptGuard {
  public:
   explicit InterruptGuard(std::atomic<bool>& flag) {
@@ -53,7 +55,7 @@ class InterruptGuard {
     flag_.store(nullptr);
   }
 
-  /// The last signal that came, or 0. Shells call a program that one ended 128 + its number.
+  /// The last signal that arrived, or 0. The exit status of a program ended by a signal is 128 + its number.
   int last() const noexcept { return last_.load(); }
 
  private:

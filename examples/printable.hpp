@@ -1,6 +1,5 @@
-// Text of files and users made safe to show: on one line, without a byte that a terminal or a reader would
-// take for anything but text. Invariant: the result is valid UTF-8 without control, format or invalid
-// characters.
+// Makes text of files and users safe to show: one line, without bytes that control a terminal.
+// Invariant: the result is valid UTF-8 without control, format or invalid characters.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +11,7 @@
 
 namespace gemma::app {
 
-/// Whether a terminal acts on the character rather than show it: controls, line separators, marks that
+/// Whether a terminal acts on the character instead of showing it: controls, line separators, marks that
 /// reorder or hide text (Unicode's Cc, Zl, Zp, the bidirectional ones of Cf, zero widths, tags).
 inline bool acts_on_terminal(std::uint32_t point) noexcept {
   const auto within = [point](std::uint32_t first, std::uint32_t last) {
@@ -28,7 +27,7 @@ inline void append_hex(std::string& out, std::uint32_t value, int digits) {
   for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) out += "0123456789abcdef"[(value >> shift) & 15];
 }
 
-/// Appends what stands at text[at] and returns its length in bytes.
+/// Appends the character at text[at] and returns its length in bytes.
 inline std::size_t append_printable(std::string& out, std::string_view text, std::size_t at) {
   const utf8::Sequence s = utf8::next(text, at);
   if (s.valid && !acts_on_terminal(s.point)) {
@@ -51,7 +50,8 @@ inline std::size_t append_printable(std::string& out, std::string_view text, std
 }
 }  // namespace detail
 
-/// `text` for a message or a table: \n, \t, \x1b, \u{202e} in place of what is not shown as it is.
+/// `text` for a message or a table, with escapes such as
+/// , \t, \x1b, \u{202e} for characters that are not shown.
 inline std::string printable(std::string_view text) {
   std::string out;
   for (std::size_t at = 0; at < text.size();) at += detail::append_printable(out, text, at);
@@ -59,7 +59,7 @@ inline std::string printable(std::string_view text) {
 }
 
 /// The first `most` characters in double quotes, with backslashes and quotes escaped too, so that different
-/// texts look different; "..." follows where text was left out.
+/// texts look different; "..." follows if text was cut.
 inline std::string quoted_printable(std::string_view text, std::size_t most) {
   std::string out = "\"";
   std::size_t at = 0;

@@ -1,4 +1,4 @@
-// What a program sets up with its operating system before anything else. Only program.cpp includes this.
+// Setup of a process with its operating system, before anything else. Only program.cpp includes this.
 #pragma once
 
 #include <csignal>
@@ -17,7 +17,7 @@ namespace gemma::app {
 
 #if defined(_WIN32)
 
-/// Standard output has the same bytes as elsewhere, and a console shows them as UTF-8.
+/// Makes standard output binary, and the console show it as UTF-8.
 inline void prepare_process() noexcept {
   ::_setmode(::_fileno(stdin), _O_BINARY);
   ::_setmode(::_fileno(stdout), _O_BINARY);
@@ -25,7 +25,7 @@ inline void prepare_process() noexcept {
   ::SetConsoleOutputCP(CP_UTF8);
 }
 
-/// The arguments as UTF-8: main() gets them in the system's code page, which lacks most characters.
+/// The arguments in UTF-8: main() gets them in the system's code page, which lacks most characters.
 class Arguments {
  public:
   Arguments(int, char**) {
@@ -51,14 +51,15 @@ class Arguments {
 
 #else
 
-/// A closed reader and a full disk are told by the calls that write; no descriptor of the three is free.
+/// Makes closed pipes end the program, makes full disks errors of the writing calls, and opens closed
+/// standard streams.
 inline void prepare_process() noexcept {
   // `program | head` ends quietly
   std::signal(SIGPIPE, SIG_DFL);
-  // a file that grew to its limit (ulimit -f) is an error of the write, like a full disk
+  // reaching the file size limit (ulimit -f) is an error of the write, like a full disk
   std::signal(SIGXFSZ, SIG_IGN);
-  // Where a standard stream was closed (`program >&-`), the next file that is opened would take its number,
-  // and be written into. Opens /dev/null the wrong way round there: using the stream is an error, as it was.
+  // If a standard stream was closed (`program >&-`), the next opened file would get its descriptor and be
+  // written to. Opens /dev/null in the wrong direction instead, so that using the stream stays an error.
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(fd, F_GETFD) != -1) continue;
     // the lowest free number is this one
@@ -66,7 +67,7 @@ inline void prepare_process() noexcept {
   }
 }
 
-/// The arguments as main() got them.
+/// The arguments of main(), unchanged.
 class Arguments {
  public:
   Arguments(int argc, char** argv) noexcept : argc_(argc), argv_(argv) {}

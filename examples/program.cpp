@@ -56,7 +56,7 @@ void parse(CLI::App& app, int argc, char** argv) {
     write_stdout(text.str());
     throw Done{};
   } catch (const CLI::ParseError& e) {
-    // CLI11 looks for what is missing first, but a flag that nobody knows is the likelier mistake
+    // CLI11 reports missing arguments first, but an unknown flag is the likelier mistake
     const std::vector<std::string> unknown = app.remaining(true);
     wrong = unknown.empty() ? e.what() : "there is no flag or argument " + unknown.front();
   }

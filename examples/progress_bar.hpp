@@ -1,6 +1,6 @@
-// A bar on the terminal for work that takes long: how much is done, the rate, the time left.
-// Invariant: nothing is drawn in the first two seconds, nor ever where the stream is no terminal; what was
-// drawn is gone when the bar is cleared or ends.
+// A progress bar on the terminal: how much is done, the rate, the time left.
+// Invariant: nothing is drawn in the first two seconds, or if the stream is no terminal; the bar is erased
+// when it is cleared or destroyed.
 #pragma once
 
 #include <chrono>
@@ -25,7 +25,7 @@ inline std::string time_text(double seconds) {
   return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
 }
 
-/// One thread at a time.
+/// The bar. Used by one thread at a time.
 class ProgressBar {
  public:
   explicit ProgressBar(std::size_t total, std::FILE* stream = stderr)
@@ -34,7 +34,7 @@ class ProgressBar {
   ProgressBar& operator=(const ProgressBar&) = delete;
   ~ProgressBar() { clear(); }
 
-  /// Shows that `done` of the total are done; `note` says what is at hand. At most ten times a second.
+  /// Shows that `done` of the total are done; `note` is the current item. Draws at most ten times a second.
   void show(std::size_t done, std::string_view note = {}) {
     const auto now = Clock::now();
     const double seconds = std::chrono::duration<double>(now - begin_).count();
@@ -49,7 +49,7 @@ class ProgressBar {
                std::string(kWidth - full, '.'), std::floor(100 * part), left, printable(note.substr(0, 40)));
     std::fflush(stream_);
   }
-  /// Takes the bar away, until it is shown again.
+  /// Erases the bar until the next show().
   void clear() {
     if (!drawn_) return;
     std::fputs("\r\x1b[K", stream_);

@@ -1,5 +1,5 @@
-// Reading a file or standard input whole. Invariant: what is returned is all of it; otherwise an Error names
-// the path and the system's reason.
+// Reads a whole file or standard input.
+// Invariant: the result is complete; otherwise an Error names the path and the system's reason.
 #pragma once
 
 #include <cerrno>
@@ -12,7 +12,7 @@
 
 namespace gemma::app {
 
-/// What `in` still holds; `name` is for the message. Throws Error{kIo}.
+/// Reads the rest of `in`; `name` is for messages. Throws Error{kIo}.
 inline std::string read_all(std::FILE* in, const std::string& name) {
   std::string text;
   char part[1 << 14];
@@ -21,7 +21,7 @@ inline std::string read_all(std::FILE* in, const std::string& name) {
   return text;
 }
 
-/// Throws Error{kIo}.
+/// Reads the file at `path`. Throws Error{kIo}.
 inline std::string read_file(const std::string& path) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(path.c_str(), "rb"), &std::fclose);
   if (!in) throw Error(ErrorCode::kIo, path + ": cannot be read: " + std::strerror(errno));

@@ -7,7 +7,7 @@
 
 namespace gemma::app {
 
-/// The grammar of `text`, whose file is `path`. Throws Error naming the file.
+/// Compiles `text`, the content of the file `path`. Throws Error naming the file.
 inline Grammar read_grammar(const std::string& path, const std::string& text, bool is_schema) {
   try {
     return is_schema ? Grammar::json_schema(text) : Grammar::gbnf(text);

@@ -1,5 +1,5 @@
-// The flags of how tokens are chosen, for programs that answer. Invariant: what is not given is the file's
-// (general.sampling.*), or its dialect's.
+// The flags of sampling, for programs that generate.
+// Invariant: options that are not given are those of the file (general.sampling.*), or else of its dialect.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +23,8 @@ struct SamplingFlags {
 
   void add_to(CLI::App& app);
 
-  /// With what was not given. `chat_template`: name of the turns to use; "": the file's. Throws Error as
-  /// ChatTemplate::from.
+  /// The options, with those that were not given filled in. `chat_template`: name of the template; "": the
+  /// file's. Throws Error as ChatTemplate::from.
   SamplerOptions settled(const Model& model, const std::string& chat_template) const;
 };
 

@@ -97,7 +97,7 @@ Flags parse_flags(int argc, char** argv) {
   return flags;
 }
 
-/// The whole file but one newline at its end, which editors add.
+/// The whole file, without a newline at its end, which editors add.
 std::string read_prompt(const std::string& path) {
   const std::string name = path == "-" ? "standard input" : path;
   std::string text = path == "-" ? app::read_all(stdin, name) : app::read_file(path);
@@ -107,13 +107,13 @@ std::string read_prompt(const std::string& path) {
   return text;
 }
 
-/// Reads the file ahead into the system's cache. The call waits for the disk's queue on a large cold file, so
-/// it has a thread of its own; the result waits for it.
+/// Reads the file into the system's cache in the background. The call waits for the disk's queue on a large
+/// cold file, so it has its own thread; the returned future waits for it.
 std::future<void> read_ahead(const Model& model) {
   return std::async(std::launch::async, [&model] { model.file().read_ahead(); });
 }
 
-/// While the first message is typed: the tokenizer is built.
+/// Builds the tokenizer while the user types the first message.
 std::future<void> warm_up(const Model& model) {
   return std::async(std::launch::async, [&model] { model.tokenizer().warm_up(); });
 }
@@ -133,7 +133,7 @@ int run(int argc, char** argv) {
        {std::pair(flags.schema_file, true), std::pair(flags.grammar_file, false)}) {
     if (!file.empty()) flags.conversation.grammar = app::read_grammar(file, app::read_file(file), is_schema);
   }
-  // results are the same; the progress line moves more often
+  // the results are the same; the progress line is updated more often
   if (screen.status_is_terminal()) flags.conversation.session.chunk = 256;
 
   const auto begin = std::chrono::steady_clock::now();

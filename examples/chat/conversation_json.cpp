@@ -14,8 +14,8 @@
 namespace gemma::app {
 namespace {
 
-// a file of /save-session: this line, the length of the JSON text (8 bytes, little-endian), the text, the
-// sequence
+// format of a /save-session file: this line, the length of the JSON text (8 bytes, little-endian), the text,
+// the sequence
 constexpr std::string_view kMagic = "gemma-chat session 1\n";
 
 }  // namespace

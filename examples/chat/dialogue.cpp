@@ -58,7 +58,7 @@ int Dialogue::run(LineSource& lines) {
     } else {
       ended_by_ = 0;
       attempt([&] { ended_by_ = turn(in.text); });
-      // Ctrl-C ends the answer only; somebody is there to go on
+      // at a terminal Ctrl-C ends only the answer; the user can continue
       if (ended_by_ != 0 && !(screen_.interactive() && ended_by_ == 128 + SIGINT)) return ended_by_;
     }
   }
@@ -91,7 +91,7 @@ int Dialogue::turn(const std::string& message) {
     };
     watch.on_thought = [&](std::string_view text) {
       progress.stop();
-      thinking = conversation_.options().thinking;  // otherwise they are folded away
+      thinking = conversation_.options().thinking;  // otherwise thoughts are not shown
       if (thinking) screen_.thought(text);
     };
   }
@@ -121,7 +121,7 @@ Answer Dialogue::ask(const std::string& message, const ConversationWatch& watch)
   }
 }
 
-/// An answer to a command; not among objects, which programs read.
+/// Shows the reply to a command; with --json as a status line, since programs read standard output.
 void Dialogue::reply(std::string_view line) {
   options_.json ? screen_.status(line) : screen_.reply(line);
 }

@@ -1,6 +1,6 @@
 // A conversation line by line: messages, commands, Ctrl-C. The same for a terminal and for piped lines.
-// Invariant: whatever happens during an answer, what was written stays written and the conversation goes on,
-// unless the input is no terminal: then the first failure ends the program.
+// Invariant: whatever happens during an answer, text that was written stays and the conversation continues;
+// if the input is not a terminal, the first failure ends the program.
 #pragma once
 
 #include <functional>
@@ -14,29 +14,30 @@
 
 namespace gemma::app {
 
-/// One thread at a time. Model, Conversation, LineSource and Screen must outlive it.
+/// The loop of a conversation. Used by one thread at a time. Model, Conversation, LineSource and Screen must
+/// outlive it.
 class Dialogue {
  public:
   struct Options {
-    bool json = false;        // an object for each answer in place of its text
+    bool json = false;        // write a JSON object for each answer instead of its text
     double load_seconds = 0;  // for the objects
   };
 
   Dialogue(const Model& model, Conversation& conversation, Screen& screen, const Options& options)
       : model_(model), conversation_(conversation), screen_(screen), options_(options) {}
 
-  /// Reads until the input or the user ends it. Returns the exit status. Throws Error{kIo} when output fails,
-  /// and any Error of a turn when the input is no terminal.
+  /// Reads until the input ends or the user ends the conversation. Returns the exit status. Throws Error{kIo}
+  /// if output fails, and any Error of a turn if the input is not a terminal.
   int run(LineSource& lines);
 
-  /// One message and its answer on the screen. Returns 0, or 128 + the signal that stopped it. Throws Error
-  /// as Conversation::ask.
+  /// Answers one message on the screen. Returns 0, or 128 + the signal that stopped it. Throws Error as
+  /// Conversation::ask.
   int turn(const std::string& message);
 
  private:
   enum class Next { kGoOn, kQuit };
 
-  /// Conversation::ask, and what to do when the context is full.
+  /// Calls Conversation::ask; if the context is full, adds advice to the error.
   Answer ask(const std::string& message, const ConversationWatch& watch);
   Next command(std::string_view line);
   void reply(std::string_view line);
@@ -47,7 +48,7 @@ class Dialogue {
   void load(const std::string& file);
   void save_session(const std::string& file);
   void load_session(const std::string& file);
-  /// Runs `what`; at a terminal an Error is shown and the conversation goes on.
+  /// Runs `what`; at a terminal it shows an Error and the conversation continues.
   void attempt(const std::function<void()>& what);
 
   const Model& model_;

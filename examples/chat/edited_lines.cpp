@@ -1,5 +1,6 @@
-// Line editing by libedit. Invariant: the terminal is changed only while a line is read; Ctrl-C is a key
-// then, not a signal, so nothing is interrupted half-way.
+// Line editing by libedit.
+// Invariant: the terminal's modes are changed only while a line is read; Ctrl-C is a key then, not a signal,
+// so nothing is interrupted halfway.
 #include <array>
 #include <cerrno>
 #include <clocale>
@@ -30,14 +31,15 @@ namespace {
 
 constexpr int kHistorySize = 1000;
 
-/// libedit reads characters by the locale; where none is set (containers), bytes above 127 would be lost.
+/// Sets a UTF-8 locale: libedit reads characters by the locale, and without one (in containers) bytes above
+/// 127 would be lost.
 void use_utf8() {
   std::setlocale(LC_CTYPE, "");
   if (std::string_view(::nl_langinfo(CODESET)) != "UTF-8") std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
-/// While one lives, a signal that ends the program first ends what the prompt has switched on: colour and the
-/// marks around pasted text. libedit gives the terminal's modes back before it passes the signal on.
+/// While an object exists, a signal that ends the program first turns off what the prompt turned on: colour
+/// and bracketed paste. libedit restores the terminal's modes before it passes the signal on.
 class PlainAtTheEnd {
  public:
   PlainAtTheEnd()
@@ -46,7 +48,7 @@ class PlainAtTheEnd {
             [](int number) {
               constexpr std::string_view kPlain = "\x1b[?2004l\x1b[0m\n";
               if (::write(STDOUT_FILENO, kPlain.data(), kPlain.size()) < 0) {
-              }  // nobody is left to be told
+              }  // there is nobody to report it to
               ::signal(number, SIG_DFL);
               ::raise(number);
             },
@@ -100,15 +102,15 @@ class EditedLines final : public LineSource {
   }
 
   static char* prompt(EditLine* el) {
-    // \1 encloses what takes no room on the screen. The colour stays on for what is typed.
+    // \1 encloses characters that take no space on the screen. The colour stays on for the typed text.
     static std::array prompts = {std::string("> "), std::string(". "), std::string("\1\x1b[32m\1> "),
                                  std::string("\1\x1b[32m\1. ")};
     const EditedLines& lines = self(el);
     return prompts[(lines.colour_ ? 2u : 0u) + (lines.continued_ ? 1u : 0u)].data();
   }
 
-  /// To the end of the line, then Enter: the editor leaves the screen in order, and read_line() drops the
-  /// line.
+  /// Moves to the end of the line and presses Enter, so that the editor leaves the screen in order;
+  /// read_line() drops the line.
   static unsigned char on_interrupt(EditLine* el, int) {
     self(el).interrupted_ = true;
     const LineInfo* line = ::el_line(el);
@@ -117,13 +119,13 @@ class EditedLines final : public LineSource {
     return CC_CURSOR;
   }
 
-  /// libedit's handler of SIGTSTP gives the terminal back first and takes it again afterwards.
+  /// libedit's handler of SIGTSTP restores the terminal first and takes it again afterwards.
   static unsigned char on_suspend(EditLine*, int) {
     ::raise(SIGTSTP);
     return CC_REDISPLAY;
   }
 
-  /// Everything up to the terminal's end-of-paste mark goes into the line, newlines too.
+  /// Adds everything up to the terminal's end-of-paste mark to the line, including newlines.
   static unsigned char on_paste(EditLine* el, int) {
     constexpr std::wstring_view kEnd = L"\x1b[201~";
     std::wstring text;
@@ -144,7 +146,7 @@ class EditedLines final : public LineSource {
     interrupted_ = false;
     ::el_resize(editor_.get());  // the window may have changed during an answer
     ::el_set(editor_.get(), EL_PREP_TERM,
-             1);  // else a key on the heels of the prompt is taken as if in a shell
+             1);  // else a key typed right after the prompt is handled in the wrong mode
     std::optional<PlainAtTheEnd> plain;
     if (paste_ || colour_) plain.emplace();
     if (paste_) put("\x1b[?2004h");
@@ -187,7 +189,8 @@ class EditedLines final : public LineSource {
     HistEvent event;
     ::history(history_.get(), &event, H_ENTER, message.c_str());
     if (history_file_.empty()) return;
-    // each time, so that nothing is lost however the program ends; libedit keeps the file to its owner
+    // saved each time, so that nothing is lost however the program ends; libedit makes the file readable by
+    // its owner only
     ::history(history_.get(), &event, H_SAVE, history_file_.c_str());
   }
 

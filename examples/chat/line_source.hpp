@@ -1,6 +1,6 @@
-// Where a conversation's lines come from: a terminal with editing and history, or anything else.
-// Invariant: a Line is one whole message, continued lines joined; escape sequences are written to terminals
-// only.
+// Sources of a conversation's lines: a terminal with editing and history, or any other input.
+// Invariant: each message is returned whole, with continued lines joined; escape sequences are written to
+// terminals only.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@ class Screen;
 struct Input {
   enum class Kind {
     kLine,
-    kInterrupt,  // Ctrl-C: what was typed so far is dropped
+    kInterrupt,  // Ctrl-C: the typed text is dropped
     kEnd         // Ctrl-D or the end of the input
   };
   Kind kind = Kind::kEnd;
@@ -21,14 +21,14 @@ struct Input {
   bool was_empty = false;  // kInterrupt: nothing had been typed
 };
 
-/// One thread at a time.
+/// A source of messages. Used by one thread at a time.
 class LineSource {
  public:
   virtual ~LineSource() = default;
   LineSource(const LineSource&) = delete;
   LineSource& operator=(const LineSource&) = delete;
 
-  /// The next message: lines that end in a backslash go on in the next one.
+  /// Reads the next message: a line that ends in a backslash is continued by the next line.
   Input read();
 
  protected:
@@ -36,15 +36,15 @@ class LineSource {
 
  private:
   virtual Input read_line(bool continued) = 0;
-  /// A whole message, for the history.
+  /// Adds a whole message to the history.
   virtual void remember(const std::string&) {}
 };
 
-/// Lines of standard input as they are, whatever it is.
+/// Lines of standard input without editing.
 std::unique_ptr<LineSource> plain_lines();
 
-/// Edited lines of the terminal, remembered in `history_file` ("" for nowhere). A history that cannot be kept
-/// is no error. Throws Error{kIo} when the terminal cannot be used.
+/// Lines of the terminal with editing, with a history in `history_file` ("": none). A history that cannot be
+/// stored is no error. Throws Error{kIo} if the terminal cannot be used.
 std::unique_ptr<LineSource> edited_lines(const Screen& screen, const std::string& history_file);
 
 /// $XDG_STATE_HOME/gemma/chat_history, else ~/.local/state/gemma/chat_history; "" when there is no home.

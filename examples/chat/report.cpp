@@ -25,7 +25,7 @@ std::string scaled(double value, std::string_view thousand, std::string_view mil
   return fmt::format("{:.0f} {}", value / 1e3, thousand);
 }
 
-/// The number that was typed: 0.95f as 0.95 and not 0.949999988.
+/// The number as the user typed it: 0.95f as 0.95 and not 0.949999988.
 double as_typed(float value) {
   return std::stod(fmt::format("{}", value));
 }

@@ -1,4 +1,4 @@
-// What is said about a model and an answer: lines for people, an object for programs.
+// Reports about a model and an answer: lines for people, an object for programs.
 // Invariant: every number has a unit, in its name or beside it.
 #pragma once
 
@@ -15,7 +15,7 @@ std::string model_line(const Model& model, const Session& session);
 /// One line: tokens per second, time to the first token, tokens, how full the context is.
 std::string answer_line(const Answer& answer, const Session& session);
 
-/// What guesses gave.
+/// The totals of guesses.
 struct DraftTotals {
   std::size_t n_decoded = 0, n_steps = 0, n_drafted = 0, n_accepted = 0;  // as in Answer
 
@@ -27,16 +27,16 @@ struct DraftTotals {
   }
 };
 
-/// "lookup", "off" or the file of the model that guesses.
+/// "lookup", "off" or the file of the draft model.
 std::string draft_name(const DraftOptions& draft);
 
-/// One line: where guesses come from, and what they gave.
+/// One line: where guesses come from, and how many were right.
 std::string draft_line(const DraftOptions& draft, const DraftTotals& totals);
 
-/// Why an answer ended before the model ended it and what can be done, or "".
+/// Why an answer ended before the model ended it, and what the user can do; else "".
 std::string early_end(const Answer& answer, const Conversation& conversation, const Model& model);
 
-/// What to do about a conversation that fills the context.
+/// Advice for a conversation that fills the context.
 std::string context_advice(const Model& model, const Conversation& conversation);
 
 /// One line of JSON: text, token counts and ids, stop reason, timings, model, instruction set, threads,

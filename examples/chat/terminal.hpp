@@ -1,6 +1,6 @@
-// What goes to the screen. Invariant: escape sequences reach a terminal only from here and the line editor,
-// never from the text of a model or of a file; without a terminal, or with NO_COLOR, there are no colours at
-// all.
+// Output to the screen.
+// Invariant: only this file and the line editor write escape sequences to a terminal; text of a model or a
+// file never contains any. Without a terminal, or with NO_COLOR, there are no colours at all.
 #pragma once
 
 #include <chrono>
@@ -13,36 +13,36 @@
 
 namespace gemma::app {
 
-/// `text` with what could steer a terminal made harmless: control characters other than newline and tab, the
-/// C1 range, and the marks that reorder text become U+FFFD, as do bytes that are not UTF-8; carriage returns
-/// are dropped. `text` holds whole characters, so parts of a stream may be given one by one.
+/// `text` without anything that controls a terminal: control characters other than newline and tab, the C1
+/// range, and the marks that reorder text become U+FFFD, as do bytes that are not UTF-8; carriage returns are
+/// dropped. `text` must hold whole characters, so parts of a stream may be passed one by one.
 std::string harmless(std::string_view text);
 
-/// Standard output and error, and what they are. One thread at a time.
+/// Standard input, output and error, and whether they are terminals. Used by one thread at a time.
 class Screen {
  public:
-  /// Looks at the file descriptors, TERM and NO_COLOR (https://no-color.org).
+  /// Examines the file descriptors, TERM and NO_COLOR (https://no-color.org).
   Screen();
 
   bool input_is_terminal() const noexcept { return input_; }
   bool output_is_terminal() const noexcept { return output_; }
   bool status_is_terminal() const noexcept { return status_; }
-  /// Somebody sits there: what is typed and what is answered meet on one screen.
+  /// Whether a user is present: both input and output are a terminal.
   bool interactive() const noexcept { return input_ && output_; }
   bool colour() const noexcept { return colour_; }
-  /// Whether the terminal understands escape sequences at all.
+  /// Whether the terminal supports escape sequences.
   bool smart() const noexcept { return smart_; }
 
-  /// Writes to standard output at once; a terminal gets harmless() text, anything else gets every byte.
-  /// Throws Error{kIo} when it cannot be written.
+  /// Writes to standard output without delay; a terminal gets harmless() text, anything else gets every byte.
+  /// Throws Error{kIo} on failure.
   void write(std::string_view text);
-  /// Writes a thought to standard output, dim, where that is a terminal; nothing anywhere else.
+  /// Writes a thought to standard output, dimmed, if that is a terminal; else nothing.
   void thought(std::string_view text);
-  /// A quiet line about how things go, on standard error: only where that is a terminal.
+  /// Writes a status line to standard error if that is a terminal; else nothing.
   void status(std::string_view line);
-  /// A line that a command was asked for, on standard output.
+  /// Writes the reply to a command to standard output.
   void reply(std::string_view line);
-  /// Something that went wrong and does not end the conversation: a line on standard error.
+  /// Reports a problem that does not end the conversation, as a line on standard error.
   void problem(std::string_view line);
 
  private:
@@ -55,8 +55,8 @@ class Screen {
   bool colour_;
 };
 
-/// While one lives, what is typed at the terminal does not show between the words of an answer; it is kept
-/// for the next line.
+/// While an object exists, typed text is not shown between the words of an answer; it is kept for the next
+/// line.
 class QuietKeyboard {
  public:
   explicit QuietKeyboard(bool enabled);
@@ -68,8 +68,8 @@ class QuietKeyboard {
   bool changed_ = false;
 };
 
-/// A line that shows how far a long prompt has been read. It appears after two seconds, on standard error,
-/// and is erased by stop() or the destructor. set() may be called from any thread.
+/// A line that shows the progress of a long prompt. It appears after two seconds, on standard error, and is
+/// erased by stop() or the destructor. set() may be called from any thread.
 class PromptProgress {
  public:
   explicit PromptProgress(bool enabled);
@@ -93,7 +93,7 @@ class PromptProgress {
   std::size_t total_ = 0;
   double done_seconds_ = 0;
   bool stopped_ = false;
-  std::size_t shown_ = 0;  // columns on screen
+  std::size_t shown_ = 0;  // columns that are on the screen
   std::thread thread_;
 };
 

@@ -1,5 +1,5 @@
-// Names and settings of each architecture, as data; their sources are the published configurations and the
-// tensor names of the Python package gguf.
+// Names and settings of each architecture, as data. Sources: the published configurations and the tensor
+// names of the Python package gguf.
 #pragma once
 
 #include <optional>
@@ -11,9 +11,9 @@
 namespace gemma::convert {
 
 struct Name {
-  std::string_view from, to;  // {}: the layer
+  std::string_view from, to;  // {} stands for the layer
 };
-// every architecture's
+// names that all architectures use
 inline constexpr Name kCommon[] = {
     {"model.embed_tokens.weight", "token_embd.weight"},
     {"model.norm.weight", "output_norm.weight"},
@@ -27,11 +27,11 @@ inline constexpr Name kCommon[] = {
     {"model.layers.{}.mlp.up_proj.weight", "blk.{}.ffn_up.weight"},
     {"model.layers.{}.mlp.down_proj.weight", "blk.{}.ffn_down.weight"},
 };
-// norms before attention and feed-forward
+// norms before attention and the feed-forward block
 inline constexpr Name kPlainNorms[] = {
     {"model.layers.{}.post_attention_layernorm.weight", "blk.{}.ffn_norm.weight"},
 };
-// norms on both sides
+// norms before and after both blocks
 inline constexpr Name kFourNorms[] = {
     {"model.layers.{}.post_attention_layernorm.weight", "blk.{}.post_attention_norm.weight"},
     {"model.layers.{}.pre_feedforward_layernorm.weight", "blk.{}.ffn_norm.weight"},
@@ -39,7 +39,7 @@ inline constexpr Name kFourNorms[] = {
     {"model.layers.{}.self_attn.q_norm.weight", "blk.{}.attn_q_norm.weight"},
     {"model.layers.{}.self_attn.k_norm.weight", "blk.{}.attn_k_norm.weight"},
 };
-// per-layer inputs, experts, scales of their own; attention_k_eq_v layers have no v
+// per-layer inputs, experts, layer scales; attention_k_eq_v layers have no v
 inline constexpr Name kGemma4Names[] = {
     {"model.layers.{}.post_attention_layernorm.weight", "blk.{}.post_attention_norm.weight"},
     {"model.layers.{}.pre_feedforward_layernorm.weight", "blk.{}.ffn_norm.weight"},
@@ -62,7 +62,7 @@ inline constexpr Name kGemma4Names[] = {
     {"model.layers.{}.experts.gate_up_proj", "blk.{}.ffn_gate_up_exps.weight"},
     {"model.layers.{}.experts.down_proj", "blk.{}.ffn_down_exps.weight"},
 };
-// four residual streams, a low-rank branch beside attention; matrices of streams lie in one tensor
+// four residual streams, a low-rank branch beside attention; the matrices of streams are stored in one tensor
 inline constexpr Name kGemma3nNames[] = {
     {"model.layers.{}.post_attention_layernorm.weight", "blk.{}.post_attention_norm.weight"},
     {"model.layers.{}.pre_feedforward_layernorm.weight", "blk.{}.ffn_norm.weight"},
@@ -90,7 +90,7 @@ inline constexpr Name kGemma3nNames[] = {
 inline constexpr std::string_view kKeptNames[] = {
     "blk.{}.ffn_gate_inp.weight", "blk.{}.altup_correct_coef.weight", "blk.{}.altup_predict_coef.weight",
     "blk.{}.altup_router.weight"};
-// parts of names of what text alone does not need
+// parts of names of tensors that text does not need
 inline constexpr std::string_view kOtherSenses[] = {"vision_tower.", "multi_modal_projector.", "audio_tower.",
                                                     "embed_vision.", "embed_audio."};
 
@@ -98,7 +98,7 @@ struct Architecture {
   std::string_view config_name;  // architectures[0] of config.json
   std::string_view name;         // general.architecture
   std::span<const Name> norms;
-  float norm_offset;  // to be added to norms
+  float norm_offset;  // added to norms
   bool interleaves;   // rows of q and k: pairs (2i, 2i + 1) rotate
   bool tied;          // the head is the embedding: an lm_head is a copy of it
   Default head_dim, n_heads, n_kv_heads, context, rms_eps, rope_theta;

@@ -1,4 +1,4 @@
-// A checkpoint's tensors in their places, by what architectures.hpp knows of them.
+// Assigns a checkpoint's tensors to those of the GGUF file, by the tables of architectures.hpp.
 #include "examples/convert/checkpoint.hpp"
 
 #include <algorithm>
@@ -46,8 +46,7 @@ class Converter {
   bool is_gemma4() const noexcept { return a_.name == "gemma4"; }
   bool is_gemma3n() const noexcept { return a_.name == "gemma3n"; }
 
-  /// Layers of two kinds: heads of another size, and maybe fewer of keys and values, where all tokens are
-  /// seen.
+  /// Layers of two kinds: global layers have heads of another size, and may have fewer key/value heads.
   void read_layers() {
     slides_ = s_.layers_that_are("layer_types", "sliding_attention", n_layers_);
     full_head_dim_ = s_.count("global_head_dim", 512.0);
@@ -56,7 +55,7 @@ class Converter {
     n_shared_ = s_.count_or_none("num_kv_shared_layers");
     if (n_shared_ >= n_layers_) s_.malformed("num_kv_shared_layers", "below the number of layers");
   }
-  /// One layer in five sees all tokens; all have heads of one size.
+  /// One layer in five is global; all have heads of one size.
   void read_gemma3n_layers() {
     full_head_dim_ = head_dim_;
     full_kv_heads_ = n_kv_heads_;
@@ -89,7 +88,7 @@ class Converter {
 
   void add_gemma4_metadata() {
     const std::uint32_t d_ff = s_.count("intermediate_size");
-    if (s_.flag("use_double_wide_mlp")) {  // layers that share keys and values
+    if (s_.flag("use_double_wide_mlp")) {  // applies to layers that share keys and values
       std::vector<std::int32_t> sizes;
       for (std::uint32_t l = 0; l < n_layers_; ++l)
         sizes.push_back(static_cast<std::int32_t>(l < n_layers_ - n_shared_ ? d_ff : 2 * d_ff));
@@ -128,13 +127,13 @@ class Converter {
     } else {
       add_list("feed_forward_length", d_ff);
     }
-    std::vector<float> sparsity;  // deviations above the mean, for the part of a gate that goes on
+    std::vector<float> sparsity;  // standard deviations above the mean, from which on gate values are used
     if (s_.has("activation_sparsity_pattern")) {
       for (const double p : s_.numbers_of_layers("activation_sparsity_pattern", n_layers_)) {
         if (!(p >= 0 && p < 1)) s_.malformed("activation_sparsity_pattern", "from 0 to below 1");
         sparsity.push_back(normal_quantile(static_cast<float>(p)));
       }
-    } else {  // as the reference has it
+    } else {  // as in the reference
       for (std::uint32_t l = 0; l < n_layers_; ++l)
         sparsity.push_back(normal_quantile(l < 10 && n_layers_ > 10 ? 0.95f : 0.0f));
     }
@@ -180,7 +179,7 @@ class Converter {
       if (s_.has(from)) add(to, s_.positive(from));
     if (s_.has("sliding_window") && a_.name != "gemma")
       add("attention.sliding_window", s_.count("sliding_window"));
-    if (is_gemma4()) return;  // its rotations are tensors
+    if (is_gemma4()) return;  // its rotary divisors are tensors
     const Settings scaling = rope_scaling();
     const std::string kind = kind_of(scaling);
     if (kind == "linear") {
@@ -192,7 +191,7 @@ class Converter {
     }
   }
 
-  /// Newer configurations have rotations in an object of their own, one for each kind of layer.
+  /// Newer configurations have a separate object of rotary parameters for each kind of layer.
   Settings rope_parameters() const {
     const Settings all = s_.inner("rope_parameters");
     return all.has("full_attention") ? all.inner("full_attention") : all;
@@ -239,7 +238,8 @@ class Converter {
     if (p.name.ends_with("_norm.weight")) p.add = a_.norm_offset;
     if (a_.interleaves && (known->to == "blk.{}.attn_q.weight" || known->to == "blk.{}.attn_k.weight"))
       p.head_dim = head_dim_;
-    if (!split.number.empty() && known->to.find("{}") == known->to.npos) {  // one of several in one tensor
+    if (!split.number.empty() &&
+        known->to.find("{}") == known->to.npos) {  // one of several that form one tensor
       auto& parts = stacks_[p.name];
       if (!parts.emplace(number, std::move(p)).second)
         throw Error(ErrorCode::kMalformed, "tensor " + gemma::quoted(t.name) + " stands twice");
@@ -250,7 +250,7 @@ class Converter {
     result_.tensors.push_back(std::move(p));
   }
 
-  /// Matrices that the file has in one tensor, one behind the other.
+  /// Adds matrices that the file stores in one tensor, one after the other.
   void add_stacks() {
     for (auto& [name, parts] : stacks_) {
       Placed all = parts.begin()->second;
@@ -270,7 +270,7 @@ class Converter {
     }
     pad_layer_embedding();
   }
-  /// Tokens of pictures and sounds have no rows there: zeros.
+  /// Tokens for images and sound have no rows there: they are filled with zeros.
   void pad_layer_embedding() {
     const auto named = [&](std::string_view name) {
       return std::find_if(result_.tensors.begin(), result_.tensors.end(),
@@ -329,7 +329,8 @@ class Converter {
                     "the checkpoint has nothing for tensor " + gemma::quoted(name));
   }
 
-  /// Keys and values that are another layer's, and values that are the keys.
+  /// Whether the tensor may be missing: a layer may use the keys and values of another layer, or its keys as
+  /// values.
   bool may_lack(std::string_view form, std::size_t layer) const noexcept {
     const bool key = form == "blk.{}.attn_k.weight", value = form == "blk.{}.attn_v.weight";
     if (!key && !value) return false;
@@ -341,14 +342,14 @@ class Converter {
   const Settings& s_;
   gguf::Writer& writer_;
   std::uint32_t n_layers_, d_model_, n_heads_, n_kv_heads_, head_dim_;
-  std::vector<bool> slides_;  // Gemma 3n and 4: by layer
+  std::vector<bool> slides_;  // Gemma 3n and 4: [n_layers]
   std::uint32_t full_head_dim_ = 0, full_kv_heads_ = 0, n_shared_ = 0, n_streams_ = 0;
-  std::map<std::string, std::map<std::size_t, Placed>> stacks_;  // by name and number
+  std::map<std::string, std::map<std::size_t, Placed>> stacks_;  // indexed by name and number
   std::set<std::string> names_;
   Conversion result_;
 };
 
-/// blk.2 before blk.10, what belongs to no layer first.
+/// Order of tensors: those of no layer first, blk.2 before blk.10.
 bool comes_before(const Placed& a, const Placed& b) {
   const auto key = [](const Placed& p) {
     int layer = -1;

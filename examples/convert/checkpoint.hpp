@@ -1,6 +1,6 @@
-// A checkpoint as published: a folder of config.json, safetensors and a tokenizer, on its way into a GGUF
-// file. Invariant: what is in the checkpoint either has a place in the file, is known to be left out, or is
-// an error.
+// Converts a published checkpoint (a folder of config.json, safetensors and a tokenizer) to the parts of a
+// GGUF file.
+// Invariant: every tensor of the checkpoint is placed in the file, is known to be left out, or is an error.
 #pragma once
 
 #include <cstddef>
@@ -18,41 +18,42 @@ namespace gemma::convert {
 
 using Json = nlohmann::json;
 
-/// A tensor of the GGUF file, and how it comes from the checkpoint's.
+/// A tensor of the GGUF file, and how it is made from the checkpoint's.
 struct Placed {
-  const CheckpointTensor* from = nullptr;     // nullptr: `made`
-  std::vector<const CheckpointTensor*> more;  // of the same type, behind it; what is left of the shape is 0
+  const CheckpointTensor* from = nullptr;  // nullptr: the values are `made`
+  std::vector<const CheckpointTensor*>
+      more;  // of the same type, appended to it; the rest of the shape is filled with 0
   std::string name;
   std::vector<std::size_t> shape;  // row-major
-  bool keep_f32 = false;           // norms and the like stay in 32 bits
-  float add = 0;                   // to each number: Gemma 1 to 3 store norms less 1
+  bool keep_f32 = false;           // true: stays in 32 bits, as norms do
+  float add = 0;                   // added to each element: Gemma 1 to 3 store norms minus 1
   std::size_t head_dim = 0;        // not 0: rows (i, i + head_dim / 2) of a head become (2i, 2i + 1)
-  std::vector<float> made;         // numbers that the checkpoint has no tensor of
+  std::vector<float> made;         // values that are in no tensor of the checkpoint
 };
 
-/// The whole file but for the vocabulary.
+/// Everything of the file except the vocabulary.
 struct Conversion {
   std::string architecture;  // general.architecture
   std::vector<Placed> tensors;
-  std::vector<std::string> left_out;  // of the checkpoint: vision, tied heads
+  std::vector<std::string> left_out;  // tensors that are not converted: vision, tied heads
 };
 
-/// Reads config.json's model (of models with pictures its text part), adds its metadata and gives its tensors
-/// their names. Throws Error{kUnsupported} for another architecture, or tensors that are not known,
-/// {kMissingKey, kMalformed} for settings, {kMissingTensor}.
+/// Reads the model of config.json (the text part of a multimodal one), adds its metadata to `writer` and
+/// gives its tensors their names. Throws Error{kUnsupported} for another architecture, or tensors that are
+/// not known, {kMissingKey, kMalformed} for settings, {kMissingTensor}.
 Conversion place_tensors(const Safetensors& checkpoint, const Json& config, const std::string& where,
                          gguf::Writer& writer);
 
-/// Architectures that are converted, as config.json names them.
+/// The names of the supported architectures, as in config.json.
 std::string architecture_names();
 
 /// Adds the vocabulary of a folder: tokenizer.model, or else tokenizer.json (always for Gemma 4), with
-/// tokenizer_config.json, added_tokens.json and the chat template. For each row of the embedding there is a
-/// piece: those that are missing are filled up. Throws Error{kIo, kMalformed, kUnsupported}.
+/// tokenizer_config.json, added_tokens.json and the chat template. Every row of the embedding gets a piece;
+/// missing ones are filled in. Throws Error{kIo, kMalformed, kUnsupported}.
 void add_vocabulary(const std::string& folder, const Json& config, const Conversion& conversion,
                     gguf::Writer& writer);
 
-/// The JSON object of a file. Throws Error{kIo, kMalformed}.
+/// Reads a file that holds a JSON object. Throws Error{kIo, kMalformed}.
 Json read_json(const std::string& path);
 
 }  // namespace gemma::convert

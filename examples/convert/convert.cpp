@@ -1,5 +1,6 @@
-// gemma-convert FOLDER OUT: a published checkpoint (config.json, safetensors, tokenizer) to a GGUF file of
-// floats. Invariant: OUT appears under its name when it is whole; memory does not grow with the checkpoint.
+// gemma-convert FOLDER OUT: converts a published checkpoint (config.json, safetensors, tokenizer) to a GGUF
+// file of floats.
+// Invariant: OUT appears under its name when it is complete; memory does not grow with the checkpoint.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -27,7 +28,7 @@ constexpr std::string_view kProgram = "gemma-convert";
 
 struct Flags {
   std::string in, out, name;
-  std::optional<DType> type;  // nullopt: as the checkpoint has each
+  std::optional<DType> type;  // nullopt: each tensor's type in the checkpoint
 };
 
 Flags parse_flags(int argc, char** argv) {
@@ -61,14 +62,14 @@ DType type_of(const Placed& p, const Flags& flags) {
   return flags.type.value_or(p.from->type);
 }
 
-/// The row of the checkpoint's matrix that row `r` of the file comes from.
+/// The row of the checkpoint's matrix that becomes row `r` of the file.
 std::size_t source_row(const Placed& p, std::size_t r) {
   if (p.head_dim == 0) return r;
   const std::size_t in_head = r % p.head_dim;
   return r - in_head + in_head % 2 * (p.head_dim / 2) + in_head / 2;
 }
 
-/// Rows of one tensor through floats, some at a time.
+/// Converts the rows of a tensor by way of floats, some at a time.
 class Rows {
  public:
   Rows(app::ProgressBar& bar, const std::atomic<bool>& cancelled) : bar_(bar), cancelled_(cancelled) {}
@@ -79,12 +80,12 @@ class Rows {
     for (std::size_t i = 0; i + 1 < p.shape.size(); ++i) rows *= p.shape[i];
     rows -= write_part(p, *p.from, type, sink);
     for (const CheckpointTensor* part : p.more) rows -= write_part(p, *part, type, sink);
-    const std::vector<std::byte> zeros(row_bytes(type, p.shape.back()));  // of every type of floats
+    const std::vector<std::byte> zeros(row_bytes(type, p.shape.back()));  // the same in every float type
     for (; rows > 0; --rows) sink(zeros);
   }
 
  private:
-  /// Returns how many rows there were.
+  /// Returns the number of rows.
   std::size_t write_part(const Placed& p, const CheckpointTensor& from, DType type,
                          const gguf::Writer::Sink& sink) {
     const std::size_t cols = p.shape.back(), rows = from.elements() / cols;
@@ -118,7 +119,7 @@ class Rows {
   std::size_t done_ = 0;
 };
 
-/// What the publisher samples with, where a file says so.
+/// Adds the publisher's sampling options, if a file has them.
 void add_sampling(const std::string& folder, gguf::Writer& writer) {
   const std::string path = folder + "/generation_config.json";
   if (!std::filesystem::exists(path)) return;
@@ -130,7 +131,7 @@ void add_sampling(const std::string& folder, gguf::Writer& writer) {
       writer.add(std::string("general.sampling.") + to, it->get<float>());
 }
 
-/// general.file_type: what most matrices are.
+/// general.file_type: the type of most matrices.
 std::uint32_t file_type(const Conversion& conversion, const Flags& flags) {
   std::map<DType, std::size_t> elements;
   for (const Placed& p : conversion.tensors)
@@ -182,7 +183,7 @@ int run(int argc, char** argv) {
     if (e.code() != ErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-convert: stopped; nothing was written\n", stderr);
-    return 130;  // 128 + SIGINT, as shells say it
+    return 130;  // 128 + SIGINT, as in shells
   }
   bar.clear();
   std::string text = fmt::format("{}: {} tensors, {:.2f} MB\n", app::printable(flags.out),

@@ -1,4 +1,4 @@
-// Numbers that a checkpoint gives by other numbers.
+// Numbers that are computed from a checkpoint's settings.
 #pragma once
 
 #include <cmath>
@@ -11,8 +11,8 @@
 
 namespace gemma::convert {
 
-/// Llama 3.1's divisors of the frequencies: those of long waves are slowed down by `factor`, between two
-/// lengths gradually.
+/// Llama 3.1's divisors of rotary frequencies: frequencies of long waves are divided by `factor`, those
+/// between two lengths gradually less.
 inline std::vector<float> llama3_divisors(const Settings& scaling, std::size_t head_dim, double base) {
   const double factor = scaling.number("factor", 8.0), low = scaling.number("low_freq_factor", 1.0);
   const double high = scaling.number("high_freq_factor", 4.0);
@@ -42,10 +42,10 @@ float polynomial(const float (&c)[kN], float x) {
   return sum;
 }
 
-/// The x below which a standard normal number is with probability p; -infinity for 0. In float32, as the
-/// reference of Gemma 3n computes it and published files have it: a rational approximation of the inverse
-/// error function (the one of MATLAB's and PyTorch's erfinv), then two of Newton's steps, which end two units
-/// of the last place beside the true number for 0.95. A better formula would give other logits.
+/// The quantile p of the standard normal distribution; -infinity for 0. In float32, as the reference of Gemma
+/// 3n computes it and published files contain it: a rational approximation of the inverse error function
+/// (that of MATLAB's and PyTorch's erfinv), then two Newton steps, which end two units in the last place from
+/// the true number for 0.95. A better formula would give other logits.
 inline float normal_quantile(float p) {
   if (!(p > 0)) return -std::numeric_limits<float>::infinity();
   const float y = 2 * p - 1, distance = std::fabs(y);

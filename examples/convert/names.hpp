@@ -1,4 +1,4 @@
-// Names of a checkpoint's tensors, taken apart.
+// Parses names of a checkpoint's tensors.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace gemma::convert {
 /// A name and the number in it.
 struct Split {
   std::string form;    // the name, with {} for the number
-  std::string number;  // of the layer, or of one of several matrices; "" without
+  std::string number;  // of the layer, or of one of several matrices; "": none
 };
 inline Split split_name(std::string_view name) {
   for (const std::string_view before :
@@ -25,7 +25,7 @@ inline Split split_name(std::string_view name) {
   return {std::string(name), ""};
 }
 
-/// Models with pictures have their text part under one of two names.
+/// The name without the prefix of the text part, which multimodal models have in one of two forms.
 inline std::string text_name(std::string_view name) {
   std::string out(name);
   for (const std::string_view part : {"language_model.model.", "model.language_model."})

@@ -18,7 +18,7 @@ namespace gemma::convert {
 using Json = nlohmann::json;
 
 namespace {
-constexpr std::uint64_t kMostHeader = 100'000'000;  // as the format's own library has it
+constexpr std::uint64_t kMostHeader = 100'000'000;  // as in the format's own library
 
 [[noreturn]] void fail(const std::string& path, ErrorCode code, const std::string& what) {
   throw Error(code, path + ": " + what);
@@ -36,7 +36,7 @@ constexpr Type kTypes[] = {
     {"U16", 16, DType::kOther}, {"I8", 8, DType::kOther},      {"U8", 8, DType::kOther},
     {"BOOL", 8, DType::kOther}, {"F8_E4M3", 8, DType::kOther}, {"F8_E5M2", 8, DType::kOther}};
 
-/// The header's JSON; a name that stands twice is an error.
+/// Parses the header's JSON; a name that occurs twice is an error.
 Json parse_header(const std::string& path, std::string_view text) {
   std::set<std::string> names;
   std::string twice;
@@ -57,7 +57,7 @@ Json parse_header(const std::string& path, std::string_view text) {
   return header;
 }
 
-/// A list of numbers of 0 and more.
+/// A list of non-negative integers.
 std::vector<std::size_t> numbers(const Json& entry, const char* key, const std::string& path,
                                  const std::string& name) {
   const auto list = entry.find(key);
@@ -74,7 +74,7 @@ std::vector<std::size_t> numbers(const Json& entry, const char* key, const std::
   return out;
 }
 
-/// One entry of the header, checked against the bytes that follow it.
+/// Reads one entry of the header and checks it against the data that follows the header.
 CheckpointTensor read_entry(const Json& entry, const std::string& name, const std::string& path,
                             std::span<const std::byte> data) {
   const auto malformed = [&](const std::string& what) {

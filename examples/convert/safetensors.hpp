@@ -23,11 +23,11 @@
 
 namespace gemma::convert {
 
-/// A tensor where it lies in its file. Valid while the Safetensors it came from lives.
+/// A tensor in its file. Valid while the Safetensors that it came from exists.
 struct CheckpointTensor {
   std::string name;
   DType type = DType::kOther;       // kF32, kF16 or kBF16; kOther for all others
-  std::string type_name;            // as the file has it: "BF16", "I64"
+  std::string type_name;            // as in the file: "BF16", "I64"
   std::vector<std::size_t> shape;   // row-major; empty for a scalar
   std::span<const std::byte> data;  // unaligned
   const MappedFile* file = nullptr;
@@ -42,10 +42,10 @@ struct CheckpointTensor {
 /// The tensors of a checkpoint, by name. Immutable; safe to read from many threads.
 class Safetensors {
  public:
-  /// A file, one of several, or a folder: there model.safetensors.index.json, which says which files there
-  /// are, or else the only .safetensors file. Throws Error{kIo, kTruncated, kMalformed, kUnsupported}.
+  /// Opens a file, one of several files, or a folder: the files of its model.safetensors.index.json, or else
+  /// its only .safetensors file. Throws Error{kIo, kTruncated, kMalformed, kUnsupported}.
   static Safetensors open(const std::string& path);
-  /// One file that is in memory; `name` stands for its path.
+  /// Reads one file in memory; `name` is used as its path in messages.
   static Safetensors from_memory(std::span<const std::byte> bytes, std::string name);
 
   const std::map<std::string, CheckpointTensor, std::less<>>& tensors() const noexcept { return tensors_; }

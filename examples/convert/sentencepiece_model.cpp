@@ -16,15 +16,15 @@ namespace {
 
 constexpr std::size_t kMostPieces = 1 << 24;
 
-/// The wire format of protocol buffers: fields of a message one after another.
+/// Parser of the wire format of protocol buffers: a message is a sequence of fields.
 class Message {
  public:
   Message(std::string_view bytes, const std::string& path) : rest_(bytes), path_(path) {}
 
   struct Field {
     std::uint64_t number;
-    std::uint64_t value;     // of a varint or a fixed number
-    std::string_view bytes;  // of what has a length
+    std::uint64_t value;     // of a varint or a fixed-size number
+    std::string_view bytes;  // of a field with a length
   };
   std::optional<Field> next() {
     if (rest_.empty()) return std::nullopt;
@@ -99,7 +99,7 @@ void read_piece(Message message, Pieces& pieces) {
   pieces.types.push_back(type);
 }
 
-/// Reads a tokenizer.json of SentencePiece's kind.
+/// Reads a tokenizer.json of the SentencePiece kind.
 class JsonReader {
  public:
   JsonReader(const Json& json, const std::string& path) : json_(json), path_(path) {}
@@ -156,7 +156,8 @@ class JsonReader {
     }
   }
 
-  /// Pieces that no merge makes are single characters: their scores are never asked for.
+  /// Sets the scores of pieces from merges. Pieces that no merge makes are single characters: their scores
+  /// are never used.
   void score_merges(const Json& model) {
     const auto merges = model.find("merges");
     if (merges == model.end() || !merges->is_array()) malformed("the merges are no list");
@@ -165,7 +166,7 @@ class JsonReader {
       std::string text;
       if (m.is_string()) {
         text = m.get<std::string>();
-        const std::size_t space = text.find(' ', 1);  // no part is empty
+        const std::size_t space = text.find(' ', 1);  // both parts have at least one character
         if (space == text.npos) malformed("a merge is no pair");
         text.erase(space, 1);
       } else if (m.is_array() && m.size() == 2 && m[0].is_string() && m[1].is_string()) {
@@ -194,7 +195,7 @@ class JsonReader {
     }
   }
 
-  /// Whether a text gets a space before it: by the normalizer, or by what cuts words.
+  /// Whether a space is added before a text: by the normalizer, or by the pre-tokenizer.
   bool has_prefix() const {
     bool found = false;
     const auto look = [&](const auto& self, const Json& part) -> void {
@@ -259,7 +260,7 @@ SentencePieceModel read_sentencepiece(const std::string& path) {
 SentencePieceModel sentencepiece_from_json(const Json& json, const std::string& path) {
   try {
     return JsonReader(json, path).read();
-  } catch (const Json::exception& e) {  // a value of another kind than its name promises
+  } catch (const Json::exception& e) {  // a value of an unexpected kind
     throw Error(ErrorCode::kMalformed, path + ": no tokenizer: " + e.what());
   }
 }

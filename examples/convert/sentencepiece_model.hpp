@@ -1,5 +1,5 @@
-// Vocabularies of SentencePiece's kind: pieces of characters with scores, and bytes to fall back on.
-// Invariant: pieces have the ids that the checkpoint gives them.
+// Vocabularies of the SentencePiece kind: pieces of characters with scores, and bytes as a fallback.
+// Invariant: pieces have the ids of the checkpoint.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace gemma::convert {
 
-/// tokenizer.ggml.token_type
+/// Values of tokenizer.ggml.token_type.
 enum TokenType : std::int32_t {
   kNormal = 1,
   kUnknown = 2,
@@ -28,7 +28,7 @@ struct Pieces {
   std::vector<float> scores;
   std::vector<std::int32_t> types;
 
-  /// Adds pieces that are no tokens until there are n.
+  /// Fills up to n pieces with unused ones.
   void resize(std::size_t n, float score) {
     for (std::size_t i = texts.size(); i < n; ++i) {
       texts.push_back("[PAD" + std::to_string(i) + "]");
@@ -36,7 +36,7 @@ struct Pieces {
       types.push_back(kUnused);
     }
   }
-  /// Puts a token that was added later in its place. One past the last is left out.
+  /// Puts an added token in its place. An id past the last piece is ignored.
   void put(std::size_t id, std::string text, TokenType type, float score) {
     if (id >= texts.size()) return;
     texts[id] = std::move(text);
@@ -45,23 +45,22 @@ struct Pieces {
   }
 };
 
-/// A vocabulary and what goes with it.
+/// A vocabulary and its settings.
 struct SentencePieceModel {
   Pieces pieces;
   std::int64_t unk = 0, bos = 1, eos = 2, pad = -1;
-  bool dummy_prefix = true;  // a text gets a space before it
+  bool dummy_prefix = true;  // a space is added before a text
 };
 
-/// The characters that stand for a space become spaces: of tokens that are matched before merging.
+/// Replaces the characters that stand for a space by spaces, in tokens that are matched before merging.
 std::string without_escapes(std::string text);
 
-/// Reads tokenizer.model, a protocol buffer, every field of which is bounds-checked. Throws Error{kIo,
-/// kMalformed}.
+/// Reads tokenizer.model, a protocol buffer; every field is bounds-checked. Throws Error{kIo, kMalformed}.
 SentencePieceModel read_sentencepiece(const std::string& path);
 
-/// The same vocabulary from tokenizer.json: model BPE with byte_fallback, as the tokenizers library converts
-/// it. A piece's score is the place of the first merge that makes it, which orders merges as SentencePiece's
-/// scores do. Throws Error{kMalformed, kUnsupported}; `path` is for messages.
+/// Reads the vocabulary of a tokenizer.json: model BPE with byte_fallback, as the tokenizers library converts
+/// SentencePiece models. The score of a piece is the place of the first merge that makes it, which orders
+/// merges as SentencePiece's scores do. Throws Error{kMalformed, kUnsupported}; `path` is for messages.
 SentencePieceModel sentencepiece_from_json(const Json& json, const std::string& path);
 
 }  // namespace gemma::convert

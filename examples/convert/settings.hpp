@@ -1,6 +1,6 @@
 // Settings of a checkpoint's config.json.
-// Invariant: what comes out is of the kind and in the range asked for; else an Error names the file and the
-// key.
+// Invariant: every returned value has the requested kind and range; for others an Error names the file and
+// the key.
 #pragma once
 
 #include <cmath>
@@ -20,10 +20,10 @@ namespace gemma::convert {
 
 using Json = nlohmann::json;
 
-/// What a value is where the configuration does not say; nullopt: it must.
+/// The value where the configuration has none; nullopt: the key is required.
 using Default = std::optional<double>;
 
-/// Settings of config.json, each checked.
+/// Checked access to settings of config.json.
 class Settings {
  public:
   Settings(const Json& json, std::string where) : json_(json), where_(std::move(where)) {}
@@ -56,13 +56,13 @@ class Settings {
     const auto it = json_.find(key);
     return it != json_.end() && it->is_string() ? it->get<std::string>() : "";
   }
-  /// The same where 0 is allowed, and is taken where nothing stands.
+  /// A count that may be 0, which is also the value of an absent key.
   std::uint32_t count_or_none(const char* key) const { return has(key) && number(key) != 0 ? count(key) : 0; }
   bool flag(const char* key) const {
     const auto it = json_.find(key);
     return it != json_.end() && it->is_boolean() && it->get<bool>();
   }
-  /// A number for each of n layers: a list of them, or one for all.
+  /// A number for each of n layers: from a list, or one number for all.
   std::vector<double> numbers_of_layers(const char* key, std::size_t n) const {
     if (!has(key) || json_.at(key).is_number()) return std::vector<double>(n, number(key));
     const Json& list = json_.at(key);
@@ -74,7 +74,7 @@ class Settings {
     }
     return out;
   }
-  /// The same of whole numbers of 1 or more.
+  /// A positive integer for each of n layers.
   std::vector<std::int32_t> counts_of_layers(const char* key, std::size_t n) const {
     std::vector<std::int32_t> out;
     for (const double x : numbers_of_layers(key, n)) {
@@ -83,7 +83,7 @@ class Settings {
     }
     return out;
   }
-  /// For each of n layers, whether the list of texts says `wanted`.
+  /// For each of n layers, whether the list of texts has `wanted` there.
   std::vector<bool> layers_that_are(const char* key, std::string_view wanted, std::size_t n) const {
     const auto it = json_.find(key);
     if (it == json_.end() || !it->is_array() || it->size() != n)
@@ -95,7 +95,7 @@ class Settings {
     }
     return out;
   }
-  /// An object inside, or one that is empty.
+  /// A nested object, or an empty one.
   Settings inner(const char* key) const {
     static const Json kEmpty = Json::object();
     const auto it = json_.find(key);

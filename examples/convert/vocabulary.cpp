@@ -1,5 +1,6 @@
-// A published tokenizer as GGUF metadata: SentencePiece's tokenizer.model, or tokenizer.json, which holds the
-// same or a byte-level BPE. Invariant: ids are the checkpoint's.
+// Converts a published tokenizer to GGUF metadata: SentencePiece's tokenizer.model, or tokenizer.json, which
+// holds such a vocabulary or a byte-level BPE.
+// Invariant: ids are the checkpoint's.
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -12,7 +13,7 @@
 namespace gemma::convert {
 namespace {
 
-/// Tokens of added_tokens.json and of tokenizer_config.json, which know what is a marker.
+/// Adds the tokens of added_tokens.json and of tokenizer_config.json, which says which of them are markers.
 void add_tokens(const std::string& folder, const Json& tokenizer, Pieces& pieces) {
   const std::string path = folder + "/added_tokens.json";
   if (std::filesystem::exists(path)) {
@@ -37,14 +38,14 @@ void add_tokens(const std::string& folder, const Json& tokenizer, Pieces& pieces
   }
 }
 
-/// The text that a token is given by: itself, or an object with "content".
+/// The text of a token: the value itself, or the "content" of an object.
 std::string token_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_object()) return value.value("content", std::string());
   return "";
 }
 
-/// Ids and switches that the files beside the vocabulary name.
+/// Adds special ids and switches from the other files of the tokenizer.
 void add_specials(const std::string& folder, const Json& config, const Json& tokenizer, const Pieces& pieces,
                   const SentencePieceModel* model, bool bos_always, gguf::Writer& writer) {
   const auto id_of = [&](const char* name, std::optional<std::int64_t> otherwise) {
@@ -84,7 +85,7 @@ void add_specials(const std::string& folder, const Json& config, const Json& tok
     chat = app::read_file(folder + "/chat_template.jinja");
   } else if (const auto it = tokenizer.find("chat_template"); it != tokenizer.end()) {
     if (it->is_string()) chat = it->get<std::string>();
-    if (it->is_array())  // several by name
+    if (it->is_array())  // several templates by name
       for (const Json& t : *it)
         if (t.is_object() && t.value("name", std::string()) == "default")
           chat = t.value("template", std::string());
@@ -98,7 +99,7 @@ void add_pieces(const Pieces& pieces, bool scores, gguf::Writer& writer) {
   writer.add_array("tokenizer.ggml.token_type", pieces.types);
 }
 
-/// How the tokenizers that are known cut text before merging, by the expression that they give for it.
+/// A known pre-tokenizer: the expression by which it splits text before merging, and its name in GGUF.
 struct Cut {
   std::string_view name, expression;
 };
@@ -127,12 +128,12 @@ std::string cut_of(const Json& json, const std::string& path) {
               path + ": cuts text by " + gemma::quoted(expression) + ", which is not known");
 }
 
-/// Pieces of Gemma 4's markers that a reader of its answers has to see.
+/// Gemma 4's markers that readers of its answers must see.
 constexpr std::string_view kShownMarkers[] = {"<|channel>",   "<channel|>",       "<|tool_call>",
                                               "<tool_call|>", "<|tool_response>", "<tool_response|>",
                                               "<|\"|>"};
 
-/// Types of a vocabulary of characters with bytes to fall back on.
+/// Sets the token types of a vocabulary of characters with a fallback to bytes.
 void type_characters(Pieces& pieces) {
   for (std::size_t i = 0; i < pieces.texts.size(); ++i) {
     const std::string& text = pieces.texts[i];
@@ -190,8 +191,8 @@ void add_bpe(const std::string& folder, const Json& json, const Json& config, co
   add_specials(folder, config, tokenizer, pieces, nullptr, of_lines, writer);
 }
 
-/// Whether a tokenizer.json is of SentencePiece's kind: bytes are pieces beside characters, not what all are
-/// made of.
+/// Whether a tokenizer.json is of the SentencePiece kind: bytes are additional pieces, not what all pieces
+/// consist of.
 bool falls_back_on_bytes(const Json& json) {
   const auto model = json.find("model");
   if (model == json.end() || !model->is_object()) return false;
@@ -232,7 +233,7 @@ void add_vocabulary(const std::string& folder, const Json& config, const Convers
     model = sentencepiece_from_json(json, path);
   }
   Pieces& p = model.pieces;
-  if (p.texts.size() > vocab_size) {  // rows that the embedding does not have
+  if (p.texts.size() > vocab_size) {  // more pieces than rows of the embedding
     p.texts.resize(vocab_size);
     p.scores.resize(vocab_size);
     p.types.resize(vocab_size);

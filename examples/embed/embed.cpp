@@ -1,6 +1,6 @@
-// gemma-embed: texts to vectors; a JSON object a line, a line out for each. Invariant: the bits of a vector
-// do not depend on the lines around it, --chunk or -t; a line that cannot be done gives {"error"} in its
-// place, the lines after it are still done, and the program ends with status 1.
+// gemma-embed: texts to vectors; one JSON object per line in, one line out for each.
+// Invariant: the bits of a vector do not depend on other lines, --chunk or -t; for a line that fails,
+// {"error"} is written in its place, later lines are still processed, and the program ends with status 1.
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -27,7 +27,7 @@ using Json = nlohmann::json;
 const std::map<std::string, Pooling> kPoolings = {
     {"mean", Pooling::kMean}, {"last", Pooling::kLast}, {"cls", Pooling::kFirst}, {"none", Pooling::kNone}};
 
-/// "[0.125,-3e-05]": the shortest digits that give the same floats.
+/// Appends "[0.125,-3e-05]", with the shortest digits that give the same floats.
 void append_numbers(std::span<const float> numbers, std::string& out) {
   char digits[32];
   char before = '[';
@@ -39,12 +39,12 @@ void append_numbers(std::span<const float> numbers, std::string& out) {
   out += ']';
 }
 
-/// Lines in, embedded many at a time, lines out in the same order.
+/// Reads lines, embeds many at a time, and writes lines in the same order.
 class Lines {
  public:
   Lines(Embedder& embedder, EmbedPrompt prompt) : embedder_(embedder), prompt_(prompt) {}
 
-  /// Takes the next line; what is wrong with it takes its place.
+  /// Adds the next line, or the error in it.
   void add(const std::string& line) {
     ++n_lines_;
     try {
@@ -57,10 +57,10 @@ class Lines {
     }
   }
 
-  /// Whether there are enough for the texts to share their passes well.
+  /// Whether there are enough texts to compute together efficiently.
   bool full() const noexcept { return n_tokens_ >= 4096 || errors_.size() >= 1024; }
 
-  /// Embeds and writes what was taken.
+  /// Embeds and writes the lines that were added.
   void write() {
     const auto vectors = embedder_.embed_ids(ids_);
     std::size_t next = 0;
@@ -78,7 +78,7 @@ class Lines {
     n_tokens_ = 0;
   }
 
-  /// Throws Error{kInvalidArgument}: the first line that could not be done.
+  /// Throws Error{kInvalidArgument} naming the first line that failed, if any did.
   void report() const {
     if (!first_error_.empty()) throw Error(ErrorCode::kInvalidArgument, first_error_);
   }
@@ -92,7 +92,7 @@ class Lines {
       }
     } catch (const Json::parse_error& e) {
       throw Error(ErrorCode::kInvalidArgument, "not JSON (at byte " + std::to_string(e.byte) + ")");
-    } catch (const Json::exception& e) {  // a number beyond the range of any, for one
+    } catch (const Json::exception& e) {  // for example a number out of range
       throw Error(ErrorCode::kInvalidArgument, std::string("not JSON that is read: ") + e.what());
     }
     throw Error(ErrorCode::kInvalidArgument, R"(not a line of the form {"text": "..."})");
@@ -116,14 +116,14 @@ class Lines {
 
   Embedder& embedder_;
   EmbedPrompt prompt_;
-  std::vector<std::vector<std::int32_t>> ids_;  // of the lines that can be done
-  std::vector<std::string> errors_;             // of every line; "": it can be done
+  std::vector<std::vector<std::int32_t>> ids_;  // of the lines without an error
+  std::vector<std::string> errors_;             // of every line; "": none
   std::string first_error_;
   std::size_t n_lines_ = 0;
   std::size_t n_tokens_ = 0;
 };
 
-/// What the command line says.
+/// The command line.
 struct Command {
   app::EngineFlags engine;
   EmbedderOptions options;
@@ -180,15 +180,17 @@ int run(int argc, char** argv) {
   command.options.max_memory = command.engine.max_memory;
 
   const Model model = command.engine.load();
-  model.tokenizer();  // a file without one is refused before any line
+  model.tokenizer();  // refuses a file without a vocabulary before any line is read
   Embedder embedder(model, command.options);
-  if (prompt != EmbedPrompt::kNone) embedder.encode("", prompt);  // a model without prompts, likewise
+  if (prompt != EmbedPrompt::kNone)
+    embedder.encode("", prompt);  // refuses a model without prompts in the same way
   app::print_notes("gemma-embed", model.notes());
   Lines lines(embedder, prompt);
   std::ios::sync_with_stdio(false);
   for (std::string line; std::getline(std::cin, line);) {
     lines.add(line);
-    const bool waits = std::cin.rdbuf()->in_avail() <= 0;  // who sent one line may wait for its answer
+    const bool waits =
+        std::cin.rdbuf()->in_avail() <= 0;  // the sender of a single line may wait for its answer
     if (!lines.full() && !waits) continue;
     lines.write();
     if (waits) app::flush_stdout();

@@ -1,5 +1,6 @@
-// gguf-info FILE [--json]: what a GGUF file holds. Opening it checks the whole file's structure: header,
-// metadata, tensor table, and that every tensor's data lie in the file, aligned and apart from each other.
+// gguf-info FILE [--json]: shows the content of a GGUF file. Opening it checks the whole file's structure:
+// header, metadata, tensor table, and that every tensor's data lie in the file, are aligned and do not
+// overlap.
 #include <string>
 
 #include <CLI/CLI.hpp>

@@ -1,5 +1,5 @@
-// The report for programs: one JSON object, a line for each pair and each tensor. Strings that are not UTF-8
-// have U+FFFD in place of what is broken; NaN and infinities, which JSON lacks, are strings.
+// The report for programs: one JSON object, with a line for each pair and each tensor. In strings that are
+// not UTF-8 the invalid parts are replaced by U+FFFD; NaN and infinities, which JSON lacks, are strings.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -37,7 +37,7 @@ Json number_json(T value) {
   if constexpr (std::is_floating_point_v<T>) {
     if (std::isnan(value)) return "NaN";
     if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-    // the shortest digits that give the same float32, not the float64 that it happens to be: 1e-06
+    // the shortest digits that give the same float32, not the same float64: 1e-06
     return std::strtod(fmt::format("{}", value).c_str(), nullptr);
   } else {
     return value;
@@ -117,7 +117,7 @@ Json tensor_json(const gguf::File& file, const TensorView& t) {
               {"offset", file.offset_of(t.data)}};
   if (!file.other_parts().empty()) out["file"] = text_json(file.path_of(t.data), kLongestText);
   if (!t.runs()) out["runs"] = false;
-  if (!t.has_size()) out["bytes_known"] = false;  // "bytes" is the room up to the next tensor
+  if (!t.has_size()) out["bytes_known"] = false;  // "bytes" is the distance to the next tensor
   return out;
 }
 
@@ -128,7 +128,7 @@ Json total_json(const Total& total) {
           {"bits_per_weight", total.bits_per_weight()}};
 }
 
-/// Writes `items` as the lines of an array: nothing of a large file is held in memory at once.
+/// Writes `items` as the lines of an array, one by one, so that the memory does not grow with the file.
 template <typename Range, typename ToJson>
 void write_array(std::string_view name, const Range& items, ToJson to_json) {
   write_stdout(fmt::format(",\n\"{}\": [", name));

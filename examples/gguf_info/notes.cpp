@@ -17,7 +17,7 @@ std::vector<std::string> notes_of(const gguf::File& file) {
   const auto add_from = [&](const auto& read) {
     try {
       for (const std::string& note : read()) notes.push_back(note);
-    } catch (const Error&) {  // any file is shown, also one that does not run
+    } catch (const Error&) {  // unsupported files are shown too
     }
   };
   add_from([&] { return families::read_config(file).notes; });

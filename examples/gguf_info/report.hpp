@@ -1,4 +1,4 @@
-// What gguf-info says about a file, as text for people and as JSON for programs.
+// The report of gguf-info about a file, as text for people and as JSON for programs.
 // Invariant: whatever bytes the file holds, the text is safe to show on a terminal and the JSON is valid
 // UTF-8.
 #pragma once
@@ -12,7 +12,7 @@
 
 namespace gemma::app {
 
-/// What all tensors of one type (or all tensors) take.
+/// The size of all tensors of one type, or of all tensors.
 struct Total {
   std::size_t tensors = 0;
   std::uint64_t elements = 0;
@@ -43,9 +43,8 @@ struct Totals {
 /// A tensor's shape, rows first: the file's dimensions reversed.
 std::vector<std::size_t> shape_of(const TensorView& tensor);
 
-/// What is to be known of a file before it is used: that it is no model but something beside one, what it
-/// lacks or gets wrong and what is taken in its place. A line each; mostly none, and none for what does not
-/// run here.
+/// Notes about a file, one line each, mostly none: that it is not a model but, for example, an adapter; what
+/// it lacks or has wrong, and what is used instead. None for a model that is not supported.
 std::vector<std::string> notes_of(const gguf::File& file);
 
 /// Writes the report to standard output. Throws Error{kIo} when that fails.

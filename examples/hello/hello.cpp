@@ -1,4 +1,5 @@
-// The library's smallest user: load a model, ask one question, print the answer as it comes.
+// The smallest program with the library: loads a model, asks one question, prints the answer as it is
+// generated.
 #include <cstdio>
 #include <exception>
 #include <string_view>

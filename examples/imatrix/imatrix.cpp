@@ -1,5 +1,6 @@
-// gemma-imatrix: which inputs of a model's matrices matter, measured on a text; for gemma-quantize --imatrix.
-// Invariant: the file appears under its name when it is whole.
+// gemma-imatrix: measures on a text how important the inputs of a model's matrices are, for gemma-quantize
+// --imatrix.
+// Invariant: the file appears under its name when it is complete.
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
@@ -87,7 +88,7 @@ int run(int argc, char** argv) {
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kCancelled) throw;
     std::fputs("gemma-imatrix: stopped; nothing was written\n", stderr);
-    return 130;  // 128 + SIGINT, as shells say it
+    return 130;  // 128 + SIGINT, as in shells
   }
   meter.write(flags.out, datasets);
   app::write_stdout(fmt::format("{}: {} matrices, {} windows\n", app::printable(flags.out),

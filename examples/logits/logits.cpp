@@ -1,5 +1,5 @@
-// gemma-logits: the model's output at every position of a list of tokens, as a file of floats.
-// Invariant: the file appears under its name only when it is whole; its bits do not depend on --chunk or -t.
+// gemma-logits: writes the model's logits at every position of a list of tokens to a file of floats.
+// Invariant: the file appears under its name when it is complete; its bits do not depend on --chunk or -t.
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -39,11 +39,12 @@ void write_logits(const Model& model, const app::EngineFlags& engine, std::span<
   SessionOptions planned = engine.session_options();
   planned.n_ctx = tokens.size();
   planned.chunk = planned.logit_rows = chunk;
-  plan_session(model, planned);  // for --max-memory
+  plan_session(model, planned);  // checks --max-memory
   KvCache cache = model.make_cache({tokens.size(), engine.kv, chunk});
   Workspace workspace = model.make_workspace({chunk, chunk, engine.threads});
   std::atomic<bool> cancelled = false;
-  const app::InterruptGuard guard(cancelled);  // before the file is there, and until it is whole or gone
+  const app::InterruptGuard guard(
+      cancelled);  // from before the file is created until it is complete or removed
   app::WholeFile out(path);
   for (std::size_t done = 0; done < tokens.size(); done += chunk) {
     const Chunk part{tokens.subspan(done, std::min(chunk, tokens.size() - done)), &cache, Logits::kAll};
@@ -92,7 +93,7 @@ int run(int argc, char** argv) {
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kCancelled) throw;
     std::fputs("gemma-logits: stopped; nothing was written\n", stderr);
-    return 130;  // 128 + SIGINT, as shells say it
+    return 130;  // 128 + SIGINT, as in shells
   }
   return 0;
 }

@@ -1,5 +1,6 @@
-// gemma-perplexity: how well a model predicts a text, and how far it is from another model.
-// Invariant: the figures do not depend on -t or --batch; a file of logits is whole or not there.
+// gemma-perplexity: how well a model predicts a text, and how much it differs from another model.
+// Invariant: the figures do not depend on -t or --batch; a file of logits is written completely or not at
+// all.
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -79,7 +80,7 @@ Flags parse_flags(int argc, char** argv) {
   return f;
 }
 
-/// Scores tokens as they come, and adds them up.
+/// Scores tokens as they are computed, and adds up the results.
 class Scores {
  public:
   Scores(const Flags& flags, std::size_t vocab_size, const SavedLogits* base)
@@ -212,7 +213,8 @@ int run(int argc, char** argv) {
     ids = model.tokenizer().encode(text, {.add_bos = model.vocab().add_bos()});
   }
   const TextWindows windows(model, std::move(ids), flags.windows);
-  const app::InterruptGuard guard(cancelled);  // before the file is there, and until it is whole or gone
+  const app::InterruptGuard guard(
+      cancelled);  // from before the file is created until it is complete or removed
   std::unique_ptr<LogitsWriter> writer;
   if (!flags.save.empty())
     writer = std::make_unique<LogitsWriter>(flags.save, flags.windows.n_ctx, vocab_size, windows.size(),
@@ -234,7 +236,7 @@ int run(int argc, char** argv) {
     if (e.code() != ErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-perplexity: stopped\n", stderr);
-    return 130;  // 128 + SIGINT, as shells say it
+    return 130;  // 128 + SIGINT, as in shells
   }
   if (writer) writer->commit();
   bar.clear();

@@ -1,6 +1,6 @@
-// The logits of a model over a text's windows, in a file: what another model is compared with.
-// Invariant: the file is the one that llama.cpp's perplexity program writes and reads (--kl-divergence-base),
-// and is whole or not there.
+// A file of the logits of a model over a text's windows, with which another model is compared.
+// Invariant: the format is that of llama.cpp's perplexity program (--kl-divergence-base); a file is complete
+// or does not appear.
 //
 //   file = "_logits_" n_ctx:i32 vocab_size:i32 n_windows:i32 ids:i32{n_windows * n_ctx} row{n_windows *
 //   n_scored} row  = scale:f32 least:f32 code:u16{vocab_size} padding to four bytes
@@ -31,10 +31,11 @@ struct CodedRow {
   }
 };
 
-/// Codes `logits` into `codes`, of their size. False when a logit is not finite: the row is then of no use.
+/// Encodes `logits` into `codes`, which must have the same size. Returns false if a logit is not finite: the
+/// row is then unusable.
 bool code_row(std::span<const float> logits, std::span<std::uint16_t> codes, CodedRow& row) noexcept;
 
-/// Writes such a file, row by row.
+/// Writes such a file row by row.
 class LogitsWriter {
  public:
   /// `ids` are those of all windows. Throws Error{kIo}.
@@ -49,7 +50,7 @@ class LogitsWriter {
   std::vector<std::byte> buffer_;
 };
 
-/// Reads one. Immutable; rows point into the mapped file and may be taken by many threads.
+/// Reads such a file. Immutable; rows point into the mapped file; safe to use from many threads.
 class SavedLogits {
  public:
   /// Throws Error{kIo, kBadMagic, kTruncated, kMalformed} naming the file.
@@ -58,13 +59,13 @@ class SavedLogits {
   std::size_t n_ctx() const noexcept { return n_ctx_; }
   std::size_t vocab_size() const noexcept { return vocab_size_; }
   std::size_t n_windows() const noexcept { return n_windows_; }
-  /// Of all windows.
+  /// The ids of all windows.
   const std::vector<std::int32_t>& ids() const noexcept { return ids_; }
-  /// Row `i` of all windows, in order.
+  /// Row `i`, counted over all windows.
   CodedRow row(std::size_t i) const noexcept;
-  /// Throws Error{kNotFinite} where row `i` has a scale or a least that is no number.
+  /// Throws Error{kNotFinite} if the scale or least of row `i` is not finite.
   void check(std::size_t i) const;
-  /// Rows before `i` are done with.
+  /// Tells that rows before `i` are no longer needed.
   void forget_before(std::size_t i) const noexcept;
 
  private:

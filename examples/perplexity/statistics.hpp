@@ -1,5 +1,5 @@
-// What scored tokens add up to: perplexity, and how far one model's predictions are from another's.
-// Invariant: sums run in double in the order of the tokens, whoever computed them.
+// Statistics of scored tokens: perplexity, and how much one model's predictions differ from another's.
+// Invariant: sums run in double in the order of the tokens, whichever thread computed them.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace gemma::perplexity {
 
-/// A mean with its standard error, tokens taken as independent.
+/// A mean with its standard error, treating tokens as independent.
 class Mean {
  public:
   void add(double x) noexcept {
@@ -26,20 +26,20 @@ class Mean {
   double sum_ = 0, squares_ = 0;
 };
 
-/// One token's part.
+/// The results of one token.
 struct TokenResult {
   double loss = 0;        // -log p of the token
   double base_loss = 0;   // the other model's
   double divergence = 0;  // KL(base || this): sum of p_base * log(p_base / p)
   double p_change = 0;    // p - p_base of the token
-  bool same_top = false;  // both find the same token likeliest
+  bool same_top = false;  // both models have the same likeliest token
   bool finite = true;
 };
 
 /// Compares a row with that of the other model.
 void compare(const CodedRow& row, const CodedRow& base, std::size_t id, TokenResult& result) noexcept;
 
-/// The value below which `part` (0 to 1) of the values lie; sorts them.
+/// The `part` quantile (0 to 1) of the values; sorts them.
 double quantile(std::vector<double>& values, double part);
 
 }  // namespace gemma::perplexity

@@ -12,7 +12,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// One sequence: its prompt on the way in, then its tokens on the way out.
+/// One sequence: its prompt while that is computed, then its generated tokens.
 class Sequence {
  public:
   Sequence(const Model& model, const PipelineFlags& flags, const AgentTurns* agent,
@@ -30,11 +30,11 @@ class Sequence {
     answer_.n_prompt = prompt.size();
     if (generation_->full()) end(StopReason::kMaxTokens);
   }
-  Sequence(const Sequence&) = delete;  // its callback knows where it lies
+  Sequence(const Sequence&) = delete;  // its callback refers to this object
   Sequence& operator=(const Sequence&) = delete;
 
   bool done() const { return done_; }
-  /// Whether tokens of the prompt are yet to be computed.
+  /// Whether tokens of the prompt must still be computed.
   bool reads() const { return !done_ && n_read_ < prompt_.size(); }
   /// The next tokens of the prompt, `most` at most.
   std::span<const std::int32_t> read(std::size_t most) {
@@ -50,7 +50,7 @@ class Sequence {
     if (n_taken_++ == 0) answer_.first_token_seconds = seconds();
     chosen_ = token;
     if (!generation_->take(token, 0.0)) return finish();
-    // as detail::Generating::join has it: a token joins before it is asked whether there may be more
+    // as in detail::Generating::join: a token is added before it is known whether more may follow
     if (prompt_.size() + n_taken_ - 1 == n_ctx_) return end(StopReason::kContextFull);
     if (generation_->full()) end(StopReason::kMaxTokens);
   }
@@ -86,7 +86,7 @@ class Sequence {
   Clock::time_point begin_ = Clock::now();
 };
 
-/// Reads all prompts, then lets the sequences go on in as many groups as there are ranks: while one rank
+/// Computes all prompts, then continues the sequences in as many groups as there are ranks: while one rank
 /// computes a group's tokens, the others compute other groups'.
 class Answering final : public Results {
  public:
@@ -147,7 +147,7 @@ class Answering final : public Results {
   Driver& driver_;
   std::vector<std::unique_ptr<Sequence>>& sequences_;
   std::size_t chunk_, n_groups_;
-  std::vector<bool> busy_;  // by group: a step of it is under way
+  std::vector<bool> busy_;  // [groups] whether a step of the group is running
 };
 
 }  // namespace

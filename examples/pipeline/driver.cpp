@@ -33,7 +33,7 @@ void Driver::take(Results& to) {
 
 namespace {
 
-/// Writes rows in the order of sequences; those of later ones are kept until it is their turn.
+/// Writes rows in the order of sequences; rows of later sequences are kept until their turn.
 class LogitsFile final : public Results {
  public:
   LogitsFile(std::span<const std::vector<std::int32_t>> sequences, const std::string& path)
@@ -61,9 +61,9 @@ class LogitsFile final : public Results {
  private:
   WholeFile file_;
   std::vector<std::vector<std::byte>> kept_;  // [n_sequences]
-  std::vector<std::size_t> left_;             // [n_sequences] rows to come
-  std::size_t turn_ = 0;                      // whose rows are written as they come
-  std::size_t part_ = 0, row_ = 0;            // of the step under way
+  std::vector<std::size_t> left_;             // [n_sequences] rows that are still missing
+  std::size_t turn_ = 0;                      // sequence whose rows are written at once
+  std::size_t part_ = 0, row_ = 0;            // of the running step
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The command line of gemma-pipeline: the flags of gemma-logits, those of gemma-chat's -p, and how layers are
-// shared out.
+// The command line of gemma-pipeline: the flags of gemma-logits, those of gemma-chat -p, and how layers are
+// divided.
 #pragma once
 
 #include <cstddef>
@@ -21,12 +21,12 @@ struct PipelineFlags {
   double timeout = 30;
   bool stats = false;
 
-  // logits
+  // for logits
   std::vector<std::string> tokens;
   std::string tokens_file;
   std::string out;
 
-  // answers
+  // for answers
   std::vector<std::string> prompts;
   std::string prompts_file;
   std::string system, chat_template;
@@ -36,11 +36,11 @@ struct PipelineFlags {
   std::vector<std::string> stop_strings;
 
   bool wants_logits() const { return !tokens.empty() || !tokens_file.empty(); }
-  /// Throws Error{kInvalidArgument}, Done.
+  /// Parses the command line. Throws Error{kInvalidArgument}, Done.
   static PipelineFlags parse(int argc, char** argv);
 };
 
-/// "prefill", "decode", or numbers of layers with commas between them. Throws Error{kInvalidArgument}.
+/// Parses "prefill", "decode", or numbers of layers separated by commas. Throws Error{kInvalidArgument}.
 std::variant<SplitBy, std::vector<std::size_t>> parse_split(const std::string& text);
 
 }  // namespace gemma::app

@@ -38,7 +38,7 @@ StageOptions stage_options(const PipelineFlags& flags, const Place& place, const
           .n_threads = flags.engine.threads != 0 ? flags.engine.threads : place.threads};
 }
 
-/// This rank's part, within --max-memory.
+/// Makes this rank's worker, within --max-memory.
 std::unique_ptr<Worker> make_worker(const Model& model, const PipelineFlags& flags, const Place& place,
                                     const Setup& setup, Mailbox& mailbox) {
   const StageOptions options = stage_options(flags, place, setup);
@@ -51,14 +51,14 @@ std::unique_ptr<Worker> make_worker(const Model& model, const PipelineFlags& fla
   return std::make_unique<Worker>(model, options, setup.sampler, place.rank, mailbox);
 }
 
-/// Memory that was freed goes back to the system: it would count as this rank's.
+/// Returns freed memory to the system: otherwise it would count as this rank's.
 void give_back_free_memory() {
 #if defined(__GLIBC__)
   ::malloc_trim(0);
 #endif
 }
 
-/// `f()`; the message of what it throws.
+/// Calls f() and returns the message of the error that it throws, or "".
 template <typename F>
 std::string problem_of(F f) {
   try {
@@ -82,7 +82,7 @@ Hello load(const PipelineFlags& flags, const Place& place, std::optional<Model>&
   return hello;
 }
 
-/// A rank that is not the first: does as it is told.
+/// The job of every rank but the first: follows rank 0's messages.
 int follow(const PipelineFlags& flags, const Place& place, Mailbox& mailbox) {
   std::optional<Model> model;
   mailbox.send(0, Kind::kHello, load(flags, place, model).encode());
@@ -111,7 +111,7 @@ int follow(const PipelineFlags& flags, const Place& place, Mailbox& mailbox) {
   }
 }
 
-/// Rank 0.
+/// The job of rank 0.
 class Lead {
  public:
   Lead(const PipelineFlags& flags, const Place& place, Mailbox& mailbox)
@@ -128,11 +128,11 @@ class Lead {
       if (mailbox_.failed()) throw;
       if (e.code() == ErrorCode::kCancelled) {
         tell_all(Kind::kQuit, {});
-        // mpirun ends the ranks by SIGTERM when another has said why
+        // mpirun ends the ranks by SIGTERM when another rank has printed the reason
         if (guard.last() != SIGTERM) print_error("gemma-pipeline", "stopped");
         return guard.last() != 0 ? 128 + guard.last() : 130;
       }
-      if (started_) throw;  // other ranks may be in the middle of anything
+      if (started_) throw;  // other ranks may be in any state
       tell_all(Kind::kQuit, {});
       print_error("gemma-pipeline", e.message());
       return 1;
@@ -143,7 +143,7 @@ class Lead {
   void tell_all(Kind kind, const std::vector<std::byte>& bytes) {
     for (int r = 1; r < place_.n_ranks; ++r) mailbox_.send(r, kind, bytes);
   }
-  /// One message of this kind of each other rank, by rank: f(rank, bytes).
+  /// Receives one message of this kind from each other rank and calls f(rank, bytes) in the order of ranks.
   template <typename F>
   void hear_all(Kind kind, F f) {
     std::vector<std::vector<std::byte>> heard(static_cast<std::size_t>(place_.n_ranks));
@@ -200,7 +200,7 @@ class Lead {
     return split_layers(*model_, layers);
   }
 
-  /// The sequences, and what they make of the setup.
+  /// Reads the sequences and completes the setup from them.
   void read_sequences() {
     if (flags_.wants_logits()) {
       for (const std::string& text : flags_.tokens) sequences_.push_back(parse_token_ids(text, "--tokens"));
@@ -232,8 +232,8 @@ class Lead {
     setup_.chunk = flags_.wants_logits() ? n * chunk : std::max(flags_.chunk, n);
     setup_.logit_rows = flags_.wants_logits() ? n * chunk : n;
   }
-  /// By a tokenizer of their own, which is gone before the first layer runs: the tables that encoding needs
-  /// take more than the rest of the vocabulary, and no share of a rank has room for them.
+  /// Encodes the prompts with a temporary tokenizer, which is destroyed before the first layer runs: the
+  /// tables for encoding take more memory than the rest of the vocabulary, and no rank's share includes them.
   void encode_prompts() {
     {
       const auto tokenizer = make_tokenizer(Vocab::from(model_->file()));

@@ -1,4 +1,4 @@
-// What the ranks agree on before the first step, and the run of a whole job on each of them.
+// The agreement of the ranks before the first step, and the run of a whole job on each of them.
 #pragma once
 
 #include "examples/pipeline/flags.hpp"
@@ -6,15 +6,15 @@
 
 namespace gemma::app {
 
-/// Where a rank stands among the others.
+/// A rank's place among the others.
 struct Place {
   int rank = 0, n_ranks = 1;
-  unsigned threads = 1;  // where the flags do not say
+  unsigned threads = 1;  // if the flags do not say
   std::string host;
 };
 
-/// The whole job on this rank, in the thread that computes: 0, or the exit status after rank 0 has said why
-/// in one line. Throws Error for what ends all ranks.
+/// Runs the whole job of this rank, in the computing thread. Returns 0, or the exit status after rank 0 has
+/// printed the reason in one line. Throws Error for failures that must end all ranks.
 int run_rank(const PipelineFlags& flags, const Place& place, Mailbox& mailbox);
 
 }  // namespace gemma::app

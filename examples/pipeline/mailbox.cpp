@@ -17,7 +17,7 @@ Message Mailbox::receive(const std::atomic<bool>* cancel) {
   while (in_.empty()) {
     if (failed_) throw Error(ErrorCode::kIo, why_);
     if (cancel != nullptr && cancel->load()) throw Error(ErrorCode::kCancelled, "cancelled");
-    // a signal handler sets the flag, and cannot wake anybody
+    // a signal handler sets the flag and cannot wake this thread
     arrived_.wait_for(lock, std::chrono::milliseconds(50));
   }
   Message message = std::move(in_.front());

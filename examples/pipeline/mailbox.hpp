@@ -1,5 +1,6 @@
-// Messages between the thread that computes and the thread that talks to other ranks. Invariant: messages of
-// one sender come in the order in which they were sent; after fail() nobody waits any more.
+// Messages between the computing thread and the thread that communicates with other ranks.
+// Invariant: messages of one sender arrive in the order in which they were sent; after fail() nobody waits
+// any more.
 #pragma once
 
 #include <atomic>
@@ -14,24 +15,25 @@
 
 namespace gemma::app {
 
-/// Neither copied nor moved; all functions may be called by any thread.
+/// The queues of messages. Neither copyable nor movable; thread-safe.
 class Mailbox {
  public:
   explicit Mailbox(int rank) : rank_(rank) {}
 
   // ---- for who computes ----
-  /// Sends, to this very rank too. Never waits.
+  /// Sends a message, possibly to this rank itself. Never waits.
   void send(int to, Kind kind, std::vector<std::byte> bytes);
-  /// The next message; waits for it. Throws Error{kIo} with what fail() was given, {kCancelled} when the
-  /// flag is set.
+  /// Waits for the next message. Throws Error{kIo} with the reason given to fail(), {kCancelled} if the flag
+  /// is set.
   Message receive(const std::atomic<bool>* cancel = nullptr);
 
   // ---- for who talks to other ranks ----
   void deliver(Message message);
   std::optional<Message> next_to_send();
-  /// Other ranks cannot be reached: receive() throws this from now on, and failed() is set.
+  /// Reports that other ranks cannot be reached: from now on receive() throws with this reason, and failed()
+  /// is set.
   void fail(const std::string& why);
-  /// For Model's functions: stops what is being computed.
+  /// The flag to pass to Model's functions: it stops a running computation.
   const std::atomic<bool>& failed() const noexcept { return failed_; }
 
  private:

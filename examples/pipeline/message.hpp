@@ -1,6 +1,6 @@
-// What ranks send each other: a kind and bytes. Invariant: what Writer puts, Reader takes in the same order;
-// bytes that are no such thing are refused, never read past their end. Ranks run one build on machines of one
-// byte order.
+// Messages between ranks: a kind and bytes.
+// Invariant: Reader reads the values that Writer wrote in the same order; other bytes are refused and never
+// read past their end. All ranks must run the same build on machines of one byte order.
 #pragma once
 
 #include <cstddef>
@@ -16,28 +16,28 @@
 
 namespace gemma::app {
 
-/// What a message is about; also its MPI tag.
+/// The kind of a message; also its MPI tag.
 enum class Kind : int {
-  kBeat = 1,  // the sender lives
-  kHello,     // to rank 0: the model is loaded, or why it is not
-  kSetup,     // from rank 0: which layers, and sizes
-  kReady,     // to rank 0: the stage is made, or why it is not
-  kStep,      // to the next rank: chunks, and the rows that enter its layers
+  kBeat = 1,  // sign of life
+  kHello,     // to rank 0: the model is loaded, or the error
+  kSetup,     // from rank 0: layers and sizes
+  kReady,     // to rank 0: the stage is made, or the error
+  kStep,      // to the next rank: chunks, and the input rows of its layers
   kRow,       // to rank 0: a row of logits
-  kResult,    // to rank 0: a step is through; the tokens that were chosen
+  kResult,    // to rank 0: a step is complete; the chosen tokens
   kEnd,       // from rank 0: no more steps
-  kQuit,      // from rank 0: it has said why
-  kStats      // to rank 0: what a rank did and took
+  kQuit,      // from rank 0: end; it has printed the reason
+  kStats      // to rank 0: statistics of a rank
 };
 
-/// From or to a rank.
+/// A message from or to a rank.
 struct Message {
   Kind kind = Kind::kBeat;
   int peer = 0;
   std::vector<std::byte> bytes;
 };
 
-/// Appends numbers, lists of numbers and texts.
+/// Appends numbers, lists of numbers and texts to the bytes of a message.
 class Writer {
  public:
   template <typename T>
@@ -60,7 +60,7 @@ class Writer {
   std::vector<std::byte> bytes_;
 };
 
-/// Takes them again. Throws Error{kMalformed} where there is less.
+/// Reads them again. Throws Error{kMalformed} if there are too few bytes.
 class Reader {
  public:
   explicit Reader(std::span<const std::byte> bytes) : left_(bytes) {}

@@ -1,4 +1,4 @@
-// gemma-pipeline: one model over many processes, each with a part of its layers.
+// gemma-pipeline: runs one model in several processes, each with a part of its layers.
 #include <cstdio>
 #include <exception>
 #include <optional>
@@ -14,7 +14,7 @@ using namespace gemma::app;
 
 int run(int argc, char** argv) {
   Ranks ranks(argc, argv);
-  // every rank is given the same command line; one says what is wrong with it
+  // every rank has the same command line; only one prints errors in it
   if (ranks.rank() != 0 && std::freopen("/dev/null", "w", stdout) == nullptr) return 1;
   std::optional<PipelineFlags> flags;
   try {

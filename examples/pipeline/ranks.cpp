@@ -34,13 +34,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
-/// Ends this process `seconds` from now whatever it waits for.
+/// Ends this process after `seconds`, whatever it is waiting for.
 void end_within(unsigned seconds) {
   ::signal(SIGALRM, [](int) { ::_exit(1); });
   ::alarm(seconds);
 }
 
-/// Whether a process is one that starts ranks and waits for them.
+/// Whether a process is an MPI launcher that waits for its ranks.
 bool starts_ranks(pid_t pid) {
   constexpr std::string_view kNames[] = {"mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"};
   std::ifstream file("/proc/" + std::to_string(pid) + "/comm");
@@ -49,18 +49,18 @@ bool starts_ranks(pid_t pid) {
          std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
-/// Open MPI's mpirun waits for its daemon on a machine that is cut off, be it for hours, before it ends. A
-/// process of its own, which mpirun does not know, kills it where it is still there after `seconds`; told to
-/// end by SIGTERM, mpirun 4.1 crashes in that state.
+/// Kills the launcher if it still runs after `seconds`, from a separate process that mpirun does not know:
+/// Open MPI's mpirun may wait for hours for its daemon on a machine that is cut off. SIGTERM makes mpirun 4.1
+/// crash in that state.
 void end_launcher_after(int seconds) {
   const pid_t launcher = ::getppid();
   if (!starts_ranks(launcher)) return;
   const auto handle = static_cast<int>(::syscall(SYS_pidfd_open, launcher, 0));
   if (handle < 0 || ::fork() != 0) return;
-  // system calls only: there were other threads
+  // only system calls: the parent had other threads
   ::setsid();
   for (int fd = 0; fd < 1024; ++fd) {
-    if (fd != handle) ::close(fd);  // mpirun waits for the end of its ranks' output
+    if (fd != handle) ::close(fd);  // mpirun waits until its ranks' output is closed
   }
   pollfd until{handle, POLLIN, 0};
   if (::poll(&until, 1, seconds * 1000) == 0) ::syscall(SYS_pidfd_send_signal, handle, SIGKILL, nullptr, 0);
@@ -68,7 +68,7 @@ void end_launcher_after(int seconds) {
 }
 
 [[noreturn]] void abort_all() {
-  end_within(5);  // a network that is gone may hold MPI_Abort up
+  end_within(5);  // MPI_Abort may hang if the network is gone
   MPI_Abort(MPI_COMM_WORLD, 1);
   ::_exit(1);
 }
@@ -84,7 +84,7 @@ std::string host_name() {
   return {name, static_cast<std::size_t>(length)};
 }
 
-/// Threads for each of the ranks of `local`, which are on one machine.
+/// The number of threads for each of the ranks of `local`, which are on one machine.
 unsigned threads_beside(MPI_Comm local) {
   int n_ranks = 1;
   MPI_Comm_size(local, &n_ranks);
@@ -93,20 +93,20 @@ unsigned threads_beside(MPI_Comm local) {
   CPU_ZERO(&own);
   if (::sched_getaffinity(0, sizeof own, &own) != 0) return cores;
   MPI_Allreduce(&own, &all, static_cast<int>(sizeof own), MPI_UNSIGNED_CHAR, MPI_BOR, local);
-  if (!CPU_EQUAL(&own, &all)) return cores;  // each has CPUs of its own
+  if (!CPU_EQUAL(&own, &all)) return cores;  // each rank has its own CPUs
   return std::max(1u, cores / static_cast<unsigned>(n_ranks));
 }
 
-/// Carries messages. All of it is called by the main thread.
+/// Sends and receives the messages by MPI. Used by the main thread only.
 class Carrier {
  public:
   Carrier(int rank, int size, double timeout, Mailbox& mailbox)
       : rank_(rank), size_(size), timeout_(timeout), mailbox_(mailbox) {}
 
-  /// Does what can be done without waiting; whether anything was.
+  /// Does everything that can be done without waiting; returns whether there was anything.
   bool step() {
     const Clock::time_point now = Clock::now();
-    // this process itself was stopped for a while: what others sent in that time is yet to be read
+    // this process was stopped for a while: messages that others sent in that time are not read yet
     if (now - last_step_ > std::chrono::seconds(1)) last_heard_ = now;
     last_step_ = now;
     bool moved = send_all();
@@ -114,10 +114,9 @@ class Carrier {
     beat(now);
     return moved;
   }
-  /// Whether all that was sent has left.
+  /// Whether all messages have been sent and received.
   bool is_idle() const { return sending_.empty() && receiving_.empty(); }
-  /// Seconds without a sign of life of the rank behind this one, beyond what is allowed; nothing: all is
-  /// well.
+  /// Seconds without a sign of life of the next rank, if they exceed the limit; else nullopt.
   std::optional<double> silence() const {
     const double seconds = Seconds(Clock::now() - last_heard_).count();
     if (size_ == 1 || timeout_ == 0 || seconds <= timeout_) return std::nullopt;
@@ -173,7 +172,7 @@ class Carrier {
       MPI_Imrecv(t.message.bytes.data(), size, MPI_BYTE, &handle, &t.request);
       moved = true;
     }
-    while (!receiving_.empty()) {  // in the order in which they were sent, whichever is whole first
+    while (!receiving_.empty()) {  // in the order of sending, whichever is complete first
       int done = 0;
       MPI_Test(&receiving_.front().request, &done, MPI_STATUS_IGNORE);
       if (done == 0) break;
@@ -195,13 +194,14 @@ class Carrier {
   const int rank_, size_;
   const double timeout_;
   Mailbox& mailbox_;
-  std::list<Transfer> sending_;     // requests and buffers stay where they are
-  std::deque<Transfer> receiving_;  // in the order in which they were found; the same holds
+  std::list<Transfer> sending_;     // a list: requests and buffers must not move
+  std::deque<Transfer> receiving_;  // in the order in which they were found; elements do not move either
   bool beat_under_way_ = false;
   Clock::time_point last_beat_{}, last_heard_ = Clock::now(), last_step_ = last_heard_;
 };
 
-/// Sleeps longer the longer nothing happens, up to 0.2 ms: a hundredth of a step of decoding, and no load.
+/// Sleeps longer the longer nothing happens, up to 0.2 ms: a hundredth of a decoding step, and almost no
+/// load.
 class Pause {
  public:
   void after(bool moved) {
@@ -213,7 +213,7 @@ class Pause {
   std::chrono::microseconds idle_{10};
 };
 
-/// The thread that computes, and how it ended.
+/// The computing thread, and its result.
 class Computing {
  public:
   Computing(const std::function<int(Mailbox&)>& work, Mailbox& mailbox)
@@ -227,7 +227,7 @@ class Computing {
           done_ = true;
         }) {}
   bool done() const { return done_; }
-  /// After done().
+  /// The results; valid after done().
   int status() const { return status_; }
   const std::string* problem() const { return failed_ ? &problem_ : nullptr; }
   void join() { thread_.join(); }
@@ -237,7 +237,7 @@ class Computing {
   std::string problem_;
   bool failed_ = false;
   std::atomic<bool> done_{false};
-  std::thread thread_;  // the last: it uses the others
+  std::thread thread_;  // last member: it uses the others
 };
 
 }  // namespace
@@ -271,18 +271,19 @@ int Ranks::run(double timeout, const std::function<int(Mailbox&)>& work) {
   MPI_Request barrier = MPI_REQUEST_NULL;
   bool at_barrier = false;
   for (Pause pause;;) {
-    const bool was_done = computing.done();  // what it sent before that is sent below
+    const bool was_done =
+        computing.done();  // read first, so that everything it sent before its end is sent below
     const bool moved = carrier.step();
     if (was_done && computing.problem() != nullptr) {
       abort_all((size_ == 1 ? "" : who()) + *computing.problem());
     }
     if (const auto seconds = carrier.silence()) {
-      // mpirun is ending the ranks, one of which has said why: those that are gone are no news
+      // mpirun is ending the ranks, one of which has printed the reason: missing ranks are not an error
       if (was_done && computing.status() == 128 + SIGTERM) abort_all();
       const std::string why =
           fmt::format("rank {} has given no sign of life for {:.0f} s", carrier.watched(), *seconds);
       mailbox.fail(why);
-      // files that are half written are taken back by the thread that writes them
+      // the thread that writes a file removes it if it is incomplete
       for (int i = 0; i < 200 && !computing.done(); ++i) ::usleep(10000);
       end_launcher_after(6);
       abort_all(who() + why);

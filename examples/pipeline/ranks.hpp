@@ -1,6 +1,6 @@
-// This process among those that mpirun started, and the only file that talks to MPI. Invariant: MPI is called
-// by one thread, which never waits inside it: it carries messages, sends a sign of life to the rank before
-// this one, and watches the rank behind it, while another thread computes.
+// This process's rank among those that mpirun started; the only file that uses MPI.
+// Invariant: MPI is called by one thread, which never waits inside it: it sends and receives messages, sends
+// a sign of life to the preceding rank, and watches the next rank, while another thread computes.
 #pragma once
 
 #include <functional>
@@ -10,28 +10,29 @@
 
 namespace gemma::app {
 
-/// MPI from the constructor to the destructor; one in a process. Use it from the main thread.
+/// Initialises MPI in the constructor and finalises it in the destructor; one per process. Used from the main
+/// thread.
 class Ranks {
  public:
   Ranks(int& argc, char**& argv);
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
-  /// Ends MPI; within a few seconds even where others do not answer.
+  /// Finalises MPI, within a few seconds even if other ranks do not answer.
   ~Ranks();
 
-  /// 0 .. size - 1.
+  /// This rank, 0 to size() - 1.
   int rank() const noexcept { return rank_; }
   int size() const noexcept { return size_; }
-  /// Threads that this rank can keep busy beside the others on this machine: the cores that mpirun has bound
-  /// it to, or its share of those that they all may use.
+  /// The number of threads that this rank can use beside other ranks on this machine: the cores to which
+  /// mpirun has bound it, or its share of the cores that all may use.
   unsigned default_threads() const noexcept { return default_threads_; }
-  /// This machine's name, for people.
+  /// This machine's name, for messages.
   std::string host() const;
 
-  /// Runs work(mailbox) in a thread of its own and carries its messages until it has returned on every rank;
-  /// returns its status. When it throws, or the rank behind this one has given no sign of life for `timeout`
-  /// seconds (0: that is not watched), prints one line on stderr and ends all ranks with status 1; where the
-  /// mpirun that started this rank does not end by that within some seconds, it is ended, too.
+  /// Runs work(mailbox) in a separate thread and delivers its messages until it has returned on every rank;
+  /// returns its status. If it throws, or the next rank has given no sign of life for `timeout` seconds (0:
+  /// not watched), prints one line on stderr and ends all ranks with status 1; an mpirun that then does not
+  /// end within some seconds is killed.
   int run(double timeout, const std::function<int(Mailbox&)>& work);
 
  private:

@@ -1,5 +1,5 @@
-// One step of the pipeline: chunks of sequences, and the rows that enter a rank's layers. And what the ranks
-// tell each other before the first and after the last.
+// One step of the pipeline: chunks of sequences, and the input rows of a rank's layers. Also the messages of
+// the ranks before the first step and after the last.
 #pragma once
 
 #include <cstddef>
@@ -14,10 +14,10 @@
 
 namespace gemma::app {
 
-/// What the last rank does with logits.
+/// What the last rank returns.
 enum class Wanted : std::uint8_t { kLogits, kToken };
 
-/// Chunks that all ranks compute, one after another.
+/// Chunks that all ranks compute, one rank after another.
 struct Step {
   struct Part {
     std::size_t sequence = 0;
@@ -26,21 +26,21 @@ struct Step {
   };
   Wanted wanted = Wanted::kToken;
   std::vector<Part> parts;
-  std::vector<std::int32_t> tokens;  // of all parts
-  std::vector<float> rows;           // that enter the layers; empty for the first rank
+  std::vector<std::int32_t> tokens;  // tokens of all parts
+  std::vector<float> rows;           // input of the layers; empty for the first rank
 
   /// Adds a part.
   void add(std::size_t sequence, std::span<const std::int32_t> ids, Logits logits);
-  /// Views of the parts.
+  /// The parts as views.
   std::vector<StageChunk> chunks() const;
 
-  /// The same with `rows` in place of its own.
+  /// Encodes the step with `rows` instead of its own.
   std::vector<std::byte> encode(std::span<const float> rows) const;
-  /// Throws Error{kMalformed}.
+  /// Decodes a step. Throws Error{kMalformed}.
   static Step decode(std::span<const std::byte> bytes);
 };
 
-/// Of a rank's model, or why there is none.
+/// Facts about a rank's model, or the error in loading it.
 struct Hello {
   std::string problem;  // "": none
   std::uint64_t fingerprint = 0;
@@ -50,23 +50,23 @@ struct Hello {
   static Hello decode(std::span<const std::byte> bytes);
 };
 
-/// What every rank makes its stage of, and its sampler.
+/// What every rank needs to make its stage and its samplers.
 struct Setup {
   std::vector<std::size_t> cuts;  // [n_ranks + 1]
   std::size_t n_sequences = 1, n_ctx = 1, chunk = 1, logit_rows = 1;
-  SamplerOptions sampler;  // only rank 0 knows the vocabulary, and with it the defaults
+  SamplerOptions sampler;  // sent since only rank 0 reads the vocabulary and its defaults
 
   std::vector<std::byte> encode() const;
   static Setup decode(std::span<const std::byte> bytes);
 };
 
-/// What a rank did and took.
+/// Statistics of a rank.
 struct Stats {
   std::size_t begin = 0, end = 0;  // its layers
-  std::size_t file_bytes = 0;      // of the file, its share
+  std::size_t file_bytes = 0;      // its share of the file
   std::size_t other_bytes = 0;     // caches and workspace, as planned
   std::size_t peak_bytes = 0;      // VmHWM
-  double busy_seconds = 0;         // in its layers
+  double busy_seconds = 0;         // time in its layers
 
   std::vector<std::byte> encode() const;
   static Stats decode(std::span<const std::byte> bytes);

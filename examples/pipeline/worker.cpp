@@ -9,7 +9,7 @@
 namespace gemma::app {
 namespace {
 
-/// The most memory that this process has had (VmHWM), 0 where the system does not say.
+/// The peak memory of this process (VmHWM); 0 if the system does not say.
 std::size_t peak_bytes() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
@@ -18,7 +18,7 @@ std::size_t peak_bytes() {
   return 0;
 }
 
-/// Rows of the embedding that a step reads, from which on its pages are given back.
+/// From this number of tokens per step on, pages of the embedding are released after the step.
 constexpr std::size_t kManyTokens = 16;
 
 }  // namespace
@@ -28,7 +28,7 @@ Worker::Worker(const Model& model, const StageOptions& options, const SamplerOpt
     : stage_(model, options), rank_(rank), mailbox_(mailbox) {
   if (stage_.is_last()) samplers_.assign(options.max_sequences, Sampler(sampler));
   stage_.read_ahead();
-  stage_.give_back_embeddings();  // the checksum read some of their pages
+  stage_.give_back_embeddings();  // the checksum has mapped some of their pages
 }
 
 void Worker::run(const Step& step, const std::atomic<bool>& cancel) {

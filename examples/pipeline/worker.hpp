@@ -1,4 +1,5 @@
-// What every rank does with a step: its own layers; then the next rank has it, or rank 0 the result.
+// The work of every rank on a step: runs its own layers, then sends the rows to the next rank or the result
+// to rank 0.
 #pragma once
 
 #include <atomic>
@@ -12,25 +13,25 @@
 
 namespace gemma::app {
 
-/// A rank's stage and, on the last rank, the samplers of all sequences. One thread.
+/// A rank's stage and, on the last rank, the samplers of all sequences. Used by one thread.
 class Worker {
  public:
   /// Throws Error as Stage does.
   Worker(const Model& model, const StageOptions& options, const SamplerOptions& sampler, int rank,
          Mailbox& mailbox);
 
-  /// Runs the step's layers, and sends what comes out on. Throws Error as Stage::forward().
+  /// Runs the step's layers and sends the result. Throws Error as Stage::forward().
   void run(const Step& step, const std::atomic<bool>& cancel);
 
   const Stage& stage() const { return stage_; }
-  /// So far.
+  /// The statistics so far.
   Stats stats() const;
 
  private:
   void finish(const Step& step, std::span<const float> logits);
 
   Stage stage_;
-  std::vector<Sampler> samplers_;  // [n_sequences] of the last rank
+  std::vector<Sampler> samplers_;  // [n_sequences] on the last rank, else empty
   int rank_;
   Mailbox& mailbox_;
   double busy_seconds_ = 0;

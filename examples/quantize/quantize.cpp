@@ -1,6 +1,6 @@
-// gemma-quantize IN OUT TYPE: a GGUF file of floats, or of any types, to a quantised one.
-// Invariant: OUT appears under its name when it is whole; whatever ends the program before leaves what was
-// there.
+// gemma-quantize IN OUT TYPE: quantises a GGUF file of floats, or of any types.
+// Invariant: OUT appears under its name when it is complete; if the program ends before, an existing OUT is
+// unchanged.
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -100,7 +100,7 @@ QuantizeOptions options_of(const Flags& f, const std::atomic<bool>& cancelled) {
   return o;
 }
 
-/// The name that is to appear: of a link the file behind it. Throws Error for what is no file.
+/// The path to write: for a symbolic link its target. Throws Error if it is not a file.
 std::string target_of(const std::string& out) {
   std::error_code error;
   const auto real = std::filesystem::canonical(out, error);
@@ -182,7 +182,7 @@ int run(int argc, char** argv) {
     if (e.code() != ErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-quantize: stopped; nothing was written\n", stderr);
-    return 130;  // 128 + SIGINT, as shells say it
+    return 130;  // 128 + SIGINT, as in shells
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   bar.clear();

@@ -1,5 +1,6 @@
 // gemma-server: models behind HTTP, for the clients of OpenAI's and Anthropic's interfaces, and a page to
-// chat with them. Invariant: an answer has the bits that it would have alone, whoever else asks (law 1).
+// chat with them.
+// Invariant: an answer has the bits that it would have alone, whoever else asks (law 1).
 #include <algorithm>
 #include <atomic>
 #include <csignal>
