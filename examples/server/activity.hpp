@@ -1,4 +1,4 @@
-// What the server is doing and has done: answers under way for /slots, counts for /metrics.
+// What the server is doing and has done: running answers for /slots, counters for /metrics.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace gemma::server {
 
-/// An answer under way.
+/// A running answer.
 struct Running {
   std::string id;
   std::string model;
@@ -25,10 +25,10 @@ struct Running {
   std::atomic<bool> has_slot{false};
 };
 
-/// Thread-safe.
+/// Collects both. Thread-safe.
 class Activity {
  public:
-  /// What is counted of one answer when it ends.
+  /// The figures of one answer, counted when it ends.
   struct Ended {
     Usage usage;
     double queued_seconds = 0;
@@ -36,18 +36,18 @@ class Activity {
     double seconds = 0;
   };
   struct Counts {
-    std::map<std::pair<std::string, int>, std::size_t> requests;  // by path and status
+    std::map<std::pair<std::string, int>, std::size_t> requests;  // indexed by path and status
     std::size_t n_prompt = 0, n_cached = 0, n_generated = 0;      // tokens
     std::size_t n_answers = 0;
     double queued_seconds = 0, first_token_seconds = 0, seconds = 0;  // sums over answers
-    std::size_t n_left = 0;                                           // answers whose client has left
+    std::size_t n_left = 0;  // answers whose client closed the connection
   };
 
-  /// Listed as long as somebody holds it.
+  /// Adds a running answer, listed as long as the returned pointer exists.
   std::shared_ptr<Running> begin(std::string id, std::string model, std::size_t n_prompt);
   void ended(const Ended& e);
   void client_left();
-  /// A request was answered. `path` is one of the routes.
+  /// Counts an answered request. `path` is one of the routes.
   void answered(const std::string& path, int status);
 
   std::vector<std::shared_ptr<const Running>> running() const;

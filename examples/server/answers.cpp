@@ -33,7 +33,7 @@ struct Answers::Part {
   bool in_thought = false;
   bool done = false;
   std::size_t n_tools = 0;
-  std::size_t n_characters = 0;  // of tokens that were told with their probabilities
+  std::size_t n_characters = 0;  // characters of the tokens sent with their probabilities
   Usage usage;
   std::vector<std::int32_t> tokens;
 };
@@ -136,7 +136,8 @@ void Answers::end(Part& p, Choice& out) {
   out.finish_reason = p.n_tools + out.tools.size() != 0 ? "tool_calls" : full ? "length" : "stop";
 }
 
-/// What a choice has more within the time; whether anything came.
+/// Waits at most `seconds` for more output of a choice and passes it to `take`; returns whether there was
+/// any.
 bool Answers::advance(Part& p, double seconds, const std::function<bool(Choice&)>& take, bool& wanted) {
   Piece piece;
   const PendingAnswer::Wait wait = p.answer.next(piece, seconds);
@@ -159,7 +160,7 @@ bool Answers::advance(Part& p, double seconds, const std::function<bool(Choice&)
 
 Answers::Ended Answers::read(const std::function<bool(Choice&)>& take, const std::function<bool()>& gone,
                              const std::function<bool()>& shut_down) {
-  constexpr double kPatience = 0.1;  // seconds between two looks at whether anybody waits
+  constexpr double kPatience = 0.1;  // seconds between two checks whether the client is still there
   const auto open = [](const auto& p) { return !p->done; };
   while (std::any_of(parts_.begin(), parts_.end(), open)) {
     bool came = false, wanted = true;

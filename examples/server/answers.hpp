@@ -1,6 +1,6 @@
 // The answers to one client's request while they are generated: several choices of several prompts, each
-// taken apart into what is said, thought and called. Invariant: when it is destroyed, nothing of it is
-// generated any more.
+// split into text, thoughts and tool calls. Invariant: after its destruction nothing of it is generated any
+// more.
 #pragma once
 
 #include <cstddef>
@@ -24,23 +24,23 @@ namespace gemma::server {
 /// "PREFIX" and 24 random letters and digits.
 std::string random_id(std::string_view prefix);
 
-/// A token as it is told.
+/// A token in the form in which clients get it.
 TokenLogprob logprob_of(const Tokenizer& tokenizer, std::int32_t id, double log_probability,
                         std::span<const TokenProbability> top);
 
-/// What is wanted of answers.
+/// Options of the answers to one request.
 struct AnswersOptions {
   std::size_t n = 1;         // choices of each prompt
-  bool is_chat = false;      // thoughts and calls are told from text
-  bool calls_tools = false;  // calls are looked for
+  bool is_chat = false;      // separate thoughts and calls from text
+  bool calls_tools = false;  // look for tool calls
   bool logprobs = false;
-  std::vector<std::string> stop;  // to tell which one ended an answer
+  std::vector<std::string> stop;  // stop strings, to find which one ended an answer
 };
 
-/// One thread.
+/// The answers. Used by one thread.
 class Answers {
  public:
-  /// Why the answers are not read to their end.
+  /// How reading the answers ended.
   enum class Ended { kWhole, kClientLeft, kShutDown, kSinkFailed };
 
   /// Submits a request for each choice of each prompt. Throws ApiError, Error as Scheduler::submit().
@@ -49,19 +49,19 @@ class Answers {
           std::size_t default_max_tokens);
   ~Answers();
 
-  /// Takes what comes, each time with what is new of one choice; false: stop. `gone` is asked while nothing
-  /// comes; `shut_down` likewise. Throws what ended a choice where that is an error.
+  /// Reads all answers: calls `take` with the new output of one choice; false stops. While nothing arrives,
+  /// `gone` and `shut_down` are polled. Throws the error that ended a choice.
   Ended read(const std::function<bool(Choice&)>& take, const std::function<bool()>& gone,
              const std::function<bool()>& shut_down);
 
   std::size_t size() const noexcept { return parts_.size(); }
-  /// Of those that have come up to now.
+  /// Token counts of the answers so far.
   Usage usage() const;
-  /// Tokens of all prompts.
+  /// Number of tokens of all prompts.
   std::size_t n_prompt() const noexcept { return n_prompt_; }
-  /// The stop string that ended the first answer; "": none did.
+  /// The stop string that ended the first answer; "": none.
   const std::string& stop_sequence() const noexcept { return stop_sequence_; }
-  /// What each answer took, for the log.
+  /// The figures of the answers, for the log.
   const Activity::Ended& took() const noexcept { return took_; }
 
  private:
@@ -74,7 +74,7 @@ class Answers {
   ServedModel& model_;
   Activity& activity_;
   AnswersOptions options_;
-  const AgentTurns* agent_;  // nullptr: nothing is taken apart
+  const AgentTurns* agent_;  // nullptr: answers are not split
   std::int32_t thought_begin_ = -1, thought_end_ = -1;
   std::vector<std::unique_ptr<Part>> parts_;
   std::size_t n_prompt_ = 0;

@@ -1,4 +1,4 @@
-// Anthropic's form of what clients are told.
+// Responses in Anthropic's form.
 #include "examples/server/json.hpp"
 #include "examples/server/response.hpp"
 
@@ -21,7 +21,7 @@ Json stop_reason(const std::string& finish_reason, const std::string& stop_seque
 Json sequence_or_null(const std::string& stop_sequence) {
   return stop_sequence.empty() ? Json() : Json(stop_sequence);
 }
-/// A tool's arguments as a value; {} for what is no JSON.
+/// A tool's arguments as a JSON value; {} if they are not JSON.
 Json input_of(const CalledTool& tool) {
   Json input = Json::parse(tool.arguments, nullptr, false);
   return input.is_object() ? input : Json::object();

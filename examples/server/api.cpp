@@ -11,7 +11,7 @@
 namespace gemma::server {
 namespace {
 
-/// Equal, in a time that tells nothing but the length.
+/// Whether two keys are equal, in a time that reveals only the length.
 bool same_key(std::string_view a, std::string_view b) {
   unsigned differ = a.size() != b.size();
   for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
@@ -129,7 +129,7 @@ void Api::add_headers(const HttpRequest& request, HttpReply& reply) const {
   std::string wanted = request.header("Access-Control-Request-Headers");
   const auto odd = [](char c) {
     return c <= ' ' || c > '~';
-  };  // a space goes as well, a break of a line must
+  };  // a space may be removed too, a line break must
   wanted.erase(std::remove_if(wanted.begin(), wanted.end(), odd), wanted.end());
   reply.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
   reply.headers.emplace_back("Access-Control-Allow-Headers",
@@ -203,7 +203,7 @@ HttpReply Api::handle(const HttpRequest& request) {
     finished(request, path, out.status, since_begin.seconds(), *call.log);
     return out;
   }
-  HttpRequest told;  // what the line wants to know, after the request has gone
+  HttpRequest told;  // copied for the log line, which is written after the request is destroyed
   told.method = request.method;
   told.path = request.path;
   out.stream = [this, told, path, log = call.log, since_begin,

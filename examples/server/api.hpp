@@ -1,4 +1,4 @@
-// The routes: what is answered at which path, who may ask, what is logged and counted.
+// The routes: which function answers which path, access control, logging and counting.
 #pragma once
 
 #include <atomic>
@@ -19,39 +19,39 @@
 
 namespace gemma::server {
 
-/// How the routes behave.
+/// Options of the routes.
 struct ApiOptions {
-  std::vector<std::string> keys;     // one of these is wanted, if there are any
-  std::vector<std::string> origins;  // pages of these may ask from a browser; "*": all
+  std::vector<std::string> keys;     // if not empty, a request needs one of these
+  std::vector<std::string> origins;  // web origins that may send requests from a browser; "*": all
 };
 
-/// The failure behind what a request threw.
+/// The error response for an exception that a request threw.
 ApiError api_error_of(const std::exception_ptr& thrown);
 
 /// Answers requests; all functions are thread-safe.
 class Api : public HttpHandler {
  public:
-  /// What one request is answered with.
+  /// The context of answering one request.
   struct Call {
     const HttpRequest& request;
-    std::shared_ptr<LogFields> log;  // what its line is to hold beside time and status
+    std::shared_ptr<LogFields> log;  // fields of its log line beside time and status
   };
 
-  /// The others must outlive it.
+  /// `pool` and `log` must outlive it.
   Api(ModelPool& pool, Log& log, ApiOptions options);
 
   std::optional<HttpReply> refuse(const HttpRequest& head) override;
   HttpReply handle(const HttpRequest& request) override;
   HttpReply error(int status, const std::string& message, const HttpRequest* head) override;
 
-  /// From now on new requests are refused.
+  /// Refuses new requests from now on.
   void drain() noexcept { draining_ = true; }
-  /// From now on answers under way end.
+  /// Ends running answers.
   void cancel() noexcept { cancelled_ = true; }
   bool cancelled() const noexcept { return cancelled_.load(); }
   ModelPool& pool() noexcept { return pool_; }
   Activity& activity() noexcept { return activity_; }
-  /// How many connections there are, for /metrics.
+  /// Sets the function that counts connections, for /metrics.
   void count_connections(std::function<std::size_t()> count) { connections_ = std::move(count); }
 
  private:
@@ -60,11 +60,11 @@ class Api : public HttpHandler {
     std::string_view method, path;
     Handler handler;
     bool is_public = false;
-    bool prefix = false;  // `path` is the beginning of it
+    bool prefix = false;  // requests match if their path begins with `path`
   };
 
   static const std::vector<Route>& routes();
-  /// The route, or nullptr; `methods` are those that the path has.
+  /// The route of a request, or nullptr; `methods` gets the methods that the path has.
   static const Route* find(const HttpRequest& request, std::string& methods);
   bool has_key(const HttpRequest& head) const;
   void add_headers(const HttpRequest& request, HttpReply& reply) const;

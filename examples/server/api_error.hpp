@@ -1,5 +1,5 @@
-// What a client is told when a request fails: a status and one JSON object in OpenAI's form.
-// Invariant: every failure of a request, whatever it is, is told in this form.
+// The response to a request that fails: a status and one JSON object in OpenAI's form. Invariant: every
+// failure of a request has this form.
 #pragma once
 
 #include <exception>
@@ -8,10 +8,11 @@
 
 namespace gemma::server {
 
-/// Thrown by whatever refuses a request.
+/// Thrown to refuse a request.
 class ApiError : public std::exception {
  public:
-  /// `param`: the field at fault, such as "messages[2].content"; "": none. `code`: for programs; "": none.
+  /// `param`: the field with the error, such as "messages[2].content"; "": none. `code`: a code for programs;
+  /// "": none.
   ApiError(int status, std::string message, std::string param = {}, std::string code = {})
       : status_(status), message_(std::move(message)), param_(std::move(param)), code_(std::move(code)) {}
 
@@ -41,7 +42,7 @@ class ApiError : public std::exception {
   std::string message_, param_, code_;
 };
 
-/// A field of a request that is wrong: status 400, with the field's name before the message.
+/// An error for a wrong field of a request: status 400, with the field's name before the message.
 inline ApiError wrong(const std::string& param, const std::string& why) {
   return ApiError(400, "'" + param + "' " + why, param);
 }

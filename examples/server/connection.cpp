@@ -23,7 +23,7 @@ std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(since).count();
 }
 
-/// Waits for `events`; whether they, or an end, came.
+/// Waits for `events`; returns whether they, or a hang-up, happened.
 bool wait_for(int fd, short events, std::int64_t milliseconds) {
   const std::int64_t deadline = now_ms() + milliseconds;
   for (;;) {
@@ -79,7 +79,7 @@ Socket listen_at(const std::string& host, int port) {
   for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
     Socket s(::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
     const int yes = 1;
-    // a port whose last server has just ended may be taken again; one that is in use may not
+    // allows reusing a port whose last server has just ended, but not one that is in use
     if (s.fd() >= 0) ::setsockopt(s.fd(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (s.fd() >= 0 && ::bind(s.fd(), a->ai_addr, a->ai_addrlen) == 0 && ::listen(s.fd(), 1024) == 0) {
       return s;
@@ -109,7 +109,7 @@ Endpoint remote_end(int fd) {
 
 Connection::Connection(Socket socket, const HttpLimits& limits)
     : socket_(std::move(socket)), limits_(limits), buffer_(16 * 1024) {
-  const int yes = 1;  // each token leaves at once
+  const int yes = 1;  // send each token without delay
   ::setsockopt(fd(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
 }
 
@@ -137,14 +137,14 @@ void Connection::begin_body() noexcept {
 
 ssize_t Connection::read(char* to, std::size_t size) {
   if (size == 0) return 0;
-  // what a chunked body is wrapped in counts too
+  // the framing of a chunked body is counted too
   const std::size_t most = in_head_ ? limits_.head_bytes : 2 * limits_.body_bytes + limits_.head_bytes;
   if (n_read_ >= most) {
     head_too_large_ = head_too_large_ || in_head_;
     return -1;
   }
   if (begin_ == end_) {
-    // a body may take longer, a millisecond for each byte that has come
+    // a body may take one millisecond longer for each byte that has arrived
     const std::int64_t earned = in_head_ ? 0 : static_cast<std::int64_t>(n_read_);
     const std::int64_t wait =
         std::min(deadline_ + earned - now_ms(), std::int64_t{limits_.read_seconds} * 1000);

@@ -9,8 +9,8 @@
 namespace gemma::server {
 namespace {
 
-/// Says which part of each token the text shows: not the BOS that was put before it, nor the space that some
-/// vocabularies begin with.
+/// Finds which part of each token is visible in the text: not the BOS before it, nor the space that some
+/// vocabularies add at the start.
 void find_in_text(std::string_view text, std::vector<TokenLogprob>& tokens) {
   for (TokenLogprob& t : tokens) {
     const std::string_view token = t.token;

@@ -1,5 +1,5 @@
-// The prompt of /v1/completions as "echo" gives it back, with the probabilities of its tokens where they are
-// asked for: what evaluations of models score continuations by.
+// The prompt that "echo" of /v1/completions returns, with the probabilities of its tokens if requested:
+// evaluations of models score continuations with it.
 #pragma once
 
 #include <functional>
@@ -13,16 +13,16 @@
 
 namespace gemma::server {
 
-/// A prompt as its answer begins with it.
+/// A prompt as the beginning of its answer.
 struct EchoedPrompt {
   std::string text;
-  std::vector<TokenLogprob> logprobs;  // of all its tokens; empty where they are not asked for
-  /// The token that ends an answer without a text, where probabilities are asked for: it counts as its token,
-  /// so that an answer to N tokens of a prompt and max_tokens 1 tells N + 1.
+  std::vector<TokenLogprob> logprobs;  // of all its tokens; empty unless requested
+  /// The end token of an answer without text, if probabilities are requested: it counts as the answer's
+  /// token, so that an answer to N tokens of a prompt with max_tokens 1 reports N + 1.
   std::optional<TokenLogprob> end;
 };
 
-/// One for each of the prompts. `give_up` is asked now and then. Throws ApiError, Error as
+/// One for each prompt. `give_up` is polled from time to time. Throws ApiError, Error as
 /// ServedModel::score().
 std::vector<EchoedPrompt> echo_of(ServedModel& model, const CompletionRequest& asked,
                                   const std::function<bool()>& give_up);

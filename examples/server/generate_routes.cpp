@@ -30,7 +30,7 @@ AnswersOptions answers_options(const ServedModel& model, const ChatRequest& aske
 AnswersOptions answers_options(const ServedModel&, const CompletionRequest& asked) {
   return {asked.n, false, false, asked.logprobs, asked.stop};
 }
-/// Tokens of an answer that names no number: OpenAI's.
+/// The default of max_tokens, which is OpenAI's.
 std::size_t default_max_tokens(const ChatRequest&) {
   return RequestLimits::kMaxTokens;
 }
@@ -38,7 +38,7 @@ std::size_t default_max_tokens(const CompletionRequest&) {
   return 16;
 }
 
-/// A request that was read and submitted, and all that it needs until it has been answered.
+/// A submitted request, and everything that it needs until it has been answered.
 template <typename Asked>
 struct Work {
   Work(Api& a, Asked q, ModelPool::Lease m, const Api::Call& call, std::string_view prefix)
@@ -52,14 +52,14 @@ struct Work {
         gone(call.request.client_left),
         log(call.log) {}
 
-  /// Reads the answers; throws ApiError{503} when the server ends before them.
+  /// Reads the answers. Throws ApiError{503} if the server ends before them.
   Answers::Ended read(const std::function<bool(Choice&)>& take) {
     const auto ended = answers.read(take, gone, [this] { return api.cancelled(); });
     if (ended == Answers::Ended::kShutDown) throw ApiError(503, "the server is shutting down");
     if (ended != Answers::Ended::kWhole) api.activity().client_left();
     return ended;
   }
-  /// What its line in the log says; `finish`: of the first answer.
+  /// Sets the fields of its log line. `finish`: the finish reason of the first answer.
   void note(const std::string& finish) {
     const Usage u = answers.usage();
     log->insert(log->end(), {{"model", Log::text(head.model)},
@@ -79,7 +79,7 @@ struct Work {
   std::shared_ptr<LogFields> log;
 };
 
-/// All choices, whole.
+/// All choices, complete.
 template <typename AnyWork>
 std::vector<Choice> whole(AnyWork& work) {
   std::vector<Choice> out;
@@ -98,7 +98,7 @@ std::vector<Choice> whole(AnyWork& work) {
   return out;
 }
 
-/// A stream of the events that `write` makes, and what is told when they fail on the way.
+/// A reply that streams the events that `write` makes; a failure on the way becomes an error event.
 template <typename AnyWork>
 HttpReply stream_of(std::shared_ptr<AnyWork> work, std::string (*error_event)(const ApiError&),
                     Answers::Ended (*write)(AnyWork&, HttpSink&, std::string& finish)) {
@@ -139,10 +139,10 @@ struct ChatWork : Work<ChatRequest> {
   static void amend(const Choice&) {}
 };
 
-/// Answers that begin with their prompts, where that is asked for.
+/// Answers that begin with their prompts, if requested.
 struct CompletionWork : Work<CompletionRequest> {
   using Work::Work;
-  /// What there is before an answer: nothing, or the prompt.
+  /// The beginning of an answer: nothing, or the prompt.
   Choice begun(std::size_t index) const {
     Choice out;
     out.index = index;
@@ -152,7 +152,7 @@ struct CompletionWork : Work<CompletionRequest> {
     }
     return out;
   }
-  /// What came of an answer as a part of the text that begins with its prompt.
+  /// Adjusts new output of an answer to the text that begins with its prompt.
   void amend(Choice& more) {
     const EchoedPrompt* echo = echo_at(more.index);
     if (echo == nullptr) return;
@@ -162,8 +162,8 @@ struct CompletionWork : Work<CompletionRequest> {
     if (ended_at_once && echo->end) more.logprobs.push_back(*echo->end);
   }
 
-  std::vector<EchoedPrompt> echoes;           // of the prompts, where they are asked for
-  std::map<std::size_t, std::size_t> n_told;  // tokens of each answer, with probabilities
+  std::vector<EchoedPrompt> echoes;           // of the prompts, if requested
+  std::map<std::size_t, std::size_t> n_told;  // number of tokens of each answer sent with probabilities
 
  private:
   const EchoedPrompt* echo_at(std::size_t index) const {
@@ -216,7 +216,7 @@ Answers::Ended write_completion(CompletionWork& work, HttpSink& sink, std::strin
   return sink.write(last.append(kSseDone)) ? ended : Answers::Ended::kSinkFailed;
 }
 
-/// The blocks of a message as they come.
+/// The blocks of a streamed message.
 class AnthropicBlocks {
  public:
   explicit AnthropicBlocks(HttpSink& sink) : sink_(sink) {}
@@ -230,7 +230,7 @@ class AnthropicBlocks {
     }
     return ok;
   }
-  /// A message has one block at least.
+  /// Ends the message, which must have at least one block.
   bool end() { return (index_ != 0 || !open_.empty() || open("text")) && close(); }
   bool event(std::string_view name, const std::string& data) { return sink_.write(sse(data, name)); }
 
@@ -253,7 +253,7 @@ class AnthropicBlocks {
 
   HttpSink& sink_;
   std::size_t index_ = 0;
-  std::string open_;  // type of the block that is open; "": none is
+  std::string open_;  // type of the open block; "": none
 };
 
 Answers::Ended write_messages(ChatWork& work, HttpSink& sink, std::string& finish) {

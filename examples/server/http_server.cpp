@@ -1,5 +1,6 @@
-// The one unit that reads cpp-httplib's header. Its Server is used for a connection each: our own stream
-// gives it the bytes, so that limits, time-outs and the end of a connection are ours, whatever its version.
+// The only unit that includes cpp-httplib's header. One of its Server objects is used for each connection:
+// our own stream gives it the bytes, so that limits, time-outs and the end of a connection are ours, whatever
+// its version.
 #include "examples/server/http_server.hpp"
 
 #include <cerrno>
@@ -16,8 +17,8 @@
 namespace gemma::server {
 namespace {
 
-/// A connection as cpp-httplib reads and writes it. Later versions ask more of a stream than earlier ones:
-/// nothing is marked as override, for both to take it.
+/// A connection as a stream of cpp-httplib. Later versions have more virtual functions: nothing is marked as
+/// override, so that it compiles with both.
 class ConnectionStream : public httplib::Stream {
  public:
   explicit ConnectionStream(Connection& c) : c_(c) {}
@@ -28,7 +29,7 @@ class ConnectionStream : public httplib::Stream {
   bool wait_writable() const { return c_.can_take_data(30000); }
   ssize_t read(char* to, std::size_t size) { return c_.read(to, size); }
   ssize_t write(const char* from, std::size_t size) {
-    if (c_.head_too_large()) return -1;  // who serves it says what is wrong
+    if (c_.head_too_large()) return -1;  // Exchange reports the error
     return c_.write({from, size}) ? static_cast<ssize_t>(size) : -1;
   }
   void get_remote_ip_and_port(std::string& ip, int& port) const { take(remote_end(c_.fd()), ip, port); }
@@ -74,7 +75,7 @@ void put(HttpReply reply, const httplib::Request& request, httplib::Response& ou
   }
 }
 
-/// The path of a target that names the server, too, as proxies are asked: "http://HOST/PATH".
+/// The path of a request target that may also name the server, as sent to proxies: "http://HOST/PATH".
 std::string own_path(const std::string& target) {
   constexpr std::string_view kScheme = "http://";
   if (!target.starts_with(kScheme)) return target;
@@ -98,7 +99,7 @@ class HttpServer::Exchange : public httplib::Server {
  public:
   Exchange(Connection& c, HttpHandler& handler, const HttpLimits& limits)
       : c_(c), handler_(handler), limits_(limits) {
-    svr_sock_ = c.fd();  // streams go on as long as there is one
+    svr_sock_ = c.fd();  // the library streams only while this is valid
     set_payload_max_length(limits.body_bytes);
     set_pre_routing_handler([this](const httplib::Request& q, httplib::Response& r) {
       return is_done_by_head(q, r) ? HandlerResponse::Handled : HandlerResponse::Unhandled;
@@ -120,7 +121,7 @@ class HttpServer::Exchange : public httplib::Server {
     });
   }
 
-  /// Reads a request and answers it; whether the connection goes on.
+  /// Reads a request and answers it; returns whether the connection continues.
   bool serve() {
     handled_ = false;
     c_.begin_head();
@@ -140,7 +141,7 @@ class HttpServer::Exchange : public httplib::Server {
   }
 
  private:
-  /// process_request() of this version of the library.
+  /// Calls process_request() of this version of the library.
   template <typename Self, typename SetUp>
   static bool process(Self& self, ConnectionStream& stream, bool& closed, const SetUp& set_up) {
     if constexpr (requires { self.process_request(stream, false, closed, set_up); }) {
@@ -180,7 +181,7 @@ class HttpServer::Exchange : public httplib::Server {
     put(handler_.error(status, message, &head), q, r);
   }
 
-  /// Answers what needs no body, and what is refused before its body is read.
+  /// Answers requests that need no body or are refused before it is read; returns whether it did.
   bool is_done_by_head(const httplib::Request& q, httplib::Response& r) {
     handled_ = true;
     c_.begin_body();
@@ -231,7 +232,7 @@ class HttpServer::Exchange : public httplib::Server {
   const HttpLimits& limits_;
   bool handled_ = false;  // the head of the request was read
   bool close_ = false;    // the connection ends with this request
-  bool unread_ = false;   // because what the client sent was not read
+  bool unread_ = false;   // because the client's data was not read completely
 };
 
 HttpServer::~HttpServer() {
@@ -262,7 +263,7 @@ void HttpServer::run(const std::atomic<bool>& stop) {
     pollfd p{listener_.fd(), POLLIN, 0};
     if (::poll(&p, 1, 100) <= 0) continue;
     Socket socket(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (socket.fd() < 0) {  // too many files, or a client that has gone already
+    if (socket.fd() < 0) {  // too many open files, or the client has disconnected already
       if (errno == EMFILE || errno == ENFILE) std::this_thread::sleep_for(std::chrono::milliseconds(20));
       continue;
     }
@@ -273,7 +274,7 @@ void HttpServer::run(const std::atomic<bool>& stop) {
     try {
       auto shared = std::make_shared<Socket>(std::move(socket));
       std::thread([this, shared] { serve(std::move(*shared)); }).detach();
-    } catch (const std::exception&) {  // no thread: the client is told by the closed connection
+    } catch (const std::exception&) {  // no thread: the connection is closed
       const std::lock_guard lock(mutex_);
       --n_threads_;
     }
@@ -290,7 +291,7 @@ void HttpServer::wake(bool fresh_too) const {
   }
 }
 
-/// A connection that others may wake and cut.
+/// Registers a connection, so that other threads can wake and cut it.
 class HttpServer::Listed {
  public:
   Listed(HttpServer& server, const Connection& c) : server_(server), c_(c) { becomes(State::kFresh); }

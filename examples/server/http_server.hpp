@@ -1,5 +1,5 @@
-// The server below the routes: accepts connections, reads requests, carries replies. cpp-httplib reads and
-// writes HTTP; which socket it does so on, when, and for how long, is decided here.
+// The server below the routes: accepts connections, reads requests, sends replies. cpp-httplib parses and
+// writes HTTP; this file decides on which socket, when, and for how long.
 #pragma once
 
 #include <atomic>
@@ -14,23 +14,23 @@
 
 namespace gemma::server {
 
-/// A thread for each connection, as long as it lives.
+/// Runs one thread for each open connection.
 class HttpServer {
  public:
   /// The handler must outlive it.
   HttpServer(HttpHandler& handler, const HttpLimits& limits) : handler_(handler), limits_(limits) {}
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
-  /// Cuts what is left, and waits for its threads.
+  /// Cuts the remaining connections and waits for their threads.
   ~HttpServer();
 
-  /// Throws Error as listen_at().
+  /// Starts to listen. Throws Error as listen_at().
   void bind(const std::string& host, int port);
   const std::string& url() const noexcept { return url_; }
-  /// Accepts connections until `stop` is set; then nobody listens any more, idle connections are closed, and
-  /// the others end with the request that is running.
+  /// Accepts connections until `stop` is set; then stops listening and closes idle connections; the others
+  /// end after the running request.
   void run(const std::atomic<bool>& stop);
-  /// Whether all connections have ended within the time.
+  /// Waits until all connections have ended; returns false if they have not within the time.
   bool wait(double seconds);
   /// Cuts all connections.
   void cut();
@@ -38,7 +38,7 @@ class HttpServer {
 
  private:
   class Exchange;
-  /// What a connection waits for: its first request, another one, or the end of one.
+  /// What a connection waits for: its first request, the next request, or the end of the running one.
   enum class State { kFresh, kIdle, kBusy };
   class Listed;
 
@@ -51,8 +51,8 @@ class HttpServer {
   Socket listener_;
   std::string url_;
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> crowded_{false};  // idle connections make room for new ones
-  mutable std::mutex mutex_;          // guards what follows
+  std::atomic<bool> crowded_{false};  // set if idle connections must make room for new ones
+  mutable std::mutex mutex_;          // guards the members below
   std::condition_variable ended_;
   std::size_t n_threads_ = 0;
   std::map<const Connection*, State> connections_;

@@ -1,4 +1,4 @@
-// The routes that generate nothing: models, embeddings, tokens, templates, and what the server is doing.
+// The routes that generate no text: models, embeddings, tokens, templates, and the state of the server.
 #include <cmath>
 #include <utility>
 
@@ -20,7 +20,7 @@ HttpReply reply_of(const Json& json) {
   return out;
 }
 
-/// The first n numbers of a vector, of length 1 again.
+/// Cuts a vector to its first n elements and scales it to length 1.
 void cut(std::vector<float>& v, std::size_t n) {
   v.resize(n);
   double squares = 0;
@@ -107,7 +107,7 @@ HttpReply Api::tokenize(const Call& call) {
     }
     const std::string bytes = tokenizer.token_bytes(id);
     Json piece = bytes;
-    if (utf8::replace_invalid(bytes) != bytes) {  // a part of a character: its bytes, as llama-server has it
+    if (utf8::replace_invalid(bytes) != bytes) {  // a part of a character: its bytes, as in llama-server
       piece = Json::array();
       for (const char c : bytes) piece.push_back(static_cast<unsigned char>(c));
     }

@@ -1,5 +1,5 @@
-// The fields of a request's JSON, with their types and ranges checked.
-// Invariant: null is the same as a field that is not there; every refusal names the field with the way to it.
+// Reads the fields of a request's JSON, checking types and ranges. Invariant: null is the same as an absent
+// field; every refusal names the field with its path.
 #pragma once
 
 #include <cmath>
@@ -18,9 +18,9 @@
 
 namespace gemma::server {
 
-/// What a body may be, checked while it is parsed. The parser compares each name with those before it in its
-/// object, and at the end of each object looks through all that its parent has so far: both take time in the
-/// square of what is there, so their steps are counted.
+/// Limits of a body, checked while it is parsed. The parser compares each name with those before it in its
+/// object, and at the end of each object searches everything that its parent has so far: both take quadratic
+/// time, so their steps are counted.
 struct BodyLimits {
   /// Throws ApiError, which ends the parsing.
   bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
@@ -49,11 +49,11 @@ struct BodyLimits {
     return true;
   }
 
-  std::vector<std::size_t> n_items;  // of the objects and arrays that are open
+  std::vector<std::size_t> n_items;  // number of items of each open object or array
   std::size_t n_steps = 0;
 };
 
-/// The body as JSON: an object, in UTF-8, nested at most RequestLimits::kDepth deep, in bounded time. Throws
+/// Parses a body: an object, in UTF-8, nested at most RequestLimits::kDepth deep, in bounded time. Throws
 /// ApiError.
 inline Json parse_body(std::string_view body) {
   BodyLimits limits;
@@ -63,7 +63,7 @@ inline Json parse_body(std::string_view body) {
   } catch (const nlohmann::json::exception& e) {
     std::string why = e.what();
     why.erase(0, why.find("] ") == std::string::npos ? 0 : why.find("] ") + 2);
-    // the message quotes what it read, which need not be UTF-8
+    // the message quotes the input, which may not be UTF-8
     for (char& c : why)
       c = static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) > 0x7E ? '?' : c;
     throw ApiError(400, "the body is not JSON: " + why.substr(0, 200));
@@ -72,12 +72,12 @@ inline Json parse_body(std::string_view body) {
   return out;
 }
 
-/// An object of the request and the way to it.
+/// An object of the request and its path.
 class Fields {
  public:
-  /// `path`: "" for the body, else such as "messages[2]". `json` must outlive it and be an object.
+  /// `path`: "" for the body, else for example "messages[2]". `json` must outlive this and be an object.
   Fields(const Json& json, std::string path) : json_(json), path_(std::move(path)) {}
-  /// The object at `json`, which may be something else. Throws ApiError.
+  /// The fields of `json`. Throws ApiError if it is not an object.
   static Fields of(const Json& json, const std::string& path) {
     if (!json.is_object()) throw wrong(path, "must be an object");
     return {json, path};
@@ -86,7 +86,7 @@ class Fields {
   std::string path(std::string_view name) const {
     return path_.empty() ? std::string(name) : path_ + "." + std::string(name);
   }
-  /// The field, or nullptr where it is not there or null.
+  /// The field, or nullptr if it is absent or null.
   const Json* find(std::string_view name) const {
     const auto it = json_.find(name);
     return it == json_.end() || it->is_null() ? nullptr : &*it;
@@ -122,7 +122,7 @@ class Fields {
     const auto v = number(name, low, high);
     return v ? std::optional(static_cast<float>(*v)) : std::nullopt;
   }
-  /// A whole number, also one that is written 5.0; 64 bits.
+  /// An integer of 64 bits, which may be written 5.0.
   std::optional<std::int64_t> whole(std::string_view name, std::int64_t low, std::int64_t high) const {
     const Json* v = find(name);
     if (v == nullptr) return std::nullopt;
@@ -185,13 +185,13 @@ inline std::vector<std::int32_t> ids_of(const Json& list, const std::string& pat
   return out;
 }
 
-/// "top_p"; 0 is what clients mean by it, the likeliest token.
+/// "top_p"; clients use 0 for the likeliest token.
 inline std::optional<float> top_p_of(const Fields& f) {
   const auto p = f.real("top_p", 0, 1);
   return p && *p == 0 ? std::optional(1e-6F) : p;
 }
 
-/// Fields that all routes that generate have in OpenAI's form.
+/// Reads the fields that all generating routes in OpenAI's form share.
 void read_generation(const Fields& f, Generation& out);
 
 }  // namespace gemma::server

@@ -1,5 +1,5 @@
-// What the server says about itself on standard error: a line for each event, as text or as JSON.
-// Invariant: a line is written whole; whatever a client sent is shown escaped.
+// The server's log on standard error: a line for each event, as text or as JSON. Invariant: a line is written
+// as a whole; client data is escaped.
 #pragma once
 
 #include <mutex>
@@ -13,7 +13,7 @@ namespace gemma::server {
 /// Fields of a line, in order. Values are JSON: a number, or text in quotes (Log::text()).
 using LogFields = std::vector<std::pair<std::string, std::string>>;
 
-/// Thread-safe.
+/// The log. Thread-safe.
 class Log {
  public:
   enum class Form { kOff, kText, kJson };

@@ -7,7 +7,7 @@
 namespace gemma::server {
 namespace {
 
-/// Metrics one after the other, each with its help and kind.
+/// Writes metrics one after the other, each with its help and type.
 class MetricsText {
  public:
   void begin(const char* name, const char* kind, const char* help) {

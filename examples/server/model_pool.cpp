@@ -61,7 +61,7 @@ ModelPool::Lease ModelPool::acquire(const std::string& name, const std::function
   const std::size_t index = find(name);
   std::unique_lock lock(mutex_);
   if (waiting_.empty() && entries_[index].model) return lend(index);
-  // in the order of coming: a model that is always in use does not keep others out
+  // in the order of arrival, so that a model that is always in use does not block others
   const std::uint64_t ticket = next_ticket_++;
   waiting_.push_back(ticket);
   const auto leave = [&] {
@@ -99,7 +99,7 @@ bool ModelPool::unload_one(std::size_t but, std::unique_lock<std::mutex>& lock) 
   }
   if (oldest == nullptr) return false;
   std::shared_ptr<ServedModel> leaving = std::move(oldest->model);
-  lock.unlock();  // its threads end
+  lock.unlock();  // its threads must be able to end
   leaving.reset();
   lock.lock();
   return true;
@@ -127,7 +127,7 @@ void ModelPool::load(std::size_t index, std::unique_lock<std::mutex>& lock,
     } catch (const Error& e) {
       if (e.code() != ErrorCode::kOutOfMemory || most == 0 || others == 0) throw;
     }
-    while (!unload_one(index, lock)) {  // until one is out of use
+    while (!unload_one(index, lock)) {  // wait until one is not in use
       changed_.wait_for(lock, std::chrono::milliseconds(200));
       if (give_up()) throw Error(ErrorCode::kCancelled, "the client left while it waited for the model");
       if (bytes_of_others(index) == 0) break;

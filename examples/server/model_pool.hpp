@@ -1,5 +1,5 @@
-// The models that are served, loaded when they are asked for. Invariant: together they take at most
-// ServingOptions::engine.max_memory; a model that answers somebody is never unloaded.
+// The served models, loaded when they are requested. Invariant: together they take at most
+// ServingOptions::engine.max_memory; a model in use is never unloaded.
 #pragma once
 
 #include <condition_variable>
@@ -21,10 +21,10 @@ struct ModelFile {
   std::string path;
 };
 
-/// Thread-safe.
+/// The pool. Thread-safe.
 class ModelPool {
  public:
-  /// A model in use; it stays loaded as long as one of these lives.
+  /// A model in use; it stays loaded as long as a lease of it exists.
   class Lease {
    public:
     Lease(ModelPool& pool, std::size_t index, std::shared_ptr<ServedModel> model);
@@ -40,21 +40,22 @@ class ModelPool {
     std::shared_ptr<ServedModel> model_;
   };
 
-  /// `files`: one at least, of different names.
-  /// `tell` is called with each model that was loaded, by the thread that loaded it.
+  /// `files`: at least one, with different names. `tell` is called with each model after loading, by the
+  /// thread that loaded it.
   ModelPool(std::vector<ModelFile> files, ServingOptions options,
             std::function<void(const ServedModel&)> tell);
 
-  /// A single model is loaded; of several, it is checked that each is a file that can be read. Throws Error.
+  /// Loads a single model; of several, checks that each file can be read. Throws Error.
   void check();
   const std::vector<ModelFile>& files() const noexcept { return files_; }
-  /// The file that `name` means: any name where there is one model, "" is the first. Throws ApiError{404}.
+  /// The index of the file called `name`; "" is the first, and with a single model every name means that one.
+  /// Throws ApiError{404}.
   std::size_t find(const std::string& name) const;
-  /// The model, loaded if it was not; where memory is short, others that nobody uses leave, those used
-  /// longest ago first, and those in use are waited for. Throws ApiError, Error as ServedModel, {kCancelled}
-  /// when it was told to give up.
+  /// Returns a lease of the model, which is loaded if necessary. If memory is short, unused models are
+  /// unloaded, least recently used first, and models in use are waited for. Throws ApiError, Error as
+  /// ServedModel, {kCancelled} if `give_up` returned true.
   Lease acquire(const std::string& name, const std::function<bool()>& give_up);
-  /// Those that are loaded now, by index; nullptr: it is not.
+  /// The models by index; nullptr: not loaded.
   std::vector<std::shared_ptr<const ServedModel>> loaded() const;
   std::size_t max_memory() const noexcept { return options_.engine.max_memory; }
   std::size_t parallel() const noexcept { return options_.parallel; }
@@ -68,18 +69,18 @@ class ModelPool {
 
   Lease lend(std::size_t index);
   void release(std::size_t index) noexcept;
-  /// With the lock held, which it gives up while it loads.
+  /// Loads a model. The lock must be held; it is released while loading.
   void load(std::size_t index, std::unique_lock<std::mutex>& lock, const std::function<bool()>& give_up);
-  /// Another model leaves. False: none can.
+  /// Unloads a model other than `but`. Returns false if none can be unloaded.
   bool unload_one(std::size_t but, std::unique_lock<std::mutex>& lock);
   std::size_t bytes_of_others(std::size_t index) const;
 
   std::vector<ModelFile> files_;
   ServingOptions options_;
   std::function<void(const ServedModel&)> tell_;
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards the members below
   std::condition_variable changed_;
-  std::vector<Entry> entries_;  // as files_
+  std::vector<Entry> entries_;  // [files_.size()]
   std::deque<std::uint64_t> waiting_;
   std::uint64_t next_ticket_ = 0;
   std::uint64_t n_uses_ = 0;

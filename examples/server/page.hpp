@@ -1,4 +1,4 @@
-// The web page, which the program carries with it (gemma_embed() makes the constant of page.html).
+// The web page, built into the program (gemma_embed() makes the constant from page.html).
 #pragma once
 
 #include <string_view>

@@ -10,7 +10,7 @@
 namespace gemma::server {
 namespace {
 
-/// The messages as the model's turns take them, and the beginning of the answer, if the last is one.
+/// The messages for the model's template, and the beginning of the answer if the last message is one.
 struct Conversation {
   std::vector<Message> messages;
   std::string begun;
@@ -82,7 +82,7 @@ std::vector<std::int32_t> prompt_ids(const ServedModel& model, const Prompt& pro
 
 namespace {
 
-/// What the answer of a conversation must be: what was asked for, or a call of a tool.
+/// The constraint of a conversation's answer: the requested one, or a tool call.
 Constraint constraint_of(const ServedModel& model, const ChatRequest& asked) {
   const bool must_call = asked.tool_choice.kind == ToolChoice::Kind::kRequired ||
                          asked.tool_choice.kind == ToolChoice::Kind::kNamed;
@@ -95,7 +95,7 @@ std::uint64_t any_seed() {
   return std::uint64_t{device()} << 32 | device();
 }
 
-/// A sampler that a grammar holds. One allocation, so that the parts can refer to each other.
+/// A sampler with a grammar. One allocation, so that the parts can refer to each other.
 struct HeldSampler {
   HeldSampler(const SamplerOptions& o, const GrammarMask& mask,
               std::optional<ConstrainedPick::ThoughtMarks> thought)
@@ -135,8 +135,8 @@ SamplerOptions RequestMaker::sampler_options(std::size_t choice) const {
   return out;
 }
 
-/// Biases, and the penalties for tokens that the answer has already (OpenAI's: its own tokens, not the
-/// prompt's).
+/// Applies biases, and penalties for tokens that the answer has already (as in OpenAI's: the answer's own
+/// tokens, not the prompt's).
 LogitsProcessor RequestMaker::processor(std::size_t n_prompt) const {
   const Sampling& s = asked_.sampling;
   if (s.logit_bias.empty() && s.presence_penalty == 0 && s.frequency_penalty == 0) return {};

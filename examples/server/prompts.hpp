@@ -1,5 +1,4 @@
-// From what a client asks for to what the engine is asked for: ids of the prompt, how tokens are chosen, what
-// an answer must be.
+// Turns a client's request into the engine's: ids of the prompt, sampling, the constraint of the answer.
 #pragma once
 
 #include <cstdint>
@@ -11,23 +10,23 @@
 
 namespace gemma::server {
 
-/// The conversation as text, with the beginning of the answer where the last message is one.
-/// Throws ApiError{400}, Error{kInvalidArgument} with the template's own message.
+/// The conversation as text, with the beginning of the answer if the last message is one. Throws
+/// ApiError{400}, Error{kInvalidArgument} with the template's own message.
 std::string chat_text(const ServedModel& model, const ChatRequest& request);
-/// Its ids. Throws as chat_text().
+/// The conversation as ids. Throws as chat_text().
 std::vector<std::int32_t> chat_ids(const ServedModel& model, const ChatRequest& request);
 /// The ids of a prompt of /v1/completions. Throws ApiError{400}.
 std::vector<std::int32_t> prompt_ids(const ServedModel& model, const Prompt& prompt);
 
-/// Whether the answer may hold calls of tools.
+/// Whether the answer may contain tool calls.
 bool may_call_tools(const ServedModel& model, const ChatRequest& request);
 
-/// Makes the engine's requests of one client's request.
+/// Makes the engine's requests for one client's request.
 class RequestMaker {
  public:
-  /// Compiles what every answer must be. Throws ApiError{400}.
+  /// Compiles the constraint of the answers. Throws ApiError{400}.
   RequestMaker(ServedModel& model, const Generation& asked);
-  /// The same for a conversation, which may be to call a tool, or to think.
+  /// Overload for a conversation, whose answer may have to call a tool or to think.
   RequestMaker(ServedModel& model, const ChatRequest& asked);
 
   /// The request of one choice: the seed is the client's plus `choice`. Throws ApiError{400}, Error.
@@ -41,7 +40,7 @@ class RequestMaker {
   ServedModel& model_;
   const Generation& asked_;
   std::uint64_t seed_;
-  std::optional<GrammarMask> mask_;  // at the beginning of an answer
+  std::optional<GrammarMask> mask_;  // for the beginning of an answer
   bool thinks_;
 };
 

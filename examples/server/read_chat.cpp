@@ -1,4 +1,4 @@
-// The bodies of /v1/chat/completions and of Anthropic's /v1/messages: both become the same conversation.
+// Reads the bodies of /v1/chat/completions and of Anthropic's /v1/messages: both become the same structure.
 #include <algorithm>
 
 #include "examples/chat_json.hpp"
@@ -8,7 +8,7 @@
 namespace gemma::server {
 namespace {
 
-/// A text, or the texts of a list of parts, put together.
+/// A text, or the concatenated texts of a list of parts.
 std::string content_of(const Json& v, const std::string& path) {
   if (v.is_null()) return "";
   if (v.is_string()) return v.get<std::string>();
@@ -26,7 +26,7 @@ std::string content_of(const Json& v, const std::string& path) {
   return out;
 }
 
-/// A tool's arguments: JSON inside of a string, or the value itself.
+/// A tool's arguments: JSON in a string, or the value itself.
 Value arguments_of(const Json& v, const std::string& path) {
   if (!v.is_string()) return app::value_of(v);
   const auto& text = v.get_ref<const std::string&>();
@@ -160,7 +160,7 @@ ChatRequest read_chat(std::string_view body) {
 
 namespace {
 
-/// The blocks of an Anthropic message, which become one message, or one for each tool's answer.
+/// Adds the blocks of an Anthropic message, which become one message, plus one for each tool result.
 void add_anthropic(const Fields& f, std::vector<Message>& out) {
   f.need("role");
   const std::string role = *f.text("role");

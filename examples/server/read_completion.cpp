@@ -1,4 +1,4 @@
-// The bodies of /v1/completions and /v1/embeddings: texts, or lists of ids, one or many.
+// Reads the bodies of /v1/completions and /v1/embeddings: one or several texts or lists of ids.
 #include "examples/server/json_fields.hpp"
 #include "examples/server/request.hpp"
 

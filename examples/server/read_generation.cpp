@@ -45,14 +45,14 @@ std::map<std::int32_t, float> bias_of(const Fields& f) {
 }
 
 Constraint constraint_of(const Fields& f) {
-  const auto grammar = f.text("grammar");  // as llama-server has it
+  const auto grammar = f.text("grammar");  // as in llama-server
   const auto format = f.object("response_format");
   if (!format) return grammar ? Constraint{Constraint::Kind::kGrammar, *grammar} : Constraint{};
   const std::string type = format->text("type").value_or("");
   if (type == "text") return grammar ? Constraint{Constraint::Kind::kGrammar, *grammar} : Constraint{};
   if (grammar) throw wrong("grammar", "and 'response_format' exclude each other");
   if (type == "json_object") {
-    // with a schema of its own: as some servers have it
+    // the schema directly inside, as in some servers
     const Json* schema = format->find("schema");
     return schema == nullptr ? Constraint{Constraint::Kind::kJsonObject, ""}
                              : Constraint{Constraint::Kind::kJsonSchema, schema->dump()};
@@ -80,11 +80,11 @@ void read_generation(const Fields& f, Generation& out) {
   s.presence_penalty = f.real("presence_penalty", -2, 2).value_or(0);
   s.frequency_penalty = f.real("frequency_penalty", -2, 2).value_or(0);
   if (const auto seed = f.whole("seed", INT64_MIN, INT64_MAX)) {
-    if (*seed != -1) s.seed = static_cast<std::uint64_t>(*seed);  // -1: any, as llama-server has it
+    if (*seed != -1) s.seed = static_cast<std::uint64_t>(*seed);  // -1: random, as in llama-server
   }
   s.logit_bias = bias_of(f);
   for (const char* name : {"max_tokens", "max_completion_tokens"}) {
-    if (const auto n = f.whole(name, -1, INT64_MAX)) {  // -1: no limit, as llama-server has it
+    if (const auto n = f.whole(name, -1, INT64_MAX)) {  // -1: no limit, as in llama-server
       out.max_tokens = static_cast<std::size_t>(*n < 0 ? kMost : std::min(*n, kMost));
     }
   }

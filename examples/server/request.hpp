@@ -1,6 +1,6 @@
-// What clients ask for, as plain data: the bodies of OpenAI's and Anthropic's routes, checked field by field.
-// Invariant: a request that was read is whole and in range; a field that is not known is let pass, one that
-// is known and wrong, or asks for what is not done here, is an ApiError that names it. Nothing here knows a
+// Requests of clients as plain data: the bodies of OpenAI's and Anthropic's routes, checked field by field.
+// Invariant: a request that was read is complete and in range; unknown fields are ignored; a known field with
+// a wrong value, or one that asks for what is not supported, is an ApiError that names it. Independent of any
 // model.
 #pragma once
 
@@ -20,23 +20,23 @@
 
 namespace gemma::server {
 
-/// Limits on what one request may hold.
+/// Limits of one request.
 struct RequestLimits {
-  static constexpr std::size_t kDepth = 100;            // of the body's nesting
-  static constexpr std::size_t kParseSteps = 1u << 26;  // an object of 11,000 members
-  static constexpr std::size_t kEchoed = 1u << 20;      // probabilities of prompts, for all choices
+  static constexpr std::size_t kDepth = 100;            // nesting of the body
+  static constexpr std::size_t kParseSteps = 1u << 26;  // enough for an object of 11,000 members
+  static constexpr std::size_t kEchoed = 1u << 20;      // probabilities of prompt tokens, for all choices
   static constexpr std::size_t kChoices = 128;          // "n"
   static constexpr std::size_t kStops = 64;             // "stop"
-  static constexpr std::size_t kStopBytes = 4096;       // of each
-  static constexpr std::size_t kTopLogprobs = 20;       // as OpenAI has it
+  static constexpr std::size_t kStopBytes = 4096;       // bytes of each stop string
+  static constexpr std::size_t kTopLogprobs = 20;       // as in OpenAI's
   static constexpr std::size_t kMessages = 10000;       //
-  static constexpr std::size_t kInputs = 2048;          // of embeddings, and prompts of completions
+  static constexpr std::size_t kInputs = 2048;          // texts of embeddings, or prompts of completions
   static constexpr std::size_t kBias = 10000;           // tokens of "logit_bias"
-  static constexpr std::size_t kTokens = 1u << 24;      // of a prompt that is given as ids
-  static constexpr std::size_t kMaxTokens = 1u << 30;   // "max_tokens"; what is more is this
+  static constexpr std::size_t kTokens = 1u << 24;      // of a prompt given as ids
+  static constexpr std::size_t kMaxTokens = 1u << 30;   // "max_tokens"; larger values mean this
 };
 
-/// How tokens are chosen; what is not there is the server's or the model's choice.
+/// Sampling options; absent ones are chosen by the server or the model.
 struct Sampling {
   std::optional<float> temperature, top_p, min_p, repeat_penalty;
   std::optional<std::size_t> top_k;
@@ -46,14 +46,14 @@ struct Sampling {
   std::map<std::int32_t, float> logit_bias;  // added to a token's logit
 };
 
-/// What every answer must be.
+/// The constraint of every answer.
 struct Constraint {
   enum class Kind : std::uint8_t { kNone, kJsonObject, kJsonSchema, kGrammar };
   Kind kind = Kind::kNone;
   std::string text;  // of the schema or the grammar
 };
 
-/// What all routes that generate have in common.
+/// The fields that all generating routes share.
 struct Generation {
   std::string model;  // "": any
   Sampling sampling;
@@ -61,7 +61,7 @@ struct Generation {
   std::vector<std::string> stop;
   std::size_t n = 1;
   bool stream = false;
-  bool include_usage = false;  // a last event with the usage
+  bool include_usage = false;  // send a last event with the usage
   bool ignore_end = false;
   bool logprobs = false;
   std::size_t top_logprobs = 0;
@@ -72,7 +72,7 @@ struct Generation {
 struct ToolChoice {
   enum class Kind : std::uint8_t { kAuto, kNone, kRequired, kNamed };
   Kind kind = Kind::kAuto;
-  std::string name;  // of kNamed
+  std::string name;  // for kNamed
 };
 
 /// POST /v1/chat/completions, and Anthropic's /v1/messages.
@@ -80,7 +80,7 @@ struct ChatRequest : Generation {
   std::vector<Message> messages;
   std::vector<Value> tools;  // {"type": "function", "function": {...}} each
   ToolChoice tool_choice;
-  std::optional<bool> thinking;  // asked to think, or not to
+  std::optional<bool> thinking;  // whether to think, if the client says
 };
 
 /// A prompt: text, or ids.
@@ -96,8 +96,8 @@ struct CompletionRequest : Generation {
 struct EmbeddingRequest {
   std::string model;
   std::vector<Prompt> inputs;
-  bool base64 = false;                    // little-endian floats as text, what OpenAI's clients ask for
-  std::optional<std::size_t> dimensions;  // fewer than the model's
+  bool base64 = false;                    // little-endian floats in base64, as OpenAI's clients request
+  std::optional<std::size_t> dimensions;  // fewer elements than the model's
 };
 
 /// POST /tokenize.
@@ -115,13 +115,14 @@ struct DetokenizeRequest {
   std::vector<std::int32_t> tokens;
 };
 
-// Each throws ApiError with status 400.
+// Read a body. Each throws ApiError with status 400.
 ChatRequest read_chat(std::string_view body);
 CompletionRequest read_completion(std::string_view body);
 EmbeddingRequest read_embedding(std::string_view body);
 TokenizeRequest read_tokenize(std::string_view body);
 DetokenizeRequest read_detokenize(std::string_view body);
-/// Anthropic's /v1/messages; without `generates` its /v1/messages/count_tokens, which has no "max_tokens".
+/// Reads Anthropic's /v1/messages; if not `generates`, its /v1/messages/count_tokens, which has no
+/// "max_tokens".
 ChatRequest read_anthropic(std::string_view body, bool generates = true);
 
 }  // namespace gemma::server

@@ -18,7 +18,7 @@ std::string line(const Json& json) {
 Json or_null(const std::string& text) {
   return text.empty() ? Json() : Json(text);
 }
-/// JSON has no infinities: what is impossible is -9999, as OpenAI has it.
+/// JSON has no infinities: the log probability of an impossible token is -9999, as in OpenAI's.
 double finite(double v) {
   return std::isfinite(v) ? v : -9999.0;
 }
@@ -49,7 +49,7 @@ Json chat_logprobs(const Choice& c) {
   }
   return {{"content", content}, {"refusal", nullptr}};
 }
-/// A token of /v1/completions: part of a character is told as OpenAI has it, "bytes:\\xe2\\x80".
+/// A token of /v1/completions: a part of a character is written as in OpenAI's, "bytes:\\xe2\\x80".
 std::string shown(const std::string& token) {
   if (utf8::replace_invalid(token) == token) return token;
   std::string out = "bytes:";
@@ -60,8 +60,8 @@ std::string shown(const std::string& token) {
   }
   return out;
 }
-/// The likeliest by their names, and the token itself where it is none of them. Of two tokens that are
-/// spelled alike the likelier counts.
+/// The likeliest tokens by their text, and the token itself if it is not one of them. Of two tokens with the
+/// same text the likelier one is kept.
 Json likeliest(const TokenLogprob& t) {
   Json out = Json::object();
   for (const auto& [token, p] : t.top) out.emplace(shown(token), finite(p));

@@ -25,7 +25,8 @@ ServedModel::ServedModel(std::string name, const std::string& path, const Servin
       model_(load(path, options.engine)),
       chat_(ChatTemplate::from(model_.vocab(), options.chat_template)),
       sampling_(sampling_defaults(model_.file(), chat_->dialect())) {
-  if (!model_.config().has_head) {  // the embedder is all there is, and a file that it cannot run is told now
+  if (!model_.config()
+           .has_head) {  // only the embedder is used: make it now, to report a file that it does not support
     const std::lock_guard lock(embedding_);
     n_ctx_ = embedder().n_ctx();
     return;
@@ -83,7 +84,7 @@ GrammarMask ServedModel::mask(const Constraint& constraint) {
     if (!pieces_) pieces_ = PieceTrie::from(model_.tokenizer());
     pieces = pieces_;
   }
-  GrammarMask made(grammar_of(constraint), pieces);  // others need not wait for it
+  GrammarMask made(grammar_of(constraint), pieces);  // made without the lock, so that others need not wait
   const std::lock_guard lock(masks_mutex_);
   if (masks_.size() == kKept) masks_.erase(masks_.begin());
   masks_.push_back({constraint, made});
@@ -95,7 +96,7 @@ Embedder& ServedModel::embedder() {
   EmbedderOptions o;
   o.n_ctx = n_ctx_ != 0 ? n_ctx_ : options_.engine.context;
   o.n_threads = options_.engine.threads;
-  const std::size_t taken = memory_bytes_.load();  // the file with it, once there is a scheduler
+  const std::size_t taken = memory_bytes_.load();  // includes the file once there is a scheduler
   const std::size_t others = taken == 0 ? 0 : taken - model_.file_bytes();
   if (room_ != 0) o.max_memory = room_ > others ? room_ - others : 1;
   const MemoryPlan plan = plan_embedder(model_, o);
@@ -119,7 +120,7 @@ std::vector<std::vector<float>> ServedModel::embed(std::span<const std::vector<s
     for (std::size_t tokens = 0; n < texts.size() && (n == 0 || tokens + texts[n].size() <= kTokensAtOnce);) {
       tokens += texts[n++].size();
     }
-    const std::lock_guard lock(embedding_);  // others come in between
+    const std::lock_guard lock(embedding_);  // locked for each pass, so that others get their turn
     auto some = embedder().embed_ids(texts.first(n));
     std::move(some.begin(), some.end(), std::back_inserter(out));
     texts = texts.subspan(n);
@@ -129,7 +130,7 @@ std::vector<std::vector<float>> ServedModel::embed(std::span<const std::vector<s
 
 ScoredPrompt ServedModel::score(std::span<const std::int32_t> prompt, std::size_t n_top,
                                 const std::function<bool()>& give_up) {
-  constexpr std::size_t kRows = 32;  // of logits at one time: 33 MB of 262,144 tokens
+  constexpr std::size_t kRows = 32;  // rows of logits at a time: 33 MB for 262,144 tokens
   const std::lock_guard lock(embedding_);
   SessionOptions o;
   o.kv_type = options_.engine.kv;

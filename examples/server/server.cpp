@@ -1,6 +1,6 @@
-// gemma-server: models behind HTTP, for the clients of OpenAI's and Anthropic's interfaces, and a page to
-// chat with them.
-// Invariant: an answer has the bits that it would have alone, whoever else asks (law 1).
+// gemma-server: serves models over HTTP, for clients of OpenAI's and Anthropic's interfaces, with a page to
+// chat with them. Invariant: an answer has the bits that it would have alone, whatever other requests run
+// (law 1).
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -85,7 +85,7 @@ void add_flags(CLI::App& cli, Flags& flags) {
       ->type_name("FORM");
 }
 
-/// "FILE" or "NAME=FILE"; a file with an equals sign in its own name is taken as it is.
+/// Parses "FILE" or "NAME=FILE"; an existing file whose own name has an equals sign is taken as FILE.
 server::ModelFile model_file(const std::string& given) {
   const std::size_t equals = given.find('=');
   if (equals != std::string::npos && equals != 0 && given.substr(0, equals).find('/') == std::string::npos &&
@@ -135,7 +135,7 @@ void tell_of_model(server::Log& log, const server::ServedModel& m) {
   }
 }
 
-/// Answers that run may end by themselves for some seconds, or until a second signal; then they are ended.
+/// Lets running answers finish for some seconds, or until a second signal; then ends them.
 void finish(server::HttpServer& http, server::Api& api, std::atomic<bool>& again, server::Log& log) {
   constexpr int kTenths = 50;
   log.write("stopping", {{"connections", std::to_string(http.n_connections())}});
@@ -168,7 +168,7 @@ int run(int argc, char** argv) {
                 "--lora: an adapter belongs to one model, and there are several");
   }
 
-  std::signal(SIGPIPE, SIG_IGN);  // a client that has gone is told by the write
+  std::signal(SIGPIPE, SIG_IGN);  // the write reports a disconnected client
   std::atomic<bool> stop{false};
   const app::InterruptGuard interrupt(stop);
   server::Log log(flags.log);

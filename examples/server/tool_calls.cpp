@@ -8,13 +8,13 @@
 namespace gemma::server {
 namespace {
 
-/// Arguments in the dialect's notation: {name:value,name:value}; a text stands between two quotes, names may
-/// as well.
+/// Parses arguments in the dialect's notation: {name:value,name:value}; texts are between two quote markers,
+/// names may be.
 class ArgumentParser {
  public:
   ArgumentParser(const AgentTurns& agent, std::string_view text) : agent_(agent), text_(text) {}
 
-  /// All of the text is one object.
+  /// Parses the whole text as one object; returns whether it is one.
   bool parse(Json& out) { return object(out, 0) && at_ == text_.size(); }
 
  private:
@@ -140,11 +140,12 @@ std::string ToolCallReader::flush() {
 
 namespace {
 
-/// The rules of a grammar, with those of values in the dialect's notation.
+/// Makes a grammar of tool calls, with rules for values in the dialect's notation.
 class CallGrammar {
  public:
   explicit CallGrammar(const AgentTurns& agent) : quote_(literal(agent.quote)) {
-    const char odd = agent.quote.front();  // a text has no quote in it: it has no such character and the next
+    const char odd = agent.quote.front();  // a text must not contain the quote marker: it never has its first
+                                           // two characters in a row
     const std::string first = in_set(odd), second = in_set(agent.quote[1]);
     rules_ = "text ::= " + quote_ + " ( [^" + first + "] | [" + first + "] [^" + second + first + "] )* " +
              quote_ + "\n" +
@@ -174,7 +175,7 @@ class CallGrammar {
   /// The right side of a rule for `{...}` with these parameters.
   std::string arguments(const Value* parameters) {
     const Value* properties = parameters != nullptr ? parameters->find("properties") : nullptr;
-    if (properties == nullptr || properties->names().empty()) return "object";  // none, or no object
+    if (properties == nullptr || properties->names().empty()) return "object";  // no schema, or no properties
     std::vector<std::string> needed, optional;
     const Value* required = parameters->find("required");
     for (const std::size_t i : by_name(*properties)) {
@@ -213,7 +214,7 @@ class CallGrammar {
               [&](std::size_t a, std::size_t b) { return object.names()[a] < object.names()[b]; });
     return order;
   }
-  /// The name of a rule of its own for a value: what is referred to many times is written once.
+  /// The name of a separate rule for a value, so that a repeated one is written once.
   std::string rule_of(const Value& schema) {
     const std::string name = "v" + std::to_string(n_values_++);
     rule(name, value_of(schema));

@@ -1,4 +1,4 @@
-// Calls of tools in what a model writes, for dialects that have a form for them.
+// Tool calls in a model's output, for dialects that have a form for them.
 #pragma once
 
 #include <span>
@@ -12,16 +12,16 @@
 
 namespace gemma::server {
 
-/// Tells calls from text while both come. Invariant: what is no call comes out as the text that it is; at
-/// most a marker's length is held back outside of a call.
+/// Separates calls from text in a stream. Invariant: output that is not a call is returned as text; outside a
+/// call at most a marker's length is held back.
 class ToolCallReader {
  public:
-  /// `agent`: the dialect's; nullptr: there are no calls. It must outlive this.
+  /// `agent`: the dialect's form; nullptr: no calls. It must outlive this object.
   explicit ToolCallReader(const AgentTurns* agent) : agent_(agent) {}
 
-  /// The text that `text` adds; calls that it completes are appended to `calls`, without ids.
+  /// Adds `text` and returns the text to show; completed calls are appended to `calls`, without ids.
   std::string push(std::string_view text, std::vector<CalledTool>& calls);
-  /// What was held back.
+  /// Returns the text that was held back.
   std::string flush();
 
  private:
@@ -29,11 +29,11 @@ class ToolCallReader {
   std::string pending_;
 };
 
-/// The call written as "call:NAME{...}", its arguments as JSON. False: it is none.
+/// Parses a call "call:NAME{...}"; its arguments become JSON. Returns false if it is not a call.
 bool parse_tool_call(const AgentTurns& agent, std::string_view text, CalledTool& out);
 
-/// A grammar (GBNF) of one call of one of these tools, {"type": "function", "function": {...}} each, with the
-/// arguments that their "parameters" require, of the types that they name. `name`: only that tool; "": any.
+/// A grammar (GBNF) of one call of one of these tools, each {"type": "function", "function": {...}}, with the
+/// arguments that its "parameters" require, of the named types. `name`: only that tool; "": any.
 std::string tool_call_grammar(const AgentTurns& agent, std::span<const Value> tools, std::string_view name);
 
 }  // namespace gemma::server
