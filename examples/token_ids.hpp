@@ -1,4 +1,4 @@
-// Token ids as people and files write them.
+// Parses token ids as written by people and in files.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,8 @@
 
 namespace gemma::app {
 
-/// Ids separated by commas or white space. Throws Error{kInvalidArgument} naming `source` and what is no id.
+/// Parses ids separated by commas or white space. Throws Error{kInvalidArgument} naming `source` and the text
+/// that is no id.
 inline std::vector<std::int32_t> parse_token_ids(std::string_view text, const std::string& source) {
   constexpr std::string_view kSpace = " \t\r\n";
   std::vector<std::int32_t> ids;

@@ -1,6 +1,6 @@
-// A file that appears under its name only when all of it has been written.
-// Invariant: until commit() returned, the name holds what it held before, and whatever ends the writing (an
-// error, a full disk, Ctrl-C) leaves no part of the new content behind. Devices and pipes are written
+// A file that appears under its name only when it has been written completely.
+// Invariant: until commit() has returned, an existing file of that name is unchanged, and whatever ends the
+// writing (an error, a full disk, Ctrl-C) leaves no part of the new content. Devices and pipes are written
 // directly.
 #pragma once
 
@@ -21,11 +21,11 @@
 
 namespace gemma::app {
 
-/// Writes one file. Not copyable; one thread at a time. All errors are Error{kIo} naming the path and the
-/// system's reason.
+/// Writes one file. Not copyable; used by one thread at a time. All errors are Error{kIo} naming the path and
+/// the system's reason.
 class WholeFile {
  public:
-  /// Opens for writing, so that a path that cannot be written is known before any work is done.
+  /// Opens the file for writing, so that a path that cannot be written is an error before any work is done.
   explicit WholeFile(const std::string& path) : path_(path), target_(resolve(path)) {
     struct stat st {};
     const bool exists = ::stat(target_.c_str(), &st) == 0;
@@ -39,7 +39,7 @@ class WholeFile {
     }
     if (fd_ < 0) {
       const int error = errno;
-      temporary_.clear();  // not ours
+      temporary_.clear();  // not created by us
       fail(error);
     }
   }
@@ -71,7 +71,7 @@ class WholeFile {
   }
 
  private:
-  /// The file behind symbolic links: the link is to stay one.
+  /// The target of symbolic links: a link stays a link.
   static std::string resolve(const std::string& path) {
     std::error_code error;
     const auto real = std::filesystem::canonical(path, error);

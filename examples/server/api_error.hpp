@@ -1,5 +1,5 @@
-// The response to a request that fails: a status and one JSON object in OpenAI's form. Invariant: every
-// failure of a request has this form.
+// The response to a request that fails: a status and one JSON object in OpenAI's form.
+// Invariant: every failure of a request has this form.
 #pragma once
 
 #include <exception>

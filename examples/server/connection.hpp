@@ -1,5 +1,6 @@
-// Sockets: the listening one, and one client's connection with its limits of time and size. Invariant: a
-// slow, silent or disconnected client costs a thread for a bounded time and a bounded amount of memory.
+// Sockets: the listening one, and one client's connection with its limits of time and size.
+// Invariant: a slow, silent or disconnected client costs a thread for a bounded time and a bounded amount of
+// memory.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Reads the fields of a request's JSON, checking types and ranges. Invariant: null is the same as an absent
-// field; every refusal names the field with its path.
+// Reads the fields of a request's JSON, checking types and ranges.
+// Invariant: null is the same as an absent field; every refusal names the field with its path.
 #pragma once
 
 #include <cmath>

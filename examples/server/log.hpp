@@ -1,5 +1,5 @@
-// The server's log on standard error: a line for each event, as text or as JSON. Invariant: a line is written
-// as a whole; client data is escaped.
+// The server's log on standard error: a line for each event, as text or as JSON.
+// Invariant: a line is written as a whole; client data is escaped.
 #pragma once
 
 #include <mutex>

@@ -1,5 +1,5 @@
-// The served models, loaded when they are requested. Invariant: together they take at most
-// ServingOptions::engine.max_memory; a model in use is never unloaded.
+// The served models, loaded when they are requested.
+// Invariant: together they take at most ServingOptions::engine.max_memory; a model in use is never unloaded.
 #pragma once
 
 #include <condition_variable>

@@ -1,5 +1,5 @@
-// Responses: the objects and events of OpenAI's and Anthropic's routes, as text. Invariant: every text is one
-// line of valid JSON in UTF-8, whatever bytes a model wrote.
+// Responses: the objects and events of OpenAI's and Anthropic's routes, as text.
+// Invariant: every text is one line of valid JSON in UTF-8, whatever bytes a model wrote.
 #pragma once
 
 #include <cstddef>

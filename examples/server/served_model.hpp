@@ -1,5 +1,6 @@
 // A model as the server runs it: its file, its scheduler, its template, and an embedder once vectors are
-// requested. Invariant: it takes at most the allowed memory.
+// requested.
+// Invariant: it takes at most the allowed memory.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,6 @@
 // gemma-server: serves models over HTTP, for clients of OpenAI's and Anthropic's interfaces, with a page to
-// chat with them. Invariant: an answer has the bits that it would have alone, whatever other requests run
-// (law 1).
+// chat with them.
+// Invariant: an answer has the bits that it would have alone, whatever other requests run (law 1).
 #include <algorithm>
 #include <atomic>
 #include <csignal>

@@ -161,7 +161,7 @@ class Analyser {
       measure.dunn = stats::dunn(measure.values);
       measure.friedman = stats::friedman(measure.values);
       measure.wilcoxon = stats::wilcoxon(measure.values);
-      // one question leaves nothing to compare within; no pair is then said to differ
+      // a single question gives nothing to compare; then no pair is said to differ
       measure.conover =
           n >= 2 ? stats::conover(measure.values) : std::vector<stats::Pair>(measure.dunn.size());
       measure.questions_overall = stats::questions_for_friedman(measure.friedman, k_, n);

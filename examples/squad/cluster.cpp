@@ -18,7 +18,7 @@ class Variables {
  public:
   explicit Variables(const Environment& environment) : environment_(environment) {}
 
-  /// nullopt: not set. Throws for what is no number.
+  /// The value of a variable as a number; nullopt: not set. Throws if it is not a number.
   std::optional<std::size_t> find(const char* name) const {
     const char* const value = environment_(name);
     if (value == nullptr || *value == '\0') return std::nullopt;
@@ -40,7 +40,7 @@ class Variables {
   const Environment& environment_;
 };
 
-/// One of `count`, from 0.
+/// An index of `count`, from 0.
 struct Place {
   std::size_t index = 0, count = 1;
 };
@@ -50,7 +50,7 @@ Place checked(const char* name, std::size_t index, std::size_t count) {
   refuse(fmt::format("{} does not fit into {} shards", name, count));
 }
 
-/// The first of these pairs that is set.
+/// The values of the first of these pairs that is set.
 std::optional<Place> rank_of(const Variables& variables) {
   constexpr const char* kRanks[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
                                        {"PMI_RANK", "PMI_SIZE"}};
@@ -60,7 +60,7 @@ std::optional<Place> rank_of(const Variables& variables) {
   return std::nullopt;
 }
 
-/// `total`: tasks of the array, where the flag says.
+/// `total`: number of tasks of the array, if the flag gives it.
 std::optional<Place> task_of(const Variables& variables, std::optional<std::size_t> total) {
   constexpr const char *kSlurm = "SLURM_ARRAY_TASK_ID", *kKubernetes = "JOB_COMPLETION_INDEX";
   if (const auto id = variables.find(kSlurm)) {

@@ -1,6 +1,6 @@
-// Which part of a run a scheduler gave this process: Slurm's job arrays, Kubernetes' Indexed Jobs, MPI's
-// ranks. Invariant: processes that a scheduler tells apart get different shards, and all of them together all
-// shards.
+// Finds which part of a run a scheduler gave this process: Slurm's job arrays, Kubernetes' Indexed Jobs,
+// MPI's ranks.
+// Invariant: processes that the scheduler distinguishes get different shards, and together all shards.
 #pragma once
 
 #include <functional>
@@ -14,12 +14,12 @@ namespace gemma::squad {
 /// The value of an environment variable; nullptr: not set.
 using Environment = std::function<const char*(const char* name)>;
 
-/// The shard that `text` names: "2/8"; "auto", the one that the environment gives; or "auto/8", the same
-/// where only the number of all shards is not in the environment (Kubernetes), or an array was submitted in
-/// part. From SLURM_ARRAY_TASK_ID and _COUNT (with _MIN and _STEP; with "auto/8" tasks are numbered from 1,
-/// or from 0 where _MIN is 0) or JOB_COMPLETION_INDEX (from 0), and OMPI_COMM_WORLD_RANK and _SIZE or
-/// PMI_RANK and _SIZE (from 0). Where a task of an array has several ranks, each has a shard. Throws
-/// gemma::Error (invalid_argument) when nothing there tells, or what does makes no sense.
+/// The shard that `text` names: "2/8"; "auto": the one given by the environment; "auto/8": the same if the
+/// environment lacks the number of all shards (Kubernetes), or only part of an array was submitted. Uses
+/// SLURM_ARRAY_TASK_ID and _COUNT (with _MIN and _STEP; with "auto/8" tasks are numbered from 1, or from 0 if
+/// _MIN is 0) or JOB_COMPLETION_INDEX (from 0), and OMPI_COMM_WORLD_RANK and _SIZE or PMI_RANK and _SIZE
+/// (from 0). If a task of an array has several ranks, each has its own shard. Throws gemma::Error
+/// (invalid_argument) if none of these is set, or their values make no sense.
 Shard choose_shard(std::string_view text, const Environment& environment);
 
 /// `path` with each "{shard}" replaced by the shard's number.

@@ -1,5 +1,5 @@
 // The subcommands of gemma-squad.
-// Invariant: parsing a subcommand chooses what main() runs; nothing is done while parsing.
+// Invariant: parsing a subcommand only selects what main() runs.
 #pragma once
 
 #include <functional>
@@ -8,7 +8,7 @@
 
 namespace gemma::squad {
 
-/// Returns the exit status; throws gemma::Error.
+/// Runs a subcommand. Returns the exit status; throws gemma::Error.
 using Command = std::function<int()>;
 
 void add_run(CLI::App& app, Command& chosen);

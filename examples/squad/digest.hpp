@@ -1,5 +1,5 @@
-// SHA-256 of files: what a run's settings know models and data sets by.
-// Invariant: reads the file once, in pieces; holds none of it afterwards.
+// SHA-256 of files, by which a run's settings identify models and data sets.
+// Invariant: reads a file once, in pieces, and keeps none of it.
 #pragma once
 
 #include <filesystem>
@@ -10,7 +10,7 @@ namespace gemma::squad {
 
 /// Lower-case hexadecimal SHA-256 of the file's bytes. Throws gemma::Error (io).
 std::string sha256_of(const std::filesystem::path& file);
-/// The same of text.
+/// Lower-case hexadecimal SHA-256 of a text.
 std::string sha256_of_text(std::string_view text);
 
 }  // namespace gemma::squad

@@ -1,4 +1,4 @@
-// Files that the program carries with it (embed.cmake turns them into these constants at build time).
+// Files that are built into the program (embed.cmake turns them into these constants).
 #pragma once
 
 #include <string_view>

@@ -21,7 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kRepeatLast = 64;
-/// Answers at once where nobody says: beyond, a forward takes as much longer as it does more.
+/// Default limit of answers at once: with more, the time of a forward grows as fast as its work.
 constexpr std::size_t kMostAtOnce = 32;
 
 /// The type that most of the weights' bytes are of, e.g. "Q4_K".
@@ -35,8 +35,8 @@ std::string main_type(const gguf::File& file) {
   return best;
 }
 
-/// Bytes that this process can take before others are pushed out of memory: what the system calls available,
-/// within a control group's limit. 0: not known.
+/// Bytes that this process can use before others are swapped out: what the system reports as available,
+/// within the limit of its control group. 0: not known.
 std::size_t available_memory() {
   std::size_t available = 0;
   std::ifstream meminfo("/proc/meminfo");
@@ -77,7 +77,7 @@ class EngineSource : public AnswerSource {
 
   std::size_t most_at_once(std::size_t n) const override {
     std::size_t limit = options_.max_memory;
-    if (limit == 0) {  // half of what is there beside the file
+    if (limit == 0) {  // half of the available memory, without the file
       const std::size_t file = model_.file().size_bytes();
       limit = file + (available_memory() - std::min(file, available_memory())) / 2;
     }
@@ -171,7 +171,7 @@ class EngineSource : public AnswerSource {
     answer.timing.accepted = result.n_accepted;
   }
 
-  /// False: it was cancelled.
+  /// Answers one query alone. Returns false if it was cancelled.
   bool ask_alone(const Query& query, bool share, const std::atomic<bool>& cancel, Answer& answer) {
     const auto begin = Clock::now();
     const std::vector<TokenId> tokens = encode(query.prompt);
@@ -196,8 +196,8 @@ class EngineSource : public AnswerSource {
     return !cancel.load();
   }
 
+  static constexpr Batch::Id kGone = 0;  // no sequence has this id
   /// A query that is being answered.
-  static constexpr Batch::Id kGone = 0;  // names no sequence
   struct Running {
     std::size_t query = 0;
     Batch::Id id = 0;
@@ -253,9 +253,9 @@ class EngineSource : public AnswerSource {
   EngineOptions options_;
   Model model_;
   DraftOptions draft_;
-  std::optional<ChatTemplate> chat_;  // unless the file holds no vocabulary
-  std::optional<Session> session_;    // one answer at a time, or
-  std::optional<Batch> batch_;        // several
+  std::optional<ChatTemplate> chat_;  // empty if the file has no vocabulary
+  std::optional<Session> session_;    // for one answer at a time, or
+  std::optional<Batch> batch_;        // for several
 };
 
 }  // namespace
@@ -270,7 +270,7 @@ EngineOptions engine_options(const app::EngineFlags& flags) {
 }
 
 SourceFactory engine_factory(const EngineOptions& options) {
-  app::kernel_table(options.isa);  // an error now rather than at the first model
+  app::kernel_table(options.isa);  // reports an error now, not at the first model
   return [options](const ModelSpec& spec) { return std::make_unique<EngineSource>(spec, options); };
 }
 

@@ -24,7 +24,7 @@ void write_file(const std::filesystem::path& file, std::string_view text) {
   out.commit();
 }
 
-/// All judges who have judged what they could; of others it says so.
+/// The judges whose verdicts are complete; prints a note about others.
 std::vector<std::string> complete_judges(const RunDirectory& run) {
   std::vector<std::string> judges;
   for (const std::string& name : judges_of(run.path())) {
@@ -39,10 +39,11 @@ std::vector<std::string> complete_judges(const RunDirectory& run) {
   return judges;
 }
 
-/// False: stopped. Throws as judge_run().
+/// Runs the judge. Returns false if it was stopped. Throws as judge_run().
 bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
                const std::atomic<bool>& cancel, bool quiet) {
-  // an endpoint that hangs up is an error of that attempt, not the end; a reader of the table that does is
+  // a closed connection to an endpoint is an error of that attempt only; a closed standard output ends the
+  // program
   struct IgnorePipe {
     decltype(std::signal(SIGPIPE, SIG_IGN)) before = std::signal(SIGPIPE, SIG_IGN);
     ~IgnorePipe() { std::signal(SIGPIPE, before); }
@@ -64,7 +65,7 @@ int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const Eng
         return kStopped;
       }
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kIo) throw;  // not the judge's doing
+      if (error.code() != ErrorCode::kIo) throw;  // not an error of the judge
       trouble = error.message();
     }
   }

@@ -1,5 +1,5 @@
-// What follows the last answer: verdicts, and the report in all its forms.
-// Invariant: files appear whole or not at all; what is there of an earlier report is replaced.
+// The steps after the last answer: verdicts, and the report in all its forms.
+// Invariant: files are written completely or not at all; files of an earlier report are replaced.
 #pragma once
 
 #include <atomic>
@@ -14,18 +14,19 @@ namespace gemma::squad {
 /// Status for a run that the user stopped (128 + SIGINT).
 inline constexpr int kStopped = 130;
 
-/// Judges a complete run (unless it has one model only) with what is stored already, and reports. What the
-/// judge could not do is said on stderr: questions without a ranking, and why it ended before its time; the
-/// report is written all the same. `quiet`: no progress and no table. Returns the program's status: 0, 1 when
-/// the judge ended early, kStopped.
+/// Judges a complete run (unless it has only one model), using stored verdicts, and writes the report.
+/// Problems of the judge are printed on stderr (questions without a ranking, an early end), and the report is
+/// written anyway. `quiet`: no progress and no table. Returns the program's status: 0, 1 if the judge ended
+/// early, kStopped.
 int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
                      const std::atomic<bool>& cancel, bool quiet);
 
 /// Writes report.html, summary.json, answers.csv and predictions-MODEL.json into the run's directory, and the
-/// table to standard output. `judges`: whose verdicts; empty: all that are complete. `quiet`: no table.
+/// table to standard output. `judges`: whose verdicts are used; empty: all that are complete. `quiet`: no
+/// table.
 void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet);
 
-/// Says on stderr how to go on after Ctrl-C.
+/// Prints on stderr how to continue after Ctrl-C.
 void say_stopped(const RunDirectory& run);
 
 }  // namespace gemma::squad

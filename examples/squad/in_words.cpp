@@ -23,7 +23,7 @@ const char* relation(const Measure& measure, bool ahead) {
   return ahead ? "faster" : "slower";
 }
 
-/// Whether a has the upper hand over b: mean ranks are of values, smallest first.
+/// Whether a is ahead of b: mean ranks are those of values, smallest first.
 bool is_ahead(const Measure& measure, const stats::Pair& pair) {
   return (pair.difference > 0) == measure.higher_is_better;
 }
@@ -112,7 +112,7 @@ std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
     }
     return text;
   }
-  constexpr std::size_t kMostPairs = 6;  // all of four models; of more nobody reads a sentence
+  constexpr std::size_t kMostPairs = 6;  // all pairs of four models; more are too many for a sentence
   std::string pairs;
   std::size_t n = 0;
   for (std::size_t i = 0; i < measure.conover.size(); ++i) {

@@ -34,7 +34,7 @@ JsonLines read_json_lines(const std::filesystem::path& file) {
         nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
                               text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
     if (!line.is_object()) {
-      if (!whole) break;  // half a line: an object is whole only with its last brace
+      if (!whole) break;  // an incomplete line: an object ends with its closing brace
       throw Error(ErrorCode::kMalformed,
                   fmt::format("{}: line {} is not a JSON object", file.string(), out.lines.size() + 1));
     }

@@ -1,6 +1,7 @@
-// Files of one JSON object per line that are only ever appended to, and outlive a process killed at any
-// moment. Invariant: a line counts when it is whole. A half last line, which only a killed writer leaves, is
-// dropped when the file is read and cut off when it is opened for appending; anything else that is not JSON
+// Files with one JSON object per line that are only appended to, and stay valid if the process is killed at
+// any moment.
+// Invariant: only complete lines count. An incomplete last line, which only a killed writer leaves, is
+// ignored when the file is read and cut off when it is opened for appending; anything else that is not JSON
 // is an error.
 #pragma once
 
@@ -16,15 +17,16 @@ namespace gemma::squad {
 
 struct JsonLines {
   std::vector<nlohmann::json> lines;
-  std::uintmax_t whole_bytes = 0;  // up to the end of the last whole line
-  bool needs_newline = false;      // the last line is whole but for its newline
+  std::uintmax_t whole_bytes = 0;  // up to the end of the last complete line
+  bool needs_newline = false;      // the last line is complete but lacks its newline
 };
 
-/// Reads the file; one that does not exist has no lines. Throws gemma::Error (io; malformed: which line).
+/// Reads the file; a file that does not exist has no lines. Throws gemma::Error (io; malformed, naming the
+/// line).
 JsonLines read_json_lines(const std::filesystem::path& file);
 
-/// Appends lines, each with one write, so that readers and a kill see whole lines or a half last one.
-/// Not copyable; one writer at a time (see DirectoryLock).
+/// Appends lines, each with one write, so that after a kill there are only complete lines or one incomplete
+/// last line. Not copyable; one writer at a time (see DirectoryLock).
 class LineAppender {
  public:
   /// Opens or creates the file, first cutting it to `state.whole_bytes`. Throws gemma::Error (io).
@@ -33,8 +35,8 @@ class LineAppender {
   LineAppender& operator=(const LineAppender&) = delete;
   ~LineAppender();
 
-  /// `line` without its newline. Throws gemma::Error (io), and then the file is as before, e.g. on a full
-  /// disk.
+  /// Appends `line` (without a newline) and a newline. Throws gemma::Error (io), for example on a full disk,
+  /// and then the file is as before.
   void append(std::string_view line);
 
  private:
@@ -43,11 +45,12 @@ class LineAppender {
   std::uintmax_t size_ = 0;
 };
 
-/// Keeps a second process from writing into the same directory. Freed when the process ends, however it ends.
-/// Taking it removes what a killed writer left of files that never got their names (WholeFile's "*.part").
+/// Prevents a second process from writing into the same directory. Released when the process ends in any way.
+/// Taking the lock removes temporary files of a killed writer (WholeFile's "*.part").
 class DirectoryLock {
  public:
-  /// Throws gemma::Error (io) when another process holds it or the directory cannot be written to.
+  /// Takes the lock. Throws gemma::Error (io) if another process holds it or the directory cannot be written
+  /// to.
   explicit DirectoryLock(const std::filesystem::path& directory);
   DirectoryLock(const DirectoryLock&) = delete;
   DirectoryLock& operator=(const DirectoryLock&) = delete;
@@ -57,7 +60,7 @@ class DirectoryLock {
   int fd_ = -1;
 };
 
-/// One line of JSON: no line breaks, broken UTF-8 replaced by U+FFFD.
+/// One line of JSON: no line breaks, invalid UTF-8 replaced by U+FFFD.
 std::string to_line(const nlohmann::ordered_json& value);
 
 }  // namespace gemma::squad

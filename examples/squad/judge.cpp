@@ -37,7 +37,7 @@ std::string number_word(std::size_t n) {
   return n < kWords.size() ? std::string(kWords[n]) : std::to_string(n);
 }
 
-/// On one line, so that an answer cannot look like the beginning of another.
+/// The text on one line, so that an answer cannot look like the beginning of another.
 std::string one_line(std::string_view text) {
   std::u32string out;
   for (const std::u32string& word : split_words(decode_utf8(text))) {

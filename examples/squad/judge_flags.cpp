@@ -15,7 +15,7 @@ namespace gemma::squad {
 
 namespace {
 
-/// "none", or a number from 0 to 2, as OpenAI's are. Throws CLI::ValidationError.
+/// Parses "none", or a number from 0 to 2, OpenAI's range. Throws CLI::ValidationError.
 std::optional<double> parse_temperature(const std::string& text) {
   if (text == "none") return std::nullopt;
   const auto value = app::parse_number<double>(text);

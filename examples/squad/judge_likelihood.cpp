@@ -62,9 +62,9 @@ class LikelihoodJudge : public Judge {
   }
 
  private:
-  static constexpr std::size_t kTokensPerId = 4;  // "3, " at its worst, a byte each and a space before
+  static constexpr std::size_t kTokensPerId = 4;  // at worst one per byte of " 3, "
 
-  /// Long answers of many models need a larger cache than most questions do.
+  /// Enlarges the cache if needed: long answers of many models need more than most questions do.
   void make_room(std::size_t needed) {
     if (needed <= window_) return;
     window_ = std::min(limit_, std::max(needed, 2 * window_));

@@ -44,24 +44,24 @@ Endpoint parse_url(const std::string& url) {
   return endpoint;
 }
 
-/// What a request that got no ranking means for the others.
+/// What a request without a ranking means for later ones.
 enum class Outcome {
-  kAgain,      // the endpoint is in trouble; it may be out of it in a while
-  kNoRanking,  // a reply, but no ranking: another may hold one
-  kRefused,    // this request is not answered, others may be
-  kHopeless    // no request will be
+  kAgain,      // a temporary error of the endpoint; retry later
+  kNoRanking,  // a reply without a ranking; the next one may have it
+  kRefused,    // this request is refused; others may not be
+  kHopeless    // every request will be refused
 };
 
-/// One attempt: a ranking, or why there is none and what to do about it.
+/// One attempt: a ranking, or the reason why there is none and what to do.
 struct Attempt {
-  std::vector<double> ranks;  // by position; empty: none
+  std::vector<double> ranks;  // by position; empty: no ranking
   std::string trouble;
   Outcome outcome = Outcome::kAgain;
-  double wait_s = -1;  // as the endpoint asked; negative: it did not
+  double wait_s = -1;  // wait requested by the endpoint; negative: none
 };
 
-/// Retry-After: seconds or a date (RFC 9110, 10.2.3); OpenAI also says it in milliseconds. Negative: not
-/// said.
+/// The wait requested by the endpoint in seconds, from Retry-After (seconds or a date; RFC 9110, 10.2.3) or
+/// OpenAI's header in milliseconds. Negative: none.
 double retry_after(const httplib::Headers& headers) {
   const auto value = [&](const char* name) {
     const auto found = headers.find(name);
@@ -77,7 +77,7 @@ double retry_after(const httplib::Headers& headers) {
   return -1;
 }
 
-/// The endpoint's own words about an error, or the beginning of whatever it sent.
+/// The endpoint's error message, or the beginning of the body that it sent.
 std::string error_words(const std::string& body) {
   const json root = json::parse(body, nullptr, false);
   if (root.is_object() && root.contains("error")) {
@@ -90,7 +90,7 @@ std::string error_words(const std::string& body) {
   return shortened(body, 80);
 }
 
-/// A member of the endpoint's error that is a text, e.g. "code"; "" where there is none.
+/// A text member of the endpoint's error, e.g. "code"; "" if there is none.
 std::string error_member(const std::string& body, const char* name) {
   const json root = json::parse(body, nullptr, false);
   if (!root.is_object() || !root.contains("error") || !root["error"].is_object()) return "";
@@ -98,7 +98,7 @@ std::string error_member(const std::string& body, const char* name) {
   return found != root["error"].end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-/// OpenAI names the parameter; of others only the words tell.
+/// Whether an error is about the temperature: OpenAI names the parameter; for others the message is searched.
 bool is_about_temperature(int status, const std::string& body) {
   if (status != 400 && status != 422) return false;
   if (const std::string param = error_member(body, "param"); !param.empty()) return param == "temperature";
@@ -106,9 +106,9 @@ bool is_about_temperature(int status, const std::string& body) {
   return words.find("temperature") != std::string::npos || words.find("Temperature") != std::string::npos;
 }
 
-/// A count of the bill; what cannot be one is 0.
+/// A number of tokens of the usage; 0 if it is not valid.
 std::size_t tokens_in(const json& usage, const char* name) {
-  constexpr std::size_t kMost = 1000000000;  // so that no sum of them overflows
+  constexpr std::size_t kMost = 1000000000;  // so that sums cannot overflow
   const auto found = usage.find(name);
   if (found == usage.end() || !found->is_number_unsigned()) return 0;
   const auto tokens = found->get<std::size_t>();
@@ -124,7 +124,7 @@ std::string connection_words(httplib::Error error) {
     case httplib::Error::Write:
       return "the connection broke off";
     case httplib::Error::Canceled:
-      return "a reply of more than 1 MiB";  // kLargestReply: nothing else cancels a request
+      return "a reply of more than 1 MiB";  // kLargestReply is the only reason for cancelling
     case httplib::Error::SSLConnection:
       return "no TLS connection";
     case httplib::Error::SSLServerVerification:
@@ -134,8 +134,8 @@ std::string connection_words(httplib::Error error) {
   }
 }
 
-/// Ends a request at its deadline or when the user stops: httplib's time-outs are those of single reads,
-/// which an endpoint that drips never reaches.
+/// Ends a request at its deadline or when the user stops: httplib's time-outs apply to single reads, so an
+/// endpoint that sends slowly would never reach them.
 class Watchdog {
  public:
   Watchdog(httplib::Client& client, Clock::time_point deadline, const std::atomic<bool>& cancel)
@@ -195,7 +195,7 @@ class OpenAiJudge : public Judge {
         verdict.is_endpoint_down = attempt.outcome == Outcome::kAgain;
         return verdict;
       }
-      if (attempt.outcome == Outcome::kNoRanking) continue;  // who replies need not be spared
+      if (attempt.outcome == Outcome::kNoRanking) continue;  // no wait is needed: the endpoint replies
       const double wait = attempt.wait_s >= 0 ? attempt.wait_s : backoff * (0.5 + 0.5 * jitter.uniform());
       pause(std::min(wait, options_.longest_backoff_s), cancel);
       backoff = std::min(2 * backoff, options_.longest_backoff_s);

@@ -1,6 +1,7 @@
-// A judge behind any endpoint that speaks OpenAI's chat completions.
-// Invariant: a verdict is a ranking that the endpoint gave in full; anything else (a stall, an error, half a
-// JSON, nonsense, wrong IDs) is asked again, and after the last attempt it is no verdict, never a guess.
+// A judge behind any endpoint with OpenAI's chat completions interface.
+// Invariant: a verdict is a ranking that the endpoint gave in full; after anything else (a stall, an error,
+// incomplete JSON, nonsense, wrong IDs) the request is repeated, and after the last attempt there is no
+// verdict, never a guess.
 #pragma once
 
 #include <cstddef>
@@ -13,38 +14,38 @@
 
 namespace gemma::squad {
 
-/// Whom to ask where nobody is named, and whom the article asked (by a function call).
+/// The default judge model, and the article's (asked by a function call).
 inline constexpr std::string_view kCurrentJudgeModel = "gpt-4.1-mini", kArticleJudgeModel = "gpt-3.5-turbo";
 
 struct OpenAiOptions {
   std::string url = "https://api.openai.com/v1";  // http or https; "/chat/completions" is added
-  std::string key;                                // empty: none is sent
+  std::string key;                                // empty: no key is sent
   std::string model = std::string(kCurrentJudgeModel);
-  // schema: output by JSON schema; function: the article's function call; tools: its successor; json: JSON
+  // schema: output by a JSON schema; function: the article's function call; tools: its successor; json: JSON
   // output without a schema
   std::string format = "schema";
   JudgePrompt prompt = JudgePrompt::kArticle;
-  std::optional<double> temperature = 0;  // none: none is sent, and the model takes its own
-  std::size_t attempts = 6;               // of one question, the first included
+  std::optional<double> temperature = 0;  // nullopt: not sent, so the model's default is used
+  std::size_t attempts = 6;               // per question, including the first
   double connect_timeout_s = 10;
-  double timeout_s = 60;          // of one whole attempt
+  double timeout_s = 60;          // for one whole attempt
   double backoff_s = 1;           // before the second attempt; doubled each time, with jitter, up to the next
-  double longest_backoff_s = 60;  // also bounds what a Retry-After may ask for
+  double longest_backoff_s = 60;  // also the limit for Retry-After
 };
 
-/// Retried: no connection, time-outs, HTTP 408, 409, 429 and 5xx (waiting as long as Retry-After says), and
-/// at once replies that are no ranking. A question that has no ranking after the last attempt, or is refused
-/// (400, 413, 422), is one without a verdict. Judging ends, with the endpoint's own words in the error: by
-/// any other status, 429 for a spent quota, and a refused temperature. Throws gemma::Error (invalid_argument)
-/// for a URL or format that is none.
+/// Repeated are attempts without a connection, time-outs, HTTP 408, 409, 429 and 5xx (after the wait of
+/// Retry-After), and at once replies without a ranking. A question without a ranking after the last attempt,
+/// or refused with 400, 413 or 422, has no verdict. Any other status, 429 for an exhausted quota, and a
+/// refused temperature end the judging, with the endpoint's message in the error. Throws gemma::Error
+/// (invalid_argument) for an invalid URL or format.
 std::unique_ptr<Judge> make_openai_judge(const OpenAiOptions& options);
 
-/// What the tokens cost, in dollars per million.
+/// Price of tokens, in dollars per million.
 struct TokenPrice {
   double prompt = 0, completion = 0;
 };
 
-/// List price of a model that is known here (gpt-3.5-turbo: 0.50 and 1.50), zeros for others.
+/// List price of a model (gpt-3.5-turbo: 0.50 and 1.50); zeros for a model that is not in the list.
 TokenPrice list_price(std::string_view model) noexcept;
 
 }  // namespace gemma::squad

@@ -17,8 +17,8 @@ std::string_view trimmed(std::string_view text, std::string_view marks) {
   return text.substr(begin, text.find_last_not_of(marks) - begin + 1);
 }
 
-/// What follows the model's thoughts. Servers whose template opens them send the closing tag alone; thoughts
-/// that were cut off leave nothing.
+/// The text after the model's thoughts. Servers whose template opens the thoughts send only the closing tag;
+/// unfinished thoughts leave nothing.
 std::string_view without_thoughts(std::string_view text) {
   constexpr std::string_view kOpen = "<think>", kClose = "</think>";
   const std::size_t close = text.rfind(kClose);
@@ -26,7 +26,7 @@ std::string_view without_thoughts(std::string_view text) {
   return text.substr(0, text.find(kOpen));
 }
 
-/// What stands between the last two fences of "```json ... ```"; "" where there are none.
+/// The text between the last two fences of "```json ... ```"; "" if there are none.
 std::string_view fenced(std::string_view text) {
   constexpr std::string_view kFence = "```";
   const std::size_t close = text.rfind(kFence);
@@ -34,11 +34,11 @@ std::string_view fenced(std::string_view text) {
   const std::size_t open = text.rfind(kFence, close - 1);
   if (open == std::string_view::npos || open + kFence.size() > close) return {};
   std::string_view inside = text.substr(open + kFence.size(), close - open - kFence.size());
-  const std::size_t line = inside.find('\n');  // the name of a language stands before it
+  const std::size_t line = inside.find('\n');  // the language's name precedes it
   return line == std::string_view::npos ? inside : inside.substr(line + 1);
 }
 
-/// The only thing in braces, such as JSON in a sentence; "" where there are none, or several.
+/// The only text in braces, such as JSON in a sentence; "" if there is none, or several.
 std::string_view braced(std::string_view text) {
   const std::size_t open = text.find('{');
   if (open == std::string_view::npos || text.rfind('{') != open) return {};
@@ -46,7 +46,7 @@ std::string_view braced(std::string_view text) {
   return close == std::string_view::npos ? std::string_view() : text.substr(open, close - open + 1);
 }
 
-/// A ranking and nothing else, plain or as JSON.
+/// Parses a text that consists of a ranking, plain or as JSON.
 std::vector<double> whole_ranking(std::string_view text, std::size_t k) {
   const json value = json::parse(text, nullptr, false);
   if (!value.is_object()) return parse_ranking(text, k);
@@ -55,14 +55,14 @@ std::vector<double> whole_ranking(std::string_view text, std::size_t k) {
   if (rank->is_string()) return parse_ranking(rank->get_ref<const std::string&>(), k);
   if (!rank->is_array()) return {};
   std::string ids;
-  for (const json& id : *rank) {  // not dump(): its recursion is as deep as what it is given
+  for (const json& id : *rank) {  // not dump(), which recurses as deep as its input
     if (!id.is_string() && !id.is_number_unsigned()) return {};
     ids += (id.is_string() ? id.get<std::string>() : std::to_string(id.get<std::uint64_t>())) + ",";
   }
   return parse_ranking(ids, k);
 }
 
-/// The last line that is not empty, without what may stand before and around a ranking there.
+/// The last line that is not empty, without words and marks around the ranking.
 std::string_view last_line(std::string_view text) {
   text = trimmed(text, " \t\r\n");
   const std::size_t line = text.rfind('\n');
@@ -72,14 +72,14 @@ std::string_view last_line(std::string_view text) {
     if (colon != std::string_view::npos) text.remove_prefix(colon + 1);
   }
   text = trimmed(text, " \t\r\n*_`.");
-  // "213" may be a ranking where it is the whole reply; at the end of a sentence it is some number
+  // "213" may be a ranking if it is the whole reply; at the end of a sentence it is another number
   return text.find_first_not_of("0123456789") == std::string_view::npos ? std::string_view() : text;
 }
 
 }  // namespace
 
 std::string reply_text(const json& message) {
-  // some servers send those that they do not use as null or empty
+  // some servers send unused members as null or empty
   const auto call = message.find("function_call");
   if (call != message.end() && call->is_object()) return call->at("arguments");
   const auto tools = message.find("tool_calls");

@@ -1,5 +1,5 @@
-// What a chat model replied, and the ranking in it.
-// Invariant: a ranking is one that the reply states in full; what could be read in two ways is none.
+// Reads the reply of a chat model and the ranking in it.
+// Invariant: only a ranking that the reply states in full is accepted; an ambiguous one is not.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +11,15 @@
 
 namespace gemma::squad {
 
-/// The text of a chat completion's message that should hold the ranking: a function's arguments, a tool's, or
-/// the content (a text, or a list of parts that are texts). Throws nlohmann::json::exception for a message
-/// that has none of them.
+/// The text of a chat completion's message that should contain the ranking: a function's arguments, a tool's,
+/// or the content (a text, or a list of text parts). Throws nlohmann::json::exception for a message with none
+/// of these.
 std::string reply_text(const nlohmann::json& message);
 
-/// Ranks by position shown (as parse_ranking()), or nothing. Understood are, after everything up to the last
-/// "</think>": JSON ({"rank": "2,1,3"} or {"rank": [2, 1, 3]}) or a plain ranking, alone, between fences, or
-/// as the last line of other text, where "Ranking:" and the like may stand before it and marks of emphasis
-/// around it.
+/// Ranks by position (as parse_ranking()), or an empty vector. Everything up to the last "</think>" is
+/// ignored; then a ranking is accepted as JSON ({"rank": "2,1,3"} or {"rank": [2, 1, 3]}) or plain text:
+/// alone, between fences, or as the last line of other text, where "Ranking:" or similar may precede it and
+/// marks of emphasis surround it.
 std::vector<double> ranking_in(std::string_view text, std::size_t k);
 
 }  // namespace gemma::squad

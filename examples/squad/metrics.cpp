@@ -18,8 +18,8 @@ bool is_word_character(char32_t c) noexcept {
   return c == '_' || is_alnum(c);
 }
 
-/// `text` with every whole word a, an, the replaced by one space. A word is bounded where \b of Python's re
-/// matches.
+/// `text` with each of the words a, an, the replaced by a space. Word boundaries are those of \b in Python's
+/// re.
 std::u32string without_articles(std::u32string_view text) {
   std::u32string out;
   out.reserve(text.size());
@@ -47,7 +47,7 @@ std::vector<std::u32string> answer_tokens(std::string_view text) {
   return split_words(without_articles(codes));
 }
 
-/// Size of the intersection of two bags.
+/// Size of the intersection of two multisets.
 std::size_t common_tokens(std::vector<std::u32string> a, std::vector<std::u32string> b) {
   std::sort(a.begin(), a.end());
   std::sort(b.begin(), b.end());

@@ -1,6 +1,6 @@
 // The progress line of a long task: done, rate, time left.
-// Invariant: draws on the stream it was given and nowhere else; on a terminal one line that is drawn over,
-// elsewhere a line of its own at most every ten seconds.
+// Invariant: writes only to the given stream; on a terminal one line that is overwritten, elsewhere a new
+// line at most every ten seconds.
 #pragma once
 
 #include <chrono>
@@ -11,18 +11,18 @@
 
 namespace gemma::squad {
 
-/// One thread at a time. The stream must outlive it; nullptr: silent.
+/// The progress of a task. Used by one thread at a time. The stream must outlive it; nullptr: no output.
 class Progress {
  public:
-  /// `unit` names what is counted, e.g. "questions"; `done` of `total` are there from an earlier run.
+  /// `unit` names the counted items, e.g. "questions"; `done` of `total` were completed by an earlier run.
   Progress(std::FILE* stream, std::string title, std::string_view unit, std::size_t done, std::size_t total);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress();
 
-  /// Nothing more is to come; `words` say on a line of their own what it was like.
+  /// Ends the progress and prints `words`, the summary, on a separate line.
   void end(std::string_view words);
-  /// One more is done; `note` is shown at the end of the line where there is room.
+  /// Counts one more item; `note` is shown at the end of the line if there is space.
   void step(std::string_view note = "");
 
  private:
@@ -37,9 +37,8 @@ class Progress {
   bool on_line_ = false;
 };
 
-/// One progress line, without line breaks: a bar, done/total, rate (by the second and the hour) and time
-/// left. `fresh` of `done` took
-/// `seconds`.
+/// One progress line, without line breaks: a bar, done/total, rate (per second or per hour) and time left.
+/// `fresh` of `done` took `seconds`.
 std::string progress_line(std::string_view title, std::string_view unit, std::size_t fresh, std::size_t done,
                           std::size_t total, double seconds);
 

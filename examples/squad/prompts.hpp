@@ -1,5 +1,6 @@
-// What a model is asked, and how: the article's setting byte for byte, and one that treats each model as it
-// was made. Invariant: a template holds {context} and {question} once each; filling it replaces these two and
+// Prompts and their presets: the article's setting byte for byte, and one that uses each model's own
+// template.
+// Invariant: a template contains {context} and {question} once each; filling it replaces these two and
 // nothing else.
 #pragma once
 
@@ -8,7 +9,7 @@
 
 namespace gemma::squad {
 
-/// The article's prompt: a LangChain template inside an indented Python string, white space and all.
+/// The article's prompt: a LangChain template in an indented Python string, including its white space.
 inline constexpr std::string_view kArticleTemplate =
     "\n            Use the following pieces of context to answer the question at the end. "
     "\n            {context}"
@@ -16,15 +17,14 @@ inline constexpr std::string_view kArticleTemplate =
     "\n            Answer:"
     "\n        ";
 
-/// The same words without the accident of indentation; the context comes first, so that questions can share
-/// it.
+/// The article's words without the indentation; the context comes first, so that questions can share it.
 inline constexpr std::string_view kChatTemplate =
     "Use the following pieces of context to answer the question at the end."
     "\n{context}"
     "\nQuestion: {question}"
     "\nAnswer:";
 
-/// For sets of version 2.0, where a question may have no answer in its passage.
+/// For sets of version 2.0, in which a question may have no answer in its passage.
 inline constexpr std::string_view kChatTemplateV2 =
     "Use the following pieces of context to answer the question at the end. If they do not hold the answer, "
     "reply with "
@@ -36,29 +36,28 @@ inline constexpr std::string_view kChatTemplateV2 =
 struct Preset {
   std::string name;
   std::string prompt_template;
-  bool chat = true;        // wrap the prompt in the model's own chat template
-  double temperature = 0;  // 0: greedy
-  int context = 0;         // positions of the window; 0: as many as the longest prompt and its answer need
-  int max_tokens = 256;    // of one answer
-  bool share_passages = true;  // questions of a passage share its prefill
-  // how tokens are drawn; at their defaults nothing is cut or penalised
+  bool chat = true;            // put the prompt into the model's chat template
+  double temperature = 0;      // 0: greedy
+  int context = 0;             // context in tokens; 0: as many as the longest prompt and its answer need
+  int max_tokens = 256;        // of one answer
+  bool share_passages = true;  // questions on a passage share its prefill
+  // sampling; by default nothing is cut or penalised
   int top_k = 0;
   double top_p = 1;
-  double repeat_penalty = 1;  // over the last 64 tokens, the prompt's included
+  double repeat_penalty = 1;  // over the last 64 tokens, including the prompt's
 };
 
-/// "article": plain prompt, temperature 0.7, context 1024, 2000 tokens, each question prefilled alone; top-k
-/// 40, top-p 0.95 and a repeat penalty of 1.1 are what LangChain's LlamaCpp sets where nothing is said, as
-/// the article did not. "chat": the model's own template, greedy, questions of a passage share its prefill.
-/// `is_v2`: the set is of v2.0. Throws gemma::Error (invalid_argument) for another name.
+/// "article": plain prompt, temperature 0.7, context 1024, 2000 tokens, no shared prefill; top-k 40, top-p
+/// 0.95 and a repeat penalty of 1.1 are LangChain's defaults for LlamaCpp, which the article did not set.
+/// "chat": the model's template, greedy, questions on a passage share its prefill. `is_v2`: the set is of
+/// v2.0. Throws gemma::Error (invalid_argument) for another name.
 Preset make_preset(std::string_view name, bool is_v2);
 
-/// Throws gemma::Error (invalid_argument) unless `text` is UTF-8 and holds {context} and {question}, once
+/// Throws gemma::Error (invalid_argument) unless `text` is UTF-8 and contains {context} and {question} once
 /// each.
 void check_template(std::string_view text);
 
-/// The prompt of one question. What looks like a placeholder inside the passage or the question stays as it
-/// is.
+/// The prompt of one question. Placeholders inside the passage or the question are not replaced.
 std::string fill_template(std::string_view text, std::string_view context, std::string_view question);
 
 }  // namespace gemma::squad

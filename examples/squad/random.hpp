@@ -1,6 +1,7 @@
-// Bounded draws and a shuffle written out over the library's SplitMix64, so that a seed means the same
-// questions with every compiler and library. Invariant: all results are functions of the seed alone
-// (std::shuffle and the std distributions promise no such thing).
+// Bounded random numbers and a shuffle on top of the library's SplitMix64, so that a seed selects the same
+// questions with every compiler and standard library.
+// Invariant: all results depend on the seed alone (std::shuffle and the std distributions do not guarantee
+// that).
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,7 @@
 
 namespace gemma::squad {
 
-/// Uniform in [0, n), n >= 1, without bias: words of the incomplete last stretch of 2^64 are drawn again.
+/// Uniform in [0, n), n >= 1, without bias: words in the incomplete last part of 2^64 are rejected.
 inline std::uint64_t below(std::uint64_t n, SplitMix64& random) noexcept {
   const std::uint64_t rejected = (0 - n) % n;  // 2^64 mod n
   for (;;) {
@@ -23,7 +24,7 @@ inline std::uint64_t below(std::uint64_t n, SplitMix64& random) noexcept {
   }
 }
 
-/// Fisher-Yates, from the last element down: every order equally likely.
+/// Fisher-Yates shuffle, from the last element down: all orders are equally likely.
 template <typename T>
 void shuffle(std::vector<T>& items, SplitMix64& random) {
   for (std::size_t i = items.size(); i > 1; --i) {
@@ -31,8 +32,7 @@ void shuffle(std::vector<T>& items, SplitMix64& random) {
   }
 }
 
-/// FNV-1a, 64 bits: makes a seed out of a question's id, so that its sample does not depend on its
-/// neighbours.
+/// FNV-1a, 64 bits: the seed for a question's id, so that its sample does not depend on other questions.
 constexpr std::uint64_t hash_of(std::string_view text) noexcept {
   gemma::detail::Fnv1a hash;
   hash.add(text);

@@ -28,7 +28,7 @@ struct RunFlags {
   std::vector<std::string> models, chat_templates, windows, adapters;
   std::string squad, out, preset = "chat", template_file, shard = "1/1";
   std::string draft;              // "": the preset's
-  std::size_t n = 60, batch = 0;  // batch 0: by memory
+  std::size_t n = 60, batch = 0;  // batch 0: chosen by memory
   std::uint64_t seed = 1;
   int max_tokens = 0;       // 0: the preset's
   double temperature = -1;  // negative: the preset's
@@ -37,27 +37,26 @@ struct RunFlags {
   JudgeFlags judge;
 };
 
-/// For CLI::Option::check. CLI11 takes what is beyond 64 bits for the largest number.
+/// For CLI::Option::check. CLI11 itself reads numbers beyond 64 bits as the largest one.
 std::string seed_number(const std::string& text) {
   return app::parse_number<std::uint64_t>(text) ? "" : text + " is not a whole number below 2^64";
 }
 
-/// The same: CLI::Range lets NaN through.
+/// For CLI::Option::check. CLI::Range accepts NaN.
 std::string temperature(const std::string& text) {
   const auto value = app::parse_number<double>(text);
   return value && *value >= 0 && *value <= 100 ? "" : text + " is not a number from 0 to 100";
 }
 
-/// NAME=FILE, or FILE named by its stem.
+/// Parses NAME=FILE, or FILE with its stem as the name.
 ModelSpec parse_model(const std::string& text) {
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos) return {fs::path(text).stem().string(), text};
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
-/// Hands each of `choices` to its models: "VALUE" to all of them, "MODEL=VALUE" to one. `set(model, value)`
-/// throws for a value that cannot be. Throws Error{kInvalidArgument} naming `flag` for a model that is not
-/// there.
+/// Applies each of `choices` to its models: "VALUE" to all of them, "MODEL=VALUE" to one. `set(model, value)`
+/// throws for an invalid value. Throws Error{kInvalidArgument} naming `flag` for an unknown model.
 template <typename Set>
 void choose(const char* flag, const std::vector<std::string>& choices, std::vector<ModelSpec>& models,
             Set set) {
@@ -96,7 +95,7 @@ void choose_windows(const std::vector<std::string>& choices, std::vector<ModelSp
   });
 }
 
-/// Which adapters a model answers with: not their paths.
+/// The adapters of a model without their paths.
 std::vector<AdapterIdentity> identities_of(const std::vector<std::string>& adapters) {
   std::vector<AdapterIdentity> out;
   for (const std::string& text : adapters) {
@@ -120,7 +119,8 @@ Preset preset_of(const RunFlags& flags, bool is_v2) {
   return preset;
 }
 
-/// Reading a large file takes a while: models have no other name that cannot lie.
+/// Prints that a file is being hashed, which takes a while for a large one. Only the hash identifies a model
+/// reliably.
 void say_hashing(const ModelSpec& model, bool quiet) {
   constexpr std::uintmax_t kLarge = std::uintmax_t{256} << 20;
   std::error_code error;
@@ -130,7 +130,7 @@ void say_hashing(const ModelSpec& model, bool quiet) {
              static_cast<double>(bytes) / 1e9);
 }
 
-/// The engine as a preset's questions are asked; says which flags it has no use for.
+/// The engine's options for a preset; prints which flags it ignores.
 EngineOptions engine_for(const RunFlags& flags, const Preset& preset) {
   EngineOptions engine = engine_options(flags.engine);
   if (!preset.share_passages && flags.batch > 1) {
@@ -144,7 +144,7 @@ EngineOptions engine_for(const RunFlags& flags, const Preset& preset) {
   return engine;
 }
 
-/// Loads the model once, and says what is to be known of it.
+/// Loads the model once, and prints notes about it.
 ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, bool chat, bool quiet) {
   const ModelFacts facts = factory(model)->facts();
   for (const std::string& note : facts.file_notes) {
@@ -231,8 +231,8 @@ fs::path demo_file(const fs::path& folder, const std::string& name) {
   return folder / fmt::format("{}-demo.Q4_K_M.gguf", name);
 }
 
-/// Where the demo models lie: beside the checkout the program was built in, or in the folder it was installed
-/// into.
+/// The folder of the demo models: in the checkout that the program was built in, or in the folder it was
+/// installed into.
 fs::path demo_folder(const std::string& given) {
   std::vector<fs::path> places;
   if (!given.empty()) {
@@ -263,7 +263,7 @@ int run_demo(RunFlags flags, const std::string& folder_flag) {
   return run_evaluation(flags, models, set, "demo_set.json", sha256_of_text(embedded::demo_set));
 }
 
-/// The models, and what may be said of each of them.
+/// Adds the flags of the models and of their options.
 void add_models(CLI::App& run, RunFlags& flags) {
   run.add_option("--model", flags.models, "A model, NAME=FILE; as often as there are models")
       ->required()
@@ -351,7 +351,7 @@ void add_demo(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<RunFlags>();
   const auto folder = std::make_shared<std::string>();
   flags->out = "squad-demo";
-  flags->batch = 1;  // for the words per second
+  flags->batch = 1;  // so that words per second are known
   CLI::App* demo = app.add_subcommand("demo", "Ask the three demo models the questions of the bundled set");
   demo->add_option("--out", flags->out, "Directory of the run")->type_name("DIR")->capture_default_str();
   demo->add_option("--models", *folder, "Folder of the demo models")->type_name("FOLDER");

@@ -46,7 +46,7 @@ void make_directory(const fs::path& directory) {
   }
 }
 
-/// Seconds to the microsecond: more digits say nothing.
+/// Seconds rounded to microseconds: further digits mean nothing.
 double micro(double seconds) {
   return std::round(seconds * 1e6) / 1e6;
 }
@@ -155,10 +155,11 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
   if (!fs::exists(directory / kSettings) && !stored.lines.empty()) {
     throw Error(ErrorCode::kMalformed, fmt::format("{}: answers without {}", directory.string(), kSettings));
   }
-  if (stored.lines.empty()) {  // nothing depends on what may be there: other settings are welcome
+  if (stored.lines.empty()) {  // no answers yet: the settings may be replaced
     write_text(directory / kQuestions, questions);
-    write_text(directory / kSettings,
-               to_json(settings).dump(1) + "\n");  // last: its presence means a whole start
+    write_text(
+        directory / kSettings,
+        to_json(settings).dump(1) + "\n");  // written last: its presence means that the start was completed
     run.settings_ = settings;
     run.questions_ = selection;
     run.expect();
@@ -194,7 +195,7 @@ void RunDirectory::write(const fs::path& directory, const RunSettings& settings,
                          const std::vector<AnswerRecord>& answers) {
   make_directory(directory);
   const DirectoryLock lock(directory);
-  // the settings come last: their presence means a whole run
+  // the settings are written last: their presence means a complete run
   const std::array<std::pair<fs::path, std::string>, 3> files = {
       {{directory / kAnswers, lines_of(answers)},
        {directory / kQuestions, to_squad_json(selection)},
@@ -230,7 +231,7 @@ void RunDirectory::append(AnswerRecord record) {
 
 namespace {
 
-/// What `runs` hold, in the order of the models and of the questions.
+/// The answers of `runs`, in the order of the models and of the questions.
 std::vector<AnswerRecord> in_order(const std::vector<const RunDirectory*>& runs) {
   std::vector<AnswerRecord> answers;
   for (const ModelIdentity& model : runs.front()->settings().models) {
@@ -243,7 +244,7 @@ std::vector<AnswerRecord> in_order(const std::vector<const RunDirectory*>& runs)
   return answers;
 }
 
-/// The first few of `names`, and how many there are where that is more.
+/// The first few of `names`, and their number if there are more.
 std::string some_of(const std::vector<std::string>& names) {
   constexpr std::size_t kMostNamed = 20;
   std::string out;
@@ -267,7 +268,8 @@ void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
   }
 }
 
-/// What the shards lack, in one line; "" when they are whole. `runs` are in the order of their shards.
+/// What is missing in the shards, in one line; "" if they are complete. `runs` are in the order of their
+/// shards.
 std::string missing_from(const std::vector<RunDirectory>& runs) {
   std::vector<std::string> shards, parts;
   const std::size_t count = runs.front().settings().shard.count;
@@ -333,7 +335,8 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
   RunSettings settings = runs.front().settings();
   settings.shard = {};
   std::vector<const RunDirectory*> parts;
-  std::vector<std::string> machines;  // in the shards' order, so that the order given does not matter
+  std::vector<std::string>
+      machines;  // in the order of shards, so that the order of arguments does not matter
   for (const RunDirectory& run : runs) {
     parts.push_back(&run);
     const std::string& machine = run.settings().machine;

@@ -1,8 +1,8 @@
-// A run on disk: settings.json (what was asked, of whom, how), questions.json (the selected questions, in
-// SQuAD's own format, in the order they are asked) and answers.jsonl (one line per answer, appended as it
-// comes; once all are there, in the order of the models and their questions). Invariant: all answers of a
-// directory were asked for by its settings; none stands twice; none is lost or doubled by a kill at any
-// moment.
+// A run on disk: settings.json (the questions' source, models and options), questions.json (the selected
+// questions, in SQuAD's own format, in the order in which they are asked) and answers.jsonl (one line per
+// answer, appended when it arrives; once all are there, in the order of the models and their questions).
+// Invariant: all answers of a directory belong to its settings; none occurs twice; a kill at any moment
+// neither loses nor doubles one.
 #pragma once
 
 #include <filesystem>
@@ -21,26 +21,27 @@ namespace gemma::squad {
 class DirectoryLock;
 class LineAppender;
 
-/// One answer, as stored.
+/// A stored answer.
 struct AnswerRecord {
   std::string model;
   std::string id;  // of the question
   Answer answer;
 };
 
-/// The line of answers.jsonl: everything that depends on times comes last, under "timing".
+/// The line of answers.jsonl: everything that depends on times is at the end, under "timing".
 std::string to_line(const AnswerRecord& record);
 
 class RunDirectory {
  public:
-  /// Starts a run, or continues the one that is there. Throws gemma::Error: io (cannot be written, another
-  /// process is at it), invalid_argument (the run there has other settings: which, in one line), malformed.
+  /// Starts a run, or continues an existing one. Throws gemma::Error: io (cannot be written, or another
+  /// process uses it), invalid_argument (the existing run has other settings: names them in one line),
+  /// malformed.
   static RunDirectory start(const std::filesystem::path& directory, const RunSettings& settings,
                             const Dataset& selection);
   /// Reads a run without changing it. Throws gemma::Error (io, malformed).
   static RunDirectory read(const std::filesystem::path& directory);
-  /// Writes a whole run at once, answers in the order given. The directory must not hold another run
-  /// (invalid_argument); the same one, from a call that was killed after it, is left as it is.
+  /// Writes a complete run at once, with answers in the given order. The directory must not hold another run
+  /// (invalid_argument); the same run, from an earlier call that was killed later, is left unchanged.
   static void write(const std::filesystem::path& directory, const RunSettings& settings,
                     const Dataset& selection, const std::vector<AnswerRecord>& answers);
 
@@ -50,21 +51,21 @@ class RunDirectory {
 
   const std::filesystem::path& path() const noexcept { return path_; }
   const RunSettings& settings() const noexcept { return settings_; }
-  /// All selected questions, those of other shards too.
+  /// All selected questions, including those of other shards.
   const Dataset& questions() const noexcept { return questions_; }
   /// Indices of the questions of this run's shard, in the order they are asked.
   std::vector<std::size_t> own_questions() const;
   const std::vector<AnswerRecord>& answers() const noexcept { return answers_; }
-  /// nullptr when this question has not been answered by this model.
+  /// The answer of a model to a question, or nullptr if there is none yet.
   const AnswerRecord* find(std::string_view model, std::string_view id) const;
-  /// How many answers the run will have in the end.
+  /// The number of answers of the complete run.
   std::size_t n_wanted() const;
   bool is_complete() const { return answers_.size() == n_wanted(); }
 
   /// Stores an answer; it is in the file when this returns. Only after start(). Throws gemma::Error (io).
   void append(AnswerRecord record);
-  /// Nothing follows: the answers of a complete run are put in order, in the file too. Throws gemma::Error
-  /// (io), and then the file is as before.
+  /// Ends a complete run: sorts its answers, in the file too. Throws gemma::Error (io), and then the file is
+  /// as before.
   void finish();
 
  private:
@@ -77,15 +78,15 @@ class RunDirectory {
   RunSettings settings_;
   Dataset questions_;
   std::vector<AnswerRecord> answers_;
-  // model and id, of every answer wanted -> index into answers_, or that it is missing
+  // (model, id) of every answer of the run -> index into answers_, or the mark of a missing one
   std::unordered_map<std::string, std::size_t> places_;
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<LineAppender> appender_;
 };
 
-/// Joins the shards of a run, given in any order: checks that they are of one run and complete, and writes
-/// `out` in the order that one process would have written. Throws gemma::Error with one line that names the
-/// directory that does not fit, or all shards and the questions that are missing.
+/// Merges the shards of a run, given in any order: checks that they belong to one run and are complete, and
+/// writes `out` in the order in which one process would have written it. Throws gemma::Error with one line
+/// that names the directory that does not match, or all missing shards and questions.
 void merge_runs(const std::vector<std::filesystem::path>& shards, const std::filesystem::path& out);
 
 }  // namespace gemma::squad

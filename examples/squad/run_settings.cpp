@@ -17,7 +17,7 @@ using nlohmann::ordered_json;
 
 constexpr int kFormat = 1;
 
-/// The first leaf that differs, as "name: a, not b"; empty when none does.
+/// The first leaf that differs, as "name: a, not b"; empty if none does.
 std::string first_difference(const ordered_json& a, const ordered_json& b, const std::string& name) {
   if (a == b) return "";
   if (a.is_object() && b.is_object()) {
@@ -42,7 +42,7 @@ std::string first_difference(const ordered_json& a, const ordered_json& b, const
 }  // namespace
 
 void check_name(std::string_view what, std::string_view name) {
-  constexpr std::size_t kLongest = 100;  // of 255 that a file's name may have
+  constexpr std::size_t kLongest = 100;  // bytes; file names may have 255
   if (name.empty() || name.size() > kLongest || app::printable(name) != name) {
     throw Error(
         ErrorCode::kInvalidArgument,

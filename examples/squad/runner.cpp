@@ -41,7 +41,7 @@ std::vector<std::size_t> missing(const RunDirectory& run, const std::string& mod
   return out;
 }
 
-/// Positions that the model's cache needs for `questions`.
+/// Context in tokens that the model needs for `questions`.
 std::size_t window_for(const RunDirectory& run, const ModelSpec& model, const AnswerSource& source,
                        const std::vector<std::size_t>& questions) {
   const Preset& preset = run.settings().preset;
@@ -77,7 +77,8 @@ std::uint64_t sampling_seed(std::uint64_t run_seed, std::string_view id) {
 
 void check_names(const std::vector<ModelSpec>& models) {
   if (models.empty()) throw Error(ErrorCode::kInvalidArgument, "no model: give --model NAME=FILE");
-  std::unordered_map<std::string, std::string> names;  // by what they make of a file's name
+  std::unordered_map<std::string, std::string>
+      names;  // indexed by the part of a file's name that they become
   for (const ModelSpec& model : models) {
     if (model.name.empty() || model.file.empty())
       throw Error(ErrorCode::kInvalidArgument, "a model needs a name and a file: --model NAME=FILE");
@@ -110,7 +111,7 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
       plan.batch = std::min(questions.size(), batch != 0 ? batch : source->most_at_once(plan.window));
     }
     source->reserve(plan.window,
-                    plan.batch);  // what does not fit is told before another has worked for hours
+                    plan.batch);  // reports what does not fit before another model has worked for hours
   }
   const std::size_t own = run.own_questions().size();
   for (std::size_t m = 0; m < models.size(); ++m) {

@@ -22,7 +22,7 @@ using nlohmann::json;
   throw Error(ErrorCode::kMalformed, fmt::format("{}: {}", name, what));
 }
 
-/// The member `key` of `object`, of the type that `is` tests for.
+/// The member `key` of `object`; `is` tests its type.
 const json& member(const json& object, const char* key, bool (json::*is)() const noexcept,
                    std::string_view kind, std::string_view name, const std::string& where) {
   if (!object.is_object()) fail(name, fmt::format("not a SQuAD file: {} is not an object", where));
@@ -37,7 +37,7 @@ class Reader {
  public:
   Reader(std::string_view name, Dataset& out) : name_(name), out_(out) {}
 
-  /// A SQuAD file as published: articles of paragraphs of questions.
+  /// Reads a SQuAD file as published: articles of paragraphs of questions.
   void read_articles(const json& root) {
     const json& data = array(root, "data", "the top level");
     if (const auto version = root.find("version"); version != root.end() && version->is_string()) {
@@ -47,18 +47,18 @@ class Reader {
     for (std::size_t i = 0; i < data.size(); ++i) read_article(data[i], fmt::format("article {}", i));
   }
 
-  /// A row of the data set as Hugging Face publishes it: one question with its passage.
+  /// Reads a row of the data set as Hugging Face publishes it: one question with its passage.
   void read_row(const json& row, const std::string& where) {
     const std::string& context = string(row, "context", where);
     Passage passage{title_of(row), context};
     const auto [place, is_new] = passages_.try_emplace(passage.title + '\n' + context, out_.passages.size());
     if (is_new) out_.passages.push_back(std::move(passage));
-    // rows have no version: a question without an answer is what makes a set one of v2.0
+    // rows have no version: a question without an answer makes the set one of v2.0
     is_without_answers_allowed_ = true;
     read_question(row, where, place->second);
   }
 
-  /// Checks what only the whole set can tell.
+  /// Checks of the whole set.
   void finish() {
     if (out_.questions.empty()) fail(name_, "an empty set: it holds no question");
     for (const Question& question : out_.questions) {
@@ -104,7 +104,7 @@ class Reader {
     question.passage = passage;
     question.truths = read_truths(qa, where);
     if (const auto impossible = qa.find("is_impossible"); impossible != qa.end()) {
-      // "false" says nothing: tools write it into sets of v1.1 too
+      // "false" is no sign of v2.0: tools write it into sets of v1.1 too
       if (question.truths.empty() || (impossible->is_boolean() && impossible->get<bool>())) {
         out_.is_v2 = true;
       }
@@ -114,7 +114,7 @@ class Reader {
     out_.questions.push_back(std::move(question));
   }
 
-  /// A list of {text, answer_start}, or Hugging Face's {text: [], answer_start: []}.
+  /// Reads a list of {text, answer_start}, or Hugging Face's {text: [], answer_start: []}.
   std::vector<Truth> read_truths(const json& qa, const std::string& where) const {
     std::vector<Truth> truths;
     const auto start_of = [](const json& start) {
@@ -150,7 +150,7 @@ class Reader {
   std::string_view name_;
   Dataset& out_;
   std::unordered_set<std::string> ids_;
-  std::unordered_map<std::string, std::size_t> passages_;  // of rows: title and text -> index
+  std::unordered_map<std::string, std::size_t> passages_;  // for rows: title and text -> index
   bool is_without_answers_allowed_ = false;
 };
 
@@ -158,9 +158,8 @@ bool is_row(const json& value) {
   return value.is_object() && value.contains("context") && value.contains("question");
 }
 
-/// One JSON value: a published file, an array of rows, what the data set viewer's API gives ({"rows":
-/// [{"row":
-/// ...}]}), or a single row.
+/// Reads one JSON value: a published file, an array of rows, the format of the data set viewer's API
+/// ({"rows": [{"row": ...}]}), or a single row.
 void read_whole(const json& root, Reader& reader) {
   if (root.is_array() && !root.empty() && is_row(root[0])) {
     for (std::size_t i = 0; i < root.size(); ++i) reader.read_row(root[i], fmt::format("row {}", i));
@@ -183,7 +182,8 @@ std::string_view without_space(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
-/// The lines of JSON lines. False when the first that is not empty holds no row: then it is something else.
+/// Reads JSON lines. Returns false if the first line that is not empty holds no row: then the text is
+/// something else.
 bool read_lines(std::string_view text, std::string_view name, Reader& reader) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   bool is_first = true;

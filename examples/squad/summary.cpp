@@ -28,7 +28,7 @@ ordered_json omnibus_json(const stats::Omnibus& test, const char* effect) {
   return {{"statistic", test.statistic}, {"df", test.df}, {"p", test.p}, {effect, test.effect}};
 }
 
-/// Infinity has no JSON; a t beyond all bounds is null.
+/// JSON has no infinity: an infinite t becomes null.
 ordered_json finite(double value) {
   return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
 }
@@ -122,7 +122,7 @@ ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::
   return out;
 }
 
-/// Why a question has no ranking: the first trouble that is stored.
+/// Why a question has no ranking: the first stored reason.
 std::string trouble_of(const JudgeSummary& judge, const std::string& id) {
   for (const VerdictRecord& failure : judge.verdicts.failures) {
     if (failure.id == id) return failure.verdict.trouble;
@@ -174,7 +174,7 @@ struct Column {
   std::function<std::string(std::size_t m)> cell;
 };
 
-/// One line per model, each column as wide as it must be; numbers to the right.
+/// One line per model, with columns as wide as needed; numbers are right-aligned.
 std::string text_table(const RunDirectory& run, const std::vector<Column>& columns) {
   const std::size_t k = run.settings().models.size();
   std::vector<std::string> lines(k + 2);

@@ -1,5 +1,6 @@
-// The analysis as data and as text: summary.json, answers.csv, predictions for the official scripts, a
-// terminal table. Invariant: every number of the report stands in summary.json too.
+// The analysis as data and as text: summary.json, answers.csv, predictions for the official scripts, a table
+// for the terminal.
+// Invariant: every number of the report is in summary.json too.
 #pragma once
 
 #include <string>
@@ -15,10 +16,10 @@ nlohmann::ordered_json summary_json(const RunDirectory& run, const Analysis& ana
 /// One line per answer (RFC 4180), UTF-8, header first.
 std::string answers_csv(const RunDirectory& run, const Analysis& analysis);
 
-/// {"id": "answer"} of one model, as the official scripts read it.
+/// {"id": "answer"} of one model, in the form of the official scripts.
 std::string predictions_json(const RunDirectory& run, std::size_t model);
 
-/// For the terminal: a table of the models and, in words, what can be said.
+/// For the terminal: a table of the models and the results in words.
 std::string summary_text(const RunDirectory& run, const Analysis& analysis);
 
 }  // namespace gemma::squad

@@ -16,8 +16,7 @@ bool is_combining(char32_t c) noexcept {
 bool is_cased(char32_t c) noexcept {
   if (lower(c) != c) return true;
   if (c < 0x80) return c >= 'a' && c <= 'z';
-  // the lower-case side: some range maps onto it; the few lower-case letters without a capital do not meet a
-  // sigma
+  // whether some range maps onto it; the few lower-case letters without a capital never follow a sigma
   return std::any_of(
       std::begin(unicode::kLower), std::end(unicode::kLower), [c](const unicode::LowerRange& range) {
         const auto upper = static_cast<std::int64_t>(c) - range.delta;
@@ -144,7 +143,7 @@ std::size_t article_word_count(std::string_view text) {
 
 std::size_t word_count(std::string_view text) {
   std::size_t words = 0;
-  bool counted = false;  // the current run has its letter or digit
+  bool counted = false;  // the current run has a letter or digit
   for (const char32_t c : decode_utf8(text)) {
     const bool solid = is_alnum(c);
     if (solid && !counted) ++words;

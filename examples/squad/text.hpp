@@ -1,5 +1,5 @@
-// Text as the official SQuAD metric sees it: Python's lower(), split() and \w over Unicode, word counts.
-// Invariant: none of these depends on the locale; broken UTF-8 decodes to U+FFFD.
+// Text functions of the official SQuAD metric: Python's lower(), split() and \w over Unicode, word counts.
+// Invariant: independent of the locale; invalid UTF-8 decodes to U+FFFD.
 #pragma once
 
 #include <cstddef>
@@ -23,27 +23,26 @@ bool is_ascii_punctuation(char32_t c) noexcept;
 
 /// Simple lower-case mapping of one code point.
 char32_t lower(char32_t c) noexcept;
-/// Python's str.lower: simple mappings, U+0130 to two code points, and a capital sigma that ends a word to
-/// its final form (here a word ends where no cased letter follows but apostrophes, full stops and combining
-/// marks).
+/// Python's str.lower: simple mappings, U+0130 to two code points, and a capital sigma at the end of a word
+/// to its final form (a word ends where no cased letter follows, ignoring apostrophes, full stops and
+/// combining marks).
 std::u32string lower(std::u32string_view text);
 
 /// Python's str.split(): the maximal runs without white space.
 std::vector<std::u32string> split_words(std::u32string_view text);
 
-/// The article's count: words left when everything but ASCII letters and ' becomes a space ("1889" is 0
+/// The article's count: the number of words if everything but ASCII letters and ' is a space ("1889" is 0
 /// words).
 std::size_t article_word_count(std::string_view text);
-/// The corrected count: maximal runs of letters, digits and apostrophes of any script with a letter or digit
-/// in them.
+/// The corrected count: maximal runs of letters, digits and apostrophes of any script that contain a letter
+/// or digit.
 std::size_t word_count(std::string_view text);
-/// The article's reduction of an answer before it is judged: runs of anything but [a-zA-Z0-9'] become one
-/// space.
+/// The article's reduction of an answer for the judge: runs of anything but [a-zA-Z0-9'] become one space.
 std::string article_reduction(std::string_view text);
 
-/// `text` shortened to at most `n` code points, with an ellipsis where something was cut.
+/// `text` cut to at most `n` code points, with an ellipsis if something was cut.
 std::string shortened(std::string_view text, std::size_t n);
-/// The same with the ellipsis in the middle: names of files differ at their ends.
+/// `text` cut in the same way, with the ellipsis in the middle: names of files differ at their ends.
 std::string shortened_middle(std::string_view text, std::size_t n);
 
 }  // namespace gemma::squad

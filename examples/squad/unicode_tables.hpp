@@ -1,6 +1,6 @@
-// The Unicode facts that the official SQuAD metric leans on, as ranges of code points above ASCII.
+// The Unicode properties that the official SQuAD metric uses, as ranges of code points above ASCII.
 // Invariant: sorted, non-overlapping; taken from the Unicode Character Database 14.0 (simple lower-case
-// mappings; general categories L* and N* plus characters with a numeric value, which is what Python calls
+// mappings; general categories L* and N* plus characters with a numeric value, which Python calls
 // alphanumeric).
 #pragma once
 

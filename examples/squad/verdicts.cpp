@@ -51,7 +51,7 @@ std::string record_line(const RunDirectory& run, const VerdictRecord& record) {
   return to_line(line);
 }
 
-/// Throws gemma::Error (malformed) unless `ranks` are of k models.
+/// Throws gemma::Error (malformed) unless `ranks` can be ranks of k models.
 void check_ranks(const std::vector<double>& ranks, std::size_t k) {
   double sum = 0;
   bool good = ranks.size() == k;
@@ -92,7 +92,7 @@ VerdictRecord record_from(const RunDirectory& run, const json& line) {
   return record;
 }
 
-/// A later record of a question and order replaces a failure.
+/// Adds a record; it replaces an earlier failure of the same question and order.
 void add(Verdicts& verdicts, VerdictRecord record) {
   const auto before = std::find_if(
       verdicts.failures.begin(), verdicts.failures.end(),
@@ -137,7 +137,7 @@ JudgeTask task_of(const RunDirectory& run, const Question& question) {
   return task;
 }
 
-/// The first line of a file that is there must be the one that this judge would write.
+/// The first line of an existing file must be the one that this judge would write.
 void check_header(const fs::path& file, const JsonLines& stored, const std::string& header) {
   if (stored.lines.empty() || stored.lines[0] == json::parse(header)) return;
   throw Error(
@@ -146,7 +146,7 @@ void check_header(const fs::path& file, const JsonLines& stored, const std::stri
                   file.string(), stored.lines[0].dump()));
 }
 
-/// Over all records, those without a ranking included.
+/// Sum over all records, including those without a ranking.
 std::size_t sum_of(const Verdicts& verdicts, std::size_t Verdict::*member) {
   std::size_t sum = 0;
   for (const auto* records : {&verdicts.records, &verdicts.failures, &verdicts.retried}) {
@@ -168,14 +168,14 @@ void say_unranked(std::FILE* log, const std::string& judge, const std::string& i
   fmt::print(log, "gemma-squad: {}\n", app::printable(line));
 }
 
-/// One verdict to ask for.
+/// A verdict to ask for.
 struct Wanted {
   std::size_t question = 0;  // index into run.questions()
   std::vector<std::size_t> order;
 };
 
-/// What `verdicts` lacks: first what was never asked for, so that questions that always fail cannot keep
-/// others from being judged.
+/// The missing verdicts: first those never asked for, so that questions that always fail cannot keep others
+/// from being judged.
 std::vector<Wanted> missing_from(const RunDirectory& run, const Verdicts& verdicts, OrderPolicy policy) {
   std::set<std::string> done, failed;
   for (const VerdictRecord& record : verdicts.records) done.insert(key_of(record.id, record.order));
@@ -193,12 +193,12 @@ std::vector<Wanted> missing_from(const RunDirectory& run, const Verdicts& verdic
   return first;
 }
 
-/// Counts what goes wrong, and says when to stop asking.
+/// Counts failures and decides when to stop asking.
 class Patience {
  public:
   explicit Patience(bool has_verdicts) : has_verdicts_(has_verdicts) {}
 
-  /// Throws gemma::Error (io) when going on would be asking in vain.
+  /// Throws gemma::Error (io) if further requests would fail too.
   void note(const Verdict& verdict, const std::string& judge) {
     if (!verdict.ranks.empty()) {
       has_verdicts_ = true;
@@ -264,7 +264,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   const DirectoryLock lock(run.path());
   JsonLines stored = read_json_lines(file);
   const std::string header = header_line(judge, policy);
-  // a judge that never gave a verdict, e.g. at a mistyped URL, leaves nothing that others could be mixed with
+  // a judge that never gave a verdict, for example at a mistyped URL, leaves nothing that could be mixed
   if (!stored.lines.empty() && stored.lines[0] != json::parse(header) && holds_no_ranking(stored))
     stored = {};
   check_header(file, stored, header);
@@ -334,7 +334,7 @@ RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
     for (std::size_t m = 0; m < k; ++m) sums[found->second][m] += record.verdict.ranks[m];
     ++count[found->second];
   }
-  // some of the orders of a question are not all of them: the mean rank would be that of a place
+  // a question needs all of its orders: else the mean rank would depend on the positions
   RankColumns columns{std::vector<std::vector<double>>(k), {}};
   for (std::size_t i = 0; i < questions.size(); ++i) {
     if (count[i] < n_orders) continue;

@@ -1,6 +1,6 @@
-// gemma-tokenize: text to ids, ids to text, and conversations to both; a JSON object a line, a line out for
-// each. Invariant: a line that cannot be done gives {"error"} in its place; the lines after it are still
-// done.
+// gemma-tokenize: text to ids, ids to text, and conversations to both; one JSON object per line in, one line
+// out for each.
+// Invariant: for a line that fails, {"error"} is written in its place; later lines are still processed.
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
@@ -35,18 +35,18 @@ std::string to_hex(std::string_view bytes) {
   return out;
 }
 
-/// Throws Error{kInvalidArgument} that says what a line should have been.
+/// Throws Error{kInvalidArgument} that says what form the line must have.
 [[noreturn]] void not_of_form(const char* form) {
   throw Error(ErrorCode::kInvalidArgument, std::string("not a line of the form ") + form);
 }
 
-/// One line in, one line out, each kind with a form of its own.
+/// Converts lines; each kind of conversion has its own form.
 class Lines {
  public:
   Lines(const Tokenizer& tokenizer, bool bos, bool special)
       : tokenizer_(tokenizer), bos_(bos), special_(special) {}
 
-  /// Before chat(): which turns it writes; "": the file's.
+  /// Selects the template that chat() uses; "": the file's. Call before chat().
   void use_template(const std::string& name) { chat_ = ChatTemplate::from(tokenizer_.vocab(), name); }
 
   Json encode(const Json& in) const {
@@ -134,13 +134,14 @@ int run(int argc, char** argv) {
       out = chat ? lines.chat(in) : decode ? lines.decode(in) : lines.encode(in);
     } catch (const Json::parse_error& e) {
       out = {{"error", "not JSON (at byte " + std::to_string(e.byte) + ")"}};
-    } catch (const Json::exception& e) {  // a number beyond the range of any, for one
+    } catch (const Json::exception& e) {  // for example a number out of range
       out = {{"error", std::string("not JSON that is read: ") + e.what()}};
     } catch (const Error& e) {
       out = {{"error", e.what()}};
     }
     app::write_stdout(out.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
-    if (std::cin.rdbuf()->in_avail() <= 0) app::flush_stdout();  // who sent one line may wait for its answer
+    if (std::cin.rdbuf()->in_avail() <= 0)
+      app::flush_stdout();  // the sender of a single line may wait for its answer
   }
   return 0;
 }

@@ -18,7 +18,7 @@ std::string percent(double share) {
   return fmt::format("{:.0f}%", 100 * share);
 }
 
-/// The style sheet has seven shades; further classes share the last.
+/// The style sheet has seven shades; all further classes use the last one.
 std::size_t shade(std::size_t index) {
   return std::min<std::size_t>(index, 6);
 }

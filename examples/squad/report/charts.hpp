@@ -1,5 +1,5 @@
 // The report's charts as inline SVG. Colours come from the page's style sheet, so that they follow dark mode.
-// Invariant: every number that a chart shows stands in it as text too.
+// Invariant: every number that a chart shows is also in it as text.
 #pragma once
 
 #include <string>
@@ -10,21 +10,22 @@
 
 namespace gemma::squad::report {
 
-/// Text made safe between tags and in quoted attributes.
+/// Escapes text for use between tags and in quoted attributes.
 std::string escape_html(std::string_view text);
 
 /// One bar per model with its interval, from 0; class "c0", "c1", ... colours the models.
 struct BarChart {
   std::string title;
-  std::string note;  // under the title
+  std::string note;  // shown under the title
   std::vector<std::string> labels;
   std::vector<stats::Interval> values;
-  double axis_end = 0;  // right end of the axis; 0: as the data need
+  double axis_end = 0;  // right end of the axis; 0: chosen from the data
 };
 
 std::string bar_chart_svg(const BarChart& chart);
 
-/// One bar per row, filled to 100%: shares of consecutive classes, classes coloured from "s0" (first) on.
+/// One bar per row, filled to 100% by the shares of consecutive classes, coloured by "s0" (first) and
+/// following.
 struct StackedChart {
   std::string title;
   std::string note;
@@ -35,7 +36,7 @@ struct StackedChart {
 
 std::string stacked_chart_svg(const StackedChart& chart);
 
-/// Round steps for an axis from 0 to at least `end`: 3 to 6 of them.
+/// Round ticks for an axis from 0 to at least `end`: 3 to 6 of them.
 std::vector<double> axis_ticks(double end);
 
 }  // namespace gemma::squad::report

@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-/// JSON inside a script element: nothing in it may look like the element's end.
+/// Escapes JSON for a script element: nothing in it may look like the element's end.
 std::string script_safe(std::string text) {
   for (std::size_t at = 0; (at = text.find('<', at)) != std::string::npos;) text.replace(at, 1, "\\u003c");
   return text;

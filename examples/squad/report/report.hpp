@@ -1,6 +1,6 @@
-// The report of a run as one HTML file that needs nothing else: no network, no other file.
-// Invariant: text of models, data sets and users is escaped wherever it appears; without scripts everything
-// but the list of answers is there.
+// The report of a run as one self-contained HTML file, without network or other files.
+// Invariant: text of models, data sets and users is escaped everywhere; without scripts everything but the
+// list of answers is shown.
 #pragma once
 
 #include <string>

@@ -11,7 +11,7 @@
 namespace gemma::squad::report {
 namespace {
 
-constexpr std::size_t kShades = 7;  // of ranks, in the style sheet
+constexpr std::size_t kShades = 7;  // shades of ranks in the style sheet
 
 std::vector<std::string> names_of(const RunDirectory& run) {
   std::vector<std::string> names;
@@ -82,7 +82,8 @@ std::string rank_chart(const RunDirectory& run, const JudgeSummary& judge) {
   chart.labels = names_of(run);
   chart.shares = judge.rank_shares;
   const std::size_t k = chart.labels.size();
-  const bool halves = 2 * k - 1 <= kShades;  // else whole ranks, the half ones with the next better
+  const bool halves =
+      2 * k - 1 <= kShades;  // else whole ranks, where half ranks count as the next better one
   for (std::vector<double>& row : chart.shares) {
     for (std::size_t i = 0; !halves && i < k; ++i)
       row[i] = row[2 * i] + (2 * i + 1 < row.size() ? row[2 * i + 1] : 0);

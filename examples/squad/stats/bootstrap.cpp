@@ -32,7 +32,7 @@ Interval bootstrap_mean(std::span<const double> values, std::span<const std::siz
     double total = 0;
     double n = 0;
   };
-  // one passage alone says nothing of others: then questions are drawn, else the interval would be a point
+  // with a single passage, draw questions instead: drawing passages would give a point
   const bool by_value =
       std::all_of(clusters.begin(), clusters.end(), [&](std::size_t c) { return c == clusters[0]; });
   std::vector<Sum> sums;  // one per cluster, in order of first appearance

@@ -1,5 +1,5 @@
 // Seeded bootstrap intervals of means, by passage.
-// Invariant: the interval is a function of the data and the seed alone.
+// Invariant: the interval depends on the data and the seed alone.
 #pragma once
 
 #include <cstddef>

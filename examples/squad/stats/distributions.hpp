@@ -1,5 +1,5 @@
-// The tail probabilities that the tests report, behind plain functions so that Boost.Math is compiled once.
-// Invariant: thread-safe and pure; arguments outside a distribution's support give its limit (0 or 1).
+// The tail probabilities that the tests report, as plain functions, so that Boost.Math is compiled once.
+// Invariant: thread-safe and pure; arguments outside a distribution's support give the limit (0 or 1).
 #pragma once
 
 namespace gemma::squad::stats {

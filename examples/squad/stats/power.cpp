@@ -7,7 +7,7 @@
 namespace gemma::squad::stats {
 namespace {
 
-constexpr double kMost = 1e9;  // more questions than anybody will ask: no number
+constexpr double kMost = 1e9;  // more questions than anybody asks: no result
 
 std::optional<std::size_t> whole(double n) {
   if (!(n < kMost)) return std::nullopt;

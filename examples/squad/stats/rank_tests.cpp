@@ -125,7 +125,8 @@ double signed_rank_lower(std::size_t n, double w) {
 }
 
 Pair signed_rank(const std::vector<double>& a, const std::vector<double>& b) {
-  const double size = largest_size(a, largest_size(b));  // of the values: that is what rounding is a share of
+  const double size =
+      largest_size(a, largest_size(b));  // largest magnitude of the values, to which rounding is relative
   std::vector<double> differences, sizes;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (std::fabs(a[i] - b[i]) <= kRounding * size) continue;
@@ -200,7 +201,7 @@ std::vector<Pair> conover(const Columns& columns) {
   const Blocked blocks = rank_blocks(columns);
   const double n = blocks.n, k = blocks.k, df = (n - 1) * (k - 1);
   if (df <= 0) throw Error(ErrorCode::kInvalidArgument, "Conover's test needs at least two questions");
-  // 2 (n A - sum R^2) / ((n - 1)(k - 1)), A the sum of squared ranks: what is left within the questions
+  // 2 (n A - sum R^2) / ((n - 1)(k - 1)), where A is the sum of squared ranks: the variation within questions
   double squared_sums = 0;
   for (const double r : blocks.rank_sum) squared_sums += r * r;
   const double within = std::max(0.0, 2 * (n * blocks.squares - squared_sums) / df);

@@ -1,8 +1,8 @@
-// Rank tests between k models: Kruskal-Wallis and Dunn (which take the answers for independent, as the
-// article did), Friedman, Conover and Wilcoxon (which compare within each question). Invariant: data is one
-// column per model; the blocked tests need columns of one length, row i being question i. Values that differ
-// by rounding alone are equal (ranks.hpp). All p values are two-sided; all throw gemma::Error
-// (invalid_argument) for fewer than 2 columns or an empty one.
+// Rank tests between k models: Kruskal-Wallis and Dunn (which assume independent answers, as in the article),
+// Friedman, Conover and Wilcoxon (which compare within each question).
+// Invariant: data is one column per model; the blocked tests need columns of the same length, where row i is
+// question i. Values that differ only by rounding are equal (ranks.hpp). All p values are two-sided; all
+// functions throw gemma::Error (invalid_argument) for fewer than 2 columns or an empty one.
 #pragma once
 
 #include <cstddef>
@@ -25,10 +25,10 @@ struct Pair {
   std::size_t a = 0, b = 0;
   double difference = 0;  // mean rank of a minus that of b
   double statistic = 0;   // z or t, not negative; Wilcoxon: the smaller rank sum
-  double z = 0;           // Wilcoxon: the normal deviate, signed; else as `statistic`, signed
+  double z = 0;           // Wilcoxon: the signed normal deviate; else the signed `statistic`
   double p = 1;
   double p_holm = 1;
-  double effect = 0;   // Wilcoxon: matched-pairs rank-biserial correlation, > 0 where a is larger; else 0
+  double effect = 0;   // Wilcoxon: matched-pairs rank-biserial correlation, > 0 if a is larger; else 0
   bool exact = false;  // Wilcoxon: p from the exact distribution
   std::size_t n = 0;   // Wilcoxon: pairs that differ
 };
@@ -51,10 +51,10 @@ Omnibus friedman(const Columns& columns);
 /// every question orders the models alike, the statistic of unequal models is infinite and p = 0.
 std::vector<Pair> conover(const Columns& columns);
 
-/// Wilcoxon's (1945) signed-rank test of every pair, Holm. Questions where both are equal are dropped
-/// (Wilcoxon's own way); p is exact where there is none of those, no tie and at most 50 questions, else from
-/// the normal approximation corrected for ties, without correction for continuity (the defaults of SciPy and
-/// R, but for R's continuity correction).
+/// Wilcoxon's (1945) signed-rank test of every pair, Holm. Questions with equal values are dropped
+/// (Wilcoxon's own way). p is exact if no question was dropped, there are no ties and at most 50 questions;
+/// else from the normal approximation corrected for ties, without continuity correction (the defaults of
+/// SciPy and R, except R's continuity correction).
 std::vector<Pair> wilcoxon(const Columns& columns);
 
 }  // namespace gemma::squad::stats

@@ -1,6 +1,6 @@
-// Mid-ranks, the size of ties, and Holm's correction: what every rank test below starts or ends with.
-// Invariant: ranks start at 1, tied values share the mean of the ranks they cover, so ranks of n values sum
-// to n (n + 1) / 2.
+// Mid-ranks, the size of ties, and Holm's correction, which all rank tests use.
+// Invariant: ranks start at 1 and tied values share the mean of the ranks they cover, so ranks of n values
+// sum to n (n + 1) / 2.
 #pragma once
 
 #include <algorithm>
@@ -17,19 +17,19 @@ struct Ranked {
   double ties = 0;            // sum of t^3 - t over groups of t equal values; 0 without ties
 };
 
-/// What values may differ by and still be equal, as a share of the largest: F1 of 1/3 differs by 2^-53 with
-/// the words it is computed from. Seconds are stored to a millionth, so measured values never come this
-/// close.
+/// Relative difference up to which values are equal, as a fraction of the largest: an F1 of 1/3 may differ by
+/// 2^-53, depending on the words it is computed from. Seconds are stored to a millionth, so measured values
+/// never come this close.
 inline constexpr double kRounding = 1e-12;
 
-/// The largest size among `values`, not below `least`.
+/// The largest magnitude of `values`, at least `least`.
 inline double largest_size(std::span<const double> values, double least = 0) {
   for (const double value : values) least = std::max(least, std::fabs(value));
   return least;
 }
 
-/// Ranks of `values`, smallest first; those within kRounding of `size` (or the largest, where that is more)
-/// of each other are tied. Values must be finite.
+/// Ranks of `values`, smallest first. Values within kRounding of each other, relative to `size` (or to the
+/// largest magnitude, if that is more), are tied. Values must be finite.
 inline Ranked rank(std::span<const double> values, double size = 0) {
   const double slack = kRounding * largest_size(values, size);
   std::vector<std::size_t> order(values.size());
@@ -50,7 +50,7 @@ inline Ranked rank(std::span<const double> values, double size = 0) {
   return out;
 }
 
-/// Holm (1979): p values adjusted for their number, step-down, in the order given, at most 1.
+/// Holm (1979): p values adjusted for multiple tests, step-down, in the given order, at most 1.
 inline std::vector<double> holm(std::span<const double> p) {
   std::vector<std::size_t> order(p.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
