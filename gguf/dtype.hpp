@@ -129,7 +129,8 @@ constexpr const DTypeInfo& info(DType type) noexcept {
 template <DType kType>
 inline constexpr int kBlockElements = info(kType).block_elements;
 
-/// Calls f.template operator()<kType>() for every supported type, by number.
+/// Calls f for every supported type, by number: its call operator is a template that gets the type as
+/// argument.
 template <class F>
 constexpr void for_each_dtype(F&& f) {
   [&]<std::size_t... kIndices>(std::index_sequence<kIndices...>) {
