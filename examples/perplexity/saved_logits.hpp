@@ -2,10 +2,11 @@
 // Invariant: the format is that of llama.cpp's perplexity program (--kl-divergence-base); a file is complete
 // or does not appear.
 //
-//   file = "_logits_" n_ctx:i32 vocab_size:i32 n_windows:i32 ids:i32{n_windows * n_ctx} row{n_windows *
-//   n_scored} row  = scale:f32 least:f32 code:u16{vocab_size} padding to four bytes
-// A log probability is least + scale * code; 65,535 is the likeliest token's, and what is 16 nats below has
-// 0.
+//   file = "_logits_" n_ctx:i32 vocab_size:i32 n_windows:i32 ids:i32{n_windows * n_ctx}
+//          row{n_windows * n_scored}
+//   row  = scale:f32 least:f32 code:u16{vocab_size} padding to four bytes
+// A log probability is least + scale * code; the likeliest token has code 65,535, and tokens 16 nats or more
+// below it have code 0.
 #pragma once
 
 #include <cstddef>

@@ -93,7 +93,7 @@ class OneAnswer(ProgramTest):
 
     def test_thinking_is_asked_for_where_turns_have_a_place_for_it(self):
         ask = ["gemma-chat", "-m", GEMMA, "-p", "hello", "-n", "2", "--json"]
-        self.refuses(*ask, "--think", says="thoughts")
+        self.refuses(*ask, "--think", says="thinking")
 
         def n_prompt(*flags):
             answer = json.loads(self.succeeds(*ask, "--chat-template", "gemma4", *flags))
@@ -218,7 +218,7 @@ class Pipes(ProgramTest):
             self.assertEqual(goes_on(ids)["tokens"]["prompt"], goes_on([])["tokens"]["prompt"], ids)
 
     def test_thinking_by_command(self):
-        self.refuses("gemma-chat", "-m", GEMMA, stdin="/think on\n", says="thoughts")
+        self.refuses("gemma-chat", "-m", GEMMA, stdin="/think on\n", says="thinking")
         self.refuses("gemma-chat", "-m", GEMMA, stdin="/think maybe\n", says="on or off")
         off, on, again = self.answers("hello\n/reset\n/think on\nhello\n/reset\n/think off\nhello\n",
                                       "--chat-template", "gemma4")
