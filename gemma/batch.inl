@@ -222,8 +222,8 @@ GEMMA_INLINE void Batch::share(Slot& s, const KvCache& from, std::size_t n) {
 GEMMA_INLINE bool Batch::take_from_donor(Slot& s) {
   if (s.sequence.cache().n_past() != 0) return true;
   Slot* donor = s.donor == 0 ? nullptr : find(s.donor);
-  if (s.donor != 0 &&
-      donor == nullptr) {  // the donor has left: its prefix is kept, or another sequence has it
+  if (s.donor != 0 && donor == nullptr) {
+    // the donor has left: its prefix is kept, or another sequence has it
     find_donor(s);
     donor = s.donor == 0 ? nullptr : find(s.donor);
   }
