@@ -10,8 +10,7 @@
 namespace gemma {
 
 /// A reusable barrier that spins for some microseconds, then sleeps. Between two matmuls the wait is shorter
-/// than a sleep; when the host program is busy elsewhere, sleeping leaves the core to it. With
-/// OMP_WAIT_POLICY=passive in the environment it sleeps at once, as OpenMP's own threads then do.
+/// than a sleep; when the host program is busy elsewhere, sleeping leaves the core to it.
 class Barrier {
  public:
   /// Returns when `count` workers have called it. Everything written before is visible after.

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
-#include <string_view>
 
 #include <sys/types.h>
 #include <unistd.h>
@@ -23,12 +21,7 @@
 namespace gemma {
 
 GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
-  static const bool sleeps_at_once = [] {
-    const char* policy = std::getenv("OMP_WAIT_POLICY");
-    const std::string_view asked = policy == nullptr ? "" : policy;
-    return asked == "passive" || asked == "PASSIVE";
-  }();
-  const int spins = sleeps_at_once ? 0 : 4000;  // about 50 us at 40 cycles per pause
+  constexpr int kSpins = 4000;  // about 50 us at 40 cycles per pause
   if (count <= 1) return;
   const unsigned generation = generation_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
@@ -37,7 +30,7 @@ GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
     generation_.notify_all();
     return;
   }
-  for (int spin = 0; spin < spins; ++spin) {
+  for (int spin = 0; spin < kSpins; ++spin) {
     if (generation_.load(std::memory_order_acquire) != generation) return;
 #if defined(__x86_64__)
     __builtin_ia32_pause();
