@@ -43,8 +43,7 @@ struct AttentionConfig {
   bool qk_norm = false;        // RMSNorm of each query and key head before RoPE
   bool v_norm = false;         // RMSNorm of each value head, without a weight
   bool v_from_k = false;       // values are the projected keys, as they are before norm and RoPE
-  std::size_t kv_layer =
-      0;  // the layer whose keys and values it reads; its own index: it computes and stores them
+  std::size_t kv_layer = 0;    // layer whose keys and values it reads; its own index: it has its own
 
   /// Total width of the query heads: n_heads * head_dim.
   std::size_t q_width() const noexcept { return n_heads * head_dim; }
@@ -121,8 +120,8 @@ struct ModelConfig {
   bool post_norms = false;          // RMSNorm after attention and feed-forward, before the residual sum
   std::vector<RopeConfig> ropes;    // each distinct one once; layers name theirs by index
   std::vector<LayerConfig> layers;  // [n_layers]
-  std::vector<std::string> notes =
-      {};  // lines for people: what the file lacks or has wrong, and the value used instead
+  /// Lines for people: what the file lacks or has wrong, and the value used instead.
+  std::vector<std::string> notes = {};
 
   /// Number of decoder layers.
   std::size_t n_layers() const noexcept { return layers.size(); }

@@ -62,10 +62,9 @@ struct Answer {
 
 /// Callbacks during an answer, and the flag that cancels it.
 struct ConversationWatch {
-  std::function<void(std::string_view)> on_text = {};     // each piece of the answer, whole characters
-  std::function<void(std::string_view)> on_thought = {};  // the same of the thoughts before it
-  std::function<void(std::size_t, std::size_t)> on_prompt =
-      {};                                     // while the prompt is computed: tokens done, tokens in all
+  std::function<void(std::string_view)> on_text = {};            // each piece of the answer, whole characters
+  std::function<void(std::string_view)> on_thought = {};         // the same of the thoughts before it
+  std::function<void(std::size_t, std::size_t)> on_prompt = {};  // tokens done, tokens in all
   const std::atomic<bool>* cancel = nullptr;  // the caller's flag, which any thread may set
   LogitsProcessor process = {};               // see GenerateOptions::process
 };

@@ -122,8 +122,7 @@ GEMMA_INLINE DraftQuery Guesses::query(Drafter& drafter, std::size_t slot,
                                        const DraftLength::Step& step) {
   clear();
   tokens_[0] = tokens.back();
-  std::size_t room =
-      n == 0 ? 0 : tokens_.size() - 1;  // one guess without a row shows whether its row would pay
+  std::size_t room = n == 0 ? 0 : tokens_.size() - 1;  // one without a row shows its worth
   if (drafter.cost() > 0) {
     DraftLength::Step planned = step;
     room = length_.worth(Drafter::kCostlyKind, n, planned, drafter.cost());

@@ -106,8 +106,7 @@ enum class EmbedPrompt { kNone, kQuery, kDocument };
 
 /// The memory that running a model takes, to the byte, known before anything is allocated.
 struct MemoryPlan {
-  std::size_t file_bytes =
-      0;  // mapped files, shared between processes and sessions: weights, vocabulary, adapters
+  std::size_t file_bytes = 0;       // mapped files, shared: weights, vocabulary, adapters
   std::size_t kv_bytes = 0;         // reserved for keys and values of all sequences
   std::size_t workspace_bytes = 0;  // one workspace
   std::size_t token_bytes = 0;      // the lists of tokens

@@ -21,10 +21,9 @@ namespace gemma {
 
 /// Options of a Stage. All of its memory is planned and reserved when it is made.
 struct StageOptions {
-  std::size_t layer_begin = 0;  // first layer of the stage
-  std::size_t layer_end =
-      SIZE_MAX;                   // one past the last; larger than n_layers: all layers from layer_begin on
-  std::size_t max_sequences = 1;  // number of sequences
+  std::size_t layer_begin = 0;          // first layer of the stage
+  std::size_t layer_end = SIZE_MAX;     // one past the last; larger than n_layers: all
+  std::size_t max_sequences = 1;        // number of sequences
   std::size_t n_ctx = kDefaultContext;  // tokens of each sequence
   KvType kv_type = KvType::kF16;        // how keys and values are stored
   std::size_t chunk = 512;              // tokens of one forward, all sequences together

@@ -72,11 +72,10 @@ void for_each_part(const Model& model, std::size_t begin, std::size_t end, F f) 
   const auto matrix = [&](const Matrix& m) { rows(m, 0, m.rows); };
   for (std::size_t i = begin; i < end; ++i) {
     w.layers[i].for_each_matrix(matrix);
-    w.layers[i].for_each_experts(
-        [&](const ExpertMatrices& m) {  // the experts of other matrices may lie between them
-          const std::size_t one = m.first.size_bytes();
-          f(std::span(m.first.data, (m.count - 1) * m.stride_bytes + one), m.count * one);
-        });
+    w.layers[i].for_each_experts([&](const ExpertMatrices& m) {  // others may lie between them
+      const std::size_t one = m.first.size_bytes();
+      f(std::span(m.first.data, (m.count - 1) * m.stride_bytes + one), m.count * one);
+    });
   }
   const std::size_t width = model.config().per_layer_width;
   rows(w.per_layer_proj, begin * width, (end - begin) * width);

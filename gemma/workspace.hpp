@@ -154,11 +154,10 @@ class Workspace {
     AlignedBuffer<std::uint32_t> place;        // [S] by token: index of the slot in the order by expert
     AlignedBuffer<std::uint32_t> token;        // [S] by expert: token of the slot
     AlignedBuffer<std::uint32_t> begin;        // [n_experts + 1] by expert: its first slot
-    AlignedBuffer<std::uint32_t>
-        in_use;  // [n_experts + 1] experts that any token uses; last element: their number
-    AlignedBuffer<float> gathered, inner;  // [S, d_model], [S, d_ff] by expert, where kernels read floats
-    QuantizedRows gathered_q8, inner_q8;   // [S, d_model], [S, d_ff] by expert
-    AlignedBuffer<float> out;              // [S, d_model] by expert
+    AlignedBuffer<std::uint32_t> in_use;       // [n_experts + 1] experts in use; last: their number
+    AlignedBuffer<float> gathered, inner;      // [S, d_model], [S, d_ff] by expert, where kernels read floats
+    QuantizedRows gathered_q8, inner_q8;       // [S, d_model], [S, d_ff] by expert
+    AlignedBuffer<float> out;                  // [S, d_model] by expert
   };
   Mixture mixture;                                                  // empty unless a layer has experts
   AlignedBuffer<std::byte> scratch;                                 // [n_threads, scratch_per_thread]

@@ -70,8 +70,8 @@ class AgentWriter {
   }
 
   void write_generation() {
-    if (last_ == Last::kResponse || (last_ == Last::kCall && !facts_.first_form))
-      return;  // the turn is still open
+    // the turn is still open
+    if (last_ == Last::kResponse || (last_ == Last::kCall && !facts_.first_form)) return;
     out_.mark(turns_.generation);
     if (!options_.thinking) out_.mark(facts_.no_thought);
   }

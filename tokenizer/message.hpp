@@ -33,11 +33,10 @@ struct Message {
   std::string content;            // UTF-8; never read as control tokens
   std::vector<TokenId> ids = {};  // of an answer, as generated: encode() takes them in place of `content`
   std::string thinking = {};      // what the model thought before it called a tool
-  std::vector<ToolCall> tool_calls = {};  // of an assistant
-  std::vector<ToolResponse> tool_responses =
-      {};                         // the answers to these calls, where no "tool" messages follow
-  std::string tool_call_id = {};  // of role "tool": the call that this answers
-  std::string name = {};          // of role "tool": the tool, if no call has that id
+  std::vector<ToolCall> tool_calls = {};          // of an assistant
+  std::vector<ToolResponse> tool_responses = {};  // answers to these calls, if no "tool" messages follow
+  std::string tool_call_id = {};                  // of role "tool": the call that this answers
+  std::string name = {};                          // of role "tool": the tool, if no call has that id
   Value response = {};  // of role "tool": an answer that is no text, in place of `content`; null: none
 };
 

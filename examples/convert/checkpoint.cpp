@@ -238,8 +238,7 @@ class Converter {
     if (p.name.ends_with("_norm.weight")) p.add = a_.norm_offset;
     if (a_.interleaves && (known->to == "blk.{}.attn_q.weight" || known->to == "blk.{}.attn_k.weight"))
       p.head_dim = head_dim_;
-    if (!split.number.empty() &&
-        known->to.find("{}") == known->to.npos) {  // one of several that form one tensor
+    if (!split.number.empty() && known->to.find("{}") == known->to.npos) {  // one of several in one tensor
       auto& parts = stacks_[p.name];
       if (!parts.emplace(number, std::move(p)).second)
         throw Error(ErrorCode::kMalformed, "tensor " + gemma::quoted(t.name) + " stands twice");

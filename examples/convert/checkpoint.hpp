@@ -20,9 +20,8 @@ using Json = nlohmann::json;
 
 /// A tensor of the GGUF file, and how it is made from the checkpoint's.
 struct Placed {
-  const CheckpointTensor* from = nullptr;  // nullptr: the values are `made`
-  std::vector<const CheckpointTensor*>
-      more;  // of the same type, appended to it; the rest of the shape is filled with 0
+  const CheckpointTensor* from = nullptr;     // nullptr: the values are `made`
+  std::vector<const CheckpointTensor*> more;  // appended to it; the rest of the shape is 0
   std::string name;
   std::vector<std::size_t> shape;  // row-major
   bool keep_f32 = false;           // true: stays in 32 bits, as norms do

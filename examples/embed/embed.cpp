@@ -182,15 +182,13 @@ int run(int argc, char** argv) {
   const Model model = command.engine.load();
   model.tokenizer();  // refuses a file without a vocabulary before any line is read
   Embedder embedder(model, command.options);
-  if (prompt != EmbedPrompt::kNone)
-    embedder.encode("", prompt);  // refuses a model without prompts in the same way
+  if (prompt != EmbedPrompt::kNone) embedder.encode("", prompt);  // refuses a model without prompts
   app::print_notes("gemma-embed", model.notes());
   Lines lines(embedder, prompt);
   std::ios::sync_with_stdio(false);
   for (std::string line; std::getline(std::cin, line);) {
     lines.add(line);
-    const bool waits =
-        std::cin.rdbuf()->in_avail() <= 0;  // the sender of a single line may wait for its answer
+    const bool waits = std::cin.rdbuf()->in_avail() <= 0;  // the sender may wait for its answer
     if (!lines.full() && !waits) continue;
     lines.write();
     if (waits) app::flush_stdout();

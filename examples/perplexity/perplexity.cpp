@@ -213,8 +213,7 @@ int run(int argc, char** argv) {
     ids = model.tokenizer().encode(text, {.add_bos = model.vocab().add_bos()});
   }
   const TextWindows windows(model, std::move(ids), flags.windows);
-  const app::InterruptGuard guard(
-      cancelled);  // from before the file is created until it is complete or removed
+  const app::InterruptGuard guard(cancelled);  // while the file is incomplete
   std::unique_ptr<LogitsWriter> writer;
   if (!flags.save.empty())
     writer = std::make_unique<LogitsWriter>(flags.save, flags.windows.n_ctx, vocab_size, windows.size(),

@@ -271,8 +271,7 @@ int Ranks::run(double timeout, const std::function<int(Mailbox&)>& work) {
   MPI_Request barrier = MPI_REQUEST_NULL;
   bool at_barrier = false;
   for (Pause pause;;) {
-    const bool was_done =
-        computing.done();  // read first, so that everything it sent before its end is sent below
+    const bool was_done = computing.done();  // before the last messages are sent below
     const bool moved = carrier.step();
     if (was_done && computing.problem() != nullptr) {
       abort_all((size_ == 1 ? "" : who()) + *computing.problem());

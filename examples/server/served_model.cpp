@@ -25,8 +25,7 @@ ServedModel::ServedModel(std::string name, const std::string& path, const Servin
       model_(load(path, options.engine)),
       chat_(ChatTemplate::from(model_.vocab(), options.chat_template)),
       sampling_(sampling_defaults(model_.file(), chat_->dialect())) {
-  if (!model_.config()
-           .has_head) {  // only the embedder is used: make it now, to report a file that it does not support
+  if (!model_.config().has_head) {  // only embeds: report now if that is not supported
     const std::lock_guard lock(embedding_);
     n_ctx_ = embedder().n_ctx();
     return;

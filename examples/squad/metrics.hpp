@@ -44,10 +44,9 @@ struct ScoreTotals {
 
 struct PredictionScores {
   ScoreTotals all;
-  ScoreTotals has_answer;  // v2.0
-  ScoreTotals no_answer;   // v2.0
-  std::size_t missing =
-      0;  // questions without a prediction: wrong in v1.1, ignored in v2.0, as in the official scripts
+  ScoreTotals has_answer;   // v2.0
+  ScoreTotals no_answer;    // v2.0
+  std::size_t missing = 0;  // without a prediction: wrong in v1.1, ignored in v2.0
   std::size_t unknown = 0;  // predictions for ids that are not in the set
 };
 

@@ -157,9 +157,8 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
   }
   if (stored.lines.empty()) {  // no answers yet: the settings may be replaced
     write_text(directory / kQuestions, questions);
-    write_text(
-        directory / kSettings,
-        to_json(settings).dump(1) + "\n");  // written last: its presence means that the start was completed
+    // written last: its presence means that the start was completed
+    write_text(directory / kSettings, to_json(settings).dump(1) + "\n");
     run.settings_ = settings;
     run.questions_ = selection;
     run.expect();
@@ -335,8 +334,7 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
   RunSettings settings = runs.front().settings();
   settings.shard = {};
   std::vector<const RunDirectory*> parts;
-  std::vector<std::string>
-      machines;  // in the order of shards, so that the order of arguments does not matter
+  std::vector<std::string> machines;  // in the order of shards, not of arguments
   for (const RunDirectory& run : runs) {
     parts.push_back(&run);
     const std::string& machine = run.settings().machine;

@@ -77,8 +77,7 @@ std::uint64_t sampling_seed(std::uint64_t run_seed, std::string_view id) {
 
 void check_names(const std::vector<ModelSpec>& models) {
   if (models.empty()) throw Error(ErrorCode::kInvalidArgument, "no model: give --model NAME=FILE");
-  std::unordered_map<std::string, std::string>
-      names;  // indexed by the part of a file's name that they become
+  std::unordered_map<std::string, std::string> names;  // by part of a file name
   for (const ModelSpec& model : models) {
     if (model.name.empty() || model.file.empty())
       throw Error(ErrorCode::kInvalidArgument, "a model needs a name and a file: --model NAME=FILE");

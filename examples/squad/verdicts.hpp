@@ -26,10 +26,8 @@ struct Verdicts {
   std::string identity;  // the judge's identity, as JSON
   OrderPolicy policy = OrderPolicy::kRotate;
   std::vector<VerdictRecord> records;
-  std::vector<VerdictRecord>
-      failures;  // without a ranking, each with its reason, and without a later verdict
-  std::vector<VerdictRecord>
-      retried;  // failed attempts that a later verdict or failure replaced, for their cost
+  std::vector<VerdictRecord> failures;  // no ranking: the reason; no later verdict
+  std::vector<VerdictRecord> retried;   // replaced by a later attempt; for their cost
 
   std::size_t prompt_tokens() const noexcept;
   std::size_t completion_tokens() const noexcept;

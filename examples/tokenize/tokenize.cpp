@@ -140,8 +140,7 @@ int run(int argc, char** argv) {
       out = {{"error", e.what()}};
     }
     app::write_stdout(out.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
-    if (std::cin.rdbuf()->in_avail() <= 0)
-      app::flush_stdout();  // the sender of a single line may wait for its answer
+    if (std::cin.rdbuf()->in_avail() <= 0) app::flush_stdout();  // the sender may wait for its answer
   }
   return 0;
 }

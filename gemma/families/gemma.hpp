@@ -93,8 +93,7 @@ inline ModelConfig read_gemma3(const Keys& keys, const Overrides& overrides) {
   c.post_norms = true;
   c.logit_softcap = gemma3_logit_softcap(keys, c);
   const float softcap = keys.non_negative_or("attn_logit_softcapping", 0.0f);
-  const std::size_t window =
-      sliding_window(keys, overrides, std::nullopt);  // 512 or 1024 by model: there is no default
+  const std::size_t window = sliding_window(keys, overrides, std::nullopt);  // 512 or 1024: no default
   const RopeConfig global{
       .base = keys.positive_or(keys.either("rope.freq_base", "rope.global.freq_base"), 1000000.0f),
       .scale = gemma3_rope_scale(keys, c),

@@ -55,12 +55,11 @@ GEMMA_INLINE void Automaton::find_nullable() {
       for (const CallEdge& e : calls(s)) add(s, e.to, e.rule);
     }
   });
-  const ReverseEdges callers(
-      n_rules(), [this](auto&& add) {  // indexed by rule: its callers, and the states after the calls
-        for (State s = 0; s < n_states_; ++s) {
-          for (const CallEdge& e : calls(s)) add(s, e.rule, e.to);
-        }
-      });
+  const ReverseEdges callers(n_rules(), [this](auto&& add) {  // of each rule, and the states after the calls
+    for (State s = 0; s < n_states_; ++s) {
+      for (const CallEdge& e : calls(s)) add(s, e.rule, e.to);
+    }
+  });
   std::vector<std::uint32_t> rule_of_start(n_states_, kInfinite);
   for (std::uint32_t r = 0; r < n_rules(); ++r) rule_of_start[starts_[r]] = r;
   nullable_.assign(n_rules(), 0);

@@ -89,8 +89,7 @@ template <class A, int kN>
 template <class A, class Grid, int kEnd, int kN, int kV>
 inline float fit_scale(const float* x, const float* w) noexcept {
   const float most = largest_magnitude<A, kN>(x);
-  if (!(most > 1e-30f))
-    return 0.0f;  // below this a quotient would overflow; the smallest float16 scale is 6e-8
+  if (!(most > 1e-30f)) return 0.0f;  // else a quotient would overflow
   using Range = Spacings<4 * kEnd>;
   constexpr float kStep = (Range::kLast - Range::kFirst) / (8 * kV - 1);
   const Lanes steps = {0, 1, 2, 3, 4, 5, 6, 7};

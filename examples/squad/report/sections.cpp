@@ -82,8 +82,7 @@ std::string rank_chart(const RunDirectory& run, const JudgeSummary& judge) {
   chart.labels = names_of(run);
   chart.shares = judge.rank_shares;
   const std::size_t k = chart.labels.size();
-  const bool halves =
-      2 * k - 1 <= kShades;  // else whole ranks, where half ranks count as the next better one
+  const bool halves = 2 * k - 1 <= kShades;  // else half ranks count as the next better one
   for (std::vector<double>& row : chart.shares) {
     for (std::size_t i = 0; !halves && i < k; ++i)
       row[i] = row[2 * i] + (2 * i + 1 < row.size() ? row[2 * i + 1] : 0);

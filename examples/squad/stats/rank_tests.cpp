@@ -125,8 +125,7 @@ double signed_rank_lower(std::size_t n, double w) {
 }
 
 Pair signed_rank(const std::vector<double>& a, const std::vector<double>& b) {
-  const double size =
-      largest_size(a, largest_size(b));  // largest magnitude of the values, to which rounding is relative
+  const double size = largest_size(a, largest_size(b));  // rounding is relative to it
   std::vector<double> differences, sizes;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (std::fabs(a[i] - b[i]) <= kRounding * size) continue;
