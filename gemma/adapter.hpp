@@ -5,9 +5,10 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "../gguf/file.hpp"
 
@@ -59,7 +60,7 @@ class Adapter {
 
   gguf::File file_;
   float scale_;
-  std::map<std::string, Change, std::less<>> changes_;
+  std::vector<std::pair<std::string, Change>> changes_;  // by the name of the matrix
 };
 
 }  // namespace gemma

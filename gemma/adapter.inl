@@ -1,6 +1,7 @@
 // Definitions of adapter.hpp.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -50,10 +51,12 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
                                          " have different ranks: " + std::to_string(t.rows) + ", " +
                                          std::to_string(b.cols));
       const float by_rank = alpha != 0 ? alpha / static_cast<float>(b.cols) : 1.0f;
-      adapter.changes_.emplace(name, Change{&t, &b, scale * by_rank, by_rows});
+      adapter.changes_.emplace_back(name, Change{&t, &b, scale * by_rank, by_rows});
     }
     if (adapter.changes_.empty())
       refuse(ErrorCode::kUnsupported, "this is not a LoRA adapter: it changes no matrix");
+    std::sort(adapter.changes_.begin(), adapter.changes_.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
     return adapter;
   });
 }
@@ -83,8 +86,9 @@ GEMMA_INLINE void Adapter::check(const gguf::File& base) const {
 }
 
 GEMMA_INLINE const Adapter::Change* Adapter::find(std::string_view name) const noexcept {
-  const auto it = changes_.find(name);
-  return it == changes_.end() ? nullptr : &it->second;
+  const auto it = std::lower_bound(changes_.begin(), changes_.end(), name,
+                                   [](const auto& entry, std::string_view n) { return entry.first < n; });
+  return it == changes_.end() || it->first != name ? nullptr : &it->second;
 }
 
 }  // namespace gemma

@@ -7,10 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "importances.hpp"
@@ -64,7 +64,7 @@ class ImportanceMeter {
 
   const Model* model_;
   ImportanceOptions options_;
-  std::map<const std::byte*, Sums> sums_;  // by the address of the tensor's data
+  std::vector<std::pair<const std::byte*, Sums>> sums_;  // by the address of the tensor's data
   std::size_t n_windows_ = 0;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "../gguf/linkage.hpp"
@@ -11,12 +12,13 @@ namespace gemma {
 
 /// Adds up the squares of the inputs that the trace shows. Allocates nothing: it is called within the pass.
 struct ImportanceMeter::Collector final : detail::Trace {
-  explicit Collector(std::map<const std::byte*, Sums>& s) : sums(s) {}
+  explicit Collector(std::vector<std::pair<const std::byte*, Sums>>& s) : sums(s) {}
 
   void value(const char*, std::size_t, const float*, std::size_t, std::size_t) override {}
   void input(const std::byte* matrix, std::size_t n, std::size_t k, const float* rows,
              const std::int8_t* quants, const kernels::Q8Group* groups) override {
-    auto it = sums.upper_bound(matrix);
+    auto it = std::upper_bound(sums.begin(), sums.end(), matrix,
+                               [](const std::byte* a, const auto& b) { return std::less<>{}(a, b.first); });
     if (it == sums.begin()) return;
     --it;
     Sums& s = it->second;
@@ -34,7 +36,7 @@ struct ImportanceMeter::Collector final : detail::Trace {
     }
   }
 
-  std::map<const std::byte*, Sums>& sums;
+  std::vector<std::pair<const std::byte*, Sums>>& sums;
 };
 
 GEMMA_INLINE ImportanceMeter::ImportanceMeter(const Model& model, const ImportanceOptions& options)
@@ -44,9 +46,11 @@ GEMMA_INLINE ImportanceMeter::ImportanceMeter(const Model& model, const Importan
       const bool in_layer = t.name.starts_with("blk.");
       if (t.n_dims < 2 || !t.runs() || (!in_layer && !options.outside_layers)) continue;
       const std::size_t n = t.n_dims < 3 ? 1 : t.dims[2] * t.dims[3];
-      sums_[t.data.data()] = {std::string(t.name), t.cols, t.data.size() / n, std::vector<double>(n * t.cols),
-                              std::vector<double>(n)};
+      sums_.emplace_back(t.data.data(), Sums{std::string(t.name), t.cols, t.data.size() / n,
+                                             std::vector<double>(n * t.cols), std::vector<double>(n)});
     }
+    std::sort(sums_.begin(), sums_.end(),
+              [](const auto& a, const auto& b) { return std::less<>{}(a.first, b.first); });
   });
 }
 

@@ -5,10 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "../gguf/file.hpp"
@@ -52,7 +52,7 @@ class Importances {
   std::string path_;
   std::vector<std::string> datasets_;
   std::uint32_t n_chunks_ = 0;
-  std::map<std::string, Entry, std::less<>> entries_;
+  std::vector<std::pair<std::string, Entry>> entries_;  // by name
 };
 
 }  // namespace gemma

@@ -1,7 +1,9 @@
 // Definitions of importances.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "../gguf/finite.hpp"
 #include "../gguf/linkage.hpp"
@@ -49,12 +51,14 @@ GEMMA_INLINE Importances Importances::from(const gguf::File& file) {
         const float count = n[i / sums.cols];
         entry.means[i] = count > 0 ? entry.means[i] / count : 0.0f;
       }
-      result.entries_.emplace(std::string(name), std::move(entry));
+      result.entries_.emplace_back(name, std::move(entry));
     }
     if (result.entries_.empty()) {
       throw Error(ErrorCode::kUnsupported,
                   file.path() + ": this is no importance matrix: there are no tensors NAME.in_sum2 in it");
     }
+    std::sort(result.entries_.begin(), result.entries_.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
     result.datasets_ = file.get_or<std::vector<std::string>>("imatrix.datasets", {});
     result.n_chunks_ = file.get_or<std::uint32_t>("imatrix.chunk_count", 0);
     return result;
@@ -62,8 +66,9 @@ GEMMA_INLINE Importances Importances::from(const gguf::File& file) {
 }
 
 GEMMA_INLINE const Importances::Entry* Importances::find(std::string_view name) const noexcept {
-  const auto it = entries_.find(name);
-  return it == entries_.end() ? nullptr : &it->second;
+  const auto it = std::lower_bound(entries_.begin(), entries_.end(), name,
+                                   [](const auto& entry, std::string_view n) { return entry.first < n; });
+  return it == entries_.end() || it->first != name ? nullptr : &it->second;
 }
 
 }  // namespace gemma

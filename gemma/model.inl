@@ -80,7 +80,7 @@ GEMMA_INLINE std::uint64_t Model::fingerprint() const {
 GEMMA_INLINE std::size_t Model::file_bytes() const noexcept {
   std::size_t sum = file().size_bytes();
   for (const auto& adapter : adapters()) sum += adapter->file().size_bytes();
-  for (const Vector& floats : weights().decoded) sum += floats.size_bytes();
+  for (const auto& floats : weights().decoded) sum += floats->size_bytes();
   return sum;
 }
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -141,9 +140,10 @@ struct Weights {
   std::vector<Matrix> dense;  // [width, d_model or the preceding width] of the linear layers after pooling
   Vector ones;                // [largest head_dim] ones, for norms without weights, or empty
   Vector rope_divisors;       // [head_dim / 2] divisors of rotary frequencies (Llama 3.1), or empty
-  std::vector<LayerWeights> layers;  // [n_layers]
-  std::deque<LowRank> changes;       // of all adapters; matrices point to them
-  std::deque<Vector> decoded;     // decoded copies of adapters' matrices, where the file's form is not used
+  std::vector<LayerWeights> layers;               // [n_layers]
+  std::vector<std::unique_ptr<LowRank>> changes;  // of all adapters; matrices point to them
+  // decoded copies of adapters' matrices, where the file's form is not used
+  std::vector<std::unique_ptr<Vector>> decoded;
   std::size_t changes_width = 0;  // largest sum of ranks of changes to matrices with the same input
 
   /// The largest rank of a change to the embedding, of which one row is computed for each token.
@@ -162,7 +162,7 @@ struct Weights {
   std::size_t step_bytes(const ModelConfig& config) const noexcept {
     std::size_t sum = output.size_bytes() + per_layer_proj.size_bytes() + stream_proj.size_bytes() +
                       stream_unproj.size_bytes();
-    for (const LowRank& c : changes) sum += c.a.size_bytes() + c.b.size_bytes();
+    for (const auto& c : changes) sum += c->a.size_bytes() + c->b.size_bytes();
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const std::size_t used = config.layers[i].feed_forward.experts.used;
       layers[i].for_each_matrix([&](const Matrix& m) { sum += m.size_bytes(); });

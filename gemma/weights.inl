@@ -121,7 +121,7 @@ class WeightReader {
   /// Adds one adapter's change. Its rows are read as floats: in the file, or decoded if its type has an 8-bit
   /// kernel or its shape is another.
   LowRank& add_change(const Adapter::Change& change) {
-    LowRank& low = to_.changes.emplace_back();
+    LowRank& low = *to_.changes.emplace_back(std::make_unique<LowRank>());
     low.a = change.by_rows ? transposed(*change.b) : readable(*change.a);
     low.b = readable(change.by_rows ? *change.a : *change.b);
     low.b.scale = change.scale;
@@ -138,7 +138,7 @@ class WeightReader {
     return keep(std::move(out), t.cols, t.rows);
   }
   Matrix keep(Vector floats, std::size_t rows, std::size_t cols) {
-    const Vector& kept = to_.decoded.emplace_back(std::move(floats));
+    const Vector& kept = *to_.decoded.emplace_back(std::make_unique<Vector>(std::move(floats)));
     return {reinterpret_cast<const std::byte*>(kept.data()),
             DType::kF32,
             rows,

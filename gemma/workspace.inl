@@ -104,9 +104,9 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
     if (m->data != nullptr) see(*m);
   }
   for (const Matrix& m : w.dense) see(m);
-  for (const LowRank& change : w.changes) {
-    see(change.a);
-    see(change.b);
+  for (const auto& change : w.changes) {
+    see(change->a);
+    see(change->b);
   }
   for (const LayerWeights& l : w.layers) {
     l.for_each_matrix(see);
