@@ -24,7 +24,7 @@ double seconds_since(Clock::time_point begin) {
 
 /// Sum of 64-bit words by four 32-byte accumulators: enough loads in flight for any core.
 std::uint64_t stream(const std::uint64_t* data, std::size_t n) {
-  typedef std::uint64_t Words __attribute__((vector_size(32), aligned(8), may_alias));
+  using Words __attribute__((vector_size(32), aligned(8), may_alias)) = std::uint64_t;
   Words a{}, b{}, c{}, d{};
   for (std::size_t i = 0; i + 16 <= n; i += 16) {
     const auto* p = reinterpret_cast<const Words*>(data + i);

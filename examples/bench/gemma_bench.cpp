@@ -108,6 +108,7 @@ int run(int argc, char** argv) {
   add_flags(app, options);
   std::vector<std::string> arguments = with_long_flags(argc, argv);
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size());
   for (std::string& arg : arguments) pointers.push_back(arg.data());
   gemma::app::parse(app, argc, pointers.data());
   const bool batched = !options.batched.pl.empty();

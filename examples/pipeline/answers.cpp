@@ -180,6 +180,7 @@ std::vector<PipelineAnswer> answer_all(Driver& driver, const Model& model, const
   }
   Answering(driver, sequences, flags.chunk, n_ranks).run();
   std::vector<PipelineAnswer> answers;
+  answers.reserve(sequences.size());
   for (const auto& s : sequences) answers.push_back(s->take_answer());
   return answers;
 }

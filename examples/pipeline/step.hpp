@@ -34,8 +34,8 @@ struct Step {
   /// The parts as views.
   std::vector<StageChunk> chunks() const;
 
-  /// Encodes the step with `rows` instead of its own.
-  std::vector<std::byte> encode(std::span<const float> rows) const;
+  /// Encodes the step with `given` in place of its own rows.
+  std::vector<std::byte> encode(std::span<const float> given) const;
   /// Decodes a step. Throws Error{kMalformed}.
   static Step decode(std::span<const std::byte> bytes);
 };
