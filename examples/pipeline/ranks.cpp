@@ -283,7 +283,10 @@ int Ranks::run(double timeout, const std::function<int(Mailbox&)>& work) {
           fmt::format("rank {} has given no sign of life for {:.0f} s", carrier.watched(), *seconds);
       mailbox.fail(why);
       // the thread that writes a file removes it if it is incomplete
-      for (int i = 0; i < 200 && !computing.done(); ++i) ::usleep(10000);
+      for (int i = 0; i < 200 && !computing.done(); ++i) {
+        carrier.step();  // signs of life: the rank that watches this one must not miss it and report that too
+        ::usleep(10000);
+      }
       end_launcher_after(6);
       abort_all(who() + why);
     }
