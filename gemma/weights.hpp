@@ -142,7 +142,7 @@ struct Weights {
   Vector rope_divisors;       // [head_dim / 2] divisors of rotary frequencies (Llama 3.1), or empty
   std::vector<LayerWeights> layers;               // [n_layers]
   std::vector<std::unique_ptr<LowRank>> changes;  // of all adapters; matrices point to them
-  // decoded copies of adapters' matrices, where the file's form is not used
+  /// Decoded copies of adapters' matrices, where the file's form is not used.
   std::vector<std::unique_ptr<Vector>> decoded;
   std::size_t changes_width = 0;  // largest sum of ranks of changes to matrices with the same input
 
