@@ -28,9 +28,10 @@ void SamplingFlags::add_to(CLI::App& app) {
                  "Leave out tokens below P times the likeliest one's probability (default: the file's or its "
                  "family's, else 0)")
       ->type_name("P");
-  app.add_option("--repeat-penalty", repeat_penalty,
-                 "Make the last 64 generated tokens less likely by this factor; 1: no (default: the file's "
-                 "or its family's, else 1)")
+  app.add_option(
+         "--repeat-penalty", repeat_penalty,
+         "Make the last 64 tokens, of the prompt too, less likely by this factor; 1: no (default: the "
+         "file's or its family's, else 1)")
       ->type_name("X");
   app.add_option("--seed", seed,
                  "Seed of the random choices; the same seed gives the same answers (default: random)")

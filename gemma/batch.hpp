@@ -73,7 +73,7 @@ class Batch {
   /// Throws Error{kContextFull} when the prompt does not fit, {kInvalidArgument} for an empty prompt, ids
   /// outside the vocabulary, or when every slot is taken, {kOutOfMemory}.
   Id add(std::span<const std::int32_t> prompt, PickToken pick, const GenerateOptions& options = {});
-  /// Overload that takes a sampler, which the sequence keeps.
+  /// Overload that takes a sampler, which the sequence keeps and whose repeat penalty sees the prompt.
   Id add(std::span<const std::int32_t> prompt, Sampler sampler, const GenerateOptions& options = {});
   /// Adds a sequence that is scored instead of generated: GenerateResult::log_probabilities are the natural
   /// logarithms of the probabilities of the tokens of `continuation` after `prompt`, as Session::score()

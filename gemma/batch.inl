@@ -98,6 +98,7 @@ GEMMA_INLINE Batch::Id Batch::add(std::span<const std::int32_t> prompt, PickToke
 
 GEMMA_INLINE Batch::Id Batch::add(std::span<const std::int32_t> prompt, Sampler sampler,
                                   const GenerateOptions& options) {
+  sampler.note(prompt);
   auto pick = [s = std::move(sampler)](std::span<const float> logits) mutable { return s.sample(logits); };
   return add(prompt,
              detail::or_out_of_memory("no memory for a sampler", [&] { return PickToken(std::move(pick)); }),

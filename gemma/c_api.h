@@ -316,8 +316,8 @@ GEMMA_API void gemma_sampler_free(gemma_sampler* sampler);
 /** The next token given `n` logits; -1 on failure. */
 GEMMA_API int32_t gemma_sampler_sample(gemma_sampler* sampler, const float* logits, size_t n,
                                        gemma_error** error);
-/** A token that the repeat penalty is to know of, e.g. of the prompt; those that the sampler chooses it
- * knows.
+/** A token that the repeat penalty is to know of. It knows the tokens that the sampler chooses, and those
+ * that a session holds when a generation begins.
  */
 GEMMA_API int gemma_sampler_note(gemma_sampler* sampler, int32_t token, gemma_error** error);
 

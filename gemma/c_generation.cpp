@@ -22,13 +22,15 @@ namespace {
 
 using namespace c_api;
 
-/// How a session's next token is chosen.
-PickToken pick_of(const gemma_generate_options& o, gemma_sampler* sampler) {
+/// How the next token of a session that holds `tokens` is chosen.
+PickToken pick_of(const gemma_generate_options& o, gemma_sampler* sampler,
+                  std::span<const std::int32_t> tokens) {
   if (o.pick != nullptr) {
     return [pick = o.pick, user = o.user](std::span<const float> logits) {
       return picked(pick(logits.data(), logits.size(), user));
     };
   }
+  if (sampler != nullptr) sampler->sampler.note(tokens);
   if (o.grammar != nullptr) {
     // the caller's sampler draws, so that it goes on where this answer ends
     if (sampler != nullptr) {
@@ -149,7 +151,7 @@ int gemma_session_generate(gemma_session* session, gemma_sampler* sampler,
     const gemma_generate_options o = session_generation(session, options);
     GenerateOptions chosen = generate_options(o);
     chosen.cancel = &session->cancelled;
-    give_result(result, session->session.generate(pick_of(o, sampler), chosen));
+    give_result(result, session->session.generate(pick_of(o, sampler, session->session.tokens()), chosen));
     return 0;
   });
 }
@@ -160,7 +162,8 @@ gemma_stream* gemma_session_stream(gemma_session* session, gemma_sampler* sample
     const gemma_generate_options o = session_generation(session, options);
     GenerateOptions chosen = generate_options(o);
     chosen.cancel = &session->cancelled;
-    return new gemma_stream{session->session.stream(pick_of(o, sampler), chosen), {}};
+    return new gemma_stream{session->session.stream(pick_of(o, sampler, session->session.tokens()), chosen),
+                            {}};
   });
 }
 int gemma_stream_next(gemma_stream* stream, gemma_token* token, gemma_error** error) {

@@ -58,6 +58,7 @@ gemma_answer* gemma_scheduler_submit(gemma_scheduler* scheduler, const int32_t* 
     }
     if (o.grammar != nullptr) {
       auto own = std::make_shared<ConstrainedSampler>(Sampler(request.sampler), *o.grammar);
+      own->sampler.note(request.prompt);
       request.pick = [own](std::span<const float> logits) { return own->pick(logits); };
     }
     return new gemma_answer{scheduler->scheduler.submit(std::move(request)), {}};

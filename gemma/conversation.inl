@@ -31,6 +31,7 @@ GEMMA_INLINE GenerateResult Conversation::generate(const GenerateOptions& option
     const auto end = model_.vocab().find(agent()->thought_end);
     if (begin && end) thought = {*begin, *end};
   }
+  sampler_.note(session_.tokens());
   ConstrainedPick pick(sampler_, *mask_, thought);
   return session_.generate([&pick](std::span<const float> logits) { return pick(logits); }, options);
 }

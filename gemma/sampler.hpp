@@ -53,8 +53,11 @@ class Sampler {
   /// Throws Error{kInvalidArgument} naming the option that is out of range, {kOutOfMemory}.
   explicit Sampler(const SamplerOptions& options = {});
 
-  /// Adds a token to the recent ones of the repeat penalty, such as one of the prompt. sample() adds its own.
+  /// Adds a token to the recent ones of the repeat penalty. sample() adds its own; Session, Batch and
+  /// Scheduler add what the sequence holds when a generation begins.
   void note(std::int32_t token);
+  /// Adds tokens in order; only the last SamplerOptions::repeat_last matter.
+  void note(std::span<const std::int32_t> tokens);
 
   /// Chooses the next token from its logits [vocab_size]. Throws Error{kNotFinite} if a logit is NaN or none
   /// is finite, {kOutOfMemory} at the first call.

@@ -43,6 +43,10 @@ GEMMA_INLINE void Sampler::note(std::int32_t token) {
   }
 }
 
+GEMMA_INLINE void Sampler::note(std::span<const std::int32_t> tokens) {
+  for (const std::int32_t token : tokens.last(std::min(tokens.size(), options_.repeat_last))) note(token);
+}
+
 GEMMA_INLINE std::int32_t Sampler::sample(std::span<const float> logits) {
   const std::int32_t token =
       detail::or_out_of_memory("no memory for sampling a token", [&] { return draw(logits); });

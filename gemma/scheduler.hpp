@@ -22,8 +22,8 @@ namespace gemma {
 /// A generation request.
 struct Request {
   std::vector<std::int32_t> prompt = {};  // ids, as Session::set_tokens() takes them
-  SamplerOptions sampler = {};            // how tokens are chosen, unless `pick` is set
-  PickToken pick = {};                    // replaces the sampler; called by the scheduler's thread
+  SamplerOptions sampler = {};  // how tokens are chosen unless `pick` is set; penalties see the prompt
+  PickToken pick = {};          // replaces the sampler; called by the scheduler's thread
   /// Options of the generation. Its callbacks are called by the scheduler's thread too and delay every other
   /// request, so they must be fast. `cancel` is ignored: use PendingAnswer::cancel().
   GenerateOptions options = {};

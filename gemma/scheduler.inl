@@ -295,7 +295,9 @@ GEMMA_INLINE PendingAnswer Scheduler::submit(Request request) {
     auto record = std::make_shared<detail::RequestRecord>();
     record->pick = std::move(request.pick);
     if (!record->pick) {
-      record->pick = [s = Sampler(request.sampler)](std::span<const float> logits) mutable {
+      Sampler sampler(request.sampler);
+      sampler.note(request.prompt);
+      record->pick = [s = std::move(sampler)](std::span<const float> logits) mutable {
         return s.sample(logits);
       };
     }

@@ -113,7 +113,7 @@ class Session {
   /// completed a stop string, and the one that ended the turn. Nothing is computed after the last of
   /// max_tokens. Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits, {kOutOfMemory}
   /// if there is no memory for the answer; tokens generated before stay in the sequence. Exceptions of
-  /// callbacks pass through.
+  /// callbacks pass through. The sampler's repeat penalty sees the tokens that the sequence already holds.
   GenerateResult generate(Sampler& sampler, const GenerateOptions& options = {});
   /// Overload that takes a custom token picker.
   GenerateResult generate(PickToken pick, const GenerateOptions& options = {});

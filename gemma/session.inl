@@ -262,6 +262,7 @@ GEMMA_INLINE TokenStream Session::stream(PickToken pick, const GenerateOptions& 
                                   [&] { return TokenStream(*this, std::move(pick), options); });
 }
 GEMMA_INLINE TokenStream Session::stream(Sampler& sampler, const GenerateOptions& options) {
+  sampler.note(tokens());
   return stream([&sampler](std::span<const float> logits) { return sampler.sample(logits); }, options);
 }
 
@@ -272,6 +273,7 @@ GEMMA_INLINE GenerateResult Session::generate(PickToken pick, const GenerateOpti
   return std::move(all.generating_.result());
 }
 GEMMA_INLINE GenerateResult Session::generate(Sampler& sampler, const GenerateOptions& options) {
+  sampler.note(tokens());
   return generate([&sampler](std::span<const float> logits) { return sampler.sample(logits); }, options);
 }
 

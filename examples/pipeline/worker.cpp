@@ -26,7 +26,10 @@ constexpr std::size_t kManyTokens = 16;
 Worker::Worker(const Model& model, const StageOptions& options, const SamplerOptions& sampler, int rank,
                Mailbox& mailbox)
     : stage_(model, options), rank_(rank), mailbox_(mailbox) {
-  if (stage_.is_last()) samplers_.assign(options.max_sequences, Sampler(sampler));
+  if (stage_.is_last()) {
+    samplers_.assign(options.max_sequences, Sampler(sampler));
+    answering_.assign(options.max_sequences, false);
+  }
   stage_.read_ahead();
   stage_.give_back_embeddings();  // the checksum has mapped some of their pages
 }
@@ -43,12 +46,17 @@ void Worker::run(const Step& step, const std::atomic<bool>& cancel) {
 void Worker::finish(const Step& step, std::span<const float> logits) {
   const std::size_t vocab = stage_.model().config().vocab_size;
   std::vector<std::int32_t> chosen;
+  std::span<const std::int32_t> ids = step.tokens;
   for (const Step::Part& part : step.parts) {
+    // the repeat penalty sees the prompt; a sampler knows the tokens that it chose
+    if (!answering_.at(part.sequence)) samplers_.at(part.sequence).note(ids.first(part.n_tokens));
+    ids = ids.subspan(part.n_tokens);
     const std::size_t n_rows = part.logits == Logits::kAll ? part.n_tokens : part.logits == Logits::kLast;
     for (std::size_t i = 0; i < n_rows; ++i, logits = logits.subspan(vocab)) {
       const std::span<const float> row = logits.first(vocab);
       if (step.wanted == Wanted::kToken) {
         chosen.push_back(samplers_.at(part.sequence).sample(row));
+        answering_.at(part.sequence) = true;
       } else {
         const auto bytes = std::as_bytes(row);
         mailbox_.send(0, Kind::kRow, {bytes.begin(), bytes.end()});

@@ -32,6 +32,7 @@ class Worker {
 
   Stage stage_;
   std::vector<Sampler> samplers_;  // [n_sequences] on the last rank, else empty
+  std::vector<bool> answering_;    // likewise: whether a token of the answer was chosen
   int rank_;
   Mailbox& mailbox_;
   double busy_seconds_ = 0;

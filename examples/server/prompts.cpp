@@ -162,8 +162,9 @@ Request RequestMaker::make(std::vector<std::int32_t> prompt, std::size_t choice,
       const auto end = model_.model().vocab().find(agent->thought_end);
       if (begin && end) thought = {*begin, *end};
     }
-    out.pick = [held = std::make_shared<HeldSampler>(out.sampler, *mask_, thought)](
-                   std::span<const float> logits) { return held->pick(logits); };
+    auto held = std::make_shared<HeldSampler>(out.sampler, *mask_, thought);
+    held->sampler.note(prompt);
+    out.pick = [held = std::move(held)](std::span<const float> logits) { return held->pick(logits); };
   }
   out.options.max_tokens = asked_.max_tokens.value_or(default_max_tokens);
   out.options.stop_strings = asked_.stop;

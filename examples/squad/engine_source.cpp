@@ -143,7 +143,7 @@ class EngineSource : public AnswerSource {
     return options;
   }
 
-  static Sampler sampler_of(const Sampling& sampling, std::span<const TokenId> prompt) {
+  static Sampler sampler_of(const Sampling& sampling) {
     SamplerOptions options;
     options.temperature = static_cast<float>(sampling.temperature);
     options.top_k = static_cast<std::size_t>(sampling.top_k);
@@ -151,9 +151,7 @@ class EngineSource : public AnswerSource {
     options.repeat_penalty = static_cast<float>(sampling.repeat_penalty);
     options.repeat_last = kRepeatLast;
     options.seed = sampling.seed;
-    Sampler sampler(options);
-    for (const TokenId token : prompt.last(std::min(prompt.size(), kRepeatLast))) sampler.note(token);
-    return sampler;
+    return Sampler(options);
   }
 
   static GenerateOptions until(const Sampling& sampling, const std::atomic<bool>& cancel) {
@@ -183,7 +181,7 @@ class EngineSource : public AnswerSource {
       timing.prefill_s = prefill.seconds;
       timing.cached_tokens = prefill.n_reused;
       const double before = seconds_since(begin);
-      Sampler sampler = sampler_of(query.sampling, tokens);
+      Sampler sampler = sampler_of(query.sampling);
       GenerateResult result = session_->generate(sampler, until(query.sampling, cancel));
       timing.first_token_s = before + result.first_token_seconds;
       timing.decode_s = result.seconds - result.first_token_seconds;
@@ -207,8 +205,7 @@ class EngineSource : public AnswerSource {
   Running join(std::size_t i, const Query& query, const std::atomic<bool>& cancel) {
     const auto begin = Clock::now();
     const std::vector<TokenId> tokens = encode(query.prompt);
-    Running running{i,
-                    batch_->add(tokens, sampler_of(query.sampling, tokens), until(query.sampling, cancel))};
+    Running running{i, batch_->add(tokens, sampler_of(query.sampling), until(query.sampling, cancel))};
     running.answer.prompt_tokens = tokens.size();
     running.answer.timing.batch = batch_->max_sequences();
     running.answer.timing.share_s = seconds_since(begin);

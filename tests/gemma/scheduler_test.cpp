@@ -1,6 +1,7 @@
 // Requests of many threads: each answer is what it would be alone, and nobody holds the others up.
 #include "gemma/scheduler.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -96,6 +97,38 @@ TEST_F(Schedulers, AnswersAreThoseOfEachAlone) {
   EXPECT_EQ(stats.n_done, 32u);
   EXPECT_EQ(stats.n_queued, 0u);
   EXPECT_GT(stats.batch.n_reused, 0u) << "they begin alike";
+}
+
+// A prompt of whose tokens the plain answer repeats one: a penalty that forbids what was seen must know the
+// prompt.
+TEST_F(Schedulers, TheRepeatPenaltySeesThePrompt) {
+  const GenerateOptions wanted{.max_tokens = 6, .ignore_end = true};
+  const SamplerOptions forbid{.repeat_penalty = 1e6f};
+  Session session(*model_, options(1).engine);
+  Ids prompt;
+  const auto answer = [&](const SamplerOptions& o) {
+    Sampler sampler(o);
+    session.set_tokens(prompt);
+    return session.generate(sampler, wanted).tokens;
+  };
+  const auto repeats = [&](const Ids& ids) {
+    return std::find_first_of(ids.begin(), ids.end(), prompt.begin(), prompt.end()) != ids.end();
+  };
+  std::uint64_t seed = 0;
+  do {
+    ASSERT_LT(seed, 100U) << "no plain answer repeats its prompt";
+    prompt = random_tokens(40, vocab_, ++seed);
+  } while (!repeats(answer({})));
+
+  const Ids alone = answer(forbid);
+  EXPECT_FALSE(repeats(alone));
+  Batch batch(*model_, options(1).engine);
+  const Batch::Id id = batch.add(prompt, Sampler(forbid), wanted);
+  while (batch.step()) {
+  }
+  EXPECT_EQ(batch.result(id).tokens, alone);
+  Scheduler scheduler(*model_, options(1));
+  EXPECT_EQ(scheduler.submit({.prompt = prompt, .sampler = forbid, .options = wanted}).wait().tokens, alone);
 }
 
 TEST_F(Schedulers, WhoSeesTheEndSeesItCounted) {

@@ -86,7 +86,7 @@ if TYPE_CHECKING:
         grammar: Optional[Grammar]  # what the answer may be
         pick: Optional[Pick]  # in place of a sampler
         process: Optional[Process]  # before each choice
-        noted: Sequence[int]  # tokens that repeat_penalty is to know of, e.g. those of the prompt
+        noted: Sequence[int]  # tokens that repeat_penalty is to know of beside those of the sequence
         draft: bool  # False: no guesses, whatever the session or scheduler was made with
 
 
