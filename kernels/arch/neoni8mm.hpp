@@ -129,16 +129,20 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
 template <class Format>
 struct SignedFormat : Format {
   static constexpr int kOffset = 0;
-  template <int kStage>
+  template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const NeonI8mm::Rows& rows, std::size_t offset,
-                                           typename Format::Header& h,
-                                           NeonI8mm::Int (&w)[Format::kStageGroups][8]) noexcept {
-    Format::template stage<kStage>(rows, offset, h, w);
-    if constexpr (Format::kOffset != 0)
+                                           typename Format::Header& h, Out& w) noexcept {
+    if constexpr (Format::kOffset == 0) {
+      Format::template stage<kStage>(rows, offset, h, w);
+    } else {
+      NeonI8mm::Int unpacked[Format::kStageGroups][8];
+      Format::template stage<kStage>(rows, offset, h, unpacked);
       unroll<NeonI8mm, Format::kStageGroups>([&]<int G>() GEMMA_INLINE_LAMBDA {
-        unroll<NeonI8mm, 8>(
-            [&]<int C>() GEMMA_INLINE_LAMBDA { w[G][C] = NeonI8mm::sub_bytes(w[G][C], Format::kOffset); });
+        unroll<NeonI8mm, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
+          w[G][C] = NeonI8mm::sub_bytes(unpacked[G][C], Format::kOffset);
+        });
       });
+    }
   }
 };
 
