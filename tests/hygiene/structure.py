@@ -85,7 +85,7 @@ RULES = [
          r"\b(num_(tokens|layers|heads|kv_heads)|n_(layer|embd|ff|head|head_kv|kv_head|vocab)|(hidden|head|intermediate)_size|dim_head|(max_)?seq(uence)?_length)_?\b",
          "const std::size_t n_layer = 2;", but="examples/convert/"),
     Rule("no paths of one machine", f"{LIBRARY} examples bench tests cmake", r"(^|[^\w$/}.*])/(work|home|Users)/\w",
-         'std::ifstream in("/home/me/model.gguf");', SOURCES + BUILD_FILES + (".py", ".sh"), but=r"tests/hygiene/structure\.py"),
+         'std::ifstream in("/' 'home/me/model.gguf");', SOURCES + BUILD_FILES + (".py", ".sh")),
     Rule("finish it or leave it out", f"{LIBRARY} examples bench tests cmake", r"\b(TO" r"DO|FIX" r"ME)\b",
          "int n;  // TO" "DO", SOURCES + BUILD_FILES + (".py", ".sh")),
 ]
