@@ -1,14 +1,12 @@
-# What all programs share: third parties' headers compiled once, and gemma_program, which has the
-# flags and what every main() does. CLI11's header defines objects, which cost each unit that reads it 4 s: units
-# without flags take gemma_program_headers, which is without it.
+# What all programs share: gemma_program, which has the flags and what every main() does, and third parties' headers
+# compiled once. CLI11's header defines objects, which cost each unit that reads it 4 s: units without flags take
+# gemma_program_headers, which is without it; those with flags take the headers of gemma_program.
 add_compile_options(${GEMMA_PROGRAM_OPTIONS}) # of targets that are added from here on
 find_package(CLI11 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 set(headers <fmt/format.h> <nlohmann/json.hpp> <algorithm> <chrono> <filesystem> <functional> <iostream> <map> <optional>)
 gemma_precompile(gemma_program_headers LINK fmt::fmt nlohmann_json::nlohmann_json HEADERS ${headers})
-gemma_precompile(gemma_flag_headers LINK CLI11::CLI11 fmt::fmt nlohmann_json::nlohmann_json
-                 HEADERS <CLI/CLI.hpp> ${headers})
 
 set(parts program.cpp engine_flags.cpp chat_template_flag.cpp sampling_flags.cpp)
 list(TRANSFORM parts PREPEND ${PROJECT_SOURCE_DIR}/examples/)
@@ -16,4 +14,4 @@ add_library(gemma_program STATIC ${parts})
 set_target_properties(gemma_program PROPERTIES UNITY_BUILD ON)
 target_link_libraries(gemma_program PUBLIC gemma_gemma CLI11::CLI11 PRIVATE gemma_warnings fmt::fmt
                                                                             nlohmann_json::nlohmann_json)
-target_precompile_headers(gemma_program REUSE_FROM gemma_flag_headers)
+target_precompile_headers(gemma_program PRIVATE <CLI/CLI.hpp> ${headers} ${PROJECT_SOURCE_DIR}/gemma/gemma.hpp)

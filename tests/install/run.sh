@@ -2,8 +2,8 @@
 # Uses the library as its users do, each way in clean folders, by the files that docs/embedding.md shows.
 #   run.sh                      all of it: minutes; builds the library four times
 #   run.sh package BUILD        installs what BUILD holds, moves it, and uses it: find_package, pkg-config, C
-#   run.sh strict BUILD [-O2]   a program with folders of our names and -ffast-math, by gcc and clang, at that level (-O1,
-#                               but clang's as headers -O0); clang's as headers has one thread, without OpenMP
+#   run.sh strict BUILD [-O2]   a program with folders of our names and -ffast-math, by gcc and clang; with -O2 at that level,
+#                               and as headers too, of which clang's has one thread, without OpenMP
 #   run.sh face                 what #include <gemma/gemma.hpp> brings along: how many lines, which system headers
 #   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
 #   run.sh xsimd /PREFIX        the kernels and their tests with the xsimd that is installed in /PREFIX
@@ -63,18 +63,17 @@ pkg_config_of() {
   fi
 }
 
-# strict_by COMPILER FOLDER LEVEL: builds and runs FOLDER/strict_user.cpp, as declarations and as headers
+# strict_by COMPILER FOLDER LEVEL PACKAGE...: builds and runs FOLDER/strict_user.cpp with each package
 strict_by() {
-  local compiler=$1 here=$2 package flags libs level
+  local compiler=$1 here=$2 level=$3 package flags libs
   if ! command -v "$compiler" >/dev/null; then
     echo "SKIPPED: there is no $compiler"
     return
   fi
-  for package in gemma gemma-header-only; do
-    level=${3:--O1}
-    flags=$(pc $package --cflags) libs=$(pc $package --libs)
+  for package in "${@:4}"; do
+    flags=$(pc "$package" --cflags) libs=$(pc "$package" --libs)
     if [ "$compiler-$package" = clang++-gemma-header-only ]; then # as if OpenMP were not installed
-      flags="${flags//-fopenmp/} -fno-openmp -DGEMMA_SINGLE_THREAD" libs=${libs//-fopenmp/} level=${3:--O0}
+      flags="${flags//-fopenmp/} -fno-openmp -DGEMMA_SINGLE_THREAD" libs=${libs//-fopenmp/}
     fi
     # shellcheck disable=SC2086
     (cd "$here" && $compiler -std=c++20 "$level" -ffast-math -Wall -Wextra -Wconversion -Werror -I. $flags strict_user.cpp \
@@ -87,7 +86,8 @@ strict_by() {
 # A user with folders of our names, whose headers are errors, and with flags that make NaN compare as they like.
 strict() {
   quiet cmake --install "$1" --prefix "$work/strict/usr" --component library
-  local here=$work/strict/user header libdir said clang failed=no
+  local here=$work/strict/user level=${2:--O1} header libdir said clang failed=no packages=(gemma)
+  [ $# -eq 1 ] || packages+=(gemma-header-only) # takes most of the time; run.sh package builds headers once more
   for header in $(cd "$root" && ls gguf/*.hpp kernels/*.hpp tokenizer/*.hpp gemma/*.hpp); do
     [[ $header == gemma/* ]] && header=$(basename "$header") # of our own folder, names only
     mkdir -p "$here/$(dirname "$header")"
@@ -96,9 +96,9 @@ strict() {
   cp "$root/tests/install/strict_user.cpp" "$here"
   libdir=$(dirname "$(find "$work/strict/usr" -name 'libgemma.*' | head -n 1)")
   pkg_config_of "$libdir"
-  strict_by clang++ "$here" "${2:-}" &
+  strict_by clang++ "$here" "$level" "${packages[@]}" &
   clang=$!
-  strict_by g++ "$here" "${2:-}" || failed=yes
+  strict_by g++ "$here" "$level" "${packages[@]}" || failed=yes
   wait $clang && [ $failed = no ] || return 1
   # as headers without OpenMP and without asking for one thread: an error that says what to do
   # shellcheck disable=SC2046
