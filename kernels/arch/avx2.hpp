@@ -79,6 +79,12 @@ struct Avx2Primitives {
   static void store(float* p, Float v) noexcept { _mm256_store_ps(p, v); }
   static Float broadcast(const float* p) noexcept { return _mm256_broadcast_ss(p); }
   static Int broadcast_int(const std::int32_t* p) noexcept { return _mm256_set1_epi32(*p); }
+  /// Four bytes in each lane.
+  static Int broadcast_four(const std::int8_t* p) noexcept {
+    std::int32_t four;
+    __builtin_memcpy(&four, p, sizeof four);
+    return _mm256_set1_epi32(four);
+  }
 
   // ---- bits
   static Int zero_int() noexcept { return _mm256_setzero_si256(); }
@@ -189,12 +195,6 @@ struct Avx2 : Avx2Primitives<Avx2> {
   /// The sum is wanted now, in a register. gcc adds up at the end otherwise, and all products wait in memory.
   static void pin(Int& sum) noexcept { __asm__("" : "+x"(sum)); }
 
-  static Int broadcast_four(const std::int8_t* p) noexcept {
-    std::int32_t four;
-    __builtin_memcpy(&four, p, sizeof four);
-    return _mm256_set1_epi32(four);
-  }
-
   /// Pairs of products in 16 bits, as many as fit, then pairs of their sums.
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_unsigned_dots(const Int (*w)[8], const std::int8_t* x,
@@ -207,28 +207,18 @@ struct Avx2 : Avx2Primitives<Avx2> {
     static_assert(kTogether * 2 * kMagnitude * 127 < 1 << 15 && 2 * W::kLargest * 127 < 1 << 15);
     constexpr int kRun = kTogether < kCount ? kTogether : kCount;
     static_assert(W::kOffset == 0 || kRun == kCount);  // the offset is in the first run
-    unroll<Avx2, kCount / kRun>([&]<int R>() GEMMA_INLINE_LAMBDA {
-      Int sums[n_panels][kTokens];
-      unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
-        unroll<Avx2, n_panels>([&]<int P>()
-                                   GEMMA_INLINE_LAMBDA { sums[P][T] = R == 0 ? dots[P][T] : zero_int(); });
-      });
-      unroll<Avx2, kRun>([&]<int I>() GEMMA_INLINE_LAMBDA {
-        constexpr int kColumn = kBegin + R * kRun + I;
-        unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
-          const Int x4 = broadcast_four(x + 32 * T + 4 * kColumn);
-          unroll<Avx2, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
-            sums[P][T] = _mm256_add_epi16(sums[P][T], _mm256_maddubs_epi16(w[P][kColumn], x4));
-            pin(sums[P][T]);
-          });
-        });
-      });
-      unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
-        unroll<Avx2, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
-          const Int sum = _mm256_madd_epi16(sums[P][T], _mm256_set1_epi16(1));
-          dots[P][T] = R == 0 ? sum : _mm256_add_epi32(dots[P][T], sum);
-        });
-      });
+    Int sums[n_panels][kTokens];
+    Int x4 = zero_int();
+    unroll<Avx2, kCount * kTokens * n_panels>([&]<int N>() GEMMA_INLINE_LAMBDA {
+      constexpr int I = N / n_panels / kTokens, T = N / n_panels % kTokens, P = N % n_panels;
+      if constexpr (P == 0) x4 = broadcast_four(x + 32 * T + 4 * (kBegin + I));
+      if constexpr (I % kRun == 0) sums[P][T] = I == 0 ? dots[P][T] : zero_int();
+      sums[P][T] = _mm256_add_epi16(sums[P][T], _mm256_maddubs_epi16(w[P][kBegin + I], x4));
+      pin(sums[P][T]);
+      if constexpr (I % kRun == kRun - 1) {
+        const Int sum = _mm256_madd_epi16(sums[P][T], _mm256_set1_epi16(1));
+        dots[P][T] = I < kRun ? sum : _mm256_add_epi32(dots[P][T], sum);
+      }
     });
   }
 
@@ -236,19 +226,15 @@ struct Avx2 : Avx2Primitives<Avx2> {
   template <int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_signed_dots(const Int (*w)[8], const std::int8_t* x,
                                                      Int (&dots)[n_panels][kTokens]) noexcept {
-    unroll<Avx2, kCount>([&]<int I>() GEMMA_INLINE_LAMBDA {
-      constexpr int kColumn = kBegin + I;
-      Int magnitude[n_panels];
-      unroll<Avx2, n_panels>([&]<int P>()
-                                 GEMMA_INLINE_LAMBDA { magnitude[P] = _mm256_abs_epi8(w[P][kColumn]); });
-      unroll<Avx2, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
-        const Int x4 = broadcast_four(x + 32 * T + 4 * kColumn);
-        unroll<Avx2, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
-          const Int pairs = _mm256_maddubs_epi16(magnitude[P], _mm256_sign_epi8(x4, w[P][kColumn]));
-          dots[P][T] = _mm256_add_epi32(dots[P][T], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-          pin(dots[P][T]);
-        });
-      });
+    Int magnitude[n_panels];
+    Int x4 = zero_int();
+    unroll<Avx2, kCount * kTokens * n_panels>([&]<int N>() GEMMA_INLINE_LAMBDA {
+      constexpr int kColumn = kBegin + N / n_panels / kTokens, T = N / n_panels % kTokens, P = N % n_panels;
+      if constexpr (T == 0) magnitude[P] = _mm256_abs_epi8(w[P][kColumn]);
+      if constexpr (P == 0) x4 = broadcast_four(x + 32 * T + 4 * kColumn);
+      const Int pairs = _mm256_maddubs_epi16(magnitude[P], _mm256_sign_epi8(x4, w[P][kColumn]));
+      dots[P][T] = _mm256_add_epi32(dots[P][T], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+      pin(dots[P][T]);
     });
   }
 };

@@ -212,15 +212,15 @@ struct Avx512Vnni {
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {
-    unroll<Avx512Vnni, kCount>([&]<int C>() GEMMA_INLINE_LAMBDA {
-      unroll<Avx512Vnni, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
+    Int x4 = zero_int();
+    unroll<Avx512Vnni, kCount * kTokens * n_panels>([&]<int N>() GEMMA_INLINE_LAMBDA {
+      constexpr int kColumn = kBegin + N / n_panels / kTokens, T = N / n_panels % kTokens, P = N % n_panels;
+      if constexpr (P == 0) {
         std::int32_t four;
-        __builtin_memcpy(&four, x + 32 * T + 4 * (kBegin + C), sizeof four);
-        const Int x4 = _mm512_set1_epi32(four);
-        unroll<Avx512Vnni, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
-          dots[P][T] = _mm512_dpbusd_epi32(dots[P][T], w[P][kBegin + C], x4);
-        });
-      });
+        __builtin_memcpy(&four, x + 32 * T + 4 * kColumn, sizeof four);
+        x4 = _mm512_set1_epi32(four);
+      }
+      dots[P][T] = _mm512_dpbusd_epi32(dots[P][T], w[P][kColumn], x4);
     });
   }
 };

@@ -23,15 +23,11 @@ struct AvxVnni : Avx2Primitives<AvxVnni> {
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {
-    unroll<AvxVnni, kCount>([&]<int C>() GEMMA_INLINE_LAMBDA {
-      unroll<AvxVnni, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
-        std::int32_t four;
-        __builtin_memcpy(&four, x + 32 * T + 4 * (kBegin + C), sizeof four);
-        const Int x4 = _mm256_set1_epi32(four);
-        unroll<AvxVnni, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
-          dots[P][T] = _mm256_dpbusd_avx_epi32(dots[P][T], w[P][kBegin + C], x4);
-        });
-      });
+    Int x4 = zero_int();
+    unroll<AvxVnni, kCount * kTokens * n_panels>([&]<int N>() GEMMA_INLINE_LAMBDA {
+      constexpr int kColumn = kBegin + N / n_panels / kTokens, T = N / n_panels % kTokens, P = N % n_panels;
+      if constexpr (P == 0) x4 = broadcast_four(x + 32 * T + 4 * kColumn);
+      dots[P][T] = _mm256_dpbusd_avx_epi32(dots[P][T], w[P][kColumn], x4);
     });
   }
 };

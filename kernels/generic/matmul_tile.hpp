@@ -69,18 +69,17 @@ struct PanelTile {
       Float t[n_panels][kStep];
       unroll<A, W::kHalves>([&]<int H>() GEMMA_INLINE_LAMBDA {
         Int dots[n_panels][kStep];
-        unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
-          unroll<A, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
-            if constexpr (kOffsetSums > 0)
-              dots[P][T] = A::broadcast_int(&unit.offset[j * W::kHalves + H][S * kStep + T]);
-            else
-              dots[P][T] = A::zero_int();
-          });
+        unroll<A, kStep * n_panels>([&]<int N>() GEMMA_INLINE_LAMBDA {
+          constexpr int T = N / n_panels, P = N % n_panels;
+          if constexpr (kOffsetSums > 0)
+            dots[P][T] = A::broadcast_int(&unit.offset[j * W::kHalves + H][S * kStep + T]);
+          else
+            dots[P][T] = A::zero_int();
         });
         A::template add_dots<W, 8 / W::kHalves * H, 8 / W::kHalves>(w, unit.q[j][S * kStep], dots);
-        unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
-          unroll<A, n_panels>(
-              [&]<int P>() GEMMA_INLINE_LAMBDA { t[P][T] = scaled<H>(dots[P][T], scale[P], t[P][T]); });
+        unroll<A, kStep * n_panels>([&]<int N>() GEMMA_INLINE_LAMBDA {
+          constexpr int T = N / n_panels, P = N % n_panels;
+          t[P][T] = scaled<H>(dots[P][T], scale[P], t[P][T]);
         });
       });
       unroll<A, kStep>([&]<int T>() GEMMA_INLINE_LAMBDA {
@@ -243,8 +242,8 @@ struct PanelTile {
   [[gnu::noinline]] static void tile(const PanelUnit* panel, const Unit<kTile>* units, std::size_t n_units,
                                      Ahead& ahead, Sums (&sums)[kPanels]) noexcept {
     Float acc[kPanels][kTokens];
-    unroll<A, kPanels>([&]<int P>() GEMMA_INLINE_LAMBDA {
-      unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { acc[P][T] = A::load(sums[P][T]); });
+    unroll<A, kPanels * kTokens>([&]<int N>() GEMMA_INLINE_LAMBDA {
+      acc[N / kTokens][N % kTokens] = A::load(sums[N / kTokens][N % kTokens]);
     });
     for (std::size_t u = 0; u < n_units; ++u) {
       const PanelUnit& p = panel[u];
@@ -257,8 +256,8 @@ struct PanelTile {
       }
       if constexpr (W::kMinPairs > 0) subtract_mins(p.min_pairs, p.minus_dmin, units[u], acc);
     }
-    unroll<A, kPanels>([&]<int P>() GEMMA_INLINE_LAMBDA {
-      unroll<A, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA { A::store(sums[P][T], acc[P][T]); });
+    unroll<A, kPanels * kTokens>([&]<int N>() GEMMA_INLINE_LAMBDA {
+      A::store(sums[N / kTokens][N % kTokens], acc[N / kTokens][N % kTokens]);
     });
   }
 };

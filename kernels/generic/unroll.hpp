@@ -2,19 +2,21 @@
 // Invariant: everything is inlined and tagged with the ISA unit's type A; no symbol of its own is left.
 #pragma once
 
-#include <utility>
-
 namespace gemma::kernels {
 
-template <class A, class F, int... kIndices>
-[[gnu::always_inline]] inline void unroll_over(std::integer_sequence<int, kIndices...>, F& f) {
-  (f.template operator()<kIndices>(), ...);
-}
-
 /// f.template operator()<0>(), ..., <kCount - 1>(). The lambda should be marked GEMMA_INLINE_LAMBDA.
-template <class A, int kCount, class F>
+/// Eight calls a level: each level of inlining costs the compiler another copy of the loop's body.
+template <class A, int kCount, int kBegin = 0, class F>
 [[gnu::always_inline]] inline void unroll(F&& f) {
-  unroll_over<A>(std::make_integer_sequence<int, kCount>{}, f);
+  if constexpr (kCount > kBegin) f.template operator()<kBegin>();
+  if constexpr (kCount > kBegin + 1) f.template operator()<kBegin + 1>();
+  if constexpr (kCount > kBegin + 2) f.template operator()<kBegin + 2>();
+  if constexpr (kCount > kBegin + 3) f.template operator()<kBegin + 3>();
+  if constexpr (kCount > kBegin + 4) f.template operator()<kBegin + 4>();
+  if constexpr (kCount > kBegin + 5) f.template operator()<kBegin + 5>();
+  if constexpr (kCount > kBegin + 6) f.template operator()<kBegin + 6>();
+  if constexpr (kCount > kBegin + 7) f.template operator()<kBegin + 7>();
+  if constexpr (kCount > kBegin + 8) unroll<A, kCount, kBegin + 8>(f);
 }
 
 }  // namespace gemma::kernels
