@@ -110,8 +110,9 @@ GEMMA_INLINE Embedder::Embedder(Model model, const EmbedderOptions& options, con
       memory_(plan.kv_bytes, "caches of an embedder") {
   const ModelConfig& c = model.config();
   if (pooling_ == Pooling::kFirst && !c.looks_ahead()) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "the first token of a model that only looks back stands for no text: pool by mean or last");
+    throw Error(
+        ErrorCode::kInvalidArgument,
+        "the first token of a model that only looks back does not depend on the text: pool by mean or last");
   }
   const std::size_t width = pooling_ == Pooling::kNone ? c.d_model : c.embedding_width();
   if (dims_ > width || (dims_ != 0 && pooling_ == Pooling::kNone)) {

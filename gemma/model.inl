@@ -292,8 +292,8 @@ GEMMA_INLINE std::span<const float> Model::run_dense(Workspace& ws, std::size_t 
                           .hidden = {},
                           .trace = trace,
                           .n_rows = n};
-  run_team(ws.options().n_threads, ws.shared->barrier,
-           [&pass](const Worker& w) noexcept { detail::project_pooled(pass, w); });
+  detail::run_team(ws.options().n_threads, ws.shared->barrier,
+                   [&pass](const detail::Worker& w) noexcept { detail::project_pooled(pass, w); });
   return {detail::project_pooled_result(pass), n * config().embedding_width()};
 }
 
@@ -341,8 +341,8 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
                           .n_rows = n_rows,
                           .only_wanted = only_wanted};
   if (n_rows != 0) {
-    run_team(ws.options().n_threads, ws.shared->barrier,
-             [&pass](const Worker& w) noexcept { detail::run(pass, w); });
+    detail::run_team(ws.options().n_threads, ws.shared->barrier,
+                     [&pass](const detail::Worker& w) noexcept { detail::run(pass, w); });
   }
   if (ws.shared->stop.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "cancelled");
   for (const Chunk& c : chunks) c.cache->advance(c.tokens.size());

@@ -19,7 +19,7 @@ namespace gemma {
 /// Options of a Quantizer.
 struct QuantizeOptions {
   const QuantizeRecipe* recipe = nullptr;  // required: see find_recipe()
-  /// Types of tensors by name, where "*" stands for any characters; the first match is used. A type that does
+  /// Types of tensors by name, where "*" matches any characters; the first match is used. A type that does
   /// not fit the tensor's rows is an error.
   std::vector<std::pair<std::string, DType>> tensors = {};
   const Importances* importances = nullptr;   // must outlive the quantizer

@@ -18,7 +18,7 @@ GEMMA_INLINE char upper(char c) noexcept {
   return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
 }
 
-/// Whether `name` matches `pattern`, where "*" stands for any characters. After a mismatch only the last star
+/// Whether `name` matches `pattern`, where "*" matches any characters. After a mismatch only the last star
 /// is tried again.
 GEMMA_INLINE bool fits_pattern(std::string_view pattern, std::string_view name) noexcept {
   std::size_t p = 0, n = 0, star = std::string_view::npos, after = 0;
@@ -185,13 +185,13 @@ class TypeChooser {
 
 GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, const QuantizeOptions& options) {
   if (options.recipe == nullptr) throw Error(ErrorCode::kInvalidArgument, "quantising needs a recipe");
-  gguf::refuse_other_kinds(file);
+  gguf::refuse_non_models(file);
   for (const Adapter* adapter : options.adapters) adapter->check(file);
   for (const auto& [pattern, type] : options.tensors) {
     if (!kernels::can_encode(type)) {
       throw Error(ErrorCode::kInvalidArgument, "tensor " + gemma::quoted(pattern) + ": type " +
                                                    describe_dtype_id(static_cast<std::uint32_t>(type)) +
-                                                   " is not written");
+                                                   " cannot be written");
     }
   }
   std::vector<TensorChoice> choices;
@@ -200,7 +200,7 @@ GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, cons
     if (!t.runs()) {  // its size is not known, so it cannot be copied
       throw Error(ErrorCode::kUnsupported, file.path() + ": tensor " + gemma::quoted(t.name) +
                                                " is of type " + describe_dtype_id(t.type_id) +
-                                               ", which is not written");
+                                               ", which cannot be written");
     }
     choices.push_back(chooser.choose(t));
   }

@@ -94,10 +94,11 @@ class Quantizer::Work {
     const auto check = table.dequantize[static_cast<std::size_t>(c.type)];
     const auto encode_row = kernels::best_encoder().find(c.type);
     std::atomic<std::size_t> taken{0};
-    run_team(n_threads_, barrier_, [&](const Worker& w) {
+    detail::run_team(n_threads_, barrier_, [&](const detail::Worker& w) {
       float* const x = floats_.data() + 2 * t.cols * w.id;
       float* const y = x + t.cols;
-      for (Range r = take(taken, n, 1, w.count); r.begin != r.end; r = take(taken, n, 1, w.count)) {
+      for (auto r = detail::take_piece(taken, n, 1, w.count); r.begin != r.end;
+           r = detail::take_piece(taken, n, 1, w.count)) {
         for (std::size_t i = r.begin; i < r.end; ++i) {
           const float* importances = importances_of(c, row + i);
           std::byte* const to = encoded_.data() + i * out;
@@ -188,7 +189,7 @@ class Quantizer::Work {
   const QuantizeOptions& options_;
   const Progress& progress_;
   unsigned n_threads_;
-  Barrier barrier_;
+  detail::Barrier barrier_;
   std::vector<std::byte> encoded_;  // of a slab
   std::vector<float> floats_;       // [n_threads, 2, cols]: a row before and after
   std::vector<RowSums> sums_;       // of the slab's rows

@@ -27,11 +27,11 @@ struct Request {
   /// Options of the generation. Its callbacks are called by the scheduler's thread too and delay every other
   /// request, so they must be fast. `cancel` is ignored: use PendingAnswer::cancel().
   GenerateOptions options = {};
-  std::size_t n_top = 0;  // number of likeliest tokens reported with each token (Piece::top)
+  std::size_t n_top = 0;  // number of likeliest tokens reported with each token (AnswerPiece::top)
 };
 
 /// Output of one decoding step of a request.
-struct Piece {
+struct AnswerPiece {
   std::int32_t id = GeneratedToken::kNone;  // the token, or kNone for text that was held back
   std::string text;                         // text that may be shown now, often ""
   double log_probability = 0;               // of id, if GenerateOptions::log_probabilities is set
@@ -65,7 +65,7 @@ class PendingAnswer {
 
   /// Waits for the next piece, for at most `seconds`. kEnd: there are no more. Throws the error that ended
   /// the request: an exception of a picker, a processor or a callback, or Error.
-  Wait next(Piece& piece, double seconds = kNoLimit);
+  Wait next(AnswerPiece& piece, double seconds = kNoLimit);
   /// Waits for the end and drops pieces that were not read. Throws as next().
   GenerateResult wait();
   /// Ends the request: after the running step, or at once if it is in the queue.

@@ -33,13 +33,13 @@ struct RequestRecord {
 
   mutable std::mutex mutex;  // guards what follows
   std::condition_variable changed;
-  std::deque<Piece> pieces;
+  std::deque<AnswerPiece> pieces;
   RequestState state = RequestState::kQueued;
   GenerateResult result;
   std::exception_ptr error;
   RequestTimes times;
 
-  void push(Piece piece) {
+  void push(AnswerPiece piece) {
     const std::lock_guard lock(mutex);
     if (times.first_token_seconds == 0) times.first_token_seconds = since_submit.seconds();
     pieces.push_back(std::move(piece));
@@ -225,7 +225,7 @@ struct PendingAnswer::Holder {
   detail::RecordPointer record;
 };
 
-GEMMA_INLINE PendingAnswer::Wait PendingAnswer::next(Piece& piece, double seconds) {
+GEMMA_INLINE PendingAnswer::Wait PendingAnswer::next(AnswerPiece& piece, double seconds) {
   const std::chrono::duration<double> timeout(std::clamp(seconds, 0.0, kNoLimit));
   detail::RequestRecord& r = *holder_->record;
   std::unique_lock lock(r.mutex);

@@ -36,7 +36,7 @@ inline StageOptions checked_stage(const Model& model, StageOptions o) {
   };
   if (!c.has_head)
     refuse_stage(ErrorCode::kUnsupported, "the model makes embeddings of texts, and no logits");
-  if (o.layer_begin >= o.layer_end) refuse_stage(ErrorCode::kInvalidArgument, "there are none");
+  if (o.layer_begin >= o.layer_end) refuse_stage(ErrorCode::kInvalidArgument, "the range holds no layers");
   for (const std::size_t cut : {o.layer_begin, o.layer_end}) {
     if (const std::string why = cut_problem(c, cut); !why.empty()) {
       refuse_stage(ErrorCode::kInvalidArgument, why);

@@ -26,7 +26,7 @@ namespace gemma {
 #define GEMMA_BARRIER_SPINS 4000
 #endif
 
-GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
+GEMMA_INLINE void detail::Barrier::wait(unsigned count) noexcept {
   constexpr int kSpins = GEMMA_BARRIER_SPINS;
   if (count <= 1) return;
   const unsigned generation = generation_.load(std::memory_order_acquire);
@@ -47,8 +47,9 @@ GEMMA_INLINE void Barrier::wait(unsigned count) noexcept {
   while (generation_.load(std::memory_order_acquire) == generation) generation_.wait(generation);
 }
 
-GEMMA_INLINE Range take(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit, unsigned count,
-                        std::size_t quarters) noexcept {
+GEMMA_INLINE detail::WorkRange detail::take_piece(std::atomic<std::size_t>& taken, std::size_t n,
+                                                  std::size_t unit, unsigned count,
+                                                  std::size_t quarters) noexcept {
   std::size_t begin = taken.load(std::memory_order_relaxed);
   while (begin < n) {
     const std::size_t units = std::max<std::size_t>(1, (n - begin) * quarters / (4 * unit * count));

@@ -46,14 +46,14 @@ struct LowRank {
 };
 
 /// Norm weights as float32 (a copy: they are small, and files may hold them in any type).
-using Vector = AlignedBuffer<float>;
+using FloatBuffer = AlignedBuffer<float>;
 
 /// The same matrix of every expert, in one tensor.
 struct ExpertMatrices {
   Matrix first;                  // of expert 0; empty if the layer has no experts
   std::size_t count = 0;         // experts
   std::size_t stride_bytes = 0;  // from one expert to the next
-  Vector scale = {};             // [count] factors of the products (NVFP4); empty: 1
+  FloatBuffer scale = {};        // [count] factors of the products (NVFP4); empty: 1
 
   /// Weights of one expert.
   Matrix of(std::size_t expert) const noexcept {
@@ -66,48 +66,48 @@ struct ExpertMatrices {
 
 /// A mixture of experts beside the feed-forward block (Gemma 4 26B-A4B).
 struct MixtureWeights {
-  Vector input_norm;        // [d_model] for the input of the experts
-  Vector router_norm;       // [d_model] for the input of the router; includes 1 / sqrt(d_model)
-  Matrix router;            // [n_experts, d_model]
-  ExpertMatrices gate, up;  // each [d_ff, d_model]
-  ExpertMatrices down;      // each [d_model, d_ff]
-  Vector scale;             // [n_experts] factors of the experts' outputs
-  Vector dense_post_norm;   // [d_model] for the feed-forward block's result
-  Vector post_norm;         // [d_model] for the experts' sum
+  FloatBuffer input_norm;       // [d_model] for the input of the experts
+  FloatBuffer router_norm;      // [d_model] for the input of the router; includes 1 / sqrt(d_model)
+  Matrix router;                // [n_experts, d_model]
+  ExpertMatrices gate, up;      // each [d_ff, d_model]
+  ExpertMatrices down;          // each [d_model, d_ff]
+  FloatBuffer scale;            // [n_experts] factors of the experts' outputs
+  FloatBuffer dense_post_norm;  // [d_model] for the feed-forward block's result
+  FloatBuffer post_norm;        // [d_model] for the experts' sum
 };
 
 /// How a layer mixes several residual streams (Gemma 3n). n: streams.
 struct StreamWeights {
-  Vector router_norm;    // [d_model]
-  Matrix router;         // [n, d_model]
-  Vector predict;        // [n * n, n] coefficients of the router's outputs
-  Vector correct;        // [n, n]
-  Vector correct_scale;  // [d_model] of the first stream, for the layer's input from the token
-  Matrix low, high;      // [low_rank, d_model], [d_model, low_rank] of the branch beside attention
-  Vector low_rank_norm;  // [d_model] for that branch
+  FloatBuffer router_norm;    // [d_model]
+  Matrix router;              // [n, d_model]
+  FloatBuffer predict;        // [n * n, n] coefficients of the router's outputs
+  FloatBuffer correct;        // [n, n]
+  FloatBuffer correct_scale;  // [d_model] of the first stream, for the layer's input from the token
+  Matrix low, high;           // [low_rank, d_model], [d_model, low_rank] of the branch beside attention
+  FloatBuffer low_rank_norm;  // [d_model] for that branch
 };
 
 /// A layer's own input from the token (Gemma 3n and 4).
 struct PerLayerInputWeights {
-  Matrix gate;       // [per_layer_width, d_model]
-  Matrix proj;       // [d_model, per_layer_width]
-  Vector post_norm;  // [d_model]
+  Matrix gate;            // [per_layer_width, d_model]
+  Matrix proj;            // [d_model, per_layer_width]
+  FloatBuffer post_norm;  // [d_model]
 };
 
 /// Weights of one decoder layer. A matrix that the layer does not have is empty.
 struct LayerWeights {
-  Vector attn_norm;        // [d_model]
-  Matrix q, k, v;          // [n_heads * head_dim, d_model], [n_kv_heads * head_dim, d_model] twice;
-                           // k and v only where the layer owns its keys and values, v not where it is k
-  Vector q_norm, k_norm;   // [head_dim]; empty unless qk_norm
-  Matrix attn_out;         // [d_model, n_heads * head_dim]
-  Vector post_attn_norm;   // [d_model]; empty unless post_norms
-  Vector ffn_norm;         // [d_model]
-  Matrix gate, up;         // [d_ff, d_model]
-  Matrix down;             // [d_model, d_ff]
-  Vector post_ffn_norm;    // [d_model]; empty unless post_norms
-  MixtureWeights mixture;  // empty without experts
-  StreamWeights streams;   // empty unless there are several
+  FloatBuffer attn_norm;       // [d_model]
+  Matrix q, k, v;              // [n_heads * head_dim, d_model], [n_kv_heads * head_dim, d_model] twice;
+                               // k and v only where the layer owns its keys and values, v not where it is k
+  FloatBuffer q_norm, k_norm;  // [head_dim]; empty unless qk_norm
+  Matrix attn_out;             // [d_model, n_heads * head_dim]
+  FloatBuffer post_attn_norm;  // [d_model]; empty unless post_norms
+  FloatBuffer ffn_norm;        // [d_model]
+  Matrix gate, up;             // [d_ff, d_model]
+  Matrix down;                 // [d_model, d_ff]
+  FloatBuffer post_ffn_norm;   // [d_model]; empty unless post_norms
+  MixtureWeights mixture;      // empty without experts
+  StreamWeights streams;       // empty unless there are several
   PerLayerInputWeights per_layer;  // empty unless per_layer_width
   float output_scale = 1.0f;       // factor of the residual stream after the layer
 
@@ -132,18 +132,18 @@ struct LayerWeights {
 struct Weights {
   Matrix embedding;            // [vocab_size, d_model]
   Matrix output;               // [vocab_size, d_model]; the embedding if the file has no output matrix
-  Vector output_norm;          // [d_model]
+  FloatBuffer output_norm;     // [d_model]
   Matrix per_layer_embedding;  // [vocab_size, n_layers * per_layer_width]; empty unless per_layer_width
   Matrix per_layer_proj;       // [n_layers * per_layer_width, d_model]
-  Vector per_layer_norm;       // [per_layer_width]
+  FloatBuffer per_layer_norm;  // [per_layer_width]
   Matrix stream_proj, stream_unproj;  // [(n_streams - 1) * d_model, d_model]; empty unless there are several
   std::vector<Matrix> dense;  // [width, d_model or the preceding width] of the linear layers after pooling
-  Vector ones;                // [largest head_dim] ones, for norms without weights, or empty
-  Vector rope_divisors;       // [head_dim / 2] divisors of rotary frequencies (Llama 3.1), or empty
+  FloatBuffer ones;           // [largest head_dim] ones, for norms without weights, or empty
+  FloatBuffer rope_divisors;  // [head_dim / 2] divisors of rotary frequencies (Llama 3.1), or empty
   std::vector<LayerWeights> layers;               // [n_layers]
   std::vector<std::unique_ptr<LowRank>> changes;  // of all adapters; matrices point to them
   /// Decoded copies of adapters' matrices, where the file's form is not used.
-  std::vector<std::unique_ptr<Vector>> decoded;
+  std::vector<std::unique_ptr<FloatBuffer>> decoded;
   std::size_t changes_width = 0;  // largest sum of ranks of changes to matrices with the same input
 
   /// The largest rank of a change to the embedding, of which one row is computed for each token.

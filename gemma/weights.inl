@@ -61,12 +61,12 @@ class WeightReader {
     }
     return 1.0f;
   }
-  Vector vector(const std::string& name, std::size_t size) const { return table(name, 1, size); }
+  FloatBuffer vector(const std::string& name, std::size_t size) const { return table(name, 1, size); }
   /// A small matrix [rows, cols], decoded to floats.
-  Vector table(const std::string& name, std::size_t rows, std::size_t cols) const {
+  FloatBuffer table(const std::string& name, std::size_t rows, std::size_t cols) const {
     refuse_changes(name);
     const TensorView& t = checked(name, rows, cols);
-    Vector out = floats_of(t, "norm weights");
+    FloatBuffer out = floats_of(t, "norm weights");
     // other matrices are not read before they are used, so only these are checked
     for (std::size_t i = 0; i < out.size(); ++i) {
       if (!is_finite(out[i])) {
@@ -75,8 +75,8 @@ class WeightReader {
     }
     return out;
   }
-  Vector vector_if(bool wanted, const std::string& name, std::size_t size) const {
-    return wanted ? vector(name, size) : Vector{};
+  FloatBuffer vector_if(bool wanted, const std::string& name, std::size_t size) const {
+    return wanted ? vector(name, size) : FloatBuffer{};
   }
   /// n_experts matrices in one tensor, each [rows, cols]; or rows [begin, begin + rows) of each, which has
   /// `of` rows.
@@ -88,7 +88,7 @@ class WeightReader {
     return {all, n_experts, of * all.row_bytes};
   }
   /// The factors of the experts' products, or empty.
-  Vector scales_of(const std::string& name, std::size_t n_experts) const {
+  FloatBuffer scales_of(const std::string& name, std::size_t n_experts) const {
     return vector_if(has(name), name, n_experts);
   }
   bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
@@ -110,8 +110,8 @@ class WeightReader {
   Matrix view_of(const TensorView& t) const {
     return {t.data.data(), t.type, t.rows, t.cols, t.row_size_bytes(), &kernels_.matmul_for(t.type)};
   }
-  Vector floats_of(const TensorView& t, const char* what) const {
-    Vector out(t.rows * t.cols, what);
+  FloatBuffer floats_of(const TensorView& t, const char* what) const {
+    FloatBuffer out(t.rows * t.cols, what);
     for (std::size_t r = 0; r < t.rows; ++r) {
       kernels_.dequantize[static_cast<std::size_t>(t.type)](t.row(r), t.cols, out.data() + r * t.cols);
     }
@@ -132,13 +132,13 @@ class WeightReader {
     return m.kernel->quantized_activations ? keep(floats_of(t, "an adapter"), t.rows, t.cols) : m;
   }
   Matrix transposed(const TensorView& t) {
-    const Vector from = floats_of(t, "an adapter");
-    Vector out(from.size(), "an adapter");
+    const FloatBuffer from = floats_of(t, "an adapter");
+    FloatBuffer out(from.size(), "an adapter");
     for (std::size_t i = 0; i < from.size(); ++i) out[i % t.cols * t.rows + i / t.cols] = from[i];
     return keep(std::move(out), t.cols, t.rows);
   }
-  Matrix keep(Vector floats, std::size_t rows, std::size_t cols) {
-    const Vector& kept = *to_.decoded.emplace_back(std::make_unique<Vector>(std::move(floats)));
+  Matrix keep(FloatBuffer floats, std::size_t rows, std::size_t cols) {
+    const FloatBuffer& kept = *to_.decoded.emplace_back(std::make_unique<FloatBuffer>(std::move(floats)));
     return {reinterpret_cast<const std::byte*>(kept.data()),
             DType::kF32,
             rows,
@@ -160,7 +160,7 @@ class WeightReader {
   const TensorView& checked(const std::string& name, std::size_t rows, std::size_t cols) const {
     const TensorView& t = file_.tensor(name);
     if (!t.runs()) {
-      const OtherType* other = find_other_type(t.type_id);
+      const UnsupportedType* other = find_unsupported_type(t.type_id);
       fail(ErrorCode::kUnsupported, t,
            "its type " + describe_dtype_id(t.type_id) + " " +
                std::string(other != nullptr ? to_string(other->why) : "is not known") +
@@ -183,8 +183,8 @@ class WeightReader {
   std::size_t column_ = 0;  // ranks so far of changes to matrices with the same input
 };
 
-inline Vector ones(std::size_t n) {
-  Vector out(n, "norm weights");
+inline FloatBuffer ones(std::size_t n) {
+  FloatBuffer out(n, "norm weights");
   std::fill_n(out.data(), n, 1.0f);
   return out;
 }
@@ -284,12 +284,13 @@ inline std::vector<Matrix> read_dense(const WeightReader& read, const ModelConfi
 }
 
 /// The divisors of rotary frequencies, or empty if no rope uses them.
-inline Vector read_rope_divisors(const WeightReader& read, const gguf::File& file, const ModelConfig& c) {
+inline FloatBuffer read_rope_divisors(const WeightReader& read, const gguf::File& file,
+                                      const ModelConfig& c) {
   constexpr const char* kName = "rope_freqs.weight";
   const auto divided =
       std::find_if(c.ropes.begin(), c.ropes.end(), [](const RopeConfig& r) { return r.divided; });
   if (divided == c.ropes.end()) return {};
-  Vector out = read.vector(kName, divided->head_dim / 2);
+  FloatBuffer out = read.vector(kName, divided->head_dim / 2);
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (out[i] <= 0.0f) {
       read.fail(ErrorCode::kMalformed, file.tensor(kName),

@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "blocks.hpp"
-#include "other_types.hpp"
+#include "unsupported_types.hpp"
 
 /// X(name, GGUF's number, weights of a block, bytes of a block), for every type that runs; the block's layout
 /// is the struct Block<name> of gguf/blocks.hpp.
@@ -58,7 +58,7 @@ enum class DType : std::uint8_t {
 #undef GEMMA_DTYPE_ENUMERATOR
   /// In a TensorView only: a type that a file may hold but that is not supported. TensorView::type_id has its
   /// number.
-  kOther = 255,
+  kUnsupported = 255,
 };
 
 /// All supported types, by number.
@@ -101,13 +101,14 @@ constexpr std::array<DTypeInfo, kDTypeLimit> make_dtype_table() {
 inline constexpr auto kDTypeTable = make_dtype_table();
 inline constexpr DTypeInfo kNoDType{};
 
-/// Numbers rise and stay below kOther's; no number is on both lists.
+/// Numbers rise and stay below kUnsupported's; no number is on both lists.
 consteval bool dtype_numbers_are_distinct() {
   for (std::size_t i = 1; i < kAllDTypes.size(); ++i) {
     if (kAllDTypes[i - 1] >= kAllDTypes[i]) return false;
   }
   for (const DType type : kAllDTypes) {
-    if (type >= DType::kOther || find_other_type(static_cast<std::uint32_t>(type)) != nullptr) return false;
+    if (type >= DType::kUnsupported || find_unsupported_type(static_cast<std::uint32_t>(type)) != nullptr)
+      return false;
   }
   return true;
 }
@@ -119,13 +120,13 @@ static_assert(dtype_numbers_are_distinct());
 template <DType kType>
 using BlockOf = typename detail::BlockOf<kType>::type;
 
-/// Name and block geometry of a supported type; empty for DType::kOther.
+/// Name and block geometry of a supported type; empty for DType::kUnsupported.
 constexpr const DTypeInfo& info(DType type) noexcept {
   const auto number = static_cast<std::size_t>(type);
   return number < kDTypeLimit ? detail::kDTypeTable[number] : detail::kNoDType;
 }
 
-/// Number of weights in one block of a type; 0 for kOther.
+/// Number of weights in one block of a type; 0 for kUnsupported.
 template <DType kType>
 inline constexpr int kBlockElements = info(kType).block_elements;
 

@@ -131,7 +131,7 @@ GEMMA_INLINE void File::add_unique(NameIndex& index, std::string_view name, cons
     case NameIndex::Added::kYes:
       return;
     case NameIndex::Added::kTwice:
-      return reader.fail(ErrorCode::kMalformed, "the name stands twice");
+      return reader.fail(ErrorCode::kMalformed, "the name appears twice");
     case NameIndex::Added::kRefused:
       return reader.fail(ErrorCode::kMalformed, "the names before it were chosen to collide");
   }
@@ -186,7 +186,7 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
   }
   const auto type_id = reader.read<std::uint32_t>("the type");
   p.view.type_id = type_id;
-  p.view.type = dtype_from_id(type_id).value_or(DType::kOther);
+  p.view.type = dtype_from_id(type_id).value_or(DType::kUnsupported);
   p.view.cols = p.view.dims[0];
   p.view.rows = elements / p.view.cols;
   p.size = size_of(p.view, dims_at, reader);
@@ -203,7 +203,7 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
 GEMMA_INLINE std::uint64_t File::size_of(const TensorView& t, std::size_t dims_at,
                                          const Reader& reader) const {
   if (!t.has_size()) return 1;
-  const OtherType* other = t.runs() ? nullptr : find_other_type(t.type_id);
+  const UnsupportedType* other = t.runs() ? nullptr : find_unsupported_type(t.type_id);
   const std::uint64_t block = other != nullptr ? other->block_elements : info(t.type).block_elements;
   const std::uint64_t bytes = other != nullptr ? other->block_bytes : info(t.type).block_bytes;
   const std::uint64_t extra = other != nullptr ? other->row_extra : 0;

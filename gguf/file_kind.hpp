@@ -12,7 +12,7 @@
 namespace gemma::gguf {
 
 /// Describes, for people, a GGUF file that is not a model.
-struct OtherKind {
+struct NonModelKind {
   std::string_view what;    // "a LoRA adapter"
   std::string_view advice;  // what it is for, and what is needed in its place
 };
@@ -37,34 +37,34 @@ inline bool has_tensor_ending(const File& file, std::string_view end) {
 /// What `file` is if it is no model; nullopt for models, vocabularies and files that do not say. Looks at
 /// general.type and general.architecture as llama.cpp's converters write them, and at keys and tensors that
 /// only such files have. Does not throw for values of other types. The views are of literals.
-inline std::optional<OtherKind> other_kind(const File& file) {
+inline std::optional<NonModelKind> non_model_kind(const File& file) {
   using namespace std::string_view_literals;
   const std::string_view type = detail::text_of(file, "general.type");
   const std::string_view architecture = detail::text_of(file, "general.architecture");
   const std::string_view adapter = detail::text_of(file, "adapter.type");
   if (type == "adapter" || !adapter.empty() || detail::has_tensor_ending(file, ".lora_a")) {
     const bool lora = adapter == "lora" || detail::has_tensor_ending(file, ".lora_a");
-    return OtherKind{
+    return NonModelKind{
         lora ? "a LoRA adapter"sv : "an adapter"sv,
         "it changes a base model, which it does not hold: load it beside that one, or merge the two"};
   }
   if (type == "mmproj" || architecture == "clip") {
-    return OtherKind{"a projector for images or sound (mmproj)",
-                     "the model that it belongs to is another file, and that runs without it"};
+    return NonModelKind{"a projector for images or sound (mmproj)",
+                        "the model that it belongs to is another file, and that runs without it"};
   }
   if (type == "imatrix" || architecture == "imatrix" || file.find("imatrix.chunk_count") != nullptr) {
-    return OtherKind{"an importance matrix (imatrix)",
-                     "it guides the quantising of a model, which is another file"};
+    return NonModelKind{"an importance matrix (imatrix)",
+                        "it guides the quantising of a model, which is another file"};
   }
   if (architecture == "controlvector") {
-    return OtherKind{"a control vector", "it steers a model, which is another file"};
+    return NonModelKind{"a control vector", "it steers a model, which is another file"};
   }
   return std::nullopt;
 }
 
 /// Throws Error{kUnsupported} for a file that is no model, saying in one line what it is.
-inline void refuse_other_kinds(const File& file) {
-  if (const auto other = other_kind(file)) {
+inline void refuse_non_models(const File& file) {
+  if (const auto other = non_model_kind(file)) {
     throw Error(ErrorCode::kUnsupported, file.path() + ": this is " + std::string(other->what) +
                                              ", not a model: " + std::string(other->advice));
   }

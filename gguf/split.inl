@@ -112,7 +112,7 @@ GEMMA_INLINE File File::join(File given, const SplitPart& facts) {
       if (whole.names_.add(tensor.name) != NameIndex::Added::kYes) {
         detail::refuse_part(part.path(),
                             "tensor " + gemma::quoted(tensor.name) +
-                                " stands in another part too: the parts are of different models");
+                                " appears in another part too: the parts are of different models");
       }
       whole.tensors_.push_back(tensor);
     }

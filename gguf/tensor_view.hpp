@@ -16,7 +16,7 @@ namespace gemma {
 /// Row-major [rows, cols]; higher dimensions are folded into rows. Valid while the File it came from lives.
 struct TensorView {
   std::string_view name;               // points into the file
-  DType type = DType::kF32;            // how elements are stored; kOther: a type that is not supported
+  DType type = DType::kF32;            // how elements are stored; kUnsupported: a type that is not supported
   std::uint32_t type_id = 0;           // the same as the file's number, whatever it is
   std::uint32_t n_dims = 0;            // as the file says, 1 to 4
   std::size_t dims[4] = {1, 1, 1, 1};  // as the file says: dims[0] is the fastest (cols)
@@ -27,11 +27,11 @@ struct TensorView {
   std::span<const std::byte> data;
 
   /// Whether the type is supported. Tensors of other types can be listed, but not computed with.
-  bool runs() const noexcept { return type != DType::kOther; }
+  bool runs() const noexcept { return type != DType::kUnsupported; }
   /// Whether the size in bytes follows from the shape: true for all supported types and most others.
   bool has_size() const noexcept {
     if (runs()) return true;
-    const OtherType* other = find_other_type(type_id);
+    const UnsupportedType* other = find_unsupported_type(type_id);
     return other != nullptr && other->has_size();
   }
   /// The name of the type, e.g. "Q4_K", "iq4_ks", "unknown type 99".
@@ -40,7 +40,7 @@ struct TensorView {
   /// Bytes of a row; 0 where the type's size is not known.
   std::size_t row_size_bytes() const noexcept {
     if (runs()) return row_bytes(type, cols);
-    const OtherType* other = find_other_type(type_id);
+    const UnsupportedType* other = find_unsupported_type(type_id);
     if (other == nullptr || !other->has_size()) return 0;
     return cols / other->block_elements * other->block_bytes + other->row_extra;
   }

@@ -69,7 +69,7 @@ GEMMA_INLINE std::uint64_t size_to_write(std::string_view name, DType type,
     elements = n == 0 || elements > (std::uint64_t{1} << 48) / n ? 0 : elements * n;
   }
   if (t.block_elements == 0)
-    refuse_to_write("tensor " + gemma::quoted(name) + " has a type that is not written");
+    refuse_to_write("tensor " + gemma::quoted(name) + " has a type that cannot be written");
   if (shape.empty() || shape.size() > 4 || elements == 0 || shape.back() % t.block_elements != 0) {
     refuse_to_write("tensor " + gemma::quoted(name) + " has a shape that a " + std::string(t.name) +
                     " tensor cannot have");
@@ -82,7 +82,7 @@ GEMMA_INLINE std::uint64_t size_to_write(std::string_view name, DType type,
 GEMMA_INLINE Writer::Writer(std::uint32_t version) : version_(version) {
   if (version == 2 || version == 3) return;
   gemma::detail::or_out_of_memory(kNoMemory, [&] {
-    detail::refuse_to_write("GGUF version " + std::to_string(version) + " is not written");
+    detail::refuse_to_write("GGUF version " + std::to_string(version) + " cannot be written");
   });
 }
 

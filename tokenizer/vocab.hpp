@@ -114,7 +114,7 @@ inline Vocab Vocab::from(const gguf::File& file) {
 }
 
 inline Vocab Vocab::read(const gguf::File& file) {
-  if (file.find("tokenizer.ggml.model") == nullptr) gguf::refuse_other_kinds(file);
+  if (file.find("tokenizer.ggml.model") == nullptr) gguf::refuse_non_models(file);
   Vocab v;
   v.source_ = file.path();
   v.file_begin_ = file.map().bytes().data();

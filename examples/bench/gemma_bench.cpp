@@ -50,7 +50,7 @@ void add_flags(CLI::App& app, Options& options) {
                "Tokens already in the cache, comma-separated (default: 0)")};
   CLI::Option* const batched[] = {
       add_list(app, "--npp", options.batched.pp,
-               "Or -npp : many sequences at once, as llama-batched-bench: prompt lengths of each"),
+               "With -npp: many sequences at once, as llama-batched-bench: prompt lengths of each"),
       add_list(app, "--ntg", options.batched.tg, "Or -ntg : tokens of each to generate"),
       add_list(app, "--npl", options.batched.pl, "Or -npl : numbers of sequences")};
   for (CLI::Option* const b : batched) {

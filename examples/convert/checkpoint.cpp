@@ -223,7 +223,7 @@ class Converter {
     if (known == nullptr)
       throw Error(ErrorCode::kUnsupported,
                   "tensor " + gemma::quoted(t.name) + " is not known of " + std::string(a_.config_name));
-    if (t.type == DType::kOther)
+    if (t.type == DType::kUnsupported)
       throw Error(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is of type " + t.type_name);
     Placed p;
     p.from = &t;
@@ -241,7 +241,7 @@ class Converter {
     if (!split.number.empty() && known->to.find("{}") == known->to.npos) {  // one of several in one tensor
       auto& parts = stacks_[p.name];
       if (!parts.emplace(number, std::move(p)).second)
-        throw Error(ErrorCode::kMalformed, "tensor " + gemma::quoted(t.name) + " stands twice");
+        throw Error(ErrorCode::kMalformed, "tensor " + gemma::quoted(t.name) + " appears twice");
       return;
     }
     if (!names_.insert(p.name).second)

@@ -29,12 +29,14 @@ struct Type {
   std::size_t bits;
   DType type;
 };
-constexpr Type kTypes[] = {
-    {"F64", 64, DType::kOther}, {"F32", 32, DType::kF32},      {"F16", 16, DType::kF16},
-    {"BF16", 16, DType::kBF16}, {"I64", 64, DType::kOther},    {"U64", 64, DType::kOther},
-    {"I32", 32, DType::kOther}, {"U32", 32, DType::kOther},    {"I16", 16, DType::kOther},
-    {"U16", 16, DType::kOther}, {"I8", 8, DType::kOther},      {"U8", 8, DType::kOther},
-    {"BOOL", 8, DType::kOther}, {"F8_E4M3", 8, DType::kOther}, {"F8_E5M2", 8, DType::kOther}};
+constexpr Type kTypes[] = {{"F64", 64, DType::kUnsupported},   {"F32", 32, DType::kF32},
+                           {"F16", 16, DType::kF16},           {"BF16", 16, DType::kBF16},
+                           {"I64", 64, DType::kUnsupported},   {"U64", 64, DType::kUnsupported},
+                           {"I32", 32, DType::kUnsupported},   {"U32", 32, DType::kUnsupported},
+                           {"I16", 16, DType::kUnsupported},   {"U16", 16, DType::kUnsupported},
+                           {"I8", 8, DType::kUnsupported},     {"U8", 8, DType::kUnsupported},
+                           {"BOOL", 8, DType::kUnsupported},   {"F8_E4M3", 8, DType::kUnsupported},
+                           {"F8_E5M2", 8, DType::kUnsupported}};
 
 /// Parses the header's JSON; a name that occurs twice is an error.
 Json parse_header(const std::string& path, std::string_view text) {
@@ -52,7 +54,7 @@ Json parse_header(const std::string& path, std::string_view text) {
   } catch (const Json::exception& e) {
     fail(path, ErrorCode::kMalformed, std::string("the header is not JSON: ") + e.what());
   }
-  if (!twice.empty()) fail(path, ErrorCode::kMalformed, "tensor " + gemma::quoted(twice) + " stands twice");
+  if (!twice.empty()) fail(path, ErrorCode::kMalformed, "tensor " + gemma::quoted(twice) + " appears twice");
   if (!header.is_object()) fail(path, ErrorCode::kMalformed, "the header is no JSON object");
   return header;
 }

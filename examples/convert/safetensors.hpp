@@ -26,10 +26,10 @@ namespace gemma::convert {
 /// A tensor in its file. Valid while the Safetensors that it came from exists.
 struct CheckpointTensor {
   std::string name;
-  DType type = DType::kOther;       // kF32, kF16 or kBF16; kOther for all others
-  std::string type_name;            // as in the file: "BF16", "I64"
-  std::vector<std::size_t> shape;   // row-major; empty for a scalar
-  std::span<const std::byte> data;  // unaligned
+  DType type = DType::kUnsupported;  // kF32, kF16 or kBF16; kUnsupported for all others
+  std::string type_name;             // as in the file: "BF16", "I64"
+  std::vector<std::size_t> shape;    // row-major; empty for a scalar
+  std::span<const std::byte> data;   // unaligned
   const MappedFile* file = nullptr;
 
   std::size_t elements() const noexcept {

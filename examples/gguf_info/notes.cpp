@@ -10,7 +10,7 @@
 namespace gemma::app {
 
 std::vector<std::string> notes_of(const gguf::File& file) {
-  if (const auto other = gguf::other_kind(file)) {
+  if (const auto other = gguf::non_model_kind(file)) {
     return {"this is " + std::string(other->what) + ", not a model: " + std::string(other->advice)};
   }
   std::vector<std::string> notes;

@@ -94,10 +94,7 @@ class Scores {
     rows_.resize(tokens.size());
     if (codes_wanted_) codes_.resize(tokens.size() * vocab_size_);
     for (std::size_t i = 0; base_ != nullptr && i < tokens.size(); ++i) base_->check(n_rows_ + i);
-    run_team(n_threads_, barrier_, [&](const Worker& w) {
-      const Range share = w.share(tokens.size());
-      for (std::size_t i = share.begin; i < share.end; ++i) score(tokens[i], i);
-    });
+    parallel_for(n_threads_, tokens.size(), [&](std::size_t i) { score(tokens[i], i); });
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       if (!results_[i].finite)
         throw Error(ErrorCode::kNotFinite, fmt::format("window {}: the model's logits at position {} are not "
@@ -165,7 +162,6 @@ class Scores {
   bool codes_wanted_;
   std::size_t vocab_size_, n_rows_ = 0;
   unsigned n_threads_;
-  Barrier barrier_;
   std::vector<TokenResult> results_;
   std::vector<CodedRow> rows_;
   std::vector<std::uint16_t> codes_;  // [n_tokens, vocab_size]

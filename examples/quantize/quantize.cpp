@@ -46,7 +46,7 @@ Flags parse_flags(int argc, char** argv) {
       ->type_name("");
   cli.add_option("TYPE", f.type, "What the matrices become")->required()->type_name("");
   cli.add_option("--tensor", f.tensors,
-                 "Another type for the tensor of that name, where * stands for any characters; may be "
+                 "Another type for the tensor of that name, where * matches any characters; may be "
                  "repeated, the first that fits counts")
       ->expected(1)
       ->take_all()

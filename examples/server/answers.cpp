@@ -83,7 +83,7 @@ TokenLogprob logprob_of(const Tokenizer& tokenizer, std::int32_t id, double log_
   return out;
 }
 
-void Answers::add_piece(Part& p, const Piece& piece, Choice& out) {
+void Answers::add_piece(Part& p, const AnswerPiece& piece, Choice& out) {
   if (piece.id != GeneratedToken::kNone) {
     ++p.usage.completion;
     p.running->n_generated = p.usage.completion;
@@ -139,7 +139,7 @@ void Answers::end(Part& p, Choice& out) {
 /// Waits at most `seconds` for more output of a choice and passes it to `take`; returns whether there was
 /// any.
 bool Answers::advance(Part& p, double seconds, const std::function<bool(Choice&)>& take, bool& wanted) {
-  Piece piece;
+  AnswerPiece piece;
   const PendingAnswer::Wait wait = p.answer.next(piece, seconds);
   if (wait == PendingAnswer::Wait::kTimeout) return false;
   Choice out;

@@ -67,7 +67,7 @@ class Answers {
  private:
   struct Part;
   bool advance(Part& p, double seconds, const std::function<bool(Choice&)>& take, bool& wanted);
-  void add_piece(Part& p, const Piece& piece, Choice& out);
+  void add_piece(Part& p, const AnswerPiece& piece, Choice& out);
   void end(Part& p, Choice& out);
   std::string matched_stop(std::span<const std::int32_t> tokens) const;
 

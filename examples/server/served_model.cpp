@@ -148,7 +148,7 @@ ScoredPrompt ServedModel::score(std::span<const std::int32_t> prompt, std::size_
   ScoredPrompt out;
   std::span<const float> last;
   for (std::size_t at = 0; at < prompt.size();) {
-    if (give_up()) throw Error(ErrorCode::kCancelled, "nobody waits for the probabilities any more");
+    if (give_up()) throw Error(ErrorCode::kCancelled, "the client has left");
     const std::size_t n = std::min(o.logit_rows, prompt.size() - at);
     const std::span<const float> rows = session.append_for_logits(prompt.subspan(at, n));
     for (std::size_t i = 0; i < n; ++i) {

@@ -128,7 +128,7 @@ void RunDirectory::add(AnswerRecord record) {
     throw Error(
         ErrorCode::kMalformed,
         fmt::format("{}: the answer of {} to question {} {}", (path_ / kAnswers).string(), record.model,
-                    record.id, place == places_.end() ? "is none of this run's" : "stands twice"));
+                    record.id, place == places_.end() ? "does not belong to this run" : "appears twice"));
   }
   place->second = answers_.size();
   answers_.push_back(std::move(record));

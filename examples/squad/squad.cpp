@@ -110,7 +110,7 @@ class Reader {
       }
     }
     if (!ids_.insert(question.id).second)
-      fail(name_, fmt::format("question id {} stands twice", question.id));
+      fail(name_, fmt::format("question id {} appears twice", question.id));
     out_.questions.push_back(std::move(question));
   }
 

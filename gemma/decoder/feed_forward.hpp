@@ -52,13 +52,13 @@ inline void sparse_gate(Pass& p, const Worker& w, std::size_t l, const Input& in
 /// one block of rows at a time, so that gate and up of many tokens are activated and quantised while they are
 /// in the cache. Without a gate matrix, out.x holds the gate already.
 inline void gate_and_up(const Pass& p, const Worker& w, Activation activation, const Matrix& gate,
-                        const Matrix& up, Range rows, const Input& in, std::size_t n,
+                        const Matrix& up, WorkRange rows, const Input& in, std::size_t n,
                         const Activated& out) noexcept {
   const auto activate = activation == Activation::kGeluTanh ? p.vec().gelu_mul : p.vec().silu_mul;
   const std::size_t ld = p.ws.ffn_rows();
   float* const up_block = p.ws.ffn_block_of(w.id);
   for (std::size_t begin = rows.begin; begin < rows.end; begin += ld) {
-    const Range block{begin, std::min(begin + ld, rows.end)};
+    const WorkRange block{begin, std::min(begin + ld, rows.end)};
     const std::size_t size = block.end - block.begin;
     const bool own_block = out.q != nullptr && gate.data != nullptr && !out.both;
     float* const gate_block = own_block ? up_block + n * ld : out.x + begin;
@@ -88,8 +88,9 @@ inline void feed_forward(Pass& p, const Worker& w, std::size_t l) noexcept {
   const Matrix gate = f.sparsity != 0.0f ? Matrix{} : weights.gate;
   if (gate.data != nullptr) note_input(p, w, gate, in);
   note_input(p, w, weights.up, in);
-  share_rows(p, w, weights.up, in,
-             [&](Range rows) { gate_and_up(p, w, f.activation, gate, weights.up, rows, in, p.n_rows, out); });
+  share_rows(p, w, weights.up, in, [&](WorkRange rows) {
+    gate_and_up(p, w, f.activation, gate, weights.up, rows, in, p.n_rows, out);
+  });
   w.sync();
   lay_out_and_multiply(p, w, weights.down, {ws.ffn.data(), ws.ffn_q8}, ws.residual.data());
 }

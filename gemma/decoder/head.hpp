@@ -21,7 +21,7 @@ inline void head(Pass& p, const Worker& w) noexcept {
   const float softcap = p.config.logit_softcap;
   Input in{p.ws.h.data(), p.ws.q8};
   lay_out(p, w, in, {&m});
-  share_rows(p, w, m, in, [&](Range rows) {
+  share_rows(p, w, m, in, [&](WorkRange rows) {
     float* const logits = p.ws.logits.data() + rows.begin;
     multiply(p, w, m, rows, in, p.n_rows, logits, m.rows);
     for (std::size_t r = 0; r < p.n_rows; ++r) {

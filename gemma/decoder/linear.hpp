@@ -54,7 +54,8 @@ inline void lay_out(Pass& p, const Worker& w, Input& in,
     const kernels::MatmulArgs args{.k = m->cols, .m = p.n_rows, .x = in.x, .q = in.q, .groups = in.groups};
     std::atomic<std::size_t>& taken = p.draw_step();
     for (;;) {
-      const Range tokens = take(taken, p.n_rows, kernels::kLayoutTokens, w.count, kManyTokensQuarters);
+      const WorkRange tokens =
+          take_piece(taken, p.n_rows, kernels::kLayoutTokens, w.count, kManyTokensQuarters);
       if (tokens.begin == tokens.end) break;
       m->kernel->lay_out(args, tokens.begin, tokens.end, p.ws.laid_out.data() + layout->offset);
     }
@@ -76,21 +77,22 @@ void share_rows(Pass& p, const Worker& w, const Matrix& m, const Input& in, F f)
   const bool few = p.n_rows <= kFewTokens;
   std::atomic<std::size_t>& taken = p.draw_step();
   if (w.count == 1 || !(few || !m.kernel->quantized_activations || in.layouts.find(m) != nullptr)) {
-    const Range rows = w.share(m.rows, kRowUnit);
+    const WorkRange rows = w.share(m.rows, kRowUnit);
     if (rows.begin < rows.end) f(rows);
     return;
   }
   const std::size_t piece = few ? std::min(kPieceBytes / m.row_bytes, m.rows / (12 * w.count)) : 0;
   const std::size_t unit = std::max(kRowUnit, piece / kRowUnit * kRowUnit);
   for (;;) {
-    const Range rows = take(taken, m.rows, unit, w.count, few ? kFewTokensQuarters : kManyTokensQuarters);
+    const WorkRange rows =
+        take_piece(taken, m.rows, unit, w.count, few ? kFewTokensQuarters : kManyTokensQuarters);
     if (rows.begin == rows.end) return;
     f(rows);
   }
 }
 
 /// out[n, ld_out] = in * (rows of m)^T. Where adapters change m, `in` must have been given to lay_out().
-inline void multiply(const Pass& p, const Worker& w, const Matrix& m, Range rows, const Input& in,
+inline void multiply(const Pass& p, const Worker& w, const Matrix& m, WorkRange rows, const Input& in,
                      std::size_t n, float* out, std::size_t ld_out) noexcept {
   const TokenLayouts::Entry* const layout = in.layouts.find(m);
   m.kernel->matmul({.w = m.data + rows.begin * m.row_bytes,
@@ -127,7 +129,7 @@ inline void note_input(const Pass& p, const Worker& w, const Matrix& m, const In
 inline void matmul(Pass& p, const Worker& w, const Matrix& m, const Input& in, float* out) noexcept {
   note_input(p, w, m, in);
   share_rows(p, w, m, in,
-             [&](Range rows) { multiply(p, w, m, rows, in, p.n_rows, out + rows.begin, m.rows); });
+             [&](WorkRange rows) { multiply(p, w, m, rows, in, p.n_rows, out + rows.begin, m.rows); });
 }
 
 /// matmul() of an input that no other matrix reads, laid out first if its kernel needs that. Needs a barrier

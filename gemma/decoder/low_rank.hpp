@@ -49,7 +49,7 @@ inline void multiply_by_a(const Pass& p, const Worker& w, const float* x,
 }
 
 /// out[n, ld_out] += scale * B (A x) of every change to m, for these rows of m.
-inline void add_changes(const Pass& p, const Worker& w, const Matrix& m, Range rows, std::size_t n,
+inline void add_changes(const Pass& p, const Worker& w, const Matrix& m, WorkRange rows, std::size_t n,
                         float* out, std::size_t ld_out) noexcept {
   constexpr std::size_t kMostRows = 512;  // rows at a time, with few tokens
   const std::size_t room = p.ws.options().max_tokens * kRowUnit / n / kRowUnit * kRowUnit;

@@ -152,7 +152,7 @@ void share_experts(Pass& p, const Worker& w, std::size_t n_experts, std::size_t 
     const std::size_t expert = m.in_use[u / pieces];
     const std::size_t begin = u % pieces * piece;
     f(expert, m.begin[expert], m.begin[expert + 1] - m.begin[expert],
-      Range{begin, std::min(begin + piece, rows)});
+      WorkRange{begin, std::min(begin + piece, rows)});
   }
 }
 
@@ -190,20 +190,23 @@ inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
   };
   tell(weights.gate, d, m.gathered, m.gathered_q8);
   tell(weights.up, d, m.gathered, m.gathered_q8);
-  share_experts(p, w, f.experts.count, ff, [&](std::size_t e, std::size_t slot, std::size_t n, Range rows) {
-    const Input in{floats_at(m.gathered, slot * d), m.gathered_q8.q.data() + slot * d,
-                   m.gathered_q8.groups.data() + slot * (d / 32)};
-    const Activated out{floats_at(m.inner, slot * ff), quantized ? m.inner_q8.q.data() + slot * ff : nullptr,
-                        m.inner_q8.groups.data() + slot * (ff / 32), ff};
-    gate_and_up(p, w, f.activation, weights.gate.of(e), weights.up.of(e), rows, in, n, out);
-  });
+  share_experts(p, w, f.experts.count, ff,
+                [&](std::size_t e, std::size_t slot, std::size_t n, WorkRange rows) {
+                  const Input in{floats_at(m.gathered, slot * d), m.gathered_q8.q.data() + slot * d,
+                                 m.gathered_q8.groups.data() + slot * (d / 32)};
+                  const Activated out{floats_at(m.inner, slot * ff),
+                                      quantized ? m.inner_q8.q.data() + slot * ff : nullptr,
+                                      m.inner_q8.groups.data() + slot * (ff / 32), ff};
+                  gate_and_up(p, w, f.activation, weights.gate.of(e), weights.up.of(e), rows, in, n, out);
+                });
   w.sync();
   tell(weights.down, ff, m.inner, m.inner_q8);
-  share_experts(p, w, f.experts.count, d, [&](std::size_t e, std::size_t slot, std::size_t n, Range rows) {
-    const Input in{floats_at(m.inner, slot * ff), m.inner_q8.q.data() + slot * ff,
-                   m.inner_q8.groups.data() + slot * (ff / 32)};
-    multiply(p, w, weights.down.of(e), rows, in, n, m.out.data() + slot * d + rows.begin, d);
-  });
+  share_experts(p, w, f.experts.count, d,
+                [&](std::size_t e, std::size_t slot, std::size_t n, WorkRange rows) {
+                  const Input in{floats_at(m.inner, slot * ff), m.inner_q8.q.data() + slot * ff,
+                                 m.inner_q8.groups.data() + slot * (ff / 32)};
+                  multiply(p, w, weights.down.of(e), rows, in, n, m.out.data() + slot * d + rows.begin, d);
+                });
 }
 
 /// residual = rms_norm(residual) + rms_norm(weighted sum of the experts). Shared by rows as add_residual()

@@ -48,7 +48,7 @@ inline void make_per_layer_inputs(Pass& p, const Worker& w, std::size_t begin, s
   w.sync();
   Input in{p.ws.h.data(), p.ws.q8};
   lay_out(p, w, in, {&projection});
-  share_rows(p, w, projection, in, [&](Range rows) {
+  share_rows(p, w, projection, in, [&](WorkRange rows) {
     while (rows.begin < rows.end) {  // the rows of each layer are stored together: [n_rows, width]
       const std::size_t layer = rows.begin / width;
       const std::size_t stop = std::min(rows.end, (layer + 1) * width);
@@ -87,7 +87,7 @@ inline void project_per_layer_input(Pass& p, const Worker& w, std::size_t l) noe
   const auto activate = gelu ? p.vec().gelu_mul : p.vec().silu_mul;
   Input in{p.ws.x.data(), p.ws.q8};
   lay_out(p, w, in, {&weights.gate});
-  share_rows(p, w, weights.gate, in, [&](Range rows) {
+  share_rows(p, w, weights.gate, in, [&](WorkRange rows) {
     const std::size_t size = rows.end - rows.begin;
     float* const gate = p.ws.per_layer_gate.data() + rows.begin;
     multiply(p, w, weights.gate, rows, in, n, gate, width);

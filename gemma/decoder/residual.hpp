@@ -9,7 +9,7 @@
 namespace gemma::detail {
 
 /// h = rms_norm(x), and its 8-bit form if `quantized`.
-inline void norm_rows(const Pass& p, const Worker& w, const Vector& weight, bool quantized) noexcept {
+inline void norm_rows(const Pass& p, const Worker& w, const FloatBuffer& weight, bool quantized) noexcept {
   const std::size_t d = p.config.d_model;
   const auto share = w.share(p.n_rows);
   for (std::size_t r = share.begin; r < share.end; ++r) {
@@ -21,7 +21,7 @@ inline void norm_rows(const Pass& p, const Worker& w, const Vector& weight, bool
 
 /// x += residual, or x += rms_norm(residual) if there is a post-norm. Shares rows as norm_rows() does, so no
 /// barrier is needed between the two.
-inline void add_residual(const Pass& p, const Worker& w, const Vector& post_norm) noexcept {
+inline void add_residual(const Pass& p, const Worker& w, const FloatBuffer& post_norm) noexcept {
   const std::size_t d = p.config.d_model;
   const auto share = w.share(p.n_rows);
   for (std::size_t r = share.begin; r < share.end; ++r) {

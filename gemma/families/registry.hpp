@@ -38,7 +38,7 @@ inline constexpr Family kFamilies[] = {
 /// that is no model (an adapter, for example), kMissingKey, kWrongType, kMissingTensor or kMalformed for
 /// metadata that describes no model.
 inline ModelConfig read_config(const gguf::File& file, const Overrides& overrides = {}) {
-  gguf::refuse_other_kinds(file);
+  gguf::refuse_non_models(file);
   const auto architecture = file.get<std::string_view>("general.architecture");
   for (const Family& family : kFamilies) {
     if (family.architecture != architecture) continue;

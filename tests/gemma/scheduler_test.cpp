@@ -78,7 +78,7 @@ TEST_F(Schedulers, AnswersAreThoseOfEachAlone) {
         PendingAnswer answer = scheduler.submit(r);
         std::string text;
         Ids ids;
-        Piece piece;
+        AnswerPiece piece;
         while (answer.next(piece) == Wait::kPiece) {
           text += piece.text;
           if (piece.id != GeneratedToken::kNone) ids.push_back(piece.id);
@@ -153,7 +153,7 @@ TEST_F(Schedulers, AReaderWhoDoesNotReadHoldsNobodyUp) {
 
 TEST_F(Schedulers, WhoLeavesIsCancelled) {
   Scheduler scheduler(*model_, options(1));
-  Piece piece;
+  AnswerPiece piece;
   {
     PendingAnswer left = scheduler.submit(slow(1));
     ASSERT_EQ(left.next(piece), Wait::kPiece);
@@ -185,7 +185,7 @@ TEST_F(Schedulers, AnErrorEndsItsOwnRequestOnly) {
   const Request good = request(3, 40);
   PendingAnswer a = scheduler.submit(bad), b = scheduler.submit(nan), c = scheduler.submit(good);
   EXPECT_EQ(c.wait().tokens, alone(good).tokens);
-  Piece piece;
+  AnswerPiece piece;
   int pieces = 0;
   EXPECT_THROW(
       {
@@ -219,7 +219,7 @@ TEST_F(Schedulers, TellsTheLikeliestTokensAndTimes) {
   r.n_top = 3;
   r.sampler = {};
   PendingAnswer answer = scheduler.submit(r);
-  Piece piece;
+  AnswerPiece piece;
   while (answer.next(piece) == Wait::kPiece) {
     if (piece.id == GeneratedToken::kNone) continue;
     ASSERT_EQ(piece.top.size(), 3u);
@@ -237,7 +237,7 @@ TEST_F(Schedulers, EndsWhileRequestsRunAndWait) {
   {
     Scheduler scheduler(*model_, options(2));
     for (std::uint64_t i = 0; i < 5; ++i) answers.push_back(scheduler.submit(slow(i)));
-    Piece piece;
+    AnswerPiece piece;
     ASSERT_EQ(answers[0].next(piece), Wait::kPiece);
   }
   for (PendingAnswer& a : answers) EXPECT_EQ(a.wait().reason, StopReason::kCancelled);
@@ -246,7 +246,7 @@ TEST_F(Schedulers, EndsWhileRequestsRunAndWait) {
 TEST_F(Schedulers, AWaitMayEndBeforeTheNextPiece) {
   Scheduler scheduler(*model_, options(1));
   PendingAnswer first = scheduler.submit(slow(1)), second = scheduler.submit(request(2));
-  Piece piece;
+  AnswerPiece piece;
   EXPECT_EQ(second.next(piece, 0), Wait::kTimeout);
   EXPECT_EQ(second.state(), RequestState::kQueued);
   first.cancel();

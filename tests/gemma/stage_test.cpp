@@ -191,7 +191,8 @@ TEST(StageErrors, SharesThatAreNotAllLayers) {
     expect_error(ErrorCode::kInvalidArgument, {"cannot be shared out"},
                  [&] { split_layers(model, stages, SplitBy::kPrefill); });
   }
-  expect_error(ErrorCode::kInvalidArgument, {"there are none"}, [&] { Stage(model, {.layer_begin = n}); });
+  expect_error(ErrorCode::kInvalidArgument, {"the range holds no layers"},
+               [&] { Stage(model, {.layer_begin = n}); });
   expect_error(ErrorCode::kInvalidArgument, {"not possible"}, [&] { Stage(model, {.max_sequences = 0}); });
   EXPECT_THROW(Stage(golden("nano-embedding.F32"), {}), Error);
 }

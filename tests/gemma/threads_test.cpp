@@ -57,20 +57,32 @@ Model golden(const char* name) {
   return Model::load((golden_dir() / name).string());
 }
 
-TEST(Take, EveryRowIsGivenOutOnceInWholeUnitsAndLessAndLess) {
+TEST(ParallelFor, EachIndexOnceWhateverTheThreads) {
+  for (const unsigned n_threads : {1u, 2u, 5u}) {
+    for (const std::size_t n : {0u, 1u, 3u, 1000u}) {
+      std::vector<int> calls(n, 0);
+      parallel_for(n_threads, n, [&](std::size_t i) { ++calls[i]; });
+      EXPECT_EQ(calls, std::vector<int>(n, 1)) << n_threads << ", " << n;
+    }
+  }
+}
+
+TEST(TakePiece, EveryRowIsGivenOutOnceInWholeUnitsAndLessAndLess) {
   for (const unsigned count : {1u, 2u, 3u, 16u}) {
     for (const std::size_t n : {1u, 16u, 17u, 300u, 2048u, 256000u}) {
       std::atomic<std::size_t> taken{0};
-      std::vector<std::vector<Range>> pieces(count);
+      std::vector<std::vector<detail::WorkRange>> pieces(count);
       at_once(count, [&](std::size_t i) {
-        for (Range r = take(taken, n, 16, count); r.begin != r.end; r = take(taken, n, 16, count))
+        for (detail::WorkRange r = detail::take_piece(taken, n, 16, count); r.begin != r.end;
+             r = detail::take_piece(taken, n, 16, count))
           pieces[i].push_back(r);
       });
-      std::vector<Range> all;
+      std::vector<detail::WorkRange> all;
       for (const auto& own : pieces) all.insert(all.end(), own.begin(), own.end());
-      std::sort(all.begin(), all.end(), [](Range a, Range b) { return a.begin < b.begin; });
+      std::sort(all.begin(), all.end(),
+                [](detail::WorkRange a, detail::WorkRange b) { return a.begin < b.begin; });
       std::size_t at = 0, size = n;
-      for (const Range r : all) {
+      for (const detail::WorkRange r : all) {
         EXPECT_EQ(r.begin, at);
         EXPECT_TRUE(r.end % 16 == 0 || r.end == n);
         EXPECT_LE(r.end - r.begin, size);

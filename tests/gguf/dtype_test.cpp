@@ -60,7 +60,7 @@ TEST(DType, TableIsTheSpecifications) {
     EXPECT_EQ(8.0 * info(*type).block_bytes / info(*type).block_elements, row.bits_per_weight) << row.name;
     EXPECT_EQ(describe_dtype_id(row.id), row.name);
     EXPECT_EQ(dtype_name(row.id), row.name);
-    EXPECT_EQ(find_other_type(row.id), nullptr) << row.name;
+    EXPECT_EQ(find_unsupported_type(row.id), nullptr) << row.name;
   }
 }
 
@@ -73,7 +73,7 @@ TEST(DType, EveryOtherNumberDoesNotRun) {
   for (const std::uint32_t id : {0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFFu, 256u + 12u, 65536u + 12u}) {
     EXPECT_FALSE(dtype_from_id(id).has_value()) << id;
   }
-  EXPECT_EQ(info(DType::kOther).block_elements, 0);
+  EXPECT_EQ(info(DType::kUnsupported).block_elements, 0);
 }
 
 TEST(DType, NumbersThatDoNotRunAreNamed) {
@@ -87,21 +87,21 @@ TEST(DType, NumbersThatDoNotRunAreNamed) {
 TEST(DType, OtherTypesAreDistinctAndSaySizeAndReason) {
   std::set<std::uint32_t> numbers;
   std::set<std::string_view> names;
-  for (const OtherType& other : detail::kOtherTypes) {
+  for (const UnsupportedType& other : detail::kUnsupportedTypes) {
     EXPECT_TRUE(numbers.insert(other.id).second) << other.id;
     EXPECT_TRUE(names.insert(other.name).second) << other.name;
-    EXPECT_EQ(find_other_type(other.id), &other);
+    EXPECT_EQ(find_unsupported_type(other.id), &other);
     EXPECT_EQ(other.has_size(), other.block_bytes != 0) << other.name;
   }
-  const OtherType& kss = *find_other_type(146);
+  const UnsupportedType& kss = *find_unsupported_type(146);
   EXPECT_EQ(kss.name, "iq4_kss");
   EXPECT_EQ(kss.block_elements, 256);
   EXPECT_EQ(kss.block_bytes, 128);
   EXPECT_EQ(kss.row_extra, 4);
   EXPECT_EQ(to_string(kss.why), "is ik_llama.cpp's own");
-  EXPECT_EQ(to_string(find_other_type(4)->why), "was removed from the format");
-  EXPECT_FALSE(find_other_type(36)->has_size());
-  EXPECT_EQ(find_other_type(99), nullptr);
+  EXPECT_EQ(to_string(find_unsupported_type(4)->why), "was removed from the format");
+  EXPECT_FALSE(find_unsupported_type(36)->has_size());
+  EXPECT_EQ(find_unsupported_type(99), nullptr);
 }
 
 TEST(DType, RowBytes) {

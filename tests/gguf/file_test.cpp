@@ -77,7 +77,7 @@ TEST(File, TensorsOfTypesThatDoNotRunAreShown) {
     SCOPED_TRACE(name);
     const TensorView& t = file.tensor(name);
     EXPECT_EQ(t.type_name(), type);
-    EXPECT_EQ(t.type == DType::kOther, !runs);
+    EXPECT_EQ(t.type == DType::kUnsupported, !runs);
     EXPECT_EQ(t.runs(), runs);
     EXPECT_EQ(t.has_size(), has_size);
     EXPECT_EQ(t.row_size_bytes(), row);

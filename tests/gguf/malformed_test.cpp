@@ -188,7 +188,7 @@ TEST(MalformedMetadata, DuplicateKey) {
   raw.header(0, 2).key("same", ValueType::kU8).u8(1);
   const std::size_t at = raw.size();
   raw.key("same", ValueType::kU32).u32(1);
-  expect_error(raw, ErrorCode::kMalformed, "key 'same'", at, "stands twice");
+  expect_error(raw, ErrorCode::kMalformed, "key 'same'", at, "appears twice");
 }
 
 TEST(MalformedMetadata, KeysChosenToCollide) {
@@ -259,7 +259,7 @@ TEST(MalformedTensor, DuplicateName) {
   raw.header(2, 0).tensor("t", {8}, DType::kF32, 0);
   const std::size_t at = raw.size();
   raw.tensor("t", {8}, DType::kF32, 32).pad(32).fill(64);
-  expect_error(raw, ErrorCode::kMalformed, "tensor 't'", at, "stands twice");
+  expect_error(raw, ErrorCode::kMalformed, "tensor 't'", at, "appears twice");
 }
 
 TEST(MalformedTensor, DimensionCount) {

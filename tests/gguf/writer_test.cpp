@@ -123,7 +123,7 @@ TEST(Writer, RefusesWhatWouldBeInvalid) {
   refuses([](Writer& w) { w.add_tensor("tensor", DType::kF32, {4}, kSixteen); });
   refuses([](Writer& w) { w.add_tensor("t", DType::kF32, {3}, kSixteen); });
   refuses([](Writer& w) { w.add_tensor("t", DType::kF32, {0}, {}); });
-  refuses([](Writer& w) { w.add_tensor("t", DType::kOther, {4}, kSixteen); });
+  refuses([](Writer& w) { w.add_tensor("t", DType::kUnsupported, {4}, kSixteen); });
   refuses([](Writer& w) { w.add_tensor("t", DType::kF32, std::initializer_list<std::size_t>{}, kSixteen); });
   refuses([](Writer& w) { w.add_tensor("t", DType::kF32, {1, 1, 1, 1, 4}, kSixteen); });
   refuses([](Writer& w) { w.add_tensor("t", DType::kQ8_0, {16}, kSixteen); });

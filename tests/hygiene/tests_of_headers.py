@@ -58,7 +58,7 @@ ELSEWHERE = {
     "gguf/fnv.hpp": ("tests/tokenizer/dialects_test.cpp", "template"),
     "gguf/file_kind.hpp": ("tests/gguf/malformed_test.cpp", "kBadMagic"),
     "gguf/os_file.hpp": ("tests/gguf/mapped_file_test.cpp", "MappedFile"),
-    "gguf/other_types.hpp": ("tests/gguf/dtype_test.cpp", "find_other_type"),
+    "gguf/unsupported_types.hpp": ("tests/gguf/dtype_test.cpp", "find_unsupported_type"),
     "gguf/tensor_view.hpp": ("tests/gguf/file_test.cpp", "TensorView"),
     "kernels/cpu_features.hpp": ("tests/kernels/registry_test.cpp", "CpuFeatures"),
     "kernels/grid_codes.hpp": ("tests/kernels/grids_test.cpp", "kGridIQ1"),

@@ -122,7 +122,7 @@ TEST(Encoder, TheIssuesTypesAreWritten) {
   for (const DType type : written_types()) names += std::string(info(type).name) + " ";
   EXPECT_EQ(names, "F32 F16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS BF16 ");
   EXPECT_FALSE(can_encode(DType::kIQ2_XXS));
-  EXPECT_FALSE(can_encode(DType::kOther));
+  EXPECT_FALSE(can_encode(DType::kUnsupported));
 }
 
 TEST(Encoder, UnitsGiveTheSameBytes) {

@@ -228,7 +228,7 @@ TEST(Run, ADoubledLineIsAnError) {
   std::string text = text_of(folder / "run/answers.jsonl");
   text += text.substr(0, text.find('\n') + 1);
   std::ofstream(folder / "run/answers.jsonl", std::ios::binary) << text;
-  EXPECT_NE(message_of([&] { RunDirectory::read(folder / "run"); }).find("stands twice"), std::string::npos);
+  EXPECT_NE(message_of([&] { RunDirectory::read(folder / "run"); }).find("appears twice"), std::string::npos);
 }
 
 // As many lines as the run wants, one of them of another run: it is not complete, and must not be taken for
@@ -240,7 +240,7 @@ TEST(Run, AnAnswerOfAnotherRunIsAnError) {
     std::string text = text_of(folder / "run/answers.jsonl");
     text.replace(text.find(what), std::string(what).size(), std::string(what) + "x");
     std::ofstream(folder / "run/answers.jsonl", std::ios::binary) << text;
-    EXPECT_NE(message_of([&] { RunDirectory::read(folder / "run"); }).find("is none of this run's"),
+    EXPECT_NE(message_of([&] { RunDirectory::read(folder / "run"); }).find("does not belong to this run"),
               std::string::npos);
     std::filesystem::remove_all(folder / "run");
   }

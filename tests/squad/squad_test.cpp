@@ -125,7 +125,7 @@ TEST(ReadDataset, BadRowsNameTheirLine) {
   EXPECT_EQ(message_of(rows + "{\"id\": "), "set.json: line 5 is not JSON");
   EXPECT_EQ(message_of(rows + "{}"), "set.json: not a SQuAD file: line 5 has no \"context\"");
   EXPECT_EQ(message_of(rows + "7"), "set.json: not a SQuAD file: line 5 is not an object");
-  EXPECT_EQ(message_of(rows + rows), "set.json: question id a stands twice");
+  EXPECT_EQ(message_of(rows + rows), "set.json: question id a appears twice");
   const auto answers = [](const char* text) {
     return message_of(std::string(R"({"id":"a","context":"C","question":"Q","answers":)") + text + "}");
   };
@@ -155,7 +155,7 @@ TEST(ReadDataset, BadInputIsOneLineThatNamesThePlace) {
       "set.json: question a has no answer, which only version 2.0 allows");
   const std::string one = R"({"id":"a","question":"q","answers":[{"text":"t","answer_start":0}]})";
   EXPECT_EQ(message_of(R"({"data":[{"paragraphs":[{"context":"c","qas":[)" + one + "," + one + "]}]}]}"),
-            "set.json: question id a stands twice");
+            "set.json: question id a appears twice");
   EXPECT_THROW(read_dataset("no/such/file.json"), Error);
   EXPECT_THROW(read_dataset("."), Error);
 }
@@ -216,7 +216,7 @@ TEST(SelectQuestions, GathersByPassageWithoutLosingTheSelection) {
   const auto groups = select_questions(set, 100, 3);
   std::set<std::size_t> passages;
   for (const PassageGroup& group : groups) {
-    EXPECT_TRUE(passages.insert(group.passage).second) << "a passage stands twice";
+    EXPECT_TRUE(passages.insert(group.passage).second) << "a passage appears twice";
     for (const std::size_t q : group.questions) EXPECT_EQ(set.questions[q].passage, group.passage);
   }
   // the same 100 questions as the plain shuffle's first 100

@@ -241,7 +241,7 @@ std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
       "so the "
       "models are compared within questions: Friedman's test, then Conover's with Holm's correction for each "
       "pair, at "
-      "5%. The article's own tests stand beside them.</p><div class=\"grid\" "
+      "5%. The article's own tests are shown beside them.</p><div class=\"grid\" "
       "style=\"grid-template-columns:minmax(0,1fr)\">";
   for (const JudgeSummary& judge : analysis.judges)
     out += measure_tests(run, analysis.measures[judge.measure]);
