@@ -1,5 +1,6 @@
-// Gated activations and the soft cap of logits. Invariant: element by element (see elementwise.hpp), right at
-// both ends: a gate of -1e30 gives 0, one of 1e30 itself, never NaN.
+// Gated activations (GELU, SiLU) and the soft cap of logits.
+// Invariant: each element is computed by itself (elementwise.hpp). The extremes are right: the activation of
+// -1e30 is 0 and that of 1e30 is 1e30, never NaN.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +11,13 @@
 
 namespace gemma::kernels {
 
-/// x * sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3), which is GELU's tanh form (Hendrycks & Gimpel 2016,
-/// sec. 2). 2^y with y = -2 log2(e) u is taken of a sum of two floats: for x = -5 the rounding of y alone
-/// would cost 1e-6.
+/// GELU in its tanh form (Hendrycks & Gimpel 2016, sec. 2), computed as x * sigmoid(2u) with u = sqrt(2/pi)
+/// (x + 0.044715 x^3). The sigmoid needs 2^y, y = -2 log2(e) u. y is kept as an unevaluated sum of two
+/// floats: at x = -5 the rounding of y to one float alone would cost an error of 1e-6.
 template <FloatVector V>
 typename V::batch gelu_tanh(typename V::batch x) noexcept {
   using batch = typename V::batch;
-  // -2 log2(e) sqrt(2/pi) = k0 and 0.044715 k0 = k1, each as a float and the rest
+  // k0 = -2 log2(e) sqrt(2/pi) and k1 = 0.044715 k0, each as a float and the remainder that it drops
   const batch k0(-2.302208185195923f), k0_low(-1.2948402350332344e-08f);
   const batch k1(-0.10294324159622192f), k1_low(2.016198541454628e-09f);
   const batch square = x * x;
@@ -25,7 +26,7 @@ typename V::batch gelu_tanh(typename V::batch x) noexcept {
   const batch product_low =
       V::fma(k1, square, batch(0.0f) - product) + V::fma(k1, square_low, k1_low * square);
   const batch w = product + k0;
-  const batch from_product = w - k0;  // Knuth's sum of two with its error
+  const batch from_product = w - k0;  // Knuth's two-sum: w_low gets the rounding error of w
   const batch w_low = ((product - from_product) + (k0 - (w - from_product))) + (product_low + k0_low);
   const batch y = x * w;
   const batch y_low = V::fma(x, w, batch(0.0f) - y) + x * w_low;
@@ -33,14 +34,14 @@ typename V::batch gelu_tanh(typename V::batch x) noexcept {
   return V::divide(x, batch(1.0f) + e);
 }
 
-/// VectorKernels::gelu_mul
+/// Implements VectorKernels::gelu_mul.
 template <FloatVector V>
 void gelu_mul(float* gate, const float* up, std::size_t n) noexcept {
   using batch = typename V::batch;
   transform<V>(up, n, gate, [](batch g, batch u) { return gelu_tanh<V>(g) * u; });
 }
 
-/// VectorKernels::silu_mul
+/// Implements VectorKernels::silu_mul.
 template <FloatVector V>
 void silu_mul(float* gate, const float* up, std::size_t n) noexcept {
   using batch = typename V::batch;
@@ -49,7 +50,7 @@ void silu_mul(float* gate, const float* up, std::size_t n) noexcept {
   });
 }
 
-/// VectorKernels::softcap
+/// Implements VectorKernels::softcap.
 template <FloatVector V>
 void softcap(float* x, std::size_t n, float cap) noexcept {
   using batch = typename V::batch;

@@ -1,7 +1,8 @@
-// 8-bit activations re-arranged for the matmul kernels: tiles of kTile tokens, unit by unit along k, so that
-// every operand of the inner loop lies at a constant distance from one pointer.
-// Invariant: only copies and exact integer work, except the group sums rounded to 14 bits for minima
-// (reference::min_sums states that rounding); a token's values depend on that token alone.
+// 8-bit activations rearranged for the matmul kernels into tiles of kTile tokens, one unit after another
+// along k, so that the inner loop addresses every operand at a constant offset from one pointer.
+// Invariant: values are copied or computed in exact integer arithmetic, except for the group sums that are
+// multiplied by minima: these are rounded to 14 bits (reference::min_sums defines the rounding). A token's
+// values depend on that token alone.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,9 @@
 
 namespace gemma::kernels {
 
-/// One unit (kGroups groups of 32 along k) of kTile tokens, with what format W needs of them. Sums that a
-/// weight offset is multiplied with: for each group, or for each of its two halves.
+/// The activations of kTile tokens for one unit (W::kGroups groups of 32 along k), with the scales and sums
+/// that format W needs. If weights have an offset, `offset` holds one value for each group, or one for each
+/// half of a group if the halves have scales of their own.
 template <class A, class W, int kTile>
 struct ActivationUnit {
   static constexpr int kGroups = W::kGroups;
@@ -20,20 +22,20 @@ struct ActivationUnit {
   static constexpr int kSumRows = kOffsetSums > 0 ? kGroups* kOffsetSums : 0;
   alignas(64) std::int8_t q[kGroups][kTile][32];
   float scale[kGroups][kTile];
-  std::int32_t offset[kSumRows > 0 ? kSumRows : 1][kTile];  // -(weight offset) * sum of q; or A::offset_pair
-  float scaled_sum[W::kGroupMins ? kGroups : 1][kTile];     // scale * sum of q
-  // int16 pairs of the rounded sums (j, j + 2), j = 0, 1, 4, 5, ...: of groups, or of half groups
+  std::int32_t offset[kSumRows > 0 ? kSumRows : 1][kTile];  // -(weight offset) * sum of q; or offset_pair()
+  float scaled_sum[W::kGroupMins ? kGroups : 1][kTile];     // scale * (sum of q)
+  // the rounded sums of groups, or of half groups, as int16 pairs (j, j + 2) for j = 0, 1, 4, 5, ...
   std::int32_t sum_pairs[W::kMinPairs > 0 ? W::kMinPairs : 1][kTile];
-  float magic[W::kMinPairs > 0 ? kTile : 1];
+  float magic[W::kMinPairs > 0 ? kTile : 1];  // reference::RoundedSums::magic of each token
 };
 
-/// Rounds to nearest even; |x| < 2^22.
+/// The integer nearest to x, ties to even. Requires |x| < 2^22.
 template <class A>
 inline std::int32_t round_to_int(float x) noexcept {
   return __builtin_bit_cast(std::int32_t, x + 0x1.8p23f) - 0x4B400000;
 }
 
-/// Sums of a super-block as 14-bit integers and one power of two: see reference::MinSums.
+/// Rounds the sums of a super-block to 14-bit integers with one power of two; see reference::RoundedSums.
 template <class A, int kCount>
 inline void round_sums(const float (&exact)[kCount], std::int32_t (&sums)[kCount], float& magic) noexcept {
   std::uint32_t max = 0;
@@ -53,7 +55,7 @@ inline void round_sums(const float (&exact)[kCount], std::int32_t (&sums)[kCount
       float, finite ? (static_cast<std::uint32_t>(127 + 23 + e) << 23) | 0x400000u : 0x7FC00000u);
 }
 
-/// Sum j of a super-block: of group j (kMinPairs = 4), or of half j % 2 of group j / 2 (8).
+/// Sum j of a super-block: that of group j (kMinPairs = 4), or of half j % 2 of group j / 2 (kMinPairs = 8).
 template <class A, int kMinPairs>
 inline float super_block_sum(const Q8Group* groups, int j) noexcept {
   if constexpr (kMinPairs == 4) {
@@ -64,7 +66,8 @@ inline float super_block_sum(const Q8Group* groups, int j) noexcept {
   }
 }
 
-/// Fills one unit from tokens [0, n_tokens) whose q rows start at q (stride k) and groups (stride k / 32).
+/// Fills one unit from n_tokens <= kTile tokens. The tokens' codes for this unit start at q, k bytes apart;
+/// their groups start at `groups`, k / 32 elements apart. The places of further tokens stay unset.
 template <class A, class W, int kTile>
 inline void fill_unit(ActivationUnit<A, W, kTile>& unit, const std::int8_t* q, const Q8Group* groups,
                       std::size_t k, std::size_t n_tokens) noexcept {

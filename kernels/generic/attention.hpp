@@ -1,10 +1,11 @@
 // Attention of query rows that share one key/value head: one pass over the cache in blocks of kKeyBlock keys,
-// with a running maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022, algorithm 1).
+// with a running maximum and a running sum (Milakov & Gimelshein 2018; Dao et al. 2022, algorithm 1).
 //
-// Invariant (law 1): a row (one token's query of one head) gets the same bits whatever rows share its call.
-// Its score against a key is summed in order (attention_float.hpp, attention_q8.hpp); blocks lie at absolute
-// positions; inside one, keys are summed in order; slots that the row does not see never enter its
-// arithmetic, so they may hold anything. Register tiles only decide which rows are computed at the same time.
+// Invariant (law 1): a row (the query of one token and one head) gets the same bits whatever other rows share
+// its call. Every score is summed in a fixed order (attention_float.hpp, attention_q8.hpp); blocks are
+// aligned to absolute positions; inside a block, keys are added in order. Slots that the row does not see
+// never enter its arithmetic, so they may hold anything. Register tiles only decide which rows are computed
+// at the same time.
 #pragma once
 
 #include <cstddef>
@@ -20,16 +21,17 @@
 
 namespace gemma::kernels {
 
+/// The attention kernels on vector type V.
 template <FloatVector V>
 struct Attention {
   using Call = AttentionCall<V>;
 
-  /// VectorKernels::attention_scratch_bytes
+  /// Implements VectorKernels::attention_scratch_bytes.
   static std::size_t scratch_bytes(std::size_t n_tokens, std::size_t n_heads, std::size_t head_dim) noexcept {
     return Call::layout(n_tokens, n_heads, head_dim).total * sizeof(float);
   }
 
-  /// VectorKernels::attention
+  /// Implements VectorKernels::attention.
   static void run(const AttentionArgs& a) noexcept {
     switch (a.type) {
       case KvType::kF32:
@@ -42,28 +44,29 @@ struct Attention {
   }
 
  private:
-  /// One call; Stored knows what keys and values are stored as.
+  /// One call of attention. Stored, the base, implements the steps that depend on the storage type of keys
+  /// and values (FloatAttention, Q8Attention).
   template <class Stored>
   struct Pass : Stored {
     using Call::a, Call::at, Call::scratch, Call::kLanes, Call::kRows, Call::kBlockVectors;
     using Call::smaller, Call::larger;
     using typename Call::batch, typename Call::Page, typename Call::Range;
 
-    const std::size_t end0 = a.pos0 + 1 + a.ahead;  // one past what token 0 sees
-    /// Positions that a token sees; 0: all that lie before its end.
+    const std::size_t end0 = a.pos0 + 1 + a.ahead;  // end of token 0's visible positions, before a.limit
+    /// Number of positions that a token sees; 0: all positions before the end of its range.
     const std::size_t width = a.window > 0 ? a.window + a.ahead : 0;
 
-    /// What the row of token t sees of the positions [from, to); to <= limit.
+    /// The positions of [from, to) that the row of token t sees. Requires to <= a.limit.
     Range visible(std::size_t t, std::size_t from, std::size_t to) const noexcept {
       const std::size_t end = end0 + t;
       const std::size_t begin = width > 0 && end > width ? end - width : 0;
       return {larger(begin, from), smaller(end, to)};
     }
-    /// One past the positions of a block.
+    /// End of the positions of the block that begins at position `block`.
     std::size_t end_of(std::size_t block) const noexcept { return smaller(block + kKeyBlock, a.limit); }
 
-    /// Calls f(first row in the group, rows) with the rows cut into register tiles; rows is a constant
-    /// expression.
+    /// Divides `rows` rows into register tiles and calls f(first row of the tile, Count<number of rows>) for
+    /// each: the number of rows is a compile-time constant.
     template <class F>
     static void for_each_tile(std::size_t rows, F f) noexcept {
       std::size_t r = 0;
@@ -85,14 +88,14 @@ struct Attention {
         run_group(first, smaller(kAttentionGroup, rows - first));
     }
 
-    /// Rows [first, first + count) of the call; row i is head i % n_heads of token i / n_heads.
+    /// Computes rows [first, first + count) of the call. Row i is head i % n_heads of token i / n_heads.
     void run_group(std::size_t first, std::size_t count) const noexcept {
       for_each_tile(count, [&](std::size_t r, auto n) { begin_tile<decltype(n)::value>(first + r, r); });
       const std::size_t from = visible(first / a.n_heads, 0, a.limit).begin;
       const std::size_t to = visible((first + count - 1) / a.n_heads, 0, a.limit).end;
       for (std::size_t block = from / kKeyBlock * kKeyBlock; block < to; block += kKeyBlock) {
         const std::byte* const* pages = a.pages + block / kKeyBlock;
-        // past the last page that is read there may be none: it is fetched again
+        // there may be no page after the last one that is read: then that page is prefetched again
         const std::byte* const next = pages[block + kKeyBlock < to ? 1 : 0];
         const Page page{pages[0],
                         reinterpret_cast<std::uintptr_t>(next) - reinterpret_cast<std::uintptr_t>(pages[0])};
@@ -102,7 +105,8 @@ struct Attention {
       for (std::size_t r = 0; r < count; ++r) finish_row(first + r, r);
     }
 
-    /// Places the tile's queries and clears its sums. row: in the call; r: in the group.
+    /// Prepares the tile's queries and clears its sums. `row` is the first row's index in the call, `r` its
+    /// index in the group.
     template <int R>
     void begin_tile(std::size_t row, std::size_t r) const noexcept {
       Stored::template place_queries<R>(row, r);
@@ -114,7 +118,7 @@ struct Attention {
       }
     }
 
-    /// One block of keys for one tile.
+    /// Adds one block of keys and values to the sums of one tile.
     template <int R>
     void block_step(std::size_t row, std::size_t r, std::size_t block, const Page& page) const noexcept {
       const std::size_t t0 = row / a.n_heads, t1 = (row + R - 1) / a.n_heads, to = end_of(block);
@@ -131,8 +135,8 @@ struct Attention {
       add_values<R>(row, r, block, page, scores);
     }
 
-    /// In place: a row's scores of one block -> weights 2^(score - maximum), 0 where unseen; keeps maximum
-    /// and sums.
+    /// Scales and caps a row's scores of one block in place and replaces them by the weights 2^(s - maximum),
+    /// s = log2(e) * score, and by 0 outside `seen`. Updates the row's running maximum and sums.
     void weigh_scores(Range seen, float* scores, std::size_t r) const noexcept {
       constexpr float kLog2E = Exponential<V>::kLog2E;
       const bool masked = seen.end - seen.begin < kKeyBlock;
@@ -170,7 +174,7 @@ struct Attention {
       total.store_unaligned(weight_sums);
     }
 
-    /// Puts `filler` into the lanes outside `seen`.
+    /// Sets the elements of s[kKeyBlock] outside `seen` to `filler`.
     static void hide(Range seen, float filler, batch* s) noexcept {
       const batch begin(static_cast<float>(seen.begin)), end(static_cast<float>(seen.end)), other(filler);
       batch lane = V::lane_index();
@@ -180,8 +184,8 @@ struct Attention {
       }
     }
 
-    /// sums += weights * values. Keys that every row of the tile sees go through the register tile; the
-    /// others, at both ends of what they see, row by row.
+    /// sums += weights * values. The register tile adds the keys that all of its rows see; keys at either end
+    /// that only some rows see are added row by row.
     template <int R>
     void add_values(std::size_t row, std::size_t r, std::size_t block, const Page& page,
                     const float* weights) const noexcept {
@@ -210,7 +214,7 @@ struct Attention {
       }
     }
 
-    /// out = sums / sum of the weights
+    /// out = sums / (sum of the weights)
     void finish_row(std::size_t row, std::size_t r) const noexcept {
       const batch total(V::sum(batch::load_unaligned(scratch + at.weight_sums + r * 16)));
       const float* sums = Call::sums_of(r);

@@ -1,5 +1,6 @@
-// What one call of attention works on, whatever its keys and values are stored as: the rows, the blocks, and
-// the parts of its scratch. Invariant: none of it depends on what is stored.
+// The parts of an attention call that are common to all storage types of keys and values: its rows, the
+// blocks of the cache, and the layout of its scratch memory.
+// Invariant: nothing here depends on the storage type.
 #pragma once
 
 #include <cstddef>
@@ -10,28 +11,30 @@
 
 namespace gemma::kernels {
 
-/// Rows that pass over the cache together: their queries and sums (2 KiB a row at head_dim 256) stay in L2.
+/// Number of rows that share one pass over the cache. Their queries and sums (2 KiB a row at head_dim 256)
+/// stay in the L2.
 inline constexpr std::size_t kAttentionGroup = 48;
 
-/// Where the parts of AttentionArgs::scratch begin, in floats; every part starts on 64 bytes.
+/// Offsets of the parts of AttentionArgs::scratch, in floats. Every part is 64-byte aligned.
 struct AttentionScratch {
-  std::size_t queries;      // per register tile of R rows: [R, query_floats], as the stored type wants them
-  std::size_t sums;         // [rows, padded]: weighted sum of values
-  std::size_t weight_sums;  // [rows, 16]: sum of weights, by lane
-  std::size_t maxima;       // [rows]
+  std::size_t queries;      // per register tile of R rows: [R, query_floats], in the order of place_queries()
+  std::size_t sums;         // [rows, padded]: weighted sums of values
+  std::size_t weight_sums;  // [rows, 16]: sums of weights, one for each lane
+  std::size_t maxima;       // [rows]: running maxima of the scores
   std::size_t scores;       // [tile rows, kKeyBlock]
   std::size_t scaled;       // [tile rows, kKeyBlock]: weights times the scales of a group of values
-  std::size_t total;
-  std::size_t padded;        // head_dim rounded up to 16
-  std::size_t query_floats;  // of one row: its floats, or its codes with scales and sums of groups
+  std::size_t total;        // size of all parts
+  std::size_t padded;       // head_dim rounded up to 16
+  std::size_t query_floats;  // room for one query: its floats, or its codes and its groups' scales and sums
 };
 
-/// A call. What keys and values are stored as decides three steps, which a struct derived from this has:
-///   place_queries<R>(row, r)                 the queries of R rows for score_block
-///   score_block<R>(r, page, needed, scores)  scores[R, kKeyBlock] = q . k for (at least) the needed slots
+/// One call of attention. Three steps depend on the storage type of keys and values; a struct derived from
+/// this one implements them:
+///   place_queries<R>(row, r)                 prepares the queries of R rows for score_block()
+///   score_block<R>(r, page, needed, scores)  scores[R, kKeyBlock] = q . k for at least the slots `needed`
 ///   add_range<R>(slots, page, weights, r)    sums[R, head_dim] += weights[R, slots] * v[slots, head_dim],
-///                                            slot after slot
-/// where row counts in the call and r in the group of rows that pass over the cache together.
+///                                            in the order of slots
+/// `row` is a row's index in the call, `r` its index in the group of rows that share a pass over the cache.
 template <FloatVector V>
 struct AttentionCall {
   using batch = typename V::batch;
@@ -39,18 +42,19 @@ struct AttentionCall {
   static constexpr int kRows = V::kAttentionRows;
   static constexpr std::size_t kBlockVectors = kKeyBlock / kLanes;
 
-  /// Positions, or slots of a block, [begin, end).
+  /// A half-open range [begin, end) of positions, or of slots of a block.
   struct Range {
     std::size_t begin, end;
     bool empty() const noexcept { return begin >= end; }
   };
 
-  /// A block of the cache.
+  /// The page of one block of keys and values.
   struct Page {
     const std::byte* data;
-    std::uintptr_t to_next;  // from any address in it to that in the page which is read next
+    std::uintptr_t to_next;  // distance from an address in it to the same place in the page that is read next
   };
 
+  /// Layout of the scratch memory of a call of that size.
   static AttentionScratch layout(std::size_t n_tokens, std::size_t n_heads, std::size_t head_dim) noexcept {
     const std::size_t all = n_tokens * n_heads;
     const std::size_t rows = ((all < kAttentionGroup ? all : kAttentionGroup) + 15) / 16 * 16;
@@ -76,8 +80,8 @@ struct AttentionCall {
     return p;
   }
 
-  /// Asks L2 for what the next page has where this one has p. With it a decode step at 4096 keys takes 0.6
-  /// of the time (8 heads of 256: 5.9 -> 10.1 GB/s).
+  /// Prefetches into the L2 the cache line at the place of p in the next page. With it a decode step at 4096
+  /// keys takes 0.6 of the time (8 heads of 256: 5.9 -> 10.1 GB/s).
   static void fetch(const void* p, std::uintptr_t to_next) noexcept {
     const std::uintptr_t next = reinterpret_cast<std::uintptr_t>(p) + to_next;
     __builtin_prefetch(reinterpret_cast<const void*>(next), 0, 2);
@@ -87,7 +91,7 @@ struct AttentionCall {
   const float* query(std::size_t row) const noexcept {
     return a.q + row / a.n_heads * a.q_stride + row % a.n_heads * a.head_dim;
   }
-  /// A row's sums.
+  /// The weighted sums of row r of the group: [padded].
   float* sums_of(std::size_t r) const noexcept { return scratch + at.sums + r * at.padded; }
 
   const AttentionArgs& a;

@@ -1,6 +1,6 @@
-// Attention to keys and values that are floats: the register tiles. Invariant (law 1): a score is summed over
-// head_dim in order, a sum of values over keys in order; tiles only decide which rows, keys and parts of
-// head_dim are computed at the same time.
+// Attention over keys and values stored as floats: the register tiles.
+// Invariant (law 1): a score is summed over head_dim in order, and values are added over keys in order; tiles
+// only decide which rows, keys and parts of head_dim are computed at the same time.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace gemma::kernels {
 
-/// A call (AttentionCall) whose keys and values are elements of kType.
+/// The steps of AttentionCall for keys and values stored as kType (F32 or F16).
 template <FloatVector V, DType kType>
 struct FloatAttention : AttentionCall<V> {
   using Call = AttentionCall<V>;
@@ -20,7 +20,7 @@ struct FloatAttention : AttentionCall<V> {
   using Element = StoredElement<V, kType>;
   using stored = typename Element::type;
 
-  /// Interleaves the queries of a tile: [head_dim, R].
+  /// Transposes the queries of a tile to [head_dim, R].
   template <int R>
   void place_queries(std::size_t row, std::size_t r) const noexcept {
     float* const panel = scratch + at.queries + r * at.query_floats;
@@ -30,10 +30,10 @@ struct FloatAttention : AttentionCall<V> {
     }
   }
 
-  /// scores[R, kKeyBlock] = q . k for (at least) the positions of `needed` in the block.
+  /// scores[R, kKeyBlock] = q . k for at least the slots `needed` of the block.
   template <int R>
   void score_block(std::size_t r, const Page& page, Range needed, float* scores) const noexcept {
-    // few rows: more keys at a time, for enough independent sums to hide the latency of an addition
+    // with few rows, more keys at a time: enough independent accumulators to hide the latency of an addition
     constexpr int kWanted = V::kAttentionVectors * kRows / R;
     constexpr int kVectors =
         kWanted < static_cast<int>(Call::kBlockVectors) ? Call::power_of_2(kWanted) : Call::kBlockVectors;
@@ -45,7 +45,7 @@ struct FloatAttention : AttentionCall<V> {
                               page.to_next, scores + key);
   }
 
-  /// sums[R, head_dim] += weights[R, keys] * v[keys, head_dim], key after key.
+  /// sums[R, head_dim] += weights[R, keys] * v[keys, head_dim], in the order of keys.
   template <int R>
   void add_range(Range key, const Page& page, const float* weights, std::size_t r) const noexcept {
     const stored* const v = reinterpret_cast<const stored*>(page.data + a.v_offset);
@@ -63,7 +63,7 @@ struct FloatAttention : AttentionCall<V> {
   }
 
  private:
-  /// The register tile of scores: R rows times kVectors vectors of keys, summed over d in order.
+  /// The register tile of scores: R rows by kVectors vectors of keys, summed over d in order.
   template <int R, int kVectors>
   void score_tile(const float* panel, const stored* k, std::uintptr_t to_next, float* scores) const noexcept {
     batch sum[R][kVectors];
@@ -94,8 +94,8 @@ struct FloatAttention : AttentionCall<V> {
         sum[i][j].store_unaligned(scores + i * kKeyBlock + j * kLanes);
   }
 
-  /// The register tile of values: R rows times kVectors vectors of head_dim; only `lanes` of them exist
-  /// when kVectors is 1.
+  /// The register tile of values: R rows by kVectors vectors of head_dim. If kVectors is 1, only the first
+  /// `lanes` elements of the vector exist.
   template <int R, int kVectors>
   void add_tile(Range key, const stored* v, std::uintptr_t to_next, const float* weights, float* sums,
                 std::size_t lanes) const noexcept {

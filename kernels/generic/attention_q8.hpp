@@ -1,6 +1,7 @@
-// Attention to keys and values of 8 bits (KvType::kQ8): the register tiles. Invariant (law 1): dots of a
-// group are exact integers; a score is summed over groups in order, a sum of values over keys in order; tiles
-// only decide which rows, keys and parts of head_dim are computed at the same time.
+// Attention over 8-bit keys and values (KvType::kQ8): the register tiles.
+// Invariant (law 1): the dot products of a group are exact integers; a score is summed over groups in order,
+// and values are added over keys in order; tiles only decide which rows, keys and parts of head_dim are
+// computed at the same time.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,8 @@
 
 namespace gemma::kernels {
 
-/// A call (AttentionCall) whose keys and values lie as Q8Vectors says. A score is the sum over groups of
-/// dot * (query's scale * key's scale); a value times its weight is code * (weight * value's scale).
+/// The steps of AttentionCall for keys and values in the layout of Q8Vectors. A score is the sum over groups
+/// of dot * (query's scale * key's scale); a weighted value is code * (weight * value's scale).
 template <FloatVector V>
 struct Q8Attention : AttentionCall<V> {
   using Call = AttentionCall<V>;
@@ -20,13 +21,13 @@ struct Q8Attention : AttentionCall<V> {
   using Call::a, Call::at, Call::scratch, Call::kLanes, Call::kRows;
   using typename Call::batch, typename Call::Page, typename Call::Range;
   static constexpr std::size_t kGroup = Layout::kGroup;
-  static constexpr std::size_t kQuadBytes = 4 * kKeyTile;  // of four codes of each key of a tile
+  static constexpr std::size_t kQuadBytes = 4 * kKeyTile;  // size of four codes of each key of a tile
 
   const std::size_t groups = Layout::groups(a.head_dim);
   const std::size_t quads = Layout::codes(a.head_dim) / 4;
 
-  /// Queries of a tile in 8 bits, interleaved: [codes / 4, R, 4], and of each group [groups, R] scales and
-  /// sums of codes.
+  /// Quantises the queries of a tile to 8 bits and interleaves them: codes as [codes / 4, R, 4], and the
+  /// scales of the groups and their sums of codes as [groups, R] each.
   template <int R>
   void place_queries(std::size_t row, std::size_t r) const noexcept {
     const Queries panel = queries<R>(r);
@@ -45,7 +46,7 @@ struct Q8Attention : AttentionCall<V> {
     }
   }
 
-  /// scores[R, kKeyBlock] = q . k for (at least) the slots `needed` of the block.
+  /// scores[R, kKeyBlock] = q . k for at least the slots `needed` of the block.
   template <int R>
   void score_block(std::size_t r, const Page& page, Range needed, float* scores) const noexcept {
     constexpr int kWanted = V::kAttentionDots / R < 1 ? 1 : V::kAttentionDots / R;
@@ -58,7 +59,7 @@ struct Q8Attention : AttentionCall<V> {
                               keys + Layout::scale(a.head_dim, key, 0), page.to_next, scores + key);
   }
 
-  /// sums[R, head_dim] += weights[R, slots] * v[slots, head_dim], slot after slot.
+  /// sums[R, head_dim] += weights[R, slots] * v[slots, head_dim], in the order of slots.
   template <int R>
   void add_range(Range key, const Page& page, const float* weights, std::size_t r) const noexcept {
     constexpr int kWanted = V::kAttentionVectors * kRows / R;
@@ -80,7 +81,7 @@ struct Q8Attention : AttentionCall<V> {
   }
 
  private:
-  /// What place_queries() made of a tile.
+  /// The arrays that place_queries() writes for a tile.
   struct Queries {
     std::int8_t* codes;
     float* scales;
@@ -94,7 +95,7 @@ struct Q8Attention : AttentionCall<V> {
             reinterpret_cast<std::int32_t*>(scales + groups * R)};
   }
 
-  /// The register tile of scores: R rows times kVectors vectors of keys, group after group.
+  /// The register tile of scores: R rows by kVectors vectors of keys, one group after another.
   template <int R, int kVectors>
   void score_tile(const Queries& panel, const std::byte* keys, const std::byte* scales,
                   std::uintptr_t to_next, float* scores) const noexcept {
@@ -131,7 +132,8 @@ struct Q8Attention : AttentionCall<V> {
         sum[i][j].store_unaligned(scores + i * kKeyBlock + j * kLanes);
   }
 
-  /// Four codes of each key: of R queries at q, of the keys at k and in the tiles behind.
+  /// Adds the products of four codes of each key. The codes of the R queries start at q, those of the keys at
+  /// k and in the following key tiles.
   template <int R, int kVectors>
   [[gnu::always_inline]] void add_quad(const std::int8_t* q, const std::int8_t* k, std::uintptr_t to_next,
                                        typename V::Dots (&dots)[R][kVectors]) const noexcept {
@@ -151,7 +153,7 @@ struct Q8Attention : AttentionCall<V> {
     }
   }
 
-  /// scaled[R, kKeyBlock] = weights times the scales of a group, for (at least) the given slots.
+  /// scaled[R, kKeyBlock] = weights * (scales of a group of the values), for at least the slots `key`.
   template <int R>
   void scale_weights(Range key, const std::byte* scales, std::uintptr_t to_next, const float* weights,
                      float* scaled) const noexcept {
@@ -166,8 +168,8 @@ struct Q8Attention : AttentionCall<V> {
     }
   }
 
-  /// The register tile of values: R rows times kVectors vectors of a group of `size` codes; only `lanes` of
-  /// them exist when kVectors is 1.
+  /// The register tile of values: R rows by kVectors vectors of a group of `size` codes. If kVectors is 1,
+  /// only the first `lanes` elements of the vector exist.
   template <int R, int kVectors>
   void add_tile(Range key, const std::int8_t* v, std::size_t size, std::uintptr_t to_next,
                 const float* scaled, float* sums, std::size_t lanes) const noexcept {

@@ -1,4 +1,5 @@
-// Types with 32 weights a block, as unit_header.hpp wants them. Invariant: a unit is one group.
+// The weight formats (unit_header.hpp) of the types with 32 weights per block.
+// Invariant: a unit is one group.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +12,7 @@
 
 namespace gemma::kernels {
 
-/// What they have in common.
+/// Base of the formats with 32 weights per block.
 template <IntegerPrimitives A, class Block, bool kHasMin = false>
 struct BlockFormat {
   static constexpr int kBytes = sizeof(Block), kGroups = 1, kHalves = 1;
@@ -24,7 +25,7 @@ struct BlockFormat {
   using Rows = typename A::Rows;
 
  protected:
-  /// 16 bytes of each row: weight i is the low half of byte i, weight i + 16 the high one.
+  /// Unpacks 16 bytes of each row: weight i is the low nibble of byte i, weight i + 16 the high nibble.
   [[gnu::always_inline]] static void nibbles(const Rows& rows, std::size_t offset, Int (&w)[8]) noexcept {
     Int c[4];
     A::load_weights16(rows, offset, c);
@@ -33,7 +34,8 @@ struct BlockFormat {
       w[C + 4] = A::and_mask(A::template shift_right<4>(c[C]), 0x0F0F0F0F);
     });
   }
-  /// The same with a fifth bit: bit i of each lane of `bits` is weight i's.
+  /// As nibbles(), with a fifth bit for each weight: bit i of a lane of `bits` is that of weight i of the
+  /// row.
   [[gnu::always_inline]] static void nibbles_and_bits(const Rows& rows, std::size_t offset, Int bits,
                                                       Int (&w)[8]) noexcept {
     Int c[4];
@@ -119,7 +121,7 @@ struct FormatQ5_1 : BlockFormat<A, BlockQ5_1, true> {
 template <class A>
 struct FormatQ8_0 : BlockFormat<A, BlockQ8_0> {
   using typename BlockFormat<A, BlockQ8_0>::Header, typename BlockFormat<A, BlockQ8_0>::Int;
-  static constexpr int kOffset = A::kSignedWeights ? 0 : 128;  // stored q, or q + 128 as unsigned
+  static constexpr int kOffset = A::kSignedWeights ? 0 : 128;  // q as stored, or q + 128 as an unsigned byte
   static constexpr int kLargest = 255;
 
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
@@ -136,7 +138,7 @@ struct FormatQ8_0 : BlockFormat<A, BlockQ8_0> {
   }
 };
 
-/// The 16 levels of IQ4_NL and IQ4_XS as A's dots want them: signed, or raised by 128.
+/// The 16 levels of IQ4_NL and IQ4_XS as A::add_dots() takes them: signed, or unsigned with 128 added.
 template <class A>
 struct Iq4Levels {
   static constexpr int kOffset = A::kSignedWeights ? 0 : 128, kLargest = 255;
@@ -148,7 +150,7 @@ struct Iq4Levels {
     for (std::size_t i = 0; i < 16; ++i) t.level[i] = static_cast<std::uint8_t>(kIQ4Values[i] + kOffset);
     return t;
   }();
-  /// The levels that the bytes of v, 0 to 15, stand for.
+  /// Replaces every byte of v, a code from 0 to 15, by its level.
   [[gnu::always_inline]] static typename A::Int of(typename A::Int v) noexcept {
     return A::look_up(v, kTable.level);
   }

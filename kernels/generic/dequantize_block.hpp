@@ -1,7 +1,8 @@
-// Stored blocks -> float32, a row at a time, for every type; plain loops that the compiler vectorises.
-// Invariant: every function is a template over a type `Tag` that one translation unit alone uses, so that no
-// two units share a symbol, and gives the bits of kernels/reference/dequantize.hpp. No function of a shared
-// header is called at run time.
+// Dequantises stored blocks of every type to float32, a row at a time, in plain loops that the compiler
+// vectorises.
+// Invariant: the results equal those of kernels/reference/dequantize.hpp to the bit. Every function is a
+// template over a type `Tag` that only one translation unit uses, so that no two units share a symbol; for
+// the same reason no function of a shared header is called at run time.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,9 @@
 
 namespace gemma::kernels {
 
-/// decode(Layout<Block>, p, out): the weights of one block, for every block of gguf/blocks.hpp but those of
-/// the grids. A type without an overload does not compile (dequantize_row).
+/// decode(Layout<Block>, p, out) writes the weights of the block at p (unaligned) to out. There is an
+/// overload for every block of gguf/blocks.hpp, those of the grid types in GridDecoder; dequantize_row() does
+/// not compile for a type without one.
 template <class Tag>
 struct BlockDecoder : GridDecoder<Tag> {
   using GridDecoder<Tag>::decode;
@@ -31,7 +33,7 @@ struct BlockDecoder : GridDecoder<Tag> {
     *out = __builtin_bit_cast(float, static_cast<std::uint32_t>(Fields::u16(p)) << 16);
   }
 
-  // ---- 32 weights a block: one function takes one block --------------------------------------------------
+  // ---- 32 weights per block ------------------------------------------------------------------------------
   static void decode(Layout<BlockQ4_0>, const Byte* p, float* out) noexcept {
     using Block = BlockQ4_0;
     const float d = half_at(p + offsetof(Block, d));
@@ -50,7 +52,7 @@ struct BlockDecoder : GridDecoder<Tag> {
       out[i + 16] = product(d, qs[i] >> 4) + m;
     }
   }
-  /// Bit i of the four bytes at p, as 0 or 16.
+  /// Bit i of `bits`, shifted to bit 4 of a weight: 0 or 16.
   static int fifth_bit(std::uint32_t bits, int i) noexcept { return static_cast<int>((bits >> i) & 1u) << 4; }
   static void decode(Layout<BlockQ5_0>, const Byte* p, float* out) noexcept {
     using Block = BlockQ5_0;
@@ -89,7 +91,7 @@ struct BlockDecoder : GridDecoder<Tag> {
     uneven_nibbles(p + offsetof(Block, qs), half_at(p + offsetof(Block, d)), out);
   }
 
-  // ---- 256 weights a super-block -------------------------------------------------------------------------
+  // ---- 256 weights per super-block -----------------------------------------------------------------------
   static void decode(Layout<BlockQ2_K>, const Byte* p, float* out) noexcept {
     using Block = BlockQ2_K;
     const Byte* qs = p + offsetof(Block, qs);
@@ -110,17 +112,18 @@ struct BlockDecoder : GridDecoder<Tag> {
     for (int j = 0; j < 16; ++j) {
       const int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4;
       const int scale = (low | (((s[8 + j % 4] >> (2 * (j / 4))) & 3) << 4)) - 32;
-      const float scaled = product(d, scale);  // first: a zero then has the sign that others give it
+      // (d * scale) * q, in this order, gives zeros the same sign as in other engines
+      const float scaled = product(d, scale);
       const Byte* q = qs + j / 8 * 32 + j % 2 * 16;
       const Byte* mask = p + offsetof(Block, hmask) + j % 2 * 16;
       const int shift = 2 * (j / 2 % 4), bit = j / 2;
       for (int i = 0; i < 16; ++i) {
-        const int high = ((mask[i] >> bit) & 1) << 2;  // 4 when set; the stored value is lowered by 4
+        const int high = ((mask[i] >> bit) & 1) << 2;  // bit 2 of the code; the weight is the code minus 4
         *out++ = product(scaled, ((q[i] >> shift) & 3) + high - 4);
       }
     }
   }
-  /// Scale and minimum j of the 12 packed bytes of Q4_K and Q5_K.
+  /// Scale j (k_scale) and minimum j (k_min), 6 bits each, from the 12 packed bytes of Q4_K and Q5_K.
   static int k_scale(const Byte* s, int j) noexcept {
     return j < 4 ? s[j] & 63 : (s[j + 4] & 15) | ((s[j - 4] >> 6) << 4);
   }
@@ -180,7 +183,7 @@ struct BlockDecoder : GridDecoder<Tag> {
   }
 
   // ---- 4-bit floats, ternary and one-bit types
-  /// kWidth bytes: their low nibbles, then the high ones.
+  /// Decodes kWidth bytes of 4-bit floats: the low nibbles of all bytes, then the high nibbles.
   template <int kWidth>
   static void fp4_nibbles(const Byte* qs, float d, float* out) noexcept {
     for (int i = 0; i < kWidth; ++i) {
@@ -190,11 +193,11 @@ struct BlockDecoder : GridDecoder<Tag> {
   }
   static void decode(Layout<BlockMXFP4>, const Byte* p, float* out) noexcept {
     const std::uint32_t e = p[offsetof(BlockMXFP4, e)];
-    // 2^(e - 128); the first two are subnormal
+    // 2^(e - 128), which is subnormal for e = 0 and e = 1
     const std::uint32_t bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
     fp4_nibbles<16>(p + offsetof(BlockMXFP4, qs), __builtin_bit_cast(float, bits), out);
   }
-  /// Half of an unsigned E4M3: a subnormal code m is m 2^-10.
+  /// Half of the value of an unsigned E4M3 code; for a subnormal code m that is m * 2^-10.
   static float half_of_e4m3(Byte s) noexcept {
     const std::uint32_t code = s & 0x7F;
     const float normal = __builtin_bit_cast(float, (code << 20) + (std::uint32_t{119} << 23));
@@ -226,7 +229,8 @@ struct BlockDecoder : GridDecoder<Tag> {
       for (int i = 0; i < 32; ++i) *out++ = product(d, ((q[i] >> shift) & 3) - 1);
     }
   }
-  /// kDigits digits of each of kWidth bytes, the first digits first.
+  /// Decodes kDigits base-3 digits of each of kWidth bytes: the first digit of all bytes, then the second,
+  /// and so on.
   template <int kWidth, int kDigits>
   static void trits(const Byte* q, float d, float* out) noexcept {
     int power = 1;
@@ -241,7 +245,7 @@ struct BlockDecoder : GridDecoder<Tag> {
   }
 };
 
-/// out[n] = the n weights of type T stored at `from` (unaligned); n a multiple of T's block.
+/// out[n] = the n weights of type T stored at `from` (unaligned). n is a multiple of T's block size.
 template <class Tag, DType T>
 inline void dequantize_row(const std::byte* from, std::size_t n, float* out) noexcept {
   using Block = BlockOf<T>;

@@ -1,4 +1,4 @@
-// Blocks of the types with grids (IQ1, IQ2, IQ3) -> float32. Invariant: that of dequantize_block.hpp.
+// Dequantises blocks of the grid types (IQ1, IQ2, IQ3) to float32. Invariant: as in dequantize_block.hpp.
 #pragma once
 
 #include <cstddef>
@@ -10,14 +10,14 @@
 
 namespace gemma::kernels {
 
-/// decode(Layout<Block>, p, out): the 256 weights of one block.
+/// decode(Layout<Block>, p, out) writes the 256 weights of the block at p (unaligned) to out.
 template <class Tag>
 struct GridDecoder {
   using Byte = std::uint8_t;
   using Fields = StoredFields<Tag>;
   static float half_at(const Byte* p) noexcept { return Fields::half(Fields::u16(p)); }
 
-  /// kCount weights of a grid's row, times d; bit k of `signs`: weight k is negative.
+  /// out[kCount] = d * (weights of a grid row), where weight i is negated if bit i of `signs` is set.
   template <int kCount>
   static void signed_row(const std::int8_t* row, unsigned signs, float d, float* out) noexcept {
     for (int i = 0; i < kCount; ++i) {
@@ -25,7 +25,8 @@ struct GridDecoder {
       out[i] = Fields::product(d, (row[i] ^ minus) - minus);
     }
   }
-  /// The eight sign bits that the lowest seven stand for: an even number of ones.
+  /// The eight sign bits that are stored as seven, the lowest of `bits`: the eighth makes the number of ones
+  /// even.
   static unsigned even_signs(std::uint32_t bits) noexcept {
     const unsigned seven = bits & 127u;
     unsigned parity = seven ^ (seven >> 4);
@@ -97,7 +98,7 @@ struct GridDecoder {
     }
   }
 
-  /// A row of IQ1's grid, 1/8 more or less, times d.
+  /// out[8] = d * (row of the IQ1 grid + delta), where delta is -1/8 if `minus`, else 1/8.
   static void shifted_row(int index, bool minus, float d, float* out) noexcept {
     const std::int8_t* row = kGridIQ1.row[index];
     const float delta = minus ? -0.125f : 0.125f;

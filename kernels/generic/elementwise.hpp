@@ -1,5 +1,6 @@
-// Element by element over float arrays: the loop that the simple kernels share, residual add and scale.
-// Invariant: an element's bits do not depend on where in the array it stands, nor on the array's length.
+// Elementwise operations on float arrays: the loop that the simple kernels share, and the kernels add (of a
+// residual) and scale.
+// Invariant: the result of an element depends neither on its index nor on the length of the array.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,8 @@
 
 namespace gemma::kernels {
 
-/// y[i] = f(y[i], x[i]) for i < n, f taking and giving vectors; x may be y. The last lanes' padding is zeros.
+/// y[i] = f(y[i], x[i]) for i < n, where f maps two vectors to one; x may equal y. In the last vector, lanes
+/// past the end are 0.
 template <FloatVector V, class F>
 void transform(const float* x, std::size_t n, float* y, F f) noexcept {
   using batch = typename V::batch;
@@ -18,14 +20,14 @@ void transform(const float* x, std::size_t n, float* y, F f) noexcept {
   if (i < n) V::store_part(f(V::load_part(y + i, n - i), V::load_part(x + i, n - i)), y + i, n - i);
 }
 
-/// VectorKernels::add
+/// Implements VectorKernels::add.
 template <FloatVector V>
 void add(const float* x, std::size_t n, float* y) noexcept {
   using batch = typename V::batch;
   transform<V>(x, n, y, [](batch a, batch b) { return a + b; });
 }
 
-/// VectorKernels::scale
+/// Implements VectorKernels::scale.
 template <FloatVector V>
 void scale(float s, std::size_t n, float* y) noexcept {
   using batch = typename V::batch;

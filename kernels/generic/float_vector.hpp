@@ -1,9 +1,9 @@
-// What the vector kernels, attention and the float matmuls ask of a float vector: the contract of every
-// struct V in kernels/arch/*_vector.hpp. (The 8-bit matmuls' primitives A are another contract:
+// The contract of a float vector: what the vector kernels, attention and the float matmuls need of every
+// struct V in kernels/arch/*_vector.hpp. (The primitives A of the 8-bit matmuls have their own contract:
 // integer_primitives.hpp.)
 //
-// Invariant: a lane of a result depends on that lane of the operands alone, unless said; "a part" is the
-// first n < kLanes elements, and nothing behind them is read or written.
+// Invariant: unless stated otherwise, a lane of a result depends on that lane of the operands alone. "A part"
+// is the first n < kLanes elements; memory behind them is neither read nor written.
 #pragma once
 
 #include <concepts>
@@ -12,31 +12,33 @@
 
 namespace gemma::kernels {
 
-/// V::batch is an xsimd batch of kLanes floats; besides its operators kernels use:
+/// V::batch is an xsimd batch of kLanes floats. Besides its operators, kernels use:
 ///   fma(a, b, c)               a * b + c, rounded once
-///   divide(a, b)               rounded as IEEE 754 says
-///   load_part, store_part      a part of an array of floats; lanes behind it are 0
+///   divide(a, b)               correctly rounded (IEEE 754)
+///   load_part, store_part      a part of an array of floats; the other lanes of a loaded vector are 0
 ///   load_f16, load_bf16        kLanes binary16 or bfloat16 numbers, exactly; and a part of them
-///   store_f16                  kLanes floats rounded to nearest even; what is beyond 65504 saturates
-///   sum(x)                     of the lanes: halves are added until one is left; sums_8: of eight vectors
-///   max(x)                     of the lanes
-///   low_bits_to_exponent(x)    the float whose bits are those of x moved up by 23
+///   store_f16                  kLanes floats, rounded to nearest even; magnitudes beyond 65504 saturate
+///   sum(x)                     of the lanes: the halves are added until one lane is left
+///   sums_8(v, out)             sum() of each of eight vectors
+///   max(x)                     the largest lane
+///   low_bits_to_exponent(x)    the float whose bits are those of x shifted left by 23
 ///   lane_index()               0, 1, ..., kLanes - 1
 ///   load_twice(p)              p[0], p[0], p[1], p[1], ...
-///   swap_pairs(x)              lanes 2i and 2i + 1 change places
+///   swap_pairs(x)              exchanges lanes 2i and 2i + 1
 ///   alternating_sign()         -1, 1, -1, 1, ...
-///   max_magnitude_32(p)        the largest |p[i]| of 32; NaN beats infinity beats every number
-///   to_bytes_32(p, q, sums)    q = p for 32 integers, and the sums of both halves
-/// of keys and values of 8 bits, whose codes are -127 to 127:
-///   load_codes(p)              of each lane's key four codes, 4 kLanes bytes
-///   broadcast_codes(p)         a query's four codes, for all lanes
-///   begin_dots(sum)            what a dot begins with; sum: of all of the query's codes that it takes
-///   add_dots(dots, key, query) dots += four products, exactly; dots_to_float(dots), exactly below 2^24
+///   max_magnitude_32(p)        the largest |p[i]| of 32 by their bits: NaN exceeds infinity
+///   to_bytes_32(p, q, sums)    q[i] = p[i] for 32 integers, p 64-byte aligned; sums of the halves of 16
+/// For 8-bit keys and values, whose codes are -127 to 127:
+///   load_codes(p)              four codes of the key of each lane: 4 kLanes bytes
+///   broadcast_codes(p)         four codes of a query, in all lanes
+///   begin_dots(sum)            initial dot accumulators; sum: of all query codes they will take
+///   add_dots(dots, key, query) dots += four products, exactly
+///   dots_to_float(dots)        exact below 2^24
 ///   load_bytes                 kLanes signed bytes, exactly; and a part of them
-/// and the sizes of register tiles: kAttentionRows x kAttentionVectors, kAttentionDots, kMatmulRows x
-/// kMatmulTokens of at most kMatmulSums sums. Optional, of matmuls: hold(x), x stays in a register from here
-/// on; kMatmulSlice, how much of k a panel of rows passes many tokens at a time;
-/// kMatmulAhead, how far ahead few tokens ask for long rows.
+/// Sizes of register tiles: kAttentionRows x kAttentionVectors; kAttentionDots accumulators for 8-bit keys;
+/// kMatmulRows x kMatmulTokens with at most kMatmulSums accumulators. Optional, for matmuls: hold(x) forces x
+/// into a register; kMatmulSlice is the number of elements of k that a panel of rows multiplies with many
+/// tokens at a time; kMatmulAhead is the prefetch distance in long rows, in bytes, when there are few tokens.
 template <class V>
 concept FloatVector = requires(typename V::batch x, const typename V::batch (&eight)[8], float (&out)[8],
                                const float* from, float* to, const std::uint16_t* half,

@@ -1,7 +1,8 @@
-// What the 8-bit matmuls ask of an instruction set: the contract of every struct A in kernels/arch/<isa>.hpp.
-// (The float vectors V of everything else are another contract: float_vector.hpp.)
+// The contract of integer primitives: what the 8-bit matmuls need of an instruction set, every struct A in
+// kernels/arch/<isa>.hpp. (The float vectors V of everything else have their own contract: float_vector.hpp.)
 //
-// Invariant: lanes are weight rows. Integers are exact; floats are rounded once an operation, fma once.
+// Invariant: lanes are weight rows. Integer operations are exact; a float operation, fma included, rounds
+// once.
 #pragma once
 
 #include <concepts>
@@ -10,28 +11,31 @@
 
 namespace gemma::kernels {
 
-/// Int holds kLanes 32-bit integers, or their bytes; Float holds kLanes floats; Rows points at kLanes rows.
-///   load_columns16, 32         16 or 32 bytes of each row: c[i] holds bytes 4i .. 4i + 3, lane r of row r
-///   load_weights16             16 bytes of each row in the order in which add_dots() wants weights
+/// Int holds kLanes 32-bit integers, or their bytes; Float holds kLanes floats; Rows points to kLanes rows.
+///   load_columns16, 32         16 or 32 bytes of each row: c[i] holds bytes 4i .. 4i + 3, of row r in lane r
+///   load_weights16             16 bytes of each row, in the order in which add_dots() takes weights
 ///   load_half                  the binary16 at an offset of each row
-///   load, store                kLanes floats, aligned; broadcast, broadcast_int: one number to all lanes
-///   and_mask, xor_mask, or_int, and_mask_or (v & mask | other), sub_bytes (each byte less a constant)
-///   shift_left, shift_right    of each lane, by a constant; a negative shift to the left is one to the right
+///   load, store                kLanes floats, aligned
+///   broadcast, broadcast_int   one number, in all lanes
+///   and_mask, xor_mask, or_int bitwise operations; and_mask_or: (v & mask) | other
+///   sub_bytes                  subtracts a constant from each byte
+///   shift_left, shift_right    of each lane by a constant; a negative left shift is a right shift
 ///   unsigned_byte, signed_byte byte kByte of each lane
-///   spread_bits<c>             0x10 in byte b of a lane where bit 4c + b of its v is set
+///   spread_bits<c>             byte b of each lane: 0x10 if bit 4c + b of that lane of v is set, else 0
 ///   look_up                    table[b] for every byte b, 0 to 15
-///   half_low, half_high        the low or high 16 bits of each lane as binary16
-///   to_float                   integers to floats; as_float, as_int: the bits as they are
-///   negate, mul, sub, fma
-///   add_pair_products          sum + a.low * b.low + a.high * b.high, of int16 halves
+///   half_low, half_high        the low or high 16 bits of each lane, as binary16
+///   to_float                   converts integers to floats; as_float, as_int: reinterpret the bits
+///   negate, mul, sub, fma      of floats
+///   add_pair_products          sum + a.low * b.low + a.high * b.high, with the int16 halves of each lane
 ///   add_dots<W, begin, count>  dots[p][t] += products of vectors [begin, begin + count) of panel p's group
-///   with
-///                              the same bytes of token t; W, the format, bounds the weights
-/// kSignedWeights: weights of 8 bits are multiplied as signed bytes, else raised by 128.
-/// kPanels x kTile (kHalvesTile where a group has two scales) is the register tile; kStep tokens' dots are
-/// interleaved; what is left over is done kPart tokens at a time; up to kDirectTokens without a panel.
-/// Optional: offset_pair<n> and place_token<n> (kernels/generic/activation_tiles.hpp), kColumnsByHalves
-/// (kernels/generic/super_block_formats.hpp), kFixedHints (kernels/generic/matmul_tile.hpp).
+///                              and the same bytes of token t; format W bounds the weights
+/// kSignedWeights: 8-bit weights are multiplied as signed bytes; otherwise 128 is added to make them
+/// unsigned. kRowVectors: A also has the operations of RowPrimitives. kPanels x kTile is the register tile,
+/// kPanels x kHalvesTile where a group has two scales. The dot products of kStep tokens are interleaved.
+/// Smaller tiles for a remainder of tokens come in steps of kPart. Up to kDirectTokens tokens, weights are
+/// multiplied as they are unpacked, without a panel. Optional: offset_pair<n> and place_token<n>
+/// (kernels/generic/activation_tiles.hpp), kColumnsByHalves (kernels/generic/super_block_formats.hpp),
+/// kFixedHints (kernels/generic/matmul_tile.hpp).
 template <class A>
 concept IntegerPrimitives = requires(typename A::Int v, typename A::Float f, const typename A::Rows& rows,
                                      std::size_t offset, typename A::Int (&four)[4],
@@ -77,12 +81,12 @@ concept IntegerPrimitives = requires(typename A::Int v, typename A::Float f, con
   A::template add_dots<A, 0, 8>(w, x, dots);
 };
 
-/// What rows that are read from end to end need besides (kernels/generic/matmul_rows.hpp): vectors of 64
-/// bytes.
-///   load32(low, high)          32 bytes each; load_int: 64 bytes
-///   dot(w, x)                  sums of four products of bytes; add_int
-///   sum_lanes(v)               in each 128-bit lane the sums of that lane's elements in v[0], ..., v[3]
-///   transpose(d)               d[i][r] and d[r][i] change places
+/// Further primitives, on vectors of 64 bytes, of kernels that read rows from end to end
+/// (kernels/generic/matmul_rows.hpp):
+///   load32(low, high)          32 bytes at `low`, then 32 at `high`; load_int: 64 bytes
+///   dot(w, x)                  in each lane the sum of four products of bytes; add_int: adds lanes
+///   sum_lanes(v)               element i of each 128-bit lane: the sum of that lane's elements of v[i]
+///   transpose(d)               exchanges d[i][r] and d[r][i]
 template <class A>
 concept RowPrimitives = IntegerPrimitives<A> && A::kRowVectors && A::kLanes == 16 &&
                         requires(typename A::Int v, const typename A::Int (&four)[4],

@@ -1,8 +1,8 @@
-// y = x * w^T with float32 activations: weights of F32, F16 and BF16 as they lie in the file, every other
-// type decoded a few rows at a time.
+// y = x * w^T with float32 activations: weights of F32, F16 and BF16 are read in place; weights of every
+// other type are decoded to float32, a few rows at a time.
 //
-// Invariant (law 1): an output is one vector of kLanes sums over k in order (element i goes to lane i %
-// kLanes, each step a fused multiply-add) whose lanes are added at the end by V::sum. Register tiles, panels
+// Invariant (law 1): an output is accumulated over k in order in one vector of kLanes sums (element i is
+// added to lane i % kLanes by a fused multiply-add); V::sum adds the lanes at the end. Register tiles, panels
 // and segments of k only decide which outputs are computed at the same time.
 #pragma once
 
@@ -19,34 +19,34 @@
 
 namespace gemma::kernels {
 
-/// Matmul over weights that are read as kType (F32, F16 or BF16).
+/// The matmul for weights that are stored as kType (F32, F16 or BF16).
 template <FloatVector V, DType kType>
 struct FloatMatmul {
   using batch = typename V::batch;
   using Element = StoredElement<V, kType>;
   using stored = typename Element::type;
   static constexpr int kTokens = V::kMatmulTokens;
-  /// Rows of a tile of n tokens, whose sums stay in registers.
+  /// Number of weight rows of a register tile of n tokens: its accumulators stay in registers.
   static constexpr int rows_of_tile(int n) {
     return V::kMatmulRows * n <= V::kMatmulSums ? V::kMatmulRows : 2;
   }
-  /// With many tokens k is walked in segments: the tokens' activations of one (12 KiB for 6) stay in L1 while
-  /// the panel's rows pass by, two or four at a time.
+  /// With many tokens k is processed in segments of this many elements: a tile's activations of one segment
+  /// (12 KiB for 6 tokens) stay in the L1 while the panel's rows are read, two or four at a time.
   static constexpr std::size_t kSegment = 512;
 
-  /// The operands of one panel: rows of weights at w + r * row_bytes, of which the first is row `row` of y.
+  /// One panel of weights: its row r starts at w + r * row_bytes and gives column row + r of y.
   struct Panel {
     const std::byte* w;
     std::size_t row_bytes;
     std::size_t rows;  // 1 .. kPanelRows
     std::size_t row;
     const MatmulArgs& args;
-    batch* sums;  // sums_bytes() of scratch
+    batch* sums;  // sums_bytes() bytes of scratch
   };
 
-  /// Whole tiles of tokens, a segment of k at a time: [tiles][segments][kTokens][segment]. As rows of k
-  /// floats they lie a power of two apart in most models: a tile, and the weights, in the same few sets of
-  /// the L1.
+  /// Size of the laid-out activations of all whole tiles of tokens: [tiles][segments][kTokens][segment]. As
+  /// rows of k floats, in most models a power of two apart, the rows of a tile and of the weights would share
+  /// the same few sets of the L1.
   static std::size_t layout_bytes(std::size_t k, std::size_t m) noexcept {
     return m < kLayoutTokens ? 0 : m / kTokens * kTokens * k * sizeof(float);
   }
@@ -62,13 +62,13 @@ struct FloatMatmul {
     }
   }
 
-  /// Whether tokens that are laid out pass a panel a slice of k at a time, kBlock of them between the slices,
-  /// whose sums rest in scratch meanwhile.
+  /// Whether laid-out tokens are multiplied by one slice of k of a panel at a time, in blocks of kBlock
+  /// tokens. The accumulators of a block stay in scratch between slices.
   static constexpr bool kSlices = requires { V::kMatmulSlice; };
   static constexpr std::size_t kBlock = 6 * kLayoutTokens;
   static constexpr std::size_t sums_bytes() { return kSlices ? kBlock * kPanelRows * sizeof(batch) : 0; }
 
-  /// All tokens against one panel.
+  /// Multiplies all tokens by one panel.
   static void multiply(const Panel& p) noexcept {
     const std::size_t m = p.args.m;
     const std::size_t segment = m <= static_cast<std::size_t>(kTokens) ? p.args.k : kSegment;
@@ -87,7 +87,7 @@ struct FloatMatmul {
   }
 
  private:
-  /// A segment of some tokens: its first element of token j at x[j * ldx].
+  /// A segment of the activations of some tokens; that of token j starts at x + j * ldx.
   struct Tokens {
     const float* x;
     std::size_t ldx;
@@ -99,7 +99,7 @@ struct FloatMatmul {
     return {a.x + t * a.k + begin, a.k};
   }
 
-  /// T tokens from t on against one panel.
+  /// Multiplies tokens [t, t + T) by one panel.
   template <int T>
   static void multiply_tokens(const Panel& p, std::size_t t, std::size_t segment) noexcept {
     const std::size_t k = p.args.k;
@@ -122,12 +122,13 @@ struct FloatMatmul {
         p.args.y[(t + i) * p.args.ldy + p.row + r] = V::sum(sums[r * T + i]) * p.args.scale;
   }
 
-  /// Bytes of the next activations that a register tile of many tokens asks for with each element of k, so
-  /// that a panel asks for a segment while it passes one: from the L3, where many tokens lie, they would come
-  /// too late (Zen 3, rows of 16384: 1.5 times the time).
+  /// Bytes of the next segment of activations that a register tile of many tokens prefetches for each element
+  /// of k, so that a panel prefetches one segment while it computes another. With many tokens the activations
+  /// lie in the L3, and unless prefetched they arrive too late (Zen 3, rows of 16384: 1.5 times the time).
   static constexpr std::size_t kAhead = kTokens * sizeof(float) * rows_of_tile(kTokens) / kPanelRows;
 
-  /// The tokens [t0, t1), laid out, against one panel. A slice of its rows stays in the L2 while they pass.
+  /// Multiplies the laid-out tokens [t0, t1) by one panel. A slice of the panel's rows stays in the L2 while
+  /// all these tokens are multiplied by it.
   static void multiply_block(const Panel& p, std::size_t t0, std::size_t t1) noexcept {
     constexpr int kRows = rows_of_tile(kTokens);
     constexpr std::size_t kSlice = V::kMatmulSlice;
@@ -155,12 +156,12 @@ struct FloatMatmul {
     }
   }
 
-  /// What a tile of few tokens, where memory is the limit, asks for beside the element k of its rows: what
-  /// the next tile's rows have there, for the L2; or, where V::kMatmulAhead says so for long rows, which
-  /// stream by themselves, that many bytes ahead, and at the end of the rows the beginning of the next
-  /// tile's.
+  /// The prefetch distances of a tile of few tokens, which is bound by memory bandwidth. At element k of its
+  /// rows it prefetches into the L2 the same place of the next tile's rows. If V::kMatmulAhead exists and the
+  /// rows are long, each of them being a stream of its own, it prefetches that many bytes ahead in the same
+  /// row instead, and near the end of a row the beginning of the next tile's row.
   struct FewAhead {
-    std::size_t near, wrapped, turn;  // bytes ahead of element k; of those from `turn` on
+    std::size_t near, wrapped, turn;  // distances in bytes: before element `turn`, and from it on
     std::size_t of(std::size_t k) const noexcept { return k < turn ? near : wrapped; }
   };
   static FewAhead few_ahead(std::size_t next_rows, std::size_t begin, std::size_t end) noexcept {
@@ -171,11 +172,11 @@ struct FloatMatmul {
     }
     return {next_rows, next_rows, 0};
   }
-  static constexpr std::size_t kLongRow = 8192;
+  static constexpr std::size_t kLongRow = 8192;  // in bytes
 
-  /// sum[i][j] += weight(i) * token(j), lane by lane. What there is less of waits in registers; V::hold()
-  /// keeps gcc from reading a token from memory once more for every row (AVX2, 2 rows x 6 tokens: 14 loads
-  /// for 12 multiply-adds, where a core does two of either a cycle).
+  /// sum[i][j] += weight(i) * token(j), lane by lane. Rows or tokens, whichever are fewer, are kept in
+  /// registers. V::hold() keeps gcc from loading a token again for every row (AVX2, 2 rows x 6 tokens: 14
+  /// loads for 12 multiply-adds, while a core does two of either per cycle).
   template <int R, int T, class Weight, class Token>
   [[gnu::always_inline]] static void add_products(batch (&sum)[R][T], Weight weight, Token token) noexcept {
     if constexpr (R < T && requires(batch x) { V::hold(x); }) {
@@ -202,8 +203,8 @@ struct FloatMatmul {
     }
   }
 
-  /// The register tile: sums[R, T] += w[R, begin .. end) * x[T, begin .. end), lane by lane. Meanwhile asks
-  /// for kAsk bytes from `ahead` on with each element of k; the addresses may not exist.
+  /// The register tile: sums[R, T] += w[R, begin .. end) * x[T, begin .. end), lane by lane. Also prefetches
+  /// kAsk bytes for each element of k, from address `ahead` on; these addresses need not exist.
   template <int R, int T, std::size_t kAsk = 0>
   static void add_tile(const Panel& p, std::size_t r, const Tokens& tokens, std::size_t begin,
                        std::size_t end, batch* sums, std::uintptr_t ahead = 0) noexcept {
@@ -231,7 +232,7 @@ struct FloatMatmul {
           sum, [&](std::size_t i) GEMMA_INLINE_LAMBDA { return Element::load(w[i] + k); },
           [&](std::size_t j) GEMMA_INLINE_LAMBDA { return batch::load_unaligned(x + j * ldx + k); });
     }
-    if (k < end)  // the end of the row: lanes past it add 0 * 0
+    if (k < end)  // the tail of the row: lanes past its end add 0 * 0
       add_products<R, T>(
           sum, [&](std::size_t i) GEMMA_INLINE_LAMBDA { return Element::load_part(w[i] + k, end - k); },
           [&](std::size_t j) GEMMA_INLINE_LAMBDA { return V::load_part(x + j * ldx + k, end - k); });
@@ -242,7 +243,7 @@ struct FloatMatmul {
   }
 };
 
-/// MatmulKernel::matmul for F32, F16 and BF16.
+/// Implements MatmulKernel::matmul for F32, F16 and BF16.
 template <FloatVector V, DType kType>
 void matmul_direct(const MatmulArgs& a) noexcept {
   for (std::size_t row = a.row_begin; row < a.row_end; row += kPanelRows) {
@@ -252,8 +253,8 @@ void matmul_direct(const MatmulArgs& a) noexcept {
   }
 }
 
-/// MatmulKernel::matmul for every other type: rows are decoded to float32 in scratch, a panel at a time for
-/// many tokens, a register tile for few (L1 holds that).
+/// Implements MatmulKernel::matmul for every other type. Rows are decoded to float32 in scratch: a panel at a
+/// time for many tokens, a register tile at a time for few, so that the decoded rows stay in the L1.
 template <FloatVector V, DType kType>
 void matmul_decoded(const MatmulArgs& a) noexcept {
   using Multiply = FloatMatmul<V, DType::kF32>;
@@ -271,7 +272,7 @@ void matmul_decoded(const MatmulArgs& a) noexcept {
   }
 }
 
-/// MatmulKernel::scratch_bytes of the direct and of the decoded matmuls.
+/// MatmulKernel::scratch_bytes of matmul_direct(), and that of matmul_decoded().
 template <FloatVector V>
 std::size_t direct_matmul_scratch(std::size_t /*k*/) noexcept {
   return FloatMatmul<V, DType::kF32>::sums_bytes();
@@ -281,7 +282,8 @@ std::size_t decoded_matmul_scratch(std::size_t k) noexcept {
   return FloatMatmul<V, DType::kF32>::sums_bytes() + kPanelRows * k * sizeof(float);
 }
 
-/// The kernel of float32 activations for weights of a type, on vector type V (kernels/arch/*_vector.hpp).
+/// The matmul kernel with float32 activations for weights of kType, on vector type V
+/// (kernels/arch/*_vector.hpp).
 template <FloatVector V, DType kType>
 consteval MatmulKernel make_float_matmul() {
   if constexpr (kBlockElements<kType> == 1)

@@ -1,10 +1,11 @@
-// y = x * w^T with 8-bit activations: how rows, tokens and slices of k go through the tiles of
-// matmul_tile.hpp, which states the arithmetic. Invariant (law 1): whatever the way, each output's steps
-// follow the order of k.
+// y = x * w^T with 8-bit activations: how rows, tokens and slices of k are divided between calls of the tiles
+// in matmul_tile.hpp, which defines the arithmetic.
+// Invariant (law 1): on every path the steps of an output follow the order of k.
 //
-// Few tokens: direct() multiplies what it unpacks at once. Some: a panel of rows is unpacked a few units of k
-// at a time into the L1. Many: a slice of k at a time into scratch that stays in the L2 and serves all
-// tokens; sums rest in y between slices. Many tokens may have been laid out before, for several calls.
+// Up to A::kDirectTokens tokens, run_direct() multiplies weights as they are unpacked. Up to kFewTokens,
+// run_few() unpacks a panel of rows into the L1, a few units of k at a time. Beyond that, run_panels()
+// unpacks a slice of k of a panel into scratch, which stays in the L2 and serves all tokens; sums are kept in
+// y between slices. The activations of many tokens may have been laid out before, once for several calls.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@
 
 namespace gemma::kernels {
 
-/// The matmul of a format.
+/// The matmul for weights of format W on instruction set A.
 template <IntegerPrimitives A, class W>
 struct PanelMatmul : PanelTile<A, W> {
   using Tile = PanelTile<A, W>;
@@ -28,11 +29,12 @@ struct PanelMatmul : PanelTile<A, W> {
   template <int kTokens>
   using Unit = typename Tile::template Unit<kTokens>;
   static constexpr int kPanels = Tile::kPanels, kTile = Tile::kTile;
-  static constexpr std::size_t kRows = kPanels * A::kLanes;  // of a tile
+  static constexpr std::size_t kRows = kPanels * A::kLanes;  // rows of a tile
 
   // ---- sizes
-  // Tokens whose activations are laid out at a time. A multiple of every kTile; few enough for slices of nine
-  // super-blocks: at 512 tokens slices of four, whose sums come and go twice as often, took 15% longer.
+  // Number of tokens whose activations are laid out at a time: a multiple of every kTile, and few enough for
+  // slices of nine super-blocks. With 512 tokens and slices of four, sums are loaded and stored twice as
+  // often, which took 15% longer.
   static constexpr std::size_t kTokenBlock = 288;
   static constexpr std::size_t kActivationBytes = std::size_t{800} << 10;  // most of a 1 MiB L2
   static constexpr std::size_t kPanelBytes = std::size_t{96} << 10;
@@ -40,21 +42,22 @@ struct PanelMatmul : PanelTile<A, W> {
   static constexpr std::size_t max_of(std::size_t a, std::size_t b) { return a > b ? a : b; }
   static constexpr std::size_t min_of(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
-  /// Units of k in a slice when n_tiles tiles are laid out and a panel may have so many bytes.
+  /// Number of units of k in a slice, for n_tiles tiles of activations and at most panel_bytes of unpacked
+  /// weights.
   static constexpr std::size_t slice_units(std::size_t n_tiles, std::size_t panel_bytes) {
     const std::size_t by_activations = kActivationBytes / (n_tiles * sizeof(Unit<kTile>));
     return max_of(1, min_of(by_activations, panel_bytes / sizeof(PanelUnit)));
   }
   static std::size_t scratch_bytes(std::size_t /*k*/) noexcept { return kPanelBytes + kActivationBytes; }
 
-  /// Row pointers of the kLanes rows from r on; rows past `end` repeat the last one.
+  /// Pointers to the kLanes rows from r on; past a.row_end the last row is repeated.
   static typename A::Rows row_pointers(const MatmulArgs& a, std::size_t r) noexcept {
     typename A::Rows rows;
     for (std::size_t i = 0; i < A::kLanes; ++i)
       rows.row[i] = reinterpret_cast<const std::uint8_t*>(a.w) + min_of(r + i, a.row_end - 1) * a.row_bytes;
     return rows;
   }
-  /// sums = y[t0 + ., r + .], or zero at the first slice.
+  /// sums[t][i] = y[t0 + t, r + i], or 0 in the first slice and for rows past a.row_end.
   static void load_sums(const MatmulArgs& a, std::size_t t0, std::size_t n_tokens, std::size_t r, bool first,
                         float (*sums)[A::kLanes]) noexcept {
     const std::size_t n_rows = r < a.row_end ? min_of(A::kLanes, a.row_end - r) : 0;
@@ -80,7 +83,7 @@ struct PanelMatmul : PanelTile<A, W> {
     }
   }
 
-  /// Asks for what load_sums() and store_sums() will touch.
+  /// Prefetches the elements of y that load_sums() and store_sums() will access.
   static void prefetch_sums(const MatmulArgs& a, std::size_t t0, std::size_t n_tokens,
                             std::size_t r) noexcept {
     for (std::size_t t = 0; t < n_tokens; ++t)
@@ -110,7 +113,8 @@ struct PanelMatmul : PanelTile<A, W> {
     }
   }
 
-  /// Tiles are made for kTile tokens and fewer, down to half of it, in steps of A::kPart.
+  /// Runs the smallest tile that holds n_tokens tokens. Tiles are compiled for kTile tokens down to half as
+  /// many, in steps of A::kPart.
   static void run_tile(std::size_t n_tokens, const PanelUnit* panel, const Unit<kTile>* units,
                        std::size_t n_units, Ahead& ahead, Sums (&sums)[kPanels]) noexcept {
     constexpr int kSizes = (kTile + 1) / 2 / A::kPart + 1;
@@ -121,7 +125,7 @@ struct PanelMatmul : PanelTile<A, W> {
         Tile::template tile<kTokens>(panel, units, n_units, ahead, sums);
     });
   }
-  /// Lays out tokens [t, t + n_tokens) for units [u0, u0 + n) of k.
+  /// Lays out the activations of tokens [t, t + n_tokens) for units [u0, u0 + n) of k.
   template <int kTokens>
   static void fill_units(const MatmulArgs& a, std::size_t t, std::size_t n_tokens, std::size_t u0,
                          std::size_t n, Unit<kTokens>* units) noexcept {
@@ -140,7 +144,8 @@ struct PanelMatmul : PanelTile<A, W> {
   static constexpr std::size_t units_of(std::size_t k) { return k / (32 * W::kGroups); }
   static constexpr std::size_t tiles_of(std::size_t n_tokens) { return (n_tokens + kTile - 1) / kTile; }
 
-  /// Units of kTokenBlock tokens at a time, [slices][tiles][units of the slice]; those of tokens from t0 on.
+  /// Laid-out activations are stored in blocks of kTokenBlock tokens, each block as [slices][tiles][units of
+  /// the slice]. Returns the index of the first unit of the block that begins at token t0.
   static constexpr std::size_t first_unit(std::size_t k, std::size_t t0) {
     return tiles_of(t0) * units_of(k);
   }
@@ -162,7 +167,8 @@ struct PanelMatmul : PanelTile<A, W> {
     }
   }
 
-  /// Tokens [t0, t0 + m) through panels: every panel passes all of them before the next is unpacked.
+  /// Multiplies tokens [t0, t0 + m) by all panels, one slice of k after another. A slice of a panel is
+  /// unpacked once and multiplied with all of these tokens.
   static void run_panels(const MatmulArgs& a, std::size_t t0, std::size_t m) noexcept {
     using U = Unit<kTile>;
     PanelUnit* const panel = reinterpret_cast<PanelUnit*>(a.scratch);
@@ -178,7 +184,8 @@ struct PanelMatmul : PanelTile<A, W> {
         for (std::size_t i = 0; i < n_tiles; ++i)
           fill_units<kTile>(a, t0 + i * kTile, min_of(kTile, m - i * kTile), u0, n, own + i * n);
       const U* const units = given == nullptr ? own : given + u0 * n_tiles;  // [n_tiles, n]
-      // how many of the next rows are asked for before tile i: in the second half, or they are gone again
+      // number of the next panel's rows whose prefetch is issued before tile i; only the second half of the
+      // tiles prefetches, since lines that come earlier are evicted before they are used
       const auto asked = [n_tiles](std::size_t i) {
         return 2 * i > n_tiles ? kRows * (2 * i - n_tiles) / n_tiles : 0;
       };
@@ -187,7 +194,7 @@ struct PanelMatmul : PanelTile<A, W> {
         unpack_panels(a, r, u0, n, panel);
         for (std::size_t i = 0; i < n_tiles; ++i) {
           const std::size_t t = t0 + i * kTile, n_tokens = min_of(kTile, t0 + m - t);
-          // the tile takes long enough for these to arrive
+          // the tile takes long enough for these lines to arrive
           if (i + 1 < n_tiles) prefetch_sums(a, t + kTile, min_of(kTile, t0 + m - t - kTile), r);
           Ahead ahead = rows_ahead(a, min_of(r + kRows + asked(i), a.row_end),
                                    min_of(r + kRows + asked(i + 1), a.row_end), u0, n);
@@ -200,7 +207,7 @@ struct PanelMatmul : PanelTile<A, W> {
       }
     }
   }
-  /// Units [u0, u0 + n) of the rows [begin, end), to be asked for while a tile passes n units.
+  /// The prefetches of units [u0, u0 + n) of rows [begin, end), spread over the n units of a tile.
   static Ahead rows_ahead(const MatmulArgs& a, std::size_t begin, std::size_t end, std::size_t u0,
                           std::size_t n) noexcept {
     if (begin == end) return {nullptr, nullptr, 0, 0, 0, 0};
@@ -211,9 +218,10 @@ struct PanelMatmul : PanelTile<A, W> {
     return {p, p + bytes, bytes, a.row_bytes, end - begin - 1, lines / (n * W::kGroups) + 1};
   }
 
-  /// All tokens, at most kFewTokens: a panel is unpacked a few units at a time, into the L1, where the tiles
-  /// take it from; sums stay beside it. Tokens are shared out evenly: 8 are two tiles of 4, not one of 6 and
-  /// one of 2, whose few products for each load take as long as the six.
+  /// Multiplies all tokens, at most kFewTokens. A panel is unpacked a few units at a time into the L1, where
+  /// all tiles read it; the sums stay in the L1 too. Tokens are divided evenly: 8 tokens are two tiles of 4,
+  /// not one of 6 and one of 2, because a tile of 2 has so few products per load that it takes as long as one
+  /// of 6.
   static constexpr std::size_t kFewTiles = 8, kFewTokens = kFewTiles * kTile;
   static constexpr std::size_t kFewPanelBytes = std::size_t{24} << 10;
   static void run_few(const MatmulArgs& a) noexcept {
@@ -223,7 +231,7 @@ struct PanelMatmul : PanelTile<A, W> {
     const std::size_t n_units = a.k / (32 * W::kGroups);
     const std::size_t n_tiles = (a.m + kTile - 1) / kTile;
     const std::size_t slice = slice_units(n_tiles, static_cast<std::size_t>(-1));
-    const auto token = [&](std::size_t i) { return a.m * i / n_tiles; };  // first of tile i
+    const auto token = [&](std::size_t i) { return a.m * i / n_tiles; };  // first token of tile i
     for (std::size_t u0 = 0; u0 < n_units; u0 += slice) {
       const std::size_t n = min_of(slice, n_units - u0);
       for (std::size_t i = 0; i < n_tiles; ++i)
@@ -249,7 +257,7 @@ struct PanelMatmul : PanelTile<A, W> {
     }
   }
 
-  /// MatmulKernel::matmul
+  /// Implements MatmulKernel::matmul.
   static void run(const MatmulArgs& a) noexcept {
     if (a.m == 0 || a.row_begin >= a.row_end) return;
     bool done = false;

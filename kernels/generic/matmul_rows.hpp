@@ -1,12 +1,13 @@
 // y = x * w^T for one token with 8-bit activations: each row of weights is read from end to end before the
-// next. Invariant: the same bits as PanelMatmul (law 1): the dots are exact integers, and its own functions
-// turn them into floats in its order.
+// next.
+// Invariant (law 1): the same bits as PanelMatmul: dot products are exact integers, and the functions of
+// PanelMatmul convert them to floats in the same order.
 //
-// Why not PanelMatmul::direct() here: it takes a block of each of 16 rows in turn, streams of a few hundred
-// bytes that no hardware prefetcher follows, and Q6_K has the most to read a block (210 bytes). One
-// sequential stream reads it 1.1 to 1.2 times as fast (two cores of Zen 5: 28.4 instead of 24.7 GB/s at 2048
-// weights a row). Q4_K, whose dots cost more to add across lanes than its rows to read, loses a third by it
-// (47 -> 30 GB/s) and stays with direct(), as does Q5_K.
+// PanelMatmul::direct() reads one block of each of 16 rows in turn. These runs of a few hundred bytes are too
+// short for hardware prefetchers, and Q6_K has the most bytes per block (210). Read as one sequential stream,
+// Q6_K is 1.1 to 1.2 times as fast (two cores of Zen 5: 28.4 instead of 24.7 GB/s at 2048 weights a row).
+// Q4_K would lose a third (47 -> 30 GB/s), because reducing its dot products across lanes costs more than
+// reading its rows; it stays with direct(), as does Q5_K.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,8 @@
 
 namespace gemma::kernels {
 
-/// For formats with row_weights(): blocks of 256 weights that unpack to four vectors of 64.
+/// The matmul for one token and formats with row_weights(): blocks of 256 weights that unpack to four vectors
+/// of 64.
 template <RowPrimitives A, class W>
 struct RowMatmul {
   using Panel = PanelMatmul<A, W>;
@@ -29,14 +31,14 @@ struct RowMatmul {
   static_assert(A::kLanes == 16 && W::kGroups == 8 && W::kHalves == 2 && W::kMinPairs == 0);
 
   using Unit = ActivationUnit<A, W, 1>;
-  /// A block's activations as row_weights() orders the weights: vector v is groups row_group(v, 0 | 1).
-  /// Apart from the units, so that those of a row of 24,576 stay in the L1.
+  /// The activations of a block in the order of row_weights(): vector v holds groups row_group(v, 0) and
+  /// row_group(v, 1). They are stored apart from the units, so that those of a row of 24,576 stay in the L1.
   struct Vectors {
     alignas(64) std::int8_t q[4][64];
   };
 
-  static constexpr std::size_t kUnits = 128;                    // of a slice of k: rows end to end
-  static constexpr std::size_t kAhead = std::size_t{16} << 10;  // bytes of the stream asked for early
+  static constexpr std::size_t kUnits = 128;                    // units in a slice of k
+  static constexpr std::size_t kAhead = std::size_t{16} << 10;  // prefetch distance in bytes
   static constexpr std::size_t kDotBytes = 16 * kUnits * sizeof(Int);
   static std::size_t scratch_bytes(std::size_t /*k*/) noexcept {
     return kDotBytes + kUnits * (sizeof(Vectors) + sizeof(Unit));
@@ -48,8 +50,8 @@ struct RowMatmul {
       for (int s = 0; s < 2; ++s) __builtin_memcpy(vectors.q[v] + 32 * s, q + 32 * W::row_group(v, s), 32);
   }
 
-  /// dots[16 * u]: the 16 sums of 16 products of block u. Element 4 * (2 * s + h) + v belongs to half h of
-  /// group row_group(v, s).
+  /// dots[16 * u] = the 16 sums of 16 products of block u of a row. Element 4 * (2 * s + h) + v belongs to
+  /// half h of group row_group(v, s).
   [[gnu::noinline]] static void row_dots(const std::uint8_t* row, const Vectors* x, std::size_t n_units,
                                          Int* dots) noexcept {
     for (std::size_t u = 0; u < n_units; ++u, row += W::kBytes) {
@@ -61,7 +63,7 @@ struct RowMatmul {
     }
   }
 
-  /// sums += the slice's products of 16 rows. dots: [n_units][16].
+  /// Adds a slice's products of 16 rows to `sums`. dots: [n_units][16], from row_dots() of each row.
   [[gnu::noinline]] static void add(const typename A::Rows& rows, std::size_t offset, const Unit* units,
                                     std::size_t n_units, const Int* dots,
                                     float (&sums)[1][A::kLanes]) noexcept {
@@ -87,7 +89,7 @@ struct RowMatmul {
     A::store(sums[0], acc);
   }
 
-  /// Where a group's first half is in a row's dots; its second is 4 further.
+  /// Index of the first half of `group` among the 16 sums of row_dots(); the second half is 4 further.
   static constexpr int slot(int group) {
     for (int v = 0; v < 4; ++v)
       for (int s = 0; s < 2; ++s)
@@ -115,7 +117,8 @@ struct RowMatmul {
   }
 };
 
-/// The kernel of a type: rows for one token where the format and the instruction set can, panels else.
+/// The matmul of a format: RowMatmul for one token if the format and the instruction set allow it, otherwise
+/// PanelMatmul.
 template <IntegerPrimitives A, class W>
 struct QuantizedMatmul {
   static constexpr bool kRows = requires(const std::uint8_t* p, typename A::Int (&w)[4]) {

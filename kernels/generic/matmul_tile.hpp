@@ -1,12 +1,14 @@
-// The register tile of the 8-bit matmul, once for all weight formats and instruction sets: lanes are weight
+// The register tile of the 8-bit matmul, shared by all weight formats and instruction sets. Lanes are weight
 // rows.
 //
-// One output is acc = 0, then for each unit of k in order, for each of its groups in the format's order:
+// An output starts as acc = 0. For each unit of k in order, and each of its groups in the format's order,
+// with s the scale of the weights and xs that of the activations:
 //   acc = fma(t, xs, acc),  t = float(dot) * s   (two halves: t = fma(float(dot1), s1, float(dot0) * s0))
-//   acc = fma(m, xsum, acc)                      (where each group has a minimum m; xsum = xs * sum of x)
-// and after a unit with minima acc = fma(-dmin, float(sum m * i) * 2^e, acc). Dots are exact integers.
-// Invariant (law 1): direct() and tile() do these same steps for every token, so an output's bits depend on
-// its row, its token and k alone, not on m, the panel, the tile, or the slice.
+//   acc = fma(m, xsum, acc)                      (if each group has a minimum m; xsum = xs * sum of x)
+// and after a unit with integer minima acc = fma(-dmin, float(sum m * i) * 2^e, acc). Dots are exact
+// integers.
+// Invariant (law 1): direct() and tile() do these same steps for every token, so the bits of an output depend
+// on its row, its token and k alone, not on m, the panel, the tile, or the slice.
 #pragma once
 
 #include <cstddef>
@@ -19,20 +21,20 @@
 
 namespace gemma::kernels {
 
-/// Products of kPanels neighbouring panels of kLanes rows each by tokens: unpacking, and arithmetic.
+/// Unpacks kPanels adjacent panels of kLanes rows each, and multiplies them by tokens.
 template <IntegerPrimitives A, class W>
 struct PanelTile {
   using Int = typename A::Int;
   using Float = typename A::Float;
-  static constexpr int kPanels = A::kPanels;  // that share a tile's activations
+  static constexpr int kPanels = A::kPanels;  // panels that share a tile's activations
   static constexpr int kTile = W::kHalves == 1 ? A::kTile : A::kHalvesTile;
   static constexpr int kOffsetSums = W::kOffset == 0 ? 0 : W::kHalves;
-  static constexpr int kPairs = W::kMinPairs > 0 ? W::kMinPairs : 1;  // of minima; no array of none
+  static constexpr int kPairs = W::kMinPairs > 0 ? W::kMinPairs : 1;  // pairs of minima, at least 1
 
   template <int kTokens>
   using Unit = ActivationUnit<A, W, kTokens>;
 
-  /// A unit of kPanels neighbouring panels, unpacked.
+  /// The minima of an unpacked unit: none, a float for each group, or int16 pairs (UnitHeader).
   struct NoMins {};
   struct GroupMins {
     Float group_min[W::kGroups][kPanels];
@@ -43,25 +45,27 @@ struct PanelTile {
   };
   using Mins =
       std::conditional_t<W::kGroupMins, GroupMins, std::conditional_t<(W::kMinPairs > 0), UnitMins, NoMins>>;
+  /// A unit of kPanels adjacent panels, unpacked.
   struct PanelUnit : Mins {
     Int w[W::kGroups][kPanels][8];
     Float scale[W::kGroups][kPanels][W::kHalves];
   };
 
   // ---- arithmetic
-  /// float(dot) * scale for the first half of a group, fma(float(dot), scale, t) for the second: the one
-  /// place where a dot becomes a float.
+  /// float(dot) * scale for the first half of a group, fma(float(dot), scale, t) for the second. Only this
+  /// function converts dots to floats.
   template <int kHalf>
   [[gnu::always_inline]] static Float scaled(Int dot, const Float (&scale)[W::kHalves], Float t) noexcept {
     if constexpr (kHalf == 0) return A::mul(A::to_float(dot), scale[0]);
     return A::fma(A::to_float(dot), scale[kHalf], t);
   }
-  /// Adds group j of `unit`: n_panels panels of weights, scales and (kGroupMins) minima, kTokens tokens.
+  /// Adds the products of group j of n_panels panels and kTokens tokens to acc. `group_min` is read only if
+  /// W::kGroupMins.
   template <int n_panels, int kTokens, class U>
   [[gnu::always_inline]] static void add_group(const Int (*w)[8], const Float (*scale)[W::kHalves],
                                                const Float* group_min, const U& unit, int j,
                                                Float (&acc)[n_panels][kTokens]) noexcept {
-    // tokens at a time: A::kStep, or an equal part, or all of a few
+    // number of tokens processed together: A::kStep if it divides kTokens, otherwise all or half of them
     constexpr int kStep = kTokens % A::kStep == 0                  ? A::kStep
                           : kTokens < A::kStep || kTokens % 2 == 1 ? kTokens
                                                                    : kTokens / 2;
@@ -97,7 +101,7 @@ struct PanelTile {
     });
   }
 
-  /// Subtracts the minima's part of `unit`.
+  /// Subtracts from acc the products of the integer minima and the activation sums of `unit`.
   template <int n_panels, int kTokens, class U>
   [[gnu::always_inline]] static void subtract_mins(const Int (*min_pairs)[kPairs], const Float* minus_dmin,
                                                    const U& unit, Float (&acc)[n_panels][kTokens]) noexcept {
@@ -118,25 +122,26 @@ struct PanelTile {
   }
 
   // ---- few tokens
-  /// Hints at fixed places, parts of a unit in a loop for three tokens or more: where A says so.
+  /// Whether direct() issues prefetches at fixed places in the code and, for three tokens or more, loops over
+  /// the parts of a unit. A::kFixedHints chooses this.
   static constexpr bool kFixedHints = requires { requires A::kFixedHints; };
-  /// How many alike parts direct() makes of a unit. Unrolled, a unit for several tokens is more code than
-  /// runs well (Zen 3, Q2_K, six tokens: 1.4 times the time).
+  /// Number of equal parts that direct() divides a unit into. Fully unrolled, a unit for several tokens is so
+  /// much code that it runs slower (Zen 3, Q2_K, six tokens: 1.4 times the time).
   static constexpr int parts(int tokens) { return kFixedHints && tokens > 2 ? W::kParts : 1; }
 
-  /// Asks for the bytes from `next` on, as many as kLanes rows have, a few lines with every group.
+  /// Prefetches the bytes from `next` on, a few cache lines with every group, as many as direct() reads.
   template <int kParts, bool kFixed>
   struct Hints {
-    const std::uint8_t* next;   // what this group asks for, or this part
-    const std::uint8_t* asked;  // the first line that was not asked for
-    /// With group kGroup of a part, in the order in which they come.
+    const std::uint8_t* next;   // first byte that this group, or this part, prefetches
+    const std::uint8_t* asked;  // first cache line not prefetched yet
+    /// Issues the prefetches of group kGroup of a part; groups are numbered as they are processed.
     template <int kGroup>
     [[gnu::always_inline]] void ask() noexcept {
       constexpr int kGroups = W::kGroups / kParts, kBytes = static_cast<int>(A::kLanes) * W::kBytes / kParts;
-      if constexpr (kFixed) {  // counting lines takes a tenth of the instructions
+      if constexpr (kFixed) {  // counting lines takes a tenth of all instructions
         constexpr int kLines = (kBytes + 63) / 64;
         constexpr int kFirst = kGroup * kLines / kGroups, kLast = (kGroup + 1) * kLines / kGroups;
-        __asm__ volatile("");  // or gcc draws the hints of a part together
+        __asm__ volatile("");  // keeps gcc from moving all prefetches of a part together
         unroll<A, kLast - kFirst>([&]<int L>()
                                       GEMMA_INLINE_LAMBDA { __builtin_prefetch(next + 64 * (kFirst + L)); });
         if constexpr (kGroup + 1 == kGroups) next += kBytes;
@@ -146,13 +151,14 @@ struct PanelTile {
       }
     }
   };
-  /// acc += the units [0, n_units) of the rows, straight from the file's layout. Meanwhile asks for the bytes
-  /// from `next` on, as many as it reads, a few lines at a time: all at once they would hold the miss buffers
-  /// that its own loads need. Not one line more: whole lines for every group (Q4_K on AVX2: 192 bytes for
-  /// 144) ask for the panel after the next as well, whose lines are gone again when their turn comes; without
-  /// them one row takes 0.80 (Q4_K) and 0.63 (Q6_K) of the time (Zen 3, two cores). Into the L1: on a Zen 5
-  /// guest whose memory the host maps in small pages, hints for the L2 came to nothing (one core: 14 GB/s
-  /// instead of 33). Asking past the end of the matrix is harmless.
+  /// Adds the products of units [0, n_units) of the rows to `sums`, reading weights from the file's layout.
+  /// Also prefetches the bytes from `next` on, as many as it reads, a few cache lines at a time: all at once,
+  /// they would occupy the miss buffers that its own loads need. It prefetches no line more than that: whole
+  /// lines for every group (Q4_K on AVX2: 192 bytes for 144) would include the panel after the next, whose
+  /// lines are evicted before they are used. Without such lines one row takes 0.80 (Q4_K) and 0.63 (Q6_K) of
+  /// the time (Zen 3, two cores). The target is the L1: on a Zen 5 guest whose memory the host maps in small
+  /// pages, prefetches into the L2 had no effect (one core: 14 GB/s instead of 33). Prefetching past the end
+  /// of the matrix is harmless.
   template <int kTokens>
   [[gnu::noinline]] static void direct(const typename A::Rows& rows, std::size_t offset,
                                        const Unit<kTokens>* units, std::size_t n_units,
@@ -183,7 +189,8 @@ struct PanelTile {
   }
 
   // ---- many tokens
-  /// Where stage kStage of panel `part` puts its groups.
+  /// The output of stage kStage for panel `part`: maps group i of the stage to its place in the unpacked
+  /// unit.
   template <int kStage>
   struct StageGroups {
     Int (*groups)[kPanels][8];
@@ -192,8 +199,8 @@ struct PanelTile {
       return groups[W::group(kStage, i)][part];
     }
   };
-  /// The units of one of the kPanels panels. Everything goes to the panel as soon as it is there: kept until
-  /// a stage or a unit is done, it would be put aside on the stack where registers are few.
+  /// Unpacks n_units units of panel `part`. Every vector is stored as soon as it is complete: kept until the
+  /// end of a stage or a unit, vectors would be spilled where registers are few.
   [[gnu::noinline]] static void unpack(const typename A::Rows& rows, std::size_t offset, std::size_t n_units,
                                        PanelUnit* panel, std::size_t part) noexcept {
     for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes, ++panel) {
@@ -214,16 +221,16 @@ struct PanelTile {
     }
   }
 
-  using Sums = float[kTile][A::kLanes];  // of one panel
+  using Sums = float[kTile][A::kLanes];  // accumulators of one panel
 
-  /// Bytes that will be unpacked soon, a part of each of some rows: asked for meanwhile, a few lines for
-  /// every group, since all at once they would hold the miss buffers that other loads need.
+  /// The prefetches of weights that will be unpacked next, a part of each of some rows. A few cache lines are
+  /// prefetched with every group: all at once, they would occupy the miss buffers that other loads need.
   struct Ahead {
-    const std::uint8_t* at;   // the next line
-    const std::uint8_t* end;  // of the part of this row
+    const std::uint8_t* at;   // next cache line
+    const std::uint8_t* end;  // end of the current row's part
     std::size_t part_bytes, row_bytes;
-    std::size_t n_rows;  // after this one
-    std::size_t lines;   // for every group
+    std::size_t n_rows;  // rows after the current one
+    std::size_t lines;   // cache lines to prefetch with every group
     void ask() noexcept {
       for (std::size_t i = 0; i < lines; ++i, at += 64) {
         if (at >= end) {
@@ -237,7 +244,7 @@ struct PanelTile {
     }
   };
 
-  /// The first kTokens tokens of a tile against a slice of kPanels panels.
+  /// Adds the products of the first kTokens tokens of a tile and a slice of kPanels panels to `sums`.
   template <int kTokens>
   [[gnu::noinline]] static void tile(const PanelUnit* panel, const Unit<kTile>* units, std::size_t n_units,
                                      Ahead& ahead, Sums (&sums)[kPanels]) noexcept {

@@ -1,5 +1,6 @@
-// Activations to 8 bits in groups of 32. Invariant: a group's result depends on its 32 floats only and is the
-// same on every instruction set (exact maximum, one order of every sum, no fused multiply-add).
+// Quantises activations to 8 bits in groups of 32.
+// Invariant: the result of a group depends on its 32 floats only and is the same on every instruction set
+// (the maximum is exact, every sum has one order, no multiply-add is fused).
 #pragma once
 
 #include <cstddef>
@@ -10,10 +11,11 @@
 
 namespace gemma::kernels {
 
-/// Tries kCandidates spacings of the grid and keeps the one with the least squared error; the scale is the
-/// least-squares fit sum(x q) / sum(q q). About 15% less error in the logits than the first spacing alone.
-/// Groups go through the steps kGroups at a time: a group alone is one long chain of dependent steps, of
-/// which too few fit the reorder buffer at once (26 ns a group; in steps 14).
+/// Quantises a group with each of kCandidates spacings of the grid and keeps the result with the least
+/// squared error; the scale is the least-squares fit sum(x q) / sum(q q). This gives about 15% less error in
+/// the logits than the first spacing alone. Each step processes up to kGroups groups before the next step
+/// begins: a single group is one long chain of dependent operations, and too few such chains fit in the
+/// reorder buffer at once (26 ns a group; step by step 14).
 template <FloatVector V>
 struct ActivationQuantizer {
   using batch = typename V::batch;
@@ -22,17 +24,18 @@ struct ActivationQuantizer {
   static constexpr int kGroups = 8;
   static constexpr int kCandidates = 4;
   static constexpr float kRatio[kCandidates] = {1.0f, 126.0f / 127.0f, 125.0f / 127.0f, 124.0f / 127.0f};
-  static constexpr float kMagic = 0x1.8p23f;  // adding it rounds to the nearest even integer
+  static constexpr float kMagic = 0x1.8p23f;  // adding it rounds to the nearest integer, ties to even
 
-  /// z = x / unit, and of every candidate sum(z r), then of every one sum(r r), r = z * ratio rounded.
+  /// z_out = x / unit. sums[c] = sum(z r) and sums[kCandidates + c] = sum(r r) for each candidate c, where r
+  /// is z * kRatio[c] rounded.
   static void sums_of_candidates(const float* x, float unit, float* z_out, float (&sums)[8]) noexcept {
     batch z[kVectors];  // in [-127, 127]
     for (int i = 0; i < kVectors; ++i) {
       z[i] = V::divide(batch::load_unaligned(x + i * kLanes), batch(unit));
       z[i].store_aligned(z_out + i * kLanes);
     }
-    // Sums of 32 are x[i] + x[i + 16], then + 8, ... + 1.
-    batch terms[2 * kCandidates];  // kLanes of each sum
+    // Order of a sum of 32: elements i and i + 16 are added, then i and i + 8, ... i and i + 1.
+    batch terms[2 * kCandidates];  // kLanes partial sums of each sum
     for (int c = 0; c < kCandidates; ++c) {
       batch zr[kVectors], rr[kVectors];
       for (int i = 0; i < kVectors; ++i) {
@@ -52,9 +55,9 @@ struct ActivationQuantizer {
     V::sums_8(terms, sums);
   }
 
-  /// The candidate with the largest |z|^2 less its squared error, and its fit. Selected, not branched to:
-  /// which one it is cannot be predicted. Bits of positive floats are in the order of the floats; below them,
-  /// so that the first of equals is taken, 3 - c.
+  /// The candidate with the least squared error, i.e. the largest sum(z r)^2 / sum(r r), and its fit. It is
+  /// selected without branches, which would be unpredictable. The bits of positive floats order as the floats
+  /// do; 3 - c in the bits below them makes the first of equal candidates win.
   static std::size_t best_candidate(const float (&sums)[8], float& best_fit) noexcept {
     float fit[kCandidates];
     for (int c = 0; c < kCandidates; ++c) fit[c] = sums[c] / sums[kCandidates + c];
@@ -69,7 +72,7 @@ struct ActivationQuantizer {
     return choice;
   }
 
-  /// n <= kGroups groups.
+  /// Quantises n <= kGroups groups: x[32 n] to q[32 n] and out[n].
   static void groups(const float* x, int n, std::int8_t* q, Q8Group* out) noexcept {
     alignas(64) float z[kGroups][32];
     float unit[kGroups], divisor[kGroups], sums[kGroups][8], ratio[kGroups], fit[kGroups];
@@ -101,8 +104,9 @@ struct ActivationQuantizer {
   static bool is_normal(float unit) noexcept { return unit >= __FLT_MIN__ && unit <= __FLT_MAX__; }
 };
 
-/// VectorKernels::quantize_q8. V group whose scale would be subnormal is stored as zeros; a group that holds
-/// an infinity or NaN gets that (or NaN) as its scale and q = 0, so that its products come out NaN.
+/// Implements VectorKernels::quantize_q8. A group whose scale would be subnormal is stored as zeros; a group
+/// that holds an infinity or NaN gets that (or NaN) as its scale and q = 0, so that its products come out
+/// NaN.
 template <FloatVector V>
 void quantize_q8(const float* x, std::size_t k, std::int8_t* q, Q8Group* groups) noexcept {
   using Quantizer = ActivationQuantizer<V>;

@@ -1,5 +1,5 @@
-// Root-mean-square normalisation (Zhang & Sennrich 2019, eq. 4). Invariant: the sum of squares runs in four
-// vectors whose order is fixed by n alone.
+// Root-mean-square normalisation (Zhang & Sennrich 2019, eq. 4).
+// Invariant: squares are summed in four vector accumulators, in an order that depends on n alone.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,8 @@
 
 namespace gemma::kernels {
 
-/// Sum of x[i]^2: element i goes to vector i / kLanes % 4; the four are added pairwise, then the lanes.
+/// Sum of x[i]^2: element i is added to accumulator i / kLanes % 4; the four are added pairwise, then the
+/// lanes.
 template <FloatVector V>
 float sum_of_squares(const float* x, std::size_t n) noexcept {
   using batch = typename V::batch;
@@ -23,7 +24,7 @@ float sum_of_squares(const float* x, std::size_t n) noexcept {
     s2 = V::fma(c, c, s2);
     s3 = V::fma(d, d, s3);
   }
-  for (; i < n; i += kLanes) {  // at most four: vectors 0 to 3 in turn
+  for (; i < n; i += kLanes) {  // at most four more vectors, for accumulators 0 to 3 in turn
     const batch a = i + kLanes <= n ? batch::load_unaligned(x + i) : V::load_part(x + i, n - i);
     const batch s = V::fma(a, a, s0);
     s0 = s1;
@@ -34,7 +35,7 @@ float sum_of_squares(const float* x, std::size_t n) noexcept {
   return V::sum((s0 + s1) + (s2 + s3));
 }
 
-/// VectorKernels::rms_norm
+/// Implements VectorKernels::rms_norm.
 template <FloatVector V>
 void rms_norm(const float* x, const float* w, std::size_t n, float eps, float* y) noexcept {
   using batch = typename V::batch;

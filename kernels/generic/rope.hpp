@@ -1,5 +1,5 @@
-// Rotary position embedding (Su et al. 2021, sec. 3.4.2), both pairings.
-// Invariant: a head's bits depend on that head and the angles only.
+// Rotary position embedding (Su et al. 2021, sec. 3.4.2), for both pairings of elements.
+// Invariant: the result of a head depends on that head and the angles only.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace gemma::kernels {
 
-/// VectorKernels::rope_half
+/// Implements VectorKernels::rope_half.
 template <FloatVector V>
 void rope_half(float* x, std::size_t n_heads, std::size_t head_dim, const float* cos_sin) noexcept {
   using batch = typename V::batch;
@@ -32,7 +32,7 @@ void rope_half(float* x, std::size_t n_heads, std::size_t head_dim, const float*
   }
 }
 
-/// VectorKernels::rope_pairs
+/// Implements VectorKernels::rope_pairs.
 template <FloatVector V>
 void rope_pairs(float* x, std::size_t n_heads, std::size_t head_dim, const float* cos_sin) noexcept {
   using batch = typename V::batch;

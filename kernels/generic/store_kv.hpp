@@ -1,6 +1,7 @@
-// Writing of keys and values into the cache. Invariant: what is written depends on the one vector alone and
-// is the same on every instruction set; it rounds to nearest even and saturates at binary16's largest number,
-// because an infinity in the cache would turn every later answer of its head into NaN.
+// Stores keys and values in the cache.
+// Invariant: what is written depends on the one vector alone and is the same on every instruction set.
+// Numbers are rounded to nearest even and saturate at the largest binary16 number, because an infinity in the
+// cache would turn every later output of its head into NaN.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,9 @@
 
 namespace gemma::kernels {
 
-/// Quantises x[n], with zeros behind, eight groups of 32 at a time: calls f(first group, groups, codes,
-/// Q8Group*). kSaturate: at what binary16 can hold.
+/// Quantises x[n], padded with zeros, eight groups of 32 at a time, and calls f(first group, number of
+/// groups, codes, Q8Group*) for each eight. kSaturate: magnitudes beyond the range of binary16 saturate
+/// first.
 template <FloatVector V, bool kSaturate, class F>
 void quantize_eight_groups(const float* x, std::size_t n, F f) noexcept {
   using batch = typename V::batch;
@@ -30,7 +32,7 @@ void quantize_eight_groups(const float* x, std::size_t n, F f) noexcept {
     __builtin_memcpy(part, x + begin, count * sizeof(float));
     if constexpr (kSaturate) {
       const batch most(65504.0f), least(-65504.0f);
-      for (std::size_t i = 0; i < 32 * groups; i += V::kLanes) {  // NaN stays
+      for (std::size_t i = 0; i < 32 * groups; i += V::kLanes) {  // NaN stays NaN
         batch v = batch::load_aligned(part + i);
         v = xsimd::select(v > most, most, v);
         xsimd::select(v < least, least, v).store_aligned(part + i);
@@ -49,7 +51,7 @@ std::uint16_t to_f16(float x) noexcept {
   return lanes[0];
 }
 
-/// VectorKernels::store_key for KvType::kQ8.
+/// Implements VectorKernels::store_key for KvType::kQ8.
 template <FloatVector V>
 void store_key_codes(const float* key, std::size_t head_dim, std::byte* keys, std::size_t slot) noexcept {
   using Layout = Q8Vectors<V>;
@@ -65,7 +67,7 @@ void store_key_codes(const float* key, std::size_t head_dim, std::byte* keys, st
       });
 }
 
-/// VectorKernels::store_value for KvType::kQ8.
+/// Implements VectorKernels::store_value for KvType::kQ8.
 template <FloatVector V>
 void store_value_codes(const float* value, std::size_t head_dim, std::byte* values,
                        std::size_t slot) noexcept {
@@ -82,7 +84,7 @@ void store_value_codes(const float* value, std::size_t head_dim, std::byte* valu
       });
 }
 
-/// VectorKernels::store_key
+/// Implements VectorKernels::store_key.
 template <FloatVector V>
 void store_key(const float* key, std::size_t head_dim, KvType type, std::byte* keys,
                std::size_t slot) noexcept {
@@ -102,7 +104,7 @@ void store_key(const float* key, std::size_t head_dim, KvType type, std::byte* k
   }
 }
 
-/// VectorKernels::store_value
+/// Implements VectorKernels::store_value.
 template <FloatVector V>
 void store_value(const float* value, std::size_t head_dim, KvType type, std::byte* values,
                  std::size_t slot) noexcept {

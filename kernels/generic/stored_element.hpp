@@ -1,5 +1,5 @@
-// Elements as they lie in memory (float32, binary16, bfloat16) and how they become vectors of float32.
-// Invariant: reading is exact.
+// Loads of elements stored as float32, binary16 or bfloat16 into vectors of float32.
+// Invariant: the conversion is exact.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace gemma::kernels {
 
-/// float32 from memory of the given type: `type`, load(p) of kLanes, load_part(p, n) of the first n with
-/// zeros behind.
+/// Access to elements stored as kType: `type` is one stored element, load(p) converts kLanes of them,
+/// load_part(p, n) the first n, with 0 in the other lanes.
 template <FloatVector V, DType kType>
 struct StoredElement;
 

@@ -1,16 +1,18 @@
-// Fields of stored blocks: unaligned little-endian numbers, binary16 and products, for code that is compiled
-// once for each instruction set. Invariant: every function is a template over a type `Tag` that one
-// translation unit alone uses, so that no two units share a symbol.
+// Reads the fields of stored blocks (unaligned little-endian integers and binary16), for code that is
+// compiled once for each instruction set.
+// Invariant: every function is a template over a type `Tag` that only one translation unit uses, so that no
+// two units share a symbol.
 #pragma once
 
 #include <cstdint>
 
 namespace gemma::kernels {
 
-/// Chooses the decoder of a block.
+/// Tag that selects the decode() overload of a block type.
 template <class Block>
 struct Layout {};
 
+/// Reads the fields of stored blocks, for the unit of Tag.
 template <class Tag>
 struct StoredFields {
   using Byte = std::uint8_t;
@@ -22,8 +24,8 @@ struct StoredFields {
     return v;
   }
 
-  /// binary16 bits -> float32, exact: exponent rebiased by a product with 2^112, which also normalises
-  /// subnormals; infinities and NaN get their exponent back.
+  /// binary16 bits to float32, exact: a product with 2^112 corrects the exponent bias and also normalises
+  /// subnormals; infinities and NaN get the largest exponent.
   static float half(std::uint16_t h) noexcept {
     const std::uint32_t magnitude = static_cast<std::uint32_t>(h & 0x7FFF) << 13;
     std::uint32_t bits = __builtin_bit_cast(std::uint32_t, __builtin_bit_cast(float, magnitude) * 0x1p112f);

@@ -1,4 +1,5 @@
-// Types with 256 weights a super-block, as unit_header.hpp wants them. Invariant: a unit is eight groups.
+// The weight formats (unit_header.hpp) of the types with 256 weights per super-block.
+// Invariant: a unit is eight groups.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,9 @@
 
 namespace gemma::kernels {
 
-/// f<c>(column c) for 32 bytes of each row. Where registers are few, columns come by halves: what a half
-/// unpacks to is stored before the other half is loaded.
+/// Calls f<c>(column c) for the eight columns of 32 bytes of each row. On instruction sets with few registers
+/// (A::kColumnsByHalves) the columns are loaded in two halves: the results of the first are stored before the
+/// second is loaded.
 template <class A, class F>
 [[gnu::always_inline]] inline void for_columns32(const typename A::Rows& rows, std::size_t offset,
                                                  F f) noexcept {
@@ -35,10 +37,10 @@ template <class A, class F>
 template <class A>
 struct FormatQ2K {
   static constexpr int kBytes = sizeof(BlockQ2_K), kGroups = 8, kHalves = 2, kOffset = 0;
-  static constexpr int kMinPairs = 8;  // one for every 16 weights
+  static constexpr int kMinPairs = 8;  // a minimum for every 16 weights
   static constexpr bool kGroupMins = false;
   static constexpr int kStages = 8, kStageGroups = 1, kParts = 2, kPartBytes = 32;
-  static constexpr int kLargest = 12;  // odd groups' weights are taken times four, their scales a quarter
+  static constexpr int kLargest = 12;  // weights of odd groups are multiplied by 4, their scales by 1/4
   static constexpr int group(int stage, int) { return stage; }
   static constexpr float kQuarter = 0.25f;
   using Header = UnitHeader<A, kGroups, kHalves, kMinPairs>;
@@ -63,7 +65,7 @@ struct FormatQ2K {
   template <int kStage, class Out>
   [[gnu::always_inline]] static void stage(const typename A::Rows& rows, std::size_t offset, Header& h,
                                            Out& w) noexcept {
-    // 32 bytes serve four groups; one shift serves two
+    // 32 bytes hold the weights of four groups; one shift serves two groups
     if constexpr (kStage % 4 == 0)
       A::load_columns32(rows, offset + offsetof(BlockQ2_K, qs) + 32 * (kStage / 4), h.columns);
     unroll<A, 8>([&]<int C>() GEMMA_INLINE_LAMBDA {
@@ -73,7 +75,7 @@ struct FormatQ2K {
   }
 };
 
-/// Q3_K takes a group's low two bits from a chunk of 32 bytes that serves four groups.
+/// Unpacks the low two bits of the weights of a group of Q3_K; 32 bytes hold those of four groups.
 template <class A, int kStage, class Header>
 [[gnu::always_inline]] inline void two_bits(const typename A::Rows& rows, std::size_t offset, Header& h,
                                             typename A::Int (&w)[8]) noexcept {
@@ -96,7 +98,7 @@ struct FormatQ3K {
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     A::load_columns32(rows, offset + offsetof(BlockQ3_K, hmask), h.high_bits);
     Int c[4];
-    // the block's last 16 bytes: two of weights, 12 of scales, d
+    // the block's last 16 bytes: 2 of weights, 12 of scales, then d
     A::load_columns16(rows, offset + sizeof(BlockQ3_K) - 16, c);
     const auto d = A::half_high(c[3]);
     Int s[3];  // the 12 bytes of scales
@@ -125,7 +127,7 @@ struct FormatQ3K {
   }
 };
 
-/// d and dmin, eight 6-bit scales and minima: the first 16 bytes of Q4_K and Q5_K blocks.
+/// Reads the first 16 bytes of Q4_K and Q5_K blocks: d, dmin, and eight 6-bit scales and minima.
 template <class A, class Header>
 [[gnu::always_inline]] inline void k_header(const typename A::Rows& rows, std::size_t offset,
                                             Header& h) noexcept {
@@ -206,7 +208,8 @@ struct FormatQ6K {
   static constexpr int kMinPairs = 0;
   static constexpr bool kGroupMins = false;
   static constexpr int kStages = 4, kStageGroups = 2, kParts = 1, kPartBytes = 0, kLargest = 63;
-  /// The groups come as 0 2 1 3 4 6 5 7: a chunk of 32 bytes holds two groups that are 64 weights apart.
+  /// Groups are unpacked in the order 0 2 1 3 4 6 5 7: a chunk of 32 bytes holds two groups that are 64
+  /// weights apart.
   static constexpr int group(int stage, int i) { return stage / 2 * 4 + stage % 2 + 2 * i; }
   using Header = UnitHeader<A, kGroups, kHalves>;
   using Int = typename A::Int;
@@ -259,9 +262,9 @@ struct FormatIQ4XS {
 
   static void header(const typename A::Rows& rows, std::size_t offset, Header& h) noexcept {
     Int c[4];
-    A::load_columns16(rows, offset, c);  // d, the scales' high bits (two for each), their low halves
+    A::load_columns16(rows, offset, c);  // d, then the scales' high 2 bits and low 4 bits
     const auto d = A::half_low(c[0]);
-    // nibble i of the high bits to byte i: two bits of scale 2i, two of scale 2i + 1
+    // moves nibble i of the high bits to byte i: two bits of scale 2i and two of scale 2i + 1
     const Int high = A::template shift_right<16>(c[0]);
     const Int bytes =
         A::and_mask_or(high, 0x000000FF, A::and_mask(A::template shift_left<8>(high), 0x00FF0000));

@@ -1,6 +1,6 @@
-// One instruction set's whole KernelTable, assembled from its integer primitives A and its float vector V.
-// Invariant: every DType has a matmul and a decoder; all code is instantiated for A or V, so no unit shares a
-// symbol.
+// Builds the KernelTable of one instruction set from its integer primitives A and its float vector V.
+// Invariant: every DType has a matmul and a decoder; all code is instantiated for A or V, so no two units
+// share a symbol.
 #pragma once
 
 #include <cstddef>
@@ -17,14 +17,15 @@
 
 namespace gemma::kernels {
 
-/// The 8-bit matmuls that primitives A make.
+/// The 8-bit matmuls on primitives A, as a parameter of make_table_of().
 template <IntegerPrimitives A>
 struct MatmulsOf {
   template <template <class> class Format>
   using Matmul = QuantizedMatmul<A, Format<A>>;
 };
 
-/// P's matmul, and MatmulArgs::scale. V is the unit's own.
+/// Runs P's matmul, then applies MatmulArgs::scale. V, the unit's own type, keeps the function unique to the
+/// unit.
 template <class P, FloatVector V>
 void run_and_scale(const MatmulArgs& a) noexcept {
   P::run(a);
@@ -35,12 +36,14 @@ void run_and_scale(const MatmulArgs& a) noexcept {
   }
 }
 
+/// The MatmulKernel of the 8-bit matmul for weights of Format.
 template <class Matmuls, FloatVector V, template <class> class Format>
 consteval MatmulKernel panel_kernel(std::string_view name) {
   using P = typename Matmuls::template Matmul<Format>;
   return {run_and_scale<P, V>, P::scratch_bytes, true, name, P::layout_bytes, P::lay_out};
 }
 
+/// The kernel table with the 8-bit matmuls of Matmuls and all other kernels on V.
 template <class Matmuls, FloatVector V>
 consteval KernelTable make_table_of(Isa isa, std::string_view name, CpuFeatures needs) {
   KernelTable t;
@@ -68,6 +71,7 @@ consteval KernelTable make_table_of(Isa isa, std::string_view name, CpuFeatures 
   return t;
 }
 
+/// The kernel table of a unit that instantiates all of its kernels itself.
 template <IntegerPrimitives A, FloatVector V>
 consteval KernelTable make_table(Isa isa, std::string_view name, CpuFeatures needs) {
   return make_table_of<MatmulsOf<A>, V>(isa, name, needs);

@@ -1,11 +1,12 @@
-// A loop unrolled by the front end, so that arrays indexed by its counter live in registers.
-// Invariant: everything is inlined and tagged with the ISA unit's type A; no symbol of its own is left.
+// A loop that the compiler's front end unrolls, so that arrays indexed by its counter live in registers.
+// Invariant: everything is inlined and tagged with the ISA unit's type A, so that no symbol is emitted.
 #pragma once
 
 namespace gemma::kernels {
 
-/// f.template operator()<0>(), ..., <kCount - 1>(). The lambda should be marked GEMMA_INLINE_LAMBDA.
-/// Eight calls a level: each level of inlining costs the compiler another copy of the loop's body.
+/// Calls f.template operator()<I>() for I = kBegin, ..., kCount - 1. The lambda should be marked
+/// GEMMA_INLINE_LAMBDA. Each level of recursion makes eight calls, because each level of inlining costs the
+/// compiler another copy of the loop's body.
 template <class A, int kCount, int kBegin = 0, class F>
 [[gnu::always_inline]] inline void unroll(F&& f) {
   if constexpr (kCount > kBegin) f.template operator()<kBegin>();

@@ -1,5 +1,5 @@
-// The vector kernels of one instruction set, gathered for its KernelTable.
-// Invariant: each entry is a template on V alone, so every instruction set has its own code for all of it.
+// Builds the VectorKernels of one instruction set.
+// Invariant: each entry is a template on V alone, so every instruction set has its own instance of all code.
 #pragma once
 
 #include "../kernel_table.hpp"
@@ -14,7 +14,7 @@
 
 namespace gemma::kernels {
 
-/// VectorKernels of vector type V (kernels/arch/*_vector.hpp).
+/// The vector kernels on vector type V (kernels/arch/*_vector.hpp).
 template <FloatVector V>
 constexpr VectorKernels make_vector_kernels() {
   VectorKernels v;

@@ -1,4 +1,4 @@
-// All formats of the 8-bit matmul.
+// All weight formats of the 8-bit matmul.
 #pragma once
 
 #include "block_formats.hpp"
