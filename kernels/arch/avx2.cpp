@@ -1,5 +1,5 @@
-// The AVX2 and AVX-VNNI kernel tables. Compiled with AVX2's flags; nothing here runs before selection. Of the
-// AVX-VNNI table the 8-bit matmuls alone are other code.
+// The AVX2 and AVX-VNNI kernel tables. Compiled with AVX2's flags; nothing here runs before a table is
+// selected. In the AVX-VNNI table only the 8-bit matmuls are other code (avxvnni.cpp).
 #include "avx2.hpp"
 
 #include "../generic/table.hpp"
@@ -11,7 +11,7 @@
 namespace gemma::kernels {
 
 static_assert(built_features().includes(kAvx2Needs));
-// a build whose flags allow more for all of its units needs more
+// a build may allow more features in all of its units; then the table needs those too
 constexpr KernelTable kAvx2Table =
     make_table<Avx2, Avx2Vector>(Isa::kAvx2, "avx2", kAvx2Needs.with(built_features()));
 static_assert(kAvx2Table.is_whole());

@@ -1,6 +1,8 @@
-// Primitives of the 8-bit matmul on AVX2: 8 rows a vector, pairs of products in 16 bits.
-// Invariant: no 16-bit sum saturates (bounds at add_dots). Avx2Primitives is a template on the instruction
-// set that uses it, so that units with different flags share no function.
+// Primitives (integer_primitives.hpp) of the 8-bit matmul on AVX2: 8 rows per vector; pairs of products are
+// added in 16 bits.
+// Invariant: no 16-bit sum saturates (bounds at add_unsigned_dots() and add_signed_dots()). Avx2Primitives is
+// a template over the instruction set that derives from it, so that units with different flags share no
+// function.
 #pragma once
 
 #include <cstddef>
@@ -12,22 +14,24 @@
 
 namespace gemma::kernels {
 
-/// What AVX2 and its successors with 32-byte vectors have in common; A is the one that derives from this.
+/// Primitives that AVX2 shares with its successors on 32-byte vectors. A is the struct that derives from
+/// this.
 template <class A>
 struct Avx2Primitives {
   using Int = __m256i;
   using Float = __m256;
   static constexpr std::size_t kLanes = 8;
   static constexpr bool kRowVectors = false;
-  // The register tile: 2 panels x 6 tokens. 12 dots (AVX2: sums of 16 bits), two vectors of weights, one of
-  // activations and AVX2's one of products fill the 16 registers; the floats rest in the L1.
+  // The register tile: 2 panels x 6 tokens. 12 dot accumulators (AVX2: sums of 16 bits), two vectors of
+  // weights, one of activations and, on AVX2, one of products fill the 16 registers; float accumulators are
+  // kept in the L1.
   static constexpr int kPanels = 2;
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 6;
-  static constexpr int kStep = 6;                 // tokens whose dots are interleaved
-  static constexpr int kPart = 1;                 // tiles of fewer tokens come in steps of this
-  static constexpr int kDirectTokens = 6;         // up to here weights are used as they are unpacked
-  static constexpr bool kColumnsByHalves = true;  // or most of eight columns would be put aside
+  static constexpr int kStep = 6;                 // tokens whose dot products are interleaved
+  static constexpr int kPart = 1;                 // smaller tiles come in steps of this many tokens
+  static constexpr int kDirectTokens = 6;         // up to here weights are multiplied as they are unpacked
+  static constexpr bool kColumnsByHalves = true;  // most of eight columns at once would be spilled
 
   struct Rows {
     const std::uint8_t* row[kLanes];
@@ -37,7 +41,7 @@ struct Avx2Primitives {
   static __m128i load16(const std::uint8_t* p) noexcept {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   }
-  /// 16 bytes of each row: c[i] holds bytes 4i .. 4i + 3, lane r of row r.
+  /// 16 bytes of each row, transposed: c[i] holds bytes 4i .. 4i + 3, of row r in lane r.
   static void load_columns16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
     Int a[4];  // rows i and i + 4
     unroll<A, 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
@@ -51,7 +55,7 @@ struct Avx2Primitives {
     c[2] = _mm256_unpacklo_epi64(b1, b3);
     c[3] = _mm256_unpackhi_epi64(b1, b3);
   }
-  /// 32 bytes of each row: c[i] holds bytes 4i .. 4i + 3.
+  /// 32 bytes of each row, transposed in the same way.
   static void load_columns32(const Rows& rows, std::size_t offset, Int (&c)[8]) noexcept {
     Int low[4], high[4];
     load_columns16(rows, offset, low);
@@ -61,7 +65,7 @@ struct Avx2Primitives {
       c[I + 4] = high[I];
     });
   }
-  /// 16 bytes of each row that are weights.
+  /// 16 bytes of weights of each row, in the order of add_dots().
   static void load_weights16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
     load_columns16(rows, offset, c);
   }
@@ -79,7 +83,7 @@ struct Avx2Primitives {
   static void store(float* p, Float v) noexcept { _mm256_store_ps(p, v); }
   static Float broadcast(const float* p) noexcept { return _mm256_broadcast_ss(p); }
   static Int broadcast_int(const std::int32_t* p) noexcept { return _mm256_set1_epi32(*p); }
-  /// Four bytes in each lane.
+  /// The four bytes at p, in every lane.
   static Int broadcast_four(const std::int8_t* p) noexcept {
     std::int32_t four;
     __builtin_memcpy(&four, p, sizeof four);
@@ -100,14 +104,14 @@ struct Avx2Primitives {
   static Int sub_bytes(Int v, int subtrahend) noexcept {
     return _mm256_sub_epi8(v, _mm256_set1_epi8(static_cast<char>(subtrahend)));
   }
-  /// table[b] for every byte b of v, 0 to 15.
+  /// Replaces every byte b of v, 0 to 15, by table[b].
   static Int look_up(Int v, const std::uint8_t (&table)[16]) noexcept {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load16(table)), v);
   }
-  /// 0x10 in byte b of a lane where bit 4 kColumn + b of its v is set, else 0.
+  /// Byte b of each lane: 0x10 if bit 4 * kColumn + b of that lane of v is set, else 0.
   template <int kColumn>
   static Int spread_bits(Int v) noexcept {
-    constexpr int kByte = kColumn / 2 * 0x01010101;  // each lane's byte that holds the bits, to all its bytes
+    constexpr int kByte = kColumn / 2 * 0x01010101;  // copies the byte of each lane that holds its bits
     const Int bytes = _mm256_shuffle_epi8(
         v, _mm256_setr_epi32(kByte, kByte + 0x04040404, kByte + 0x08080808, kByte + 0x0C0C0C0C, kByte,
                              kByte + 0x04040404, kByte + 0x08080808, kByte + 0x0C0C0C0C));
@@ -121,7 +125,7 @@ struct Avx2Primitives {
     else
       return _mm256_srli_epi32(v, kBits);
   }
-  /// To the right when kBits is negative.
+  /// Shifts to the right if kBits is negative.
   template <int kBits>
   static Int shift_left(Int v) noexcept {
     if constexpr (kBits < 0)
@@ -158,16 +162,17 @@ struct Avx2Primitives {
 };
 
 struct Avx2 : Avx2Primitives<Avx2> {
-  static constexpr bool kSignedWeights = true;  // of 8 bits: w + 128 times x would saturate 16 bits
+  static constexpr bool kSignedWeights = true;  // 8-bit w: pairs of products of w + 128 exceed 16 bits
   static constexpr bool kFixedHints = true;
 
-  /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
+  /// sum + a.low * b.low + a.high * b.high, with the int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
   }
 
-  /// -offset * (sums of x[4i] + x[4i + 1] and of x[4i + 2] + x[4i + 3], i < kCount / 4), int16 low and high:
-  /// what a weight offset takes from add_dots' 16-bit sums.
+  /// The correction for a weight offset that add_dots() begins its 16-bit sums with, as two int16: -offset *
+  /// (the sum of x[4i] + x[4i + 1] over i < kCount / 4) is the low one, the same with x[4i + 2] + x[4i + 3]
+  /// the high one.
   template <int kCount>
   static std::int32_t offset_pair(const std::int8_t* x, std::int32_t offset) noexcept {
     const __m128i one = _mm_set1_epi8(1);
@@ -180,8 +185,9 @@ struct Avx2 : Avx2Primitives<Avx2> {
     return _mm_cvtsi128_si32(_mm_mullo_epi16(sums, _mm_set1_epi16(static_cast<std::int16_t>(-offset))));
   }
 
-  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
-  /// bytes a token). At first dots are zero or, where a format has an offset, its offset_pair.
+  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) and bytes 4 * kBegin .. of token t (32
+  /// bytes per token). The caller initialises dots to zero or, if the format has an offset, to its
+  /// offset_pair().
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {
@@ -192,21 +198,21 @@ struct Avx2 : Avx2Primitives<Avx2> {
   }
 
  private:
-  /// The sum is wanted now, in a register. gcc adds up at the end otherwise, and all products wait in memory.
+  /// Forces the sum into a register at this point. Otherwise gcc adds up at the end and spills all products.
   static void pin(Int& sum) noexcept { __asm__("" : "+x"(sum)); }
 
-  /// Pairs of products in 16 bits, as many as fit, then pairs of their sums.
+  /// Adds pairs of products in 16 bits as long as the sums fit, then adds pairs of these sums in 32 bits.
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_unsigned_dots(const Int (*w)[8], const std::int8_t* x,
                                                        Int (&dots)[n_panels][kTokens]) noexcept {
-    // columns whose 16-bit sums stay below 2^15: Q4_K 8 * 2 * 15 * 127 = 30480, Q5_K 4 * 2 * 31 * 127 =
-    // 31496; less the offset, Q5_0 8 * 2 * 16 * 127 = 32512, Q6_K 4 * 2 * 32 * 127 = 32512. On the way there
-    // they may wrap; a single pair, 2 * 63 * 127 = 16002, does not saturate.
+    // number of columns whose 16-bit sums stay below 2^15: Q4_K 8 * 2 * 15 * 127 = 30480, Q5_K 4 * 2 * 31 *
+    // 127 = 31496; with the offset subtracted, Q5_0 8 * 2 * 16 * 127 = 32512, Q6_K 4 * 2 * 32 * 127 = 32512.
+    // Intermediate sums may wrap; a single pair, 2 * 63 * 127 = 16002, does not saturate.
     constexpr int kMagnitude = W::kOffset > W::kLargest - W::kOffset ? W::kOffset : W::kLargest - W::kOffset;
     constexpr int kTogether = 8 * 2 * kMagnitude * 127 < 1 << 15 ? 8 : 4;
     static_assert(kTogether * 2 * kMagnitude * 127 < 1 << 15 && 2 * W::kLargest * 127 < 1 << 15);
     constexpr int kRun = kTogether < kCount ? kTogether : kCount;
-    static_assert(W::kOffset == 0 || kRun == kCount);  // the offset is in the first run
+    static_assert(W::kOffset == 0 || kRun == kCount);  // only the first run includes the offset
     Int sums[n_panels][kTokens];
     Int x4 = zero_int();
     unroll<Avx2, kCount * kTokens * n_panels>([&]<int N>() GEMMA_INLINE_LAMBDA {
@@ -222,7 +228,8 @@ struct Avx2 : Avx2Primitives<Avx2> {
     });
   }
 
-  /// Q8_0, IQ4: |w| times x with the sign of w; a pair of products is at most 2 * 128 * 127 = 32512.
+  /// For Q8_0 and IQ4: multiplies |w| by x with the sign of w. A pair of products is at most 2 * 128 * 127 =
+  /// 32512.
   template <int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_signed_dots(const Int (*w)[8], const std::int8_t* x,
                                                      Int (&dots)[n_panels][kTokens]) noexcept {

@@ -1,6 +1,6 @@
-// The float vector of 8 lanes that the vector kernels, attention and the float matmuls run on under AVX2 with
-// FMA and F16C. Invariant: included by kernels/arch/avx2.cpp alone, so that nothing here is ever the linker's
-// choice for another unit. What xsimd names differently between releases, or lacks, is written here.
+// The float vector (float_vector.hpp) of AVX2 with FMA and F16C: 8 lanes.
+// Invariant: included by kernels/arch/avx2.cpp alone, so that the linker cannot choose this code for another
+// unit. Operations that xsimd lacks, or names differently between releases, are written here.
 #pragma once
 
 #include <cstddef>
@@ -14,31 +14,32 @@ namespace gemma::kernels {
 struct Avx2Vector {
   using batch = xsimd::batch<float, xsimd::fma3<xsimd::avx2>>;
   static constexpr std::size_t kLanes = 8;
-  // attention: rows and vectors of a register tile (12 accumulators of 16 registers)
+  // attention: rows and vectors of a register tile (12 accumulators in 16 registers)
   static constexpr int kAttentionRows = 6;
   static constexpr int kAttentionVectors = 2;
-  // attention to 8-bit keys: dots of a register tile (as many sums, two vectors of a query and two of a key)
+  // attention over 8-bit keys: dot accumulators of a register tile (besides as many float accumulators, two
+  // vectors of a query and two of a key)
   static constexpr int kAttentionDots = 6;
-  // matmul: weight rows, tokens, and sums of a register tile: fewer rows where there are too many sums
+  // matmul: maxima of weight rows, tokens and accumulators of a register tile
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 6;
   static constexpr int kMatmulSums = 12;
-  // a panel's weights along k that stay in the L2: 64 KiB of 16 bits
+  // elements of k of a panel whose weights stay in the L2: 64 KiB of 16-bit weights
   static constexpr std::size_t kMatmulSlice = 2048;
-  // with few tokens, bytes of a long row that are asked for before they come
+  // prefetch distance in long rows, in bytes, when there are few tokens
   static constexpr std::size_t kMatmulAhead = 512;
 
-  /// x stays in a register from here on.
+  /// Forces x into a register, so that gcc does not load it again.
   static void hold(batch& x) noexcept {
     __m256 v = x;
     __asm__("" : "+x"(v));
     x = v;
   }
   static batch fma(batch a, batch b, batch c) noexcept { return _mm256_fmadd_ps(a, b, c); }
-  /// Rounded as IEEE 754 says.
+  /// Correctly rounded (IEEE 754).
   static batch divide(batch a, batch b) noexcept { return _mm256_div_ps(a, b); }
 
-  /// The first n < kLanes floats; the other lanes are 0 and their memory is not touched.
+  /// The first n < kLanes floats; the other lanes are 0 and their memory is not read.
   static batch load_part(const float* p, std::size_t n) noexcept { return _mm256_maskload_ps(p, first(n)); }
   static void store_part(batch x, float* p, std::size_t n) noexcept { _mm256_maskstore_ps(p, first(n), x); }
 
@@ -59,8 +60,8 @@ struct Avx2Vector {
     __builtin_memcpy(lanes, p, n * sizeof(lanes[0]));
     return load_bf16(lanes);
   }
-  /// Rounds to nearest even; magnitudes above 65504 saturate, NaN stays NaN (the second operand of min and
-  /// max).
+  /// Rounds to nearest even; magnitudes above 65504 saturate. NaN stays NaN, because min and max return their
+  /// second operand for it.
   static void store_f16(batch x, std::uint16_t* p) noexcept {
     const __m256 limited =
         _mm256_min_ps(_mm256_set1_ps(65504.0f), _mm256_max_ps(_mm256_set1_ps(-65504.0f), x));
@@ -68,19 +69,19 @@ struct Avx2Vector {
                      _mm256_cvtps_ph(limited, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 
-  /// Sum of the lanes: halves are added until one is left.
+  /// Sum of the lanes: the two halves are added until one lane is left.
   static float sum(batch x) noexcept {
     const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
   }
-  /// sum() of eight vectors.
+  /// out[i] = sum(v[i])
   static void sums_8(const batch (&v)[8], float (&out)[8]) noexcept {
-    __m256 s4[4];  // 4 lanes of the sums i and i + 4
+    __m256 s4[4];  // 4 partial sums each of v[i] and v[i + 4]
     for (int i = 0; i < 4; ++i)
       s4[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
                             _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
-    __m256 s2[2];  // 2 lanes of the sums i, i + 1, i + 4, i + 5
+    __m256 s2[2];  // 2 partial sums each of v[j], v[j + 1], v[j + 4], v[j + 5], j = 2i
     for (int i = 0; i < 2; ++i) {
       const __m256d a = _mm256_castps_pd(s4[2 * i]), b = _mm256_castps_pd(s4[2 * i + 1]);
       s2[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
@@ -95,8 +96,8 @@ struct Avx2Vector {
     return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
   }
 
-  /// The float whose bits are those of x moved up by 23: an integer in x's low mantissa bits becomes an
-  /// exponent.
+  /// The float whose bits are those of x shifted left by 23: an integer in the low mantissa bits of x becomes
+  /// an exponent.
   static batch low_bits_to_exponent(batch x) noexcept {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
   }
@@ -108,12 +109,12 @@ struct Avx2Vector {
     const __m256i index = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
     return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), index);
   }
-  /// Lanes 2i and 2i + 1 change places.
+  /// Exchanges lanes 2i and 2i + 1.
   static batch swap_pairs(batch x) noexcept { return _mm256_permute_ps(x, 0xB1); }
   /// -1, 1, -1, 1, ...
   static batch alternating_sign() noexcept { return _mm256_setr_ps(-1, 1, -1, 1, -1, 1, -1, 1); }
 
-  // ---- keys and values of 8 bits
+  // ---- 8-bit keys and values
   using Dots = __m256i;
   struct QueryCodes {
     __m256i codes, magnitudes;
@@ -128,7 +129,7 @@ struct Avx2Vector {
     const __m256i codes = _mm256_set1_epi32(four);
     return {codes, _mm256_abs_epi8(codes)};
   }
-  /// Two products of magnitudes up to 127 are at most 32258: no 16-bit sum saturates.
+  /// A pair of products of magnitudes up to 127 is at most 32258, so no 16-bit sum saturates.
   static Dots add_dots(Dots dots, __m256i key, const QueryCodes& q) noexcept {
     const __m256i pairs = _mm256_maddubs_epi16(q.magnitudes, _mm256_sign_epi8(key, q.codes));
     return _mm256_add_epi32(dots, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
@@ -143,7 +144,8 @@ struct Avx2Vector {
     return load_bytes(bytes);
   }
 
-  /// Largest |x[i]| of 32 as an integer maximum of the bits: NaN beats infinity beats every finite number.
+  /// Largest |x[i]| of 32, as the integer maximum of the bits: NaN exceeds infinity, infinity exceeds every
+  /// finite number.
   static float max_magnitude_32(const float* x) noexcept {
     const __m256i m8 = _mm256_max_epi32(_mm256_max_epi32(magnitude(x), magnitude(x + 8)),
                                         _mm256_max_epi32(magnitude(x + 16), magnitude(x + 24)));
@@ -151,7 +153,7 @@ struct Avx2Vector {
     const __m128i m2 = _mm_max_epi32(m4, _mm_shuffle_epi32(m4, 0x4E));
     return __builtin_bit_cast(float, _mm_cvtsi128_si32(_mm_max_epi32(m2, _mm_shuffle_epi32(m2, 0xB1))));
   }
-  /// q = x for 32 integers, and the sums of both halves.
+  /// q[i] = x[i] for 32 integers; sums of the first 16 and of the last 16.
   static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
     for (int half = 0; half < 2; ++half, x += 16, q += 16) {
       const __m256i a = _mm256_cvtps_epi32(_mm256_loadu_ps(x));
@@ -169,6 +171,7 @@ struct Avx2Vector {
   }
 
  private:
+  /// Mask of the first n lanes.
   static __m256i first(std::size_t n) noexcept {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -1,5 +1,5 @@
-// The AVX-512 VNNI kernel table. Compiled with that instruction set's flags; nothing here runs before
-// selection.
+// The AVX-512 VNNI kernel table. Compiled with that instruction set's flags; nothing here runs before the
+// table is selected.
 #include "avx512vnni.hpp"
 
 #include "../generic/table.hpp"
@@ -10,7 +10,7 @@
 namespace gemma::kernels {
 
 static_assert(built_features().includes(kAvx512VnniNeeds));
-// a build whose flags allow more for all of its units needs more
+// a build may allow more features in all of its units; then the table needs those too
 constexpr KernelTable kAvx512VnniTable = make_table<Avx512Vnni, Avx512Vector>(
     Isa::kAvx512Vnni, "avx512vnni", kAvx512VnniNeeds.with(built_features()));
 static_assert(kAvx512VnniTable.is_whole());

@@ -1,4 +1,4 @@
-// Primitives of the 8-bit matmul on AVX-512 with VNNI: 16 rows a vector.
+// Primitives (integer_primitives.hpp) of the 8-bit matmul on AVX-512 with VNNI: 16 rows per vector.
 // Invariant: included by kernels/arch/avx512vnni.cpp alone.
 #pragma once
 
@@ -15,33 +15,35 @@ struct Avx512Vnni {
   using Int = __m512i;
   using Float = __m512;
   static constexpr std::size_t kLanes = 16;
-  // A register tile: 2 panels x 6 tokens, 12 sums and 12 dots at a time. Each broadcast of activations serves
-  // two panels, each vector of weights six tokens: 8 loads for 12 dots, where one panel x 16 tokens took 17
-  // for 16 and was bound by them (two 64-byte loads a cycle, two dots a cycle).
+  // The register tile: 2 panels x 6 tokens, 12 float accumulators and 12 dot accumulators at a time. Each
+  // broadcast of activations serves two panels, each vector of weights six tokens: 8 loads for 12 dot
+  // products. One panel x 16 tokens took 17 loads for 16 and was bound by loads (a core does two 64-byte
+  // loads and two dot products per cycle).
   static constexpr int kPanels = 2;
   static constexpr int kTile = 6;
-  static constexpr int kHalvesTile = 4;          // two scales a group: 8 sums, 8 dots, 8 products
-  static constexpr int kStep = 6;                // tokens whose dots are interleaved
-  static constexpr int kPart = 1;                // tiles of fewer tokens come in steps of this
-  static constexpr int kDirectTokens = 4;        // up to here weights are used as they are unpacked
+  static constexpr int kHalvesTile = 4;          // two scales per group: 8 sums, 8 dots, 8 products
+  static constexpr int kStep = 6;                // tokens whose dot products are interleaved
+  static constexpr int kPart = 1;                // smaller tiles come in steps of this many tokens
+  static constexpr int kDirectTokens = 4;        // up to here weights are multiplied as they are unpacked
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
 
-  static constexpr bool kRowVectors = true;  // one token: rows from end to end (matmul_rows.hpp)
+  static constexpr bool kRowVectors = true;  // for one token, rows are read end to end (matmul_rows.hpp)
 
   struct Rows {
     const std::uint8_t* row[kLanes];
   };
 
   // ---- loads
+  /// 32 bytes at `low`, then 32 bytes at `high`.
   static Int load32(const std::uint8_t* low, const std::uint8_t* high) noexcept {
     const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(low));
     const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(high));
     return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
   }
-  /// 32 bytes of each row: c[i] holds bytes 4i .. 4i + 3, lane r of row r.
+  /// 32 bytes of each row, transposed: c[i] holds bytes 4i .. 4i + 3, of row r in lane r.
   static void load_columns32(const Rows& rows, std::size_t offset, Int (&c)[8]) noexcept {
     Int a[8], b[8];
-    // vector i: rows i and i + 4 of the first eight (i < 4) or of the last eight
+    // a[i] holds rows i and i + 4 of the first eight rows (i < 4) or of the last eight
     unroll<Avx512Vnni, 8>([&]<int I>() GEMMA_INLINE_LAMBDA {
       constexpr int kRow = I / 4 * 8 + I % 4;
       a[I] = load32(rows.row[kRow] + offset, rows.row[kRow + 4] + offset);
@@ -50,7 +52,7 @@ struct Avx512Vnni {
       b[2 * I] = _mm512_unpacklo_epi32(a[2 * I], a[2 * I + 1]);
       b[2 * I + 1] = _mm512_unpackhi_epi32(a[2 * I], a[2 * I + 1]);
     });
-    // a[4h + i]: 128-bit lanes are dwords i and i + 4 of rows 0-3, then of rows 4-7, of half h
+    // a[4h + i]: its 128-bit lanes hold dwords i and i + 4 of rows 0-3, then of rows 4-7, of the eight rows h
     unroll<Avx512Vnni, 2>([&]<int H>() GEMMA_INLINE_LAMBDA {
       a[4 * H + 0] = _mm512_unpacklo_epi64(b[4 * H], b[4 * H + 2]);
       a[4 * H + 1] = _mm512_unpackhi_epi64(b[4 * H], b[4 * H + 2]);
@@ -62,7 +64,7 @@ struct Avx512Vnni {
       c[I + 4] = _mm512_shuffle_i32x4(a[I], a[I + 4], 0xDD);
     });
   }
-  /// 16 bytes of each row: c[i] holds bytes 4i .. 4i + 3.
+  /// 16 bytes of each row, transposed in the same way.
   static void load_columns16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
     const auto load = [&](int r) GEMMA_INLINE_LAMBDA {
       return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows.row[r] + offset));
@@ -81,7 +83,7 @@ struct Avx512Vnni {
     c[2] = _mm512_unpacklo_epi64(b1, b3);
     c[3] = _mm512_unpackhi_epi64(b1, b3);
   }
-  /// 16 bytes of each row that are weights.
+  /// 16 bytes of weights of each row, in the order of add_dots().
   static void load_weights16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
     load_columns16(rows, offset, c);
   }
@@ -108,13 +110,13 @@ struct Avx512Vnni {
   static Int load_int(const void* p) noexcept { return _mm512_loadu_si512(p); }
   static Int add_int(Int a, Int b) noexcept { return _mm512_add_epi32(a, b); }
   static Int dot(Int w, Int x) noexcept { return _mm512_dpbusd_epi32(_mm512_setzero_si512(), w, x); }
-  /// In each 128-bit lane: the sums of that lane's elements in v[0], v[1], v[2], v[3].
+  /// Element i of each 128-bit lane: the sum of that lane's elements of v[i].
   static Int sum_lanes(const Int (&v)[4]) noexcept {
     const Int a = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
     const Int b = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
     return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
   }
-  /// d[i][r] and d[r][i] change places.
+  /// Transposes d in place: exchanges d[i][r] and d[r][i].
   static void transpose(Int (&d)[16]) noexcept {
     Int t[16];
     unroll<Avx512Vnni, 8>([&]<int I>() GEMMA_INLINE_LAMBDA {
@@ -154,15 +156,15 @@ struct Avx512Vnni {
   static Int sub_bytes(Int v, int subtrahend) noexcept {
     return _mm512_sub_epi8(v, _mm512_set1_epi8(static_cast<char>(subtrahend)));
   }
-  /// table[b] for every byte b of v, 0 to 15.
+  /// Replaces every byte b of v, 0 to 15, by table[b].
   static Int look_up(Int v, const std::uint8_t (&table)[16]) noexcept {
     const __m128i t = _mm_load_si128(reinterpret_cast<const __m128i*>(table));
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), v);
   }
-  /// 0x10 in byte b of a lane where bit 4 kColumn + b of its v is set, else 0.
+  /// Byte b of each lane: 0x10 if bit 4 * kColumn + b of that lane of v is set, else 0.
   template <int kColumn>
   static Int spread_bits(Int v) noexcept {
-    // byte b of the result: eight bits of the 64-bit word from bit 4 kColumn + b - 4 of the lane on
+    // byte b of the result: eight bits of the 64-bit word, from bit 4 * kColumn + b - 4 of the lane on
     constexpr unsigned kEven = (4u * kColumn + 60) % 64 * 0x01010101u + 0x03020100u;
     constexpr unsigned kOdd = (4u * kColumn + 28) % 64 * 0x01010101u + 0x03020100u;
     const Int from = _mm512_set1_epi64(static_cast<long long>((std::uint64_t{kOdd} << 32) | kEven));
@@ -175,7 +177,7 @@ struct Avx512Vnni {
     else
       return _mm512_srli_epi32(v, kBits);
   }
-  /// To the right when kBits is negative.
+  /// Shifts to the right if kBits is negative.
   template <int kBits>
   static Int shift_left(Int v) noexcept {
     if constexpr (kBits < 0)
@@ -204,11 +206,11 @@ struct Avx512Vnni {
   static Float mul(Float a, Float b) noexcept { return _mm512_mul_ps(a, b); }
   static Float sub(Float a, Float b) noexcept { return _mm512_sub_ps(a, b); }
   static Float fma(Float a, Float b, Float c) noexcept { return _mm512_fmadd_ps(a, b, c); }
-  /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
+  /// sum + a.low * b.low + a.high * b.high, with the int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept { return _mm512_dpwssd_epi32(sum, a, b); }
 
-  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
-  /// bytes a token).
+  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) and bytes 4 * kBegin .. of token t (32
+  /// bytes per token).
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {

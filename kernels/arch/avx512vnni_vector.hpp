@@ -1,10 +1,10 @@
-// The float vector of 16 lanes that the vector kernels, attention and the float matmuls run on under AVX-512.
-// Invariant: included by kernels/arch/avx512vnni.cpp alone, so that nothing here is ever the linker's choice
-// for another unit. What xsimd names differently between releases, or lacks (8.1: fused multiply-add), is
-// written here.
+// The float vector (float_vector.hpp) of AVX-512: 16 lanes.
+// Invariant: included by kernels/arch/avx512vnni.cpp alone, so that the linker cannot choose this code for
+// another unit. Operations that xsimd lacks (8.1: fused multiply-add), or names differently between releases,
+// are written here.
 #pragma once
 
-// gcc 12's AVX-512 intrinsics begin with deliberately undefined registers and then warn of them (GCC PR
+// gcc 12's AVX-512 intrinsics begin with deliberately undefined registers, and gcc warns about them (GCC PR
 // 105593)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -24,23 +24,24 @@ namespace gemma::kernels {
 struct Avx512Vector {
   using batch = xsimd::batch<float, xsimd::avx512bw>;
   static constexpr std::size_t kLanes = 16;
-  // attention: rows and vectors of a register tile (24 accumulators of 32 registers)
+  // attention: rows and vectors of a register tile (24 accumulators in 32 registers)
   static constexpr int kAttentionRows = 12;
   static constexpr int kAttentionVectors = 2;
-  // attention to 8-bit keys: dots of a register tile (and as many sums)
+  // attention over 8-bit keys: dot accumulators of a register tile (besides as many float accumulators)
   static constexpr int kAttentionDots = 12;
-  // matmul: weight rows, tokens, and sums of a register tile: fewer rows where there are too many sums
+  // matmul: maxima of weight rows, tokens and accumulators of a register tile
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 6;
   static constexpr int kMatmulSums = 24;
 
   static batch fma(batch a, batch b, batch c) noexcept { return _mm512_fmadd_ps(a, b, c); }
-  /// Rounded as IEEE 754 says.
+  /// Correctly rounded (IEEE 754).
   static batch divide(batch a, batch b) noexcept { return _mm512_div_ps(a, b); }
 
+  /// Mask of the first n lanes.
   static __mmask16 first(std::size_t n) noexcept { return static_cast<__mmask16>((1u << n) - 1u); }
 
-  /// The first n < kLanes floats; the other lanes are 0 and their memory is not touched.
+  /// The first n < kLanes floats; the other lanes are 0 and their memory is not read.
   static batch load_part(const float* p, std::size_t n) noexcept {
     return _mm512_maskz_loadu_ps(first(n), p);
   }
@@ -58,8 +59,8 @@ struct Avx512Vector {
   static batch load_bf16_part(const std::uint16_t* p, std::size_t n) noexcept {
     return from_bf16(_mm256_maskz_loadu_epi16(first(n), p));
   }
-  /// Rounds to nearest even; magnitudes above 65504 saturate, NaN stays NaN (the second operand of min and
-  /// max).
+  /// Rounds to nearest even; magnitudes above 65504 saturate. NaN stays NaN, because min and max return their
+  /// second operand for it.
   static void store_f16(batch x, std::uint16_t* p) noexcept {
     const __m512 limited =
         _mm512_min_ps(_mm512_set1_ps(65504.0f), _mm512_max_ps(_mm512_set1_ps(-65504.0f), x));
@@ -67,7 +68,7 @@ struct Avx512Vector {
                         _mm512_cvtps_ph(limited, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 
-  /// Sum of the lanes: halves are added until one is left.
+  /// Sum of the lanes: the two halves are added until one lane is left.
   static float sum(batch x) noexcept {
     const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(x), 1));
     const __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(x), high);
@@ -75,9 +76,9 @@ struct Avx512Vector {
     const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
   }
-  /// sum() of eight vectors.
+  /// out[i] = sum(v[i])
   static void sums_8(const batch (&v)[8], float (&out)[8]) noexcept {
-    __m512 s8[4], s4[2];  // 8 lanes of two sums, 4 lanes of four
+    __m512 s8[4], s4[2];  // 8 partial sums each of two vectors; 4 each of four
     for (int i = 0; i < 4; ++i)
       s8[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x44),
                             _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0xEE));
@@ -88,7 +89,7 @@ struct Avx512Vector {
     const __m512 s2 =
         _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
     const __m512 s1 = _mm512_add_ps(s2, _mm512_permute_ps(s2, 0xB1));
-    // lanes 0, 4, 8, 12 hold the first four, lanes 2, 6, 10, 14 the others
+    // lanes 0, 4, 8, 12 hold the first four sums, lanes 2, 6, 10, 14 the other four
     const __m512i index = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
     _mm256_storeu_ps(out, _mm512_castps512_ps256(_mm512_permutexvar_ps(index, s1)));
   }
@@ -100,8 +101,8 @@ struct Avx512Vector {
     return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
   }
 
-  /// The float whose bits are those of x moved up by 23: an integer in x's low mantissa bits becomes an
-  /// exponent.
+  /// The float whose bits are those of x shifted left by 23: an integer in the low mantissa bits of x becomes
+  /// an exponent.
   static batch low_bits_to_exponent(batch x) noexcept {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23));
   }
@@ -115,14 +116,14 @@ struct Avx512Vector {
     const __m512i index = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
     return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(_mm256_loadu_ps(p)));
   }
-  /// Lanes 2i and 2i + 1 change places.
+  /// Exchanges lanes 2i and 2i + 1.
   static batch swap_pairs(batch x) noexcept { return _mm512_permute_ps(x, 0xB1); }
   /// -1, 1, -1, 1, ...
   static batch alternating_sign() noexcept {
     return _mm512_setr_ps(-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1);
   }
 
-  // ---- keys and values of 8 bits: keys are raised by 128 to unsigned bytes, dots begin 128 sums lower
+  // ---- 8-bit keys and values: 128 is added to keys to make them unsigned, so dots begin at -128 * sum
   using Dots = __m512i;
   static Dots begin_dots(std::int32_t sum) noexcept { return _mm512_set1_epi32(-128 * sum); }
   static __m512i load_codes(const std::int8_t* p) noexcept {
@@ -144,14 +145,15 @@ struct Avx512Vector {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first(n), p)));
   }
 
-  /// Largest |x[i]| of 32 as an integer maximum of the bits: NaN beats infinity beats every finite number.
+  /// Largest |x[i]| of 32, as the integer maximum of the bits: NaN exceeds infinity, infinity exceeds every
+  /// finite number.
   static float max_magnitude_32(const float* x) noexcept {
     const __m512i mask = _mm512_set1_epi32(0x7FFFFFFF);
     const __m512i m = _mm512_max_epi32(_mm512_and_si512(_mm512_loadu_si512(x), mask),
                                        _mm512_and_si512(_mm512_loadu_si512(x + 16), mask));
     return __builtin_bit_cast(float, _mm512_reduce_max_epi32(m));
   }
-  /// q = x for 32 integers, and the sums of both halves.
+  /// q[i] = x[i] for 32 integers; sums of the first 16 and of the last 16.
   static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
     const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_load_ps(x)));
     const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_load_ps(x + 16)));

@@ -1,5 +1,5 @@
 // The 8-bit matmuls of the AVX-VNNI table. Compiled with that instruction set's flags; nothing here runs
-// before selection.
+// before the table is selected.
 #include "avxvnni.hpp"
 
 #include "../generic/matmul_rows.hpp"

@@ -1,4 +1,5 @@
-// Primitives of the 8-bit matmul on AVX-VNNI: AVX2's, with 8 dot products of four bytes in one instruction.
+// Primitives (integer_primitives.hpp) of the 8-bit matmul on AVX-VNNI: those of AVX2, except that one
+// instruction computes 8 dot products of four bytes.
 // Invariant: included by kernels/arch/avxvnni.cpp alone.
 #pragma once
 
@@ -13,13 +14,13 @@ namespace gemma::kernels {
 
 struct AvxVnni : Avx2Primitives<AvxVnni> {
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
-  static constexpr int kDirectTokens = 4;        // AVX2's 6 were not measured here
+  static constexpr int kDirectTokens = 4;        // AVX2's 6 was not measured on AVX-VNNI
 
-  /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
+  /// sum + a.low * b.low + a.high * b.high, with the int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept { return _mm256_dpwssd_avx_epi32(sum, a, b); }
 
-  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
-  /// bytes a token).
+  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) and bytes 4 * kBegin .. of token t (32
+  /// bytes per token).
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {

@@ -1,6 +1,6 @@
-// What the AVX-VNNI table has of its own. Everything else in it is AVX2's code, so kernels/arch/avx2.cpp
-// defines that table and kernels/arch/avxvnni.cpp these functions alone. Invariant: declarations only; no
-// code of one unit is compiled with the other's flags.
+// The functions that only the AVX-VNNI table has: its 8-bit matmuls. The rest of that table is AVX2's code,
+// so kernels/arch/avx2.cpp defines the table, and kernels/arch/avxvnni.cpp defines only these functions.
+// Invariant: declarations only; no code of one unit is compiled with the other's flags.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace gemma::kernels {
 
-/// As MatmulsOf<A> in generic/table.hpp.
+/// The 8-bit matmuls, with the interface of MatmulsOf<A> in generic/table.hpp.
 struct AvxVnniMatmuls {
   template <template <class> class Format>
   struct Matmul {

@@ -1,5 +1,7 @@
-// What the flags of the unit that includes this let the compiler use, beyond the oldest CPU of its kind.
-// Invariant: for ISA units only; everything here belongs to the including unit and leaves no code behind.
+// The CPU features that the compiler may use under the flags of the unit that includes this, beyond those of
+// the baseline CPU.
+// Invariant: included by ISA units only; everything is internal to the including unit and evaluated by the
+// compiler, so no code is emitted.
 #pragma once
 
 #include "../cpu_features.hpp"

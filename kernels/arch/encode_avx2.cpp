@@ -1,4 +1,5 @@
-// The encoders with AVX2's vectors: the same operations in the same order, so the same bytes.
+// The encoders, compiled for AVX2: the same operations in the same order as in encode_portable.cpp, so the
+// same bytes.
 #include "../encode/table.hpp"
 #include "tables.hpp"
 
@@ -6,10 +7,11 @@ namespace gemma::kernels {
 namespace {
 using encode::Lanes;
 
-/// Internal to this unit, and with it all that is made from it.
+/// The operations of AVX2 for encode/lanes.hpp. The type is internal to this unit, and so is everything that
+/// is instantiated with it.
 struct Avx2Unit {
   [[gnu::always_inline]] static Lanes larger(const Lanes& x, const Lanes& y) noexcept {
-    return __builtin_ia32_maxps256(x, y);  // compilers make two instructions of the comparison
+    return __builtin_ia32_maxps256(x, y);  // compilers make two instructions of a comparison
   }
   [[gnu::always_inline]] static Lanes smaller(const Lanes& x, const Lanes& y) noexcept {
     return __builtin_ia32_minps256(x, y);

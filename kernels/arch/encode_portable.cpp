@@ -1,4 +1,4 @@
-// The encoders as the baseline CPU runs them.
+// The encoders, compiled for the baseline CPU.
 #include "../encode/table.hpp"
 #include "tables.hpp"
 
@@ -6,7 +6,8 @@ namespace gemma::kernels {
 namespace {
 using encode::Lanes;
 
-/// Internal to this unit, and with it all that is made from it.
+/// The portable operations for encode/lanes.hpp. The type is internal to this unit, and so is everything that
+/// is instantiated with it.
 struct Portable {
   [[gnu::always_inline]] static Lanes larger(const Lanes& x, const Lanes& y) noexcept {
     return x > y ? x : y;

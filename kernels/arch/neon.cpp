@@ -1,5 +1,6 @@
 // The NEON kernel tables, with dot products and with int8 matrix multiplies. Compiled for Armv8.2-A with dot
-// products; nothing here runs before selection. Of the second table the 8-bit matmuls alone are other code.
+// products; nothing here runs before a table is selected. In the second table only the 8-bit matmuls are
+// other code (neoni8mm.cpp).
 #include "neon.hpp"
 
 #include "../generic/table.hpp"
@@ -11,7 +12,7 @@
 namespace gemma::kernels {
 
 static_assert(built_features().includes(kNeonNeeds));
-// a build whose flags allow more for all of its units needs more
+// a build may allow more features in all of its units; then the table needs those too
 constexpr KernelTable kNeonTable =
     make_table<Neon, NeonVector>(Isa::kNeon, "neon", kNeonNeeds.with(built_features()));
 constexpr KernelTable kNeonI8mmTable = make_table_of<NeonI8mmMatmuls, NeonVector>(

@@ -1,6 +1,7 @@
-// Primitives of the 8-bit matmul on NEON with dot products (Armv8.2-A): 4 rows a vector, signed weights.
-// Invariant: NeonPrimitives is a template on the instruction set that uses it, so that units with different
-// flags share no function.
+// Primitives (integer_primitives.hpp) of the 8-bit matmul on NEON with dot products (Armv8.2-A): 4 rows per
+// vector, signed weights.
+// Invariant: NeonPrimitives is a template over the instruction set that derives from it, so that units with
+// different flags share no function.
 #pragma once
 
 #include <cstddef>
@@ -12,14 +13,14 @@
 
 namespace gemma::kernels {
 
-/// What NEON with dot products and with matrix multiplies have in common; A is the one that derives from
-/// this.
+/// Primitives that NEON with dot products shares with NEON with int8 matrix multiplies. A is the struct that
+/// derives from this.
 template <class A>
 struct NeonPrimitives {
   using Int = int32x4_t;
   using Float = float32x4_t;
   static constexpr std::size_t kLanes = 4;
-  static constexpr int kDirectTokens = 4;       // up to here weights are used as they are unpacked
+  static constexpr int kDirectTokens = 4;       // up to here weights are multiplied as they are unpacked
   static constexpr bool kSignedWeights = true;  // sdot, smmla
   static constexpr bool kRowVectors = false;
 
@@ -28,7 +29,7 @@ struct NeonPrimitives {
   };
 
   // ---- loads
-  /// 16 bytes of each row: c[i] holds bytes 4i .. 4i + 3, lane r of row r.
+  /// 16 bytes of each row, transposed: c[i] holds bytes 4i .. 4i + 3, of row r in lane r.
   static void load_columns16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
     Int a[4];
     unroll<A, 4>([&]<int I>()
@@ -42,7 +43,7 @@ struct NeonPrimitives {
     c[2] = vreinterpretq_s32_s64(vtrn2q_s64(b0, b2));
     c[3] = vreinterpretq_s32_s64(vtrn2q_s64(b1, b3));
   }
-  /// 32 bytes of each row: c[i] holds bytes 4i .. 4i + 3.
+  /// 32 bytes of each row, transposed in the same way.
   static void load_columns32(const Rows& rows, std::size_t offset, Int (&c)[8]) noexcept {
     Int low[4], high[4];
     load_columns16(rows, offset, low);
@@ -52,7 +53,7 @@ struct NeonPrimitives {
       c[I + 4] = high[I];
     });
   }
-  /// 16 bytes of each row that are weights.
+  /// 16 bytes of weights of each row, in the order of add_dots().
   static void load_weights16(const Rows& rows, std::size_t offset, Int (&c)[4]) noexcept {
     load_columns16(rows, offset, c);
   }
@@ -81,11 +82,11 @@ struct NeonPrimitives {
     return vreinterpretq_s32_s8(
         vsubq_s8(vreinterpretq_s8_s32(v), vdupq_n_s8(static_cast<std::int8_t>(subtrahend))));
   }
-  /// table[b] for every byte b of v, 0 to 15.
+  /// Replaces every byte b of v, 0 to 15, by table[b].
   static Int look_up(Int v, const std::uint8_t (&table)[16]) noexcept {
     return vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(table), vreinterpretq_u8_s32(v)));
   }
-  /// 0x10 in byte b of a lane where bit 4 kColumn + b of its v is set, else 0.
+  /// Byte b of each lane: 0x10 if bit 4 * kColumn + b of that lane of v is set, else 0.
   template <int kColumn>
   static Int spread_bits(Int v) noexcept {
     const uint8x16_t index = vreinterpretq_u8_u32(
@@ -94,7 +95,7 @@ struct NeonPrimitives {
     const uint8x16_t bits = vreinterpretq_u8_u32(vdupq_n_u32(kColumn % 2 == 0 ? 0x08040201u : 0x80402010u));
     return tested_bits(v, index, bits);
   }
-  /// 0x10 in the bytes where the byte of v that `index` names has one of `bits` set, else 0.
+  /// Byte i of the result: 0x10 if byte index[i] of v has one of the bits bits[i] set, else 0.
   static Int tested_bits(Int v, uint8x16_t index, uint8x16_t bits) noexcept {
     const uint8x16_t bytes = vqtbl1q_u8(vreinterpretq_u8_s32(v), index);
     return vreinterpretq_s32_u8(vandq_u8(vtstq_u8(bytes, bits), vdupq_n_u8(0x10)));
@@ -106,7 +107,7 @@ struct NeonPrimitives {
     else
       return vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(v), kBits));
   }
-  /// To the right when kBits is negative.
+  /// Shifts to the right if kBits is negative.
   template <int kBits>
   static Int shift_left(Int v) noexcept {
     if constexpr (kBits < 0)
@@ -138,7 +139,7 @@ struct NeonPrimitives {
   static Float mul(Float a, Float b) noexcept { return vmulq_f32(a, b); }
   static Float sub(Float a, Float b) noexcept { return vsubq_f32(a, b); }
   static Float fma(Float a, Float b, Float c) noexcept { return vfmaq_f32(c, a, b); }
-  /// sum + a.low * b.low + a.high * b.high, int16 halves of each lane
+  /// sum + a.low * b.low + a.high * b.high, with the int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept {
     const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
     const Int low = vmull_s16(vget_low_s16(x), vget_low_s16(y));
@@ -150,19 +151,19 @@ struct NeonPrimitives {
 struct Neon : NeonPrimitives<Neon> {
   static constexpr int kPanels = 1;
   static constexpr int kHalvesTile = 8;
-  static constexpr int kPart = 1;  // tiles of fewer tokens come in steps of this
-  static constexpr int kTile = 8;  // tokens of a register tile: 8 sums of 32 registers
-  static constexpr int kStep = 4;  // tokens whose dots are interleaved
+  static constexpr int kPart = 1;  // smaller tiles come in steps of this many tokens
+  static constexpr int kTile = 8;  // tokens of a register tile: 8 accumulators in 32 registers
+  static constexpr int kStep = 4;  // tokens whose dot products are interleaved
 
-  /// dots[0][t] += the products of w[0][kBegin .. kBegin + kCount) with bytes 4 kBegin .. of token t (32
-  /// bytes a token).
+  /// dots[0][t] += the products of w[0][kBegin .. kBegin + kCount) and bytes 4 * kBegin .. of token t (32
+  /// bytes per token).
   template <class W, int kBegin, int kCount, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[1][kTokens]) noexcept {
     unroll<Neon, kCount / 4>([&]<int I>() GEMMA_INLINE_LAMBDA {
       constexpr int kFirst = kBegin + 4 * I;
       unroll<Neon, kTokens>([&]<int T>() GEMMA_INLINE_LAMBDA {
-        const int8x16_t token = vld1q_s8(x + 32 * T + 4 * kFirst);  // a lane serves four rows
+        const int8x16_t token = vld1q_s8(x + 32 * T + 4 * kFirst);  // each lane is multiplied by four rows
         unroll<Neon, 4>([&]<int C>() GEMMA_INLINE_LAMBDA {
           dots[0][T] = vdotq_laneq_s32(dots[0][T], vreinterpretq_s8_s32(w[0][kFirst + C]), token, C);
         });

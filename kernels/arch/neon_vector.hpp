@@ -1,6 +1,6 @@
-// The float vector of 4 lanes that the vector kernels, attention and the float matmuls run on under NEON
-// (AArch64). Invariant: included by kernels/arch/neon.cpp alone, so that nothing here is ever the linker's
-// choice for another unit. What xsimd names differently between releases, or lacks, is written here.
+// The float vector (float_vector.hpp) of NEON on AArch64: 4 lanes.
+// Invariant: included by kernels/arch/neon.cpp alone, so that the linker cannot choose this code for another
+// unit. Operations that xsimd lacks, or names differently between releases, are written here.
 #pragma once
 
 #include <cstddef>
@@ -14,21 +14,21 @@ namespace gemma::kernels {
 struct NeonVector {
   using batch = xsimd::batch<float, xsimd::neon64>;
   static constexpr std::size_t kLanes = 4;
-  // attention: rows and vectors of a register tile (24 accumulators of 32 registers)
+  // attention: rows and vectors of a register tile (24 accumulators in 32 registers)
   static constexpr int kAttentionRows = 6;
   static constexpr int kAttentionVectors = 4;
-  // attention to 8-bit keys: dots of a register tile (and as many sums)
+  // attention over 8-bit keys: dot accumulators of a register tile (besides as many float accumulators)
   static constexpr int kAttentionDots = 12;
-  // matmul: weight rows, tokens, and sums of a register tile: fewer rows where there are too many sums
+  // matmul: maxima of weight rows, tokens and accumulators of a register tile
   static constexpr int kMatmulRows = 4;
   static constexpr int kMatmulTokens = 6;
   static constexpr int kMatmulSums = 24;
 
   static batch fma(batch a, batch b, batch c) noexcept { return vfmaq_f32(c, a, b); }
-  /// Rounded as IEEE 754 says; xsimd 8.1's is an estimate with Newton steps.
+  /// Correctly rounded (IEEE 754); xsimd 8.1 divides by an estimate with Newton steps.
   static batch divide(batch a, batch b) noexcept { return vdivq_f32(a, b); }
 
-  /// The first n < kLanes floats; the other lanes are 0 and their memory is not touched.
+  /// The first n < kLanes floats; the other lanes are 0 and their memory is not read.
   static batch load_part(const float* p, std::size_t n) noexcept {
     float lanes[kLanes] = {};
     __builtin_memcpy(lanes, p, n * sizeof(float));
@@ -62,19 +62,19 @@ struct NeonVector {
     vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(limited)));
   }
 
-  /// Sum of the lanes: halves are added until one is left.
+  /// Sum of the lanes: the two halves are added until one lane is left.
   static float sum(batch x) noexcept {
     const float32x2_t s2 = vadd_f32(vget_low_f32(x), vget_high_f32(x));
     return vget_lane_f32(s2, 0) + vget_lane_f32(s2, 1);
   }
-  /// sum() of eight vectors.
+  /// out[i] = sum(v[i])
   static void sums_8(const batch (&v)[8], float (&out)[8]) noexcept {
     for (int i = 0; i < 8; ++i) out[i] = sum(v[i]);
   }
   static float max(batch x) noexcept { return vmaxvq_f32(x); }
 
-  /// The float whose bits are those of x moved up by 23: an integer in x's low mantissa bits becomes an
-  /// exponent.
+  /// The float whose bits are those of x shifted left by 23: an integer in the low mantissa bits of x becomes
+  /// an exponent.
   static batch low_bits_to_exponent(batch x) noexcept {
     return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(x), 23));
   }
@@ -89,7 +89,7 @@ struct NeonVector {
     const float32x2_t x = vld1_f32(p);
     return vcombine_f32(vdup_lane_f32(x, 0), vdup_lane_f32(x, 1));
   }
-  /// Lanes 2i and 2i + 1 change places.
+  /// Exchanges lanes 2i and 2i + 1.
   static batch swap_pairs(batch x) noexcept { return vrev64q_f32(x); }
   /// -1, 1, -1, 1
   static batch alternating_sign() noexcept {
@@ -97,7 +97,7 @@ struct NeonVector {
     return vld1q_f32(kSigns);
   }
 
-  // ---- keys and values of 8 bits
+  // ---- 8-bit keys and values
   using Dots = int32x4_t;
   static Dots begin_dots(std::int32_t /*sum*/) noexcept { return vdupq_n_s32(0); }
   static int8x16_t load_codes(const std::int8_t* p) noexcept { return vld1q_s8(p); }
@@ -120,14 +120,15 @@ struct NeonVector {
     return load_bytes(bytes);
   }
 
-  /// Largest |x[i]| of 32 as an integer maximum of the bits: NaN beats infinity beats every finite number.
+  /// Largest |x[i]| of 32, as the integer maximum of the bits: NaN exceeds infinity, infinity exceeds every
+  /// finite number.
   static float max_magnitude_32(const float* x) noexcept {
     uint32x4_t m = vdupq_n_u32(0);
     for (int i = 0; i < 32; i += 4)
       m = vmaxq_u32(m, vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x + i)), vdupq_n_u32(0x7FFFFFFFu)));
     return __builtin_bit_cast(float, vmaxvq_u32(m));
   }
-  /// q = x for 32 integers, and the sums of both halves.
+  /// q[i] = x[i] for 32 integers; sums of the first 16 and of the last 16.
   static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
     for (int half = 0; half < 2; ++half, x += 16, q += 16) {
       int32x4_t r[4];

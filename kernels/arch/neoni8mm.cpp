@@ -1,5 +1,5 @@
-// The 8-bit matmuls of the table of NEON with int8 matrix multiplies. Compiled with that instruction set's
-// flags; nothing here runs before selection.
+// The 8-bit matmuls of the table for NEON with int8 matrix multiplies. Compiled with that instruction set's
+// flags; nothing here runs before the table is selected.
 #include "neoni8mm.hpp"
 
 #include "../generic/matmul_rows.hpp"

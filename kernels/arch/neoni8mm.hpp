@@ -1,11 +1,13 @@
-// Primitives of the 8-bit matmul on NEON with int8 matrix multiplies (Armv8.6-A): NEON's, with the 2 x 2 dots
-// of eight bytes of two rows and two tokens in one instruction.
+// Primitives (integer_primitives.hpp) of the 8-bit matmul on NEON with int8 matrix multiplies (Armv8.6-A):
+// those of NEON, except that one instruction computes the 2 x 2 dot products of two rows and two tokens,
+// eight bytes of each.
 //
-// smmla takes (row 0 | row 1) and (token 0 | token 1), eight bytes of each, and adds (r0 t0, r0 t1, r1 t0,
-// r1 t1). So here a group's eight vectors are not columns of four rows but, for i < 4,
+// smmla takes (row 0 | row 1) and (token 0 | token 1), eight bytes of each, and adds (r0 t0, r0 t1, r1 t0, r1
+// t1) to its accumulator. Therefore the eight vectors of a group are here not columns of four rows but, for i
+// < 4,
 //   w[2i] = (row 0 | row 1), w[2i + 1] = (row 2 | row 3), weights 8i .. 8i + 7 of each,
-// which is also half of the transpose that columns take; and tokens lie in pairs, eight bytes of one after
-// eight of the other, so that no operand is put together in the loop.
+// which needs only half of the transpose that columns need. Tokens are stored in pairs, eight bytes of one
+// after eight of the other, so that the loop loads every operand as it is.
 // Invariant: included by kernels/arch/neoni8mm.cpp alone.
 #pragma once
 
@@ -21,18 +23,19 @@
 namespace gemma::kernels {
 
 struct NeonI8mm : NeonPrimitives<NeonI8mm> {
-  // The register tile: 2 panels x 6 tokens. 12 dots, 12 sums, four vectors of weights and one to three of
-  // activations: 29 to 31 of 32 registers, and 7 loads for 12 smmla (one panel x 8 tokens, or two x 4: 9).
-  // With two halves, whose first products wait for the second: 2 panels x 4 tokens, 8 dots, products and
-  // sums.
+  // The register tile: 2 panels x 6 tokens. 12 dot accumulators, 12 float accumulators, four vectors of
+  // weights and one to three of activations take 29 to 31 of 32 registers, and there are 7 loads for 12 smmla
+  // (one panel x 8 tokens, or two x 4: 9). If a group has two scales, the scaled dots of the first half are
+  // kept until the second is done: 2 panels x 4 tokens, with 8 dots, products and sums.
   static constexpr int kPanels = 2;
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 4;
-  static constexpr int kStep = 6;  // tokens whose dots are interleaved
-  static constexpr int kPart = 2;  // tiles of fewer tokens come in steps of this
+  static constexpr int kStep = 6;  // tokens whose dot products are interleaved
+  static constexpr int kPart = 2;  // smaller tiles come in steps of this many tokens
 
   // ---- loads
-  /// 16 bytes of each row: p[0], p[1] hold bytes 0 .. 7 of rows (0 | 1), (2 | 3), p[2], p[3] bytes 8 .. 15.
+  /// 16 bytes of each row, in pairs of rows: p[0] and p[1] hold bytes 0 .. 7 of rows (0 | 1) and (2 | 3),
+  /// p[2] and p[3] their bytes 8 .. 15.
   static void load_pairs16(const Rows& rows, std::size_t offset, Int* p) noexcept {
     int64x2_t a[4];
     unroll<NeonI8mm, 4>(
@@ -42,17 +45,18 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
       p[I + 2] = vreinterpretq_s32_s64(vzip2q_s64(a[2 * I], a[2 * I + 1]));
     });
   }
-  /// 32 bytes of each row, for weights, in add_dots' order (hides NEON's columns).
+  /// 32 bytes of weights of each row, in the order of add_dots(); hides the function of NeonPrimitives.
   static void load_columns32(const Rows& rows, std::size_t offset, Int (&p)[8]) noexcept {
     load_pairs16(rows, offset, p);
     load_pairs16(rows, offset + 16, p + 4);
   }
 
-  /// 16 bytes of each row, for weights: four vectors of that order (hides NEON's columns).
+  /// 16 bytes of weights of each row: four vectors in the same order; hides the function of NeonPrimitives.
   static void load_weights16(const Rows& rows, std::size_t offset, Int (&p)[4]) noexcept {
     load_pairs16(rows, offset, p);
   }
-  /// 0x10 in the bytes of vector kVector of a group whose bit of each row's 32 is set (hides NEON's columns).
+  /// For vector kVector of a group, each byte: 0x10 if the bit of its weight is set among the 32 bits of its
+  /// row, else 0; hides the function of NeonPrimitives.
   template <int kVector>
   static Int spread_bits(Int v) noexcept {
     constexpr std::uint64_t kFirst = kVector % 2 * 8 + kVector / 2;  // byte kVector / 2 of row 0 or 2
@@ -62,8 +66,9 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
   }
 
   // ---- activations
-  /// Places the 32 bytes of token t of kTokens in a unit's group: tokens 2i and 2i + 1 share their 64 bytes,
-  /// eight of one and eight of the other in turn; a last one without a partner lies as it is.
+  /// Copies the 32 bytes of token t (of kTokens) into a group of a unit. Tokens 2i and 2i + 1 share their 64
+  /// bytes, eight of one and eight of the other in turn; the last of an odd number of tokens is copied as it
+  /// is.
   template <int kTokens>
   static void place_token(const std::int8_t* q, std::size_t t, std::int8_t (*group)[32]) noexcept {
     if ((t | 1) < kTokens) {
@@ -75,15 +80,15 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
   }
 
   // ---- arithmetic
-  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) with those bytes of token t (as
-  /// place_token() laid them).
+  /// dots[p][t] += the products of w[p][kBegin .. kBegin + kCount) and the same bytes of token t, in the
+  /// order of place_token().
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_dots(const Int (*w)[8], const std::int8_t* x,
                                               Int (&dots)[n_panels][kTokens]) noexcept {
     constexpr int kPairs = kTokens / 2;
     Int pair[n_panels][kPairs + 1][2];  // rows (0 | 1) and (2 | 3)
-    // the last of an odd number of tokens: (bytes 0 .. 7 | 8 .. 15) in place of a pair, so that of a dot of
-    // bytes 0 .. 7 lanes 0 and 2 count, else 1 and 3
+    // for the last of an odd number of tokens the operand is (bytes 0 .. 7 | 8 .. 15) instead of a pair of
+    // tokens: of its products with weights 0 .. 7 lanes 0 and 2 count, with weights 8 .. 15 lanes 1 and 3
     Int last[2][n_panels][2];
     unroll<NeonI8mm, n_panels>([&]<int P>() GEMMA_INLINE_LAMBDA {
       unroll<NeonI8mm, kPairs>([&]<int T>()
@@ -123,9 +128,9 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
   }
 };
 
-/// A format whose weights come as signed integers: an offset is subtracted from a weight once, when it is
-/// unpacked, and not from the dots of every token (for Q6_K, 8 rows and 4 tokens: 16 more instructions a
-/// group of 88, and 8 to load the offsets' sums).
+/// A format with its weights made signed: the offset is subtracted from each weight once, when it is
+/// unpacked, instead of from the dots of every token (for Q6_K, 8 rows and 4 tokens that would take 16 more
+/// instructions in a group of 88, and 8 to load the sums of offsets).
 template <class Format>
 struct SignedFormat : Format {
   static constexpr int kOffset = 0;

@@ -1,6 +1,7 @@
-// What the table of NEON with int8 matrix multiplies has of its own. Everything else in it is NEON's code, so
-// kernels/arch/neon.cpp defines that table and kernels/arch/neoni8mm.cpp these functions alone. Invariant:
-// declarations only; no code of one unit is compiled with the other's flags.
+// The functions that only the table of NEON with int8 matrix multiplies has: its 8-bit matmuls. The rest of
+// that table is NEON's code, so kernels/arch/neon.cpp defines the table, and kernels/arch/neoni8mm.cpp
+// defines only these functions.
+// Invariant: declarations only; no code of one unit is compiled with the other's flags.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,7 @@
 
 namespace gemma::kernels {
 
-/// As MatmulsOf<A> in generic/table.hpp.
+/// The 8-bit matmuls, with the interface of MatmulsOf<A> in generic/table.hpp.
 struct NeonI8mmMatmuls {
   template <template <class> class Format>
   struct Matmul {

@@ -1,4 +1,4 @@
-// The scalar kernel table: the reference functions themselves. Runs everywhere.
+// The scalar kernel table: the reference functions themselves. Runs on every CPU.
 #include "../reference.hpp"
 #include "tables.hpp"
 

@@ -1,5 +1,6 @@
-// The tables that the ISA units define and registry.cpp chooses from. Invariant: reading a table needs no
-// instruction beyond the baseline; only calling through it does. Each is constant-initialised.
+// The tables that the ISA units define and registry.cpp chooses from.
+// Invariant: reading a table needs no instruction beyond those of the baseline CPU; only calls through it do.
+// Every table is constant-initialised.
 #pragma once
 
 #include "../encoder.hpp"
@@ -7,7 +8,7 @@
 
 namespace gemma::kernels {
 
-/// What the units' flags (cmake/isa.cmake) let the compiler use.
+/// The features that the compiler may use in each unit (flags in cmake/isa.cmake).
 inline constexpr CpuFeatures kAvx2Needs = {
     CpuFeature::kSse3,  CpuFeature::kSsse3, CpuFeature::kSse41, CpuFeature::kSse42, CpuFeature::kPopcnt,
     CpuFeature::kXsave, CpuFeature::kAvx,   CpuFeature::kF16c,  CpuFeature::kFma,   CpuFeature::kAvx2};
