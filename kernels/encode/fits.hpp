@@ -1,18 +1,18 @@
 // Finds the best scale, or scale and offset, of a few weights on a grid of integers or levels.
 // Invariant: minimises sum(w * (x - decoded)^2). Eight candidates are tried at once, one in each lane of a
-// vector, so that no sum crosses lanes; of equal ones the first is taken.
+// vector, so that no sum crosses lanes; of equal candidates the first is taken.
 //
 // For given integers q the best scale is a least-squares fit, d = sum(w x q) / sum(w q q), which reduces the
-// error by sum(w x q)^2 / sum(w q q); with an offset the same holds about the mean. The search is over the
-// assignment of integers: x is divided by many spacings of the grid.
+// error by sum(w x q)^2 / sum(w q q); with an offset the same holds for deviations from the mean. What is
+// searched is the assignment of integers: x is divided by many spacings of the grid.
 #pragma once
 
 #include "lanes.hpp"
 
 namespace gemma::kernels::encode {
 
-/// Spacings tried around the one that puts the largest magnitude at an end of the grid: that magnitude lands
-/// at kEnd - kBelow to kEnd + kAbove.
+/// The range of spacings tried: the largest magnitude is mapped to points of the grid from kFirst to kLast,
+/// around kEndTimes4 / 4, the end of the grid.
 template <int kEndTimes4>
 struct Spacings;
 template <>
@@ -40,7 +40,7 @@ struct Spacings<127 * 4> {  // also for the uneven levels
 template <class A, class Grid, int kN, int kV>
 [[gnu::always_inline]] inline void scale_sums(const float* x, const float* w, const Lanes (&inverse)[kV],
                                               Lanes (&xq)[kV], Lanes (&qq)[kV]) noexcept {
-  constexpr int kAtOnce = kV % 2 == 0 ? 2 : 1;  // as many as registers hold
+  constexpr int kAtOnce = kV % 2 == 0 ? 2 : 1;  // as many as fit in registers
   for (int v0 = 0; v0 < kV; v0 += kAtOnce) {
     for (int v = v0; v < v0 + kAtOnce; ++v) xq[v] = qq[v] = Lanes{};
     for (int i = 0; i < kN; ++i) {
@@ -84,26 +84,26 @@ template <class A, int kN>
 }
 
 /// The scale d of the best fit x ~ d * q, q on the grid. It may have either sign, since grids are not
-/// symmetric; 0 if all x are 0. kEnd: the grid point of the largest magnitude; kV: vectors of spacings for
-/// each sign.
+/// symmetric; it is 0 if all x are 0. kEnd: the grid point that the largest magnitude is mapped to; kV:
+/// number of vectors of spacings for each sign.
 template <class A, class Grid, int kEnd, int kN, int kV>
 inline float fit_scale(const float* x, const float* w) noexcept {
   const float most = largest_magnitude<A, kN>(x);
-  if (!(most > 1e-30f)) return 0.0f;  // else a quotient would overflow
+  if (!(most > 1e-30f)) return 0.0f;  // otherwise a quotient would overflow
   using Range = Spacings<4 * kEnd>;
   constexpr float kStep = (Range::kLast - Range::kFirst) / (8 * kV - 1);
   const Lanes steps = {0, 1, 2, 3, 4, 5, 6, 7};
   Lanes inverse[2 * kV], xq[2 * kV], qq[2 * kV];
   for (int v = 0; v < kV; ++v) {
     const Lanes ratio = Range::kFirst + kStep * (steps + static_cast<float>(8 * v));
-    inverse[v] = -ratio / most;  // first the sign with one more integer
+    inverse[v] = -ratio / most;  // first the sign that has one integer more
     inverse[kV + v] = ratio / most;
   }
   float gain = 0, scale = 0;
   scale_sums<A, Grid, kN, 2 * kV>(x, w, inverse, xq, qq);
   take_best_scale<A, 2 * kV>(xq, qq, gain, scale);
   if (scale == 0) return 0.0f;
-  // refine the best: the fit itself, and spacings closer to it than those that were tried
+  // refine the best: try the fit itself, and spacings closer to it than those tried so far
   constexpr float kNear = 0.3f * kStep / kEnd;
   const Lanes moves = {0, -1, 1, -2, 2, -3, 3, 0};
   Lanes again[1] = {(1.0f + kNear * moves) / scale}, xq1[1], qq1[1];
@@ -117,17 +117,17 @@ struct Affine {
   float scale, offset;
 };
 
-/// The best fit of that form, q from 0 to kLevels. With kDown the offset is at most 0.
+/// The best fit x ~ scale * q + offset, q from 0 to kLevels. With kDown the offset is at most 0.
 template <class A, int kN, int kLevels, bool kDown>
 struct AffineFit {
   using Grid = IntegerGrid<A, 0, kLevels>;
 
-  float x[kN];  // minus the mean
+  float x[kN];  // the input minus its mean
   const float* w;
   float mean, sum_w, inverse_sum_w, gain = 0;
   Affine best{0, 0};
 
-  /// Tries codes (x - z0) * inverse, rounded, in each lane, and takes the best.
+  /// Tries the codes x * inverse + shift, rounded, of each lane, and keeps the best.
   template <int kV>
   [[gnu::always_inline]] void try_all(const Lanes (&inverse)[kV], const Lanes (&shift)[kV]) noexcept {
     Lanes sq[kV], sqq[kV], sxq[kV];
@@ -159,7 +159,7 @@ struct AffineFit {
     Lanes scale = sxq / spread;
     Lanes gains = scale * sxq;
     Lanes offset = mean - scale * mean_q;
-    if constexpr (kDown) {  // an offset that would be positive becomes 0, with the scale that is best then
+    if constexpr (kDown) {  // a positive offset becomes 0, with the best scale for that
       const Lanes some = sqq > Lanes{} ? sqq : all<A>(1e38f);
       const Lanes with_mean = sxq + mean * sq;
       const Lanes scale0 = with_mean / some;
@@ -225,7 +225,7 @@ struct AffineFit {
     return kDown ? from_zero(first) : best;
   }
 
-  /// The best fit, with codes that begin at 0. If not all levels are used, codes that begin at 1 and an
+  /// The best fit, shifted so that codes begin at 0. If not all levels are used, codes that begin at 1 and an
   /// offset lower by one scale give the same numbers, but the offsets round to different integers.
   [[gnu::always_inline]] Affine from_zero(float first) const noexcept {
     if (!(best.scale > 0)) return best;
@@ -241,7 +241,8 @@ inline Affine fit_affine(const float* x, const float* w) noexcept {
   return fit.fit(x, w);
 }
 
-/// Each lane's sum of w * (x - (scale * q - min))^2, q the nearest on the grid; a scale of 0 gives -min.
+/// error[lane] = sum of w * (x - (scale * q - min))^2, q the nearest grid point; a scale of 0 decodes to
+/// -min.
 template <class A, class Grid, int kN, int kV>
 [[gnu::always_inline]] inline void errors_of(const float* x, const float* w, const Lanes (&scale)[kV],
                                              const Lanes (&min)[kV], Lanes (&error)[kV]) noexcept {
@@ -261,7 +262,7 @@ template <class A, class Grid, int kN, int kV>
   }
 }
 
-/// g[i] = the nearest of the grid to (x[i] + min) / scale.
+/// g[i] = the grid point nearest to (x[i] + min) / scale.
 template <class A, class Grid, int kN>
 [[gnu::always_inline]] inline void assign(const float* x, float scale, float min, float* g) noexcept {
   const float inverse = scale != 0 ? 1.0f / scale : 0.0f;

@@ -1,8 +1,10 @@
-// Eight floats at once in the compiler's vector types, which compile to any unit's instruction set.
+// Operations on eight floats at once in the compiler's vector types, which compile to any unit's instruction
+// set.
 // Invariant: each lane is a sequence of IEEE operations in the written order, so every unit gives the same
 // bits. Everything is inlined or tagged with the unit's type A, so no symbol is shared between units. A also
 // provides the operations for which compilers generate poor code: larger(), smaller(), rounded(), and
-// first_equal(), the first lane in which two vectors are equal, or 0 (kernels/arch/encode_*.cpp).
+// first_equal(), the index of the first lane in which two vectors are equal, or 0
+// (kernels/arch/encode_*.cpp).
 #pragma once
 
 #include <cstddef>
@@ -32,20 +34,20 @@ template <class A>
   const float a = v[0] + v[4], b = v[1] + v[5], c = v[2] + v[6], d = v[3] + v[7];
   return (a + c) + (b + d);
 }
-/// The largest lane, NaN where the first is.
+/// The value of the largest lane; NaN if lane 0 is NaN.
 template <class A>
 [[gnu::always_inline]] inline float largest(const Lanes& v) noexcept {
   float most = v[0];
   for (int lane = 1; lane < kLanes; ++lane) most = v[lane] > most ? v[lane] : most;
   return most;
 }
-/// The first lane that holds the largest.
+/// The index of the first lane that holds the largest value.
 template <class A>
 [[gnu::always_inline]] inline int largest_lane(const Lanes& v) noexcept {
   const Lanes most = all<A>(largest<A>(v));
   return A::first_equal(v, most);
 }
-/// The larger of each pair; the second where one is NaN.
+/// Lane by lane the larger value; the second if either is NaN.
 template <class A>
 [[gnu::always_inline]] inline Lanes larger(const Lanes& x, const Lanes& y) noexcept {
   return A::larger(x, y);
@@ -54,7 +56,7 @@ template <class A>
 [[gnu::always_inline]] inline Lanes smaller(const Lanes& x, const Lanes& y) noexcept {
   return A::smaller(x, y);
 }
-/// The nearest integers, halves to even; |x| < 2^22. The sign of a zero is unspecified.
+/// Rounds to the nearest integers, ties to even; |x| < 2^22. The sign of a zero is unspecified.
 template <class A>
 [[gnu::always_inline]] inline Lanes rounded(const Lanes& x) noexcept {
   return A::rounded(x);
@@ -69,20 +71,20 @@ template <class A>
   const float y = x > lo ? x : lo;
   return y < hi ? y : hi;
 }
-/// The integer nearest to x limited to [lo, hi].
+/// x limited to [lo, hi] and rounded to the nearest integer.
 template <class A>
 [[gnu::always_inline]] inline float rounded_within(float x, float lo, float hi) noexcept {
   return (clamped<A>(x, lo, hi) + 0x1.8p23f) - 0x1.8p23f;
 }
 
-/// binary16 bits, to nearest even; magnitudes beyond 65504 become 65504, NaN stays NaN.
+/// x as binary16 bits, rounded to nearest even; magnitudes beyond 65504 become 65504, NaN stays NaN.
 template <class A>
 inline std::uint16_t to_half(float x) noexcept {
   const auto bits = __builtin_bit_cast(std::uint32_t, x);
   const std::uint32_t sign = (bits >> 16) & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
   if (magnitude > 0x7F800000u) return static_cast<std::uint16_t>(sign | 0x7E00u);
   if (magnitude >= 0x477FE000u) return static_cast<std::uint16_t>(sign | 0x7BFFu);
-  if (magnitude < 0x38800000u) {  // subnormal: 0.5 puts the 10 bits at the bottom of the mantissa
+  if (magnitude < 0x38800000u) {  // subnormal: adding 0.5 moves its 10 bits to the end of the mantissa
     const float shifted = __builtin_bit_cast(float, magnitude) + 0.5f;
     return static_cast<std::uint16_t>(sign | (__builtin_bit_cast(std::uint32_t, shifted) - 0x3F000000u));
   }

@@ -7,8 +7,8 @@
 
 namespace gemma::kernels::encode {
 
-/// Packs codes: low nibbles of weights 0-15 and high nibbles of 16-31; returns bit 4 of weight i, if there is
-/// one, in bit i.
+/// Packs codes: weights 0-15 in the low nibbles, weights 16-31 in the high nibbles. Returns bit 4 of the code
+/// of weight i, if it has one, in bit i.
 template <class A>
 inline std::uint32_t pack_nibbles(const int (&code)[32], std::uint8_t* qs) noexcept {
   std::uint32_t high = 0;
@@ -21,7 +21,7 @@ inline void store_u32(std::uint32_t word, std::uint8_t* to) noexcept {
   for (int i = 0; i < 4; ++i) to[i] = static_cast<std::uint8_t>(word >> (8 * i));
 }
 
-/// w = d * q: the scale as float16 bits, and codes.
+/// Fits w = d * q. Returns d as binary16 bits and sets the codes.
 template <class A, class Grid, int kEnd>
 inline std::uint16_t encode_scaled(const float* x, const float* w, int (&code)[32]) noexcept {
   const std::uint16_t d = to_half<A>(fit_scale<A, Grid, kEnd, 32, 1>(x, w));
@@ -30,7 +30,7 @@ inline std::uint16_t encode_scaled(const float* x, const float* w, int (&code)[3
   for (int i = 0; i < 32; ++i) code[i] = Grid::code(g[i]);
   return d;
 }
-/// w = d * q + m; m is fitted to the d that float16 stores.
+/// Fits w = d * q + m. m is fitted to d as binary16 stores it.
 template <class A, int kLevels>
 inline void encode_affine(const float* x, const float* w, int (&code)[32], std::uint16_t& d,
                           std::uint16_t& m) noexcept {

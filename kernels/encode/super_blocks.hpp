@@ -30,8 +30,8 @@ struct AffineBlock {
   Choice best;
   float g[256];
 
-  /// The best integer scale and minimum of sub-block j near the given ones: 3 scales times 5 minima, and one
-  /// more.
+  /// Chooses the best integer scale and minimum of sub-block j near the given ones: 3 scales times 5 minima,
+  /// and one more pair.
   void choose(int j, float scale, float min, Choice& c) const noexcept {
     const float s0 = c.d > 0 ? rounded_within<A>(scale / c.d, 0, kMost) : 0.0f;
     const float m0 = c.dmin > 0 ? rounded_within<A>(min / c.dmin, 0, kMost) : 0.0f;
@@ -157,7 +157,7 @@ struct ScaledBlock {
   Choice best;
   float g[256];
 
-  /// The best integer scale of sub-block j near `scale`.
+  /// Chooses the best integer scale of sub-block j near `scale`.
   void choose(int j, float scale, Choice& c) const noexcept {
     const float s0 = c.d != 0 ? rounded_within<A>(scale / c.d, kLow, kHigh) : 0.0f;
     const Lanes moves = {0, -1, 1, -2, 2, -3, 3, -4};
@@ -214,7 +214,7 @@ struct ScaledBlock {
     best.error = 3.4e38f;
     best.d = 0;
     for (int j = 0; j < kSubs; ++j) best.scale[j] = 0;
-    try_with(most / kLow, own);  // the largest at the end of the range with one more integer
+    try_with(most / kLow, own);  // the largest at the end of the range that has one integer more
     if constexpr (kHigh < 64) try_with(most / kHigh, own);
     for (int round = 0; round < 2; ++round) {
       const float d = refit();
@@ -260,7 +260,7 @@ inline void encode_block(const float* x, const float* w, BlockQ2_K& b) noexcept 
   b.dmin = to_half<A>(block.best.dmin);
 }
 
-/// Q4_K and Q5_K; bit 4 of weight i goes to bit i / 32 of high[i % 32].
+/// Encodes Q4_K and Q5_K; bit 4 of weight i goes to bit i / 32 of high[i % 32].
 template <class A, int kLevels, class Block>
 inline void encode_k(const float* x, const float* w, Block& b, std::uint8_t* high) noexcept {
   AffineBlock<A, 32, kLevels, 63> block;

@@ -1,5 +1,5 @@
 // The table of encoders of one unit.
-// Invariant: all of it is tagged with the unit's type A.
+// Invariant: all of it is instantiated with the unit's type A.
 #pragma once
 
 #include "../encoder.hpp"
@@ -22,7 +22,7 @@ template <class A, int kN>
     store<A>(useful ? load<A>(importances + i) + least : all<A>(1.0f), w + i);
 }
 
-/// EncodeFunction of a type.
+/// The EncodeFunction of kType.
 template <class A, DType kType>
 void encode_row(const float* from, const float* importances, std::size_t n, std::byte* to) noexcept {
   constexpr int kN = kBlockElements<kType>;

@@ -1,4 +1,4 @@
-// Attention in its plain scalar form: the oracle of the SIMD kernels' tests and what the scalar table runs.
+// Attention in plain scalar form: the oracle for tests of the SIMD kernels, and what the scalar table runs.
 // Invariant: a query's result depends on its own q and on the keys and values it sees, taken in order of
 // position; nothing else is read.
 #pragma once
@@ -20,7 +20,7 @@ struct QueryCodes {
   std::int8_t* q;   // [groups of head_dim, 32]
 };
 
-/// VectorKernels::attention_scratch_bytes: head_dim sums in double precision, and QueryCodes.
+/// Implements VectorKernels::attention_scratch_bytes: head_dim sums in double precision, and QueryCodes.
 inline std::size_t attention_scratch_bytes(std::size_t /*n_tokens*/, std::size_t /*n_heads*/,
                                            std::size_t head_dim) noexcept {
   return head_dim * sizeof(double) + Q8Vectors<>::groups(head_dim) * (sizeof(Q8Group) + 32);
@@ -37,7 +37,7 @@ inline QueryCodes quantize_query(const AttentionArgs& a, const float* q) noexcep
   return out;
 }
 
-/// Dot product of a query and an 8-bit key: exact dot products of groups, times both scales.
+/// Dot product of a query and an 8-bit key: the exact dot products of groups, each times both scales.
 inline double dot_of_codes(const AttentionArgs& a, const QueryCodes& query, const std::byte* keys,
                            std::size_t slot) noexcept {
   double sum = 0;
@@ -72,7 +72,7 @@ inline double attention_score(const AttentionArgs& a, const float* q, const Quer
   return a.softcap > 0 ? a.softcap * std::tanh(score / a.softcap) : score;
 }
 
-/// sums += weight * the value of position p.
+/// sums[head_dim] += weight * the value of position p.
 inline void add_value(const AttentionArgs& a, double weight, std::size_t p, double* sums) noexcept {
   const std::size_t slot = p % kKeyBlock;
   const std::byte* const values = a.pages[p / kKeyBlock] + a.v_offset;
@@ -89,8 +89,8 @@ inline void add_value(const AttentionArgs& a, double weight, std::size_t p, doub
   }
 }
 
-/// VectorKernels::attention: out = sum_j softmax(scores)_j v_j over the visible positions j (Vaswani et al.
-/// 2017, eq. 1), in two passes over the keys: the largest score, then the weighted sum.
+/// Implements VectorKernels::attention: out = sum_j softmax(scores)_j v_j over the visible positions j
+/// (Vaswani et al. 2017, eq. 1), in two passes over the keys: the largest score, then the weighted sum.
 inline void attention(const AttentionArgs& a) noexcept {
   double* const sums = reinterpret_cast<double*>(a.scratch);  // [head_dim]
   for (std::size_t t = 0; t < a.n_tokens; ++t) {

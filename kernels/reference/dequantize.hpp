@@ -1,4 +1,4 @@
-// Decoding of every stored type, one weight at a time: the oracle of the fast decoders' tests, and what the
+// Decodes every stored type, one weight at a time: the oracle for tests of the fast decoders, and what the
 // scalar table runs.
 // Invariant: weight i of a block is computed from the formula beside its struct in gguf/blocks.hpp and from
 // nothing else; compiled for the baseline CPU only.
@@ -16,7 +16,7 @@
 
 namespace gemma::kernels::reference {
 
-/// Scale and minimum of sub-block j of the 12 packed bytes of Q4_K and Q5_K.
+/// Scale and minimum of a sub-block, from the 12 packed bytes of Q4_K and Q5_K.
 struct ScaleMin {
   int scale, min;  // 0 to 63
 };
@@ -169,14 +169,14 @@ inline float weight(const BlockNVFP4& b, int i) noexcept {
 inline int with_sign(int magnitude, int sign_byte, int i) noexcept {
   return (sign_byte >> (i % 8)) & 1 ? -magnitude : magnitude;
 }
-/// The sign byte that 7 bits stand for: bit 7 makes the number of ones even.
+/// The sign byte that is stored as 7 bits: bit 7 makes the number of ones even.
 inline int even_signs(std::uint32_t seven) noexcept {
   return static_cast<int>(seven | (static_cast<std::uint32_t>(std::popcount(seven)) & 1u) << 7);
 }
 inline std::uint32_t load_u32(const std::uint8_t* p) noexcept {
   return static_cast<std::uint32_t>(p[0] | p[1] << 8 | p[2] << 16) | static_cast<std::uint32_t>(p[3]) << 24;
 }
-/// The four signs of weight i's eight in the 32 bits of IQ2_XXS and IQ3_XXS.
+/// The sign byte of the eight weights that weight i belongs to, from the 32 bits of IQ2_XXS and IQ3_XXS.
 inline int signs_of_word(std::uint32_t word, int i) noexcept {
   return even_signs((word >> (7 * (i / 8 % 4))) & 127);
 }
@@ -212,7 +212,7 @@ inline float weight(const BlockIQ3_S& b, int i) noexcept {
   const int scale = 1 + 2 * nibble(b.scales[i / 64], i % 64 >= 32);
   return f16_to_f32(b.d) * static_cast<float>(scale) * static_cast<float>(with_sign(g, b.signs[i / 8], i));
 }
-/// d * (2 scale + 1) * (g +- 1/8)
+/// Weight of IQ1: d * (2 scale + 1) * (g +- 1/8), g from row `index` of the grid.
 inline float iq1_weight(std::uint16_t d, int scale, int index, bool minus, int i) noexcept {
   const float g = static_cast<float>(kGridIQ1.row[index][i % 8]) + (minus ? -0.125f : 0.125f);
   return f16_to_f32(d) * static_cast<float>(2 * scale + 1) * g;
@@ -238,7 +238,7 @@ Block load_block(const std::byte* from, std::size_t index) noexcept {
   return b;
 }
 
-/// KernelTable::dequantize of a type.
+/// Implements KernelTable::dequantize for kType.
 template <DType kType>
 void dequantize_blocks(const std::byte* from, std::size_t n, float* out) noexcept {
   for (std::size_t block = 0; block < n / kBlockElements<kType>; ++block) {

@@ -62,7 +62,7 @@ std::int32_t dot(const Block& b, const std::int8_t* x, int begin, int count) noe
   return sum;
 }
 
-/// acc plus one block's part of an output: Q8_0, Q4_0, Q5_0, IQ4_NL (w = d * q).
+/// acc + the products of one block, for Q8_0, Q4_0, Q5_0 and IQ4_NL (w = d * q).
 template <class Block>
 float add_block(const Block& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
   return std::fma(static_cast<float>(dot(b, x, 0, 32)) * f16_to_f32(b.d), g->scale, acc);
@@ -174,8 +174,8 @@ void matmul_q8(const MatmulArgs& a) noexcept {
   }
 }
 
-/// All other types: each row is decoded to float32 in scratch memory; products are summed in double
-/// precision.
+/// The matmul for all other types: each row is decoded to float32 in scratch memory; products are summed in
+/// double precision.
 template <DType kType>
 void matmul_float(const MatmulArgs& a) noexcept {
   float* const w = reinterpret_cast<float*>(a.scratch);  // [k]

@@ -1,4 +1,4 @@
-// The plain scalar form of every vector kernel but attention: the oracle of the SIMD kernels' tests and what
+// Every vector kernel but attention in plain scalar form: the oracle for tests of the SIMD kernels, and what
 // the scalar table runs.
 // Invariant: one element after the other, sums in double precision, no vector types; compiled for the
 // baseline CPU only (units built with wider instruction sets must not include this file).
@@ -16,12 +16,12 @@
 
 namespace gemma::kernels::reference {
 
-/// Largest finite binary16 value. Larger keys and values are stored as this: an infinity in the cache would
-/// turn every later answer of the head into NaN, while a saturated element costs a little accuracy in one
-/// key.
+/// Largest finite binary16 value. Larger keys and values are stored as this value: an infinity in the cache
+/// would turn every later output of the head into NaN, while a saturated element costs a little accuracy in
+/// one key.
 inline constexpr float kF16Max = 65504.0f;
 
-/// float32 -> binary16, round to nearest even, magnitudes beyond kF16Max saturate; NaN stays NaN.
+/// Converts float32 to binary16, rounding to nearest even. Magnitudes beyond kF16Max saturate; NaN stays NaN.
 inline std::uint16_t saturate_to_f16(float x) noexcept {
   if (x > kF16Max) x = kF16Max;
   if (x < -kF16Max) x = -kF16Max;
@@ -35,8 +35,8 @@ inline float sum_32(float (&x)[32]) noexcept {
   return x[0];
 }
 
-/// One group of quantize_q8 whose largest magnitude is 127 * unit: takes the one of four spacings of the grid
-/// that gives the least squared error, with its least-squares scale sum(x q) / sum(q q).
+/// Quantises one group whose largest magnitude is 127 * unit: takes the one of four spacings of the grid that
+/// gives the least squared error, with its least-squares scale sum(x q) / sum(q q).
 inline void quantize_group(const float* x, float unit, std::int8_t* q, Q8Group& out) noexcept {
   float best = -1.0f, fit = 1.0f;
   for (int c = 0; c < 4; ++c) {
@@ -61,8 +61,9 @@ inline void quantize_group(const float* x, float unit, std::int8_t* q, Q8Group& 
   out = {scale, scale * static_cast<float>(sum[0] + sum[1]), sum[0], sum[1]};
 }
 
-/// VectorKernels::quantize_q8. A group whose scale would be subnormal is stored as zeros; a group that holds
-/// an infinity or NaN gets that (or NaN) as its scale and q = 0, so that its products come out NaN.
+/// Implements VectorKernels::quantize_q8. A group whose scale would be subnormal is stored as zeros; a group
+/// that holds an infinity or NaN gets that (or NaN) as its scale and q = 0, so that its products come out
+/// NaN.
 inline void quantize_q8(const float* x, std::size_t k, std::int8_t* q, Q8Group* groups) noexcept {
   for (std::size_t g = 0; g < k / 32; ++g, x += 32, q += 32) {
     std::uint32_t max_bits = 0;  // of |x|: as integers NaN > infinity > every finite magnitude
@@ -81,7 +82,7 @@ inline void quantize_q8(const float* x, std::size_t k, std::int8_t* q, Q8Group* 
   }
 }
 
-/// VectorKernels::rms_norm
+/// Implements VectorKernels::rms_norm.
 inline void rms_norm(const float* x, const float* w, std::size_t n, float eps, float* y) noexcept {
   double sum = 0;
   for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
@@ -89,12 +90,12 @@ inline void rms_norm(const float* x, const float* w, std::size_t n, float eps, f
   for (std::size_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i] * factor * w[i]);
 }
 
-/// VectorKernels::add
+/// Implements VectorKernels::add.
 inline void add(const float* x, std::size_t n, float* y) noexcept {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
-/// VectorKernels::scale
+/// Implements VectorKernels::scale.
 inline void scale(float s, std::size_t n, float* y) noexcept {
   for (std::size_t i = 0; i < n; ++i) y[i] *= s;
 }
@@ -106,14 +107,14 @@ inline void rotate(float& a, float& b, float c, float s) noexcept {
   b = static_cast<float>(x * s + y * c);
 }
 
-/// VectorKernels::rope_half
+/// Implements VectorKernels::rope_half.
 inline void rope_half(float* x, std::size_t n_heads, std::size_t head_dim, const float* cos_sin) noexcept {
   const std::size_t half = head_dim / 2;
   for (std::size_t h = 0; h < n_heads; ++h, x += head_dim)
     for (std::size_t i = 0; i < half; ++i) rotate(x[i], x[i + half], cos_sin[i], cos_sin[half + i]);
 }
 
-/// VectorKernels::rope_pairs
+/// Implements VectorKernels::rope_pairs.
 inline void rope_pairs(float* x, std::size_t n_heads, std::size_t head_dim, const float* cos_sin) noexcept {
   const std::size_t half = head_dim / 2;
   for (std::size_t h = 0; h < n_heads; ++h, x += head_dim)
@@ -128,12 +129,12 @@ inline double gelu_tanh(double x) noexcept {
   return x / (1.0 + std::exp(-2.0 * u));
 }
 
-/// VectorKernels::gelu_mul
+/// Implements VectorKernels::gelu_mul.
 inline void gelu_mul(float* gate, const float* up, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i) gate[i] = static_cast<float>(gelu_tanh(gate[i]) * up[i]);
 }
 
-/// VectorKernels::silu_mul
+/// Implements VectorKernels::silu_mul.
 inline void silu_mul(float* gate, const float* up, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i) {
     const double x = gate[i];
@@ -141,7 +142,7 @@ inline void silu_mul(float* gate, const float* up, std::size_t n) noexcept {
   }
 }
 
-/// VectorKernels::softcap
+/// Implements VectorKernels::softcap.
 inline void softcap(float* x, std::size_t n, float cap) noexcept {
   for (std::size_t i = 0; i < n; ++i)
     x[i] = static_cast<float>(cap * std::tanh(static_cast<double>(x[i]) / cap));
@@ -187,7 +188,7 @@ inline float load_scale(const std::byte* vectors, std::size_t head_dim, std::siz
   return f16_to_f32(half);
 }
 
-/// VectorKernels::store_key
+/// Implements VectorKernels::store_key.
 inline void store_key(const float* key, std::size_t head_dim, KvType type, std::byte* keys,
                       std::size_t slot) noexcept {
   if (type != KvType::kQ8) {
@@ -205,7 +206,7 @@ inline void store_key(const float* key, std::size_t head_dim, KvType type, std::
   }
 }
 
-/// VectorKernels::store_value
+/// Implements VectorKernels::store_value.
 inline void store_value(const float* value, std::size_t head_dim, KvType type, std::byte* values,
                         std::size_t slot) noexcept {
   if (type != KvType::kQ8) {
