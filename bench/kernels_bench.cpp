@@ -1,6 +1,7 @@
-// kernels-bench: every matmul and vector kernel on the shapes of real models, beside what this machine can
-// reach at most (both measured in this run). Google Benchmark's flags, and: --threads=N (default: physical
-// cores). Invariant: a case's operands are far larger than the caches wherever the model's are.
+// kernels-bench: measures every matmul and vector kernel on the shapes of real models, next to the limits of
+// this machine (measured in the same run). Takes Google Benchmark's flags, and --threads=N (default: one per
+// physical core).
+// Invariant: the operands of a case are far larger than the caches wherever those of the model are.
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -36,23 +37,23 @@ AlignedBuffer<T> buffer(std::size_t size) {
   return AlignedBuffer<T>(size, "a bench's operands");
 }
 
-/// Bytes between 0x21 and 0x3A: as binary16, bfloat16 or float32 a normal number below 1, so that no type
-/// meets an infinity or a subnormal.
+/// Fills w with bytes from 0x21 to 0x3A: read as binary16, bfloat16 or float32 they are normal numbers below
+/// 1, so that no type has to handle an infinity or a subnormal.
 void fill_weights(std::byte* w, std::size_t size) {
   gemma::SplitMix64 random(1);
   for (std::size_t i = 0; i < size; ++i) w[i] = static_cast<std::byte>(0x21 + random.next() % 26);
 }
 
-/// The weights of the newest case: cases of one shape and type follow each other.
+/// The weights of the current case. They are kept, since cases of one shape and type follow each other.
 const AlignedBuffer<std::byte>& weights(DType type, std::size_t n, std::size_t k) {
   static std::size_t made_for[3] = {};
   static AlignedBuffer<std::byte> w;
   const std::size_t wanted[3] = {static_cast<std::size_t>(type) + 1, n, k};
   if (!std::equal(wanted, wanted + 3, made_for)) {
     const std::size_t row = gemma::row_bytes(type, k);
-    w = {};  // before the next is there
+    w = {};  // frees the old weights first
     w = buffer<std::byte>(n * row);
-    const std::size_t first = std::min(n, std::size_t{64}) * row;  // and copies of these rows
+    const std::size_t first = std::min(n, std::size_t{64}) * row;  // random; all others are copies
     fill_weights(w.data(), first);
     for (std::size_t at = first; at < n * row; at += first)
       std::memcpy(w.data() + at, w.data(), std::min(first, n * row - at));
@@ -128,7 +129,7 @@ void matmul(benchmark::State& state, const KernelTable& table, DType type, std::
                2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k));
 }
 
-/// One thread; `bytes` are those read and written by one call of f.
+/// Adds a case of one vector kernel on one thread. `bytes`: bytes that one call of f reads and writes.
 template <class F>
 void add_vector_case(const KernelTable& table, std::string_view name, std::size_t n, std::size_t bytes, F f) {
   benchmark::RegisterBenchmark(fmt::format("{}/{}/n:{}", name, table.name, n).c_str(),
@@ -173,19 +174,19 @@ void add_vector_cases(const KernelTable& table) {
                   });
 }
 
-/// A layer's attention for one key/value head: `m` query tokens at the end of `depth` positions.
+/// Attention of one layer and one key/value head: m query tokens at the end of `depth` positions.
 void attention(benchmark::State& state, const KernelTable& table, gemma::kernels::KvType type, std::size_t m,
                std::size_t heads, std::size_t depth) {
   constexpr std::size_t kHeadDim = 256;
   auto q = buffer<float>(m * heads * kHeadDim), out = buffer<float>(m * heads * kHeadDim);
-  // pages of kKeyBlock positions, as a cache of one layer and head has them
+  // pages of kKeyBlock positions, as in a cache of one layer and head
   const std::size_t vector_bytes = gemma::kernels::kv_type_info(type).vector_bytes(kHeadDim);
-  const std::size_t half = gemma::kernels::kKeyBlock * vector_bytes;  // keys, or values
+  const std::size_t half = gemma::kernels::kKeyBlock * vector_bytes;  // size of a page's keys, or its values
   auto cache = buffer<std::byte>(2 * depth * vector_bytes);
   std::vector<const std::byte*> pages;
   for (std::size_t i = 0; i < cache.size(); i += 2 * half) pages.push_back(cache.data() + i);
   for (std::size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(i % 89) * 0.02f - 0.9f;
-  // 0.065 as binary16, and a scale; any number as a code
+  // 0x2C2C is 0.065 as binary16, as an element or as a scale; as codes these bytes are arbitrary numbers
   for (std::size_t i = 0; i < cache.size(); ++i) cache[i] = std::byte{0x2C};
   auto scratch =
       buffer<std::byte>(table.vec.attention_scratch_bytes(gemma::detail::kAttentionTile, heads, kHeadDim));
@@ -209,7 +210,7 @@ void attention(benchmark::State& state, const KernelTable& table, gemma::kernels
   }
   set_counters(state, table, static_cast<double>(2 * depth * vector_bytes),
                4.0 * static_cast<double>(m * heads * (depth - m / 2) * kHeadDim));
-  state.counters.erase("of_peak");  // its products are floats
+  state.counters.erase("of_peak");  // the peak is that of integers; attention multiplies floats
 }
 
 void add_cases(const KernelTable& table) {
@@ -251,7 +252,8 @@ void add_cases(const KernelTable& table) {
   }
 }
 
-/// Takes --threads=N out of the arguments; Google Benchmark reads the others.
+/// Removes --threads=N from the arguments and returns the others, for Google Benchmark. Throws gemma::Error
+/// if N is not a number from 1 to 1024.
 std::vector<char*> take_threads(int argc, char** argv) {
   std::vector<char*> rest;
   for (int i = 0; i < argc; ++i) {
@@ -272,7 +274,7 @@ std::vector<char*> take_threads(int argc, char** argv) {
 int run(int argc, char** argv) {
   n_threads = gemma::physical_core_count();
   if (std::find(argv, argv + argc, std::string_view("--help")) != argv + argc) {
-    fmt::print(  // Google Benchmark prints its own flags, and ends the program
+    fmt::print(  // Google Benchmark then prints its own flags and exits
         "kernels-bench: the speed of kernels, by Google Benchmark.\n"
         "  --threads=N  threads of a matmul, 1 to 1024 (default: one for each physical core)\n\n");
     std::fflush(stdout);
