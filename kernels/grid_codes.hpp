@@ -1,5 +1,5 @@
 // The codes from which kernels/grids.hpp unpacks the grids of the IQ types: data of llama.cpp (MIT License,
-// Copyright (c) 2023-2026 The ggml authors; the notice stands in THIRD_PARTY_NOTICES.md).
+// Copyright (c) 2023-2026 The ggml authors; the notice is in THIRD_PARTY_NOTICES.md).
 // A code is a row's fields, lowest first: 2 bits each for 8 weights, 3 bits each for 4.
 // Invariant: numbers only.
 #pragma once

@@ -1,9 +1,9 @@
-// The grids of the IQ types: the values that an index stands for: magnitudes of 8 weights (IQ2) or of 4
-// (IQ3), or 8 weights (IQ1).
+// The grids of the IQ types. Blocks store indices of rows; a row holds the magnitudes of 8 weights (IQ2) or
+// of 4 (IQ3), or 8 weights (IQ1).
 // Invariant: constants, unpacked by the compiler from the codes in kernels/grid_codes.hpp;
 // tests/kernels/grids_test.cpp compares them with tests/golden/blocks/grids.
 //
-// No formula gives the rows of a grid: they are llama.cpp's choice; its notice is in THIRD_PARTY_NOTICES.md.
+// No formula gives the rows of a grid: llama.cpp chose them; its notice is in THIRD_PARTY_NOTICES.md.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ struct Grid {
 
 namespace detail {
 
-/// Row i from its code of kWidth fields, lowest first, each the index of one of the values.
+/// Unpacks row i from its code of kWidth fields, lowest first; each field is an index into `values`.
 template <std::size_t kWidth, std::size_t kRows, std::size_t kValues>
 consteval Grid<kRows, kWidth> unpack_grid(const std::uint16_t (&codes)[kRows],
                                           const std::int8_t (&values)[kValues]) {

@@ -58,7 +58,7 @@ struct MatmulKernel {
   void (*matmul)(const MatmulArgs&) noexcept = nullptr;            // computes rows [row_begin, row_end)
   std::size_t (*scratch_bytes)(std::size_t k) noexcept = nullptr;  // per thread, for rows of k elements
   bool quantized_activations = false;                              // true: reads q and groups; false: x
-  std::string_view name;  // e.g. "q4_k panel 16x12 vnni"; shown by gemma-bench
+  std::string_view name;                                           // e.g. "q4_k panels"; shown by gemma-bench
   /// Size in bytes of m tokens of width k laid out for several calls of `matmul`; 0 if that gains nothing.
   /// nullptr: always 0.
   std::size_t (*layout_bytes)(std::size_t k, std::size_t m) noexcept = nullptr;
@@ -138,13 +138,13 @@ static_assert(kv_type_info(KvType::kF32).type == KvType::kF32 &&
 static_assert(kv_type_info(KvType::kQ8).vector_bytes(256) == 256 + 16);
 
 /// Attention of some query rows that share one key/value head. Queries are already roped and not yet scaled.
-/// Keys and values lie in pages of kKeyBlock positions: page p / kKeyBlock holds position p as its slot
-/// s = p % kKeyBlock. Element d of its key is number (s / 16 * head_dim + d) * 16 + s % 16 from
-/// pages[...] + k_offset, of its value number s * head_dim + d from pages[...] + v_offset; those of kQ8 lie
-/// as Q8Vectors says, and queries are quantised as activations are before they meet the codes. Only pages
-/// that hold a position which some query sees are read; the others may be null. Query (t, h) sees positions j
-/// <= pos0 + t + ahead that are below limit, and when window > 0 only those with pos0 + t - j < window. It
-/// sees its own position at least.
+/// Keys and values are stored in pages of kKeyBlock positions: page p / kKeyBlock holds position p in its
+/// slot s = p % kKeyBlock. Element d of the key is stored as element (s / 16 * head_dim + d) * 16 + s % 16
+/// from pages[...] + k_offset, element d of the value as element s * head_dim + d from pages[...] + v_offset.
+/// For kQ8 the layout is that of Q8Vectors, and queries are quantised as activations are before they are
+/// multiplied by the codes. Only pages that hold a position which some query sees are read; the others may be
+/// null. Query (t, h) sees positions j <= pos0 + t + ahead that are below limit, and when window > 0 only
+/// those with pos0 + t - j < window. It sees its own position at least.
 struct AttentionArgs {
   const float* q = nullptr;                 // (t, h) at q + t * q_stride + h * head_dim
   float* out = nullptr;                     // (t, h) at out + t * out_stride + h * head_dim
@@ -180,7 +180,7 @@ struct VectorKernels {
   /// sin.
   void (*rope_half)(float* x, std::size_t n_heads, std::size_t head_dim,
                     const float* cos_sin) noexcept = nullptr;
-  /// The same with pairs (2i, 2i + 1).
+  /// Like rope_half, with pairs (2i, 2i + 1).
   void (*rope_pairs)(float* x, std::size_t n_heads, std::size_t head_dim,
                      const float* cos_sin) noexcept = nullptr;
   /// gate = gelu_tanh(gate) * up (Hendrycks & Gimpel 2016, tanh form; Shazeer 2020).
