@@ -52,14 +52,8 @@ std::size_t available_memory() {
 
 class EngineSource : public AnswerSource {
  public:
-  EngineSource(const ModelSpec& spec, const EngineOptions& options)
-      : options_(options), model_(load(spec, options)) {
-    if (options.draft == "lookup") {
-      draft_.source = DraftSource::kLookup;
-    } else if (options.draft != "off") {
-      draft_.source = DraftSource::kModel;
-      draft_.model = std::make_shared<const Model>(load({"", options.draft}, options));
-    }
+  EngineSource(const ModelSpec& spec, const app::EngineFlags& flags)
+      : model_(load(spec, flags)), options_(flags.session_options()) {
     if (model_.has_tokenizer()) chat_ = ChatTemplate::from(model_.vocab(), spec.chat_template);
   }
 
@@ -117,12 +111,11 @@ class EngineSource : public AnswerSource {
     return std::chrono::duration<double>(Clock::now() - begin).count();
   }
 
-  static Model load(const ModelSpec& spec, const EngineOptions& options) {
-    ModelOptions model;
-    model.kernels = &app::kernel_table(options.isa);
-    model.window = spec.window;
-    for (const std::string& text : spec.adapters) model.adapters.push_back(app::open_adapter(text));
-    return Model::load(spec.file.string(), model);
+  static Model load(const ModelSpec& spec, app::EngineFlags flags) {
+    flags.model = spec.file.string();
+    flags.window = spec.window;
+    flags.adapters = spec.adapters;
+    return flags.load();
   }
 
   std::vector<TokenId> encode(const Prompt& prompt) const {
@@ -132,14 +125,11 @@ class EngineSource : public AnswerSource {
     return chat_->encode(tokenizer, {&message, 1});
   }
 
-  gemma::EngineOptions batch_options(std::size_t n, std::size_t batch, std::size_t max_memory) const {
-    gemma::EngineOptions options;
+  EngineOptions batch_options(std::size_t n, std::size_t batch, std::size_t max_memory) const {
+    EngineOptions options = options_;
     options.max_sequences = batch;
     options.n_ctx = n;
-    options.kv_type = options_.kv;
-    options.n_threads = options_.threads;
     options.max_memory = max_memory;
-    options.draft = draft_;
     return options;
   }
 
@@ -247,9 +237,8 @@ class EngineSource : public AnswerSource {
     }
   }
 
-  EngineOptions options_;
   Model model_;
-  DraftOptions draft_;
+  EngineOptions options_;
   std::optional<ChatTemplate> chat_;  // empty if the file has no vocabulary
   std::optional<Session> session_;    // for one answer at a time, or
   std::optional<Batch> batch_;        // for several
@@ -257,24 +246,14 @@ class EngineSource : public AnswerSource {
 
 }  // namespace
 
-EngineOptions engine_options(const app::EngineFlags& flags) {
-  EngineOptions options;
-  options.isa = flags.isa;
-  options.threads = flags.threads;
-  options.kv = flags.kv;
-  options.max_memory = flags.max_memory;
-  return options;
+SourceFactory engine_factory(const app::EngineFlags& flags) {
+  app::kernel_table(flags.isa);  // reports an error now, not at the first model
+  return [flags](const ModelSpec& spec) { return std::make_unique<EngineSource>(spec, flags); };
 }
 
-SourceFactory engine_factory(const EngineOptions& options) {
-  app::kernel_table(options.isa);  // reports an error now, not at the first model
-  return [options](const ModelSpec& spec) { return std::make_unique<EngineSource>(spec, options); };
-}
-
-std::string describe_machine(const EngineOptions& options) {
-  const unsigned threads = options.threads != 0 ? options.threads : physical_core_count();
-  return fmt::format("{}, {} thread{}", app::kernel_table(options.isa).name, threads,
-                     threads == 1 ? "" : "s");
+std::string describe_machine(const app::EngineFlags& flags) {
+  const unsigned threads = flags.threads != 0 ? flags.threads : physical_core_count();
+  return fmt::format("{}, {} thread{}", app::kernel_table(flags.isa).name, threads, threads == 1 ? "" : "s");
 }
 
 }  // namespace gemma::squad

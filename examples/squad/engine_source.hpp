@@ -3,7 +3,6 @@
 #pragma once
 
 #include "examples/squad/answer_source.hpp"
-#include "gemma/kv_pages.hpp"
 
 namespace gemma::app {
 struct EngineFlags;
@@ -11,19 +10,12 @@ struct EngineFlags;
 
 namespace gemma::squad {
 
-struct EngineOptions {
-  std::string isa;             // "": the best for this CPU
-  unsigned threads = 0;        // 0: physical_core_count()
-  KvType kv = KvType::kF16;    // how keys and values are stored
-  std::size_t max_memory = 0;  // limit of a file and all memory together, in bytes; 0: none
-  std::string draft = "off";   // source of guesses: "lookup" (the text itself), "off", or a model's file
-};
-EngineOptions engine_options(const app::EngineFlags& flags);
-
-/// Makes the factory. Throws gemma::Error (invalid_argument) for an instruction set that is not available.
-SourceFactory engine_factory(const EngineOptions& options);
+/// Makes the factory. Of `flags` it takes the instruction set, threads, storage of keys and values, memory
+/// limit and draft; the file, its window and its adapters are those of each ModelSpec. Throws gemma::Error
+/// (invalid_argument) for an instruction set that is not available.
+SourceFactory engine_factory(const app::EngineFlags& flags);
 
 /// The instruction set and threads of such sources: "avx512vnni, 2 threads".
-std::string describe_machine(const EngineOptions& options);
+std::string describe_machine(const app::EngineFlags& flags);
 
 }  // namespace gemma::squad

@@ -54,7 +54,7 @@ bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
 
 }  // namespace
 
-int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
+int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app::EngineFlags& engine,
                      const std::atomic<bool>& cancel, bool quiet) {
   std::string trouble;
   if (flags.wanted() && run.settings().models.size() >= 2) {

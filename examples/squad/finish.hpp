@@ -18,7 +18,7 @@ inline constexpr int kStopped = 130;
 /// Problems of the judge are printed on stderr (questions without a ranking, an early end), and the report is
 /// written anyway. `quiet`: no progress and no table. Returns the program's status: 0, 1 if the judge ended
 /// early, kStopped.
-int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const EngineOptions& engine,
+int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app::EngineFlags& engine,
                      const std::atomic<bool>& cancel, bool quiet);
 
 /// Writes report.html, summary.json, answers.csv and predictions-MODEL.json into the run's directory, and the

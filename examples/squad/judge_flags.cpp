@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "examples/engine_flags.hpp"
 #include "examples/numbers.hpp"
 #include "examples/squad/digest.hpp"
+#include "examples/squad/engine_source.hpp"
 #include "examples/squad/judge_likelihood.hpp"
 #include "examples/squad/verdicts.hpp"
 #include "gguf/error.hpp"
@@ -80,7 +82,7 @@ void JudgeFlags::add_to(CLI::App& app) {
       ->type_name("SECONDS");
 }
 
-void JudgeFlags::check(const EngineOptions& engine) const {
+void JudgeFlags::check(const app::EngineFlags& engine) const {
   if (wanted()) check_judge_name(verdicts_name());
   if (kind == "gguf" && file.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "--judge gguf needs --judge-file FILE");
@@ -89,7 +91,7 @@ void JudgeFlags::check(const EngineOptions& engine) const {
   if (kind == "openai") make(engine, "");
 }
 
-std::unique_ptr<Judge> JudgeFlags::make(const EngineOptions& engine, std::string_view preset) const {
+std::unique_ptr<Judge> JudgeFlags::make(const app::EngineFlags& engine, std::string_view preset) const {
   if (kind == "f1") return make_f1_judge();
   if (kind == "gguf") {
     check(engine);

@@ -8,9 +8,12 @@
 
 #include <CLI/CLI.hpp>
 
-#include "examples/squad/engine_source.hpp"
 #include "examples/squad/judge.hpp"
 #include "examples/squad/judge_openai.hpp"
+
+namespace gemma::app {
+struct EngineFlags;
+}
 
 namespace gemma::squad {
 
@@ -29,10 +32,10 @@ struct JudgeFlags {
   bool wanted() const { return kind != "none"; }
   /// Throws gemma::Error for flags that contradict each other and files that are not models, before a long
   /// run.
-  void check(const EngineOptions& engine) const;
+  void check(const app::EngineFlags& engine) const;
   /// Makes the judge. `preset`: the run's; with "article" the default is the article's judge and its function
   /// call. Throws gemma::Error as check().
-  std::unique_ptr<Judge> make(const EngineOptions& engine, std::string_view preset) const;
+  std::unique_ptr<Judge> make(const app::EngineFlags& engine, std::string_view preset) const;
 };
 
 }  // namespace gemma::squad

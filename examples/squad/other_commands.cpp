@@ -28,10 +28,9 @@ int run_judge(const Flags& flags) {
     throw Error(ErrorCode::kInvalidArgument,
                 fmt::format("{}: one model: there is nothing to rank", flags.directory));
   }
-  const EngineOptions engine = engine_options(flags.engine);
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
-  return judge_and_report(run, flags.judge, engine, cancel, flags.quiet);
+  return judge_and_report(run, flags.judge, flags.engine, cancel, flags.quiet);
 }
 
 int run_score(const Flags& flags) {
@@ -63,13 +62,12 @@ int run_score(const Flags& flags) {
 }
 
 int run_merge(const Flags& flags) {
-  const EngineOptions engine = engine_options(flags.engine);
-  flags.judge.check(engine);
+  flags.judge.check(flags.engine);
   merge_runs({flags.directories.begin(), flags.directories.end()}, flags.out);
   const RunDirectory run = RunDirectory::read(flags.out);
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
-  return judge_and_report(run, flags.judge, engine, cancel, flags.quiet);
+  return judge_and_report(run, flags.judge, flags.engine, cancel, flags.quiet);
 }
 
 void add_common(CLI::App& app, Flags& flags) {

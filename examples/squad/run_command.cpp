@@ -16,6 +16,7 @@
 #include "examples/squad/commands.hpp"
 #include "examples/squad/digest.hpp"
 #include "examples/squad/embedded.hpp"
+#include "examples/squad/engine_source.hpp"
 #include "examples/squad/finish.hpp"
 #include "examples/squad/runner.hpp"
 
@@ -130,9 +131,9 @@ void say_hashing(const ModelSpec& model, bool quiet) {
              static_cast<double>(bytes) / 1e9);
 }
 
-/// The engine's options for a preset; prints which flags it ignores.
-EngineOptions engine_for(const RunFlags& flags, const Preset& preset) {
-  EngineOptions engine = engine_options(flags.engine);
+/// The engine's flags for a preset; prints which flags it ignores.
+app::EngineFlags engine_for(const RunFlags& flags, const Preset& preset) {
+  app::EngineFlags engine = flags.engine;
   if (!preset.share_passages && flags.batch > 1) {
     fmt::print(stderr, "note: questions that share no passage are asked one at a time: no --batch\n");
   }
@@ -168,7 +169,7 @@ ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, boo
 int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
                    const std::string& dataset_name, const std::string& dataset_sha256) {
   check_names(models);
-  flags.judge.check(engine_options(flags.engine));
+  flags.judge.check(flags.engine);
   const Dataset selection = selection_of(dataset, select_questions(dataset, flags.n, flags.seed));
   RunSettings settings;
   settings.dataset = app::printable(dataset_name);
@@ -180,7 +181,7 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
   settings.shard = choose_shard(flags.shard, [](const char* name) { return std::getenv(name); });
   flags.out = with_shard(flags.out, settings.shard);
   const SourceFactory factory = engine_factory(engine_for(flags, settings.preset));
-  settings.machine = describe_machine(engine_options(flags.engine));
+  settings.machine = describe_machine(flags.engine);
   for (const ModelSpec& model : models) {
     settings.models.push_back(identify(model, factory, settings.preset.chat, flags.quiet));
   }
@@ -201,7 +202,7 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
                                   run.answers().size(), app::printable(flags.out)));
     return 0;
   }
-  return judge_and_report(run, flags.judge, engine_options(flags.engine), cancel, flags.quiet);
+  return judge_and_report(run, flags.judge, flags.engine, cancel, flags.quiet);
 }
 
 void add_engine(CLI::App& app, RunFlags& flags) {

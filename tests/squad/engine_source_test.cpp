@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "examples/engine_flags.hpp"
 #include "examples/squad/embedded.hpp"
 #include "examples/squad/prompts.hpp"
 #include "examples/squad/runner.hpp"
@@ -27,7 +28,10 @@ class Engine : public ::testing::TestWithParam<const char*> {
   std::unique_ptr<AnswerSource> load(unsigned threads = 2, std::size_t batch = 1,
                                      const std::string& draft = "off") const {
     const auto file = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
-    auto source = engine_factory({"", threads, KvType::kF16, 0, draft})({GetParam(), file});
+    app::EngineFlags flags;
+    flags.threads = threads;
+    flags.draft = draft;
+    auto source = engine_factory(flags)({GetParam(), file});
     source->reserve(1024, batch);
     return source;
   }
@@ -152,7 +156,10 @@ TEST_P(Engine, DraftsChangeNoAnswer) {
 TEST_P(Engine, MemoryDecidesHowManyAtOnce) {
   const auto file = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
   const auto most = [&](std::size_t max_memory) {
-    return engine_factory({"", 1, KvType::kF16, max_memory})({GetParam(), file})->most_at_once(1024);
+    app::EngineFlags flags;
+    flags.threads = 1;
+    flags.max_memory = max_memory;
+    return engine_factory(flags)({GetParam(), file})->most_at_once(1024);
   };
   EXPECT_EQ(most(1), 1U);
   EXPECT_EQ(most(std::size_t{1} << 40), 32U);
@@ -201,7 +208,9 @@ TEST_P(Engine, StopsWhenAskedAndSaysWhatDoesNotFit) {
 INSTANTIATE_TEST_SUITE_P(DemoModels, Engine, ::testing::Values("gemma", "llama", "mistral"));
 
 TEST(EngineFactory, UnknownInstructionSet) {
-  EXPECT_THROW(engine_factory({"mmx"}), Error);
+  app::EngineFlags flags;
+  flags.isa = "mmx";
+  EXPECT_THROW(engine_factory(flags), Error);
 }
 
 }  // namespace
