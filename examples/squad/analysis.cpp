@@ -5,9 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "examples/squad/fail.hpp"
 #include "examples/squad/stats/power.hpp"
 #include "examples/squad/text.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -189,19 +189,16 @@ bool Analysis::is_timed() const noexcept {
 const Measure& Analysis::measure(std::string_view key) const {
   const auto found =
       std::find_if(measures.begin(), measures.end(), [&](const Measure& m) { return m.key == key; });
-  if (found == measures.end())
-    throw Error(ErrorCode::kInvalidArgument, fmt::format("no measure named {}", key));
+  if (found == measures.end()) fail(ErrorCode::kInvalidArgument, "no measure named {}", key);
   return *found;
 }
 
 Analysis analyse(const RunDirectory& run, const std::vector<std::string>& judges, std::uint64_t seed) {
   if (run.settings().shard.count > 1 || !run.is_complete()) {
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format(
-            "{}: {} of {} answers: a report needs all of them (continue the run, or merge its shards)",
-            run.path().string(), run.answers().size(),
-            run.questions().questions.size() * run.settings().models.size()));
+    fail(ErrorCode::kInvalidArgument,
+         "{}: {} of {} answers: a report needs all of them (continue the run, or merge its shards)",
+         run.path().string(), run.answers().size(),
+         run.questions().questions.size() * run.settings().models.size());
   }
   Analyser analyser(run, seed);
   analyser.add_answers();

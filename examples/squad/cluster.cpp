@@ -5,13 +5,14 @@
 #include <fmt/format.h>
 
 #include "examples/numbers.hpp"
-#include "gguf/error.hpp"
+#include "examples/squad/fail.hpp"
 
 namespace gemma::squad {
 namespace {
 
-[[noreturn]] void refuse(const std::string& why) {
-  throw Error(ErrorCode::kInvalidArgument, "--shard auto: " + why);
+template <typename... Args>
+[[noreturn]] void refuse(fmt::format_string<Args...> why, Args&&... args) {
+  fail(ErrorCode::kInvalidArgument, "--shard auto: {}", fmt::format(why, std::forward<Args>(args)...));
 }
 
 class Variables {
@@ -26,14 +27,14 @@ class Variables {
     const auto number = app::parse_number<std::size_t>(text);
     constexpr std::size_t kMost = 1u << 30;
     if (!number || *number > kMost) {
-      refuse(fmt::format("{} is {}, no number", name, quoted(text)));
+      refuse("{} is {}, no number", name, quoted(text));
     }
     return number;
   }
 
   std::size_t get(const char* name) const {
     if (const auto number = find(name)) return *number;
-    refuse(fmt::format("{} is not set", name));
+    refuse("{} is not set", name);
   }
 
  private:
@@ -47,7 +48,7 @@ struct Place {
 
 Place checked(const char* name, std::size_t index, std::size_t count) {
   if (index < count) return {index, count};
-  refuse(fmt::format("{} does not fit into {} shards", name, count));
+  refuse("{} does not fit into {} shards", name, count);
 }
 
 /// The values of the first of these pairs that is set.
@@ -69,13 +70,13 @@ std::optional<Place> task_of(const Variables& variables, std::optional<std::size
     const std::size_t step = variables.find("SLURM_ARRAY_TASK_STEP").value_or(1);
     const std::size_t count = variables.get("SLURM_ARRAY_TASK_COUNT");
     if (*id < first || step == 0 || (*id - first) % step != 0 || (*id - first) / step >= count) {
-      refuse(fmt::format("{} {} is none of {} tasks from {} on: give the number of all, --shard auto/N",
-                         kSlurm, *id, count, first));
+      refuse("{} {} is none of {} tasks from {} on: give the number of all, --shard auto/N", kSlurm, *id,
+             count, first);
     }
     return Place{(*id - first) / step, count};
   }
   if (const auto index = variables.find(kKubernetes)) {
-    if (!total) refuse(fmt::format("{} is {}, but of how many? give --shard auto/N", kKubernetes, *index));
+    if (!total) refuse("{} is {}, but of how many? give --shard auto/N", kKubernetes, *index);
     return checked(kKubernetes, *index, *total);
   }
   return std::nullopt;
@@ -93,7 +94,7 @@ Shard choose_shard(std::string_view text, const Environment& environment) {
   const Variables variables(environment);
   const std::optional<Place> rank = rank_of(variables);
   const std::size_t ranks = rank ? rank->count : 1;
-  if (total && *total % ranks != 0) refuse(fmt::format("{} shards for {} ranks", *total, ranks));
+  if (total && *total % ranks != 0) refuse("{} shards for {} ranks", *total, ranks);
   const std::optional<Place> task = task_of(variables, total ? std::optional(*total / ranks) : std::nullopt);
   if (!rank && !task) {
     refuse(
@@ -102,7 +103,7 @@ Shard choose_shard(std::string_view text, const Environment& environment) {
   }
   const Place array = task.value_or(Place{});
   if (total && array.count * ranks != *total) {
-    refuse(fmt::format("{} ranks are not {} shards", ranks, *total));
+    refuse("{} ranks are not {} shards", ranks, *total);
   }
   return {array.index * ranks + (rank ? rank->index : 0) + 1, array.count * ranks};
 }

@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
-#include "gguf/error.hpp"
+#include "examples/squad/fail.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -39,7 +39,7 @@ class Sha256 {
 std::string sha256_of(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in || std::filesystem::is_directory(file)) {
-    throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", file.string()));
+    fail(ErrorCode::kIo, "{}: cannot be opened", file.string());
   }
   Sha256 hash;
   std::vector<char> buffer(std::size_t{1} << 20);
@@ -47,7 +47,7 @@ std::string sha256_of(const std::filesystem::path& file) {
     in.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
     hash.add({buffer.data(), static_cast<std::size_t>(in.gcount())});
   }
-  if (in.bad()) throw Error(ErrorCode::kIo, fmt::format("{}: cannot be read", file.string()));
+  if (in.bad()) fail(ErrorCode::kIo, "{}: cannot be read", file.string());
   return hash.hex();
 }
 

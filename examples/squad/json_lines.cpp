@@ -11,13 +11,13 @@
 #include <unistd.h>
 
 #include "examples/read_file.hpp"
-#include "gguf/error.hpp"
+#include "examples/squad/fail.hpp"
 
 namespace gemma::squad {
 namespace {
 
-[[noreturn]] void fail(const std::filesystem::path& file, std::string_view what, int error) {
-  throw Error(ErrorCode::kIo, fmt::format("{}: {}: {}", file.string(), what, std::strerror(error)));
+[[noreturn]] void system_failed(const std::filesystem::path& file, std::string_view what, int error) {
+  fail(ErrorCode::kIo, "{}: {}: {}", file.string(), what, std::strerror(error));
 }
 
 }  // namespace
@@ -35,8 +35,7 @@ JsonLines read_json_lines(const std::filesystem::path& file) {
                               text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
     if (!line.is_object()) {
       if (!whole) break;  // an incomplete line: an object ends with its closing brace
-      throw Error(ErrorCode::kMalformed,
-                  fmt::format("{}: line {} is not a JSON object", file.string(), out.lines.size() + 1));
+      fail(ErrorCode::kMalformed, "{}: line {} is not a JSON object", file.string(), out.lines.size() + 1);
     }
     out.lines.push_back(std::move(line));
     out.whole_bytes = end + (whole ? 1 : 0);
@@ -49,11 +48,11 @@ JsonLines read_json_lines(const std::filesystem::path& file) {
 LineAppender::LineAppender(const std::filesystem::path& file, const JsonLines& state)
     : file_(file), size_(state.whole_bytes) {
   fd_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail(file, "cannot be written", errno);
+  if (fd_ < 0) system_failed(file, "cannot be written", errno);
   if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0) {
     const int error = errno;
     ::close(fd_);
-    fail(file, "cannot be cut to its whole lines", error);
+    system_failed(file, "cannot be cut to its whole lines", error);
   }
   if (state.needs_newline) append("");
 }
@@ -70,8 +69,9 @@ void LineAppender::append(std::string_view line) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
       const int error = errno;
-      if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0) fail(file_, "cannot be written or cut", error);
-      fail(file_, "cannot be written", error);
+      if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0)
+        system_failed(file_, "cannot be written or cut", error);
+      system_failed(file_, "cannot be written", error);
     }
     done += static_cast<std::size_t>(n);
   }
@@ -81,12 +81,12 @@ void LineAppender::append(std::string_view line) {
 DirectoryLock::DirectoryLock(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / "lock";
   fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail(file, "cannot be written", errno);
+  if (fd_ < 0) system_failed(file, "cannot be written", errno);
   if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     ::close(fd_);
-    if (error != EWOULDBLOCK) fail(file, "cannot be locked", error);
-    throw Error(ErrorCode::kIo, fmt::format("{}: another process is writing there", directory.string()));
+    if (error != EWOULDBLOCK) system_failed(file, "cannot be locked", error);
+    fail(ErrorCode::kIo, "{}: another process is writing there", directory.string());
   }
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {

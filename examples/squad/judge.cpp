@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/squad/fail.hpp"
 #include "examples/squad/metrics.hpp"
 #include "examples/squad/stats/ranks.hpp"
 #include "examples/squad/text.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -57,8 +57,7 @@ OrderPolicy parse_order_policy(std::string_view text) {
   for (const OrderPolicy policy : {OrderPolicy::kFixed, OrderPolicy::kRotate, OrderPolicy::kAll}) {
     if (text == to_string(policy)) return policy;
   }
-  throw Error(ErrorCode::kInvalidArgument,
-              fmt::format("an order is fixed, rotate or all, not {}", quoted(text)));
+  fail(ErrorCode::kInvalidArgument, "an order is fixed, rotate or all, not {}", quoted(text));
 }
 
 std::string_view to_string(OrderPolicy policy) noexcept {
@@ -92,8 +91,7 @@ std::vector<std::vector<std::size_t>> orders_for(OrderPolicy policy, std::size_t
   if (policy == OrderPolicy::kFixed) return {permutation(0, k)};
   if (policy == OrderPolicy::kRotate) return {permutation(index, k)};
   if (k > kMostForAllOrders) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("all orders of {} answers are too many; rotate goes through them", k));
+    fail(ErrorCode::kInvalidArgument, "all orders of {} answers are too many; rotate goes through them", k);
   }
   std::size_t count = 1;
   for (std::size_t i = 2; i <= k; ++i) count *= i;

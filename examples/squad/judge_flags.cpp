@@ -9,9 +9,9 @@
 #include "examples/numbers.hpp"
 #include "examples/squad/digest.hpp"
 #include "examples/squad/engine_source.hpp"
+#include "examples/squad/fail.hpp"
 #include "examples/squad/judge_likelihood.hpp"
 #include "examples/squad/verdicts.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 
@@ -106,8 +106,8 @@ std::unique_ptr<Judge> JudgeFlags::make(const app::EngineFlags& engine, std::str
   options.prompt = prompt == "full" ? JudgePrompt::kFull : JudgePrompt::kArticle;
   if (const char* key = std::getenv(key_variable.c_str())) options.key = key;
   if (options.key.empty() && options.url == OpenAiOptions().url) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("--judge openai needs a key in the environment variable {}", key_variable));
+    fail(ErrorCode::kInvalidArgument, "--judge openai needs a key in the environment variable {}",
+         key_variable);
   }
   return make_openai_judge(options);
 }

@@ -11,10 +11,10 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/numbers.hpp"
+#include "examples/squad/fail.hpp"
 #include "examples/squad/judge_reply.hpp"
 #include "examples/squad/random.hpp"
 #include "examples/squad/text.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -34,8 +34,7 @@ Endpoint parse_url(const std::string& url) {
   const std::size_t scheme = url.find("://");
   const bool known = url.starts_with("http://") || url.starts_with("https://");
   if (!known || scheme + 3 >= url.size() || url[scheme + 3] == '/') {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("the judge's URL is http(s)://HOST/PATH, not {}", gemma::quoted(url)));
+    fail(ErrorCode::kInvalidArgument, "the judge's URL is http(s)://HOST/PATH, not {}", gemma::quoted(url));
   }
   const std::size_t slash = url.find('/', scheme + 3);
   Endpoint endpoint{url.substr(0, slash), slash == std::string::npos ? "" : url.substr(slash)};
@@ -155,9 +154,8 @@ class OpenAiJudge : public Judge {
   explicit OpenAiJudge(const OpenAiOptions& options) : options_(options), endpoint_(parse_url(options.url)) {
     const std::string_view known[] = {"schema", "function", "tools", "json"};
     if (std::find(std::begin(known), std::end(known), options.format) == std::end(known)) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("the judge's format is schema, function, tools or json, not {}",
-                              gemma::quoted(options.format)));
+      fail(ErrorCode::kInvalidArgument, "the judge's format is schema, function, tools or json, not {}",
+           gemma::quoted(options.format));
     }
   }
 
@@ -187,8 +185,7 @@ class OpenAiJudge : public Judge {
         return verdict;
       }
       if (attempt.outcome == Outcome::kHopeless) {
-        throw Error(ErrorCode::kIo,
-                    fmt::format("judge at {}, question {}: {}", endpoint_.host, task.id, attempt.trouble));
+        fail(ErrorCode::kIo, "judge at {}, question {}: {}", endpoint_.host, task.id, attempt.trouble);
       }
       if (attempt.outcome == Outcome::kRefused || verdict.attempts == options_.attempts) {
         verdict.trouble = attempt.trouble;

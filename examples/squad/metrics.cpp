@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/read_file.hpp"
+#include "examples/squad/fail.hpp"
 #include "examples/squad/text.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -149,16 +149,14 @@ PredictionScores score_predictions(const Dataset& dataset, const Predictions& pr
 
 Predictions read_predictions(const std::filesystem::path& file) {
   const nlohmann::json root = nlohmann::json::parse(app::read_file(file.string()), nullptr, false);
-  if (root.is_discarded()) throw Error(ErrorCode::kMalformed, fmt::format("{}: not JSON", file.string()));
+  if (root.is_discarded()) fail(ErrorCode::kMalformed, "{}: not JSON", file.string());
   if (!root.is_object()) {
-    throw Error(ErrorCode::kMalformed,
-                fmt::format("{}: not an object of question id -> answer", file.string()));
+    fail(ErrorCode::kMalformed, "{}: not an object of question id -> answer", file.string());
   }
   Predictions predictions;
   for (const auto& [id, answer] : root.items()) {
     if (!answer.is_string()) {
-      throw Error(ErrorCode::kMalformed,
-                  fmt::format("{}: the answer of {} is not a string", file.string(), id));
+      fail(ErrorCode::kMalformed, "{}: the answer of {} is not a string", file.string(), id);
     }
     predictions.emplace(id, answer.get<std::string>());
   }

@@ -8,6 +8,7 @@
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
 #include "examples/squad/commands.hpp"
+#include "examples/squad/fail.hpp"
 #include "examples/squad/finish.hpp"
 #include "examples/squad/metrics.hpp"
 
@@ -25,8 +26,7 @@ struct Flags {
 int run_judge(const Flags& flags) {
   const RunDirectory run = RunDirectory::read(flags.directory);
   if (run.settings().models.size() < 2) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("{}: one model: there is nothing to rank", flags.directory));
+    fail(ErrorCode::kInvalidArgument, "{}: one model: there is nothing to rank", flags.directory);
   }
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);

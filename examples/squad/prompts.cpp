@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "examples/squad/fail.hpp"
 #include "examples/squad/text.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -24,7 +24,7 @@ Preset make_preset(std::string_view name, bool is_v2) {
   if (name == "chat") {
     return {"chat", std::string(is_v2 ? kChatTemplateV2 : kChatTemplate), true, 0.0, 0, 256, true, 0, 1, 1};
   }
-  throw Error(ErrorCode::kInvalidArgument, fmt::format("a preset is article or chat, not {}", quoted(name)));
+  fail(ErrorCode::kInvalidArgument, "a preset is article or chat, not {}", quoted(name));
 }
 
 void check_template(std::string_view text) {
@@ -33,8 +33,7 @@ void check_template(std::string_view text) {
   }
   for (const std::string_view part : {kContext, kQuestion}) {
     if (!stands_once(text, part)) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("a prompt template holds {} once; this one does not", part));
+      fail(ErrorCode::kInvalidArgument, "a prompt template holds {} once; this one does not", part);
     }
   }
 }

@@ -17,6 +17,7 @@
 #include "examples/squad/digest.hpp"
 #include "examples/squad/embedded.hpp"
 #include "examples/squad/engine_source.hpp"
+#include "examples/squad/fail.hpp"
 #include "examples/squad/finish.hpp"
 #include "examples/squad/runner.hpp"
 
@@ -71,8 +72,8 @@ void choose(const char* flag, const std::vector<std::string>& choices, std::vect
       used = true;
     }
     if (used) continue;
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("{}: no model is called {}", flag, gemma::quoted(choice.substr(0, equals))));
+    fail(ErrorCode::kInvalidArgument, "{}: no model is called {}", flag,
+         gemma::quoted(choice.substr(0, equals)));
   }
 }
 
@@ -89,8 +90,8 @@ void choose_windows(const std::vector<std::string>& choices, std::vector<ModelSp
   choose("--window", choices, models, [](ModelSpec& model, const std::string& text) {
     const auto window = app::parse_number<std::size_t>(text);
     if (!window || *window > (1u << 30)) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("--window: {} is no number of tokens, 0 to {}", gemma::quoted(text), 1u << 30));
+      fail(ErrorCode::kInvalidArgument, "--window: {} is no number of tokens, 0 to {}", gemma::quoted(text),
+           1u << 30);
     }
     model.window = window;
   });

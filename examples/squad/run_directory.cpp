@@ -12,9 +12,9 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/read_file.hpp"
+#include "examples/squad/fail.hpp"
 #include "examples/squad/json_lines.hpp"
 #include "examples/whole_file.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -42,7 +42,7 @@ void make_directory(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) {
-    throw Error(ErrorCode::kIo, fmt::format("{}: cannot be made: {}", directory.string(), error.message()));
+    fail(ErrorCode::kIo, "{}: cannot be made: {}", directory.string(), error.message());
   }
 }
 
@@ -71,7 +71,7 @@ AnswerRecord record_from(const json& line, const fs::path& file, std::size_t num
     answer.timing.accepted = timing.value("accepted", std::size_t{0});
     return record;
   } catch (const json::exception&) {
-    throw Error(ErrorCode::kMalformed, fmt::format("{}: line {} is not an answer", file.string(), number));
+    fail(ErrorCode::kMalformed, "{}: line {} is not an answer", file.string(), number);
   }
 }
 
@@ -125,10 +125,8 @@ void RunDirectory::expect() {
 void RunDirectory::add(AnswerRecord record) {
   const auto place = places_.find(key_of(record.model, record.id));
   if (place == places_.end() || place->second != kMissing) {
-    throw Error(
-        ErrorCode::kMalformed,
-        fmt::format("{}: the answer of {} to question {} {}", (path_ / kAnswers).string(), record.model,
-                    record.id, place == places_.end() ? "does not belong to this run" : "appears twice"));
+    fail(ErrorCode::kMalformed, "{}: the answer of {} to question {} {}", (path_ / kAnswers).string(),
+         record.model, record.id, place == places_.end() ? "does not belong to this run" : "appears twice");
   }
   place->second = answers_.size();
   answers_.push_back(std::move(record));
@@ -137,7 +135,7 @@ void RunDirectory::add(AnswerRecord record) {
 void RunDirectory::load() {
   const fs::path settings = path_ / kSettings;
   if (!fs::exists(settings)) {
-    throw Error(ErrorCode::kIo, fmt::format("{}: holds no run (no {})", path_.string(), kSettings));
+    fail(ErrorCode::kIo, "{}: holds no run (no {})", path_.string(), kSettings);
   }
   settings_ = settings_from_json(app::read_file(settings), settings.string());
   questions_ = read_dataset(path_ / kQuestions);
@@ -153,7 +151,7 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
   const std::string questions = to_squad_json(selection);
   const JsonLines stored = read_json_lines(directory / kAnswers);
   if (!fs::exists(directory / kSettings) && !stored.lines.empty()) {
-    throw Error(ErrorCode::kMalformed, fmt::format("{}: answers without {}", directory.string(), kSettings));
+    fail(ErrorCode::kMalformed, "{}: answers without {}", directory.string(), kSettings);
   }
   if (stored.lines.empty()) {  // no answers yet: the settings may be replaced
     write_text(directory / kQuestions, questions);
@@ -167,10 +165,10 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
     std::string differs = difference(run.settings_, settings, true);
     if (differs.empty() && app::read_file(directory / kQuestions) != questions) differs = "other questions";
     if (!differs.empty()) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("{} holds a run with other settings ({}): choose another "
-                              "--out or repeat its settings",
-                              directory.string(), differs));
+      fail(ErrorCode::kInvalidArgument,
+           "{} holds a run with other settings ({}): choose another "
+           "--out or repeat its settings",
+           directory.string(), differs);
     }
   }
   for (const json& line : stored.lines) {
@@ -202,7 +200,7 @@ void RunDirectory::write(const fs::path& directory, const RunSettings& settings,
   if (fs::exists(directory / kSettings)) {
     for (const auto& [file, content] : files) {
       if (app::read_file(file) != content) {
-        throw Error(ErrorCode::kInvalidArgument, fmt::format("{}: holds a run already", directory.string()));
+        fail(ErrorCode::kInvalidArgument, "{}: holds a run already", directory.string());
       }
     }
     return;
@@ -253,17 +251,15 @@ std::string some_of(const std::vector<std::string>& names) {
   return names.size() <= kMostNamed ? out : fmt::format("{}, ... ({} in all)", out, names.size());
 }
 
-[[noreturn]] void refuse(const RunDirectory& run, const std::string& what) {
-  throw Error(ErrorCode::kInvalidArgument, fmt::format("{}: {}", run.path().string(), what));
-}
-
 void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
   if (const std::string differs = difference(run.settings(), first.settings(), false); !differs.empty()) {
-    refuse(run, fmt::format("not of the same run as {}: {}", first.path().string(), differs));
+    fail(ErrorCode::kInvalidArgument, "{}: not of the same run as {}: {}", run.path().string(),
+         first.path().string(), differs);
   }
   if (run.settings().shard.count != first.settings().shard.count ||
       to_squad_json(run.questions()) != to_squad_json(first.questions())) {
-    refuse(run, fmt::format("not a shard of the same selection as {}", first.path().string()));
+    fail(ErrorCode::kInvalidArgument, "{}: not a shard of the same selection as {}", run.path().string(),
+         first.path().string());
   }
 }
 
@@ -325,8 +321,8 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
   for (std::size_t i = 1; i < runs.size(); ++i) {
     const Shard part = runs[i].settings().shard;
     if (part.index != runs[i - 1].settings().shard.index) continue;
-    refuse(runs[i], fmt::format("shard {}/{} is there twice, in {} too", part.index, part.count,
-                                runs[i - 1].path().string()));
+    fail(ErrorCode::kInvalidArgument, "{}: shard {}/{} is there twice, in {} too", runs[i].path().string(),
+         part.index, part.count, runs[i - 1].path().string());
   }
   if (const std::string missing = missing_from(runs); !missing.empty()) {
     throw Error(ErrorCode::kInvalidArgument, missing);

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/printable.hpp"
-#include "gguf/error.hpp"
+#include "examples/squad/fail.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -44,9 +44,8 @@ std::string first_difference(const ordered_json& a, const ordered_json& b, const
 void check_name(std::string_view what, std::string_view name) {
   constexpr std::size_t kLongest = 100;  // bytes; file names may have 255
   if (name.empty() || name.size() > kLongest || app::printable(name) != name) {
-    throw Error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("{}'s name is 1 to {} bytes of printable text, not {}", what, kLongest, quoted(name)));
+    fail(ErrorCode::kInvalidArgument, "{}'s name is 1 to {} bytes of printable text, not {}", what, kLongest,
+         quoted(name));
   }
 }
 
@@ -94,8 +93,7 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
   try {
     const json root = json::parse(text);
     if (root.at("format").get<int>() != kFormat) {
-      throw Error(ErrorCode::kUnsupported,
-                  fmt::format("{}: written by another version of this program", name));
+      fail(ErrorCode::kUnsupported, "{}: written by another version of this program", name);
     }
     RunSettings settings;
     settings.dataset = root.at("dataset").at("file");
@@ -120,7 +118,7 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
     settings.machine = root.at("machine");
     return settings;
   } catch (const json::exception& error) {
-    throw Error(ErrorCode::kMalformed, fmt::format("{}: not the settings of a run ({})", name, error.what()));
+    fail(ErrorCode::kMalformed, "{}: not the settings of a run ({})", name, error.what());
   }
 }
 

@@ -5,11 +5,11 @@
 
 #include <fmt/format.h>
 
+#include "examples/squad/fail.hpp"
 #include "examples/squad/gains.hpp"
 #include "examples/squad/progress.hpp"
 #include "examples/squad/prompts.hpp"
 #include "examples/squad/random.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -49,20 +49,19 @@ std::size_t window_for(const RunDirectory& run, const ModelSpec& model, const An
   const bool fixed = preset.context > 0;
   const std::size_t window = fixed ? static_cast<std::size_t>(preset.context) : limit;
   if (window > limit) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("{}: a window of {} tokens is asked for; the model was made "
-                            "for {}",
-                            model.name, window, limit));
+    fail(ErrorCode::kInvalidArgument,
+         "{}: a window of {} tokens is asked for; the model was made "
+         "for {}",
+         model.name, window, limit);
   }
   std::size_t longest = 0;
   for (const std::size_t question : questions) {
     const std::size_t n = source.count_tokens(prompt_of(run, question));
     if (n >= window) {
-      throw Error(
-          ErrorCode::kContextFull,
-          fmt::format("{}: the prompt of question {} has {} tokens; the window of {} leaves no room for an "
-                      "answer",
-                      model.name, run.questions().questions[question].id, n, window));
+      fail(ErrorCode::kContextFull,
+           "{}: the prompt of question {} has {} tokens; the window of {} leaves no room for an "
+           "answer",
+           model.name, run.questions().questions[question].id, n, window);
     }
     longest = std::max(longest, n);
   }

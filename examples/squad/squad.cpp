@@ -10,26 +10,27 @@
 
 #include "examples/numbers.hpp"
 #include "examples/read_file.hpp"
+#include "examples/squad/fail.hpp"
 #include "examples/squad/random.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
 
 using nlohmann::json;
 
-[[noreturn]] void fail(std::string_view name, std::string_view what) {
-  throw Error(ErrorCode::kMalformed, fmt::format("{}: {}", name, what));
+/// Refuses the file `name`.
+template <typename... Args>
+[[noreturn]] void refuse_file(std::string_view name, fmt::format_string<Args...> what, Args&&... args) {
+  fail(ErrorCode::kMalformed, "{}: {}", name, fmt::format(what, std::forward<Args>(args)...));
 }
 
 /// The member `key` of `object`; `is` tests its type.
 const json& member(const json& object, const char* key, bool (json::*is)() const noexcept,
                    std::string_view kind, std::string_view name, const std::string& where) {
-  if (!object.is_object()) fail(name, fmt::format("not a SQuAD file: {} is not an object", where));
+  if (!object.is_object()) refuse_file(name, "not a SQuAD file: {} is not an object", where);
   const auto found = object.find(key);
-  if (found == object.end()) fail(name, fmt::format("not a SQuAD file: {} has no \"{}\"", where, key));
-  if (!((*found).*is)())
-    fail(name, fmt::format("not a SQuAD file: \"{}\" of {} is not {}", key, where, kind));
+  if (found == object.end()) refuse_file(name, "not a SQuAD file: {} has no \"{}\"", where, key);
+  if (!((*found).*is)()) refuse_file(name, "not a SQuAD file: \"{}\" of {} is not {}", key, where, kind);
   return *found;
 }
 
@@ -60,11 +61,11 @@ class Reader {
 
   /// Checks of the whole set.
   void finish() {
-    if (out_.questions.empty()) fail(name_, "an empty set: it holds no question");
+    if (out_.questions.empty()) refuse_file(name_, "an empty set: it holds no question");
     for (const Question& question : out_.questions) {
       if (!question.truths.empty() || out_.is_v2) continue;
       if (!is_without_answers_allowed_) {
-        fail(name_, fmt::format("question {} has no answer, which only version 2.0 allows", question.id));
+        refuse_file(name_, "question {} has no answer, which only version 2.0 allows", question.id);
       }
       out_.is_v2 = true;
     }
@@ -109,8 +110,7 @@ class Reader {
         out_.is_v2 = true;
       }
     }
-    if (!ids_.insert(question.id).second)
-      fail(name_, fmt::format("question id {} appears twice", question.id));
+    if (!ids_.insert(question.id).second) refuse_file(name_, "question id {} appears twice", question.id);
     out_.questions.push_back(std::move(question));
   }
 
@@ -126,11 +126,11 @@ class Reader {
       const json& texts = array(*columns, "text", at);
       const auto starts = columns->find("answer_start");
       if (starts != columns->end() && (!starts->is_array() || starts->size() != texts.size())) {
-        fail(name_, fmt::format("not a SQuAD file: {}: {} texts and not as many starts", at, texts.size()));
+        refuse_file(name_, "not a SQuAD file: {}: {} texts and not as many starts", at, texts.size());
       }
       for (std::size_t i = 0; i < texts.size(); ++i) {
         if (!texts[i].is_string())
-          fail(name_, fmt::format("not a SQuAD file: text {} of {} is not a string", i, at));
+          refuse_file(name_, "not a SQuAD file: text {} of {} is not a string", i, at);
         truths.push_back(
             {texts[i].get<std::string>(), starts == columns->end() ? 0 : start_of((*starts)[i])});
       }
@@ -195,7 +195,7 @@ bool read_lines(std::string_view text, std::string_view name, Reader& reader) {
     const std::string where = fmt::format("line {}", number);
     const json row = json::parse(line, nullptr, false);
     if (is_first && !is_row(row)) return false;
-    if (row.is_discarded()) fail(name, fmt::format("{} is not JSON", where));
+    if (row.is_discarded()) refuse_file(name, "{} is not JSON", where);
     reader.read_row(row, where);
     is_first = false;
   }
@@ -214,9 +214,9 @@ Dataset parse_dataset(std::string_view text, std::string_view name) {
       if (!read_lines(text, name, reader)) throw;
     }
   } catch (const json::parse_error& error) {
-    fail(name, fmt::format("not JSON (byte {})", error.byte));
+    refuse_file(name, "not JSON (byte {})", error.byte);
   } catch (const json::out_of_range&) {
-    fail(name, "not JSON that is read: a number is beyond the range of any");
+    refuse_file(name, "not JSON that is read: a number is beyond the range of any");
   }
   reader.finish();
   return dataset;
@@ -249,8 +249,7 @@ Shard parse_shard(std::string_view text) {
   const auto index = app::parse_number<decltype(Shard::index)>(text.substr(0, slash));
   const auto count = app::parse_number<decltype(Shard::count)>(text.substr(std::min(slash + 1, text.size())));
   if (!index || !count || *index < 1 || *index > *count) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("a shard is i/N with 1 <= i <= N, not {}", quoted(text)));
+    fail(ErrorCode::kInvalidArgument, "a shard is i/N with 1 <= i <= N, not {}", quoted(text));
   }
   return {*index, *count};
 }

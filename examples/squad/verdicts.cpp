@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/printable.hpp"
+#include "examples/squad/fail.hpp"
 #include "examples/squad/json_lines.hpp"
 #include "examples/squad/progress.hpp"
 #include "examples/squad/stats/rank_tests.hpp"
-#include "gguf/error.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -140,10 +140,9 @@ JudgeTask task_of(const RunDirectory& run, const Question& question) {
 /// The first line of an existing file must be the one that this judge would write.
 void check_header(const fs::path& file, const JsonLines& stored, const std::string& header) {
   if (stored.lines.empty() || stored.lines[0] == json::parse(header)) return;
-  throw Error(
-      ErrorCode::kInvalidArgument,
-      fmt::format("{} holds verdicts of another judge ({}): choose another --judge-name, or remove it",
-                  file.string(), stored.lines[0].dump()));
+  fail(ErrorCode::kInvalidArgument,
+       "{} holds verdicts of another judge ({}): choose another --judge-name, or remove it", file.string(),
+       stored.lines[0].dump());
 }
 
 /// Sum over all records, including those without a ranking.
@@ -208,13 +207,14 @@ class Patience {
     n_down_ = verdict.is_endpoint_down ? n_down_ + 1 : 0;
     ++n_unranked_;
     if (n_down_ >= kMostDown) {
-      throw Error(ErrorCode::kIo, fmt::format("judge {}: no reply to {} questions in a row, the last: {}",
-                                              judge, n_down_, verdict.trouble));
+      fail(ErrorCode::kIo, "judge {}: no reply to {} questions in a row, the last: {}", judge, n_down_,
+           verdict.trouble);
     }
     if (!has_verdicts_ && n_unranked_ >= kMostUnranked) {
-      throw Error(ErrorCode::kIo, fmt::format("judge {}: none of the first {} questions got a ranking, the "
-                                              "last: {}",
-                                              judge, n_unranked_, verdict.trouble));
+      fail(ErrorCode::kIo,
+           "judge {}: none of the first {} questions got a ranking, the "
+           "last: {}",
+           judge, n_unranked_, verdict.trouble);
     }
   }
 
@@ -254,9 +254,8 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   const std::size_t k = run.settings().models.size();
   if (k < 2) throw Error(ErrorCode::kInvalidArgument, "a judge ranks the answers of at least two models");
   if (!run.is_complete() || run.settings().shard.count > 1) {
-    throw Error(ErrorCode::kInvalidArgument,
-                fmt::format("{}: {} of {} answers: a run is judged when it is whole", run.path().string(),
-                            run.answers().size(), run.questions().questions.size() * k));
+    fail(ErrorCode::kInvalidArgument, "{}: {} of {} answers: a run is judged when it is whole",
+         run.path().string(), run.answers().size(), run.questions().questions.size() * k);
   }
   check_judge_name(name);
   if (!judge.sees_order()) policy = OrderPolicy::kFixed;
@@ -296,8 +295,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
 Verdicts read_verdicts(const RunDirectory& run, const std::string& name) {
   const fs::path file = file_of(run.path(), name);
   if (!fs::exists(file)) {
-    throw Error(ErrorCode::kIo,
-                fmt::format("{}: no verdicts of a judge named {}", run.path().string(), name));
+    fail(ErrorCode::kIo, "{}: no verdicts of a judge named {}", run.path().string(), name);
   }
   return verdicts_from(run, name, read_json_lines(file));
 }
@@ -344,10 +342,8 @@ RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
     }
   }
   if (!is_settled(run, verdicts) || columns.questions.empty()) {
-    throw Error(ErrorCode::kMalformed,
-                fmt::format("{}: judge {} has given {} of {} verdicts: continue with gemma-squad judge",
-                            run.path().string(), verdicts.name, verdicts.records.size(),
-                            n_wanted(run, verdicts.policy)));
+    fail(ErrorCode::kMalformed, "{}: judge {} has given {} of {} verdicts: continue with gemma-squad judge",
+         run.path().string(), verdicts.name, verdicts.records.size(), n_wanted(run, verdicts.policy));
   }
   return columns;
 }

@@ -1,0 +1,19 @@
+// The one way in which the evaluator refuses.
+// Invariant: a message is one line for people that names the file, the flag or the model it is about.
+#pragma once
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "gguf/error.hpp"
+
+namespace gemma::squad {
+
+/// Throws gemma::Error with the code and the formatted message.
+template <typename... Args>
+[[noreturn]] void fail(ErrorCode code, fmt::format_string<Args...> message, Args&&... args) {
+  throw Error(code, fmt::format(message, std::forward<Args>(args)...));
+}
+
+}  // namespace gemma::squad
