@@ -11,18 +11,11 @@
 #include "examples/squad/report/report.hpp"
 #include "examples/squad/summary.hpp"
 #include "examples/squad/verdicts.hpp"
-#include "examples/whole_file.hpp"
 
 namespace gemma::squad {
 namespace {
 
 constexpr std::uint64_t kBootstrapSeed = 1;
-
-void write_file(const std::filesystem::path& file, std::string_view text) {
-  app::WholeFile out(file.string());
-  out.write(text);
-  out.commit();
-}
 
 /// The judges whose verdicts are complete; prints a note about others.
 std::vector<std::string> complete_judges(const RunDirectory& run) {
@@ -79,13 +72,13 @@ void write_report(const RunDirectory& run, std::vector<std::string> judges, bool
   const DirectoryLock lock(run.path());
   if (judges.empty() && run.settings().models.size() > 1) judges = complete_judges(run);
   const Analysis analysis = analyse(run, judges, kBootstrapSeed);
-  write_file(run.path() / "summary.json", summary_json(run, analysis).dump(1) + "\n");
-  write_file(run.path() / "answers.csv", answers_csv(run, analysis));
+  write_text(run.path() / "summary.json", summary_json(run, analysis).dump(1) + "\n");
+  write_text(run.path() / "answers.csv", answers_csv(run, analysis));
   for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
-    write_file(run.path() / fmt::format("predictions-{}.json", file_part(run.settings().models[m].name)),
+    write_text(run.path() / fmt::format("predictions-{}.json", file_part(run.settings().models[m].name)),
                predictions_json(run, m));
   }
-  write_file(run.path() / "report.html", report::report_html(run, analysis));
+  write_text(run.path() / "report.html", report::report_html(run, analysis));
   if (quiet) return;
   app::write_stdout(summary_text(run, analysis));
   app::write_stdout(fmt::format("\nreport: {}\n", app::printable((run.path() / "report.html").string())));

@@ -5,17 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/squad/judge.hpp"
+#include "examples/squad/text.hpp"
 
 namespace gemma::squad {
 namespace {
 
 using nlohmann::json;
-
-std::string_view trimmed(std::string_view text, std::string_view marks) {
-  const std::size_t begin = text.find_first_not_of(marks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(marks) - begin + 1);
-}
 
 /// The text after the model's thoughts. Servers whose template opens the thoughts send only the closing tag;
 /// unfinished thoughts leave nothing.
@@ -64,7 +59,7 @@ std::vector<double> whole_ranking(std::string_view text, std::size_t k) {
 
 /// The last line that is not empty, without words and marks around the ranking.
 std::string_view last_line(std::string_view text) {
-  text = trimmed(text, " \t\r\n");
+  text = trimmed(text);
   const std::size_t line = text.rfind('\n');
   if (line != std::string_view::npos) text.remove_prefix(line + 1);
   if (!text.starts_with('{')) {

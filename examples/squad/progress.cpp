@@ -1,13 +1,13 @@
 #include "examples/squad/progress.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "examples/progress_bar.hpp"
 #include "examples/squad/text.hpp"
 
 namespace gemma::squad {
@@ -22,13 +22,6 @@ std::size_t columns_of(std::FILE* stream) {
 
 }  // namespace
 
-std::string clock_time(double seconds) {
-  const auto s = static_cast<long long>(std::llround(seconds));
-  if (s < 60) return fmt::format("{} s", s);
-  if (s < 3600) return fmt::format("{}:{:02}", s / 60, s % 60);
-  return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-}
-
 std::string progress_line(std::string_view title, std::string_view unit, std::size_t fresh, std::size_t done,
                           std::size_t total, double seconds) {
   constexpr std::size_t kWidth = 20;
@@ -38,8 +31,8 @@ std::string progress_line(std::string_view title, std::string_view unit, std::si
   if (fresh > 0 && seconds > 0) {
     const double rate = static_cast<double>(fresh) / seconds;
     line += fmt::format("  {:.3g} {}/s, {:.0f}/h", rate, unit, 3600 * rate);
-    line += done < total ? fmt::format("  {} left", clock_time(static_cast<double>(total - done) / rate))
-                         : fmt::format("  in {}", clock_time(seconds));
+    line += done < total ? fmt::format("  {} left", app::time_text(static_cast<double>(total - done) / rate))
+                         : fmt::format("  in {}", app::time_text(seconds));
   }
   return line;
 }

@@ -42,7 +42,4 @@ class Progress {
 std::string progress_line(std::string_view title, std::string_view unit, std::size_t fresh, std::size_t done,
                           std::size_t total, double seconds);
 
-/// "42 s", "3:07", "2:05:09".
-std::string clock_time(double seconds);
-
 }  // namespace gemma::squad

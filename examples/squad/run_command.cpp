@@ -149,12 +149,11 @@ app::EngineFlags engine_for(const RunFlags& flags, const Preset& preset) {
 /// Loads the model once, and prints notes about it.
 ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, bool chat, bool quiet) {
   const ModelFacts facts = factory(model)->facts();
-  for (const std::string& note : facts.file_notes) {
-    fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(note));
-  }
+  const std::string name = app::printable(model.name);
+  app::print_notes(name, facts.file_notes);
   std::string turns = chat ? facts.turns : "";
   if (chat && !facts.note.empty()) {
-    fmt::print(stderr, "{}: note: {}\n", app::printable(model.name), app::printable(facts.note));
+    app::print_notes(name, {&facts.note, 1});
     turns += " (" + facts.note.substr(0, facts.note.find(';')) + ")";
   }
   say_hashing(model, quiet);

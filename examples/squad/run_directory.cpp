@@ -32,12 +32,6 @@ std::string key_of(std::string_view model, std::string_view id) {
   return fmt::format("{}\n{}", model, id);
 }
 
-void write_text(const fs::path& file, std::string_view text) {
-  app::WholeFile out(file.string());
-  out.write(text);
-  out.commit();
-}
-
 void make_directory(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
@@ -82,6 +76,12 @@ std::string lines_of(const std::vector<AnswerRecord>& answers) {
 }
 
 }  // namespace
+
+void write_text(const fs::path& file, std::string_view text) {
+  app::WholeFile out(file.string());
+  out.write(text);
+  out.commit();
+}
 
 std::string to_line(const AnswerRecord& record) {
   const Answer& answer = record.answer;

@@ -28,6 +28,9 @@ struct AnswerRecord {
   Answer answer;
 };
 
+/// Writes a file of a run completely or not at all. Throws gemma::Error (io).
+void write_text(const std::filesystem::path& file, std::string_view text);
+
 /// The line of answers.jsonl: everything that depends on times is at the end, under "timing".
 std::string to_line(const AnswerRecord& record);
 

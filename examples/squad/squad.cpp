@@ -12,6 +12,7 @@
 #include "examples/read_file.hpp"
 #include "examples/squad/fail.hpp"
 #include "examples/squad/random.hpp"
+#include "examples/squad/text.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -176,12 +177,6 @@ void read_whole(const json& root, Reader& reader) {
   }
 }
 
-std::string_view without_space(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
-
 /// Reads JSON lines. Returns false if the first line that is not empty holds no row: then the text is
 /// something else.
 bool read_lines(std::string_view text, std::string_view name, Reader& reader) {
@@ -189,7 +184,7 @@ bool read_lines(std::string_view text, std::string_view name, Reader& reader) {
   bool is_first = true;
   for (std::size_t number = 1; !text.empty(); ++number) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = without_space(text.substr(0, end));
+    const std::string_view line = trimmed(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.empty()) continue;
     const std::string where = fmt::format("line {}", number);

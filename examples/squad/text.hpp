@@ -40,6 +40,9 @@ std::size_t word_count(std::string_view text);
 /// The article's reduction of an answer for the judge: runs of anything but [a-zA-Z0-9'] become one space.
 std::string article_reduction(std::string_view text);
 
+/// `text` without the bytes of `marks` at its ends.
+std::string_view trimmed(std::string_view text, std::string_view marks = " \t\r\n") noexcept;
+
 /// `text` cut to at most `n` code points, with an ellipsis if something was cut.
 std::string shortened(std::string_view text, std::size_t n);
 /// `text` cut in the same way, with the ellipsis in the middle: names of files differ at their ends.

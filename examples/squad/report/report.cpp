@@ -7,7 +7,6 @@
 
 #include "examples/squad/embedded.hpp"
 #include "examples/squad/in_words.hpp"
-#include "examples/squad/progress.hpp"
 #include "examples/squad/report/charts.hpp"
 #include "examples/squad/report/sections.hpp"
 #include "examples/squad/text.hpp"

@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "examples/progress_bar.hpp"
 #include "examples/squad/in_words.hpp"
-#include "examples/squad/progress.hpp"
 #include "examples/squad/report/charts.hpp"
 
 namespace gemma::squad::report {
@@ -267,7 +267,7 @@ std::string speed_section(const RunDirectory& run, const Analysis& analysis) {
          {short_number(gains.questions_per_hour()), if_timed(model.prefill_tokens_per_s),
           if_timed(model.decode_tokens_per_s), if_timed(model.first_token_s),
           short_number(gains.prompt_tokens / n), short_number(gains.tokens / n),
-          time < 10 ? fmt::format("{:.2f} s", time) : clock_time(time), saving_text(model),
+          time < 10 ? fmt::format("{:.2f} s", time) : app::time_text(time), saving_text(model),
           fmt::format("{}", gains.batch), short_number(gains.tokens_per_forward()),
           gains.drafted == 0 ? std::string("\xE2\x80\x94")
                              : fmt::format("{} of {}", gains.accepted, gains.drafted)}) {
