@@ -29,7 +29,7 @@ AnswerMetrics metrics_of(const Answer& answer, const Question& question, bool is
 class Analyser {
  public:
   Analyser(const RunDirectory& run, std::uint64_t seed)
-      : run_(run), seed_(seed), k_(run.settings().models.size()), n_(run.questions().questions.size()) {
+      : run_(run), seed_(seed), k_(run.n_models()), n_(run.questions().questions.size()) {
     for (const Question& question : run.questions().questions) passages_.push_back(question.passage);
   }
 
@@ -37,9 +37,9 @@ class Analyser {
     out_.answers.resize(k_);
     out_.models.resize(k_);
     for (std::size_t m = 0; m < k_; ++m) {
-      for (const Question& question : run_.questions().questions) {
-        const Answer& answer = run_.find(run_.settings().models[m].name, question.id)->answer;
-        out_.answers[m].push_back(metrics_of(answer, question, run_.questions().is_v2));
+      for (std::size_t i = 0; i < n_; ++i) {
+        const Answer& answer = run_.answer(m, i);
+        out_.answers[m].push_back(metrics_of(answer, run_.questions().questions[i], run_.questions().is_v2));
         add_times(answer, out_.models[m]);
       }
       finish_times(out_.models[m]);
@@ -197,8 +197,7 @@ Analysis analyse(const RunDirectory& run, const std::vector<std::string>& judges
   if (run.settings().shard.count > 1 || !run.is_complete()) {
     fail(ErrorCode::kInvalidArgument,
          "{}: {} of {} answers: a report needs all of them (continue the run, or merge its shards)",
-         run.path().string(), run.answers().size(),
-         run.questions().questions.size() * run.settings().models.size());
+         run.path().string(), run.answers().size(), run.questions().questions.size() * run.n_models());
   }
   Analyser analyser(run, seed);
   analyser.add_answers();

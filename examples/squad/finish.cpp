@@ -50,7 +50,7 @@ bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
 int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app::EngineFlags& engine,
                      const std::atomic<bool>& cancel, bool quiet) {
   std::string trouble;
-  if (flags.wanted() && run.settings().models.size() >= 2) {
+  if (flags.wanted() && run.n_models() >= 2) {
     const std::unique_ptr<Judge> made = flags.make(engine, run.settings().preset.name);
     try {
       if (!ask_judge(run, *made, flags, cancel, quiet)) {
@@ -70,12 +70,12 @@ int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app
 
 void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet) {
   const DirectoryLock lock(run.path());
-  if (judges.empty() && run.settings().models.size() > 1) judges = complete_judges(run);
+  if (judges.empty() && run.n_models() > 1) judges = complete_judges(run);
   const Analysis analysis = analyse(run, judges, kBootstrapSeed);
   write_text(run.path() / "summary.json", summary_json(run, analysis).dump(1) + "\n");
   write_text(run.path() / "answers.csv", answers_csv(run, analysis));
-  for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
-    write_text(run.path() / fmt::format("predictions-{}.json", file_part(run.settings().models[m].name)),
+  for (std::size_t m = 0; m < run.n_models(); ++m) {
+    write_text(run.path() / fmt::format("predictions-{}.json", file_part(run.model_name(m))),
                predictions_json(run, m));
   }
   write_text(run.path() / "report.html", report::report_html(run, analysis));

@@ -90,9 +90,8 @@ std::string pair_in_words(const RunDirectory& run, const Measure& measure, std::
   if (!measure.differs(pair)) return "no difference shown at 5%";
   const stats::Pair& test = measure.conover[pair];
   const bool a_ahead = is_ahead(measure, test);
-  return fmt::format("{} {} {} ({} after Holm)", run.settings().models[a_ahead ? test.a : test.b].name,
-                     ahead_of(measure), run.settings().models[a_ahead ? test.b : test.a].name,
-                     p_text(test.p_holm));
+  return fmt::format("{} {} {} ({} after Holm)", run.model_name(a_ahead ? test.a : test.b), ahead_of(measure),
+                     run.model_name(a_ahead ? test.b : test.a), p_text(test.p_holm));
 }
 
 std::string relation_in_words(const Measure& measure, std::size_t pair, bool of_first) {

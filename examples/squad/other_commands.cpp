@@ -25,7 +25,7 @@ struct Flags {
 
 int run_judge(const Flags& flags) {
   const RunDirectory run = RunDirectory::read(flags.directory);
-  if (run.settings().models.size() < 2) {
+  if (run.n_models() < 2) {
     fail(ErrorCode::kInvalidArgument, "{}: one model: there is nothing to rank", flags.directory);
   }
   std::atomic<bool> cancel{false};

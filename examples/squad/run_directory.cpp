@@ -13,7 +13,6 @@
 
 #include "examples/read_file.hpp"
 #include "examples/squad/fail.hpp"
-#include "examples/squad/json_lines.hpp"
 #include "examples/whole_file.hpp"
 
 namespace gemma::squad {
@@ -109,11 +108,6 @@ std::string to_line(const AnswerRecord& record) {
                               {"timing", timing}});
 }
 
-RunDirectory::RunDirectory() = default;
-RunDirectory::RunDirectory(RunDirectory&&) noexcept = default;
-RunDirectory& RunDirectory::operator=(RunDirectory&&) noexcept = default;
-RunDirectory::~RunDirectory() = default;
-
 void RunDirectory::expect() {
   for (const std::size_t question : own_questions()) {
     for (const ModelIdentity& model : settings_.models) {
@@ -130,6 +124,10 @@ void RunDirectory::add(AnswerRecord record) {
   }
   place->second = answers_.size();
   answers_.push_back(std::move(record));
+}
+
+void RunDirectory::add_stored(const JsonLines& stored) {
+  for (const json& line : stored.lines) add(record_from(line, path_ / kAnswers, answers_.size() + 1));
 }
 
 void RunDirectory::load() {
@@ -171,9 +169,7 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
            directory.string(), differs);
     }
   }
-  for (const json& line : stored.lines) {
-    run.add(record_from(line, directory / kAnswers, run.answers_.size() + 1));
-  }
+  run.add_stored(stored);
   run.appender_ = std::make_unique<LineAppender>(directory / kAnswers, stored);
   return run;
 }
@@ -182,9 +178,7 @@ RunDirectory RunDirectory::read(const fs::path& directory) {
   RunDirectory run;
   run.path_ = directory;
   run.load();
-  for (const json& line : read_json_lines(directory / kAnswers).lines) {
-    run.add(record_from(line, directory / kAnswers, run.answers_.size() + 1));
-  }
+  run.add_stored(read_json_lines(directory / kAnswers));
   return run;
 }
 
@@ -217,8 +211,12 @@ const AnswerRecord* RunDirectory::find(std::string_view model, std::string_view 
   return found == places_.end() || found->second == kMissing ? nullptr : &answers_[found->second];
 }
 
+const Answer& RunDirectory::answer(std::size_t model, std::size_t question) const {
+  return find(model_name(model), questions_.questions[question].id)->answer;
+}
+
 std::size_t RunDirectory::n_wanted() const {
-  return own_questions().size() * settings_.models.size();
+  return own_questions().size() * n_models();
 }
 
 void RunDirectory::append(AnswerRecord record) {

@@ -13,13 +13,11 @@
 #include <vector>
 
 #include "examples/squad/answer_source.hpp"
+#include "examples/squad/json_lines.hpp"
 #include "examples/squad/run_settings.hpp"
 #include "examples/squad/squad.hpp"
 
 namespace gemma::squad {
-
-class DirectoryLock;
-class LineAppender;
 
 /// A stored answer.
 struct AnswerRecord {
@@ -48,10 +46,6 @@ class RunDirectory {
   static void write(const std::filesystem::path& directory, const RunSettings& settings,
                     const Dataset& selection, const std::vector<AnswerRecord>& answers);
 
-  RunDirectory(RunDirectory&&) noexcept;
-  RunDirectory& operator=(RunDirectory&&) noexcept;
-  ~RunDirectory();
-
   const std::filesystem::path& path() const noexcept { return path_; }
   const RunSettings& settings() const noexcept { return settings_; }
   /// All selected questions, including those of other shards.
@@ -61,6 +55,10 @@ class RunDirectory {
   const std::vector<AnswerRecord>& answers() const noexcept { return answers_; }
   /// The answer of a model to a question, or nullptr if there is none yet.
   const AnswerRecord* find(std::string_view model, std::string_view id) const;
+  /// The same by indices into settings().models and questions().questions; the answer must be there.
+  const Answer& answer(std::size_t model, std::size_t question) const;
+  const std::string& model_name(std::size_t model) const { return settings_.models[model].name; }
+  std::size_t n_models() const noexcept { return settings_.models.size(); }
   /// The number of answers of the complete run.
   std::size_t n_wanted() const;
   bool is_complete() const { return answers_.size() == n_wanted(); }
@@ -72,10 +70,11 @@ class RunDirectory {
   void finish();
 
  private:
-  RunDirectory();
+  RunDirectory() = default;
   void load();
   void expect();
   void add(AnswerRecord record);
+  void add_stored(const JsonLines& stored);
 
   std::filesystem::path path_;
   RunSettings settings_;

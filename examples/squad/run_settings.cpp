@@ -55,6 +55,14 @@ std::string file_part(std::string name) {
   return name;
 }
 
+void add_options(ordered_json& out, const ModelIdentity& model) {
+  if (!model.turns.empty()) out["turns"] = model.turns;
+  if (model.window) out["window"] = *model.window;
+  for (const AdapterIdentity& a : model.adapters) {
+    out["adapters"].push_back({{"file", a.file}, {"sha256", a.sha256}, {"scale", a.scale}});
+  }
+}
+
 ordered_json to_json(const RunSettings& settings) {
   ordered_json models = ordered_json::array();
   for (const ModelIdentity& model : settings.models) {
@@ -62,11 +70,7 @@ ordered_json to_json(const RunSettings& settings) {
                       {"file", model.file},
                       {"sha256", model.sha256},
                       {"description", model.description}});
-    if (!model.turns.empty()) models.back()["turns"] = model.turns;
-    if (model.window) models.back()["window"] = *model.window;
-    for (const AdapterIdentity& a : model.adapters) {
-      models.back()["adapters"].push_back({{"file", a.file}, {"sha256", a.sha256}, {"scale", a.scale}});
-    }
+    add_options(models.back(), model);
   }
   const Preset& preset = settings.preset;
   return {{"format", kFormat},

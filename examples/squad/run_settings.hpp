@@ -51,6 +51,9 @@ void check_name(std::string_view what, std::string_view name);
 std::string file_part(std::string name);
 
 nlohmann::ordered_json to_json(const RunSettings& settings);
+/// Adds to `out` what else changes the answers of a model's file, each where it is set: turns, window,
+/// adapters.
+void add_options(nlohmann::ordered_json& out, const ModelIdentity& model);
 /// Parses settings; `name` is the file's name in messages. Throws gemma::Error (malformed, unsupported).
 RunSettings settings_from_json(const std::string& text, const std::string& name);
 

@@ -16,10 +16,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-const std::string& model_name(const RunDirectory& run, std::size_t m) {
-  return run.settings().models[m].name;
-}
-
 ordered_json interval_json(const stats::Interval& interval) {
   return {{"mean", interval.mean}, {"low", interval.low}, {"high", interval.high}};
 }
@@ -37,8 +33,8 @@ ordered_json pairs_json(const RunDirectory& run, const std::vector<stats::Pair>&
                         const char* statistic) {
   ordered_json out = ordered_json::array();
   for (const stats::Pair& pair : pairs) {
-    out.push_back({{"a", model_name(run, pair.a)},
-                   {"b", model_name(run, pair.b)},
+    out.push_back({{"a", run.model_name(pair.a)},
+                   {"b", run.model_name(pair.b)},
                    {"mean_rank_difference", pair.difference},
                    {statistic, finite(pair.statistic)},
                    {"p", pair.p},
@@ -54,7 +50,7 @@ ordered_json count_json(const std::optional<std::size_t>& n) {
 ordered_json measure_json(const RunDirectory& run, const Measure& measure) {
   ordered_json means = ordered_json::object();
   for (std::size_t m = 0; m < measure.means.size(); ++m) {
-    means[model_name(run, m)] = interval_json(measure.means[m]);
+    means[run.model_name(m)] = interval_json(measure.means[m]);
   }
   ordered_json out = {{"title", measure.title}, {"unit", measure.unit}, {"means", means}};
   if (measure.means.size() < 2) return out;
@@ -65,8 +61,8 @@ ordered_json measure_json(const RunDirectory& run, const Measure& measure) {
     wilcoxon[i]["n"] = measure.wilcoxon[i].n;
     wilcoxon[i]["exact"] = measure.wilcoxon[i].exact;
     wilcoxon[i]["rank_biserial"] = measure.wilcoxon[i].effect;
-    decision.push_back({{"a", model_name(run, measure.wilcoxon[i].a)},
-                        {"b", model_name(run, measure.wilcoxon[i].b)},
+    decision.push_back({{"a", run.model_name(measure.wilcoxon[i].a)},
+                        {"b", run.model_name(measure.wilcoxon[i].b)},
                         {"differs", measure.differs(i)},
                         {"in_words", pair_in_words(run, measure, i)},
                         {"questions_for_80_percent_power", count_json(measure.questions_pairs[i])}});
@@ -107,11 +103,7 @@ ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::
                       {"drafted", gains.drafted},
                       {"accepted", gains.accepted},
                       {"stops", model.stops}};
-  if (!identity.turns.empty()) out["turns"] = identity.turns;
-  if (identity.window) out["window"] = *identity.window;
-  for (const AdapterIdentity& a : identity.adapters) {
-    out["adapters"].push_back({{"file", a.file}, {"sha256", a.sha256}, {"scale", a.scale}});
-  }
+  add_options(out, identity);
   if (run.questions().is_v2) {
     const auto totals = [](const ScoreTotals& t) {
       return ordered_json{{"exact", t.exact}, {"f1", t.f1}, {"n", t.n}};
@@ -136,8 +128,7 @@ ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const
     const std::string& id = run.questions().questions[question].id;
     unranked.push_back({{"id", id}, {"trouble", trouble_of(judge, id)}});
   }
-  for (std::size_t m = 0; m < judge.rank_shares.size(); ++m)
-    shares[model_name(run, m)] = judge.rank_shares[m];
+  for (std::size_t m = 0; m < judge.rank_shares.size(); ++m) shares[run.model_name(m)] = judge.rank_shares[m];
   return {{"name", judge.verdicts.name},
           {"identity", ordered_json::parse(judge.verdicts.identity)},
           {"order", to_string(judge.verdicts.policy)},
@@ -176,7 +167,7 @@ struct Column {
 
 /// One line per model, with columns as wide as needed; numbers are right-aligned.
 std::string text_table(const RunDirectory& run, const std::vector<Column>& columns) {
-  const std::size_t k = run.settings().models.size();
+  const std::size_t k = run.n_models();
   std::vector<std::string> lines(k + 2);
   const auto add = [&](const std::string& title, bool left, const auto& cell) {
     std::vector<std::string> cells = {title, ""};
@@ -189,7 +180,7 @@ std::string text_table(const RunDirectory& run, const std::vector<Column>& colum
       lines[i] += (lines[i].empty() ? "" : "  ") + (left ? cells[i] + pad : pad + cells[i]);
     }
   };
-  add("model", true, [&](std::size_t m) { return shortened_middle(app::printable(model_name(run, m)), 24); });
+  add("model", true, [&](std::size_t m) { return shortened_middle(app::printable(run.model_name(m)), 24); });
   for (const Column& column : columns) add(column.title, false, column.cell);
   std::string out;
   for (const std::string& line : lines) out += line + "\n";
@@ -231,17 +222,17 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
   for (const JudgeSummary& judge : analysis.judges) out += "," + csv_field("rank_" + judge.verdicts.name);
   out += "\r\n";
   const Dataset& set = run.questions();
-  for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
+  for (std::size_t m = 0; m < run.n_models(); ++m) {
     for (std::size_t i = 0; i < set.questions.size(); ++i) {
       const Question& question = set.questions[i];
-      const Answer& answer = run.find(model_name(run, m), question.id)->answer;
+      const Answer& answer = run.answer(m, i);
       const AnswerMetrics& metrics = analysis.answers[m][i];
       const Timing& timing = answer.timing;
       const auto if_timed = [&](double value) {
         return timing.batch == 1 ? fmt::format("{}", value) : std::string();
       };
       out += fmt::format(
-          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}", csv_field(model_name(run, m)),
+          "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}", csv_field(run.model_name(m)),
           csv_field(question.id), csv_field(set.passages[question.passage].title), csv_field(question.text),
           csv_field(joined_truths(question)), csv_field(answer.text), metrics.score.exact, metrics.score.f1,
           metrics.article_words, metrics.words, if_timed(metrics.article_words_per_s),
@@ -263,9 +254,8 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
 
 std::string predictions_json(const RunDirectory& run, std::size_t model) {
   ordered_json out = ordered_json::object();
-  for (const Question& question : run.questions().questions) {
-    out[question.id] =
-        as_prediction(run.find(model_name(run, model), question.id)->answer.text, run.questions().is_v2);
+  for (std::size_t i = 0; i < run.questions().questions.size(); ++i) {
+    out[run.questions().questions[i].id] = as_prediction(run.answer(model, i).text, run.questions().is_v2);
   }
   return out.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
@@ -313,7 +303,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
       out += fmt::format("judge {}: {}\n", judge.verdicts.name, unranked_text(run, judge));
     }
   }
-  if (run.settings().models.size() < 2) return out;
+  if (run.n_models() < 2) return out;
   out += fmt::format("\nF1: {}\n", verdict_in_words(run, analysis.measure("f1")));
   for (const JudgeSummary& judge : analysis.judges) {
     out += fmt::format("RAQ by judge {}: {}\n", judge.verdicts.name,

@@ -74,7 +74,7 @@ VerdictRecord record_from(const RunDirectory& run, const json& line) {
     if (found == models.end()) throw Error(ErrorCode::kMalformed, "a model that the run does not have");
     record.order.push_back(static_cast<std::size_t>(found - models.begin()));
   }
-  const std::size_t k = run.settings().models.size();
+  const std::size_t k = run.n_models();
   std::vector<std::size_t> sorted = record.order;
   std::sort(sorted.begin(), sorted.end());
   if (sorted != permutation(0, k)) throw Error(ErrorCode::kMalformed, "not an order of the models");
@@ -129,11 +129,10 @@ Verdicts verdicts_from(const RunDirectory& run, const std::string& name, const J
   return out;
 }
 
-JudgeTask task_of(const RunDirectory& run, const Question& question) {
+JudgeTask task_of(const RunDirectory& run, std::size_t index) {
+  const Question& question = run.questions().questions[index];
   JudgeTask task{question.id, question.text, question.truths, run.questions().is_v2, {}};
-  for (const ModelIdentity& model : run.settings().models) {
-    task.answers.push_back(run.find(model.name, question.id)->answer.text);
-  }
+  for (std::size_t m = 0; m < run.n_models(); ++m) task.answers.push_back(run.answer(m, index).text);
   return task;
 }
 
@@ -182,7 +181,7 @@ std::vector<Wanted> missing_from(const RunDirectory& run, const Verdicts& verdic
   std::vector<Wanted> first, second;
   const std::vector<Question>& questions = run.questions().questions;
   for (std::size_t i = 0; i < questions.size(); ++i) {
-    for (std::vector<std::size_t>& order : orders_for(policy, i, run.settings().models.size())) {
+    for (std::vector<std::size_t>& order : orders_for(policy, i, run.n_models())) {
       const std::string key = key_of(questions[i].id, order);
       if (done.contains(key)) continue;
       (failed.contains(key) ? second : first).push_back({i, std::move(order)});
@@ -245,13 +244,13 @@ void check_judge_name(const std::string& name) {
 }
 
 std::size_t n_wanted(const RunDirectory& run, OrderPolicy policy) {
-  const std::size_t k = run.settings().models.size();
+  const std::size_t k = run.n_models();
   return run.questions().questions.size() * orders_for(policy, 0, k).size();
 }
 
 bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, OrderPolicy policy,
                const std::atomic<bool>& cancel, std::FILE* progress, std::FILE* log) {
-  const std::size_t k = run.settings().models.size();
+  const std::size_t k = run.n_models();
   if (k < 2) throw Error(ErrorCode::kInvalidArgument, "a judge ranks the answers of at least two models");
   if (!run.is_complete() || run.settings().shard.count > 1) {
     fail(ErrorCode::kInvalidArgument, "{}: {} of {} answers: a run is judged when it is whole",
@@ -279,7 +278,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
     if (cancel.load()) return false;
     const Question& question = questions[wanted.question];
     try {
-      const Verdict verdict = judge.judge(task_of(run, question), wanted.order, cancel);
+      const Verdict verdict = judge.judge(task_of(run, wanted.question), wanted.order, cancel);
       out.append(record_line(run, {question.id, std::move(wanted.order), verdict}));
       bar.step();
       if (log != nullptr && verdict.ranks.empty()) say_unranked(log, name, question.id, verdict);
@@ -319,7 +318,7 @@ bool is_settled(const RunDirectory& run, const Verdicts& verdicts) {
 }
 
 RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
-  const std::size_t k = run.settings().models.size();
+  const std::size_t k = run.n_models();
   const std::vector<Question>& questions = run.questions().questions;
   const std::size_t n_orders = orders_for(verdicts.policy, 0, k).size();
   std::unordered_map<std::string, std::size_t> place;

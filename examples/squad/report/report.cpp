@@ -23,7 +23,7 @@ std::string script_safe(std::string text) {
 }
 
 ordered_json answer_json(const RunDirectory& run, const Analysis& analysis, std::size_t m, std::size_t q) {
-  const Answer& answer = run.find(run.settings().models[m].name, run.questions().questions[q].id)->answer;
+  const Answer& answer = run.answer(m, q);
   const AnswerMetrics& metrics = analysis.answers[m][q];
   ordered_json ranks = ordered_json::array();
   for (const JudgeSummary& judge : analysis.judges)
@@ -50,7 +50,7 @@ std::string data_json(const RunDirectory& run, const Analysis& analysis) {
     ordered_json truths = ordered_json::array(), answers = ordered_json::array();
     for (const Truth& truth : question.truths)
       truths.push_back(ordered_json::array({truth.text, truth.start}));
-    for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
+    for (std::size_t m = 0; m < run.n_models(); ++m) {
       answers.push_back(answer_json(run, analysis, m, q));
     }
     data["questions"].push_back({{"id", question.id},
@@ -64,8 +64,8 @@ std::string data_json(const RunDirectory& run, const Analysis& analysis) {
 
 std::string answers_section(const RunDirectory& run) {
   std::string only;
-  for (std::size_t m = 0; m < run.settings().models.size() && run.settings().models.size() > 1; ++m) {
-    const std::string name = escape_html(run.settings().models[m].name);
+  for (std::size_t m = 0; m < run.n_models() && run.n_models() > 1; ++m) {
+    const std::string name = escape_html(run.model_name(m));
     only += fmt::format(
         "<option value=\"only{0}\">only {1} exact</option><option value=\"not{0}\">all but {1} "
         "exact</option>",

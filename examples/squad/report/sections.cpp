@@ -20,7 +20,7 @@ std::vector<std::string> names_of(const RunDirectory& run) {
 }
 
 std::string name_cell(const RunDirectory& run, std::size_t m) {
-  const std::string name = escape_html(run.settings().models[m].name);
+  const std::string name = escape_html(run.model_name(m));
   return fmt::format(
       "<th scope=\"row\"><i class=\"dot\" style=\"background:var(--m{0})\"></i><span "
       "title=\"{1}\">{1}</span></th>",
@@ -57,7 +57,7 @@ std::string models_table(const RunDirectory& run, const Analysis& analysis) {
     head.push_back("words/s");
   }
   std::string rows;
-  for (std::size_t m = 0; m < run.settings().models.size(); ++m) {
+  for (std::size_t m = 0; m < run.n_models(); ++m) {
     rows += "<tr>" + name_cell(run, m);
     for (const char* key : {"exact", "f1"}) rows += interval_cell(analysis.measure(key).means[m]);
     for (const JudgeSummary& judge : analysis.judges)
@@ -125,7 +125,7 @@ const char* shade_of(std::string_view word) {
 std::string pair_matrix(const RunDirectory& run, const Measure& measure) {
   const std::size_t k = measure.means.size();
   std::vector<std::string> head = {""};
-  for (std::size_t m = 0; m < k; ++m) head.push_back("against " + escape_html(run.settings().models[m].name));
+  for (std::size_t m = 0; m < k; ++m) head.push_back("against " + escape_html(run.model_name(m)));
   std::string rows;
   for (std::size_t a = 0; a < k; ++a) {
     rows += "<tr>" + name_cell(run, a);
@@ -159,7 +159,7 @@ std::string test_rows(const RunDirectory& run, const Measure& measure) {
         "<tr><td>{} and "
         "{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:+.2f}</td><td>{:+.2f}</td><td>{}</td>"
         "</tr>",
-        escape_html(run.settings().models[dunn.a].name), escape_html(run.settings().models[dunn.b].name),
+        escape_html(run.model_name(dunn.a)), escape_html(run.model_name(dunn.b)),
         dunn.p_holm <= 0.05 ? "significant" : "not significant", p_text(dunn.p_holm), p_text(conover.p_holm),
         fmt::format("{} ({})", p_text(wilcoxon.p_holm), wilcoxon.exact ? "exact" : "normal"),
         conover.difference, wilcoxon.effect, needed(measure.questions_pairs[i]));
@@ -206,7 +206,7 @@ std::string figures_section(const RunDirectory& run, const Analysis& analysis) {
   out += measure_chart(run, analysis.measure("words"), "as the article counts: letters only", 0);
   for (const JudgeSummary& judge : analysis.judges) {
     out += measure_chart(run, analysis.measures[judge.measure], "mean rank, lower is better",
-                         static_cast<double>(run.settings().models.size()));
+                         static_cast<double>(run.n_models()));
   }
   out += measure_chart(run, analysis.measure("f1"),
                        "share of words in common with the truth, best gold answer, %", 100);
@@ -235,7 +235,7 @@ std::string figures_section(const RunDirectory& run, const Analysis& analysis) {
 }
 
 std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
-  if (run.settings().models.size() < 2) return "";
+  if (run.n_models() < 2) return "";
   std::string out =
       "<h2 id=\"tests\">Who differs from whom</h2><p class=\"sub\">Each question is answered by every model, "
       "so the "
