@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cmath>
 #include <ctime>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include <fmt/format.h>
 #include <httplib.h>
@@ -51,13 +53,46 @@ enum class Outcome {
   kHopeless    // every request will be refused
 };
 
-/// One attempt: a ranking, or the reason why there is none and what to do.
+/// One attempt: the reason why there is no ranking and what to do, or a ranking.
 struct Attempt {
-  std::vector<double> ranks;  // by position; empty: no ranking
-  std::string trouble;
   Outcome outcome = Outcome::kAgain;
-  double wait_s = -1;  // wait requested by the endpoint; negative: none
+  std::string trouble = {};
+  double wait_s = -1;              // wait requested by the endpoint; negative: none
+  std::vector<double> ranks = {};  // by position; empty: no ranking
 };
+
+/// The article's function.
+constexpr std::string_view kFunction = R"({"name": "return_rank", "description": "Return the answer rank",
+  "parameters": {"type": "object",
+                 "properties": {"rank": {"type": "string", "description": "The id rank list."}},
+                 "required": ["rank"]}})";
+/// What a request holds for each way of asking for the ranking; FUNCTION stands for kFunction.
+constexpr std::pair<std::string_view, std::string_view> kFormats[] = {
+    {"schema", R"({"response_format": {"type": "json_schema", "json_schema": {"name": "rank", "strict": true,
+  "schema": {"type": "object",
+             "properties": {"rank": {"type": "array", "items": {"type": "integer"},
+               "description": "The IDs of all answers, from the most to the least correct."}},
+             "required": ["rank"],
+             "additionalProperties": false}}}})"},
+    {"function", R"({"functions": [FUNCTION], "function_call": {"name": "return_rank"}})"},
+    {"tools", R"({"tools": [{"type": "function", "function": FUNCTION}],
+  "tool_choice": {"type": "function", "function": {"name": "return_rank"}}})"},
+    {"json", R"({"response_format": {"type": "json_object"}})"}};
+
+/// The entry of `format`. Throws gemma::Error (invalid_argument) for another format.
+ordered_json format_json(std::string_view format) {
+  for (const auto& [name, text] : kFormats) {
+    if (name != format) continue;
+    std::string whole(text);
+    constexpr std::string_view kPlace = "FUNCTION";
+    if (const std::size_t at = whole.find(kPlace); at != std::string::npos) {
+      whole.replace(at, kPlace.size(), kFunction);
+    }
+    return ordered_json::parse(whole);
+  }
+  fail(ErrorCode::kInvalidArgument, "the judge's format is schema, function, tools or json, not {}",
+       gemma::quoted(format));
+}
 
 /// The wait requested by the endpoint in seconds, from Retry-After (seconds or a date; RFC 9110, 10.2.3) or
 /// OpenAI's header in milliseconds. Negative: none.
@@ -76,31 +111,27 @@ double retry_after(const httplib::Headers& headers) {
   return -1;
 }
 
-/// The endpoint's error message, or the beginning of the body that it sent.
-std::string error_words(const std::string& body) {
+/// A text in the endpoint's error, e.g. "/error/code"; nullopt if there is none.
+std::optional<std::string> error_text(const std::string& body, const char* place) {
   const json root = json::parse(body, nullptr, false);
-  if (root.is_object() && root.contains("error")) {
-    const json& error = root["error"];
-    if (error.is_string()) return shortened(error.get<std::string>(), 200);
-    if (error.is_object() && error.contains("message") && error["message"].is_string()) {
-      return shortened(error["message"].get<std::string>(), 200);
-    }
-  }
-  return shortened(body, 80);
+  const json::json_pointer at(place);
+  if (!root.is_object() || !root.contains(at) || !root[at].is_string()) return std::nullopt;
+  return root[at].get<std::string>();
 }
 
-/// A text member of the endpoint's error, e.g. "code"; "" if there is none.
-std::string error_member(const std::string& body, const char* name) {
-  const json root = json::parse(body, nullptr, false);
-  if (!root.is_object() || !root.contains("error") || !root["error"].is_object()) return "";
-  const auto found = root["error"].find(name);
-  return found != root["error"].end() && found->is_string() ? found->get<std::string>() : "";
+/// The endpoint's error message, or the beginning of the body that it sent.
+std::string error_words(const std::string& body) {
+  for (const char* place : {"/error", "/error/message"}) {
+    if (const auto words = error_text(body, place)) return shortened(*words, 200);
+  }
+  return shortened(body, 80);
 }
 
 /// Whether an error is about the temperature: OpenAI names the parameter; for others the message is searched.
 bool is_about_temperature(int status, const std::string& body) {
   if (status != 400 && status != 422) return false;
-  if (const std::string param = error_member(body, "param"); !param.empty()) return param == "temperature";
+  const std::string param = error_text(body, "/error/param").value_or("");
+  if (!param.empty()) return param == "temperature";
   const std::string words = error_words(body);
   return words.find("temperature") != std::string::npos || words.find("Temperature") != std::string::npos;
 }
@@ -133,31 +164,10 @@ std::string connection_words(httplib::Error error) {
   }
 }
 
-/// Ends a request at its deadline or when the user stops: httplib's time-outs apply to single reads, so an
-/// endpoint that sends slowly would never reach them.
-class Watchdog {
- public:
-  Watchdog(httplib::Client& client, Clock::time_point deadline, const std::atomic<bool>& cancel)
-      : thread_([&client, deadline, &cancel](const std::stop_token& done) {
-          while (!done.stop_requested()) {
-            if (Clock::now() >= deadline || cancel.load()) client.stop();
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
-          }
-        }) {}
-
- private:
-  std::jthread thread_;
-};
-
 class OpenAiJudge : public Judge {
  public:
-  explicit OpenAiJudge(const OpenAiOptions& options) : options_(options), endpoint_(parse_url(options.url)) {
-    const std::string_view known[] = {"schema", "function", "tools", "json"};
-    if (std::find(std::begin(known), std::end(known), options.format) == std::end(known)) {
-      fail(ErrorCode::kInvalidArgument, "the judge's format is schema, function, tools or json, not {}",
-           gemma::quoted(options.format));
-    }
-  }
+  explicit OpenAiJudge(const OpenAiOptions& options)
+      : options_(options), endpoint_(parse_url(options.url)), format_(format_json(options.format)) {}
 
   ordered_json identity() const override {
     return {
@@ -206,45 +216,14 @@ class OpenAiJudge : public Judge {
     ordered_json body = {{"model", options_.model}};
     if (options_.temperature) body["temperature"] = *options_.temperature;
     body["messages"] = ordered_json::array({{{"role", "user"}, {"content", prompt}}});
-    add_format(body);
+    body.update(format_);
     return body.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-  }
-
-  void add_format(ordered_json& body) const {
-    const ordered_json function = {
-        {"name", "return_rank"},
-        {"description", "Return the answer rank"},
-        {"parameters",
-         {{"type", "object"},
-          {"properties", {{"rank", {{"type", "string"}, {"description", "The id rank list."}}}}},
-          {"required", ordered_json::array({"rank"})}}}};
-    if (options_.format == "function") {
-      body["functions"] = ordered_json::array({function});
-      body["function_call"] = {{"name", "return_rank"}};
-    } else if (options_.format == "tools") {
-      body["tools"] = ordered_json::array({{{"type", "function"}, {"function", function}}});
-      body["tool_choice"] = {{"type", "function"}, {"function", {{"name", "return_rank"}}}};
-    } else if (options_.format == "json") {
-      body["response_format"] = {{"type", "json_object"}};
-    } else {
-      const ordered_json schema = {
-          {"type", "object"},
-          {"properties",
-           {{"rank",
-             {{"type", "array"},
-              {"items", {{"type", "integer"}}},
-              {"description", "The IDs of all answers, from the most to the least correct."}}}}},
-          {"required", ordered_json::array({"rank"})},
-          {"additionalProperties", false}};
-      body["response_format"] = {{"type", "json_schema"},
-                                 {"json_schema", {{"name", "rank"}, {"strict", true}, {"schema", schema}}}};
-    }
   }
 
   Attempt ask(const std::string& body, std::size_t k, Verdict& verdict,
               const std::atomic<bool>& cancel) const {
     httplib::Client client(endpoint_.host);
-    if (!client.is_valid()) return {{}, "cannot be used", Outcome::kHopeless, -1};
+    if (!client.is_valid()) return {Outcome::kHopeless, "cannot be used"};
     const auto duration = [](double seconds) {
       return std::chrono::microseconds(std::llround(seconds * 1e6));
     };
@@ -264,15 +243,19 @@ class OpenAiJudge : public Judge {
       return received.size() <= kLargestReply;
     };
     const auto deadline = Clock::now() + duration(options_.timeout_s);
-    const Watchdog watchdog(client, deadline, cancel);
+    // ends the request at its deadline or when the user stops: httplib's time-outs apply to single reads, so
+    // an endpoint that sends slowly would never reach them
+    const std::jthread watchdog([&](const std::stop_token& done) {
+      while (!done.stop_requested()) {
+        if (Clock::now() >= deadline || cancel.load()) client.stop();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
+    });
     const httplib::Result result = client.send(request);
     if (!result) {
       const bool late = Clock::now() >= deadline;
-      return {
-          {},
-          late ? fmt::format("no reply within {} s", options_.timeout_s) : connection_words(result.error()),
-          Outcome::kAgain,
-          -1};
+      return {Outcome::kAgain, late ? fmt::format("no reply within {} s", options_.timeout_s)
+                                    : connection_words(result.error())};
     }
     if (result->status != 200) return failed(*result, received);
     return read_reply(received, k, verdict);
@@ -287,17 +270,15 @@ class OpenAiJudge : public Judge {
       const std::string asked = options_.temperature
                                     ? fmt::format("the temperature {:g}", *options_.temperature)
                                     : "its temperature";
-      return {{},
+      return {Outcome::kHopeless,
               fmt::format("{} refuses {} (another: --judge-temperature, none sends none): {}", options_.model,
-                          asked, words),
-              Outcome::kHopeless,
-              -1};
+                          asked, words)};
     }
     Outcome outcome = Outcome::kHopeless;
     if (status == 400 || status == 413 || status == 422) outcome = Outcome::kRefused;
     if (status == 408 || status == 409 || status == 429 || status >= 500) outcome = Outcome::kAgain;
-    if (error_member(body, "code") == "insufficient_quota") outcome = Outcome::kHopeless;
-    return {{}, words, outcome, retry_after(response.headers)};
+    if (error_text(body, "/error/code") == "insufficient_quota") outcome = Outcome::kHopeless;
+    return {outcome, words, retry_after(response.headers)};
   }
 
   static Attempt read_reply(const std::string& body, std::size_t k, Verdict& verdict) {
@@ -309,16 +290,12 @@ class OpenAiJudge : public Judge {
       }
       const std::string text = reply_text(root.at("choices").at(0).at("message"));
       std::vector<double> ranks = ranking_in(text, k);
-      if (!ranks.empty()) return {std::move(ranks), "", Outcome::kNoRanking, -1};
-      return {{},
-              fmt::format("not a ranking of {}: {}", k, gemma::quoted(shortened(text, 120))),
-              Outcome::kNoRanking,
-              -1};
+      if (!ranks.empty()) return {.ranks = std::move(ranks)};
+      return {Outcome::kNoRanking,
+              fmt::format("not a ranking of {}: {}", k, gemma::quoted(shortened(text, 120)))};
     } catch (const json::exception&) {
-      return {{},
-              fmt::format("not a chat completion: {}", gemma::quoted(shortened(body, 60))),
-              Outcome::kNoRanking,
-              -1};
+      return {Outcome::kNoRanking,
+              fmt::format("not a chat completion: {}", gemma::quoted(shortened(body, 60)))};
     }
   }
 
@@ -333,6 +310,7 @@ class OpenAiJudge : public Judge {
 
   OpenAiOptions options_;
   Endpoint endpoint_;
+  ordered_json format_;  // how a request asks for the ranking
 };
 
 }  // namespace
