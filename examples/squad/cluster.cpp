@@ -15,31 +15,22 @@ template <typename... Args>
   fail(ErrorCode::kInvalidArgument, "--shard auto: {}", fmt::format(why, std::forward<Args>(args)...));
 }
 
-class Variables {
- public:
-  explicit Variables(const Environment& environment) : environment_(environment) {}
+/// The value of a variable as a number; nullopt: not set. Throws if it is not a number.
+std::optional<std::size_t> find(const Environment& environment, const char* name) {
+  const char* const value = environment(name);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  const std::string_view text(value);
+  const auto number = app::parse_number<std::size_t>(text);
+  constexpr std::size_t kMost = 1u << 30;
+  if (!number || *number > kMost) refuse("{} is {}, no number", name, quoted(text));
+  return number;
+}
 
-  /// The value of a variable as a number; nullopt: not set. Throws if it is not a number.
-  std::optional<std::size_t> find(const char* name) const {
-    const char* const value = environment_(name);
-    if (value == nullptr || *value == '\0') return std::nullopt;
-    const std::string_view text(value);
-    const auto number = app::parse_number<std::size_t>(text);
-    constexpr std::size_t kMost = 1u << 30;
-    if (!number || *number > kMost) {
-      refuse("{} is {}, no number", name, quoted(text));
-    }
-    return number;
-  }
-
-  std::size_t get(const char* name) const {
-    if (const auto number = find(name)) return *number;
-    refuse("{} is not set", name);
-  }
-
- private:
-  const Environment& environment_;
-};
+/// The value of a variable that must be set.
+std::size_t get(const Environment& environment, const char* name) {
+  if (const auto number = find(environment, name)) return *number;
+  refuse("{} is not set", name);
+}
 
 /// An index of `count`, from 0.
 struct Place {
@@ -52,30 +43,30 @@ Place checked(const char* name, std::size_t index, std::size_t count) {
 }
 
 /// The values of the first of these pairs that is set.
-std::optional<Place> rank_of(const Variables& variables) {
+std::optional<Place> rank_of(const Environment& environment) {
   constexpr const char* kRanks[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
                                        {"PMI_RANK", "PMI_SIZE"}};
   for (const auto& [rank, size] : kRanks) {
-    if (const auto index = variables.find(rank)) return checked(rank, *index, variables.get(size));
+    if (const auto index = find(environment, rank)) return checked(rank, *index, get(environment, size));
   }
   return std::nullopt;
 }
 
 /// `total`: number of tasks of the array, if the flag gives it.
-std::optional<Place> task_of(const Variables& variables, std::optional<std::size_t> total) {
+std::optional<Place> task_of(const Environment& environment, std::optional<std::size_t> total) {
   constexpr const char *kSlurm = "SLURM_ARRAY_TASK_ID", *kKubernetes = "JOB_COMPLETION_INDEX";
-  if (const auto id = variables.find(kSlurm)) {
-    const std::size_t first = variables.find("SLURM_ARRAY_TASK_MIN").value_or(1);
+  if (const auto id = find(environment, kSlurm)) {
+    const std::size_t first = find(environment, "SLURM_ARRAY_TASK_MIN").value_or(1);
     if (total) return checked(kSlurm, *id - (first == 0 ? 0 : 1), *total);
-    const std::size_t step = variables.find("SLURM_ARRAY_TASK_STEP").value_or(1);
-    const std::size_t count = variables.get("SLURM_ARRAY_TASK_COUNT");
+    const std::size_t step = find(environment, "SLURM_ARRAY_TASK_STEP").value_or(1);
+    const std::size_t count = get(environment, "SLURM_ARRAY_TASK_COUNT");
     if (*id < first || step == 0 || (*id - first) % step != 0 || (*id - first) / step >= count) {
       refuse("{} {} is none of {} tasks from {} on: give the number of all, --shard auto/N", kSlurm, *id,
              count, first);
     }
     return Place{(*id - first) / step, count};
   }
-  if (const auto index = variables.find(kKubernetes)) {
+  if (const auto index = find(environment, kKubernetes)) {
     if (!total) refuse("{} is {}, but of how many? give --shard auto/N", kKubernetes, *index);
     return checked(kKubernetes, *index, *total);
   }
@@ -91,11 +82,11 @@ Shard choose_shard(std::string_view text, const Environment& environment) {
   std::optional<std::size_t> total;
   if (!text.empty()) total = parse_shard(fmt::format("1{}", text)).count;
 
-  const Variables variables(environment);
-  const std::optional<Place> rank = rank_of(variables);
+  const std::optional<Place> rank = rank_of(environment);
   const std::size_t ranks = rank ? rank->count : 1;
   if (total && *total % ranks != 0) refuse("{} shards for {} ranks", *total, ranks);
-  const std::optional<Place> task = task_of(variables, total ? std::optional(*total / ranks) : std::nullopt);
+  const std::optional<Place> task =
+      task_of(environment, total ? std::optional(*total / ranks) : std::nullopt);
   if (!rank && !task) {
     refuse(
         "nothing here tells the shard: neither SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, "

@@ -15,6 +15,8 @@ namespace gemma::squad {
 namespace {
 
 constexpr std::size_t kMostForAllOrders = 5;
+constexpr std::pair<OrderPolicy, std::string_view> kOrders[] = {
+    {OrderPolicy::kFixed, "fixed"}, {OrderPolicy::kRotate, "rotate"}, {OrderPolicy::kAll, "all"}};
 
 class F1Judge : public Judge {
  public:
@@ -54,22 +56,16 @@ std::unique_ptr<Judge> make_f1_judge() {
 }
 
 OrderPolicy parse_order_policy(std::string_view text) {
-  for (const OrderPolicy policy : {OrderPolicy::kFixed, OrderPolicy::kRotate, OrderPolicy::kAll}) {
-    if (text == to_string(policy)) return policy;
+  for (const auto& [policy, name] : kOrders) {
+    if (text == name) return policy;
   }
   fail(ErrorCode::kInvalidArgument, "an order is fixed, rotate or all, not {}", quoted(text));
 }
 
 std::string_view to_string(OrderPolicy policy) noexcept {
-  switch (policy) {
-    case OrderPolicy::kFixed:
-      return "fixed";
-    case OrderPolicy::kRotate:
-      return "rotate";
-    case OrderPolicy::kAll:
-      return "all";
-  }
-  return "unknown";
+  const auto* const found =
+      std::find_if(std::begin(kOrders), std::end(kOrders), [&](const auto& o) { return o.first == policy; });
+  return found != std::end(kOrders) ? found->second : "unknown";
 }
 
 std::vector<std::size_t> permutation(std::size_t index, std::size_t k) {

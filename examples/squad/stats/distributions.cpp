@@ -25,14 +25,9 @@ double chi_squared_upper(double x, double df) {
   return math::cdf(math::complement(math::chi_squared(df), x));
 }
 
-double chi_squared_critical(double p, double df) {
-  return math::quantile(math::complement(math::chi_squared(df), p));
-}
-
-double noncentral_chi_squared_upper(double x, double df, double lambda) {
-  if (lambda <= 0) return chi_squared_upper(x, df);
-  if (x <= 0) return 1;
-  return math::cdf(math::complement(math::non_central_chi_squared(df, lambda), x));
+double needed_noncentrality(double df, double alpha, double power) {
+  const double critical = math::quantile(math::complement(math::chi_squared(df), alpha));
+  return math::non_central_chi_squared::find_non_centrality(math::complement(df, critical, power));
 }
 
 double student_two_sided(double t, double df) {

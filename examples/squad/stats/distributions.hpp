@@ -10,10 +10,9 @@ double normal_two_sided(double z);
 double normal_quantile(double p);
 /// P(X > x) of chi-square with `df` > 0 degrees of freedom.
 double chi_squared_upper(double x, double df);
-/// x with P(X > x) = p of chi-square.
-double chi_squared_critical(double p, double df);
-/// P(X > x) of chi-square with non-centrality `lambda` >= 0.
-double noncentral_chi_squared_upper(double x, double df, double lambda);
+/// The non-centrality at which a chi-square test with `df` degrees of freedom at level `alpha` has power
+/// `power`.
+double needed_noncentrality(double df, double alpha, double power);
 /// P(|T| > |t|) of Student's t with `df` > 0; an infinite t gives 0.
 double student_two_sided(double t, double df);
 

@@ -16,17 +16,6 @@ std::optional<std::size_t> whole(double n) {
 
 }  // namespace
 
-double needed_noncentrality(double df, double alpha, double power) {
-  const double critical = chi_squared_critical(alpha, df);
-  double low = 0, high = 1;
-  while (noncentral_chi_squared_upper(critical, df, high) < power) high *= 2;
-  for (int i = 0; i < 60; ++i) {
-    const double middle = (low + high) / 2;
-    (noncentral_chi_squared_upper(critical, df, middle) < power ? low : high) = middle;
-  }
-  return high;
-}
-
 std::optional<std::size_t> questions_for_friedman(const Omnibus& friedman, std::size_t k, std::size_t n) {
   const double df = static_cast<double>(k) - 1;
   const double per_question = (friedman.statistic - df) / static_cast<double>(n);
