@@ -182,6 +182,12 @@ class Analyser {
 
 }  // namespace
 
+std::optional<double> Measure::value_of(std::size_t model, std::size_t question) const {
+  const auto at = std::lower_bound(questions.begin(), questions.end(), question);
+  if (at == questions.end() || *at != question) return std::nullopt;
+  return values[model][static_cast<std::size_t>(at - questions.begin())];
+}
+
 bool Analysis::is_timed() const noexcept {
   return std::all_of(models.begin(), models.end(), [](const ModelSummary& m) { return m.is_timed(); });
 }

@@ -43,6 +43,8 @@ struct Measure {
   stats::Columns values;                                    // [k models][questions]
   std::vector<std::size_t> questions;  // which of run.questions() the values are of, ascending; mostly all
 
+  /// The value of a model for question `question` of run.questions(); nullopt if it is none of `questions`.
+  std::optional<double> value_of(std::size_t model, std::size_t question) const;
   /// Whether models differ at 5% by Friedman's test; a pair, if Conover's test with Holm's correction says so
   /// too.
   bool differs() const noexcept { return friedman.p <= 0.05; }

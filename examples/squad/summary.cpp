@@ -240,11 +240,8 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
           timing.total_s, if_timed(timing.prefill_s), timing.first_token_s, if_timed(timing.decode_s),
           csv_field(answer.stop));
       for (const JudgeSummary& judge : analysis.judges) {
-        const Measure& measure = analysis.measures[judge.measure];
-        const auto at = std::lower_bound(measure.questions.begin(), measure.questions.end(), i);
-        const bool is_ranked = at != measure.questions.end() && *at == i;
-        const auto place = static_cast<std::size_t>(at - measure.questions.begin());
-        out += is_ranked ? fmt::format(",{}", measure.values[m][place]) : ",";
+        const std::optional<double> rank = analysis.measures[judge.measure].value_of(m, i);
+        out += rank ? fmt::format(",{}", *rank) : ",";
       }
       out += "\r\n";
     }

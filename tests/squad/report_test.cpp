@@ -148,6 +148,42 @@ TEST_F(Report, FiguresAgreeInEveryForm) {
   }
 }
 
+/// Ranks the models in their order for even tasks, in the opposite order for odd ones, and not at all for
+/// every third one.
+class SkippingJudge : public Judge {
+ public:
+  nlohmann::ordered_json identity() const override { return {{"judge", "picky"}}; }
+  bool sees_order() const override { return false; }
+  Verdict judge(const JudgeTask& task, std::span<const std::size_t>, const std::atomic<bool>&) override {
+    Verdict verdict;
+    const std::size_t n = n_++, k = task.answers.size();
+    for (std::size_t m = 0; m < k && n % 3 != 0; ++m) {
+      verdict.ranks.push_back(static_cast<double>(n % 2 == 0 ? m + 1 : k - m));
+    }
+    return verdict;
+  }
+
+ private:
+  std::size_t n_ = 0;
+};
+
+// A question without a ranking has none in the list of answers either, and the others keep theirs.
+TEST_F(Report, RanksStandAtTheirQuestions) {
+  const RunDirectory run = make({"gemma", "llama"});
+  SkippingJudge judge;
+  ASSERT_TRUE(judge_run(run, judge, "picky", OrderPolicy::kFixed, kNever, nullptr));
+  const std::string html = report::report_html(run, analyse(run, {"picky"}, 1));
+  constexpr std::string_view kData = "id=\"data\">";
+  const std::size_t begin = html.find(kData) + kData.size();
+  const json data = json::parse(html.substr(begin, html.find("</script>", begin) - begin));
+  for (std::size_t i = 0; i < 60; ++i) {
+    for (std::size_t m = 0; m < 2; ++m) {
+      const json rank = i % 3 == 0 ? json(nullptr) : json(static_cast<double>(i % 2 == 0 ? m + 1 : 2 - m));
+      EXPECT_EQ(data["questions"][i]["answers"][m]["ranks"], json::array({rank})) << i;
+    }
+  }
+}
+
 TEST_F(Report, IsOneFileThatNothingBreaksOutOf) {
   const RunDirectory run = make({"gemma", kHostileName});
   const Analysis analysis = analyse(run, {"f1"}, 1);

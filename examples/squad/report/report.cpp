@@ -26,8 +26,10 @@ ordered_json answer_json(const RunDirectory& run, const Analysis& analysis, std:
   const Answer& answer = run.answer(m, q);
   const AnswerMetrics& metrics = analysis.answers[m][q];
   ordered_json ranks = ordered_json::array();
-  for (const JudgeSummary& judge : analysis.judges)
-    ranks.push_back(analysis.measures[judge.measure].values[m][q]);
+  for (const JudgeSummary& judge : analysis.judges) {
+    const std::optional<double> rank = analysis.measures[judge.measure].value_of(m, q);
+    ranks.push_back(rank ? ordered_json(*rank) : ordered_json(nullptr));
+  }
   return {{"text", answer.text}, {"exact", metrics.score.exact}, {"f1", metrics.score.f1},
           {"ranks", ranks},      {"words", metrics.words},       {"seconds", answer.timing.total_s},
           {"stop", answer.stop}, {"batch", answer.timing.batch}};

@@ -88,6 +88,7 @@
     chips.append(element('span', 'chip ' + (a.exact ? 'good' : a.f1 > 0 ? 'mid' : 'bad'),
       a.exact ? 'exact' : 'F1 ' + (100 * a.f1).toFixed(0) + '%'));
     a.ranks.forEach(function (rank, j) {
+      if (rank === null) return; // this judge gave no ranking of the question
       chips.append(element('span', 'chip', 'rank ' + Number(rank.toFixed(2)) + (data.judges.length > 1 ? ' ' + data.judges[j] : '')));
     });
     chips.append(element('span', 'chip', a.words + (a.words === 1 ? ' word' : ' words') + (a.batch > 1 ? '' : ', ' + a.seconds.toFixed(2) + ' s')));
