@@ -16,6 +16,8 @@
 #include <string_view>
 #include <vector>
 
+#include "examples/squad/prompts.hpp"
+
 namespace gemma::squad {
 
 /// A model to ask: the user's name for it, and its file.
@@ -32,15 +34,6 @@ struct Prompt {
   std::string text;
   bool chat =
       true;  // true: the text is a user's message for the model's template; false: it is the whole prompt
-};
-
-struct Sampling {
-  double temperature = 0;  // 0: greedy
-  int top_k = 0;           // 0: all
-  double top_p = 1;
-  double repeat_penalty = 1;  // over the last 64 tokens, including the prompt's
-  std::size_t max_tokens = 256;
-  std::uint64_t seed = 0;
 };
 
 /// One question for a model.

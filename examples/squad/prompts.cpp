@@ -19,10 +19,10 @@ bool stands_once(std::string_view text, std::string_view part) {
 
 Preset make_preset(std::string_view name, bool is_v2) {
   if (name == "article") {
-    return {"article", std::string(kArticleTemplate), false, 0.7, 1024, 2000, false, 40, 0.95, 1.1};
+    return {"article", std::string(kArticleTemplate), false, 1024, false, {0.7, 40, 0.95, 1.1, 2000}};
   }
   if (name == "chat") {
-    return {"chat", std::string(is_v2 ? kChatTemplateV2 : kChatTemplate), true, 0.0, 0, 256, true, 0, 1, 1};
+    return {"chat", std::string(is_v2 ? kChatTemplateV2 : kChatTemplate)};
   }
   fail(ErrorCode::kInvalidArgument, "a preset is article or chat, not {}", quoted(name));
 }

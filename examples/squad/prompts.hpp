@@ -4,6 +4,8 @@
 // nothing else.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -33,18 +35,23 @@ inline constexpr std::string_view kChatTemplateV2 =
     "\nQuestion: {question}"
     "\nAnswer:";
 
+/// How an answer's tokens are chosen; by default greedily, with nothing cut or penalised.
+struct Sampling {
+  double temperature = 0;  // 0: greedy
+  int top_k = 0;           // 0: all
+  double top_p = 1;
+  double repeat_penalty = 1;     // over the last 64 tokens, including the prompt's
+  std::size_t max_tokens = 256;  // of one answer
+  std::uint64_t seed = 0;        // a preset has none: sampling_seed()
+};
+
 struct Preset {
   std::string name;
   std::string prompt_template;
   bool chat = true;            // put the prompt into the model's chat template
-  double temperature = 0;      // 0: greedy
   int context = 0;             // context in tokens; 0: as many as the longest prompt and its answer need
-  int max_tokens = 256;        // of one answer
   bool share_passages = true;  // questions on a passage share its prefill
-  // sampling; by default nothing is cut or penalised
-  int top_k = 0;
-  double top_p = 1;
-  double repeat_penalty = 1;  // over the last 64 tokens, including the prompt's
+  Sampling sampling = {};
 };
 
 /// "article": plain prompt, temperature 0.7, context 1024, 2000 tokens, no shared prefill; top-k 40, top-p

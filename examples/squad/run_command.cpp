@@ -32,8 +32,8 @@ struct RunFlags {
   std::string draft;              // "": the preset's
   std::size_t n = 60, batch = 0;  // batch 0: chosen by memory
   std::uint64_t seed = 1;
-  int max_tokens = 0;       // 0: the preset's
-  double temperature = -1;  // negative: the preset's
+  std::size_t max_tokens = 0;  // 0: the preset's
+  double temperature = -1;     // negative: the preset's
   bool alone = false, quiet = false;
   app::EngineFlags engine;
   JudgeFlags judge;
@@ -114,8 +114,8 @@ Preset preset_of(const RunFlags& flags, bool is_v2) {
     preset.prompt_template = app::read_file(flags.template_file);
     check_template(preset.prompt_template);
   }
-  if (flags.max_tokens > 0) preset.max_tokens = flags.max_tokens;
-  if (flags.temperature >= 0) preset.temperature = flags.temperature;
+  if (flags.max_tokens > 0) preset.sampling.max_tokens = flags.max_tokens;
+  if (flags.temperature >= 0) preset.sampling.temperature = flags.temperature;
   if (flags.engine.context > 0) preset.context = static_cast<int>(flags.engine.context);
   if (flags.alone) preset.share_passages = false;
   return preset;

@@ -17,6 +17,25 @@ using nlohmann::ordered_json;
 
 constexpr int kFormat = 1;
 
+/// Calls visit(key, member) for each member of settings.json that stands for itself, in the file's order.
+template <typename Settings, typename Visit>
+void for_each_member(Settings& settings, const Visit& visit) {
+  auto& preset = settings.preset;
+  visit("n", settings.n_questions);
+  visit("seed", settings.seed);
+  visit("preset", preset.name);
+  visit("prompt_template", preset.prompt_template);
+  visit("chat_template", preset.chat);
+  visit("temperature", preset.sampling.temperature);
+  visit("top_k", preset.sampling.top_k);
+  visit("top_p", preset.sampling.top_p);
+  visit("repeat_penalty", preset.sampling.repeat_penalty);
+  visit("context", preset.context);
+  visit("max_tokens", preset.sampling.max_tokens);
+  visit("share_passages", preset.share_passages);
+  visit("kv", settings.kv);
+}
+
 /// The first leaf that differs, as "name: a, not b"; empty if none does.
 std::string first_difference(const ordered_json& a, const ordered_json& b, const std::string& name) {
   if (a == b) return "";
@@ -72,25 +91,13 @@ ordered_json to_json(const RunSettings& settings) {
                       {"description", model.description}});
     add_options(models.back(), model);
   }
-  const Preset& preset = settings.preset;
-  return {{"format", kFormat},
-          {"dataset", {{"file", settings.dataset}, {"sha256", settings.dataset_sha256}}},
-          {"n", settings.n_questions},
-          {"seed", settings.seed},
-          {"preset", preset.name},
-          {"prompt_template", preset.prompt_template},
-          {"chat_template", preset.chat},
-          {"temperature", preset.temperature},
-          {"top_k", preset.top_k},
-          {"top_p", preset.top_p},
-          {"repeat_penalty", preset.repeat_penalty},
-          {"context", preset.context},
-          {"max_tokens", preset.max_tokens},
-          {"share_passages", preset.share_passages},
-          {"kv", settings.kv},
-          {"models", models},
-          {"shard", fmt::format("{}/{}", settings.shard.index, settings.shard.count)},
-          {"machine", settings.machine}};
+  ordered_json out = {{"format", kFormat},
+                      {"dataset", {{"file", settings.dataset}, {"sha256", settings.dataset_sha256}}}};
+  for_each_member(settings, [&](const char* key, const auto& member) { out[key] = member; });
+  out["models"] = models;
+  out["shard"] = fmt::format("{}/{}", settings.shard.index, settings.shard.count);
+  out["machine"] = settings.machine;
+  return out;
 }
 
 RunSettings settings_from_json(const std::string& text, const std::string& name) {
@@ -102,13 +109,7 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
     RunSettings settings;
     settings.dataset = root.at("dataset").at("file");
     settings.dataset_sha256 = root.at("dataset").at("sha256");
-    settings.n_questions = root.at("n");
-    settings.seed = root.at("seed");
-    settings.preset = {root.at("preset"),         root.at("prompt_template"), root.at("chat_template"),
-                       root.at("temperature"),    root.at("context"),         root.at("max_tokens"),
-                       root.at("share_passages"), root.at("top_k"),           root.at("top_p"),
-                       root.at("repeat_penalty")};
-    settings.kv = root.at("kv");
+    for_each_member(settings, [&](const char* key, auto& member) { root.at(key).get_to(member); });
     for (const json& model : root.at("models")) {
       settings.models.push_back({model.at("name"), model.at("file"), model.at("sha256"),
                                  model.at("description"), model.value("turns", "")});

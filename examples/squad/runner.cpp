@@ -22,13 +22,7 @@ Prompt prompt_of(const RunDirectory& run, std::size_t question) {
 }
 
 Query query_of(const RunDirectory& run, std::size_t question) {
-  const Preset& preset = run.settings().preset;
-  Sampling sampling;
-  sampling.temperature = preset.temperature;
-  sampling.top_k = preset.top_k;
-  sampling.top_p = preset.top_p;
-  sampling.repeat_penalty = preset.repeat_penalty;
-  sampling.max_tokens = static_cast<std::size_t>(preset.max_tokens);
+  Sampling sampling = run.settings().preset.sampling;
   sampling.seed = sampling_seed(run.settings().seed, run.questions().questions[question].id);
   return {prompt_of(run, question), sampling};
 }
@@ -65,7 +59,7 @@ std::size_t window_for(const RunDirectory& run, const ModelSpec& model, const An
     }
     longest = std::max(longest, n);
   }
-  return fixed ? window : std::min(window, longest + static_cast<std::size_t>(preset.max_tokens));
+  return fixed ? window : std::min(window, longest + preset.sampling.max_tokens);
 }
 
 }  // namespace

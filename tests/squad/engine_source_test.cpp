@@ -50,8 +50,10 @@ class Engine : public ::testing::TestWithParam<const char*> {
     return demo;
   }
   static Sampling sampling_of(const Preset& preset, const Question& question) {
-    return {preset.temperature,    preset.top_k, preset.top_p,
-            preset.repeat_penalty, 24,           sampling_seed(1, question.id)};
+    Sampling sampling = preset.sampling;
+    sampling.max_tokens = 24;
+    sampling.seed = sampling_seed(1, question.id);
+    return sampling;
   }
 };
 

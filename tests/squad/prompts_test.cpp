@@ -40,19 +40,19 @@ TEST(ArticlePrompt, AsTheNotesPrintIt) {
 TEST(Preset, Article) {
   const Preset preset = make_preset("article", false);
   EXPECT_FALSE(preset.chat);
-  EXPECT_EQ(preset.temperature, 0.7);
-  EXPECT_EQ(preset.top_k, 40);
-  EXPECT_EQ(preset.top_p, 0.95);
-  EXPECT_EQ(preset.repeat_penalty, 1.1);
+  EXPECT_EQ(preset.sampling.temperature, 0.7);
+  EXPECT_EQ(preset.sampling.top_k, 40);
+  EXPECT_EQ(preset.sampling.top_p, 0.95);
+  EXPECT_EQ(preset.sampling.repeat_penalty, 1.1);
   EXPECT_EQ(preset.context, 1024);
-  EXPECT_EQ(preset.max_tokens, 2000);
+  EXPECT_EQ(preset.sampling.max_tokens, 2000U);
   EXPECT_FALSE(preset.share_passages);
 }
 
 TEST(Preset, Chat) {
   const Preset preset = make_preset("chat", false);
   EXPECT_TRUE(preset.chat);
-  EXPECT_EQ(preset.temperature, 0);
+  EXPECT_EQ(preset.sampling.temperature, 0);
   EXPECT_TRUE(preset.share_passages);
   EXPECT_EQ(
       fill_template(preset.prompt_template, "C.", "Q?"),

@@ -259,7 +259,7 @@ TEST(Run, OtherSettingsAreRefusedInOneLine) {
     return close == std::string::npos ? message : message.substr(open + 1, close - open - 1);
   };
   EXPECT_EQ(refusal([](RunSettings& s) { s.seed = 2; }), "seed 1, not 2");
-  EXPECT_EQ(refusal([](RunSettings& s) { s.preset.temperature = 0.7; }), "temperature 0.0, not 0.7");
+  EXPECT_EQ(refusal([](RunSettings& s) { s.preset.sampling.temperature = 0.7; }), "temperature 0.0, not 0.7");
   EXPECT_EQ(refusal([](RunSettings& s) { s.models[1].sha256 = "22"; }), "models 2 sha256 \"11\", not \"22\"");
   EXPECT_EQ(refusal([](RunSettings& s) { s.models.pop_back(); }), "3 models, not 2");
   EXPECT_EQ(refusal([](RunSettings& s) { s.shard = {1, 2}; }), "shard \"1/1\", not \"1/2\"");

@@ -314,15 +314,16 @@ std::string settings_section(const RunDirectory& run, const Analysis& analysis) 
   }
   list +=
       term("Preset",
-           fmt::format(
-               "{}: {}, temperature {:g}, {}, at most {} tokens, window {}", escape_html(preset.name),
-               preset.chat ? "each model's own chat template" : "the plain prompt", preset.temperature,
-               preset.share_passages ? "questions of a passage share its prefill"
-                                     : "each question prefilled alone",
-               preset.max_tokens, preset.context > 0 ? std::to_string(preset.context) : "as long as needed"));
-  if (preset.top_k > 0 || preset.top_p < 1 || preset.repeat_penalty != 1) {
-    list += term("Sampling", fmt::format("top-k {}, top-p {:g}, repeat penalty {:g}", preset.top_k,
-                                         preset.top_p, preset.repeat_penalty));
+           fmt::format("{}: {}, temperature {:g}, {}, at most {} tokens, window {}", escape_html(preset.name),
+                       preset.chat ? "each model's own chat template" : "the plain prompt",
+                       preset.sampling.temperature,
+                       preset.share_passages ? "questions of a passage share its prefill"
+                                             : "each question prefilled alone",
+                       preset.sampling.max_tokens,
+                       preset.context > 0 ? std::to_string(preset.context) : "as long as needed"));
+  if (preset.sampling.top_k > 0 || preset.sampling.top_p < 1 || preset.sampling.repeat_penalty != 1) {
+    list += term("Sampling", fmt::format("top-k {}, top-p {:g}, repeat penalty {:g}", preset.sampling.top_k,
+                                         preset.sampling.top_p, preset.sampling.repeat_penalty));
   }
   list += term("Keys and values", escape_html(settings.kv)) + term("Machine", escape_html(settings.machine));
   for (const JudgeSummary& judge : analysis.judges) {
