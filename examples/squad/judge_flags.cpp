@@ -31,30 +31,25 @@ std::optional<double> parse_temperature(const std::string& text) {
 
 void JudgeFlags::add_to(CLI::App& app) {
   const char* group = "Judge";
-  const auto option = [&](const char* flag, auto& value, const std::string& text) {
-    return app.add_option(flag, value, text)->group(group);
+  const auto option = [&](const char* flag, const char* type, auto& value, const std::string& text) {
+    return app.add_option(flag, value, text)->group(group)->type_name(type);
   };
   const auto one_of = [](std::initializer_list<std::string> words) {
     return CLI::IsMember(std::vector<std::string>(words)).description("");
   };
-  option("--judge", kind,
+  option("--judge", "KIND", kind,
          "Who ranks the answers: f1 (token F1 against the truth; default), openai, gguf or none")
-      ->check(one_of({"f1", "openai", "gguf", "none"}))
-      ->type_name("KIND");
-  option("--judge-name", name, "Name of its verdicts, verdicts-NAME.jsonl (default: the kind)")
-      ->type_name("NAME");
-  option("--judge-order", order,
+      ->check(one_of({"f1", "openai", "gguf", "none"}));
+  option("--judge-name", "NAME", name, "Name of its verdicts, verdicts-NAME.jsonl (default: the kind)");
+  option("--judge-order", "ORDER", order,
          "openai, gguf: in which orders the answers are shown: fixed (the article's way), rotate (all "
          "permutations in turn; default) or all (every one for every question)")
-      ->check(one_of({"fixed", "rotate", "all"}))
-      ->type_name("ORDER");
-  option("--judge-file", file, "gguf: the model, a GGUF file")->type_name("FILE");
-  option("--judge-url", openai.url, "openai: where it answers (default: " + openai.url + ")")
-      ->type_name("URL");
-  option("--judge-model", model,
+      ->check(one_of({"fixed", "rotate", "all"}));
+  option("--judge-file", "FILE", file, "gguf: the model, a GGUF file");
+  option("--judge-url", "URL", openai.url, "openai: where it answers (default: " + openai.url + ")");
+  option("--judge-model", "NAME", model,
          fmt::format("openai: the model to ask for (default: {}; of a run by --preset article, {})",
-                     kCurrentJudgeModel, kArticleJudgeModel))
-      ->type_name("NAME");
+                     kCurrentJudgeModel, kArticleJudgeModel));
   app.add_option_function<std::string>(
          "--judge-temperature",
          [this](const std::string& text) { openai.temperature = parse_temperature(text); },
@@ -62,24 +57,19 @@ void JudgeFlags::add_to(CLI::App& app) {
          "0)")
       ->group(group)
       ->type_name("N|none");
-  option("--judge-key-variable", key_variable,
-         "openai: environment variable that holds the key (default: " + key_variable + ")")
-      ->type_name("NAME");
-  option("--judge-format", format,
+  option("--judge-key-variable", "NAME", key_variable,
+         "openai: environment variable that holds the key (default: " + key_variable + ")");
+  option("--judge-format", "FORMAT", format,
          "openai: how the ranking is asked for: schema (output by JSON schema; default), function (the "
          "article's way, and the default of a run by --preset article), tools or json")
-      ->check(one_of({"schema", "function", "tools", "json"}))
-      ->type_name("FORMAT");
-  option("--judge-prompt", prompt,
+      ->check(one_of({"schema", "function", "tools", "json"}));
+  option("--judge-prompt", "PROMPT", prompt,
          "openai: article (its words; default) or full (with the question and whole answers)")
-      ->check(one_of({"article", "full"}))
-      ->type_name("PROMPT");
-  option("--judge-attempts", openai.attempts, "openai: attempts for one verdict (default: 6)")
-      ->check(CLI::Range(1, 100).description(""))
-      ->type_name("N");
-  option("--judge-timeout", openai.timeout_s, "openai: seconds for one attempt (default: 60)")
-      ->check(CLI::Range(0.1, 3600.0).description(""))
-      ->type_name("SECONDS");
+      ->check(one_of({"article", "full"}));
+  option("--judge-attempts", "N", openai.attempts, "openai: attempts for one verdict (default: 6)")
+      ->check(CLI::Range(1, 100).description(""));
+  option("--judge-timeout", "SECONDS", openai.timeout_s, "openai: seconds for one attempt (default: 60)")
+      ->check(CLI::Range(0.1, 3600.0).description(""));
 }
 
 void JudgeFlags::check(const app::EngineFlags& engine) const {

@@ -95,8 +95,7 @@ void add_report(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* report = app.add_subcommand("report", "Write a run's report again");
   add_directory(*report, *flags);
-  report->add_option("--judge", flags->judges, "Whose verdicts (default: all that are complete)")
-      ->type_name("NAME");
+  option(*report, "--judge", "NAME", flags->judges, "Whose verdicts (default: all that are complete)");
   report->add_flag("-q,--quiet", flags->quiet, "No table");
   report->callback([flags, &chosen] {
     chosen = [flags] {
@@ -110,9 +109,7 @@ void add_merge(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* merge = app.add_subcommand("merge", "Join the shards of a run, then judge and report");
   merge->add_option("DIR", flags->directories, "Directories of all shards")->required();
-  merge->add_option("--out", flags->out, "Directory of the whole run, a new one")
-      ->required()
-      ->type_name("DIR");
+  option(*merge, "--out", "DIR", flags->out, "Directory of the whole run, a new one")->required();
   add_common(*merge, *flags);
   merge->callback([flags, &chosen] { chosen = [flags] { return run_merge(*flags); }; });
 }
@@ -121,12 +118,9 @@ void add_score(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* score =
       app.add_subcommand("score", "Exact match and F1 of a predictions file, as the official scripts");
-  score->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
-      ->required()
-      ->type_name("FILE");
-  score->add_option("--predictions", flags->predictions, "Answers, {\"id\": \"answer\"}")
-      ->required()
-      ->type_name("FILE");
+  option(*score, "--squad", "FILE", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
+      ->required();
+  option(*score, "--predictions", "FILE", flags->predictions, "Answers, {\"id\": \"answer\"}")->required();
   score->callback([flags, &chosen] { chosen = [flags] { return run_score(*flags); }; });
 }
 

@@ -30,6 +30,7 @@ struct RunFlags {
   std::vector<std::string> models, chat_templates, windows, adapters;
   std::string squad, out, preset = "chat", template_file, shard = "1/1";
   std::string draft;              // "": the preset's
+  std::string demo_models;        // folder of the demo's; "": where the program finds them
   std::size_t n = 60, batch = 0;  // batch 0: chosen by memory
   std::uint64_t seed = 1;
   std::size_t max_tokens = 0;  // 0: the preset's
@@ -208,19 +209,15 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
 void add_engine(CLI::App& app, RunFlags& flags) {
   using Flags = app::EngineFlags;
   flags.engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv | Flags::kMemory);
-  app.add_option(
-         "--batch", flags.batch,
+  option(app, "--batch", "N", flags.batch,
          "Questions that are answered in one forward pass. Answers do not change, but each has a speed "
          "of its own only with 1 (default: by memory, at most 32; demo, --preset article and --alone: "
          "1)")
-      ->check(CLI::Range(1, 1024).description(""))
-      ->type_name("N");
-  app.add_option(
-         "--draft", flags.draft,
+      ->check(CLI::Range(1, 1024).description(""));
+  option(app, "--draft", "lookup|FILE|off", flags.draft,
          "Speculative decoding: tokens are guessed and several of them verified in one pass; answers do not "
          "change. lookup: guesses from the text itself (default); FILE: by a small model of the same "
-         "vocabulary; off (always with --preset article)")
-      ->type_name("lookup|FILE|off");
+         "vocabulary; off (always with --preset article)");
   app.add_flag("-q,--quiet", flags.quiet, "No progress and no table");
 }
 
@@ -254,8 +251,8 @@ fs::path demo_folder(const std::string& given) {
                                             : fmt::format("{}: no demo models there", given));
 }
 
-int run_demo(RunFlags flags, const std::string& folder_flag) {
-  const fs::path folder = demo_folder(folder_flag);
+int run_demo(RunFlags flags) {
+  const fs::path folder = demo_folder(flags.demo_models);
   std::vector<ModelSpec> models;
   for (const char* name : kDemoModels) models.push_back({name, demo_file(folder, name)});
   const Dataset set = parse_dataset(embedded::demo_set, "demo_set.json");
@@ -266,26 +263,21 @@ int run_demo(RunFlags flags, const std::string& folder_flag) {
 
 /// Adds the flags of the models and of their options.
 void add_models(CLI::App& run, RunFlags& flags) {
-  run.add_option("--model", flags.models, "A model, NAME=FILE; as often as there are models")
+  option(run, "--model", "NAME=FILE", flags.models, "A model, NAME=FILE; as often as there are models")
       ->required()
-      ->type_name("NAME=FILE")
       ->allow_extra_args(false);
-  run.add_option("--chat-template", flags.chat_templates,
-                 "How the turns of --preset chat are written, in place of the file's template: NAME for "
-                 "every model, or MODEL=NAME; as often as needed (gemma, gemma4, llama2, llama3, llama31, "
-                 "mistral, mistral-v3, chatml, zephyr)")
-      ->type_name("NAME")
+  option(run, "--chat-template", "NAME", flags.chat_templates,
+         "How the turns of --preset chat are written, in place of the file's template: NAME for "
+         "every model, or MODEL=NAME; as often as needed (gemma, gemma4, llama2, llama3, llama31, "
+         "mistral, mistral-v3, chatml, zephyr)")
       ->allow_extra_args(false);
-  run.add_option(
-         "--window", flags.windows,
+  option(run, "--window", "N", flags.windows,
          "Sliding attention window in tokens, in place of the file's (0: none): N for every model, or "
          "MODEL=N; as often as needed. Mistral 7B v0.1 needs 4096, which its files do not say")
-      ->type_name("N")
       ->allow_extra_args(false);
-  run.add_option("--lora", flags.adapters,
-                 "A LoRA adapter (GGUF), its change times SCALE (default: 1): for every model, or "
-                 "MODEL=FILE[:SCALE]; as often as needed")
-      ->type_name("FILE[:SCALE]")
+  option(run, "--lora", "FILE[:SCALE]", flags.adapters,
+         "A LoRA adapter (GGUF), its change times SCALE (default: 1): for every model, or "
+         "MODEL=FILE[:SCALE]; as often as needed")
       ->allow_extra_args(false);
 }
 
@@ -295,42 +287,31 @@ void add_run(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<RunFlags>();
   CLI::App* run = app.add_subcommand("run", "Ask models the questions of a SQuAD file");
   add_models(*run, *flags);
-  run->add_option("--squad", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
-      ->required()
-      ->type_name("FILE");
-  run->add_option("--out", flags->out, "Directory of the run; a run that is there already is continued")
-      ->required()
-      ->type_name("DIR");
-  run->add_option("-n,--questions", flags->n, "How many questions; 0: all (default: 60)")
-      ->check(CLI::Range(0, 1 << 30).description(""))
-      ->type_name("N");
-  run->add_option("--seed", flags->seed, "Which questions, and how answers are sampled (default: 1)")
-      ->check(seed_number)
-      ->type_name("N");
-  run->add_option("--preset", flags->preset,
-                  "chat: each model's own template, greedy, one prefill per passage (default); article: its "
-                  "plain prompt, temperature 0.7, window 1024, 2000 tokens, each question alone")
-      ->check(CLI::IsMember({"chat", "article"}).description(""))
-      ->type_name("NAME");
-  run->add_option("--template", flags->template_file, "A prompt of your own, with {context} and {question}")
-      ->type_name("FILE");
-  run->add_option("--max-tokens", flags->max_tokens,
-                  "Maximum number of tokens of an answer (default: the preset's)")
-      ->check(CLI::Range(1, 1 << 20).description(""))
-      ->type_name("N");
-  run->add_option("--temp", flags->temperature, "Temperature (default: the preset's)")
-      ->check(temperature)
-      ->type_name("N");
-  run->add_option("-c,--context", flags->engine.context,
-                  "Context in tokens, prompt and answer together (default: the preset's)")
-      ->check(CLI::Range(1, 1 << 24).description(""))
-      ->type_name("N");
+  option(*run, "--squad", "FILE", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
+      ->required();
+  option(*run, "--out", "DIR", flags->out, "Directory of the run; a run that is there already is continued")
+      ->required();
+  option(*run, "-n,--questions", "N", flags->n, "How many questions; 0: all (default: 60)")
+      ->check(CLI::Range(0, 1 << 30).description(""));
+  option(*run, "--seed", "N", flags->seed, "Which questions, and how answers are sampled (default: 1)")
+      ->check(seed_number);
+  option(*run, "--preset", "NAME", flags->preset,
+         "chat: each model's own template, greedy, one prefill per passage (default); article: its "
+         "plain prompt, temperature 0.7, window 1024, 2000 tokens, each question alone")
+      ->check(CLI::IsMember({"chat", "article"}).description(""));
+  option(*run, "--template", "FILE", flags->template_file,
+         "A prompt of your own, with {context} and {question}");
+  option(*run, "--max-tokens", "N", flags->max_tokens,
+         "Maximum number of tokens of an answer (default: the preset's)")
+      ->check(CLI::Range(1, 1 << 20).description(""));
+  option(*run, "--temp", "N", flags->temperature, "Temperature (default: the preset's)")->check(temperature);
+  option(*run, "-c,--context", "N", flags->engine.context,
+         "Context in tokens, prompt and answer together (default: the preset's)")
+      ->check(CLI::Range(1, 1 << 24).description(""));
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
-  run->add_option(
-         "--shard", flags->shard,
+  option(*run, "--shard", "i/N", flags->shard,
          "Only part i of N, by passage; see gemma-squad merge. auto: the part that Slurm, MPI or, with "
-         "auto/N, Kubernetes gave this process; {shard} in --out is then its number")
-      ->type_name("i/N");
+         "auto/N, Kubernetes gave this process; {shard} in --out is then its number");
   add_engine(*run, *flags);
   flags->judge.add_to(*run);
   run->callback([flags, &chosen] {
@@ -350,16 +331,14 @@ void add_run(CLI::App& app, Command& chosen) {
 
 void add_demo(CLI::App& app, Command& chosen) {
   const auto flags = std::make_shared<RunFlags>();
-  const auto folder = std::make_shared<std::string>();
   flags->out = "squad-demo";
   flags->batch = 1;  // so that words per second are known
   CLI::App* demo = app.add_subcommand("demo", "Ask the three demo models the questions of the bundled set");
-  demo->add_option("--out", flags->out, "Directory of the run")->type_name("DIR")->capture_default_str();
-  demo->add_option("--models", *folder, "Folder of the demo models")->type_name("FOLDER");
+  option(*demo, "--out", "DIR", flags->out, "Directory of the run")->capture_default_str();
+  option(*demo, "--models", "FOLDER", flags->demo_models, "Folder of the demo models");
   add_engine(*demo, *flags);
   flags->judge.add_to(*demo);
-  demo->callback(
-      [flags, folder, &chosen] { chosen = [flags, folder] { return run_demo(*flags, *folder); }; });
+  demo->callback([flags, &chosen] { chosen = [flags] { return run_demo(*flags); }; });
 }
 
 }  // namespace gemma::squad

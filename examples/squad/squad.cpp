@@ -45,7 +45,7 @@ class Reader {
     if (const auto version = root.find("version"); version != root.end() && version->is_string()) {
       out_.version = version->get<std::string>();
     }
-    out_.is_v2 = out_.version.starts_with("v2") || out_.version.starts_with("2");
+    out_.is_v2 = says_v2();
     for (std::size_t i = 0; i < data.size(); ++i) read_article(data[i], fmt::format("article {}", i));
   }
 
@@ -70,11 +70,11 @@ class Reader {
       }
       out_.is_v2 = true;
     }
-    const bool says_so = out_.version.starts_with("v2") || out_.version.starts_with("2");
-    if (out_.is_v2 && !says_so) out_.version = "v2.0";
+    if (out_.is_v2 && !says_v2()) out_.version = "v2.0";
   }
 
  private:
+  bool says_v2() const { return out_.version.starts_with("v2") || out_.version.starts_with("2"); }
   const json& array(const json& object, const char* key, const std::string& where) const {
     return member(object, key, &json::is_array, "an array", name_, where);
   }
@@ -162,18 +162,14 @@ bool is_row(const json& value) {
 /// Reads one JSON value: a published file, an array of rows, the format of the data set viewer's API
 /// ({"rows": [{"row": ...}]}), or a single row.
 void read_whole(const json& root, Reader& reader) {
-  if (root.is_array() && !root.empty() && is_row(root[0])) {
-    for (std::size_t i = 0; i < root.size(); ++i) reader.read_row(root[i], fmt::format("row {}", i));
-  } else if (is_row(root)) {
-    reader.read_row(root, "row 0");
-  } else if (root.is_object() && root.contains("rows") && root["rows"].is_array()) {
-    const json& rows = root["rows"];
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const bool is_wrapped = rows[i].is_object() && rows[i].contains("row");
-      reader.read_row(is_wrapped ? rows[i]["row"] : rows[i], fmt::format("row {}", i));
-    }
-  } else {
-    reader.read_articles(root);
+  const bool is_wrapped = root.is_object() && root.contains("rows") && root["rows"].is_array();
+  if (is_row(root)) return reader.read_row(root, "row 0");
+  if (!is_wrapped && !(root.is_array() && !root.empty() && is_row(root[0])))
+    return reader.read_articles(root);
+  const json& rows = is_wrapped ? root["rows"] : root;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const bool has_row = is_wrapped && rows[i].is_object() && rows[i].contains("row");
+    reader.read_row(has_row ? rows[i]["row"] : rows[i], fmt::format("row {}", i));
   }
 }
 
