@@ -49,18 +49,18 @@ class Analyser {
 
   void add_measures() {
     if (out_.is_timed()) add_speed();
-    add("words", "Answer length", "words", true, false,
+    add("words", "Answer length", "words", false,
         [](const AnswerMetrics& m) { return static_cast<double>(m.article_words); });
-    add("exact", "Exact match", "%", true, true, [](const AnswerMetrics& m) { return 100 * m.score.exact; });
-    add("f1", "F1", "%", true, true, [](const AnswerMetrics& m) { return 100 * m.score.f1; });
-    add("words_corrected", "Answer length, digits counted", "words", true, false,
+    add("exact", "Exact match", "%", true, [](const AnswerMetrics& m) { return 100 * m.score.exact; });
+    add("f1", "F1", "%", true, [](const AnswerMetrics& m) { return 100 * m.score.f1; });
+    add("words_corrected", "Answer length, digits counted", "words", false,
         [](const AnswerMetrics& m) { return static_cast<double>(m.words); });
   }
 
   void add_speed() {
-    add("words_per_second", "Words per second", "words/s", true, false,
+    add("words_per_second", "Words per second", "words/s", false,
         [](const AnswerMetrics& m) { return m.article_words_per_s; });
-    add("words_per_second_corrected", "Words per second, digits counted", "words/s", true, false,
+    add("words_per_second_corrected", "Words per second, digits counted", "words/s", false,
         [](const AnswerMetrics& m) { return m.words_per_s; });
   }
 
@@ -133,12 +133,11 @@ class Analyser {
   }
 
   template <typename Value>
-  void add(std::string key, std::string title, std::string unit, bool higher, bool quality, Value value) {
+  void add(std::string key, std::string title, std::string unit, bool quality, Value value) {
     Measure measure;
     measure.key = std::move(key);
     measure.title = std::move(title);
     measure.unit = std::move(unit);
-    measure.higher_is_better = higher;
     measure.is_quality = quality;
     for (const std::vector<AnswerMetrics>& answers : out_.answers) {
       std::vector<double> column;

@@ -144,15 +144,6 @@ void check_header(const fs::path& file, const JsonLines& stored, const std::stri
        stored.lines[0].dump());
 }
 
-/// Sum over all records, including those without a ranking.
-std::size_t sum_of(const Verdicts& verdicts, std::size_t Verdict::*member) {
-  std::size_t sum = 0;
-  for (const auto* records : {&verdicts.records, &verdicts.failures, &verdicts.retried}) {
-    for (const VerdictRecord& record : *records) sum += record.verdict.*member;
-  }
-  return sum;
-}
-
 /// Whether nothing but a header and failures is stored.
 bool holds_no_ranking(const JsonLines& stored) {
   return std::none_of(stored.lines.begin(), stored.lines.end(),
@@ -224,16 +215,12 @@ class Patience {
 
 }  // namespace
 
-std::size_t Verdicts::prompt_tokens() const noexcept {
-  return sum_of(*this, &Verdict::prompt_tokens);
-}
-
-std::size_t Verdicts::completion_tokens() const noexcept {
-  return sum_of(*this, &Verdict::completion_tokens);
-}
-
-std::size_t Verdicts::attempts() const noexcept {
-  return sum_of(*this, &Verdict::attempts);
+std::size_t Verdicts::total(std::size_t Verdict::*count) const noexcept {
+  std::size_t sum = 0;
+  for (const auto* part : {&records, &failures, &retried}) {
+    for (const VerdictRecord& record : *part) sum += record.verdict.*count;
+  }
+  return sum;
 }
 
 void check_judge_name(const std::string& name) {

@@ -29,9 +29,8 @@ struct Verdicts {
   std::vector<VerdictRecord> failures;  // no ranking: the reason; no later verdict
   std::vector<VerdictRecord> retried;   // replaced by a later attempt; for their cost
 
-  std::size_t prompt_tokens() const noexcept;
-  std::size_t completion_tokens() const noexcept;
-  std::size_t attempts() const noexcept;
+  /// The sum of a count over all records, including those without a ranking.
+  std::size_t total(std::size_t Verdict::*count) const noexcept;
 };
 
 /// Asks `judge` for every missing verdict on `run` and stores each when it arrives: first those never asked

@@ -79,9 +79,9 @@ TEST_F(JudgedRun, VerdictsAreStoredAndNotAskedAgain) {
   EXPECT_EQ(again.asked, 0U);
   const Verdicts verdicts = read_verdicts(run(), "j");
   EXPECT_EQ(verdicts.records.size(), 288U);
-  EXPECT_EQ(verdicts.prompt_tokens(), 28800U);
-  EXPECT_EQ(verdicts.completion_tokens(), 1440U);
-  EXPECT_EQ(verdicts.attempts(), 576U);
+  EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 28800U);
+  EXPECT_EQ(verdicts.total(&Verdict::completion_tokens), 1440U);
+  EXPECT_EQ(verdicts.total(&Verdict::attempts), 576U);
   EXPECT_EQ(judges_of(folder_ / "run"), (std::vector<std::string>{"j"}));
 }
 
@@ -221,7 +221,7 @@ TEST_F(JudgedRun, AQuestionWithoutARankingIsGoneOnFrom) {
   ASSERT_EQ(verdicts.failures.size(), 2U);
   EXPECT_EQ(verdicts.failures[0].id, "q3");
   EXPECT_EQ(verdicts.failures[0].verdict.trouble, "not a ranking of 3: 'none of them'");
-  EXPECT_EQ(verdicts.prompt_tokens(), 480U);
+  EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 480U);
   EXPECT_TRUE(is_settled(run(), verdicts));
   const RankColumns columns = rank_columns(run(), verdicts);
   EXPECT_EQ(columns.questions.size(), 46U);
@@ -233,7 +233,7 @@ TEST_F(JudgedRun, AQuestionWithoutARankingIsGoneOnFrom) {
   verdicts = read_verdicts(run(), "j");
   EXPECT_EQ(verdicts.records.size(), 47U);
   EXPECT_EQ(verdicts.failures.size(), 1U);
-  EXPECT_EQ(verdicts.prompt_tokens(), 500U);
+  EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 500U);
 }
 
 TEST_F(JudgedRun, AQuestionWithoutAllItsOrdersIsLeftOut) {

@@ -1,6 +1,7 @@
 #include "examples/squad/report/sections.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -45,26 +46,26 @@ std::string table(const std::vector<std::string>& head, const std::string& rows,
 // ---- figures ----
 
 std::string models_table(const RunDirectory& run, const Analysis& analysis) {
-  std::vector<std::string> head = {"Model", "Exact match %", "F1 %"};
+  std::vector<std::pair<std::string, const Measure*>> columns;
+  const auto add = [&](const char* title, const char* key) {
+    columns.emplace_back(title, &analysis.measure(key));
+  };
+  add("Exact match %", "exact");
+  add("F1 %", "f1");
   for (const JudgeSummary& judge : analysis.judges) {
-    head.push_back(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)));
+    columns.emplace_back(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)),
+                         &analysis.measures[judge.measure]);
   }
-  std::vector<const char*> keys = {"words", "words_corrected"};
-  head.insert(head.end(), {"Words", "Digits counted: words"});
-  if (analysis.is_timed()) {
-    keys = {"words", "words_per_second", "words_corrected", "words_per_second_corrected"};
-    head.insert(head.end() - 1, "Words/s");
-    head.push_back("words/s");
-  }
+  add("Words", "words");
+  if (analysis.is_timed()) add("Words/s", "words_per_second");
+  add("Digits counted: words", "words_corrected");
+  if (analysis.is_timed()) add("words/s", "words_per_second_corrected");
+  std::vector<std::string> head = {"Model"};
+  for (const auto& [title, measure] : columns) head.push_back(title);
   std::string rows;
   for (std::size_t m = 0; m < run.n_models(); ++m) {
     rows += "<tr>" + name_cell(run, m);
-    for (const char* key : {"exact", "f1"}) rows += interval_cell(analysis.measure(key).means[m]);
-    for (const JudgeSummary& judge : analysis.judges)
-      rows += interval_cell(analysis.measures[judge.measure].means[m]);
-    for (const char* key : keys) {
-      rows += interval_cell(analysis.measure(key).means[m]);
-    }
+    for (const auto& [title, measure] : columns) rows += interval_cell(measure->means[m]);
     rows += "</tr>";
   }
   return card(table(head, rows));
