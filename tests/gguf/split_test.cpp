@@ -133,7 +133,7 @@ TEST_F(Split, PartsOfOtherModelsAreRefused) {
   error = with([&](Writer& w) { keys(w, 1, 3, 5), add_tensors(w, 4, "a"); });
   EXPECT_NE(error.find("its 3 parts hold 7 tensors; split.tensors.count says 5"), std::string::npos) << error;
   error = with([&](Writer& w) { keys(w, 1, 3, 5), add_tensors(w, 2, "b"); });
-  EXPECT_NE(error.find("tensor 'b0' stands in another part too"), std::string::npos) << error;
+  EXPECT_NE(error.find("tensor 'b0' appears in another part too"), std::string::npos) << error;
   error = with([&](Writer& w) {
     keys(w, 1, 3, 5);
     w.add("general.architecture", "llama");
