@@ -50,16 +50,16 @@ void add_flags(CLI::App& app, Options& options) {
                "Tokens already in the cache, comma-separated (default: 0)")};
   CLI::Option* const batched[] = {
       add_list(app, "--npp", options.batched.pp,
-               "With -npp: many sequences at once, as llama-batched-bench: prompt lengths of each"),
-      add_list(app, "--ntg", options.batched.tg, "Or -ntg : tokens of each to generate"),
-      add_list(app, "--npl", options.batched.pl, "Or -npl : numbers of sequences")};
+               "Prompt lengths of many sequences at once, as llama-batched-bench (or -npp)"),
+      add_list(app, "--ntg", options.batched.tg, "Tokens of each to generate (or -ntg)"),
+      add_list(app, "--npl", options.batched.pl, "Numbers of sequences (or -npl)")};
   for (CLI::Option* const b : batched) {
     for (CLI::Option* const s : single) b->excludes(s);
     for (CLI::Option* const other : batched) {
       if (other != b) b->needs(other);
     }
   }
-  app.add_flag("--pps", options.batched.shared, "Or -pps : with -npl, one prompt that all sequences share")
+  app.add_flag("--pps", options.batched.shared, "With -npl, one prompt that all sequences share (or -pps)")
       ->needs(batched[2]);
   CLI::Option* const text =
       app.add_option("--text", options.text_file,

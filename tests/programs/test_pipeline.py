@@ -97,7 +97,7 @@ class Pipeline(ProgramTest):
     def disturb(self, which, number):
         """(status, seconds until all ended, standard error) when that rank gets that signal in the middle of its work."""
         job = subprocess.Popen(command(3, "-m", MISTRAL, "-p", "Once", "--raw", "-n", "100000", "-c", "100000", "--temp", "1",
-                                       "--timeout", "1"),
+                                       "--timeout", "2"),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=mpi_environment())
         self.addCleanup(job.kill)
         job.stdout.read(1)

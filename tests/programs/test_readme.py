@@ -28,7 +28,7 @@ class Readme(ProgramTest):
         for program, command, arguments in commands:
             shown = self.succeeds(program, *([command.strip()] if program == "gemma-squad" else []), "--help")
             for flag in re.findall(r"(?:^| )(--?[a-z][a-z_-]*)", re.sub(r'"[^"]*"', '""', arguments)):
-                self.assertRegex(shown, rf"(?m)(^|[ ,]){re.escape(flag)}([ ,\n]|$)", f"{program} {arguments}")
+                self.assertRegex(shown, rf"(?m)(^|[ ,(]){re.escape(flag)}([ ,)\n]|$)", f"{program} {arguments}")
 
     def test_its_files_exist(self):
         for path in re.findall(r"(?<![\w/])((?:examples|tests|docs|cmake)/[\w./-]+\w|(?:gemma|kernels|tokenizer|gguf)/[\w/]+\.\w+)", ALL):
