@@ -168,12 +168,6 @@ std::string article_reduction(std::string_view text) {
   return out;
 }
 
-std::string_view trimmed(std::string_view text, std::string_view marks) noexcept {
-  const std::size_t begin = text.find_first_not_of(marks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(marks) - begin + 1);
-}
-
 std::string shortened(std::string_view text, std::size_t n) {
   const std::u32string codes = decode_utf8(text);
   if (codes.size() <= n) return std::string(text);

@@ -41,7 +41,11 @@ std::size_t word_count(std::string_view text);
 std::string article_reduction(std::string_view text);
 
 /// `text` without the bytes of `marks` at its ends.
-std::string_view trimmed(std::string_view text, std::string_view marks = " \t\r\n") noexcept;
+inline std::string_view trimmed(std::string_view text, std::string_view marks = " \t\r\n") noexcept {
+  const std::size_t begin = text.find_first_not_of(marks);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(marks) - begin + 1);
+}
 
 /// `text` cut to at most `n` code points, with an ellipsis if something was cut.
 std::string shortened(std::string_view text, std::size_t n);
