@@ -58,7 +58,8 @@ Model golden(const char* name) {
 }
 
 TEST(ParallelFor, EachIndexOnceWhateverTheThreads) {
-  for (const unsigned n_threads : {1u, 2u, 5u}) {
+  // the largest team before the smaller: clang's OpenMP runtime leaks memory when two threads become five
+  for (const unsigned n_threads : {1u, 5u, 2u}) {
     for (const std::size_t n : {0u, 1u, 3u, 1000u}) {
       std::vector<int> calls(n, 0);
       parallel_for(n_threads, n, [&](std::size_t i) { ++calls[i]; });
