@@ -185,13 +185,11 @@ bool Connection::peer_left() const {
 
 void Connection::linger() {
   ::shutdown(fd(), SHUT_WR);
-  const std::int64_t deadline = now_ms() + 2000;
-  for (std::size_t n_dropped = 0; n_dropped < limits_.body_bytes;) {
-    const std::int64_t left = deadline - now_ms();
+  const std::int64_t deadline = now_ms() + 10000;
+  for (;;) {
+    const std::int64_t left = std::min<std::int64_t>(deadline - now_ms(), 2000);
     if (left <= 0 || !wait_for(fd(), POLLIN, left)) return;
-    const ssize_t n = ::recv(fd(), buffer_.data(), buffer_.size(), 0);
-    if (n <= 0) return;
-    n_dropped += static_cast<std::size_t>(n);
+    if (::recv(fd(), buffer_.data(), buffer_.size(), 0) <= 0) return;
   }
 }
 

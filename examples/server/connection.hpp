@@ -77,8 +77,9 @@ class Connection {
   bool write(std::string_view data);
   /// Whether the other side has closed.
   bool peer_left() const;
-  /// Waits until the client has read the response before the connection is closed, although its request was
-  /// not read completely: closing at once could discard the response.
+  /// Before the connection is closed although the request was not read completely: drops what the client
+  /// still sends, until it has sent all, or nothing for 2 seconds, for 10 seconds at most. Closing at once
+  /// would break the client's sending, so that it would never read the response.
   void linger();
 
   /// Ends a wait for a request. May be called by any thread.
