@@ -14,7 +14,6 @@ namespace gemma::kernels {
 
 struct AvxVnni : Avx2Primitives<AvxVnni> {
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
-  static constexpr int kDirectTokens = 4;        // AVX2's 6 was not measured on AVX-VNNI
 
   /// sum + a.low * b.low + a.high * b.high, with the int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept { return _mm256_dpwssd_avx_epi32(sum, a, b); }
