@@ -28,9 +28,10 @@ struct Avx2Primitives {
   static constexpr int kPanels = 2;
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 6;
-  static constexpr int kStep = 6;                 // tokens whose dot products are interleaved
-  static constexpr int kPart = 1;                 // smaller tiles come in steps of this many tokens
-  static constexpr int kDirectTokens = 6;         // up to here weights are multiplied as they are unpacked
+  static constexpr int kStep = 6;          // tokens whose dot products are interleaved
+  static constexpr int kPart = 1;          // smaller tiles come in steps of this many tokens
+  static constexpr int kDirectTokens = 6;  // up to here weights are multiplied as they are unpacked
+  static constexpr bool kFixedHints = true;
   static constexpr bool kColumnsByHalves = true;  // most of eight columns at once would be spilled
 
   struct Rows {
@@ -163,7 +164,6 @@ struct Avx2Primitives {
 
 struct Avx2 : Avx2Primitives<Avx2> {
   static constexpr bool kSignedWeights = true;  // 8-bit w: pairs of products of w + 128 exceed 16 bits
-  static constexpr bool kFixedHints = true;
 
   /// sum + a.low * b.low + a.high * b.high, with the int16 halves of each lane
   static Int add_pair_products(Int sum, Int a, Int b) noexcept {

@@ -27,6 +27,7 @@ struct Avx512Vnni {
   static constexpr int kDirectTokens = 8;        // up to here weights are multiplied as they are unpacked
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
 
+  static constexpr bool kFixedHints = true;
   static constexpr bool kRowVectors = true;  // for one token, rows are read end to end (matmul_rows.hpp)
 
   struct Rows {
