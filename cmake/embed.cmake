@@ -1,4 +1,4 @@
-# gemma_embed(TARGET HEADER NAMESPACE name=file...): each file becomes `extern const std::string_view name` of NAMESPACE
+# gemma_embed(TARGET HEADER NAMESPACE kName=file...): each file becomes `extern const std::string_view kName` of NAMESPACE
 # in TARGET, declared in HEADER, so that the program carries what it needs with it.
 function(gemma_embed target header namespace)
   set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}_embedded.cpp)
@@ -9,8 +9,8 @@ function(gemma_embed target header namespace)
     set(file ${CMAKE_CURRENT_SOURCE_DIR}/${CMAKE_MATCH_2})
     file(READ ${file} hex HEX)
     string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
-    string(APPEND code "static constexpr char ${name}_bytes[] = {${bytes}};\n"
-                       "const std::string_view ${name}(${name}_bytes, sizeof ${name}_bytes);\n")
+    string(APPEND code "static constexpr char ${name}Bytes[] = {${bytes}};\n"
+                       "const std::string_view ${name}(${name}Bytes, sizeof ${name}Bytes);\n")
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
   endforeach()
   string(APPEND code "}  // namespace ${namespace}\n")

@@ -49,8 +49,8 @@ inline std::vector<float> unit_vector(std::span<const float> u, std::size_t n) {
 
 }  // namespace detail
 
-GEMMA_INLINE MemoryPlan plan_embedder(const Model& model, const EmbedderOptions& given) {
-  EmbedderOptions o = given;
+GEMMA_INLINE MemoryPlan plan_embedder(const Model& model, const EmbedderOptions& options) {
+  EmbedderOptions o = options;
   if (o.n_ctx > ModelConfig::kMostPositions || o.chunk > (1u << 24)) {
     throw Error(ErrorCode::kInvalidArgument, "embeddings of texts of " + std::to_string(o.n_ctx) +
                                                  " tokens in chunks of " + std::to_string(o.chunk) +
@@ -73,20 +73,20 @@ GEMMA_INLINE MemoryPlan plan_embedder(const Model& model, const EmbedderOptions&
 
 GEMMA_INLINE std::vector<std::vector<float>> Model::embed(std::span<const std::string> texts,
                                                           EmbedPrompt prompt,
-                                                          const EmbedderOptions& given) const {
-  EmbedderOptions options = given;
-  const bool any_context = options.n_ctx == 0;
-  if (any_context) options.n_ctx = std::min(config().max_seq_len, kDefaultContext);
+                                                          const EmbedderOptions& options) const {
+  EmbedderOptions o = options;
+  const bool any_context = o.n_ctx == 0;
+  if (any_context) o.n_ctx = std::min(config().max_seq_len, kDefaultContext);
   std::vector<std::vector<std::int32_t>> ids;
   std::size_t longest = 1, total = 1;
   for (const std::string& text : texts) {
-    ids.push_back(Embedder::encode(*this, text, prompt, options.n_ctx, options.truncate));
+    ids.push_back(Embedder::encode(*this, text, prompt, o.n_ctx, o.truncate));
     longest = std::max(longest, ids.back().size());
     total += ids.back().size();
   }
-  if (any_context) options.n_ctx = longest;
-  options.chunk = std::min(options.chunk, total);
-  return Embedder(*this, options).embed_ids(ids);
+  if (any_context) o.n_ctx = longest;
+  o.chunk = std::min(o.chunk, total);
+  return Embedder(*this, o).embed_ids(ids);
 }
 
 GEMMA_INLINE std::vector<float> Model::embed(std::string_view text, EmbedPrompt prompt,

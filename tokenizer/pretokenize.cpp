@@ -107,25 +107,25 @@ struct Pretokenizer::Pattern {
   MatchContext context;
 };
 
-Pretokenizer::Pretokenizer(PrePattern wanted) {
-  auto pattern = std::make_unique<Pattern>();
-  const std::string text = pattern_of(wanted);
+Pretokenizer::Pretokenizer(PrePattern pattern) {
+  auto compiled = std::make_unique<Pattern>();
+  const std::string text = pattern_of(pattern);
   int error = 0;
   PCRE2_SIZE at = 0;
   // anchored: a pre-token starts where the one before it ended
-  pattern->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                                    PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &at, nullptr));
-  if (!pattern->code) fail("compile its pattern", error);
+  compiled->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                                     PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &at, nullptr));
+  if (!compiled->code) fail("compile its pattern", error);
   // without a JIT (or memory for it) the interpreter does the same, slower
-  pcre2_jit_compile(pattern->code.get(), PCRE2_JIT_COMPLETE);
-  pattern->context.reset(pcre2_match_context_create(nullptr));
-  if (!pattern->context) fail("make room to match", PCRE2_ERROR_NOMEMORY);
+  pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);
+  compiled->context.reset(pcre2_match_context_create(nullptr));
+  if (!compiled->context) fail("make room to match", PCRE2_ERROR_NOMEMORY);
   // a match looks at no character more than a few times, so the text bounds the work; PCRE2's own limits
   // would only refuse long runs of spaces
-  pcre2_set_match_limit(pattern->context.get(), std::numeric_limits<std::uint32_t>::max());
-  pcre2_set_depth_limit(pattern->context.get(), std::numeric_limits<std::uint32_t>::max());
-  pcre2_set_heap_limit(pattern->context.get(), std::numeric_limits<std::uint32_t>::max());
-  pattern_ = std::move(pattern);
+  pcre2_set_match_limit(compiled->context.get(), std::numeric_limits<std::uint32_t>::max());
+  pcre2_set_depth_limit(compiled->context.get(), std::numeric_limits<std::uint32_t>::max());
+  pcre2_set_heap_limit(compiled->context.get(), std::numeric_limits<std::uint32_t>::max());
+  pattern_ = std::move(compiled);
 }
 
 Pretokenizer::~Pretokenizer() = default;

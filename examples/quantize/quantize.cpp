@@ -104,7 +104,7 @@ QuantizeOptions options_of(const Flags& f, const std::atomic<bool>& cancelled) {
 std::string target_of(const std::string& out) {
   std::error_code error;
   const auto real = std::filesystem::canonical(out, error);
-  const std::string path = error ? out : real.string();
+  std::string path = error ? out : real.string();
   if (const auto status = std::filesystem::status(path, error);
       std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
     throw Error(ErrorCode::kIo, out + ": cannot write: not a regular file");

@@ -19,6 +19,7 @@ namespace {
 
 /// A connection as a stream of cpp-httplib. Later versions have more virtual functions: nothing is marked as
 /// override, so that it compiles with both.
+// NOLINTBEGIN(modernize-use-override)
 class ConnectionStream : public httplib::Stream {
  public:
   explicit ConnectionStream(Connection& c) : c_(c) {}
@@ -44,6 +45,7 @@ class ConnectionStream : public httplib::Stream {
   }
   Connection& c_;
 };
+// NOLINTEND(modernize-use-override)
 
 class SinkOf : public HttpSink {
  public:
@@ -56,9 +58,9 @@ class SinkOf : public HttpSink {
 
 void put(HttpReply reply, const httplib::Request& request, httplib::Response& out) {
   out.status = reply.status;
-  for (const auto& [name, value] : reply.headers) out.set_header(name.c_str(), value.c_str());
+  for (const auto& [name, value] : reply.headers) out.set_header(name, value);
   if (!reply.stream) {
-    if (!reply.body.empty()) out.set_content(reply.body, reply.type.c_str());
+    if (!reply.body.empty()) out.set_content(reply.body, reply.type);
     return;
   }
   out.set_header("Cache-Control", "no-cache");
@@ -69,9 +71,9 @@ void put(HttpReply reply, const httplib::Request& request, httplib::Response& ou
     return true;
   };
   if (request.version == "HTTP/1.0") {
-    out.set_content_provider(reply.type.c_str(), std::move(provider));
+    out.set_content_provider(reply.type, std::move(provider));
   } else {
-    out.set_chunked_content_provider(reply.type.c_str(), std::move(provider));
+    out.set_chunked_content_provider(reply.type, std::move(provider));
   }
 }
 

@@ -42,7 +42,7 @@ Json sampling_json(const SamplingDefaults& s) {
 HttpReply Api::page(const Call&) {
   HttpReply out;
   out.type = "text/html; charset=utf-8";
-  out.body = embedded::page;
+  out.body = embedded::kPage;
   return out;
 }
 

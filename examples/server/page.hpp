@@ -5,6 +5,6 @@
 
 namespace gemma::server::embedded {
 
-extern const std::string_view page;
+extern const std::string_view kPage;
 
 }  // namespace gemma::server::embedded

@@ -216,7 +216,7 @@ class CallGrammar {
   }
   /// The name of a separate rule for a value, so that a repeated one is written once.
   std::string rule_of(const Value& schema) {
-    const std::string name = "v" + std::to_string(n_values_++);
+    std::string name = "v" + std::to_string(n_values_++);
     rule(name, value_of(schema));
     return name;
   }

@@ -5,8 +5,8 @@
 
 namespace gemma::squad::embedded {
 
-extern const std::string_view style_css;
-extern const std::string_view script_js;
-extern const std::string_view demo_set;  // SQuAD v1.1
+extern const std::string_view kStyleCss;
+extern const std::string_view kScriptJs;
+extern const std::string_view kDemoSet;  // SQuAD v1.1
 
 }  // namespace gemma::squad::embedded

@@ -255,10 +255,10 @@ int run_demo(RunFlags flags) {
   const fs::path folder = demo_folder(flags.demo_models);
   std::vector<ModelSpec> models;
   for (const char* name : kDemoModels) models.push_back({name, demo_file(folder, name)});
-  const Dataset set = parse_dataset(embedded::demo_set, "demo_set.json");
+  const Dataset set = parse_dataset(embedded::kDemoSet, "demo_set.json");
   flags.n = 0;
   flags.max_tokens = 48;
-  return run_evaluation(flags, models, set, "demo_set.json", sha256_of_text(embedded::demo_set));
+  return run_evaluation(flags, models, set, "demo_set.json", sha256_of_text(embedded::kDemoSet));
 }
 
 /// Adds the flags of the models and of their options.

@@ -45,7 +45,7 @@ struct Dataset {
 /// place.
 Dataset read_dataset(const std::filesystem::path& file);
 /// Reads a data set from memory; `name` is the file's name in messages.
-Dataset parse_dataset(std::string_view json, std::string_view name);
+Dataset parse_dataset(std::string_view text, std::string_view name);
 
 /// The questions on one passage, asked one after the other so that they can share its prefill.
 struct PassageGroup {

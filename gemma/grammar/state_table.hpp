@@ -34,9 +34,9 @@ class KeySet {
 class PairLists {
  public:
   struct Pair {
-    std::uint32_t state;  // of the automaton
-    std::uint32_t node;   // the places to return to after its rule
-    auto operator<=>(const Pair&) const = default;
+    std::uint32_t state;                            // of the automaton
+    std::uint32_t node;                             // the places to return to after its rule
+    auto operator<=>(const Pair&) const = default;  // NOLINT(modernize-use-nullptr): the compiler's own 0
   };
 
   /// The number of a list, which is added if it is new. `mark` is part of its identity.

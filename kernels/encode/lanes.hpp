@@ -13,7 +13,7 @@
 namespace gemma::kernels::encode {
 
 inline constexpr int kLanes = 8;
-typedef float Lanes __attribute__((vector_size(32)));
+using Lanes __attribute__((vector_size(32))) = float;
 
 template <class A>
 [[gnu::always_inline]] inline Lanes all(float x) noexcept {

@@ -538,11 +538,13 @@ TEST_F(CApi, MisuseIsAnError) {
 }
 
 class CEmbeddings : public testing::Test {
- protected:
+ public:
   ~CEmbeddings() override {
     gemma_model_free(model_);
     gemma_error_free(error_);
   }
+
+ protected:
   int embed(const gemma_embed_options* options, std::vector<float>& out) {
     std::size_t n = 0;
     if (gemma_embed(model_, texts_, 3, options, nullptr, 0, &n, &error_) != 0) return -1;

@@ -15,12 +15,14 @@
 namespace gemma::test {
 
 class CSession : public testing::Test {
- protected:
+ public:
   ~CSession() override {
     gemma_session_free(session_);
     gemma_model_free(model_);
     gemma_error_free(error_);
   }
+
+ protected:
   /// The message of the last failure, which must have this code; forgets the failure.
   std::string why(int code) {
     EXPECT_NE(error_, nullptr);

@@ -14,12 +14,14 @@ namespace {
 namespace fs = std::filesystem;
 
 class Machine : public ::testing::Test {
+ public:
+  ~Machine() override { fs::remove_all(root_); }
+
  protected:
   Machine() {
     std::string pattern = (fs::temp_directory_path() / "gemma-machine-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
   }
-  ~Machine() override { fs::remove_all(root_); }
 
   void file(const std::string& path, const std::string& text) const {
     fs::create_directories(fs::path(root_ + path).parent_path());

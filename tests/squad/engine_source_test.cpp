@@ -46,7 +46,7 @@ class Engine : public ::testing::TestWithParam<const char*> {
     return answer;
   }
   static const Dataset& set() {
-    static const Dataset demo = parse_dataset(embedded::demo_set, "demo_set.json");
+    static const Dataset demo = parse_dataset(embedded::kDemoSet, "demo_set.json");
     return demo;
   }
   static Sampling sampling_of(const Preset& preset, const Question& question) {

@@ -360,7 +360,7 @@ TEST(Charts, AxisTicks) {
 // ---- the bundled set ----
 
 TEST(DemoSet, IsLargeEnoughAndAnswersStandInItsPassages) {
-  const Dataset set = parse_dataset(embedded::demo_set, "demo_set.json");
+  const Dataset set = parse_dataset(embedded::kDemoSet, "demo_set.json");
   EXPECT_FALSE(set.is_v2);
   EXPECT_GE(set.passages.size(), 30U);
   EXPECT_GE(set.questions.size(), 90U);
@@ -377,7 +377,7 @@ TEST(DemoSet, IsLargeEnoughAndAnswersStandInItsPassages) {
   }
   std::sort(texts.begin(), texts.end());
   EXPECT_EQ(std::adjacent_find(texts.begin(), texts.end()), texts.end()) << "a question twice";
-  EXPECT_TRUE(std::all_of(embedded::demo_set.begin(), embedded::demo_set.end(),
+  EXPECT_TRUE(std::all_of(embedded::kDemoSet.begin(), embedded::kDemoSet.end(),
                           [](char c) { return static_cast<unsigned char>(c) < 0x80; }));
 }
 

@@ -132,7 +132,7 @@ std::string report_html(const RunDirectory& run, const Analysis& analysis) {
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>SQuAD report</title>"
       "<style>{}</style></head>\n<body>\n",
-      embedded::style_css);
+      embedded::kStyleCss);
   html += header(run, analysis) + "\n<main>\n";
   html += figures_section(run, analysis) + "\n";
   html += tests_section(run, analysis) + "\n";
@@ -144,7 +144,7 @@ std::string report_html(const RunDirectory& run, const Analysis& analysis) {
       "summary.json beside this file holds every number.</footer>\n";
   html += fmt::format(
       "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{}</script>\n</body></html>\n",
-      data_json(run, analysis), embedded::script_js);
+      data_json(run, analysis), embedded::kScriptJs);
   return html;
 }
 
