@@ -8,7 +8,7 @@ packages=(
   libxsimd-dev libsentencepiece-dev libpcre2-dev                                # the library
   libcli11-dev libfmt-dev nlohmann-json3-dev libedit-dev                        # the programs
   libcpp-httplib-dev libssl-dev                                                 # the server, the evaluator
-  libboost-math-dev                                                             # the evaluator
+  libboost-math-dev libicu-dev                                                  # the evaluator
 )
 for flag in "$@"; do
   case $flag in

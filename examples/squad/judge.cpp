@@ -10,6 +10,7 @@
 #include "examples/squad/metrics.hpp"
 #include "examples/squad/stats/ranks.hpp"
 #include "examples/squad/text.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -41,12 +42,7 @@ std::string number_word(std::size_t n) {
 
 /// The text on one line, so that an answer cannot look like the beginning of another.
 std::string one_line(std::string_view text) {
-  std::u32string out;
-  for (const std::u32string& word : split_words(decode_utf8(text))) {
-    if (!out.empty()) out.push_back(' ');
-    out += word;
-  }
-  return encode_utf8(out);
+  return fmt::format("{}", fmt::join(split_words(utf8::replace_invalid(text)), " "));
 }
 
 }  // namespace

@@ -14,44 +14,16 @@
 namespace gemma::squad {
 namespace {
 
-bool is_word_character(char32_t c) noexcept {
-  return c == '_' || is_alnum(c);
-}
-
-/// `text` with each of the words a, an, the replaced by a space. Word boundaries are those of \b in Python's
-/// re.
-std::u32string without_articles(std::u32string_view text) {
-  std::u32string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size();) {
-    if (!is_word_character(text[i])) {
-      out.push_back(text[i++]);
-      continue;
-    }
-    std::size_t end = i;
-    while (end < text.size() && is_word_character(text[end])) ++end;
-    const std::u32string_view word = text.substr(i, end - i);
-    if (word == U"a" || word == U"an" || word == U"the") {
-      out.push_back(' ');
-    } else {
-      out.append(word);
-    }
-    i = end;
-  }
-  return out;
-}
-
-std::vector<std::u32string> answer_tokens(std::string_view text) {
-  std::u32string codes = lower(decode_utf8(text));
-  codes.erase(std::remove_if(codes.begin(), codes.end(), is_ascii_punctuation), codes.end());
-  return split_words(without_articles(codes));
+/// The words that are compared (Rajpurkar et al. 2016).
+std::vector<std::string> answer_tokens(std::string_view text) {
+  return split_words(without_articles(without_punctuation(lower(text))));
 }
 
 /// Size of the intersection of two multisets.
-std::size_t common_tokens(std::vector<std::u32string> a, std::vector<std::u32string> b) {
+std::size_t common_tokens(std::vector<std::string> a, std::vector<std::string> b) {
   std::sort(a.begin(), a.end());
   std::sort(b.begin(), b.end());
-  std::vector<std::u32string> common;
+  std::vector<std::string> common;
   std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(common));
   return common.size();
 }
@@ -75,17 +47,12 @@ struct Sum {
 }  // namespace
 
 std::string normalize_answer(std::string_view text) {
-  std::u32string joined;
-  for (const std::u32string& token : answer_tokens(text)) {
-    if (!joined.empty()) joined.push_back(' ');
-    joined += token;
-  }
-  return encode_utf8(joined);
+  return fmt::format("{}", fmt::join(answer_tokens(text), " "));
 }
 
 Score score_pair(std::string_view prediction, std::string_view truth, bool is_v2) {
-  const std::vector<std::u32string> given = answer_tokens(prediction);
-  const std::vector<std::u32string> wanted = answer_tokens(truth);
+  const std::vector<std::string> given = answer_tokens(prediction);
+  const std::vector<std::string> wanted = answer_tokens(truth);
   Score score;
   score.exact = given == wanted ? 1 : 0;
   if (given.empty() || wanted.empty()) {

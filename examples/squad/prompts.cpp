@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "examples/squad/fail.hpp"
-#include "examples/squad/text.hpp"
+#include "tokenizer/utf8.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -28,7 +28,7 @@ Preset make_preset(std::string_view name, bool is_v2) {
 }
 
 void check_template(std::string_view text) {
-  if (encode_utf8(decode_utf8(text)) != text) {
+  if (utf8::valid_prefix(text) != text.size()) {
     throw Error(ErrorCode::kInvalidArgument, "a prompt template is text in UTF-8; this one is not");
   }
   for (const std::string_view part : {kContext, kQuestion}) {

@@ -173,10 +173,10 @@ std::string text_table(const RunDirectory& run, const std::vector<Column>& colum
     std::vector<std::string> cells = {title, ""};
     for (std::size_t m = 0; m < k; ++m) cells.push_back(cell(m));
     std::size_t width = 0;
-    for (const std::string& text : cells) width = std::max(width, decode_utf8(text).size());
+    for (const std::string& text : cells) width = std::max(width, n_characters(text));
     cells[1] = std::string(width, '-');
     for (std::size_t i = 0; i < cells.size(); ++i) {
-      const std::string pad(width - decode_utf8(cells[i]).size(), ' ');
+      const std::string pad(width - n_characters(cells[i]), ' ');
       lines[i] += (lines[i].empty() ? "" : "  ") + (left ? cells[i] + pad : pad + cells[i]);
     }
   };

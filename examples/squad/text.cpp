@@ -1,185 +1,141 @@
 #include "examples/squad/text.hpp"
 
-#include <algorithm>
-#include <iterator>
+#include <cstdint>
 
-#include "examples/squad/unicode_tables.hpp"
+#include <unicode/bytestream.h>
+#include <unicode/casemap.h>
+#include <unicode/uniset.h>
+#include <unicode/unistr.h>
+
+#include "gguf/error.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace gemma::squad {
 namespace {
 
-bool is_combining(char32_t c) noexcept {
-  return c >= 0x300 && c <= 0x36F;
+constexpr const char* kEllipsis = "\xE2\x80\xA6";
+
+void check(UErrorCode status) {
+  if (U_FAILURE(status)) throw Error(ErrorCode::kUnsupported, std::string("ICU: ") + u_errorName(status));
 }
 
-bool is_cased(char32_t c) noexcept {
-  if (lower(c) != c) return true;
-  if (c < 0x80) return c >= 'a' && c <= 'z';
-  // whether some range maps onto it; the few lower-case letters without a capital never follow a sigma
-  return std::any_of(
-      std::begin(unicode::kLower), std::end(unicode::kLower), [c](const unicode::LowerRange& range) {
-        const auto upper = static_cast<std::int64_t>(c) - range.delta;
-        return upper >= range.first && upper <= range.last && (upper - range.first) % range.stride == 0;
-      });
-}
-
-bool is_case_ignorable(char32_t c) noexcept {
-  return c == '\'' || c == '.' || c == ':' || c == '^' || c == '`' || c == 0xA8 || c == 0xAD || c == 0xAF ||
-         c == 0xB4 || c == 0xB7 || c == 0xB8 || c == 0x2018 || c == 0x2019 || is_combining(c);
-}
-
-bool is_final_sigma(std::u32string_view text, std::size_t at) noexcept {
-  std::size_t before = at;
-  while (before > 0 && is_case_ignorable(text[before - 1])) --before;
-  if (before == 0 || !is_cased(text[before - 1])) return false;
-  std::size_t after = at + 1;
-  while (after < text.size() && is_case_ignorable(text[after])) ++after;
-  return after == text.size() || !is_cased(text[after]);
-}
-
-bool is_article_letter(char32_t c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '\'';
-}
-
-/// Number of maximal runs of bytes for which `inside` holds.
-template <typename Inside>
-std::size_t count_runs(std::string_view text, Inside inside) {
-  std::size_t runs = 0;
-  bool in_run = false;
-  for (const char c : text) {
-    const bool now = inside(static_cast<unsigned char>(c));
-    runs += now && !in_run;
-    in_run = now;
+/// A set of characters, in ICU's notation.
+class Characters {
+ public:
+  explicit Characters(const char16_t* pattern) {
+    UErrorCode status = U_ZERO_ERROR;
+    set_.applyPattern(pattern, status);
+    check(status);
+    set_.freeze();
   }
-  return runs;
+
+  /// Calls visit(run, inside) for each maximal run of characters in the set and of others, in order.
+  template <typename Visit>
+  void for_each_run(std::string_view text, Visit visit) const {
+    for (bool inside = false; !text.empty(); inside = !inside) {
+      const std::size_t n = length(text, inside);
+      if (n > 0) visit(text.substr(0, n), inside);
+      text.remove_prefix(n);
+    }
+  }
+
+  /// `text` with each maximal run of the characters replaced by `with(run)`.
+  template <typename With>
+  std::string replaced(std::string_view text, With with) const {
+    std::string out;
+    for_each_run(text, [&](std::string_view run, bool inside) { out += inside ? with(run) : run; });
+    return out;
+  }
+
+  bool any_in(std::string_view text) const { return length(text, false) < text.size(); }
+
+ private:
+  /// Bytes of the beginning of `text` that has only characters inside the set, or only others.
+  std::size_t length(std::string_view text, bool inside) const {
+    return static_cast<std::size_t>(set_.spanUTF8(text.data(), static_cast<std::int32_t>(text.size()),
+                                                  inside ? USET_SPAN_CONTAINED : USET_SPAN_NOT_CONTAINED));
+  }
+
+  icu::UnicodeSet set_;
+};
+
+std::string utf8_of(const icu::UnicodeString& text) {
+  std::string out;
+  return text.toUTF8String(out);
+}
+
+/// The first `first` and the last `last` code points of `text`, with an ellipsis between them.
+std::string ends_of(const icu::UnicodeString& text, std::size_t first, std::size_t last) {
+  const std::int32_t end = text.moveIndex32(0, static_cast<std::int32_t>(first));
+  const std::int32_t begin = text.moveIndex32(text.length(), -static_cast<std::int32_t>(last));
+  return utf8_of(text.tempSubString(0, end)) + kEllipsis + utf8_of(text.tempSubString(begin));
 }
 
 }  // namespace
 
-std::u32string decode_utf8(std::string_view text) {
-  constexpr char32_t kReplacement = 0xFFFD;
-  std::u32string out;
-  out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    const utf8::Sequence one = utf8::next(text, at);
-    out.push_back(one.valid ? one.point : kReplacement);
-    at += one.length;
-  }
-  return out;
-}
-
-std::string encode_utf8(std::u32string_view text) {
+std::string lower(std::string_view text) {
   std::string out;
-  out.reserve(text.size());
-  for (const char32_t c : text) utf8::append(c, out);
+  icu::StringByteSink<std::string> sink(&out);
+  UErrorCode status = U_ZERO_ERROR;
+  icu::CaseMap::utf8ToLower("", 0, utf8::replace_invalid(text), sink, nullptr, status);
+  check(status);
   return out;
 }
 
-bool is_space(char32_t c) noexcept {
-  return (c >= 0x9 && c <= 0xD) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-         c == 0x3000;
-}
-
-bool is_alnum(char32_t c) noexcept {
-  if (c < 0x80) return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  const auto* range =
-      std::lower_bound(std::begin(unicode::kAlnum), std::end(unicode::kAlnum), c,
-                       [](const unicode::Range& r, char32_t value) { return r.last < value; });
-  return range != std::end(unicode::kAlnum) && c >= range->first;
-}
-
-bool is_ascii_punctuation(char32_t c) noexcept {
-  return (c >= 0x21 && c <= 0x2F) || (c >= 0x3A && c <= 0x40) || (c >= 0x5B && c <= 0x60) ||
-         (c >= 0x7B && c <= 0x7E);
-}
-
-char32_t lower(char32_t c) noexcept {
-  if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;
-  const auto* range =
-      std::lower_bound(std::begin(unicode::kLower), std::end(unicode::kLower), c,
-                       [](const unicode::LowerRange& r, char32_t value) { return r.last < value; });
-  if (range == std::end(unicode::kLower) || c < range->first || (c - range->first) % range->stride != 0)
-    return c;
-  return static_cast<char32_t>(static_cast<std::int64_t>(c) + range->delta);
-}
-
-std::u32string lower(std::u32string_view text) {
-  constexpr char32_t kCapitalSigma = 0x3A3, kFinalSigma = 0x3C2, kDottedI = 0x130, kDotAbove = 0x307;
-  std::u32string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == kCapitalSigma && is_final_sigma(text, i)) {
-      out.push_back(kFinalSigma);
-    } else if (text[i] == kDottedI) {
-      out.push_back('i');
-      out.push_back(kDotAbove);
-    } else {
-      out.push_back(lower(text[i]));
-    }
-  }
-  return out;
-}
-
-std::vector<std::u32string> split_words(std::u32string_view text) {
-  std::vector<std::u32string> words;
-  for (std::size_t i = 0; i < text.size();) {
-    if (is_space(text[i])) {
-      ++i;
-      continue;
-    }
-    std::size_t end = i;
-    while (end < text.size() && !is_space(text[end])) ++end;
-    words.emplace_back(text.substr(i, end - i));
-    i = end;
-  }
+std::vector<std::string> split_words(std::string_view text) {
+  static const Characters spaces(uR"([\p{White_Space}\u001C-\u001F])");
+  std::vector<std::string> words;
+  spaces.for_each_run(text, [&](std::string_view run, bool is_space) {
+    if (!is_space) words.emplace_back(run);
+  });
   return words;
 }
 
+std::string without_punctuation(std::string_view text) {
+  static const Characters marks(uR"([!-/\:-@\[-`\{-~])");
+  return marks.replaced(text, [](std::string_view) { return ""; });
+}
+
+std::string without_articles(std::string_view text) {
+  static const Characters of_words(uR"([\p{L}\p{N}_])");
+  return of_words.replaced(
+      text, [](std::string_view word) { return word == "a" || word == "an" || word == "the" ? " " : word; });
+}
+
 std::size_t article_word_count(std::string_view text) {
-  return count_runs(text, [](unsigned char c) { return is_article_letter(c); });
+  static const Characters letters(u"[a-zA-Z']");
+  std::size_t words = 0;
+  letters.for_each_run(text, [&](std::string_view, bool is_word) { words += is_word; });
+  return words;
 }
 
 std::size_t word_count(std::string_view text) {
+  static const Characters solid(uR"([\p{L}\p{N}])");
+  // with apostrophes and combining marks
+  static const Characters of_words(uR"([\p{L}\p{N}'\u2019\u0300-\u036F])");
   std::size_t words = 0;
-  bool counted = false;  // the current run has a letter or digit
-  for (const char32_t c : decode_utf8(text)) {
-    const bool solid = is_alnum(c);
-    if (solid && !counted) ++words;
-    counted = solid || (counted && (c == '\'' || c == 0x2019 || is_combining(c)));
-  }
+  of_words.for_each_run(text,
+                        [&](std::string_view run, bool is_word) { words += is_word && solid.any_in(run); });
   return words;
 }
 
 std::string article_reduction(std::string_view text) {
-  std::string out;
-  bool gap = false;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (is_article_letter(byte) || (byte >= '0' && byte <= '9')) {
-      out += c;
-      gap = false;
-    } else if (!gap) {
-      out += ' ';
-      gap = true;
-    }
-  }
-  return out;
+  static const Characters others(u"[^a-zA-Z0-9']");
+  return others.replaced(text, [](std::string_view) { return " "; });
+}
+
+std::size_t n_characters(std::string_view text) {
+  return static_cast<std::size_t>(icu::UnicodeString::fromUTF8(text).countChar32());
 }
 
 std::string shortened(std::string_view text, std::size_t n) {
-  const std::u32string codes = decode_utf8(text);
-  if (codes.size() <= n) return std::string(text);
-  return encode_utf8(std::u32string_view(codes).substr(0, n > 0 ? n - 1 : 0)) + "\xE2\x80\xA6";
+  if (n_characters(text) <= n) return std::string(text);
+  return ends_of(icu::UnicodeString::fromUTF8(text), n > 0 ? n - 1 : 0, 0);
 }
 
 std::string shortened_middle(std::string_view text, std::size_t n) {
-  const std::u32string codes = decode_utf8(text);
-  if (codes.size() <= n || n == 0) return shortened(text, n);
-  const std::u32string_view all = codes;
-  const std::size_t first = n / 2, last = n - 1 - first;
-  return encode_utf8(all.substr(0, first)) + "\xE2\x80\xA6" + encode_utf8(all.substr(all.size() - last));
+  if (n_characters(text) <= n || n == 0) return shortened(text, n);
+  return ends_of(icu::UnicodeString::fromUTF8(text), n / 2, n - 1 - n / 2);
 }
 
 }  // namespace gemma::squad

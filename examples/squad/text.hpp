@@ -1,5 +1,6 @@
 // Text functions of the official SQuAD metric: Python's lower(), split() and \w over Unicode, word counts.
-// Invariant: independent of the locale; invalid UTF-8 decodes to U+FFFD.
+// Invariant: independent of the locale. Texts are UTF-8. What is a letter, a digit or a capital is what ICU's
+// version of Unicode says, which differs from Python's in characters that only one of them knows.
 #pragma once
 
 #include <cstddef>
@@ -9,27 +10,19 @@
 
 namespace gemma::squad {
 
-/// UTF-8 to code points.
-std::u32string decode_utf8(std::string_view text);
-/// Code points to UTF-8.
-std::string encode_utf8(std::u32string_view text);
-
-/// Python's str.isspace for one code point.
-bool is_space(char32_t c) noexcept;
-/// Python's str.isalnum for one code point.
-bool is_alnum(char32_t c) noexcept;
-/// Python's string.punctuation: the 32 ASCII marks.
-bool is_ascii_punctuation(char32_t c) noexcept;
-
-/// Simple lower-case mapping of one code point.
-char32_t lower(char32_t c) noexcept;
-/// Python's str.lower: simple mappings, U+0130 to two code points, and a capital sigma at the end of a word
-/// to its final form (a word ends where no cased letter follows, ignoring apostrophes, full stops and
-/// combining marks).
-std::u32string lower(std::u32string_view text);
+/// Python's str.lower: U+0130 becomes two code points, and a capital sigma at the end of a word its final
+/// form. Invalid bytes become U+FFFD.
+std::string lower(std::string_view text);
 
 /// Python's str.split(): the maximal runs without white space.
-std::vector<std::u32string> split_words(std::u32string_view text);
+std::vector<std::string> split_words(std::string_view text);
+
+/// `text` without Python's string.punctuation: the 32 ASCII marks.
+std::string without_punctuation(std::string_view text);
+
+/// `text` with each of the words a, an, the replaced by a space. Word boundaries are those of \b in Python's
+/// re.
+std::string without_articles(std::string_view text);
 
 /// The article's count: the number of words if everything but ASCII letters and ' is a space ("1889" is 0
 /// words).
@@ -47,6 +40,8 @@ inline std::string_view trimmed(std::string_view text, std::string_view marks = 
   return text.substr(begin, text.find_last_not_of(marks) - begin + 1);
 }
 
+/// Number of code points; each invalid sequence counts as one.
+std::size_t n_characters(std::string_view text);
 /// `text` cut to at most `n` code points, with an ellipsis if something was cut.
 std::string shortened(std::string_view text, std::size_t n);
 /// `text` cut in the same way, with the ellipsis in the middle: names of files differ at their ends.
