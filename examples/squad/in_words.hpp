@@ -2,11 +2,18 @@
 // Invariant: no model is said to be better, faster or longer than the tests show.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "examples/squad/analysis.hpp"
 
 namespace gemma::squad {
+
+/// A column of a table with one row for each model.
+struct Column {
+  std::string title;
+  std::function<std::string(std::size_t m)> cell;
+};
 
 /// The result of a measure, in one or two sentences.
 std::string verdict_in_words(const RunDirectory& run, const Measure& measure);

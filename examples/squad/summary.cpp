@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -159,11 +158,6 @@ std::string joined_truths(const Question& question) {
   for (const Truth& truth : question.truths) out += (out.empty() ? "" : " | ") + truth.text;
   return out;
 }
-
-struct Column {
-  std::string title;
-  std::function<std::string(std::size_t m)> cell;
-};
 
 /// One line per model, with columns as wide as needed; numbers are right-aligned.
 std::string text_table(const RunDirectory& run, const std::vector<Column>& columns) {

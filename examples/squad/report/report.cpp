@@ -64,7 +64,8 @@ std::string data_json(const RunDirectory& run, const Analysis& analysis) {
   return script_safe(data.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
 
-std::string answers_section(const RunDirectory& run) {
+/// The filters of answers that depend on the run.
+std::string filters(const RunDirectory& run) {
   std::string only;
   for (std::size_t m = 0; m < run.n_models() && run.n_models() > 1; ++m) {
     const std::string name = escape_html(run.model_name(m));
@@ -74,78 +75,52 @@ std::string answers_section(const RunDirectory& run) {
         m, name);
   }
   if (run.questions().is_v2) only += "<option value=\"none\">without an answer</option>";
-  return fmt::format(
-      "<h2 id=\"answers\">Answers side by side</h2><div class=\"tools\">"
-      "<label class=\"skip\" for=\"search\">Search</label>"
-      "<input id=\"search\" type=\"search\" placeholder=\"Search questions, passages, answers\">"
-      "<select id=\"filter\" aria-label=\"Filter\"><option value=\"all\">all questions</option>"
-      "<option value=\"split\">some exact, some not</option><option value=\"right\">all exact</option>"
-      "<option value=\"wrong\">all wholly wrong</option>{}<option value=\"long\">cut short</option></select>"
-      "<select id=\"order\" aria-label=\"Order\"><option value=\"asked\">as asked</option>"
-      "<option value=\"spread\">largest difference first</option><option value=\"worst\">worst "
-      "first</option></select>"
-      "</div><div id=\"count\"></div><div id=\"list\"></div><button id=\"next\" hidden>more</button>"
-      "<noscript><p class=\"card\">The list of answers needs JavaScript; answers.csv beside this file holds "
-      "them "
-      "all.</p></noscript>",
-      only);
+  return only;
 }
 
-std::string header(const RunDirectory& run, const Analysis& analysis) {
-  const RunSettings& settings = run.settings();
-  const bool is_many = settings.models.size() > 4;
-  std::string names = is_many ? fmt::format("{} models", settings.models.size()) : "";
-  for (std::size_t m = 0; m < settings.models.size() && !is_many; ++m) {
-    names += fmt::format("{}{}",
-                         m == 0                            ? ""
-                         : m + 1 == settings.models.size() ? " and "
-                                                           : ", ",
-                         escape_html(settings.models[m].name));
+/// "gemma, llama and mistral"; the number of many.
+std::string names_in_words(const RunDirectory& run) {
+  const std::size_t k = run.n_models();
+  if (k > 4) return fmt::format("{} models", k);
+  std::string names;
+  for (std::size_t m = 0; m < k; ++m) {
+    names += m == 0 ? "" : m + 1 == k ? " and " : ", ";
+    names += escape_html(run.model_name(m));
   }
-  std::string lead = fmt::format("<p><b>Right answers (F1).</b> {}</p>",
-                                 escape_html(verdict_in_words(run, analysis.measure("f1"))));
+  return names;
+}
+
+/// The results in words.
+std::string lead(const RunDirectory& run, const Analysis& analysis) {
+  std::string out = fmt::format("<p><b>Right answers (F1).</b> {}</p>",
+                                escape_html(verdict_in_words(run, analysis.measure("f1"))));
   for (const JudgeSummary& judge : analysis.judges) {
-    lead +=
+    out +=
         fmt::format("<p><b>Answer quality ranked by judge {}.</b> {}</p>", escape_html(judge.verdicts.name),
                     escape_html(verdict_in_words(run, analysis.measures[judge.measure])));
   }
-  if (!analysis.is_timed()) {
-    lead += fmt::format("<p><b>Speed.</b> {}</p>", untimed_text(analysis));
-  } else if (settings.models.size() > 1) {
-    lead += fmt::format("<p><b>Speed (words per second).</b> {}</p>",
-                        escape_html(verdict_in_words(run, analysis.measure("words_per_second"))));
-  }
-  return fmt::format(
-      "<header><h1>{} on SQuAD</h1><p class=\"sub\">{} questions about {} passages of {}, seed {}, preset "
-      "{}; {}</p>"
-      "<nav><a href=\"#figures\">Figures</a><a href=\"#tests\">Tests</a><a href=\"#speed\">Speed</a>"
-      "<a href=\"#answers\">Answers</a><a href=\"#settings\">Settings</a></nav>"
-      "<div class=\"card lead\">{}</div></header>",
-      names, run.questions().questions.size(), run.questions().passages.size(), escape_html(settings.dataset),
-      settings.seed, escape_html(settings.preset.name), escape_html(settings.machine), lead);
+  if (!analysis.is_timed()) return out + fmt::format("<p><b>Speed.</b> {}</p>", untimed_text(analysis));
+  if (run.n_models() < 2) return out;
+  return out + fmt::format("<p><b>Speed (words per second).</b> {}</p>",
+                           escape_html(verdict_in_words(run, analysis.measure("words_per_second"))));
 }
 
 }  // namespace
 
 std::string report_html(const RunDirectory& run, const Analysis& analysis) {
-  std::string html = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>SQuAD report</title>"
-      "<style>{}</style></head>\n<body>\n",
-      embedded::kStyleCss);
-  html += header(run, analysis) + "\n<main>\n";
-  html += figures_section(run, analysis) + "\n";
-  html += tests_section(run, analysis) + "\n";
-  html += speed_section(run, analysis) + "\n";
-  html += answers_section(run) + "\n";
-  html += settings_section(run, analysis) + "\n";
-  html +=
-      "</main>\n<footer>Made by gemma-squad. Intervals: 95%, bootstrap by passage, 1,000 resamples, seeded. "
-      "summary.json beside this file holds every number.</footer>\n";
-  html += fmt::format(
-      "<script type=\"application/json\" id=\"data\">{}</script>\n<script>{}</script>\n</body></html>\n",
-      data_json(run, analysis), embedded::kScriptJs);
-  return html;
+  const RunSettings& settings = run.settings();
+  using fmt::arg;
+  return fmt::format(fmt::runtime(embedded::kPageHtml), arg("style", embedded::kStyleCss),
+                     arg("names", names_in_words(run)), arg("n_questions", run.questions().questions.size()),
+                     arg("n_passages", run.questions().passages.size()),
+                     arg("dataset", escape_html(settings.dataset)), arg("seed", settings.seed),
+                     arg("preset", escape_html(settings.preset.name)),
+                     arg("machine", escape_html(settings.machine)), arg("lead", lead(run, analysis)),
+                     arg("figures", figures(run, analysis)), arg("tests", tests_section(run, analysis)),
+                     arg("speed", speed_table(run, analysis)), arg("speed_note", speed_note(run, analysis)),
+                     arg("filters", filters(run)), arg("settings", settings_list(run, analysis)),
+                     arg("prompt_template", escape_html(settings.preset.prompt_template)),
+                     arg("data", data_json(run, analysis)), arg("script", embedded::kScriptJs));
 }
 
 }  // namespace gemma::squad::report

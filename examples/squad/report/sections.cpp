@@ -28,11 +28,6 @@ std::string name_cell(const RunDirectory& run, std::size_t m) {
       m % 8, name);
 }
 
-std::string interval_cell(const stats::Interval& value) {
-  return fmt::format("<td>{}<span class=\"range\">{} \xE2\x80\x93 {}</span></td>", short_number(value.mean),
-                     short_number(value.low), short_number(value.high));
-}
-
 std::string card(const std::string& content) {
   return "<div class=\"card\">" + content + "</div>";
 }
@@ -43,32 +38,40 @@ std::string table(const std::vector<std::string>& head, const std::string& rows,
   return out + "</tr></thead><tbody>" + rows + "</tbody></table></div>";
 }
 
-// ---- figures ----
-
-std::string models_table(const RunDirectory& run, const Analysis& analysis) {
-  std::vector<std::pair<std::string, const Measure*>> columns;
-  const auto add = [&](const char* title, const char* key) {
-    columns.emplace_back(title, &analysis.measure(key));
-  };
-  add("Exact match %", "exact");
-  add("F1 %", "f1");
-  for (const JudgeSummary& judge : analysis.judges) {
-    columns.emplace_back(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)),
-                         &analysis.measures[judge.measure]);
-  }
-  add("Words", "words");
-  if (analysis.is_timed()) add("Words/s", "words_per_second");
-  add("Digits counted: words", "words_corrected");
-  if (analysis.is_timed()) add("words/s", "words_per_second_corrected");
+std::string model_table(const RunDirectory& run, const std::vector<Column>& columns) {
   std::vector<std::string> head = {"Model"};
-  for (const auto& [title, measure] : columns) head.push_back(title);
+  for (const Column& column : columns) head.push_back(column.title);
   std::string rows;
   for (std::size_t m = 0; m < run.n_models(); ++m) {
     rows += "<tr>" + name_cell(run, m);
-    for (const auto& [title, measure] : columns) rows += interval_cell(measure->means[m]);
+    for (const Column& column : columns) rows += "<td>" + column.cell(m) + "</td>";
     rows += "</tr>";
   }
-  return card(table(head, rows));
+  return table(head, rows);
+}
+
+// ---- figures ----
+
+std::string measures_table(const RunDirectory& run, const Analysis& analysis) {
+  std::vector<Column> columns;
+  const auto add = [&](const std::string& title, const Measure& measure) {
+    columns.push_back({title, [&measure](std::size_t m) {
+                         const stats::Interval& mean = measure.means[m];
+                         return fmt::format("{}<span class=\"range\">{} \xE2\x80\x93 {}</span>",
+                                            short_number(mean.mean), short_number(mean.low),
+                                            short_number(mean.high));
+                       }});
+  };
+  add("Exact match %", analysis.measure("exact"));
+  add("F1 %", analysis.measure("f1"));
+  for (const JudgeSummary& judge : analysis.judges) {
+    add(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)), analysis.measures[judge.measure]);
+  }
+  add("Words", analysis.measure("words"));
+  if (analysis.is_timed()) add("Words/s", analysis.measure("words_per_second"));
+  add("Digits counted: words", analysis.measure("words_corrected"));
+  if (analysis.is_timed()) add("words/s", analysis.measure("words_per_second_corrected"));
+  return card(model_table(run, columns));
 }
 
 std::string measure_chart(const RunDirectory& run, const Measure& measure, const std::string& note,
@@ -195,9 +198,8 @@ std::string term(const std::string& name, const std::string& value) {
 
 }  // namespace
 
-std::string figures_section(const RunDirectory& run, const Analysis& analysis) {
-  std::string out = "<h2 id=\"figures\">Figures</h2>" + models_table(run, analysis) +
-                    "<div class=\"grid\" style=\"margin-top:16px\">";
+std::string figures(const RunDirectory& run, const Analysis& analysis) {
+  std::string out = measures_table(run, analysis) + "<div class=\"grid\" style=\"margin-top:16px\">";
   if (analysis.is_timed()) {
     out += measure_chart(run, analysis.measure("words_per_second"),
                          "words of the answer by the seconds of the whole call, prompt included", 0);
@@ -223,15 +225,17 @@ std::string figures_section(const RunDirectory& run, const Analysis& analysis) {
                        escape_html(unranked_text(run, judge)));
   }
   if (!run.questions().is_v2) return out;
-  std::string rows;
-  for (std::size_t m = 0; m < analysis.models.size(); ++m) {
-    const ModelSummary& model = analysis.models[m];
-    rows += fmt::format("<tr>{}<td>{:.1f}</td><td>{:.1f}</td><td>{:.1f}</td></tr>", name_cell(run, m),
-                        model.has_answer.exact, model.has_answer.f1, model.no_answer.exact);
-  }
+  const auto share = [&](const char* title, ScoreTotals ModelSummary::*totals, double ScoreTotals::*value) {
+    return Column{title, [&analysis, totals, value](std::size_t m) {
+                    return fmt::format("{:.1f}", analysis.models[m].*totals.*value);
+                  }};
+  };
   return out + "<div style=\"margin-top:16px\">" +
          card("<h3>Questions with and without an answer</h3>" +
-              table({"Model", "Has answer: exact match %", "Has answer: F1 %", "No answer: right %"}, rows)) +
+              model_table(run,
+                          {share("Has answer: exact match %", &ModelSummary::has_answer, &ScoreTotals::exact),
+                           share("Has answer: F1 %", &ModelSummary::has_answer, &ScoreTotals::f1),
+                           share("No answer: right %", &ModelSummary::no_answer, &ScoreTotals::exact)})) +
          "</div>";
 }
 
@@ -253,52 +257,58 @@ std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
   return out + "</div>";
 }
 
-std::string speed_section(const RunDirectory& run, const Analysis& analysis) {
-  std::string rows;
-  for (std::size_t m = 0; m < analysis.models.size(); ++m) {
-    const ModelSummary& model = analysis.models[m];
-    const Gains& gains = model.gains;
-    const auto n = static_cast<double>(gains.n);
-    rows += "<tr>" + name_cell(run, m);
-    const double time = gains.seconds;
-    const auto if_timed = [&](double value) {
-      return model.is_timed() ? short_number(value) : "\xE2\x80\x94";
-    };
-    for (const std::string& cell :
-         {short_number(gains.questions_per_hour()), if_timed(model.prefill_tokens_per_s),
-          if_timed(model.decode_tokens_per_s), if_timed(model.first_token_s),
-          short_number(gains.prompt_tokens / n), short_number(gains.tokens / n),
-          time < 10 ? fmt::format("{:.2f} s", time) : app::time_text(time), saving_text(model),
-          fmt::format("{}", gains.batch), short_number(gains.tokens_per_forward()),
-          gains.drafted == 0 ? std::string("\xE2\x80\x94")
-                             : fmt::format("{} of {}", gains.accepted, gains.drafted)}) {
-      rows += "<td>" + cell + "</td>";
-    }
-    rows += "</tr>";
-  }
-  std::string note = run.settings().preset.share_passages
-                         ? "Questions about one passage compute it once; the answers are the same. "
-                         : "Every question computed its whole prompt, as the article's did.";
+std::string speed_table(const RunDirectory& run, const Analysis& analysis) {
+  constexpr const char* kNone = "\xE2\x80\x94";
+  const auto gains = [&](std::size_t m) -> const Gains& { return analysis.models[m].gains; };
+  const auto if_timed = [&](const char* title, double ModelSummary::*value) {
+    return Column{title, [&analysis, value](std::size_t m) {
+                    const ModelSummary& model = analysis.models[m];
+                    return model.is_timed() ? short_number(model.*value) : kNone;
+                  }};
+  };
+  const auto per_question = [&](const char* title, double Gains::*tokens) {
+    return Column{title, [gains, tokens](std::size_t m) {
+                    return short_number(gains(m).*tokens / static_cast<double>(gains(m).n));
+                  }};
+  };
+  const auto time = [&](std::size_t m) {
+    const double seconds = gains(m).seconds;
+    return seconds < 10 ? fmt::format("{:.2f} s", seconds) : app::time_text(seconds);
+  };
+  const auto guesses = [&](std::size_t m) {
+    return gains(m).drafted == 0 ? kNone : fmt::format("{} of {}", gains(m).accepted, gains(m).drafted);
+  };
+  return model_table(
+      run, {{"Questions/h", [&](std::size_t m) { return short_number(gains(m).questions_per_hour()); }},
+            if_timed("Prefill tokens/s", &ModelSummary::prefill_tokens_per_s),
+            if_timed("Decode tokens/s", &ModelSummary::decode_tokens_per_s),
+            if_timed("First token, s", &ModelSummary::first_token_s),
+            per_question("Prompt tokens", &Gains::prompt_tokens),
+            per_question("Answer tokens", &Gains::tokens),
+            {"Time in all", time},
+            {"Saved", [&](std::size_t m) { return saving_text(analysis.models[m]); }},
+            {"At once", [&](std::size_t m) { return fmt::format("{}", gains(m).batch); }},
+            {"Tokens a forward", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }},
+            {"Guesses right", guesses}});
+}
+
+std::string speed_note(const RunDirectory& run, const Analysis& analysis) {
+  const bool is_shared = run.settings().preset.share_passages;
+  std::string note = is_shared ? "Questions about one passage compute it once; the answers are the same. "
+                               : "Every question computed its whole prompt, as the article's did.";
   if (!analysis.is_timed()) {
     note += untimed_text(analysis) +
             " Saved: of the prompts' tokens. A forward pass over the model's weights "
             "gives so many tokens of answers, and one without batches and guesses.";
-  } else if (run.settings().preset.share_passages) {
+  } else if (is_shared) {
     note +=
         "Saved: of the time that the run would have taken had each question computed its whole prompt, at "
         "the prefill speed of the first question of each passage.";
   }
-  return "<h2 id=\"speed\">Speed</h2>" +
-         card(table({"Model", "Questions/h", "Prefill tokens/s", "Decode tokens/s", "First token, s",
-                     "Prompt tokens", "Answer tokens", "Time in all", "Saved", "At once", "Tokens a forward",
-                     "Guesses right"},
-                    rows) +
-              "<p class=\"note\" style=\"margin:10px 0 0\">" + note +
-              " Times are of one run, one model after the other: what else the machine did meanwhile is in "
-              "them, and no test of words per second can tell it from the model.</p>");
+  return note;
 }
 
-std::string settings_section(const RunDirectory& run, const Analysis& analysis) {
+std::string settings_list(const RunDirectory& run, const Analysis& analysis) {
   const RunSettings& settings = run.settings();
   const Preset& preset = settings.preset;
   std::string list;
@@ -332,9 +342,7 @@ std::string settings_section(const RunDirectory& run, const Analysis& analysis) 
                  fmt::format("<code>{}</code>, order {}; {}", escape_html(judge.verdicts.identity),
                              to_string(judge.verdicts.policy), judge_cost_text(judge)));
   }
-  return "<h2 id=\"settings\">Settings</h2>" +
-         card("<dl>" + list + "</dl><details><summary>Prompt template</summary><pre>" +
-              escape_html(preset.prompt_template) + "</pre></details>");
+  return list;
 }
 
 }  // namespace gemma::squad::report

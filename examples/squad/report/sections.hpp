@@ -1,4 +1,5 @@
-// The sections of the report that need no script: figures, tests in words, speed, settings.
+// The parts of the report that need no script: figures, tests in words, speed, settings. page.html says where
+// they stand.
 #pragma once
 
 #include <string>
@@ -8,13 +9,15 @@
 namespace gemma::squad::report {
 
 /// Table of the models and bar charts: the article's three measures, EM and F1, ranks.
-std::string figures_section(const RunDirectory& run, const Analysis& analysis);
+std::string figures(const RunDirectory& run, const Analysis& analysis);
 /// For each measure which models differ, in words, by the article's tests and by the blocked ones. Empty for
 /// one model.
 std::string tests_section(const RunDirectory& run, const Analysis& analysis);
 /// Tokens per second, time to the first token, savings by shared passages.
-std::string speed_section(const RunDirectory& run, const Analysis& analysis);
+std::string speed_table(const RunDirectory& run, const Analysis& analysis);
+/// What the savings are of.
+std::string speed_note(const RunDirectory& run, const Analysis& analysis);
 /// The settings: data, models and their hashes, prompt, judges.
-std::string settings_section(const RunDirectory& run, const Analysis& analysis);
+std::string settings_list(const RunDirectory& run, const Analysis& analysis);
 
 }  // namespace gemma::squad::report
