@@ -171,7 +171,7 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
                    const std::string& dataset_name, const std::string& dataset_sha256) {
   check_names(models);
   flags.judge.check(flags.engine);
-  const Dataset selection = selection_of(dataset, select_questions(dataset, flags.n, flags.seed));
+  const Dataset selection = select_questions(dataset, flags.n, flags.seed);
   RunSettings settings;
   settings.dataset = app::printable(dataset_name);
   settings.dataset_sha256 = dataset_sha256;

@@ -203,7 +203,7 @@ void RunDirectory::write(const fs::path& directory, const RunSettings& settings,
 }
 
 std::vector<std::size_t> RunDirectory::own_questions() const {
-  return questions_of(shard_of(groups_of(questions_), settings_.shard));
+  return questions_of(questions_, settings_.shard);
 }
 
 const AnswerRecord* RunDirectory::find(std::string_view model, std::string_view id) const {

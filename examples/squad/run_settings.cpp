@@ -140,48 +140,24 @@ std::string difference(const RunSettings& there, const RunSettings& here, bool c
   return first_difference(comparable(there), comparable(here), "");
 }
 
-Dataset selection_of(const Dataset& dataset, const std::vector<PassageGroup>& groups) {
-  Dataset out;
-  out.version = dataset.version;
-  out.is_v2 = dataset.is_v2;
-  for (const PassageGroup& group : groups) {
-    out.passages.push_back(dataset.passages[group.passage]);
-    for (const std::size_t index : group.questions) {
-      out.questions.push_back(dataset.questions[index]);
-      out.questions.back().passage = out.passages.size() - 1;
-    }
-  }
-  return out;
-}
-
-std::vector<PassageGroup> groups_of(const Dataset& dataset) {
-  std::vector<PassageGroup> groups;
-  for (std::size_t i = 0; i < dataset.questions.size(); ++i) {
-    if (groups.empty() || groups.back().passage != dataset.questions[i].passage) {
-      groups.push_back({dataset.questions[i].passage, {}});
-    }
-    groups.back().questions.push_back(i);
-  }
-  return groups;
-}
-
 std::string to_squad_json(const Dataset& dataset) {
   ordered_json data = ordered_json::array();
-  for (const PassageGroup& group : groups_of(dataset)) {
-    ordered_json qas = ordered_json::array();
-    for (const std::size_t index : group.questions) {
-      const Question& question = dataset.questions[index];
-      ordered_json answers = ordered_json::array();
-      for (const Truth& truth : question.truths) {
-        answers.push_back({{"text", truth.text}, {"answer_start", truth.start}});
-      }
-      ordered_json qa = {{"id", question.id}, {"question", question.text}, {"answers", answers}};
-      if (dataset.is_v2) qa["is_impossible"] = question.truths.empty();
-      qas.push_back(std::move(qa));
+  const Question* before = nullptr;
+  for (const Question& question : dataset.questions) {
+    if (before == nullptr || before->passage != question.passage) {
+      const Passage& passage = dataset.passages[question.passage];
+      data.push_back({{"title", passage.title},
+                      {"paragraphs",
+                       ordered_json::array({{{"context", passage.text}, {"qas", ordered_json::array()}}})}});
     }
-    const Passage& passage = dataset.passages[group.passage];
-    data.push_back({{"title", passage.title},
-                    {"paragraphs", ordered_json::array({{{"context", passage.text}, {"qas", qas}}})}});
+    before = &question;
+    ordered_json answers = ordered_json::array();
+    for (const Truth& truth : question.truths) {
+      answers.push_back({{"text", truth.text}, {"answer_start", truth.start}});
+    }
+    ordered_json qa = {{"id", question.id}, {"question", question.text}, {"answers", answers}};
+    if (dataset.is_v2) qa["is_impossible"] = question.truths.empty();
+    data.back()["paragraphs"][0]["qas"].push_back(std::move(qa));
   }
   return ordered_json{{"version", dataset.version}, {"data", data}}.dump(1) + "\n";
 }

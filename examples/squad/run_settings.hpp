@@ -60,10 +60,6 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
 /// The first difference, e.g. "seed 1, not 2"; empty for equal settings. `machine` is not compared.
 std::string difference(const RunSettings& there, const RunSettings& here, bool compare_shards);
 
-/// The selected questions as a data set: one passage per group, in order.
-Dataset selection_of(const Dataset& dataset, const std::vector<PassageGroup>& groups);
-/// The groups of a data set in its own order: consecutive questions about one passage.
-std::vector<PassageGroup> groups_of(const Dataset& dataset);
 /// The data set in SQuAD's format; parse_dataset() reads the same data set back.
 std::string to_squad_json(const Dataset& dataset);
 

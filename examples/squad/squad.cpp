@@ -1,7 +1,7 @@
 #include "examples/squad/squad.hpp"
 
 #include <algorithm>
-#include <iterator>
+#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -217,22 +217,25 @@ Dataset read_dataset(const std::filesystem::path& file) {
   return parse_dataset(app::read_file(file.string()), file.string());
 }
 
-std::vector<PassageGroup> select_questions(const Dataset& dataset, std::size_t n, std::uint64_t seed) {
+Dataset select_questions(const Dataset& dataset, std::size_t n, std::uint64_t seed) {
   std::vector<std::size_t> order(dataset.questions.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::iota(order.begin(), order.end(), std::size_t{0});
   SplitMix64 random(seed);
   shuffle(order, random);
   if (n != 0 && n < order.size()) order.resize(n);
 
-  std::vector<PassageGroup> groups;
-  std::unordered_map<std::size_t, std::size_t> group_of;  // passage -> index into groups
-  for (const std::size_t question : order) {
-    const std::size_t passage = dataset.questions[question].passage;
-    const auto [place, is_new] = group_of.try_emplace(passage, groups.size());
-    if (is_new) groups.push_back({passage, {}});
-    groups[place->second].questions.push_back(question);
+  Dataset out{dataset.version, dataset.is_v2, {}, {}};
+  std::unordered_map<std::size_t, std::size_t> places;  // of passages in `out`
+  for (const std::size_t index : order) {
+    Question question = dataset.questions[index];
+    const auto [place, is_new] = places.try_emplace(question.passage, out.passages.size());
+    if (is_new) out.passages.push_back(dataset.passages[question.passage]);
+    question.passage = place->second;
+    out.questions.push_back(std::move(question));
   }
-  return groups;
+  std::stable_sort(out.questions.begin(), out.questions.end(),
+                   [](const Question& a, const Question& b) { return a.passage < b.passage; });
+  return out;
 }
 
 Shard parse_shard(std::string_view text) {
@@ -245,17 +248,12 @@ Shard parse_shard(std::string_view text) {
   return {*index, *count};
 }
 
-std::vector<PassageGroup> shard_of(const std::vector<PassageGroup>& groups, Shard shard) {
-  std::vector<PassageGroup> own;
-  for (std::size_t i = shard.index - 1; i < groups.size(); i += shard.count) own.push_back(groups[i]);
+std::vector<std::size_t> questions_of(const Dataset& dataset, Shard shard) {
+  std::vector<std::size_t> own;
+  for (std::size_t i = 0; i < dataset.questions.size(); ++i) {
+    if (dataset.questions[i].passage % shard.count == shard.index - 1) own.push_back(i);
+  }
   return own;
-}
-
-std::vector<std::size_t> questions_of(const std::vector<PassageGroup>& groups) {
-  std::vector<std::size_t> all;
-  for (const PassageGroup& group : groups)
-    all.insert(all.end(), group.questions.begin(), group.questions.end());
-  return all;
 }
 
 }  // namespace gemma::squad

@@ -47,17 +47,11 @@ Dataset read_dataset(const std::filesystem::path& file);
 /// Reads a data set from memory; `name` is the file's name in messages.
 Dataset parse_dataset(std::string_view text, std::string_view name);
 
-/// The questions on one passage, asked one after the other so that they can share its prefill.
-struct PassageGroup {
-  std::size_t passage = 0;
-  std::vector<std::size_t> questions;  // indices into Dataset::questions
-};
-
 /// Selects `n` questions (0 or more than there are: all): all questions are shuffled (Fisher-Yates) with
-/// `seed`, and the first n are grouped by passage: a passage comes where its first question was, and its
-/// questions keep their order. Except for the grouping, the first n of a seed are the first n of any larger
-/// selection of that seed.
-std::vector<PassageGroup> select_questions(const Dataset& dataset, std::size_t n, std::uint64_t seed);
+/// `seed`, and the first n are grouped by passage, so that they can share its prefill: a passage comes where
+/// its first question was, and its questions keep their order. Except for the grouping, the first n of a seed
+/// are the first n of any larger selection of that seed.
+Dataset select_questions(const Dataset& dataset, std::size_t n, std::uint64_t seed);
 
 /// Part `index` of `count`, 1-based; count >= 1.
 struct Shard {
@@ -68,11 +62,8 @@ struct Shard {
 /// "2/8" -> {2, 8}. Throws gemma::Error (invalid_argument) for anything else, also 0/8 and 9/8.
 Shard parse_shard(std::string_view text);
 
-/// The passages of a shard: every count-th one. The shards of a selection are disjoint and together are the
-/// whole.
-std::vector<PassageGroup> shard_of(const std::vector<PassageGroup>& groups, Shard shard);
-
-/// All questions of `groups`, in order.
-std::vector<std::size_t> questions_of(const std::vector<PassageGroup>& groups);
+/// The questions of a shard, in order: those about every count-th passage. The shards of a selection are
+/// disjoint and together are the whole.
+std::vector<std::size_t> questions_of(const Dataset& dataset, Shard shard);
 
 }  // namespace gemma::squad

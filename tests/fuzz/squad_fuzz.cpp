@@ -17,10 +17,10 @@ void run(Bytes input) {
       require(q.passage < set.passages.size(), "a question has its passage");
       require(set.is_v2 || !q.truths.empty(), "a question of v1.1 has an answer");
     }
-    const auto groups = squad::select_questions(set, 0, text.size());
-    require(squad::questions_of(groups).size() == set.questions.size(), "all questions are selected");
-    const auto first = squad::questions_of(squad::shard_of(groups, {1, 2}));
-    const auto second = squad::questions_of(squad::shard_of(groups, {2, 2}));
+    const squad::Dataset selection = squad::select_questions(set, 0, text.size());
+    require(selection.questions.size() == set.questions.size(), "all questions are selected");
+    const auto first = squad::questions_of(selection, {1, 2});
+    const auto second = squad::questions_of(selection, {2, 2});
     require(first.size() + second.size() == set.questions.size(), "shards are all of a selection");
   } catch (const Error& e) {
     require(!e.message().empty(), "an error says what is wrong");

@@ -61,8 +61,7 @@ RunSettings settings_for(const Dataset& selection, Shard shard = {}) {
 }
 
 Dataset selection(std::size_t n = 0) {
-  const Dataset set = some_questions(9, 4);
-  return selection_of(set, select_questions(set, n, 1));
+  return select_questions(some_questions(9, 4), n, 1);
 }
 
 void run_all(const fs::path& directory, Shard shard = {}, const test::FakeSource::Log& log = {},
@@ -311,9 +310,10 @@ TEST(Run, APromptThatDoesNotFitIsKnownBeforeTheFirstQuestion) {
     run_questions(run, kModels, fake_factory([](const auto&...) { FAIL() << "asked"; }), kNever, nullptr);
   });
   EXPECT_NE(message.find("the window of 4096 leaves no room for an answer"), std::string::npos) << message;
-  EXPECT_NE(message.find(questions.questions[groups_of(questions).back().questions.front()].id),
-            std::string::npos)
-      << message;
+  const std::size_t last = questions.passages.size() - 1;
+  const auto first_of_it = std::find_if(questions.questions.begin(), questions.questions.end(),
+                                        [&](const Question& question) { return question.passage == last; });
+  EXPECT_NE(message.find(first_of_it->id), std::string::npos) << message;
 }
 
 TEST(Run, BadNames) {

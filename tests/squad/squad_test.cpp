@@ -1,6 +1,8 @@
 #include "examples/squad/squad.hpp"
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -196,48 +198,70 @@ TEST(Shuffle, EveryOrderOfFourIsEquallyLikely) {
   EXPECT_LT(chi_square, 49.7);
 }
 
+std::vector<std::string> ids_of(const Dataset& set) {
+  std::vector<std::string> ids;
+  for (const Question& question : set.questions) ids.push_back(question.id);
+  return ids;
+}
+
 TEST(SelectQuestions, IsThePermutationOfTheSeed) {
   const Dataset set = numbered(40, 5);
-  const auto first = questions_of(select_questions(set, 60, 1));
+  const std::vector<std::string> first = ids_of(select_questions(set, 60, 1));
   EXPECT_EQ(first.size(), 60U);
-  EXPECT_EQ(std::set<std::size_t>(first.begin(), first.end()).size(), 60U);
-  EXPECT_EQ(questions_of(select_questions(set, 60, 1)), first);
-  EXPECT_NE(questions_of(select_questions(set, 60, 2)), first);
-  EXPECT_EQ(questions_of(select_questions(set, 0, 1)).size(), 200U);
-  EXPECT_EQ(questions_of(select_questions(set, 1000, 1)).size(), 200U);
+  EXPECT_EQ(std::set<std::string>(first.begin(), first.end()).size(), 60U);
+  EXPECT_EQ(ids_of(select_questions(set, 60, 1)), first);
+  EXPECT_NE(ids_of(select_questions(set, 60, 2)), first);
+  EXPECT_EQ(select_questions(set, 0, 1).questions.size(), 200U);
+  EXPECT_EQ(select_questions(set, 1000, 1).questions.size(), 200U);
   // a fixed expectation, so that a change of generator or shuffle cannot pass unseen
-  const Dataset ten = numbered(10, 1);
-  EXPECT_EQ(questions_of(select_questions(ten, 0, 1)),
-            (std::vector<std::size_t>{4, 2, 8, 1, 9, 3, 0, 6, 7, 5}));
+  EXPECT_EQ(ids_of(select_questions(numbered(10, 1), 0, 1)),
+            (std::vector<std::string>{"4/0", "2/0", "8/0", "1/0", "9/0", "3/0", "0/0", "6/0", "7/0", "5/0"}));
 }
 
 TEST(SelectQuestions, GathersByPassageWithoutLosingTheSelection) {
   const Dataset set = numbered(30, 7);
-  const auto groups = select_questions(set, 100, 3);
-  std::set<std::size_t> passages;
-  for (const PassageGroup& group : groups) {
-    EXPECT_TRUE(passages.insert(group.passage).second) << "a passage appears twice";
-    for (const std::size_t q : group.questions) EXPECT_EQ(set.questions[q].passage, group.passage);
+  const Dataset selection = select_questions(set, 100, 3);
+  std::set<std::string> passages;
+  for (const Passage& passage : selection.passages) {
+    EXPECT_TRUE(passages.insert(passage.text).second) << "a passage appears twice";
   }
-  // the same 100 questions as the plain shuffle's first 100
+  // passages come in the order of their questions, each with its own
+  std::size_t passage = 0;
+  for (const Question& question : selection.questions) {
+    EXPECT_TRUE(question.passage == passage || question.passage == passage + 1);
+    passage = question.passage;
+    EXPECT_EQ(selection.passages[passage].text, "p" + question.id.substr(0, question.id.find('/')));
+  }
+  EXPECT_EQ(passage + 1, selection.passages.size());
+  // the same 100 questions as the plain shuffle's first 100, each passage's in the same order
   std::vector<std::size_t> order(set.questions.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   SplitMix64 random(3);
   shuffle(order, random);
-  const auto chosen = questions_of(groups);
-  EXPECT_EQ(std::set<std::size_t>(chosen.begin(), chosen.end()),
-            std::set<std::size_t>(order.begin(), order.begin() + 100));
+  std::map<std::size_t, std::vector<std::string>> wanted, chosen;
+  for (std::size_t i = 0; i < 100; ++i) {
+    const Question& question = set.questions[order[i]];
+    wanted[question.passage].push_back(question.id);
+  }
+  for (const Question& question : selection.questions) {
+    chosen[std::stoul(question.id)].push_back(question.id);
+  }
+  EXPECT_EQ(chosen, wanted);
 }
 
 TEST(Shard, PartsAreDisjointAndWhole) {
-  const auto groups = select_questions(numbered(31, 3), 0, 1);
+  const Dataset selection = select_questions(numbered(31, 3), 0, 1);
   for (std::size_t count = 1; count <= 40; ++count) {
-    std::multiset<std::size_t> all;
+    std::vector<std::size_t> all;
     for (std::size_t index = 1; index <= count; ++index) {
-      for (const std::size_t q : questions_of(shard_of(groups, {index, count}))) all.insert(q);
+      const std::vector<std::size_t> own = questions_of(selection, {index, count});
+      EXPECT_TRUE(std::is_sorted(own.begin(), own.end()));
+      all.insert(all.end(), own.begin(), own.end());
     }
-    const auto whole = questions_of(groups);
-    EXPECT_EQ(all, std::multiset<std::size_t>(whole.begin(), whole.end())) << count;
+    std::sort(all.begin(), all.end());
+    std::vector<std::size_t> whole(selection.questions.size());
+    std::iota(whole.begin(), whole.end(), std::size_t{0});
+    EXPECT_EQ(all, whole) << count;
   }
 }
 
