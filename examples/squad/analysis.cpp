@@ -41,9 +41,10 @@ class Analyser {
         const Answer& answer = run_.answer(m, i);
         out_.answers[m].push_back(metrics_of(answer, run_.questions().questions[i], run_.questions().is_v2));
         add_times(answer, out_.models[m]);
+        const bool none = run_.questions().questions[i].truths.empty();
+        (none ? out_.models[m].no_answer : out_.models[m].has_answer).add(out_.answers[m].back().score);
       }
       finish_times(out_.models[m]);
-      if (run_.questions().is_v2) add_v2(m);
     }
   }
 
@@ -116,20 +117,6 @@ class Analyser {
     model.decode_tokens_per_s = ratio(model.gains.tokens, model.decode_s);
     const double alone_prefill_s = ratio(model.gains.prompt_tokens, model.prefill_tokens_per_s);
     model.alone_s = model.gains.seconds + std::max(0.0, alone_prefill_s - model.prefill_s);
-  }
-
-  void add_v2(std::size_t m) {
-    for (std::size_t i = 0; i < n_; ++i) {
-      const bool none = run_.questions().questions[i].truths.empty();
-      ScoreTotals& totals = none ? out_.models[m].no_answer : out_.models[m].has_answer;
-      totals.exact += 100 * out_.answers[m][i].score.exact;
-      totals.f1 += 100 * out_.answers[m][i].score.f1;
-      ++totals.n;
-    }
-    for (ScoreTotals* totals : {&out_.models[m].no_answer, &out_.models[m].has_answer}) {
-      totals->exact = ratio(totals->exact, real(totals->n));
-      totals->f1 = ratio(totals->f1, real(totals->n));
-    }
   }
 
   template <typename Value>

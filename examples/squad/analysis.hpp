@@ -68,7 +68,7 @@ struct ModelSummary {
   /// decoding.
   bool is_timed() const noexcept { return gains.batch == 1; }
   std::map<std::string, std::size_t> stops;
-  ScoreTotals has_answer, no_answer;  // v2.0: percent
+  ScoreTotals has_answer, no_answer;
 };
 
 struct JudgeSummary {

@@ -28,22 +28,6 @@ std::size_t common_tokens(std::vector<std::string> a, std::vector<std::string> b
   return common.size();
 }
 
-struct Sum {
-  double exact = 0, f1 = 0;
-  std::size_t n = 0;
-
-  void add(const Score& score) {
-    exact += score.exact;
-    f1 += score.f1;
-    ++n;
-  }
-  ScoreTotals totals() const {
-    if (n == 0) return {};
-    const auto count = static_cast<double>(n);
-    return {100.0 * exact / count, 100.0 * f1 / count, n};
-  }
-};
-
 }  // namespace
 
 std::string normalize_answer(std::string_view text) {
@@ -91,26 +75,26 @@ std::string as_prediction(std::string_view answer, bool is_v2) {
                                                                                  : std::string(answer);
 }
 
+void ScoreTotals::add(const Score& score) {
+  exact_sum += score.exact;
+  f1_sum += score.f1;
+  ++n;
+}
+
 PredictionScores score_predictions(const Dataset& dataset, const Predictions& predictions) {
   PredictionScores scores;
-  Sum all, has_answer, no_answer;
-  std::size_t known = 0;
   for (const Question& question : dataset.questions) {
     const auto found = predictions.find(question.id);
     if (found == predictions.end()) {
       ++scores.missing;
-      if (!dataset.is_v2) all.add({});
+      if (!dataset.is_v2) scores.all.add({});
       continue;
     }
-    ++known;
     const Score score = score_answer(found->second, question.truths, dataset.is_v2);
-    all.add(score);
-    (question.truths.empty() ? no_answer : has_answer).add(score);
+    scores.all.add(score);
+    (question.truths.empty() ? scores.no_answer : scores.has_answer).add(score);
   }
-  scores.unknown = predictions.size() - known;
-  scores.all = all.totals();
-  scores.has_answer = has_answer.totals();
-  scores.no_answer = no_answer.totals();
+  scores.unknown = predictions.size() - (dataset.questions.size() - scores.missing);
   return scores;
 }
 

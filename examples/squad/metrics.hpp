@@ -35,11 +35,17 @@ Score score_answer(std::string_view prediction, const std::vector<Truth>& truths
 /// there is no answer ("unanswerable", "no answer", "not answerable", also "The question is unanswerable.").
 std::string as_prediction(std::string_view answer, bool is_v2);
 
-/// Percentages over questions.
+/// Scores over questions: sums, of which the official scripts make percentages.
 struct ScoreTotals {
-  double exact = 0;
-  double f1 = 0;
+  double exact_sum = 0, f1_sum = 0;
   std::size_t n = 0;
+
+  void add(const Score& score);
+  double exact() const { return percent(exact_sum); }
+  double f1() const { return percent(f1_sum); }
+
+ private:
+  double percent(double sum) const { return n == 0 ? 0 : 100.0 * sum / static_cast<double>(n); }
 };
 
 struct PredictionScores {

@@ -45,15 +45,16 @@ int run_score(const Flags& flags) {
                                                 scores.unknown));
   }
   if (!dataset.is_v2) {
-    app::write_stdout(fmt::format("{{\"exact_match\": {}, \"f1\": {}}}\n", scores.all.exact, scores.all.f1));
+    app::write_stdout(
+        fmt::format("{{\"exact_match\": {}, \"f1\": {}}}\n", scores.all.exact(), scores.all.f1()));
     return 0;
   }
-  std::string text = fmt::format("{{\n  \"exact\": {},\n  \"f1\": {},\n  \"total\": {}", scores.all.exact,
-                                 scores.all.f1, scores.all.n);
+  std::string text = fmt::format("{{\n  \"exact\": {},\n  \"f1\": {},\n  \"total\": {}", scores.all.exact(),
+                                 scores.all.f1(), scores.all.n);
   const auto part = [&](const char* name, const ScoreTotals& totals) {
     if (totals.n == 0) return;
     text += fmt::format(",\n  \"{0}_exact\": {1},\n  \"{0}_f1\": {2},\n  \"{0}_total\": {3}", name,
-                        totals.exact, totals.f1, totals.n);
+                        totals.exact(), totals.f1(), totals.n);
   };
   part("HasAns", scores.has_answer);
   part("NoAns", scores.no_answer);

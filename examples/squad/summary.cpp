@@ -105,7 +105,7 @@ ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::
   add_options(out, identity);
   if (run.questions().is_v2) {
     const auto totals = [](const ScoreTotals& t) {
-      return ordered_json{{"exact", t.exact}, {"f1", t.f1}, {"n", t.n}};
+      return ordered_json{{"exact", t.exact()}, {"f1", t.f1()}, {"n", t.n}};
     };
     out["has_answer"] = totals(model.has_answer);
     out["no_answer"] = totals(model.no_answer);

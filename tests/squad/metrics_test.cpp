@@ -71,9 +71,9 @@ TEST(ScorePredictions, Version2CountsAsOfficial) {
   EXPECT_EQ(scores.missing, 1U);  // d: left out, not wrong
   EXPECT_EQ(scores.unknown, 1U);
   EXPECT_EQ(scores.all.n, 3U);
-  EXPECT_DOUBLE_EQ(scores.all.exact, 100.0 / 3);
-  EXPECT_DOUBLE_EQ(scores.all.f1, 100.0 * (2.0 / 3 + 1) / 3);
-  EXPECT_DOUBLE_EQ(scores.no_answer.exact, 50);
+  EXPECT_DOUBLE_EQ(scores.all.exact(), 100.0 / 3);
+  EXPECT_DOUBLE_EQ(scores.all.f1(), 100.0 * (2.0 / 3 + 1) / 3);
+  EXPECT_DOUBLE_EQ(scores.no_answer.exact(), 50);
   EXPECT_EQ(scores.has_answer.n, 1U);
 }
 
@@ -83,7 +83,7 @@ TEST(ScorePredictions, MissingIsWrongInVersion1) {
   set.questions = {{"a", "?", {{"Paris", 0}}, 0}, {"b", "?", {{"Rome", 0}}, 0}};
   const PredictionScores scores = score_predictions(set, {{"a", "Paris"}});
   EXPECT_EQ(scores.all.n, 2U);
-  EXPECT_DOUBLE_EQ(scores.all.exact, 50);
+  EXPECT_DOUBLE_EQ(scores.all.exact(), 50);
   EXPECT_EQ(scores.missing, 1U);
 }
 
@@ -95,8 +95,8 @@ void expect_published(const char* file, double exact, double f1) {
   const Dataset set = read_dataset(folder / "dev-v1.1.json");
   EXPECT_EQ(set.questions.size(), 10570U);
   const PredictionScores scores = score_predictions(set, read_predictions(folder / file));
-  EXPECT_NEAR(scores.all.exact, exact, 1e-11);
-  EXPECT_NEAR(scores.all.f1, f1, 1e-11);
+  EXPECT_NEAR(scores.all.exact(), exact, 1e-11);
+  EXPECT_NEAR(scores.all.f1(), f1, 1e-11);
 }
 
 TEST(ScorePredictions, PublishedBertEnsemble) {

@@ -140,8 +140,8 @@ TEST_F(Report, FiguresAgreeInEveryForm) {
     const auto file = run.path() / "predictions.json";
     std::ofstream(file) << predictions_json(run, m);
     const PredictionScores official = score_predictions(run.questions(), read_predictions(file));
-    EXPECT_NEAR(official.all.f1, mean("f1"), 1e-9);
-    EXPECT_NEAR(official.all.exact, mean("exact"), 1e-9);
+    EXPECT_NEAR(official.all.f1(), mean("f1"), 1e-9);
+    EXPECT_NEAR(official.all.exact(), mean("exact"), 1e-9);
     double share = 0;
     for (const json& s : summary["judges"][0]["rank_shares"][name]) share += s.get<double>();
     EXPECT_NEAR(share, 1, 1e-9);
@@ -246,7 +246,8 @@ TEST_F(Report, Version2CountsBothKindsOfQuestions) {
     EXPECT_EQ(model.has_answer.n, 40U);
   }
   const double all = analysis.measure("f1").means[0].mean;
-  EXPECT_NEAR(all, (40 * analysis.models[0].has_answer.f1 + 20 * analysis.models[0].no_answer.f1) / 60, 1e-9);
+  EXPECT_NEAR(all, (40 * analysis.models[0].has_answer.f1() + 20 * analysis.models[0].no_answer.f1()) / 60,
+              1e-9);
   EXPECT_NE(report::report_html(run, analysis).find("No answer: right"), std::string::npos);
 }
 

@@ -225,9 +225,10 @@ std::string figures(const RunDirectory& run, const Analysis& analysis) {
                        escape_html(unranked_text(run, judge)));
   }
   if (!run.questions().is_v2) return out;
-  const auto share = [&](const char* title, ScoreTotals ModelSummary::*totals, double ScoreTotals::*value) {
+  const auto share = [&](const char* title, ScoreTotals ModelSummary::*totals,
+                         double (ScoreTotals::*value)() const) {
     return Column{title, [&analysis, totals, value](std::size_t m) {
-                    return fmt::format("{:.1f}", analysis.models[m].*totals.*value);
+                    return fmt::format("{:.1f}", (analysis.models[m].*totals.*value)());
                   }};
   };
   return out + "<div style=\"margin-top:16px\">" +
