@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include <boost/algorithm/string/replace.hpp>
 #include <fmt/format.h>
 
 #include "examples/numbers.hpp"
@@ -99,13 +100,8 @@ Shard choose_shard(std::string_view text, const Environment& environment) {
   return {array.index * ranks + (rank ? rank->index : 0) + 1, array.count * ranks};
 }
 
-std::string with_shard(std::string path, Shard shard) {
-  constexpr std::string_view kPlace = "{shard}";
-  const std::string number = std::to_string(shard.index);
-  for (std::size_t at = 0; (at = path.find(kPlace, at)) != std::string::npos; at += number.size()) {
-    path.replace(at, kPlace.size(), number);
-  }
-  return path;
+std::string with_shard(const std::string& path, Shard shard) {
+  return boost::replace_all_copy(path, "{shard}", std::to_string(shard.index));
 }
 
 }  // namespace gemma::squad

@@ -23,6 +23,6 @@ using Environment = std::function<const char*(const char* name)>;
 Shard choose_shard(std::string_view text, const Environment& environment);
 
 /// `path` with each "{shard}" replaced by the shard's number.
-std::string with_shard(std::string path, Shard shard);
+std::string with_shard(const std::string& path, Shard shard);
 
 }  // namespace gemma::squad

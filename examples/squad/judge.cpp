@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -66,7 +67,7 @@ std::string_view to_string(OrderPolicy policy) noexcept {
 
 std::vector<std::size_t> permutation(std::size_t index, std::size_t k) {
   std::vector<std::size_t> left(k), out;
-  for (std::size_t i = 0; i < k; ++i) left[i] = i;
+  std::iota(left.begin(), left.end(), std::size_t{0});
   std::vector<std::size_t> digits(k);  // factorial number system, least significant last
   for (std::size_t base = 1; base <= k; ++base) {
     digits[k - base] = index % base;
@@ -85,10 +86,11 @@ std::vector<std::vector<std::size_t>> orders_for(OrderPolicy policy, std::size_t
   if (k > kMostForAllOrders) {
     fail(ErrorCode::kInvalidArgument, "all orders of {} answers are too many; rotate goes through them", k);
   }
-  std::size_t count = 1;
-  for (std::size_t i = 2; i <= k; ++i) count *= i;
   std::vector<std::vector<std::size_t>> all;
-  for (std::size_t i = 0; i < count; ++i) all.push_back(permutation(i, k));
+  std::vector<std::size_t> order = permutation(0, k);
+  do {
+    all.push_back(order);
+  } while (std::next_permutation(order.begin(), order.end()));
   return all;
 }
 

@@ -8,12 +8,14 @@
 #include <thread>
 #include <utility>
 
+#include <boost/algorithm/string/replace.hpp>
 #include <fmt/format.h>
 #include <httplib.h>
 #include <nlohmann/json.hpp>
 
 #include "examples/numbers.hpp"
 #include "examples/squad/fail.hpp"
+#include "examples/squad/json_lines.hpp"
 #include "examples/squad/judge_reply.hpp"
 #include "examples/squad/random.hpp"
 #include "examples/squad/text.hpp"
@@ -83,12 +85,7 @@ constexpr std::pair<std::string_view, std::string_view> kFormats[] = {
 ordered_json format_json(std::string_view format) {
   for (const auto& [name, text] : kFormats) {
     if (name != format) continue;
-    std::string whole(text);
-    constexpr std::string_view kPlace = "FUNCTION";
-    if (const std::size_t at = whole.find(kPlace); at != std::string::npos) {
-      whole.replace(at, kPlace.size(), kFunction);
-    }
-    return ordered_json::parse(whole);
+    return ordered_json::parse(boost::replace_all_copy(std::string(text), "FUNCTION", kFunction));
   }
   fail(ErrorCode::kInvalidArgument, "the judge's format is schema, function, tools or json, not {}",
        gemma::quoted(format));
@@ -96,13 +93,10 @@ ordered_json format_json(std::string_view format) {
 
 /// The wait requested by the endpoint in seconds, from Retry-After (seconds or a date; RFC 9110, 10.2.3) or
 /// OpenAI's header in milliseconds. Negative: none.
-double retry_after(const httplib::Headers& headers) {
-  const auto value = [&](const char* name) {
-    const auto found = headers.find(name);
-    return found == headers.end() ? std::string() : found->second;
-  };
-  if (const auto ms = app::parse_number<double>(value("retry-after-ms")); ms && *ms >= 0) return *ms / 1000;
-  const std::string text = value("Retry-After");
+double retry_after(const httplib::Response& response) {
+  const auto ms = app::parse_number<double>(response.get_header_value("retry-after-ms"));
+  if (ms && *ms >= 0) return *ms / 1000;
+  const std::string text = response.get_header_value("Retry-After");
   if (const auto seconds = app::parse_number<double>(text); seconds && *seconds >= 0) return *seconds;
   std::tm date{};
   if (!text.empty() && ::strptime(text.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date) != nullptr) {
@@ -217,7 +211,7 @@ class OpenAiJudge : public Judge {
     if (options_.temperature) body["temperature"] = *options_.temperature;
     body["messages"] = ordered_json::array({{{"role", "user"}, {"content", prompt}}});
     body.update(format_);
-    return body.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+    return to_line(body);
   }
 
   Attempt ask(const std::string& body, std::size_t k, Verdict& verdict,
@@ -278,7 +272,7 @@ class OpenAiJudge : public Judge {
     if (status == 400 || status == 413 || status == 422) outcome = Outcome::kRefused;
     if (status == 408 || status == 409 || status == 429 || status >= 500) outcome = Outcome::kAgain;
     if (error_text(body, "/error/code") == "insufficient_quota") outcome = Outcome::kHopeless;
-    return {outcome, words, retry_after(response.headers)};
+    return {outcome, words, retry_after(response)};
   }
 
   static Attempt read_reply(const std::string& body, std::size_t k, Verdict& verdict) {

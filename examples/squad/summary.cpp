@@ -1,8 +1,8 @@
 #include "examples/squad/summary.hpp"
 
 #include <algorithm>
-#include <cmath>
 
+#include <boost/algorithm/string/replace.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -23,11 +23,6 @@ ordered_json omnibus_json(const stats::Omnibus& test, const char* effect) {
   return {{"statistic", test.statistic}, {"df", test.df}, {"p", test.p}, {effect, test.effect}};
 }
 
-/// JSON has no infinity: an infinite t becomes null.
-ordered_json finite(double value) {
-  return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
-}
-
 ordered_json pairs_json(const RunDirectory& run, const std::vector<stats::Pair>& pairs,
                         const char* statistic) {
   ordered_json out = ordered_json::array();
@@ -35,7 +30,7 @@ ordered_json pairs_json(const RunDirectory& run, const std::vector<stats::Pair>&
     out.push_back({{"a", run.model_name(pair.a)},
                    {"b", run.model_name(pair.b)},
                    {"mean_rank_difference", pair.difference},
-                   {statistic, finite(pair.statistic)},
+                   {statistic, pair.statistic},  // an infinite one is written as null
                    {"p", pair.p},
                    {"p_holm", pair.p_holm}});
   }
@@ -145,12 +140,7 @@ ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const
 
 std::string csv_field(std::string_view text) {
   if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"') out += '"';
-    out += c;
-  }
-  return out + "\"";
+  return "\"" + boost::replace_all_copy(std::string(text), "\"", "\"\"") + "\"";
 }
 
 std::string joined_truths(const Question& question) {

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
-#include <utility>
 
+#include <boost/algorithm/string/replace.hpp>
 #include <fmt/format.h>
 
 #include "examples/squad/in_words.hpp"
@@ -39,18 +38,11 @@ std::string head(const std::string& title, const std::string& note) {
 }  // namespace
 
 std::string escape_html(std::string_view text) {
-  constexpr std::pair<char, std::string_view> kEscapes[] = {
-      {'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}};
-  std::string out;
-  for (const char c : text) {
-    const auto* const escape =
-        std::find_if(std::begin(kEscapes), std::end(kEscapes), [c](const auto& e) { return e.first == c; });
-    if (escape != std::end(kEscapes)) {
-      out += escape->second;
-    } else {
-      out += c;
-    }
-  }
+  std::string out(text);
+  boost::replace_all(out, "&", "&amp;");
+  boost::replace_all(out, "<", "&lt;");
+  boost::replace_all(out, ">", "&gt;");
+  boost::replace_all(out, "\"", "&quot;");
   return out;
 }
 

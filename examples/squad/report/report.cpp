@@ -1,26 +1,19 @@
 #include "examples/squad/report/report.hpp"
 
-#include <algorithm>
-
+#include <boost/algorithm/string/replace.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "examples/squad/embedded.hpp"
 #include "examples/squad/in_words.hpp"
+#include "examples/squad/json_lines.hpp"
 #include "examples/squad/report/charts.hpp"
 #include "examples/squad/report/sections.hpp"
-#include "examples/squad/text.hpp"
 
 namespace gemma::squad::report {
 namespace {
 
 using nlohmann::ordered_json;
-
-/// Escapes JSON for a script element: nothing in it may look like the element's end.
-std::string script_safe(std::string text) {
-  for (std::size_t at = 0; (at = text.find('<', at)) != std::string::npos;) text.replace(at, 1, "\\u003c");
-  return text;
-}
 
 ordered_json answer_json(const RunDirectory& run, const Analysis& analysis, std::size_t m, std::size_t q) {
   const Answer& answer = run.answer(m, q);
@@ -61,7 +54,8 @@ std::string data_json(const RunDirectory& run, const Analysis& analysis) {
                                  {"truths", truths},
                                  {"answers", answers}});
   }
-  return script_safe(data.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+  // nothing in it may look like the end of the script element
+  return boost::replace_all_copy(to_line(data), "<", "\\u003c");
 }
 
 /// The filters of answers that depend on the run.
