@@ -189,7 +189,7 @@ Analysis analyse(const RunDirectory& run, const std::vector<std::string>& judges
   if (run.settings().shard.count > 1 || !run.is_complete()) {
     fail(ErrorCode::kInvalidArgument,
          "{}: {} of {} answers: a report needs all of them (continue the run, or merge its shards)",
-         run.path().string(), run.answers().size(), run.questions().questions.size() * run.n_models());
+         run.path().string(), run.n_answers(), run.questions().questions.size() * run.n_models());
   }
   Analyser analyser(run, seed);
   analyser.add_answers();

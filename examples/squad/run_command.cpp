@@ -200,7 +200,7 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
   if (run.settings().shard.count > 1) {
     const Shard shard = run.settings().shard;
     app::write_stdout(fmt::format("shard {}/{} is complete: {} answers in {}\n", shard.index, shard.count,
-                                  run.answers().size(), app::printable(flags.out)));
+                                  run.n_answers(), app::printable(flags.out)));
     return 0;
   }
   return judge_and_report(run, flags.judge, flags.engine, cancel, flags.quiet);

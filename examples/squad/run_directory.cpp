@@ -25,11 +25,6 @@ using nlohmann::ordered_json;
 constexpr const char* kSettings = "settings.json";
 constexpr const char* kQuestions = "questions.json";
 constexpr const char* kAnswers = "answers.jsonl";
-constexpr std::size_t kMissing = static_cast<std::size_t>(-1);
-
-std::string key_of(std::string_view model, std::string_view id) {
-  return fmt::format("{}\n{}", model, id);
-}
 
 void make_directory(const fs::path& directory) {
   std::error_code error;
@@ -44,46 +39,24 @@ double micro(double seconds) {
   return std::round(seconds * 1e6) / 1e6;
 }
 
-AnswerRecord record_from(const json& line, const fs::path& file, std::size_t number) {
-  try {
-    AnswerRecord record;
-    record.model = line.at("model");
-    record.id = line.at("id");
-    Answer& answer = record.answer;
-    answer.text = line.at("answer");
-    answer.stop = line.at("stop");
-    answer.prompt_tokens = line.at("prompt_tokens");
-    answer.tokens = line.at("tokens");
-    const json& timing = line.at("timing");
-    answer.timing = {timing.at("total_s"), timing.at("prefill_s"), timing.at("first_token_s"),
-                     timing.at("decode_s"), timing.at("cached_tokens")};
-    answer.timing.batch = timing.value("batch", std::size_t{1});
-    answer.timing.share_s = timing.value("share_s", answer.timing.total_s);
-    answer.timing.forwards = timing.value("forwards", static_cast<double>(answer.tokens));
-    answer.timing.drafted = timing.value("drafted", std::size_t{0});
-    answer.timing.accepted = timing.value("accepted", std::size_t{0});
-    return record;
-  } catch (const json::exception&) {
-    fail(ErrorCode::kMalformed, "{}: line {} is not an answer", file.string(), number);
-  }
+Answer answer_from(const json& line) {
+  Answer answer;
+  answer.text = line.at("answer");
+  answer.stop = line.at("stop");
+  answer.prompt_tokens = line.at("prompt_tokens");
+  answer.tokens = line.at("tokens");
+  const json& timing = line.at("timing");
+  answer.timing = {timing.at("total_s"), timing.at("prefill_s"), timing.at("first_token_s"),
+                   timing.at("decode_s"), timing.at("cached_tokens")};
+  answer.timing.batch = timing.value("batch", std::size_t{1});
+  answer.timing.share_s = timing.value("share_s", answer.timing.total_s);
+  answer.timing.forwards = timing.value("forwards", static_cast<double>(answer.tokens));
+  answer.timing.drafted = timing.value("drafted", std::size_t{0});
+  answer.timing.accepted = timing.value("accepted", std::size_t{0});
+  return answer;
 }
 
-std::string lines_of(const std::vector<AnswerRecord>& answers) {
-  std::string text;
-  for (const AnswerRecord& record : answers) text += squad::to_line(record) + "\n";
-  return text;
-}
-
-}  // namespace
-
-void write_text(const fs::path& file, std::string_view text) {
-  app::WholeFile out(file.string());
-  out.write(text);
-  out.commit();
-}
-
-std::string to_line(const AnswerRecord& record) {
-  const Answer& answer = record.answer;
+std::string line_of(const std::string& model, const std::string& id, const Answer& answer) {
   ordered_json timing = {{"total_s", micro(answer.timing.total_s)},
                          {"prefill_s", micro(answer.timing.prefill_s)},
                          {"first_token_s", micro(answer.timing.first_token_s)},
@@ -99,8 +72,8 @@ std::string to_line(const AnswerRecord& record) {
   }
   if (answer.timing.batch > 1 || answer.timing.drafted > 0)
     timing["forwards"] = micro(answer.timing.forwards);
-  return to_line(ordered_json{{"model", record.model},
-                              {"id", record.id},
+  return to_line(ordered_json{{"model", model},
+                              {"id", id},
                               {"answer", answer.text},
                               {"stop", answer.stop},
                               {"prompt_tokens", answer.prompt_tokens},
@@ -108,26 +81,47 @@ std::string to_line(const AnswerRecord& record) {
                               {"timing", timing}});
 }
 
-void RunDirectory::expect() {
-  for (const std::size_t question : own_questions()) {
-    for (const ModelIdentity& model : settings_.models) {
-      places_.emplace(key_of(model.name, questions_.questions[question].id), kMissing);
+/// All answers that are there, in the order of the models and of the questions.
+std::string lines_of(const RunSettings& settings, const Dataset& set, const Answers& answers) {
+  std::string text;
+  for (std::size_t m = 0; m < answers.size(); ++m) {
+    for (std::size_t q = 0; q < answers[m].size(); ++q) {
+      if (!answers[m][q]) continue;
+      text += line_of(settings.models[m].name, set.questions[q].id, *answers[m][q]) + "\n";
     }
   }
+  return text;
 }
 
-void RunDirectory::add(AnswerRecord record) {
-  const auto place = places_.find(key_of(record.model, record.id));
-  if (place == places_.end() || place->second != kMissing) {
-    fail(ErrorCode::kMalformed, "{}: the answer of {} to question {} {}", (path_ / kAnswers).string(),
-         record.model, record.id, place == places_.end() ? "does not belong to this run" : "appears twice");
-  }
-  place->second = answers_.size();
-  answers_.push_back(std::move(record));
+}  // namespace
+
+void write_text(const fs::path& file, std::string_view text) {
+  app::WholeFile out(file.string());
+  out.write(text);
+  out.commit();
 }
 
 void RunDirectory::add_stored(const JsonLines& stored) {
-  for (const json& line : stored.lines) add(record_from(line, path_ / kAnswers, answers_.size() + 1));
+  const std::string file = (path_ / kAnswers).string();
+  answers_.assign(n_models(), std::vector<std::optional<Answer>>(questions_.questions.size()));
+  std::unordered_map<std::string, std::size_t> models, questions;
+  for (std::size_t m = 0; m < n_models(); ++m) models.emplace(model_name(m), m);
+  for (const std::size_t q : own_questions()) questions.emplace(questions_.questions[q].id, q);
+  for (std::size_t i = 0; i < stored.lines.size(); ++i) {
+    try {
+      const std::string name = stored.lines[i].at("model"), id = stored.lines[i].at("id");
+      const auto model = models.find(name), question = questions.find(id);
+      const bool is_known = model != models.end() && question != questions.end();
+      if (!is_known || answers_[model->second][question->second]) {
+        fail(ErrorCode::kMalformed, "{}: the answer of {} to question {} {}", file, name, id,
+             is_known ? "appears twice" : "does not belong to this run");
+      }
+      answers_[model->second][question->second] = answer_from(stored.lines[i]);
+    } catch (const json::exception&) {
+      fail(ErrorCode::kMalformed, "{}: line {} is not an answer", file, i + 1);
+    }
+  }
+  n_answers_ = stored.lines.size();
 }
 
 void RunDirectory::load() {
@@ -137,7 +131,6 @@ void RunDirectory::load() {
   }
   settings_ = settings_from_json(app::read_file(settings), settings.string());
   questions_ = read_dataset(path_ / kQuestions);
-  expect();
 }
 
 RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& settings,
@@ -157,7 +150,6 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
     write_text(directory / kSettings, to_json(settings).dump(1) + "\n");
     run.settings_ = settings;
     run.questions_ = selection;
-    run.expect();
   } else {
     run.load();
     std::string differs = difference(run.settings_, settings, true);
@@ -183,12 +175,12 @@ RunDirectory RunDirectory::read(const fs::path& directory) {
 }
 
 void RunDirectory::write(const fs::path& directory, const RunSettings& settings, const Dataset& selection,
-                         const std::vector<AnswerRecord>& answers) {
+                         const Answers& answers) {
   make_directory(directory);
   const DirectoryLock lock(directory);
   // the settings are written last: their presence means a complete run
   const std::array<std::pair<fs::path, std::string>, 3> files = {
-      {{directory / kAnswers, lines_of(answers)},
+      {{directory / kAnswers, lines_of(settings, selection, answers)},
        {directory / kQuestions, to_squad_json(selection)},
        {directory / kSettings, to_json(settings).dump(1) + "\n"}}};
   if (fs::exists(directory / kSettings)) {
@@ -206,38 +198,20 @@ std::vector<std::size_t> RunDirectory::own_questions() const {
   return questions_of(questions_, settings_.shard);
 }
 
-const AnswerRecord* RunDirectory::find(std::string_view model, std::string_view id) const {
-  const auto found = places_.find(key_of(model, id));
-  return found == places_.end() || found->second == kMissing ? nullptr : &answers_[found->second];
+void RunDirectory::append(std::size_t model, std::size_t question, Answer answer) {
+  appender_->append(line_of(model_name(model), questions_.questions[question].id, answer));
+  answers_[model][question] = std::move(answer);
+  ++n_answers_;
 }
 
-const Answer& RunDirectory::answer(std::size_t model, std::size_t question) const {
-  return find(model_name(model), questions_.questions[question].id)->answer;
-}
-
-std::size_t RunDirectory::n_wanted() const {
-  return own_questions().size() * n_models();
-}
-
-void RunDirectory::append(AnswerRecord record) {
-  appender_->append(squad::to_line(record));
-  add(std::move(record));
+void RunDirectory::finish() {
+  appender_.reset();
+  if (!is_complete()) return;
+  const std::string text = lines_of(settings_, questions_, answers_);
+  if (text != app::read_file(path_ / kAnswers)) write_text(path_ / kAnswers, text);
 }
 
 namespace {
-
-/// The answers of `runs`, in the order of the models and of the questions.
-std::vector<AnswerRecord> in_order(const std::vector<const RunDirectory*>& runs) {
-  std::vector<AnswerRecord> answers;
-  for (const ModelIdentity& model : runs.front()->settings().models) {
-    for (const Question& question : runs.front()->questions().questions) {
-      for (const RunDirectory* run : runs) {
-        if (const AnswerRecord* record = run->find(model.name, question.id)) answers.push_back(*record);
-      }
-    }
-  }
-  return answers;
-}
 
 /// The first few of `names`, and their number if there are more.
 std::string some_of(const std::vector<std::string>& names) {
@@ -280,14 +254,14 @@ std::string missing_from(const std::vector<RunDirectory>& runs) {
   for (const RunDirectory& run : runs) {
     if (run.is_complete()) continue;
     std::vector<std::string> answers;
-    for (const ModelIdentity& model : run.settings().models) {
-      for (const std::size_t question : run.own_questions()) {
-        const std::string& id = run.questions().questions[question].id;
-        if (run.find(model.name, id) == nullptr) answers.push_back(fmt::format("{} to {}", model.name, id));
+    for (std::size_t m = 0; m < run.n_models(); ++m) {
+      for (const std::size_t q : run.own_questions()) {
+        if (run.answers()[m][q]) continue;
+        answers.push_back(fmt::format("{} to {}", run.model_name(m), run.questions().questions[q].id));
       }
     }
     parts.push_back(fmt::format("{}: {} of {} answers: continue that run first; missing: {}",
-                                run.path().string(), run.answers().size(), run.n_wanted(), some_of(answers)));
+                                run.path().string(), run.n_answers(), run.n_wanted(), some_of(answers)));
   }
   std::string out;
   for (const std::string& part : parts) out += (out.empty() ? "" : "; ") + part;
@@ -295,17 +269,6 @@ std::string missing_from(const std::vector<RunDirectory>& runs) {
 }
 
 }  // namespace
-
-void RunDirectory::finish() {
-  appender_.reset();
-  if (!is_complete()) return;
-  std::vector<AnswerRecord> ordered = in_order({this});
-  std::string text = lines_of(ordered);
-  if (text == lines_of(answers_)) return;
-  write_text(path_ / kAnswers, text);
-  answers_ = std::move(ordered);
-  for (std::size_t i = 0; i < answers_.size(); ++i) places_[key_of(answers_[i].model, answers_[i].id)] = i;
-}
 
 void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
   std::vector<RunDirectory> runs;
@@ -327,15 +290,17 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
   }
   RunSettings settings = runs.front().settings();
   settings.shard = {};
-  std::vector<const RunDirectory*> parts;
+  Answers answers = runs.front().answers();
   std::vector<std::string> machines;  // in the order of shards, not of arguments
   for (const RunDirectory& run : runs) {
-    parts.push_back(&run);
+    for (std::size_t m = 0; m < run.n_models(); ++m) {
+      for (const std::size_t q : run.own_questions()) answers[m][q] = run.answer(m, q);
+    }
     const std::string& machine = run.settings().machine;
     if (std::find(machines.begin(), machines.end(), machine) == machines.end()) machines.push_back(machine);
   }
   settings.machine = some_of(machines);
-  RunDirectory::write(out, settings, runs.front().questions(), in_order(parts));
+  RunDirectory::write(out, settings, runs.front().questions(), answers);
 }
 
 }  // namespace gemma::squad

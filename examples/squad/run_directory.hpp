@@ -1,15 +1,16 @@
 // A run on disk: settings.json (the questions' source, models and options), questions.json (the selected
 // questions, in SQuAD's own format, in the order in which they are asked) and answers.jsonl (one line per
-// answer, appended when it arrives; once all are there, in the order of the models and their questions).
+// answer, appended when it arrives; once all are there, in the order of the models and their questions; all
+// that depends on times is at a line's end, under "timing").
 // Invariant: all answers of a directory belong to its settings; none occurs twice; a kill at any moment
 // neither loses nor doubles one.
 #pragma once
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "examples/squad/answer_source.hpp"
@@ -19,18 +20,12 @@
 
 namespace gemma::squad {
 
-/// A stored answer.
-struct AnswerRecord {
-  std::string model;
-  std::string id;  // of the question
-  Answer answer;
-};
+/// The answers of a run, [models][questions] as its settings and its questions list them; none: not there
+/// yet.
+using Answers = std::vector<std::vector<std::optional<Answer>>>;
 
 /// Writes a file of a run completely or not at all. Throws gemma::Error (io).
 void write_text(const std::filesystem::path& file, std::string_view text);
-
-/// The line of answers.jsonl: everything that depends on times is at the end, under "timing".
-std::string to_line(const AnswerRecord& record);
 
 class RunDirectory {
  public:
@@ -41,10 +36,10 @@ class RunDirectory {
                             const Dataset& selection);
   /// Reads a run without changing it. Throws gemma::Error (io, malformed).
   static RunDirectory read(const std::filesystem::path& directory);
-  /// Writes a complete run at once, with answers in the given order. The directory must not hold another run
-  /// (invalid_argument); the same run, from an earlier call that was killed later, is left unchanged.
+  /// Writes a complete run at once. The directory must not hold another run (invalid_argument); the same run,
+  /// from an earlier call that was killed later, is left unchanged.
   static void write(const std::filesystem::path& directory, const RunSettings& settings,
-                    const Dataset& selection, const std::vector<AnswerRecord>& answers);
+                    const Dataset& selection, const Answers& answers);
 
   const std::filesystem::path& path() const noexcept { return path_; }
   const RunSettings& settings() const noexcept { return settings_; }
@@ -52,19 +47,19 @@ class RunDirectory {
   const Dataset& questions() const noexcept { return questions_; }
   /// Indices of the questions of this run's shard, in the order they are asked.
   std::vector<std::size_t> own_questions() const;
-  const std::vector<AnswerRecord>& answers() const noexcept { return answers_; }
-  /// The answer of a model to a question, or nullptr if there is none yet.
-  const AnswerRecord* find(std::string_view model, std::string_view id) const;
-  /// The same by indices into settings().models and questions().questions; the answer must be there.
-  const Answer& answer(std::size_t model, std::size_t question) const;
+  /// Models and questions are known by their indices in settings().models and questions().questions.
+  const Answers& answers() const noexcept { return answers_; }
+  /// An answer that is there.
+  const Answer& answer(std::size_t model, std::size_t question) const { return *answers_[model][question]; }
   const std::string& model_name(std::size_t model) const { return settings_.models[model].name; }
   std::size_t n_models() const noexcept { return settings_.models.size(); }
+  std::size_t n_answers() const noexcept { return n_answers_; }
   /// The number of answers of the complete run.
-  std::size_t n_wanted() const;
-  bool is_complete() const { return answers_.size() == n_wanted(); }
+  std::size_t n_wanted() const { return own_questions().size() * n_models(); }
+  bool is_complete() const { return n_answers_ == n_wanted(); }
 
   /// Stores an answer; it is in the file when this returns. Only after start(). Throws gemma::Error (io).
-  void append(AnswerRecord record);
+  void append(std::size_t model, std::size_t question, Answer answer);
   /// Ends a complete run: sorts its answers, in the file too. Throws gemma::Error (io), and then the file is
   /// as before.
   void finish();
@@ -72,16 +67,13 @@ class RunDirectory {
  private:
   RunDirectory() = default;
   void load();
-  void expect();
-  void add(AnswerRecord record);
   void add_stored(const JsonLines& stored);
 
   std::filesystem::path path_;
   RunSettings settings_;
   Dataset questions_;
-  std::vector<AnswerRecord> answers_;
-  // (model, id) of every answer of the run -> index into answers_, or the mark of a missing one
-  std::unordered_map<std::string, std::size_t> places_;
+  Answers answers_;
+  std::size_t n_answers_ = 0;  // of answers_, those that are there
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<LineAppender> appender_;
 };

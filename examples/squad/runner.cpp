@@ -27,10 +27,10 @@ Query query_of(const RunDirectory& run, std::size_t question) {
   return {prompt_of(run, question), sampling};
 }
 
-std::vector<std::size_t> missing(const RunDirectory& run, const std::string& model) {
+std::vector<std::size_t> missing(const RunDirectory& run, std::size_t model) {
   std::vector<std::size_t> out;
   for (const std::size_t question : run.own_questions()) {
-    if (run.find(model, run.questions().questions[question].id) == nullptr) out.push_back(question);
+    if (!run.answers()[model][question]) out.push_back(question);
   }
   return out;
 }
@@ -94,7 +94,7 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
   };
   std::vector<Plan> plans(models.size());
   for (std::size_t m = 0; m < models.size(); ++m) {
-    const std::vector<std::size_t> questions = missing(run, models[m].name);
+    const std::vector<std::size_t> questions = missing(run, m);
     if (questions.empty()) continue;
     const std::unique_ptr<AnswerSource> source = factory(models[m]);
     Plan& plan = plans[m];
@@ -108,7 +108,7 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
   const std::size_t own = run.own_questions().size();
   for (std::size_t m = 0; m < models.size(); ++m) {
     if (plans[m].window == 0) continue;
-    const std::vector<std::size_t> questions = missing(run, models[m].name);
+    const std::vector<std::size_t> questions = missing(run, m);
     const std::unique_ptr<AnswerSource> source = factory(models[m]);
     source->reserve(plans[m].window, plans[m].batch);
     std::vector<Query> queries;
@@ -119,7 +119,7 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
     source->ask(queries, run.settings().preset.share_passages, cancel, [&](std::size_t i, Answer answer) {
       gains.add(answer);
       const std::string note = answer.text;
-      run.append({models[m].name, run.questions().questions[questions[i]].id, std::move(answer)});
+      run.append(m, questions[i], std::move(answer));
       bar.step(note);
     });
     bar.end(gains.in_words());

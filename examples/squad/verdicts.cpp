@@ -241,7 +241,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   if (k < 2) throw Error(ErrorCode::kInvalidArgument, "a judge ranks the answers of at least two models");
   if (!run.is_complete() || run.settings().shard.count > 1) {
     fail(ErrorCode::kInvalidArgument, "{}: {} of {} answers: a run is judged when it is whole",
-         run.path().string(), run.answers().size(), run.questions().questions.size() * k);
+         run.path().string(), run.n_answers(), run.questions().questions.size() * k);
   }
   check_judge_name(name);
   if (!judge.sees_order()) policy = OrderPolicy::kFixed;

@@ -200,9 +200,7 @@ TEST_F(Report, IsOneFileThatNothingBreaksOutOf) {
   EXPECT_EQ(data["models"], json({"gemma", kHostileName}));
   EXPECT_EQ(data["questions"].size(), 60U);
   EXPECT_EQ(data["passages"][0]["title"], kHostile);
-  const RunDirectory& answered = run;
-  EXPECT_EQ(data["questions"][7]["answers"][0]["text"],
-            answered.find("gemma", answered.questions().questions[7].id)->answer.text);
+  EXPECT_EQ(data["questions"][7]["answers"][0]["text"], run.answer(0, 7).text);
 }
 
 TEST_F(Report, TagsAreClosed) {
@@ -264,16 +262,14 @@ TEST_F(Report, SavingIsThatOfWholePrompts) {
   test::TemporaryDirectory folder;
   Dataset set;
   set.version = "1.1";
-  std::vector<AnswerRecord> answers;
+  Answers answers(1);
   for (std::size_t i = 0; i < 6; ++i) {
     if (i % 3 == 0) set.passages.push_back({"t", fmt::format("words {}", i)});
     set.questions.push_back({fmt::format("q{}", i), "?", {{"words", 0}}, i / 3});
     const bool first = i % 3 == 0;
     const double prefill = first ? 1.0 : 0.3;
-    answers.push_back(
-        {"m",
-         set.questions.back().id,
-         {"words", "end_of_turn", 100, 5, {prefill + 0.5, prefill, prefill, 0.5, first ? 0U : 80U}}});
+    answers[0].push_back(
+        Answer{"words", "end_of_turn", 100, 5, {prefill + 0.5, prefill, prefill, 0.5, first ? 0U : 80U}});
   }
   RunSettings settings;
   settings.n_questions = 6;

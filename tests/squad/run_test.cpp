@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -110,11 +111,14 @@ TEST(Run, EveryModelAnswersEveryQuestionOnceInOrder) {
   EXPECT_EQ(asked.size(), 3U * 36U);
   for (const auto& [what, times] : asked) EXPECT_EQ(times, 1) << what;
   const RunDirectory run = RunDirectory::read(folder / "run");
-  ASSERT_EQ(run.answers().size(), 108U);
-  EXPECT_EQ(run.answers()[0].id, run.questions().questions[0].id);
-  EXPECT_EQ(run.answers()[36].model, "llama");
-  ASSERT_NE(run.find("mistral", "q3-1"), nullptr);
-  EXPECT_EQ(run.find("mistral", "q3-9"), nullptr);
+  ASSERT_EQ(run.n_answers(), 108U);
+  const auto lines = read_json_lines(folder / "run/answers.jsonl").lines;
+  ASSERT_EQ(lines.size(), 108U);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i]["model"], run.model_name(i / 36));
+    EXPECT_EQ(lines[i]["id"], run.questions().questions[i % 36].id);
+    EXPECT_EQ(lines[i]["answer"], run.answer(i / 36, i % 36).text);
+  }
 }
 
 TEST(Run, AFinishedRunAsksNothing) {
@@ -136,14 +140,16 @@ TEST(Run, BatchesGiveTheSameFile) {
     const RunDirectory run = RunDirectory::read(path);
     // never more than there are questions; 3 is what the fake's memory holds
     const std::size_t expected = batch == 0 ? 3 : std::min<std::size_t>(batch, 36);
-    for (const AnswerRecord& record : run.answers()) EXPECT_EQ(record.answer.timing.batch, expected);
+    for (std::size_t m = 0; m < run.n_models(); ++m) {
+      for (const auto& answer : run.answers()[m]) EXPECT_EQ(answer.value().timing.batch, expected);
+    }
   }
   const Dataset questions = selection();
   RunSettings alone = settings_for(questions);
   alone.preset.share_passages = false;
   RunDirectory run = RunDirectory::start(folder / "alone", alone, questions);
   EXPECT_TRUE(run_questions(run, kModels, fake_factory(), kNever, nullptr, 7));
-  EXPECT_EQ(run.answers()[0].answer.timing.batch, 1U) << "questions that share nothing are asked one by one";
+  EXPECT_EQ(run.answer(0, 0).timing.batch, 1U) << "questions that share nothing are asked one by one";
 }
 
 // The answers file cut at every byte of its second half: continuing gives the same file but for times, and
@@ -295,7 +301,7 @@ TEST(Run, CancelStoresWhatWasAnswered) {
     EXPECT_FALSE(run_questions(run, kModels, fake_factory([&](const auto&...) { cancel = ++asked == 41; }),
                                cancel, nullptr));
   }
-  EXPECT_EQ(RunDirectory::read(folder / "run").answers().size(), 40U);  // the 41st may have been cut short
+  EXPECT_EQ(RunDirectory::read(folder / "run").n_answers(), 40U);  // the 41st may have been cut short
   run_all(folder / "run");
   run_all(folder / "whole");
   EXPECT_EQ(timeless(folder / "run"), timeless(folder / "whole"));
