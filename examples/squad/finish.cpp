@@ -26,7 +26,7 @@ std::vector<std::string> complete_judges(const RunDirectory& run) {
       judges.push_back(name);
     } else {
       app::print_error("gemma-squad", fmt::format("judge {} is left out: {} of {} verdicts", name,
-                                                  verdicts.records.size(), n_wanted(run, verdicts.policy)));
+                                                  verdicts.n_ranked(), n_wanted(run, verdicts.policy)));
     }
   }
   return judges;

@@ -45,7 +45,7 @@ std::string untimed_text(const Analysis& analysis) {
 std::string judge_cost_text(const JudgeSummary& judge) {
   const Verdicts& verdicts = judge.verdicts;
   std::string text =
-      fmt::format("{} verdicts in {} attempts", verdicts.records.size(), verdicts.total(&Verdict::attempts));
+      fmt::format("{} verdicts in {} attempts", verdicts.n_ranked(), verdicts.total(&Verdict::attempts));
   const std::size_t prompt = verdicts.total(&Verdict::prompt_tokens),
                     completion = verdicts.total(&Verdict::completion_tokens);
   if (prompt + completion == 0) return text;

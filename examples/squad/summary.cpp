@@ -109,9 +109,9 @@ ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::
 }
 
 /// Why a question has no ranking: the first stored reason.
-std::string trouble_of(const JudgeSummary& judge, const std::string& id) {
-  for (const VerdictRecord& failure : judge.verdicts.failures) {
-    if (failure.id == id) return failure.verdict.trouble;
+std::string trouble_of(const JudgeSummary& judge, std::size_t question) {
+  for (const auto& [showing, verdict] : judge.verdicts.latest) {
+    if (showing.question == question && verdict.ranks.empty()) return verdict.trouble;
   }
   return "";
 }
@@ -119,14 +119,14 @@ std::string trouble_of(const JudgeSummary& judge, const std::string& id) {
 ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const JudgeSummary& judge) {
   ordered_json shares = ordered_json::object(), unranked = ordered_json::array();
   for (const std::size_t question : judge.unranked) {
-    const std::string& id = run.questions().questions[question].id;
-    unranked.push_back({{"id", id}, {"trouble", trouble_of(judge, id)}});
+    unranked.push_back(
+        {{"id", run.questions().questions[question].id}, {"trouble", trouble_of(judge, question)}});
   }
   for (std::size_t m = 0; m < judge.rank_shares.size(); ++m) shares[run.model_name(m)] = judge.rank_shares[m];
   return {{"name", judge.verdicts.name},
           {"identity", ordered_json::parse(judge.verdicts.identity)},
           {"order", to_string(judge.verdicts.policy)},
-          {"verdicts", judge.verdicts.records.size()},
+          {"verdicts", judge.verdicts.n_ranked()},
           {"questions", analysis.measures[judge.measure].questions.size()},
           {"unranked", unranked},
           {"attempts", judge.verdicts.total(&Verdict::attempts)},

@@ -1,7 +1,7 @@
 #include "examples/squad/verdicts.hpp"
 
 #include <algorithm>
-#include <set>
+#include <numeric>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -26,28 +26,23 @@ fs::path file_of(const fs::path& directory, const std::string& name) {
   return directory / fmt::format("{}{}{}", kPrefix, name, kSuffix);
 }
 
-std::string key_of(const std::string& id, const std::vector<std::size_t>& order) {
-  return fmt::format("{}\n{}", id, fmt::join(order, ","));
-}
-
 std::string header_line(const Judge& judge, OrderPolicy policy) {
   return to_line(ordered_json{{"judge", judge.identity()}, {"order", to_string(policy)}});
 }
 
-std::string record_line(const RunDirectory& run, const VerdictRecord& record) {
-  const auto& models = run.settings().models;
+std::string line_of(const RunDirectory& run, const Showing& showing, const Verdict& verdict) {
   ordered_json order = ordered_json::array(), ranks = ordered_json::object();
-  for (const std::size_t m : record.order) order.push_back(models[m].name);
-  ordered_json line = {{"id", record.id}, {"order", order}};
-  if (record.verdict.ranks.empty()) {
-    line["trouble"] = record.verdict.trouble;
+  for (const std::size_t m : showing.order) order.push_back(run.model_name(m));
+  ordered_json line = {{"id", run.questions().questions[showing.question].id}, {"order", order}};
+  if (verdict.ranks.empty()) {
+    line["trouble"] = verdict.trouble;
   } else {
-    for (std::size_t m = 0; m < models.size(); ++m) ranks[models[m].name] = record.verdict.ranks[m];
+    for (std::size_t m = 0; m < run.n_models(); ++m) ranks[run.model_name(m)] = verdict.ranks[m];
     line["ranks"] = ranks;
   }
-  line.update(ordered_json{{"attempts", record.verdict.attempts},
-                           {"prompt_tokens", record.verdict.prompt_tokens},
-                           {"completion_tokens", record.verdict.completion_tokens}});
+  line.update(ordered_json{{"attempts", verdict.attempts},
+                           {"prompt_tokens", verdict.prompt_tokens},
+                           {"completion_tokens", verdict.completion_tokens}});
   return to_line(line);
 }
 
@@ -64,66 +59,58 @@ void check_ranks(const std::vector<double>& ranks, std::size_t k) {
   }
 }
 
-VerdictRecord record_from(const RunDirectory& run, const json& line) {
-  VerdictRecord record;
-  record.id = line.at("id");
-  for (const json& name : line.at("order")) {
+std::vector<std::size_t> order_from(const RunDirectory& run, const json& names) {
+  std::vector<std::size_t> order;
+  for (const json& name : names) {
     const auto& models = run.settings().models;
     const auto found =
         std::find_if(models.begin(), models.end(), [&](const auto& m) { return m.name == name; });
-    if (found == models.end()) throw Error(ErrorCode::kMalformed, "a model that the run does not have");
-    record.order.push_back(static_cast<std::size_t>(found - models.begin()));
+    order.push_back(static_cast<std::size_t>(found - models.begin()));
   }
-  const std::size_t k = run.n_models();
-  std::vector<std::size_t> sorted = record.order;
+  std::vector<std::size_t> sorted = order;
   std::sort(sorted.begin(), sorted.end());
-  if (sorted != permutation(0, k)) throw Error(ErrorCode::kMalformed, "not an order of the models");
-  if (line.contains("trouble")) {
-    record.verdict.trouble = line.at("trouble");
-  } else {
-    for (const ModelIdentity& model : run.settings().models) {
-      record.verdict.ranks.push_back(line.at("ranks").at(model.name));
-    }
-    check_ranks(record.verdict.ranks, k);
+  if (sorted != permutation(0, run.n_models())) {
+    throw Error(ErrorCode::kMalformed, "not an order of the models");
   }
-  record.verdict.attempts = line.at("attempts");
-  record.verdict.prompt_tokens = line.at("prompt_tokens");
-  record.verdict.completion_tokens = line.at("completion_tokens");
-  return record;
+  return order;
 }
 
-/// Adds a record; it replaces an earlier failure of the same question and order.
-void add(Verdicts& verdicts, VerdictRecord record) {
-  const auto before = std::find_if(
-      verdicts.failures.begin(), verdicts.failures.end(),
-      [&](const VerdictRecord& other) { return other.id == record.id && other.order == record.order; });
-  if (before != verdicts.failures.end()) {
-    verdicts.retried.push_back(std::move(*before));
-    verdicts.failures.erase(before);
+Verdict verdict_from(const RunDirectory& run, const json& line) {
+  Verdict verdict;
+  if (line.contains("trouble")) {
+    verdict.trouble = line.at("trouble");
+  } else {
+    for (const ModelIdentity& model : run.settings().models) {
+      verdict.ranks.push_back(line.at("ranks").at(model.name));
+    }
+    check_ranks(verdict.ranks, run.n_models());
   }
-  auto& place = record.verdict.ranks.empty() ? verdicts.failures : verdicts.records;
-  place.push_back(std::move(record));
+  verdict.attempts = line.at("attempts");
+  verdict.prompt_tokens = line.at("prompt_tokens");
+  verdict.completion_tokens = line.at("completion_tokens");
+  return verdict;
 }
 
 Verdicts verdicts_from(const RunDirectory& run, const std::string& name, const JsonLines& stored) {
   Verdicts out;
   out.name = name;
-  const auto bad = [&](std::size_t line) {
-    return Error(ErrorCode::kMalformed, fmt::format("{}: line {} is not a verdict on this run",
-                                                    file_of(run.path(), name).string(), line));
-  };
+  std::unordered_map<std::string, std::size_t> places;
+  for (const Question& question : run.questions().questions) places.emplace(question.id, places.size());
   for (std::size_t i = 0; i < stored.lines.size(); ++i) {
     try {
+      const json& line = stored.lines[i];
       if (i == 0) {
-        out.identity = stored.lines[0].at("judge").dump();
-        out.policy = parse_order_policy(stored.lines[0].at("order").get_ref<const std::string&>());
+        out.identity = line.at("judge").dump();
+        out.policy = parse_order_policy(line.at("order").get_ref<const std::string&>());
       } else {
-        add(out, record_from(run, stored.lines[i]));
+        const Showing showing{places.at(line.at("id")), order_from(run, line.at("order"))};
+        const auto [place, is_new] = out.latest.try_emplace(showing);
+        if (!is_new) out.retried.push_back(std::move(place->second));
+        place->second = verdict_from(run, line);
       }
-    } catch (const json::exception&) {
-      throw bad(i + 1);
-    } catch (const Error&) {
-      throw bad(i + 1);
+    } catch (const std::exception&) {
+      fail(ErrorCode::kMalformed, "{}: line {} is not a verdict on this run",
+           file_of(run.path(), name).string(), i + 1);
     }
   }
   return out;
@@ -136,20 +123,6 @@ JudgeTask task_of(const RunDirectory& run, std::size_t index) {
   return task;
 }
 
-/// The first line of an existing file must be the one that this judge would write.
-void check_header(const fs::path& file, const JsonLines& stored, const std::string& header) {
-  if (stored.lines.empty() || stored.lines[0] == json::parse(header)) return;
-  fail(ErrorCode::kInvalidArgument,
-       "{} holds verdicts of another judge ({}): choose another --judge-name, or remove it", file.string(),
-       stored.lines[0].dump());
-}
-
-/// Whether nothing but a header and failures is stored.
-bool holds_no_ranking(const JsonLines& stored) {
-  return std::none_of(stored.lines.begin(), stored.lines.end(),
-                      [](const json& line) { return line.is_object() && line.contains("ranks"); });
-}
-
 void say_unranked(std::FILE* log, const std::string& judge, const std::string& id, const Verdict& verdict) {
   const std::string line =
       fmt::format("judge {}: question {} has no ranking after {} attempt{}: {}", judge, id, verdict.attempts,
@@ -157,28 +130,19 @@ void say_unranked(std::FILE* log, const std::string& judge, const std::string& i
   fmt::print(log, "gemma-squad: {}\n", app::printable(line));
 }
 
-/// A verdict to ask for.
-struct Wanted {
-  std::size_t question = 0;  // index into run.questions()
-  std::vector<std::size_t> order;
-};
-
-/// The missing verdicts: first those never asked for, so that questions that always fail cannot keep others
+/// What has no ranking: first what was never asked for, so that questions that always fail cannot keep others
 /// from being judged.
-std::vector<Wanted> missing_from(const RunDirectory& run, const Verdicts& verdicts, OrderPolicy policy) {
-  std::set<std::string> done, failed;
-  for (const VerdictRecord& record : verdicts.records) done.insert(key_of(record.id, record.order));
-  for (const VerdictRecord& record : verdicts.failures) failed.insert(key_of(record.id, record.order));
-  std::vector<Wanted> first, second;
-  const std::vector<Question>& questions = run.questions().questions;
-  for (std::size_t i = 0; i < questions.size(); ++i) {
+std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdicts, OrderPolicy policy) {
+  std::vector<Showing> first, failed;
+  for (std::size_t i = 0; i < run.questions().questions.size(); ++i) {
     for (std::vector<std::size_t>& order : orders_for(policy, i, run.n_models())) {
-      const std::string key = key_of(questions[i].id, order);
-      if (done.contains(key)) continue;
-      (failed.contains(key) ? second : first).push_back({i, std::move(order)});
+      Showing showing{i, std::move(order)};
+      const auto stored = verdicts.latest.find(showing);
+      if (stored != verdicts.latest.end() && !stored->second.ranks.empty()) continue;
+      (stored == verdicts.latest.end() ? first : failed).push_back(std::move(showing));
     }
   }
-  first.insert(first.end(), std::make_move_iterator(second.begin()), std::make_move_iterator(second.end()));
+  first.insert(first.end(), failed.begin(), failed.end());
   return first;
 }
 
@@ -215,11 +179,15 @@ class Patience {
 
 }  // namespace
 
+std::size_t Verdicts::n_ranked() const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(latest.begin(), latest.end(), [](const auto& v) { return !v.second.ranks.empty(); }));
+}
+
 std::size_t Verdicts::total(std::size_t Verdict::*count) const noexcept {
   std::size_t sum = 0;
-  for (const auto* part : {&records, &failures, &retried}) {
-    for (const VerdictRecord& record : *part) sum += record.verdict.*count;
-  }
+  for (const auto& [showing, verdict] : latest) sum += verdict.*count;
+  for (const Verdict& verdict : retried) sum += verdict.*count;
   return sum;
 }
 
@@ -249,26 +217,31 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   const DirectoryLock lock(run.path());
   JsonLines stored = read_json_lines(file);
   const std::string header = header_line(judge, policy);
-  // a judge that never gave a verdict, for example at a mistyped URL, leaves nothing that could be mixed
-  if (!stored.lines.empty() && stored.lines[0] != json::parse(header) && holds_no_ranking(stored))
+  if (!stored.lines.empty() && stored.lines[0] != json::parse(header)) {
+    // a judge that never gave a verdict, for example at a mistyped URL, leaves nothing that could be mixed
+    if (std::any_of(stored.lines.begin(), stored.lines.end(),
+                    [](const json& line) { return line.contains("ranks"); })) {
+      fail(ErrorCode::kInvalidArgument,
+           "{} holds verdicts of another judge ({}): choose another --judge-name, or remove it",
+           file.string(), stored.lines[0].dump());
+    }
     stored = {};
-  check_header(file, stored, header);
+  }
   const Verdicts before = verdicts_from(run, name, stored);
   LineAppender out(file, stored);
   if (stored.lines.empty()) out.append(header);
 
-  const std::vector<Question>& questions = run.questions().questions;
-  Patience patience(!before.records.empty());
-  Progress bar(progress, fmt::format("judge {}", name), "verdicts", before.records.size(),
-               n_wanted(run, policy));
-  for (Wanted& wanted : missing_from(run, before, policy)) {
+  const std::size_t n_ranked = before.n_ranked();
+  Patience patience(n_ranked > 0);
+  Progress bar(progress, fmt::format("judge {}", name), "verdicts", n_ranked, n_wanted(run, policy));
+  for (const Showing& showing : missing_from(run, before, policy)) {
     if (cancel.load()) return false;
-    const Question& question = questions[wanted.question];
     try {
-      const Verdict verdict = judge.judge(task_of(run, wanted.question), wanted.order, cancel);
-      out.append(record_line(run, {question.id, std::move(wanted.order), verdict}));
+      const JudgeTask task = task_of(run, showing.question);
+      const Verdict verdict = judge.judge(task, showing.order, cancel);
+      out.append(line_of(run, showing, verdict));
       bar.step();
-      if (log != nullptr && verdict.ranks.empty()) say_unranked(log, name, question.id, verdict);
+      if (log != nullptr && verdict.ranks.empty()) say_unranked(log, name, task.id, verdict);
       patience.note(verdict, name);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kCancelled) throw;
@@ -300,27 +273,22 @@ std::vector<std::string> judges_of(const fs::path& directory) {
 }
 
 bool is_settled(const RunDirectory& run, const Verdicts& verdicts) {
-  const std::size_t n = verdicts.records.size() + verdicts.failures.size();
-  return !verdicts.records.empty() && n >= n_wanted(run, verdicts.policy);
+  return verdicts.n_ranked() > 0 && verdicts.latest.size() >= n_wanted(run, verdicts.policy);
 }
 
 RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
-  const std::size_t k = run.n_models();
-  const std::vector<Question>& questions = run.questions().questions;
+  const std::size_t k = run.n_models(), n = run.questions().questions.size();
   const std::size_t n_orders = orders_for(verdicts.policy, 0, k).size();
-  std::unordered_map<std::string, std::size_t> place;
-  for (std::size_t i = 0; i < questions.size(); ++i) place.emplace(questions[i].id, i);
-  std::vector<std::vector<double>> sums(questions.size(), std::vector<double>(k, 0));
-  std::vector<std::size_t> count(questions.size(), 0);
-  for (const VerdictRecord& record : verdicts.records) {
-    const auto found = place.find(record.id);
-    if (found == place.end()) continue;
-    for (std::size_t m = 0; m < k; ++m) sums[found->second][m] += record.verdict.ranks[m];
-    ++count[found->second];
+  std::vector<std::vector<double>> sums(n, std::vector<double>(k, 0));
+  std::vector<std::size_t> count(n, 0);
+  for (const auto& [showing, verdict] : verdicts.latest) {
+    if (verdict.ranks.empty()) continue;
+    for (std::size_t m = 0; m < k; ++m) sums[showing.question][m] += verdict.ranks[m];
+    ++count[showing.question];
   }
   // a question needs all of its orders: else the mean rank would depend on the positions
   RankColumns columns{std::vector<std::vector<double>>(k), {}};
-  for (std::size_t i = 0; i < questions.size(); ++i) {
+  for (std::size_t i = 0; i < n; ++i) {
     if (count[i] < n_orders) continue;
     columns.questions.push_back(i);
     for (std::size_t m = 0; m < k; ++m) {
@@ -329,21 +297,21 @@ RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
   }
   if (!is_settled(run, verdicts) || columns.questions.empty()) {
     fail(ErrorCode::kMalformed, "{}: judge {} has given {} of {} verdicts: continue with gemma-squad judge",
-         run.path().string(), verdicts.name, verdicts.records.size(), n_wanted(run, verdicts.policy));
+         run.path().string(), verdicts.name, verdicts.n_ranked(), n_wanted(run, verdicts.policy));
   }
   return columns;
 }
 
 PositionBias position_bias(const Verdicts& verdicts, std::size_t k) {
   PositionBias bias;
-  bias.is_known = verdicts.policy != OrderPolicy::kFixed && !verdicts.records.empty();
+  bias.is_known = verdicts.policy != OrderPolicy::kFixed && verdicts.n_ranked() > 0;
   stats::Columns by_position(k);
-  for (const VerdictRecord& record : verdicts.records) {
-    for (std::size_t i = 0; i < k; ++i) by_position[i].push_back(record.verdict.ranks[record.order[i]]);
+  for (const auto& [showing, verdict] : verdicts.latest) {
+    if (verdict.ranks.empty()) continue;
+    for (std::size_t i = 0; i < k; ++i) by_position[i].push_back(verdict.ranks[showing.order[i]]);
   }
   for (const std::vector<double>& ranks : by_position) {
-    double sum = 0;
-    for (const double rank : ranks) sum += rank;
+    const double sum = std::accumulate(ranks.begin(), ranks.end(), 0.0);
     bias.mean_rank.push_back(ranks.empty() ? 0 : sum / static_cast<double>(ranks.size()));
   }
   if (bias.is_known) bias.p = stats::friedman(by_position).p;

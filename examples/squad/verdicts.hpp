@@ -6,7 +6,9 @@
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "examples/squad/judge.hpp"
@@ -14,22 +16,25 @@
 
 namespace gemma::squad {
 
-/// A stored verdict.
-struct VerdictRecord {
-  std::string id;                  // of the question
+/// What a verdict is on.
+struct Showing {
+  std::size_t question = 0;        // index in run.questions()
   std::vector<std::size_t> order;  // the models, in the order shown
-  Verdict verdict;                 // without ranks in Verdicts::failures
+
+  bool operator<(const Showing& other) const {
+    return std::tie(question, order) < std::tie(other.question, other.order);
+  }
 };
 
 struct Verdicts {
   std::string name;      // in the file's name
   std::string identity;  // the judge's identity, as JSON
   OrderPolicy policy = OrderPolicy::kRotate;
-  std::vector<VerdictRecord> records;
-  std::vector<VerdictRecord> failures;  // no ranking: the reason; no later verdict
-  std::vector<VerdictRecord> retried;   // replaced by a later attempt; for their cost
+  std::map<Showing, Verdict> latest;  // without ranks where there is no ranking
+  std::vector<Verdict> retried;       // replaced by a later attempt; for their cost
 
-  /// The sum of a count over all records, including those without a ranking.
+  std::size_t n_ranked() const noexcept;
+  /// The sum of a count over all verdicts, including those without a ranking.
   std::size_t total(std::size_t Verdict::*count) const noexcept;
 };
 

@@ -78,7 +78,7 @@ TEST_F(JudgedRun, VerdictsAreStoredAndNotAskedAgain) {
   EXPECT_TRUE(judge(again, OrderPolicy::kAll));
   EXPECT_EQ(again.asked, 0U);
   const Verdicts verdicts = read_verdicts(run(), "j");
-  EXPECT_EQ(verdicts.records.size(), 288U);
+  EXPECT_EQ(verdicts.n_ranked(), 288U);
   EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 28800U);
   EXPECT_EQ(verdicts.total(&Verdict::completion_tokens), 1440U);
   EXPECT_EQ(verdicts.total(&Verdict::attempts), 576U);
@@ -94,7 +94,7 @@ TEST_F(JudgedRun, ContinuesAfterAHalfLine) {
   BiasedJudge again(0);
   EXPECT_TRUE(judge(again, OrderPolicy::kRotate));
   EXPECT_EQ(again.asked, 1U);
-  EXPECT_EQ(read_verdicts(run(), "j").records.size(), 48U);
+  EXPECT_EQ(read_verdicts(run(), "j").n_ranked(), 48U);
 }
 
 TEST_F(JudgedRun, VerdictsOfJudgesAreNotMixed) {
@@ -113,7 +113,7 @@ TEST_F(JudgedRun, AJudgeWithoutAVerdictGivesWay) {
   BiasedJudge right(0);
   EXPECT_TRUE(judge(right, OrderPolicy::kRotate));
   EXPECT_EQ(read_verdicts(run(), "j").identity, R"({"judge":"biased"})");
-  EXPECT_EQ(read_verdicts(run(), "j").records.size(), 48U);
+  EXPECT_EQ(read_verdicts(run(), "j").n_ranked(), 48U);
 }
 
 TEST_F(JudgedRun, RanksAreAveragedOverOrders) {
@@ -145,7 +145,7 @@ TEST_F(JudgedRun, AFixedOrderSaysNothingAboutBias) {
 
 TEST_F(JudgedRun, F1NeedsOneOrder) {
   judge_run(run(), *make_f1_judge(), "f1", OrderPolicy::kAll, kNever, nullptr);
-  EXPECT_EQ(read_verdicts(run(), "f1").records.size(), 48U);
+  EXPECT_EQ(read_verdicts(run(), "f1").n_ranked(), 48U);
   for (std::size_t i = 0; i < 48; ++i) {
     const auto columns = rank_columns(run(), read_verdicts(run(), "f1")).ranks;
     EXPECT_DOUBLE_EQ(columns[0][i] + columns[1][i] + columns[2][i], 6);
@@ -160,7 +160,7 @@ TEST_F(JudgedRun, HalfTheOrdersAreNoVerdict) {
   std::string text = gemma::test::read_bytes(file);
   text.pop_back();
   std::ofstream(file, std::ios::binary) << text.substr(0, text.rfind('\n') + 1);
-  EXPECT_EQ(read_verdicts(run(), "j").records.size(), 287U);
+  EXPECT_EQ(read_verdicts(run(), "j").n_ranked(), 287U);
   EXPECT_THROW(rank_columns(run(), read_verdicts(run(), "j")), Error);
 }
 
@@ -172,7 +172,7 @@ TEST_F(JudgedRun, WhatIsNoRankingIsNoVerdict) {
         << R"({"id":"q1","order":)" << order << R"(,"ranks":)" << ranks
         << R"(,"attempts":1,"prompt_tokens":0,"completion_tokens":0})"
         << "\n";
-    return read_verdicts(run(), "j").records.size();
+    return read_verdicts(run(), "j").n_ranked();
   };
   const std::string order = R"(["mistral","gemma","llama"])";
   EXPECT_EQ(read(order, R"({"gemma":1,"llama":2.5,"mistral":2.5})"), 1U);
@@ -217,10 +217,12 @@ TEST_F(JudgedRun, AQuestionWithoutARankingIsGoneOnFrom) {
   EXPECT_TRUE(judge(picky, OrderPolicy::kRotate));
   EXPECT_EQ(picky.asked.size(), 48U);
   Verdicts verdicts = read_verdicts(run(), "j");
-  EXPECT_EQ(verdicts.records.size(), 46U);
-  ASSERT_EQ(verdicts.failures.size(), 2U);
-  EXPECT_EQ(verdicts.failures[0].id, "q3");
-  EXPECT_EQ(verdicts.failures[0].verdict.trouble, "not a ranking of 3: 'none of them'");
+  EXPECT_EQ(verdicts.n_ranked(), 46U);
+  ASSERT_EQ(verdicts.latest.size(), 48U);
+  const auto failure = std::find_if(verdicts.latest.begin(), verdicts.latest.end(),
+                                    [](const auto& v) { return v.second.ranks.empty(); });
+  EXPECT_EQ(run().questions().questions[failure->first.question].id, "q3");
+  EXPECT_EQ(failure->second.trouble, "not a ranking of 3: 'none of them'");
   EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 480U);
   EXPECT_TRUE(is_settled(run(), verdicts));
   const RankColumns columns = rank_columns(run(), verdicts);
@@ -231,8 +233,9 @@ TEST_F(JudgedRun, AQuestionWithoutARankingIsGoneOnFrom) {
   EXPECT_TRUE(judge(again, OrderPolicy::kRotate));
   EXPECT_EQ(again.asked, (std::vector<std::string>{"q3", "q47"}));
   verdicts = read_verdicts(run(), "j");
-  EXPECT_EQ(verdicts.records.size(), 47U);
-  EXPECT_EQ(verdicts.failures.size(), 1U);
+  EXPECT_EQ(verdicts.n_ranked(), 47U);
+  EXPECT_EQ(verdicts.latest.size(), 48U);
+  EXPECT_EQ(verdicts.retried.size(), 2U);
   EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 500U);
 }
 
@@ -278,6 +281,12 @@ TEST_F(JudgedRun, MissingVerdictsAreSaid) {
   EXPECT_THROW(rank_columns(run(), read_verdicts(run(), "j")), Error);
   std::ofstream(folder_ / "run/verdicts-k.jsonl") << "{\"judge\":{},\"order\":\"rotate\"}\n{\"id\":\"q1\"}\n";
   EXPECT_THROW(read_verdicts(run(), "k"), Error);
+  BiasedJudge biased(0);
+  EXPECT_TRUE(judge(biased, OrderPolicy::kRotate, "l"));
+  std::string text = gemma::test::read_bytes(folder_ / "run/verdicts-l.jsonl");
+  text.replace(text.find("\"id\":\""), 6, "\"id\":\"x");  // of no question of this run
+  std::ofstream(folder_ / "run/verdicts-l.jsonl") << text;
+  EXPECT_THROW(read_verdicts(run(), "l"), Error);
 }
 
 }  // namespace
