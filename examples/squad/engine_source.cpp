@@ -134,21 +134,16 @@ class EngineSource : public AnswerSource {
   }
 
   static Sampler sampler_of(const Sampling& sampling) {
-    SamplerOptions options;
-    options.temperature = static_cast<float>(sampling.temperature);
-    options.top_k = static_cast<std::size_t>(sampling.top_k);
-    options.top_p = static_cast<float>(sampling.top_p);
-    options.repeat_penalty = static_cast<float>(sampling.repeat_penalty);
-    options.repeat_last = kRepeatLast;
-    options.seed = sampling.seed;
-    return Sampler(options);
+    return Sampler({.temperature = static_cast<float>(sampling.temperature),
+                    .top_k = static_cast<std::size_t>(sampling.top_k),
+                    .top_p = static_cast<float>(sampling.top_p),
+                    .repeat_penalty = static_cast<float>(sampling.repeat_penalty),
+                    .repeat_last = kRepeatLast,
+                    .seed = sampling.seed});
   }
 
   static GenerateOptions until(const Sampling& sampling, const std::atomic<bool>& cancel) {
-    GenerateOptions options;
-    options.max_tokens = sampling.max_tokens;
-    options.cancel = &cancel;
-    return options;
+    return {.max_tokens = sampling.max_tokens, .cancel = &cancel};
   }
 
   static void take(GenerateResult result, Answer& answer) {

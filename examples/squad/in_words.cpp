@@ -12,15 +12,15 @@
 namespace gemma::squad {
 namespace {
 
-const char* ahead_of(const Measure& measure) {
-  if (measure.is_quality) return "is better than";
-  return measure.unit == "words" ? "writes longer answers than" : "is faster than";
-}
+/// How models that differ by a measure relate.
+struct Words {
+  const char *ahead_of, *ahead, *behind;
+};
 
-const char* relation(const Measure& measure, bool ahead) {
-  if (measure.is_quality) return ahead ? "better" : "worse";
-  if (measure.unit == "words") return ahead ? "longer" : "shorter";
-  return ahead ? "faster" : "slower";
+Words words_for(const Measure& measure) {
+  if (measure.is_quality) return {"is better than", "better", "worse"};
+  if (measure.unit == "words") return {"writes longer answers than", "longer", "shorter"};
+  return {"is faster than", "faster", "slower"};
 }
 
 /// Whether a is ahead of b: mean ranks are those of values, smallest first.
@@ -92,13 +92,15 @@ std::string pair_in_words(const RunDirectory& run, const Measure& measure, std::
   if (!measure.differs(pair)) return "no difference shown at 5%";
   const stats::Pair& test = measure.conover[pair];
   const bool a_ahead = is_ahead(measure, test);
-  return fmt::format("{} {} {} ({} after Holm)", run.model_name(a_ahead ? test.a : test.b), ahead_of(measure),
-                     run.model_name(a_ahead ? test.b : test.a), p_text(test.p_holm));
+  return fmt::format("{} {} {} ({} after Holm)", run.model_name(a_ahead ? test.a : test.b),
+                     words_for(measure).ahead_of, run.model_name(a_ahead ? test.b : test.a),
+                     p_text(test.p_holm));
 }
 
 std::string relation_in_words(const Measure& measure, std::size_t pair, bool of_first) {
   if (!measure.differs(pair)) return "no difference shown at 5%";
-  return relation(measure, is_ahead(measure, measure.conover[pair]) == of_first);
+  const bool ahead = is_ahead(measure, measure.conover[pair]) == of_first;
+  return ahead ? words_for(measure).ahead : words_for(measure).behind;
 }
 
 std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {

@@ -14,12 +14,8 @@ int run(int argc, char** argv) {
   CLI::App& app = *owner;
   app.require_subcommand(1);
   gemma::squad::Command chosen;
-  gemma::squad::add_run(app, chosen);
-  gemma::squad::add_demo(app, chosen);
-  gemma::squad::add_judge(app, chosen);
-  gemma::squad::add_report(app, chosen);
-  gemma::squad::add_merge(app, chosen);
-  gemma::squad::add_score(app, chosen);
+  using namespace gemma::squad;
+  for (const auto add : {add_run, add_demo, add_judge, add_report, add_merge, add_score}) add(app, chosen);
   gemma::app::parse(app, argc, argv);
   return chosen();
 }

@@ -1,12 +1,12 @@
 #include "examples/squad/progress.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "examples/printable.hpp"
 #include "examples/progress_bar.hpp"
 #include "examples/squad/text.hpp"
 
@@ -81,10 +81,7 @@ void Progress::draw(std::string_view note) {
   }
   const std::size_t room = columns_of(stream_) - 1;
   if (!note.empty() && line.size() + 12 < room) {
-    std::string flat(note);
-    std::replace_if(
-        flat.begin(), flat.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
-    line += "  " + shortened(flat, room - line.size() - 2);
+    line += "  " + shortened(app::printable(note), room - line.size() - 2);
   }
   fmt::print(stream_, "\r\x1b[K{}", line);
   std::fflush(stream_);

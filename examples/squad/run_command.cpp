@@ -40,11 +40,6 @@ struct RunFlags {
   JudgeFlags judge;
 };
 
-/// For CLI::Option::check. CLI11 itself reads numbers beyond 64 bits as the largest one.
-std::string seed_number(const std::string& text) {
-  return app::parse_number<std::uint64_t>(text) ? "" : text + " is not a whole number below 2^64";
-}
-
 /// For CLI::Option::check. CLI::Range accepts NaN.
 std::string temperature(const std::string& text) {
   const auto value = app::parse_number<double>(text);
@@ -294,7 +289,7 @@ void add_run(CLI::App& app, Command& chosen) {
   option(*run, "-n,--questions", "N", flags->n, "How many questions; 0: all (default: 60)")
       ->check(CLI::Range(0, 1 << 30).description(""));
   option(*run, "--seed", "N", flags->seed, "Which questions, and how answers are sampled (default: 1)")
-      ->check(seed_number);
+      ->check(app::whole_number);
   option(*run, "--preset", "NAME", flags->preset,
          "chat: each model's own template, greedy, one prefill per passage (default); article: its "
          "plain prompt, temperature 0.7, window 1024, 2000 tokens, each question alone")

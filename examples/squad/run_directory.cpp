@@ -216,11 +216,9 @@ namespace {
 /// The first few of `names`, and their number if there are more.
 std::string some_of(const std::vector<std::string>& names) {
   constexpr std::size_t kMostNamed = 20;
-  std::string out;
-  for (std::size_t i = 0; i < std::min(kMostNamed, names.size()); ++i) {
-    out += (i == 0 ? "" : ", ") + names[i];
-  }
-  return names.size() <= kMostNamed ? out : fmt::format("{}, ... ({} in all)", out, names.size());
+  const std::size_t n = std::min(kMostNamed, names.size());
+  const std::string out = fmt::format("{}", fmt::join(names.data(), names.data() + n, ", "));
+  return n == names.size() ? out : fmt::format("{}, ... ({} in all)", out, names.size());
 }
 
 void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
@@ -263,9 +261,7 @@ std::string missing_from(const std::vector<RunDirectory>& runs) {
     parts.push_back(fmt::format("{}: {} of {} answers: continue that run first; missing: {}",
                                 run.path().string(), run.n_answers(), run.n_wanted(), some_of(answers)));
   }
-  std::string out;
-  for (const std::string& part : parts) out += (out.empty() ? "" : "; ") + part;
-  return out;
+  return fmt::format("{}", fmt::join(parts, "; "));
 }
 
 }  // namespace

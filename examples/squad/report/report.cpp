@@ -86,17 +86,17 @@ std::string names_in_words(const RunDirectory& run) {
 
 /// The results in words.
 std::string lead(const RunDirectory& run, const Analysis& analysis) {
-  std::string out = fmt::format("<p><b>Right answers (F1).</b> {}</p>",
-                                escape_html(verdict_in_words(run, analysis.measure("f1"))));
+  const auto line = [](const std::string& what, const std::string& result) {
+    return fmt::format("<p><b>{}.</b> {}</p>", escape_html(what), escape_html(result));
+  };
+  std::string out = line("Right answers (F1)", verdict_in_words(run, analysis.measure("f1")));
   for (const JudgeSummary& judge : analysis.judges) {
-    out +=
-        fmt::format("<p><b>Answer quality ranked by judge {}.</b> {}</p>", escape_html(judge.verdicts.name),
-                    escape_html(verdict_in_words(run, analysis.measures[judge.measure])));
+    out += line("Answer quality ranked by judge " + judge.verdicts.name,
+                verdict_in_words(run, analysis.measures[judge.measure]));
   }
-  if (!analysis.is_timed()) return out + fmt::format("<p><b>Speed.</b> {}</p>", untimed_text(analysis));
+  if (!analysis.is_timed()) return out + line("Speed", untimed_text(analysis));
   if (run.n_models() < 2) return out;
-  return out + fmt::format("<p><b>Speed (words per second).</b> {}</p>",
-                           escape_html(verdict_in_words(run, analysis.measure("words_per_second"))));
+  return out + line("Speed (words per second)", verdict_in_words(run, analysis.measure("words_per_second")));
 }
 
 }  // namespace

@@ -29,25 +29,20 @@ void check(const Columns& columns, bool blocked) {
   }
 }
 
-void adjust(std::vector<Pair>& pairs) {
-  std::vector<double> p(pairs.size());
-  for (std::size_t i = 0; i < pairs.size(); ++i) p[i] = pairs[i].p;
-  const std::vector<double> adjusted = holm(p);
-  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].p_holm = adjusted[i];
-}
-
 template <typename Test>
 std::vector<Pair> every_pair(std::size_t k, Test test) {
   std::vector<Pair> pairs;
+  std::vector<double> p;
   for (std::size_t a = 0; a < k; ++a) {
     for (std::size_t b = a + 1; b < k; ++b) {
-      Pair pair = test(a, b);
-      pair.a = a;
-      pair.b = b;
-      pairs.push_back(pair);
+      pairs.push_back(test(a, b));
+      pairs.back().a = a;
+      pairs.back().b = b;
+      p.push_back(pairs.back().p);
     }
   }
-  adjust(pairs);
+  const std::vector<double> adjusted = holm(p);
+  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].p_holm = adjusted[i];
   return pairs;
 }
 

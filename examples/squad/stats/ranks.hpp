@@ -28,13 +28,19 @@ inline double largest_size(std::span<const double> values, double least = 0) {
   return least;
 }
 
+/// Indices of `values`, the smallest value's first.
+inline std::vector<std::size_t> sorted_order(std::span<const double> values) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
+  return order;
+}
+
 /// Ranks of `values`, smallest first. Values within kRounding of each other, relative to `size` (or to the
 /// largest magnitude, if that is more), are tied. Values must be finite.
 inline Ranked rank(std::span<const double> values, double size = 0) {
   const double slack = kRounding * largest_size(values, size);
-  std::vector<std::size_t> order(values.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
+  const std::vector<std::size_t> order = sorted_order(values);
   Ranked out;
   out.ranks.resize(values.size());
   for (std::size_t i = 0; i < order.size();) {
@@ -52,9 +58,7 @@ inline Ranked rank(std::span<const double> values, double size = 0) {
 
 /// Holm (1979): p values adjusted for multiple tests, step-down, in the given order, at most 1.
 inline std::vector<double> holm(std::span<const double> p) {
-  std::vector<std::size_t> order(p.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+  const std::vector<std::size_t> order = sorted_order(p);
   std::vector<double> adjusted(p.size());
   double largest = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
