@@ -50,18 +50,18 @@ class Analyser {
 
   void add_measures() {
     if (out_.is_timed()) add_speed();
-    add("words", "Answer length", "words", false,
-        [](const AnswerMetrics& m) { return static_cast<double>(m.article_words); });
-    add("exact", "Exact match", "%", true, [](const AnswerMetrics& m) { return 100 * m.score.exact; });
-    add("f1", "F1", "%", true, [](const AnswerMetrics& m) { return 100 * m.score.f1; });
-    add("words_corrected", "Answer length, digits counted", "words", false,
-        [](const AnswerMetrics& m) { return static_cast<double>(m.words); });
+    add({"words", "Answer length", "words", true, false},
+        [](const AnswerMetrics& m) { return real(m.article_words); });
+    add({"exact", "Exact match", "%"}, [](const AnswerMetrics& m) { return 100 * m.score.exact; });
+    add({"f1", "F1", "%"}, [](const AnswerMetrics& m) { return 100 * m.score.f1; });
+    add({"words_corrected", "Answer length, digits counted", "words", true, false},
+        [](const AnswerMetrics& m) { return real(m.words); });
   }
 
   void add_speed() {
-    add("words_per_second", "Words per second", "words/s", false,
+    add({"words_per_second", "Words per second", "words/s", true, false},
         [](const AnswerMetrics& m) { return m.article_words_per_s; });
-    add("words_per_second_corrected", "Words per second, digits counted", "words/s", false,
+    add({"words_per_second_corrected", "Words per second, digits counted", "words/s", true, false},
         [](const AnswerMetrics& m) { return m.words_per_s; });
   }
 
@@ -69,10 +69,7 @@ class Analyser {
     JudgeSummary judge;
     judge.verdicts = read_verdicts(run_, name);
     judge.bias = position_bias(judge.verdicts, k_);
-    Measure measure;
-    measure.key = "raq_" + name;
-    measure.title = "RAQ rank by judge " + name;
-    measure.higher_is_better = false;
+    Measure measure{"raq_" + name, "RAQ rank by judge " + name, "", false};
     RankColumns columns = rank_columns(run_, judge.verdicts);
     measure.values = std::move(columns.ranks);
     measure.questions = std::move(columns.questions);
@@ -120,12 +117,7 @@ class Analyser {
   }
 
   template <typename Value>
-  void add(std::string key, std::string title, std::string unit, bool quality, Value value) {
-    Measure measure;
-    measure.key = std::move(key);
-    measure.title = std::move(title);
-    measure.unit = std::move(unit);
-    measure.is_quality = quality;
+  void add(Measure measure, Value value) {
     for (const std::vector<AnswerMetrics>& answers : out_.answers) {
       std::vector<double> column;
       for (const AnswerMetrics& answer : answers) column.push_back(value(answer));

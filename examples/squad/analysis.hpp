@@ -33,15 +33,16 @@ struct Measure {
   std::string title;  // for people
   std::string unit;   // "": none
   bool higher_is_better = true;
-  bool is_quality = true;              // true: better or worse; false: only more or less (length)
-  std::vector<stats::Interval> means;  // [k models]
+  bool is_quality = true;                   // true: better or worse; false: only more or less (length)
+  std::vector<stats::Interval> means = {};  // [k models]
   // tests between models, if there are two or more
-  stats::Omnibus kruskal, friedman;
-  std::vector<stats::Pair> dunn, conover, wilcoxon;
-  std::optional<std::size_t> questions_overall;             // for 80% power at 5%
-  std::vector<std::optional<std::size_t>> questions_pairs;  // [pairs], for 80% power at 5% / pairs
-  stats::Columns values;                                    // [k models][questions]
-  std::vector<std::size_t> questions;  // which of run.questions() the values are of, ascending; mostly all
+  stats::Omnibus kruskal = {}, friedman = {};
+  std::vector<stats::Pair> dunn = {}, conover = {}, wilcoxon = {};
+  std::optional<std::size_t> questions_overall = {};             // for 80% power at 5%
+  std::vector<std::optional<std::size_t>> questions_pairs = {};  // [pairs], for 80% power at 5% / pairs
+  stats::Columns values = {};                                    // [k models][questions]
+  std::vector<std::size_t> questions =
+      {};  // which of run.questions() the values are of, ascending; mostly all
 
   /// The value of a model for question `question` of run.questions(); nullopt if it is none of `questions`.
   std::optional<double> value_of(std::size_t model, std::size_t question) const;

@@ -140,22 +140,19 @@ std::size_t tokens_in(const json& usage, const char* name) {
 }
 
 std::string connection_words(httplib::Error error) {
-  switch (error) {
-    case httplib::Error::Connection:
-    case httplib::Error::ConnectionTimeout:
-      return "no connection";
-    case httplib::Error::Read:
-    case httplib::Error::Write:
-      return "the connection broke off";
-    case httplib::Error::Canceled:
-      return "a reply of more than 1 MiB";  // kLargestReply is the only reason for cancelling
-    case httplib::Error::SSLConnection:
-      return "no TLS connection";
-    case httplib::Error::SSLServerVerification:
-      return "its certificate cannot be verified";
-    default:
-      return to_string(error);
+  constexpr std::pair<httplib::Error, const char*> kWords[] = {
+      {httplib::Error::Connection, "no connection"},
+      {httplib::Error::ConnectionTimeout, "no connection"},
+      {httplib::Error::Read, "the connection broke off"},
+      {httplib::Error::Write, "the connection broke off"},
+      {httplib::Error::Canceled,
+       "a reply of more than 1 MiB"},  // the only reason for cancelling: kLargestReply
+      {httplib::Error::SSLConnection, "no TLS connection"},
+      {httplib::Error::SSLServerVerification, "its certificate cannot be verified"}};
+  for (const auto& [code, words] : kWords) {
+    if (code == error) return words;
   }
+  return to_string(error);
 }
 
 class OpenAiJudge : public Judge {

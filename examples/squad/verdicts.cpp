@@ -48,13 +48,10 @@ std::string line_of(const RunDirectory& run, const Showing& showing, const Verdi
 
 /// Throws gemma::Error (malformed) unless `ranks` can be ranks of k models.
 void check_ranks(const std::vector<double>& ranks, std::size_t k) {
-  double sum = 0;
-  bool good = ranks.size() == k;
-  for (const double rank : ranks) {
-    sum += rank;
-    good = good && rank >= 1 && rank <= static_cast<double>(k);
-  }
-  if (!good || 2 * sum != static_cast<double>(k * (k + 1))) {
+  const bool within = std::all_of(ranks.begin(), ranks.end(),
+                                  [&](double rank) { return rank >= 1 && rank <= static_cast<double>(k); });
+  const double sum = std::accumulate(ranks.begin(), ranks.end(), 0.0);
+  if (ranks.size() != k || !within || 2 * sum != static_cast<double>(k * (k + 1))) {
     throw Error(ErrorCode::kMalformed, "not a ranking of the models");
   }
 }

@@ -368,5 +368,11 @@ TEST(RankTests, BadData) {
   EXPECT_THROW(kruskal_wallis({{1}, {}}), Error);
 }
 
+TEST(Pairs, AreFoundByTheirModels) {
+  const std::vector<Pair> pairs = dunn({{1, 2}, {2, 3}, {3, 1}, {4, 5}, {5, 6}});
+  ASSERT_EQ(pairs.size(), 10U);
+  for (std::size_t i = 0; i < pairs.size(); ++i) EXPECT_EQ(pair_index(pairs[i].a, pairs[i].b, 5), i);
+}
+
 }  // namespace
 }  // namespace gemma::squad::stats

@@ -138,10 +138,7 @@ std::string pair_matrix(const RunDirectory& run, const Measure& measure) {
         rows += "<td class=\"self\">\xE2\x80\x94</td>";
         continue;
       }
-      const auto pair =
-          std::find_if(measure.conover.begin(), measure.conover.end(),
-                       [&](const stats::Pair& p) { return p.a == std::min(a, b) && p.b == std::max(a, b); });
-      const auto index = static_cast<std::size_t>(pair - measure.conover.begin());
+      const std::size_t index = stats::pair_index(std::min(a, b), std::max(a, b), k);
       const std::string word = relation_in_words(measure, index, a < b);
       rows += fmt::format("<td{}>{}<span class=\"range\">{}</span></td>", shade_of(word), word,
                           p_text(measure.conover[index].p_holm));

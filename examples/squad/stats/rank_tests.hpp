@@ -20,7 +20,7 @@ struct Omnibus {
   double effect = 0;  // 0: none, 1: complete
 };
 
-/// A test of two models, a < b.
+/// A test of two models, a < b. Pairs come as (0, 1), (0, 2), ..., (1, 2), ...
 struct Pair {
   std::size_t a = 0, b = 0;
   double difference = 0;  // mean rank of a minus that of b
@@ -32,6 +32,11 @@ struct Pair {
   bool exact = false;  // Wilcoxon: p from the exact distribution
   std::size_t n = 0;   // Wilcoxon: pairs that differ
 };
+
+/// The place of the pair a < b among all pairs of k models.
+constexpr std::size_t pair_index(std::size_t a, std::size_t b, std::size_t k) noexcept {
+  return a * (2 * k - a - 1) / 2 + b - a - 1;
+}
 
 /// Kruskal and Wallis (1952), corrected for ties; chi-square with k - 1 degrees of freedom.
 /// effect: epsilon squared, H / (N - 1) (Tomczak and Tomczak 2014). All values equal: H = 0, p = 1.
