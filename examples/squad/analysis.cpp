@@ -167,12 +167,11 @@ std::optional<double> Measure::value_of(std::size_t model, std::size_t question)
 }
 
 bool Analysis::is_timed() const noexcept {
-  return std::all_of(models.begin(), models.end(), [](const ModelSummary& m) { return m.is_timed(); });
+  return std::ranges::all_of(models, &ModelSummary::is_timed);
 }
 
 const Measure& Analysis::measure(std::string_view key) const {
-  const auto found =
-      std::find_if(measures.begin(), measures.end(), [&](const Measure& m) { return m.key == key; });
+  const auto found = std::ranges::find(measures, key, &Measure::key);
   if (found == measures.end()) fail(ErrorCode::kInvalidArgument, "no measure named {}", key);
   return *found;
 }

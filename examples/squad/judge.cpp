@@ -60,8 +60,7 @@ OrderPolicy parse_order_policy(std::string_view text) {
 }
 
 std::string_view to_string(OrderPolicy policy) noexcept {
-  const auto* const found =
-      std::find_if(std::begin(kOrders), std::end(kOrders), [&](const auto& o) { return o.first == policy; });
+  const auto* const found = std::ranges::find(kOrders, policy, [](const auto& order) { return order.first; });
   return found != std::end(kOrders) ? found->second : "unknown";
 }
 

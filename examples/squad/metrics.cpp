@@ -21,10 +21,10 @@ std::vector<std::string> answer_tokens(std::string_view text) {
 
 /// Size of the intersection of two multisets.
 std::size_t common_tokens(std::vector<std::string> a, std::vector<std::string> b) {
-  std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
+  std::ranges::sort(a);
+  std::ranges::sort(b);
   std::vector<std::string> common;
-  std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(common));
+  std::ranges::set_intersection(a, b, std::back_inserter(common));
   return common.size();
 }
 
@@ -71,8 +71,7 @@ std::string as_prediction(std::string_view answer, bool is_v2) {
       "unanswerable",       "no answer",          "not answerable",         "question is unanswerable",
       "it is unanswerable", "there is no answer", "answer is unanswerable", "this question is unanswerable"};
   const std::string plain = normalize_answer(answer);
-  return std::find(kNoAnswer.begin(), kNoAnswer.end(), plain) != kNoAnswer.end() ? std::string()
-                                                                                 : std::string(answer);
+  return std::ranges::find(kNoAnswer, plain) != kNoAnswer.end() ? std::string() : std::string(answer);
 }
 
 void ScoreTotals::add(const Score& score) {

@@ -272,9 +272,7 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
     runs.push_back(RunDirectory::read(shard));
     check_of_one_run(runs.back(), runs.front());
   }
-  std::stable_sort(runs.begin(), runs.end(), [](const RunDirectory& a, const RunDirectory& b) {
-    return a.settings().shard.index < b.settings().shard.index;
-  });
+  std::ranges::stable_sort(runs, {}, [](const RunDirectory& run) { return run.settings().shard.index; });
   for (std::size_t i = 1; i < runs.size(); ++i) {
     const Shard part = runs[i].settings().shard;
     if (part.index != runs[i - 1].settings().shard.index) continue;
@@ -293,7 +291,7 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
       for (const std::size_t q : run.own_questions()) answers[m][q] = run.answer(m, q);
     }
     const std::string& machine = run.settings().machine;
-    if (std::find(machines.begin(), machines.end(), machine) == machines.end()) machines.push_back(machine);
+    if (std::ranges::find(machines, machine) == machines.end()) machines.push_back(machine);
   }
   settings.machine = some_of(machines);
   RunDirectory::write(out, settings, runs.front().questions(), answers);

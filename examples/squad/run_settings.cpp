@@ -69,8 +69,8 @@ void check_name(std::string_view what, std::string_view name) {
 }
 
 std::string file_part(std::string name) {
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return c == '/' || c == ' '; }, '-');
+  std::ranges::replace_if(
+      name, [](char c) { return c == '/' || c == ' '; }, '-');
   return name;
 }
 
@@ -128,8 +128,7 @@ RunSettings settings_from_json(const std::string& text, const std::string& name)
 }
 
 std::string difference(const RunSettings& there, const RunSettings& here, bool compare_shards) {
-  const bool turns_known = std::none_of(there.models.begin(), there.models.end(),
-                                        [](const ModelIdentity& m) { return m.turns.empty(); });
+  const bool turns_known = std::ranges::none_of(there.models, &std::string::empty, &ModelIdentity::turns);
   const auto comparable = [&](RunSettings settings) {
     for (ModelIdentity& m : settings.models) m.turns = turns_known ? m.turns : "";
     ordered_json value = to_json(settings);

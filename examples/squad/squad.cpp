@@ -233,8 +233,7 @@ Dataset select_questions(const Dataset& dataset, std::size_t n, std::uint64_t se
     question.passage = place->second;
     out.questions.push_back(std::move(question));
   }
-  std::stable_sort(out.questions.begin(), out.questions.end(),
-                   [](const Question& a, const Question& b) { return a.passage < b.passage; });
+  std::ranges::stable_sort(out.questions, {}, &Question::passage);
   return out;
 }
 

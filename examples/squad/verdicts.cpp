@@ -48,8 +48,8 @@ std::string line_of(const RunDirectory& run, const Showing& showing, const Verdi
 
 /// Throws gemma::Error (malformed) unless `ranks` can be ranks of k models.
 void check_ranks(const std::vector<double>& ranks, std::size_t k) {
-  const bool within = std::all_of(ranks.begin(), ranks.end(),
-                                  [&](double rank) { return rank >= 1 && rank <= static_cast<double>(k); });
+  const bool within =
+      std::ranges::all_of(ranks, [&](double rank) { return rank >= 1 && rank <= static_cast<double>(k); });
   const double sum = std::accumulate(ranks.begin(), ranks.end(), 0.0);
   if (ranks.size() != k || !within || 2 * sum != static_cast<double>(k * (k + 1))) {
     throw Error(ErrorCode::kMalformed, "not a ranking of the models");
@@ -58,15 +58,12 @@ void check_ranks(const std::vector<double>& ranks, std::size_t k) {
 
 std::vector<std::size_t> order_from(const RunDirectory& run, const json& names) {
   std::vector<std::size_t> order;
-  for (const json& name : names) {
-    const auto& models = run.settings().models;
-    const auto found =
-        std::find_if(models.begin(), models.end(), [&](const auto& m) { return m.name == name; });
+  const std::vector<ModelIdentity>& models = run.settings().models;
+  for (const std::string name : names) {
+    const auto found = std::ranges::find(models, name, &ModelIdentity::name);
     order.push_back(static_cast<std::size_t>(found - models.begin()));
   }
-  std::vector<std::size_t> sorted = order;
-  std::sort(sorted.begin(), sorted.end());
-  if (sorted != permutation(0, run.n_models())) {
+  if (!std::ranges::is_permutation(order, permutation(0, models.size()))) {
     throw Error(ErrorCode::kMalformed, "not an order of the models");
   }
   return order;
@@ -177,8 +174,8 @@ class Patience {
 }  // namespace
 
 std::size_t Verdicts::n_ranked() const noexcept {
-  return static_cast<std::size_t>(
-      std::count_if(latest.begin(), latest.end(), [](const auto& v) { return !v.second.ranks.empty(); }));
+  const auto is_ranked = [](const auto& stored) { return !stored.second.ranks.empty(); };
+  return static_cast<std::size_t>(std::ranges::count_if(latest, is_ranked));
 }
 
 std::size_t Verdicts::total(std::size_t Verdict::*count) const noexcept {
@@ -216,8 +213,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   const std::string header = header_line(judge, policy);
   if (!stored.lines.empty() && stored.lines[0] != json::parse(header)) {
     // a judge that never gave a verdict, for example at a mistyped URL, leaves nothing that could be mixed
-    if (std::any_of(stored.lines.begin(), stored.lines.end(),
-                    [](const json& line) { return line.contains("ranks"); })) {
+    if (std::ranges::any_of(stored.lines, [](const json& line) { return line.contains("ranks"); })) {
       fail(ErrorCode::kInvalidArgument,
            "{} holds verdicts of another judge ({}): choose another --judge-name, or remove it",
            file.string(), stored.lines[0].dump());
@@ -265,7 +261,7 @@ std::vector<std::string> judges_of(const fs::path& directory) {
       names.push_back(file.substr(kPrefix.size(), file.size() - kPrefix.size() - kSuffix.size()));
     }
   }
-  std::sort(names.begin(), names.end());
+  std::ranges::sort(names);
   return names;
 }
 
