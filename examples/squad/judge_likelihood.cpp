@@ -40,22 +40,19 @@ class LikelihoodJudge : public Judge {
     }
     make_room(needed);
     const std::vector<std::vector<std::size_t>> rankings = orders_for(OrderPolicy::kAll, 0, order.size());
-    double best = 0;
-    const std::vector<std::size_t>* likeliest = nullptr;
+    std::vector<double> likelihoods;
     for (const std::vector<std::size_t>& ranking : rankings) {
       if (cancel.load()) throw Error(ErrorCode::kCancelled, "stopped");
       std::string reply;
       for (const std::size_t position : ranking)
         reply += fmt::format("{}{}", reply.empty() ? "" : ", ", position + 1);
-      const double likelihood = source_->log_likelihood(prompt, reply);
-      if (likeliest == nullptr || likelihood > best) {
-        best = likelihood;
-        likeliest = &ranking;
-      }
+      likelihoods.push_back(source_->log_likelihood(prompt, reply));
     }
+    const auto best = std::ranges::max_element(likelihoods) - likelihoods.begin();
+    const std::vector<std::size_t>& likeliest = rankings[static_cast<std::size_t>(best)];
     verdict.ranks.resize(order.size());
     for (std::size_t i = 0; i < order.size(); ++i) {
-      verdict.ranks[order[(*likeliest)[i]]] = static_cast<double>(i + 1);
+      verdict.ranks[order[likeliest[i]]] = static_cast<double>(i + 1);
     }
     verdict.prompt_tokens = source_->count_tokens(prompt);
     return verdict;

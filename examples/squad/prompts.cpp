@@ -39,19 +39,12 @@ void check_template(std::string_view text) {
 }
 
 std::string fill_template(std::string_view text, std::string_view context, std::string_view question) {
-  std::string out;
-  out.reserve(text.size() + context.size() + question.size());
-  for (std::size_t i = 0; i < text.size();) {
-    if (text.substr(i).starts_with(kContext)) {
-      out += context;
-      i += kContext.size();
-    } else if (text.substr(i).starts_with(kQuestion)) {
-      out += question;
-      i += kQuestion.size();
-    } else {
-      out += text[i++];
-    }
-  }
+  std::string out(text);
+  const std::size_t of_context = text.find(kContext), of_question = text.find(kQuestion);
+  // the later one first: the earlier one keeps its place
+  if (of_question > of_context) out.replace(of_question, kQuestion.size(), question);
+  out.replace(of_context, kContext.size(), context);
+  if (of_question < of_context) out.replace(of_question, kQuestion.size(), question);
   return out;
 }
 

@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 #include <fstream>
-#include <iterator>
+#include <map>
 #include <system_error>
 #include <utility>
 
@@ -233,23 +233,19 @@ void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
   }
 }
 
-/// What is missing in the shards, in one line; "" if they are complete. `runs` are in the order of their
-/// shards.
-std::string missing_from(const std::vector<RunDirectory>& runs) {
+using Shards = std::map<std::size_t, RunDirectory>;  // by the number of the shard
+
+/// What is missing in the shards, in one line; "" if they are complete.
+std::string missing_from(const Shards& runs, std::size_t count) {
   std::vector<std::string> shards, parts;
-  const std::size_t count = runs.front().settings().shard.count;
-  for (std::size_t index = 1, at = 0; index <= count; ++index) {
-    if (at < runs.size() && runs[at].settings().shard.index == index) {
-      ++at;
-    } else {
-      shards.push_back(fmt::format("{}/{}", index, count));
-    }
+  for (std::size_t index = 1; index <= count; ++index) {
+    if (!runs.contains(index)) shards.push_back(fmt::format("{}/{}", index, count));
   }
   if (!shards.empty()) {
     parts.push_back(fmt::format("shard{} {} {} missing", shards.size() == 1 ? "" : "s", some_of(shards),
                                 shards.size() == 1 ? "is" : "are"));
   }
-  for (const RunDirectory& run : runs) {
+  for (const auto& [index, run] : runs) {
     if (run.is_complete()) continue;
     std::vector<std::string> answers;
     for (std::size_t m = 0; m < run.n_models(); ++m) {
@@ -267,26 +263,27 @@ std::string missing_from(const std::vector<RunDirectory>& runs) {
 }  // namespace
 
 void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
-  std::vector<RunDirectory> runs;
-  for (const fs::path& shard : shards) {
-    runs.push_back(RunDirectory::read(shard));
-    check_of_one_run(runs.back(), runs.front());
+  Shards runs;
+  const RunDirectory* first = nullptr;
+  for (const fs::path& directory : shards) {
+    RunDirectory run = RunDirectory::read(directory);
+    if (first != nullptr) check_of_one_run(run, *first);
+    const Shard part = run.settings().shard;
+    const auto [place, is_new] = runs.try_emplace(part.index, std::move(run));
+    if (!is_new) {
+      fail(ErrorCode::kInvalidArgument, "{}: shard {}/{} is there twice, in {} too", directory.string(),
+           part.index, part.count, place->second.path().string());
+    }
+    if (first == nullptr) first = &place->second;
   }
-  std::ranges::stable_sort(runs, {}, [](const RunDirectory& run) { return run.settings().shard.index; });
-  for (std::size_t i = 1; i < runs.size(); ++i) {
-    const Shard part = runs[i].settings().shard;
-    if (part.index != runs[i - 1].settings().shard.index) continue;
-    fail(ErrorCode::kInvalidArgument, "{}: shard {}/{} is there twice, in {} too", runs[i].path().string(),
-         part.index, part.count, runs[i - 1].path().string());
-  }
-  if (const std::string missing = missing_from(runs); !missing.empty()) {
+  RunSettings settings = first->settings();
+  if (const std::string missing = missing_from(runs, settings.shard.count); !missing.empty()) {
     throw Error(ErrorCode::kInvalidArgument, missing);
   }
-  RunSettings settings = runs.front().settings();
   settings.shard = {};
-  Answers answers = runs.front().answers();
+  Answers answers = first->answers();
   std::vector<std::string> machines;  // in the order of shards, not of arguments
-  for (const RunDirectory& run : runs) {
+  for (const auto& [index, run] : runs) {
     for (std::size_t m = 0; m < run.n_models(); ++m) {
       for (const std::size_t q : run.own_questions()) answers[m][q] = run.answer(m, q);
     }
@@ -294,7 +291,7 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
     if (std::ranges::find(machines, machine) == machines.end()) machines.push_back(machine);
   }
   settings.machine = some_of(machines);
-  RunDirectory::write(out, settings, runs.front().questions(), answers);
+  RunDirectory::write(out, settings, first->questions(), answers);
 }
 
 }  // namespace gemma::squad
