@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/format.h>
-
 #include "examples/squad/fail.hpp"
 #include "examples/squad/stats/power.hpp"
 #include "examples/squad/text.hpp"

@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <iterator>
 
 #include <fcntl.h>
 #include <fmt/format.h>

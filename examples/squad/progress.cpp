@@ -20,8 +20,8 @@ std::size_t columns_of(std::FILE* stream) {
   return ::ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
 }
 
-}  // namespace
-
+/// One progress line, without line breaks: a bar, done/total, rate (per second or per hour) and time left.
+/// `fresh` of `done` took `seconds`.
 std::string progress_line(std::string_view title, std::string_view unit, std::size_t fresh, std::size_t done,
                           std::size_t total, double seconds) {
   constexpr std::size_t kWidth = 20;
@@ -36,6 +36,8 @@ std::string progress_line(std::string_view title, std::string_view unit, std::si
   }
   return line;
 }
+
+}  // namespace
 
 Progress::Progress(std::FILE* stream, std::string title, std::string_view unit, std::size_t done,
                    std::size_t total)

@@ -37,9 +37,4 @@ class Progress {
   bool on_line_ = false;
 };
 
-/// One progress line, without line breaks: a bar, done/total, rate (per second or per hour) and time left.
-/// `fresh` of `done` took `seconds`.
-std::string progress_line(std::string_view title, std::string_view unit, std::size_t fresh, std::size_t done,
-                          std::size_t total, double seconds);
-
 }  // namespace gemma::squad

@@ -1,7 +1,5 @@
 #include "examples/squad/prompts.hpp"
 
-#include <fmt/format.h>
-
 #include "examples/squad/fail.hpp"
 #include "tokenizer/utf8.hpp"
 

@@ -73,24 +73,19 @@ void choose(const char* flag, const std::vector<std::string>& choices, std::vect
   }
 }
 
-void choose_turns(const std::vector<std::string>& choices, std::vector<ModelSpec>& models) {
-  choose("--chat-template", choices, models, [](ModelSpec& model, const std::string& name) {
-    if (const std::string wrong = app::known_chat_template(name); !wrong.empty()) {
-      throw Error(ErrorCode::kInvalidArgument, "--chat-template: " + wrong);
-    }
-    model.chat_template = name;
-  });
+void set_turns(ModelSpec& model, const std::string& name) {
+  if (const std::string wrong = app::known_chat_template(name); !wrong.empty()) {
+    throw Error(ErrorCode::kInvalidArgument, "--chat-template: " + wrong);
+  }
+  model.chat_template = name;
 }
 
-void choose_windows(const std::vector<std::string>& choices, std::vector<ModelSpec>& models) {
-  choose("--window", choices, models, [](ModelSpec& model, const std::string& text) {
-    const auto window = app::parse_number<std::size_t>(text);
-    if (!window || *window > (1u << 30)) {
-      fail(ErrorCode::kInvalidArgument, "--window: {} is no number of tokens, 0 to {}", gemma::quoted(text),
-           1u << 30);
-    }
-    model.window = window;
-  });
+void set_window(ModelSpec& model, const std::string& text) {
+  model.window = app::parse_number<std::size_t>(text);
+  if (!model.window || *model.window > (1u << 30)) {
+    fail(ErrorCode::kInvalidArgument, "--window: {} is no number of tokens, 0 to {}", gemma::quoted(text),
+         1u << 30);
+  }
 }
 
 /// The adapters of a model without their paths.
@@ -313,8 +308,8 @@ void add_run(CLI::App& app, Command& chosen) {
     chosen = [flags] {
       std::vector<ModelSpec> models;
       for (const std::string& model : flags->models) models.push_back(parse_model(model));
-      choose_turns(flags->chat_templates, models);
-      choose_windows(flags->windows, models);
+      choose("--chat-template", flags->chat_templates, models, set_turns);
+      choose("--window", flags->windows, models, set_window);
       choose("--lora", flags->adapters, models,
              [](ModelSpec& model, const std::string& text) { model.adapters.push_back(text); });
       const Dataset dataset = read_dataset(flags->squad);

@@ -1,7 +1,6 @@
 #include "examples/squad/report/sections.hpp"
 
 #include <algorithm>
-#include <utility>
 
 #include <fmt/format.h>
 
