@@ -1,7 +1,7 @@
 // Encoders: turn a row of floats into the blocks of a tensor type.
 // Invariant: the bytes depend on the row and its importances only: they are the same on every CPU, for every
-// number of threads and for every division of rows between calls. Other programs can decode them: no code is
-// used that only some readers know.
+// number of threads and for every division of rows between calls. Other programs can decode them: only codes
+// that all readers of the format interpret alike are used.
 #pragma once
 
 #include <array>

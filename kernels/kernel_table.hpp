@@ -48,8 +48,8 @@ struct MatmulArgs {
   std::size_t ldy = 0;              // floats from one row of y to the next
   std::byte* scratch = nullptr;     // this thread's, 64-byte aligned, MatmulKernel::scratch_bytes(k) bytes
   float scale = 1.0f;               // multiplies each finished sum, once (NVFP4's second scale)
-  /// All m tokens as laid out by MatmulKernel::lay_out; if nullptr, the call does what it needs of that
-  /// itself.
+  /// All m tokens as laid out by MatmulKernel::lay_out; if nullptr, the call lays out the tokens that it
+  /// needs.
   const std::byte* laid_out = nullptr;
 };
 

@@ -56,8 +56,8 @@ double read_bandwidth(std::span<const std::uint64_t> memory, unsigned threads) {
 
 constexpr int kRounds = 200000;
 
-// Each runs kRounds rounds of independent dot products in registers and returns their multiply-adds. The
-// empty asm keeps the compiler from seeing that a round repeats the one before.
+// Each function runs kRounds rounds of independent dot products in registers and returns the number of
+// multiply-adds. The empty asm statements hide from the compiler that every round repeats the one before.
 #if defined(__x86_64__)
 __attribute__((target("avx512f,avx512bw,avx512vnni"))) double dots_avx512vnni() {
   __m512i acc[16];
@@ -88,8 +88,8 @@ __attribute__((target("avx2"))) double dots_avx2() {
   for (auto& a : acc) __asm__ volatile("" : "+x"(a));
   return kRounds * 8.0 * 32;
 }
-// In assembly, on whatever the registers hold: of the same loop as above gcc 12 stores every sum in every
-// round.
+// Written in assembly, with arbitrary register contents as operands: gcc 12 compiles a loop as above to code
+// that stores every sum in every round.
 __attribute__((target("avx2,avxvnni"))) double dots_avxvnni() {
 #define GEMMA_DOT(sum) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #sum "\n\t"
   for (int i = 0; i < kRounds; ++i)
@@ -142,7 +142,7 @@ double integer_peak(Isa isa, unsigned threads) {
   if (dots == nullptr) return 0;
   double best = 0;
   for (int round = 0; round < 20; ++round) {
-    double rate = 0;  // each thread by its own clock: none waits for one that the system starts late
+    double rate = 0;  // each thread measures its own time, so that a late start of another one does not count
 #pragma omp parallel num_threads(static_cast <int>(threads)) reduction(+ : rate)
     {
       const auto begin = Clock::now();

@@ -1,6 +1,6 @@
-// Measures what this machine can reach at most: the bandwidth of reading memory, and the rate of 8-bit dot
-// products. Programs quote limits that were measured in the same run. For bench/ and gemma-bench; it is
-// neither part of the libraries nor installed.
+// Measures the limits of this machine: the bandwidth of reading memory, and the rate of 8-bit dot products.
+// Programs quote limits that were measured in the same run. Used by bench/ and gemma-bench; neither part of
+// the libraries nor installed.
 #pragma once
 
 #include <cstddef>
@@ -13,15 +13,17 @@ namespace gemma::kernels {
 
 /// Limits of the machine at the time of a measurement.
 struct MachineLimits {
-  double read_bytes_per_second = 0;   ///< All threads read memory sequentially.
-  double integer_ops_per_second = 0;  ///< Multiply and add of the ISA's u8 x i8 dot product in registers, on
-                                      ///< all threads; 0 where it has none.
+  double read_bytes_per_second = 0;   ///< Bytes per second of sequential reads by all threads.
+  double integer_ops_per_second = 0;  ///< Multiplications and additions per second of the ISA's u8 x i8 dot
+                                      ///< product in registers, on all threads; 0 if the ISA has none.
 };
 
-/// Size of the memory to measure with, in 64-bit words: no last-level cache holds a useful part of it.
+/// Size of the memory to measure with, in 64-bit words: 256 MiB, far more than a last-level cache of tens of
+/// MiB holds.
 inline constexpr std::size_t kMeasuredWords = (std::size_t{256} << 20) / sizeof(std::uint64_t);
 
-/// Every call of measure() measures again: on a shared machine the limits change within seconds.
+/// Measures the limits. Every call of measure() measures anew, since on a shared machine they change within
+/// seconds.
 class MachineMeter {
  public:
   /// Overwrites `memory`, kMeasuredWords words that must outlive the meter. They should lie in 2 MiB pages if

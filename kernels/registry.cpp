@@ -70,7 +70,7 @@ CpuFeatures detect_features() noexcept {
              {31, F::kAvx512vl}});
     add_set(found, c, {{1, F::kAvx512vbmi}, {11, F::kAvx512vnni}});
   }
-  const bool has_subleaf1 = a >= 1;  // leaf 7 says how many subleaves it has
+  const bool has_subleaf1 = a >= 1;  // eax of leaf 7: its highest subleaf
   if (has_subleaf1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) add_set(found, a, {{4, F::kAvxVnni}});
   return found;
 }
@@ -172,7 +172,7 @@ const Encoder& portable_encoder() noexcept {
 
 const Encoder& best_encoder() noexcept {
 #if defined(GEMMA_WITH_ENCODE_AVX2)
-  if (find_table("avx2") != nullptr) return kAvx2Encoder;  // its needs include the encoder's
+  if (find_table("avx2") != nullptr) return kAvx2Encoder;  // the AVX2 table needs all that the encoder needs
 #endif
   return kPortableEncoder;
 }

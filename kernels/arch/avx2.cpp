@@ -1,5 +1,5 @@
 // The AVX2 and AVX-VNNI kernel tables. Compiled with AVX2's flags; nothing here runs before a table is
-// selected. In the AVX-VNNI table only the 8-bit matmuls are other code (avxvnni.cpp).
+// selected. The AVX-VNNI table differs in its 8-bit matmuls only (avxvnni.cpp).
 #include "avx2.hpp"
 
 #include "../generic/table.hpp"

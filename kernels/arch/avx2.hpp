@@ -29,10 +29,10 @@ struct Avx2Primitives {
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 6;
   static constexpr int kStep = 6;          // tokens whose dot products are interleaved
-  static constexpr int kPart = 1;          // smaller tiles come in steps of this many tokens
-  static constexpr int kDirectTokens = 6;  // up to here weights are multiplied as they are unpacked
+  static constexpr int kPart = 1;          // token counts of smaller tiles are its multiples
+  static constexpr int kDirectTokens = 6;  // up to this many tokens, weights are multiplied as unpacked
   static constexpr bool kFixedHints = true;
-  static constexpr bool kColumnsByHalves = true;  // most of eight columns at once would be spilled
+  static constexpr bool kColumnsByHalves = true;  // eight columns at once would exceed the registers
 
   struct Rows {
     const std::uint8_t* row[kLanes];
@@ -170,9 +170,9 @@ struct Avx2 : Avx2Primitives<Avx2> {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
   }
 
-  /// The correction for a weight offset that add_dots() begins its 16-bit sums with, as two int16: -offset *
-  /// (the sum of x[4i] + x[4i + 1] over i < kCount / 4) is the low one, the same with x[4i + 2] + x[4i + 3]
-  /// the high one.
+  /// The initial value of the 16-bit sums of add_dots() for weights with an offset, as two int16. The low one
+  /// is -offset * (the sum of x[4i] + x[4i + 1] over i < kCount / 4); the high one has x[4i + 2] + x[4i + 3]
+  /// instead.
   template <int kCount>
   static std::int32_t offset_pair(const std::int8_t* x, std::int32_t offset) noexcept {
     const __m128i one = _mm_set1_epi8(1);
@@ -198,10 +198,12 @@ struct Avx2 : Avx2Primitives<Avx2> {
   }
 
  private:
-  /// Forces the sum into a register at this point. Otherwise gcc adds up at the end and spills all products.
+  /// Forces the sum into a register at this point. Otherwise gcc delays the additions to the end and spills
+  /// all products.
   static void pin(Int& sum) noexcept { __asm__("" : "+x"(sum)); }
 
-  /// Adds pairs of products in 16 bits as long as the sums fit, then adds pairs of these sums in 32 bits.
+  /// Accumulates pairs of products in 16 bits for as many columns as fit, then adds pairs of these sums to
+  /// the 32-bit accumulators.
   template <class W, int kBegin, int kCount, int n_panels, int kTokens>
   [[gnu::always_inline]] static void add_unsigned_dots(const Int (*w)[8], const std::int8_t* x,
                                                        Int (&dots)[n_panels][kTokens]) noexcept {

@@ -29,7 +29,7 @@ struct Avx2Vector {
   // prefetch distance in long rows, in bytes, when there are few tokens
   static constexpr std::size_t kMatmulAhead = 512;
 
-  /// Forces x into a register, so that gcc does not load it again.
+  /// Forces x into a register, so that gcc does not reload it from memory.
   static void hold(batch& x) noexcept {
     __m256 v = x;
     __asm__("" : "+x"(v));
@@ -153,7 +153,7 @@ struct Avx2Vector {
     const __m128i m2 = _mm_max_epi32(m4, _mm_shuffle_epi32(m4, 0x4E));
     return __builtin_bit_cast(float, _mm_cvtsi128_si32(_mm_max_epi32(m2, _mm_shuffle_epi32(m2, 0xB1))));
   }
-  /// q[i] = x[i] for 32 integers; sums of the first 16 and of the last 16.
+  /// q[i] = x[i] for 32 integers; sums[0] and sums[1]: the sums of the first and of the last 16.
   static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
     for (int half = 0; half < 2; ++half, x += 16, q += 16) {
       const __m256i a = _mm256_cvtps_epi32(_mm256_loadu_ps(x));

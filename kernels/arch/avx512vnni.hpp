@@ -23,8 +23,8 @@ struct Avx512Vnni {
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 4;          // two scales per group: 8 sums, 8 dots, 8 products
   static constexpr int kStep = 6;                // tokens whose dot products are interleaved
-  static constexpr int kPart = 1;                // smaller tiles come in steps of this many tokens
-  static constexpr int kDirectTokens = 8;        // up to here weights are multiplied as they are unpacked
+  static constexpr int kPart = 1;                // token counts of smaller tiles are its multiples
+  static constexpr int kDirectTokens = 8;        // up to this many tokens, weights are multiplied as unpacked
   static constexpr bool kSignedWeights = false;  // vpdpbusd: unsigned weights
 
   static constexpr bool kFixedHints = true;

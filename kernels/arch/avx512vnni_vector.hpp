@@ -153,7 +153,7 @@ struct Avx512Vector {
                                        _mm512_and_si512(_mm512_loadu_si512(x + 16), mask));
     return __builtin_bit_cast(float, _mm512_reduce_max_epi32(m));
   }
-  /// q[i] = x[i] for 32 integers; sums of the first 16 and of the last 16.
+  /// q[i] = x[i] for 32 integers; sums[0] and sums[1]: the sums of the first and of the last 16.
   static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
     const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_load_ps(x)));
     const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_load_ps(x + 16)));

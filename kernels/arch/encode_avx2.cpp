@@ -1,5 +1,5 @@
-// The encoders, compiled for AVX2: the same operations in the same order as in encode_portable.cpp, so the
-// same bytes.
+// The encoders, compiled for AVX2. The operations and their order are those of encode_portable.cpp, so the
+// output is the same to the byte.
 #include "../encode/table.hpp"
 #include "tables.hpp"
 
@@ -11,7 +11,7 @@ using encode::Lanes;
 /// is instantiated with it.
 struct Avx2Unit {
   [[gnu::always_inline]] static Lanes larger(const Lanes& x, const Lanes& y) noexcept {
-    return __builtin_ia32_maxps256(x, y);  // compilers make two instructions of a comparison
+    return __builtin_ia32_maxps256(x, y);  // x > y ? x : y compiles to two instructions
   }
   [[gnu::always_inline]] static Lanes smaller(const Lanes& x, const Lanes& y) noexcept {
     return __builtin_ia32_minps256(x, y);

@@ -1,6 +1,6 @@
 // The NEON kernel tables, with dot products and with int8 matrix multiplies. Compiled for Armv8.2-A with dot
-// products; nothing here runs before a table is selected. In the second table only the 8-bit matmuls are
-// other code (neoni8mm.cpp).
+// products; nothing here runs before a table is selected. The second table differs in its 8-bit matmuls only
+// (neoni8mm.cpp).
 #include "neon.hpp"
 
 #include "../generic/table.hpp"

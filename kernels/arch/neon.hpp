@@ -20,7 +20,7 @@ struct NeonPrimitives {
   using Int = int32x4_t;
   using Float = float32x4_t;
   static constexpr std::size_t kLanes = 4;
-  static constexpr int kDirectTokens = 4;       // up to here weights are multiplied as they are unpacked
+  static constexpr int kDirectTokens = 4;       // up to this many tokens, weights are multiplied as unpacked
   static constexpr bool kSignedWeights = true;  // sdot, smmla
   static constexpr bool kRowVectors = false;
 
@@ -151,7 +151,7 @@ struct NeonPrimitives {
 struct Neon : NeonPrimitives<Neon> {
   static constexpr int kPanels = 1;
   static constexpr int kHalvesTile = 8;
-  static constexpr int kPart = 1;  // smaller tiles come in steps of this many tokens
+  static constexpr int kPart = 1;  // token counts of smaller tiles are its multiples
   static constexpr int kTile = 8;  // tokens of a register tile: 8 accumulators in 32 registers
   static constexpr int kStep = 4;  // tokens whose dot products are interleaved
 

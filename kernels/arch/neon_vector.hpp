@@ -128,7 +128,7 @@ struct NeonVector {
       m = vmaxq_u32(m, vandq_u32(vreinterpretq_u32_f32(vld1q_f32(x + i)), vdupq_n_u32(0x7FFFFFFFu)));
     return __builtin_bit_cast(float, vmaxvq_u32(m));
   }
-  /// q[i] = x[i] for 32 integers; sums of the first 16 and of the last 16.
+  /// q[i] = x[i] for 32 integers; sums[0] and sums[1]: the sums of the first and of the last 16.
   static void to_bytes_32(const float* x, std::int8_t* q, std::int32_t* sums) noexcept {
     for (int half = 0; half < 2; ++half, x += 16, q += 16) {
       int32x4_t r[4];

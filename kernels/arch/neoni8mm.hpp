@@ -3,11 +3,11 @@
 // eight bytes of each.
 //
 // smmla takes (row 0 | row 1) and (token 0 | token 1), eight bytes of each, and adds (r0 t0, r0 t1, r1 t0, r1
-// t1) to its accumulator. Therefore the eight vectors of a group are here not columns of four rows but, for i
-// < 4,
+// t1) to its accumulator. Therefore the eight vectors of a group are not columns of four rows, as on NEON,
+// but, for i < 4,
 //   w[2i] = (row 0 | row 1), w[2i + 1] = (row 2 | row 3), weights 8i .. 8i + 7 of each,
 // which needs only half of the transpose that columns need. Tokens are stored in pairs, eight bytes of one
-// after eight of the other, so that the loop loads every operand as it is.
+// after eight of the other, so that the inner loop loads every operand without rearranging it.
 // Invariant: included by kernels/arch/neoni8mm.cpp alone.
 #pragma once
 
@@ -31,7 +31,7 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
   static constexpr int kTile = 6;
   static constexpr int kHalvesTile = 4;
   static constexpr int kStep = 6;  // tokens whose dot products are interleaved
-  static constexpr int kPart = 2;  // smaller tiles come in steps of this many tokens
+  static constexpr int kPart = 2;  // token counts of smaller tiles are its multiples
 
   // ---- loads
   /// 16 bytes of each row, in pairs of rows: p[0] and p[1] hold bytes 0 .. 7 of rows (0 | 1) and (2 | 3),
@@ -55,8 +55,8 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
   static void load_weights16(const Rows& rows, std::size_t offset, Int (&p)[4]) noexcept {
     load_pairs16(rows, offset, p);
   }
-  /// For vector kVector of a group, each byte: 0x10 if the bit of its weight is set among the 32 bits of its
-  /// row, else 0; hides the function of NeonPrimitives.
+  /// Vector kVector of a group: the byte of a weight is 0x10 if the weight's bit is set among the 32 bits of
+  /// its row, else 0. Hides the function of NeonPrimitives.
   template <int kVector>
   static Int spread_bits(Int v) noexcept {
     constexpr std::uint64_t kFirst = kVector % 2 * 8 + kVector / 2;  // byte kVector / 2 of row 0 or 2
@@ -67,8 +67,8 @@ struct NeonI8mm : NeonPrimitives<NeonI8mm> {
 
   // ---- activations
   /// Copies the 32 bytes of token t (of kTokens) into a group of a unit. Tokens 2i and 2i + 1 share their 64
-  /// bytes, eight of one and eight of the other in turn; the last of an odd number of tokens is copied as it
-  /// is.
+  /// bytes, eight of one and eight of the other in turn; the last of an odd number of tokens is copied
+  /// without interleaving.
   template <int kTokens>
   static void place_token(const std::int8_t* q, std::size_t t, std::int8_t (*group)[32]) noexcept {
     if ((t | 1) < kTokens) {

@@ -11,8 +11,8 @@
 
 namespace gemma::kernels::encode {
 
-/// The range of spacings tried: the largest magnitude is mapped to points of the grid from kFirst to kLast,
-/// around kEndTimes4 / 4, the end of the grid.
+/// The range of spacings that are tried: they map the largest magnitude to positions from kFirst to kLast on
+/// the grid, around its end, kEndTimes4 / 4.
 template <int kEndTimes4>
 struct Spacings;
 template <>

@@ -3,9 +3,10 @@
 // Invariant: after the first fits, every choice is made by the error of the stored numbers.
 //
 // First each sub-block gets its own best scale (and minimum) as floats. The block's d is such that the
-// largest of them can be represented. Then, twice: each sub-block takes the best integer scale (and minimum)
-// near its own, by the error with the float16 d; and d (and dmin) are fitted again to all 256 weights. The
-// best result of all is kept.
+// largest of them can be represented, and each sub-block takes the best integer scale (and minimum) near its
+// own, by the error with the float16 d. Then, as long as the error falls, at most two times (three where
+// integer scales are coarse): d (and dmin) are fitted again to all 256 weights, and integer scales are chosen
+// again. The best result is kept.
 #pragma once
 
 #include "../../gguf/blocks.hpp"
@@ -30,8 +31,8 @@ struct AffineBlock {
   Choice best;
   float g[256];
 
-  /// Chooses the best integer scale and minimum of sub-block j near the given ones: 3 scales times 5 minima,
-  /// and one more pair.
+  /// Chooses the best integer scale and minimum of sub-block j near the given ones. Tries 16 pairs: scales
+  /// that differ by -1, 0, 1 with minima that differ by -2 to 2, and the pair (+2, +1).
   void choose(int j, float scale, float min, Choice& c) const noexcept {
     const float s0 = c.d > 0 ? rounded_within<A>(scale / c.d, 0, kMost) : 0.0f;
     const float m0 = c.dmin > 0 ? rounded_within<A>(min / c.dmin, 0, kMost) : 0.0f;
@@ -54,8 +55,8 @@ struct AffineBlock {
     c.error += least[lane];
   }
 
-  /// Chooses integers for these d and dmin, near the sub-blocks' own scales and minima; keeps the result if
-  /// it is the best. Returns whether it is.
+  /// Chooses integers for these d and dmin, near the given scales and minima of the sub-blocks; keeps the
+  /// result if it is the best so far. Returns whether it is.
   bool try_with(float d, float dmin, const float* scale, const float* min) noexcept {
     Choice c;
     c.d = as_half<A>(d);
@@ -214,7 +215,7 @@ struct ScaledBlock {
     best.error = 3.4e38f;
     best.d = 0;
     for (int j = 0; j < kSubs; ++j) best.scale[j] = 0;
-    try_with(most / kLow, own);  // the largest at the end of the range that has one integer more
+    try_with(most / kLow, own);  // maps the largest to kLow, the end of the range with one integer more
     if constexpr (kHigh < 64) try_with(most / kHigh, own);
     for (int round = 0; round < 2; ++round) {
       const float d = refit();
@@ -292,7 +293,7 @@ template <class A>
 inline void encode_block(const float* x, const float* w, BlockQ3_K& b) noexcept {
   ScaledBlock<A, IntegerGrid<A, -4, 3>, 4, 16, -32, 31> block;
   block.encode(x, w);
-  int code[256];  // with the high bit inverted: it is set if nothing is subtracted
+  int code[256];  // weight + 4: bit 2 goes to hmask, where it means that 4 is not subtracted
   for (int i = 0; i < 256; ++i) code[i] = static_cast<int>(block.g[i]) + 4;
   pack_two_bits<A>(code, b.qs);
   for (int k = 0; k < 32; ++k) {

@@ -47,7 +47,7 @@ constexpr Encoder make_encoder_of(std::string_view name) noexcept {
   return encoder;
 }
 
-/// The list of types that can be written.
+/// The encoders of one unit; its list of types defines which types can be written.
 template <class A>
 constexpr Encoder make_encoder(std::string_view name) noexcept {
   using enum DType;

@@ -1,6 +1,6 @@
 // Gated activations (GELU, SiLU) and the soft cap of logits.
-// Invariant: each element is computed by itself (elementwise.hpp). The extremes are right: the activation of
-// -1e30 is 0 and that of 1e30 is 1e30, never NaN.
+// Invariant: each element is computed independently (elementwise.hpp). Extreme inputs give correct results:
+// the activation of -1e30 is 0 and that of 1e30 is 1e30, never NaN.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace gemma::kernels {
 template <FloatVector V>
 typename V::batch gelu_tanh(typename V::batch x) noexcept {
   using batch = typename V::batch;
-  // k0 = -2 log2(e) sqrt(2/pi) and k1 = 0.044715 k0, each as a float and the remainder that it drops
+  // k0 = -2 log2(e) sqrt(2/pi) and k1 = 0.044715 k0, each as a float and its rounding remainder
   const batch k0(-2.302208185195923f), k0_low(-1.2948402350332344e-08f);
   const batch k1(-0.10294324159622192f), k1_low(2.016198541454628e-09f);
   const batch square = x * x;

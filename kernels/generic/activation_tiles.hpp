@@ -67,7 +67,7 @@ inline float super_block_sum(const Q8Group* groups, int j) noexcept {
 }
 
 /// Fills one unit from n_tokens <= kTile tokens. The tokens' codes for this unit start at q, k bytes apart;
-/// their groups start at `groups`, k / 32 elements apart. The places of further tokens stay unset.
+/// their groups start at `groups`, k / 32 elements apart. The slots of the other tokens stay unset.
 template <class A, class W, int kTile>
 inline void fill_unit(ActivationUnit<A, W, kTile>& unit, const std::int8_t* q, const Q8Group* groups,
                       std::size_t k, std::size_t n_tokens) noexcept {

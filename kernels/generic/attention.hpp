@@ -95,7 +95,7 @@ struct Attention {
       const std::size_t to = visible((first + count - 1) / a.n_heads, 0, a.limit).end;
       for (std::size_t block = from / kKeyBlock * kKeyBlock; block < to; block += kKeyBlock) {
         const std::byte* const* pages = a.pages + block / kKeyBlock;
-        // there may be no page after the last one that is read: then that page is prefetched again
+        // there may be no page after the last one that is read; that page is then prefetched again
         const std::byte* const next = pages[block + kKeyBlock < to ? 1 : 0];
         const Page page{pages[0],
                         reinterpret_cast<std::uintptr_t>(next) - reinterpret_cast<std::uintptr_t>(pages[0])};

@@ -34,7 +34,7 @@ struct BlockFormat {
       w[C + 4] = A::and_mask(A::template shift_right<4>(c[C]), 0x0F0F0F0F);
     });
   }
-  /// As nibbles(), with a fifth bit for each weight: bit i of a lane of `bits` is that of weight i of the
+  /// Like nibbles(), with a fifth bit for each weight: bit i of a lane of `bits` belongs to weight i of that
   /// row.
   [[gnu::always_inline]] static void nibbles_and_bits(const Rows& rows, std::size_t offset, Int bits,
                                                       Int (&w)[8]) noexcept {

@@ -14,9 +14,9 @@
 
 namespace gemma::kernels {
 
-/// decode(Layout<Block>, p, out) writes the weights of the block at p (unaligned) to out. There is an
-/// overload for every block of gguf/blocks.hpp, those of the grid types in GridDecoder; dequantize_row() does
-/// not compile for a type without one.
+/// decode(Layout<Block>, p, out) writes the weights of the block at p (unaligned) to out. Every block of
+/// gguf/blocks.hpp has an overload (blocks of the grid types in GridDecoder); dequantize_row() does not
+/// compile for a type without an overload.
 template <class Tag>
 struct BlockDecoder : GridDecoder<Tag> {
   using GridDecoder<Tag>::decode;

@@ -25,7 +25,7 @@ struct GridDecoder {
       out[i] = Fields::product(d, (row[i] ^ minus) - minus);
     }
   }
-  /// The eight sign bits that are stored as seven, the lowest of `bits`: the eighth makes the number of ones
+  /// The eight sign bits of which the lowest seven of `bits` are stored: the eighth makes the number of ones
   /// even.
   static unsigned even_signs(std::uint32_t bits) noexcept {
     const unsigned seven = bits & 127u;

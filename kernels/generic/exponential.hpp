@@ -22,8 +22,8 @@ struct Exponential {
   /// low - n, so that 2^(x + low) = scale * (2 + part). Requires -125 <= x < 128. The scale is half of 2^n,
   /// so that it is finite for n = 128.
   static void split_exp2(batch x, batch low, batch& scale, batch& part) noexcept {
-    // adding 1.5 * 2^23 rounds x to an integer in the low mantissa bits; adding 126 too makes them the
-    // exponent field of 2^(n - 1)
+    // adding 1.5 * 2^23 rounds x to an integer n in the low mantissa bits; the additional 126 makes those
+    // bits the exponent field of 2^(n - 1)
     const batch magic(12582912.0f + 126.0f);
     const batch shifted = x + magic;
     scale = V::low_bits_to_exponent(shifted);

@@ -1,9 +1,9 @@
-// The contract of a float vector: what the vector kernels, attention and the float matmuls need of every
-// struct V in kernels/arch/*_vector.hpp. (The primitives A of the 8-bit matmuls have their own contract:
-// integer_primitives.hpp.)
+// The contract of a float vector: the operations that the vector kernels, attention and the float matmuls
+// require of every struct V in kernels/arch/*_vector.hpp. (The contract of the primitives A of the 8-bit
+// matmuls is in integer_primitives.hpp.)
 //
 // Invariant: unless stated otherwise, a lane of a result depends on that lane of the operands alone. "A part"
-// is the first n < kLanes elements; memory behind them is neither read nor written.
+// is the first n < kLanes elements; memory after them is neither read nor written.
 #pragma once
 
 #include <concepts>
@@ -31,7 +31,7 @@ namespace gemma::kernels {
 /// For 8-bit keys and values, whose codes are -127 to 127:
 ///   load_codes(p)              four codes of the key of each lane: 4 kLanes bytes
 ///   broadcast_codes(p)         four codes of a query, in all lanes
-///   begin_dots(sum)            initial dot accumulators; sum: of all query codes they will take
+///   begin_dots(sum)            initial dot accumulators; sum: the sum of all query codes to be added
 ///   add_dots(dots, key, query) dots += four products, exactly
 ///   dots_to_float(dots)        exact below 2^24
 ///   load_bytes                 kLanes signed bytes, exactly; and a part of them

@@ -1,5 +1,6 @@
-// The contract of integer primitives: what the 8-bit matmuls need of an instruction set, every struct A in
-// kernels/arch/<isa>.hpp. (The float vectors V of everything else have their own contract: float_vector.hpp.)
+// The contract of integer primitives: the operations that the 8-bit matmuls require of an instruction set,
+// i.e. of every struct A in kernels/arch/<isa>.hpp. (All other kernels use float vectors V, whose contract is
+// in float_vector.hpp.)
 //
 // Invariant: lanes are weight rows. Integer operations are exact; a float operation, fma included, rounds
 // once.
@@ -32,8 +33,8 @@ namespace gemma::kernels {
 /// kSignedWeights: 8-bit weights are multiplied as signed bytes; otherwise 128 is added to make them
 /// unsigned. kRowVectors: A also has the operations of RowPrimitives. kPanels x kTile is the register tile,
 /// kPanels x kHalvesTile where a group has two scales. The dot products of kStep tokens are interleaved.
-/// Smaller tiles for a remainder of tokens come in steps of kPart. Up to kDirectTokens tokens, weights are
-/// multiplied as they are unpacked, without a panel. Optional: offset_pair<n> and place_token<n>
+/// Smaller tiles, for a remainder of tokens, have a multiple of kPart tokens. Up to kDirectTokens tokens,
+/// weights are multiplied as they are unpacked, without a panel. Optional: offset_pair<n> and place_token<n>
 /// (kernels/generic/activation_tiles.hpp), kColumnsByHalves (kernels/generic/super_block_formats.hpp),
 /// kFixedHints (kernels/generic/matmul_tile.hpp).
 template <class A>

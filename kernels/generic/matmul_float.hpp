@@ -44,9 +44,9 @@ struct FloatMatmul {
     batch* sums;  // sums_bytes() bytes of scratch
   };
 
-  /// Size of the laid-out activations of all whole tiles of tokens: [tiles][segments][kTokens][segment]. As
-  /// rows of k floats, in most models a power of two apart, the rows of a tile and of the weights would share
-  /// the same few sets of the L1.
+  /// Size of the laid-out activations of all whole tiles of tokens: [tiles][segments][kTokens][segment]. If
+  /// they were stored as rows of k floats, a power of two apart in most models, the rows of a tile and of the
+  /// weights would compete for the same few sets of the L1.
   static std::size_t layout_bytes(std::size_t k, std::size_t m) noexcept {
     return m < kLayoutTokens ? 0 : m / kTokens * kTokens * k * sizeof(float);
   }
@@ -157,9 +157,9 @@ struct FloatMatmul {
   }
 
   /// The prefetch distances of a tile of few tokens, which is bound by memory bandwidth. At element k of its
-  /// rows it prefetches into the L2 the same place of the next tile's rows. If V::kMatmulAhead exists and the
-  /// rows are long, each of them being a stream of its own, it prefetches that many bytes ahead in the same
-  /// row instead, and near the end of a row the beginning of the next tile's row.
+  /// rows it prefetches element k of the next tile's rows into the L2. If V::kMatmulAhead exists and the rows
+  /// are long, so that each row is a separate stream, it prefetches that many bytes ahead in the same row
+  /// instead, and near the end of a row the beginning of the next tile's row.
   struct FewAhead {
     std::size_t near, wrapped, turn;  // distances in bytes: before element `turn`, and from it on
     std::size_t of(std::size_t k) const noexcept { return k < turn ? near : wrapped; }
@@ -204,7 +204,7 @@ struct FloatMatmul {
   }
 
   /// The register tile: sums[R, T] += w[R, begin .. end) * x[T, begin .. end), lane by lane. Also prefetches
-  /// kAsk bytes for each element of k, from address `ahead` on; these addresses need not exist.
+  /// kAsk bytes for each element of k, starting at address `ahead`; the addresses need not be valid.
   template <int R, int T, std::size_t kAsk = 0>
   static void add_tile(const Panel& p, std::size_t r, const Tokens& tokens, std::size_t begin,
                        std::size_t end, batch* sums, std::uintptr_t ahead = 0) noexcept {

@@ -4,8 +4,9 @@
 //
 // Up to A::kDirectTokens tokens, run_direct() multiplies weights as they are unpacked. Up to kFewTokens,
 // run_few() unpacks a panel of rows into the L1, a few units of k at a time. Beyond that, run_panels()
-// unpacks a slice of k of a panel into scratch, which stays in the L2 and serves all tokens; sums are kept in
-// y between slices. The activations of many tokens may have been laid out before, once for several calls.
+// unpacks a slice of k of a panel into scratch, where it stays in the L2 and is multiplied by all tokens;
+// sums are kept in y between slices. The activations of many tokens may have been laid out earlier, once for
+// several calls.
 #pragma once
 
 #include <cstddef>
@@ -33,8 +34,8 @@ struct PanelMatmul : PanelTile<A, W> {
 
   // ---- sizes
   // Number of tokens whose activations are laid out at a time: a multiple of every kTile, and few enough for
-  // slices of nine super-blocks. With 512 tokens and slices of four, sums are loaded and stored twice as
-  // often, which took 15% longer.
+  // slices of nine super-blocks. With 512 tokens, slices have only four; sums are then loaded and stored
+  // twice as often, which took 15% longer.
   static constexpr std::size_t kTokenBlock = 288;
   static constexpr std::size_t kActivationBytes = std::size_t{800} << 10;  // most of a 1 MiB L2
   static constexpr std::size_t kPanelBytes = std::size_t{96} << 10;
@@ -113,8 +114,8 @@ struct PanelMatmul : PanelTile<A, W> {
     }
   }
 
-  /// Runs the smallest tile that holds n_tokens tokens. Tiles are compiled for kTile tokens down to half as
-  /// many, in steps of A::kPart.
+  /// Runs the smallest tile that holds n_tokens tokens. Tiles are compiled for kTile tokens and for fewer,
+  /// down to half as many, in steps of A::kPart.
   static void run_tile(std::size_t n_tokens, const PanelUnit* panel, const Unit<kTile>* units,
                        std::size_t n_units, Ahead& ahead, Sums (&sums)[kPanels]) noexcept {
     constexpr int kSizes = (kTile + 1) / 2 / A::kPart + 1;
@@ -185,7 +186,7 @@ struct PanelMatmul : PanelTile<A, W> {
           fill_units<kTile>(a, t0 + i * kTile, min_of(kTile, m - i * kTile), u0, n, own + i * n);
       const U* const units = given == nullptr ? own : given + u0 * n_tiles;  // [n_tiles, n]
       // number of the next panel's rows whose prefetch is issued before tile i; only the second half of the
-      // tiles prefetches, since lines that come earlier are evicted before they are used
+      // tiles prefetches, since lines that arrive earlier are evicted before they are used
       const auto asked = [n_tiles](std::size_t i) {
         return 2 * i > n_tiles ? kRows * (2 * i - n_tiles) / n_tiles : 0;
       };
@@ -219,9 +220,9 @@ struct PanelMatmul : PanelTile<A, W> {
   }
 
   /// Multiplies all tokens, at most kFewTokens. A panel is unpacked a few units at a time into the L1, where
-  /// all tiles read it; the sums stay in the L1 too. Tokens are divided evenly: 8 tokens are two tiles of 4,
-  /// not one of 6 and one of 2, because a tile of 2 has so few products per load that it takes as long as one
-  /// of 6.
+  /// all tiles read it; the sums stay in the L1 as well. Tokens are divided evenly: 8 tokens are two tiles of
+  /// 4, not one of 6 and one of 2, because a tile of 2 has so few products per load that it takes as long as
+  /// a tile of 6.
   static constexpr std::size_t kFewTiles = 8, kFewTokens = kFewTiles * kTile;
   static constexpr std::size_t kFewPanelBytes = std::size_t{24} << 10;
   static void run_few(const MatmulArgs& a) noexcept {

@@ -125,11 +125,11 @@ struct PanelTile {
   /// Whether direct() issues prefetches at fixed places in the code and, for three tokens or more, loops over
   /// the parts of a unit. A::kFixedHints chooses this.
   static constexpr bool kFixedHints = requires { requires A::kFixedHints; };
-  /// Number of equal parts that direct() divides a unit into. Fully unrolled, a unit for several tokens is so
-  /// much code that it runs slower (Zen 3, Q2_K, six tokens: 1.4 times the time).
+  /// Number of equal parts that direct() divides a unit into. A fully unrolled unit for several tokens is so
+  /// much code that it is slower (Zen 3, Q2_K, six tokens: 1.4 times the time).
   static constexpr int parts(int tokens) { return kFixedHints && tokens > 2 ? W::kParts : 1; }
 
-  /// Prefetches the bytes from `next` on, a few cache lines with every group, as many as direct() reads.
+  /// Prefetches as many bytes as direct() reads, starting at `next`, a few cache lines with every group.
   template <int kParts, bool kFixed>
   struct Hints {
     const std::uint8_t* next;   // first byte that this group, or this part, prefetches
@@ -138,7 +138,7 @@ struct PanelTile {
     template <int kGroup>
     [[gnu::always_inline]] void ask() noexcept {
       constexpr int kGroups = W::kGroups / kParts, kBytes = static_cast<int>(A::kLanes) * W::kBytes / kParts;
-      if constexpr (kFixed) {  // counting lines takes a tenth of all instructions
+      if constexpr (kFixed) {  // saves counting lines, which is a tenth of all instructions
         constexpr int kLines = (kBytes + 63) / 64;
         constexpr int kFirst = kGroup * kLines / kGroups, kLast = (kGroup + 1) * kLines / kGroups;
         __asm__ volatile("");  // keeps gcc from moving all prefetches of a part together
@@ -152,13 +152,13 @@ struct PanelTile {
     }
   };
   /// Adds the products of units [0, n_units) of the rows to `sums`, reading weights from the file's layout.
-  /// Also prefetches the bytes from `next` on, as many as it reads, a few cache lines at a time: all at once,
-  /// they would occupy the miss buffers that its own loads need. It prefetches no line more than that: whole
-  /// lines for every group (Q4_K on AVX2: 192 bytes for 144) would include the panel after the next, whose
-  /// lines are evicted before they are used. Without such lines one row takes 0.80 (Q4_K) and 0.63 (Q6_K) of
-  /// the time (Zen 3, two cores). The target is the L1: on a Zen 5 guest whose memory the host maps in small
-  /// pages, prefetches into the L2 had no effect (one core: 14 GB/s instead of 33). Prefetching past the end
-  /// of the matrix is harmless.
+  /// Also prefetches as many bytes as it reads, starting at `next`, a few cache lines at a time: all at once,
+  /// they would occupy the miss buffers that its own loads need. No further line is prefetched: rounding each
+  /// group up to whole lines (Q4_K on AVX2: 192 bytes for 144) would run into the panel after the next, whose
+  /// lines are evicted before they are used. Avoiding them reduces the time for one token to 0.80 (Q4_K) and
+  /// 0.63 (Q6_K) (Zen 3, two cores). The target is the L1: on a Zen 5 guest whose memory the host maps in
+  /// small pages, prefetches into the L2 had no effect (one core: 14 GB/s instead of 33). Prefetching past
+  /// the end of the matrix is harmless.
   template <int kTokens>
   [[gnu::noinline]] static void direct(const typename A::Rows& rows, std::size_t offset,
                                        const Unit<kTokens>* units, std::size_t n_units,
@@ -189,8 +189,7 @@ struct PanelTile {
   }
 
   // ---- many tokens
-  /// The output of stage kStage for panel `part`: maps group i of the stage to its place in the unpacked
-  /// unit.
+  /// The output of stage kStage for panel `part`: maps group i of the stage to its slot in the unpacked unit.
   template <int kStage>
   struct StageGroups {
     Int (*groups)[kPanels][8];
@@ -199,8 +198,8 @@ struct PanelTile {
       return groups[W::group(kStage, i)][part];
     }
   };
-  /// Unpacks n_units units of panel `part`. Every vector is stored as soon as it is complete: kept until the
-  /// end of a stage or a unit, vectors would be spilled where registers are few.
+  /// Unpacks n_units units of panel `part`. Every vector is stored as soon as it is complete: if vectors were
+  /// kept until the end of a stage or a unit, instruction sets with few registers would spill them.
   [[gnu::noinline]] static void unpack(const typename A::Rows& rows, std::size_t offset, std::size_t n_units,
                                        PanelUnit* panel, std::size_t part) noexcept {
     for (std::size_t u = 0; u < n_units; ++u, offset += W::kBytes, ++panel) {
@@ -223,8 +222,9 @@ struct PanelTile {
 
   using Sums = float[kTile][A::kLanes];  // accumulators of one panel
 
-  /// The prefetches of weights that will be unpacked next, a part of each of some rows. A few cache lines are
-  /// prefetched with every group: all at once, they would occupy the miss buffers that other loads need.
+  /// The prefetches of the weights that will be unpacked next: the same range of bytes of several rows. A few
+  /// cache lines are prefetched with every group; all at once, they would occupy the miss buffers that other
+  /// loads need.
   struct Ahead {
     const std::uint8_t* at;   // next cache line
     const std::uint8_t* end;  // end of the current row's part

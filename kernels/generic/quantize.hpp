@@ -14,8 +14,8 @@ namespace gemma::kernels {
 /// Quantises a group with each of kCandidates spacings of the grid and keeps the result with the least
 /// squared error; the scale is the least-squares fit sum(x q) / sum(q q). This gives about 15% less error in
 /// the logits than the first spacing alone. Each step processes up to kGroups groups before the next step
-/// begins: a single group is one long chain of dependent operations, and too few such chains fit in the
-/// reorder buffer at once (26 ns a group; step by step 14).
+/// begins: a single group is one long chain of dependent operations, and the reorder buffer holds too few of
+/// these chains at once (one group after another: 26 ns a group; step by step: 14 ns).
 template <FloatVector V>
 struct ActivationQuantizer {
   using batch = typename V::batch;
@@ -105,7 +105,7 @@ struct ActivationQuantizer {
 };
 
 /// Implements VectorKernels::quantize_q8. A group whose scale would be subnormal is stored as zeros; a group
-/// that holds an infinity or NaN gets that (or NaN) as its scale and q = 0, so that its products come out
+/// that holds an infinity or NaN gets that value (or NaN) as its scale and q = 0, so that its products are
 /// NaN.
 template <FloatVector V>
 void quantize_q8(const float* x, std::size_t k, std::int8_t* q, Q8Group* groups) noexcept {

@@ -1,4 +1,4 @@
-// Attention in plain scalar form: the oracle for tests of the SIMD kernels, and what the scalar table runs.
+// Attention in plain scalar form: the oracle for tests of the SIMD kernels, and the code of the scalar table.
 // Invariant: a query's result depends on its own q and on the keys and values it sees, taken in order of
 // position; nothing else is read.
 #pragma once

@@ -1,5 +1,5 @@
-// Decodes every stored type, one weight at a time: the oracle for tests of the fast decoders, and what the
-// scalar table runs.
+// Decodes every stored type, one weight at a time: the oracle for tests of the fast decoders, and the code
+// that the scalar table runs.
 // Invariant: weight i of a block is computed from the formula beside its struct in gguf/blocks.hpp and from
 // nothing else; compiled for the baseline CPU only.
 #pragma once
@@ -36,7 +36,7 @@ inline int nibble(std::uint8_t byte, bool high) noexcept {
   return high ? byte >> 4 : byte & 15;
 }
 
-/// The stored integer of weight i, before any scale: what the integer dot products multiply.
+/// The stored integer of weight i, without scales: the factor in the integer dot products.
 inline int quant(const BlockQ4_0& b, int i) noexcept {
   return nibble(b.qs[i % 16], i >= 16) - 8;
 }

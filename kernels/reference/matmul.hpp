@@ -15,9 +15,10 @@
 
 namespace gemma::kernels::reference {
 
-/// The eight group sums of a super-block of activations as integers with one power of two: sum_j ~ i[j] *
-/// 2^e, |i[j]| <= 2^13. The minima of Q4_K and Q5_K are multiplied by these. `magic` = 1.5 * 2^(23 + e): as
-/// a float's ulp there is 2^e, its bits + n are the float magic + n * 2^e for every |n| < 2^22.
+/// The sums of a super-block's activations, one for each minimum, as integers with a common power of two: sum
+/// j ~ i[j] * 2^e, |i[j]| <= 2^13. They are multiplied by the minima: 8 of Q4_K and Q5_K, 16 of Q2_K. `magic`
+/// = 1.5 * 2^(23 + e): a float of that size has an ulp of 2^e, so its bits plus n are the float magic + n *
+/// 2^e for every |n| < 2^22.
 template <int kCount>
 struct RoundedSums {
   std::int32_t i[kCount];
@@ -125,7 +126,8 @@ inline float add_block(const BlockQ2_K& b, const std::int8_t* x, const Q8Group* 
   return std::fma(-f16_to_f32(b.dmin), std::bit_cast<float>(bits) - sums.magic, acc);
 }
 
-/// Q4_K and Q5_K: sum_j xs_j * (d * sc_j) * dot_j - dmin * sum_j m_j * sum_j.
+/// Q4_K and Q5_K: sum over groups j of xs_j * (d * sc_j) * dot_j, minus dmin * (sum over j of m_j * a_j),
+/// where a_j is the rounded sum of the group's activations.
 template <class Block>
 float add_k_block(const Block& b, const std::int8_t* x, const Q8Group* g, float acc) noexcept {
   const MinSums sums = min_sums(g);

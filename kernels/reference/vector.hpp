@@ -1,5 +1,5 @@
-// Every vector kernel but attention in plain scalar form: the oracle for tests of the SIMD kernels, and what
-// the scalar table runs.
+// Every vector kernel except attention in plain scalar form: the oracle for tests of the SIMD kernels, and
+// the code that the scalar table runs.
 // Invariant: one element after the other, sums in double precision, no vector types; compiled for the
 // baseline CPU only (units built with wider instruction sets must not include this file).
 #pragma once
@@ -35,8 +35,8 @@ inline float sum_32(float (&x)[32]) noexcept {
   return x[0];
 }
 
-/// Quantises one group whose largest magnitude is 127 * unit: takes the one of four spacings of the grid that
-/// gives the least squared error, with its least-squares scale sum(x q) / sum(q q).
+/// Quantises one group whose largest magnitude is 127 * unit. Of four spacings of the grid it chooses the one
+/// with the least squared error, with its least-squares scale sum(x q) / sum(q q).
 inline void quantize_group(const float* x, float unit, std::int8_t* q, Q8Group& out) noexcept {
   float best = -1.0f, fit = 1.0f;
   for (int c = 0; c < 4; ++c) {
@@ -62,7 +62,7 @@ inline void quantize_group(const float* x, float unit, std::int8_t* q, Q8Group& 
 }
 
 /// Implements VectorKernels::quantize_q8. A group whose scale would be subnormal is stored as zeros; a group
-/// that holds an infinity or NaN gets that (or NaN) as its scale and q = 0, so that its products come out
+/// that holds an infinity or NaN gets that value (or NaN) as its scale and q = 0, so that its products are
 /// NaN.
 inline void quantize_q8(const float* x, std::size_t k, std::int8_t* q, Q8Group* groups) noexcept {
   for (std::size_t g = 0; g < k / 32; ++g, x += 32, q += 32) {
@@ -121,8 +121,8 @@ inline void rope_pairs(float* x, std::size_t n_heads, std::size_t head_dim, cons
     for (std::size_t i = 0; i < half; ++i) rotate(x[2 * i], x[2 * i + 1], cos_sin[i], cos_sin[half + i]);
 }
 
-/// x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3): equals x / 2 * (1 + tanh(u)) without its
-/// cancellation.
+/// x * sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3). Equals x / 2 * (1 + tanh(u)), but without the
+/// cancellation in 1 + tanh(u).
 inline double gelu_tanh(double x) noexcept {
   constexpr double kSqrt2OverPi = 0.79788456080286535588;
   const double u = kSqrt2OverPi * (x + 0.044715 * x * x * x);
