@@ -1,7 +1,7 @@
 // kernels-bench: measures every matmul and vector kernel on the shapes of real models, next to the limits of
 // this machine (measured in the same run). Takes Google Benchmark's flags, and --threads=N (default: one per
 // physical core).
-// Invariant: the operands of a case are far larger than the caches wherever those of the model are.
+// Invariant: the operands of a case exceed the caches wherever the model's operands do.
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -44,7 +44,8 @@ void fill_weights(std::byte* w, std::size_t size) {
   for (std::size_t i = 0; i < size; ++i) w[i] = static_cast<std::byte>(0x21 + random.next() % 26);
 }
 
-/// The weights of the current case. They are kept, since cases of one shape and type follow each other.
+/// The weights of the current case. Kept between calls, since cases with the same shape and type follow each
+/// other.
 const AlignedBuffer<std::byte>& weights(DType type, std::size_t n, std::size_t k) {
   static std::size_t made_for[3] = {};
   static AlignedBuffer<std::byte> w;
@@ -186,7 +187,7 @@ void attention(benchmark::State& state, const KernelTable& table, gemma::kernels
   std::vector<const std::byte*> pages;
   for (std::size_t i = 0; i < cache.size(); i += 2 * half) pages.push_back(cache.data() + i);
   for (std::size_t i = 0; i < q.size(); ++i) q[i] = static_cast<float>(i % 89) * 0.02f - 0.9f;
-  // 0x2C2C is 0.065 as binary16, as an element or as a scale; as codes these bytes are arbitrary numbers
+  // 0x2C2C is 0.065 as binary16 (an element or a scale); as 8-bit codes the bytes are 44
   for (std::size_t i = 0; i < cache.size(); ++i) cache[i] = std::byte{0x2C};
   auto scratch =
       buffer<std::byte>(table.vec.attention_scratch_bytes(gemma::detail::kAttentionTile, heads, kHeadDim));
@@ -210,7 +211,7 @@ void attention(benchmark::State& state, const KernelTable& table, gemma::kernels
   }
   set_counters(state, table, static_cast<double>(2 * depth * vector_bytes),
                4.0 * static_cast<double>(m * heads * (depth - m / 2) * kHeadDim));
-  state.counters.erase("of_peak");  // the peak is that of integers; attention multiplies floats
+  state.counters.erase("of_peak");  // the peak is of integer products; attention multiplies floats
 }
 
 void add_cases(const KernelTable& table) {
