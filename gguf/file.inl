@@ -1,4 +1,4 @@
-// Definitions of file.hpp: the grammar that stands there, read from first to last byte.
+// Definitions of file.hpp: parses a file by the grammar given there, from the first byte to the last.
 #pragma once
 
 #include <algorithm>
@@ -95,7 +95,7 @@ GEMMA_INLINE File::File(MappedFile map) : map_(std::move(map)) {
   const auto [n_tensors, n_kv] = read_header(reader);
   read_metadata(reader, n_kv);
   read_tensors(reader, n_tensors);
-  map_.check_size();  // what was read above was all there, and still is
+  map_.check_size();  // the file was not truncated while its header was read
 }
 
 GEMMA_INLINE std::pair<std::uint64_t, std::uint64_t> File::read_header(Reader& reader) {
@@ -176,7 +176,7 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
   std::uint64_t elements = 1;
   for (std::uint32_t d = 0; d < p.view.n_dims; ++d) {
     const auto dim = reader.read<std::uint64_t>("a dimension");
-    // int64_t's range, as in other GGUF readers: "negative" sizes are refused here
+    // the limit is int64_t's, as in other GGUF readers, so "negative" sizes are refused here
     constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     if (dim == 0 || dim > kMost || elements > kMost / dim) {
       reader.fail(ErrorCode::kMalformed, "the impossible dimension " + std::to_string(dim));

@@ -1,8 +1,8 @@
-// Tests of the bits of a number for whether it is finite. They hold also under -ffast-math, which allows a
+// Tests whether a number is finite, by its bits. The tests also work under -ffast-math, which allows a
 // compiler to assume that no number is infinite or NaN, so that std::isfinite() and comparisons may give any
 // answer.
-// Invariant: numbers are read from memory as integers and never passed as floats, since such a compiler may
-// assume of every float argument that it is finite.
+// Invariant: numbers are read from memory as integers and never passed as floats, since under that flag the
+// compiler may assume that every float argument is finite.
 #pragma once
 
 #include <bit>

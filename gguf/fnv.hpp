@@ -1,5 +1,4 @@
-// FNV-1a, the hash of bytes that names and templates are known by. Invariant: it is the same on every
-// machine.
+// FNV-1a, the hash by which names and templates are found. Invariant: it is the same on every machine.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +6,8 @@
 
 namespace gemma::detail {
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): a byte at a time, without a seed. Not for keys that somebody may
-/// choose so that they collide, unless the table bounds its probes.
+/// FNV-1a, 64 bits (Fowler, Noll, Vo): a byte at a time, without a seed. Unsuitable for keys that an attacker
+/// may choose to collide, unless the table bounds its probes.
 class Fnv1a {
  public:
   /// Appends a byte.

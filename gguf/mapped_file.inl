@@ -27,8 +27,8 @@ GEMMA_INLINE MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
   const std::byte* const begin = detail::os::map(fd.number, size);
   if (begin == nullptr) fail("cannot map", errno);
   // A hint. Where the file system has large folios (ext4 and xfs of current kernels), pages that are not in
-  // the cache yet are then read and mapped 2 MiB at a time. Decoding touches each page once a token; misses
-  // of the TLB for 4 KiB pages held reading to 1 to 13 GB/s on a busy machine, 13 to 33 with 2 MiB.
+  // the cache yet are then read and mapped 2 MiB at a time. Decoding touches each page once per token; with
+  // 4 KiB pages, TLB misses limited reading to 1 to 13 GB/s on a busy machine; with 2 MiB it was 13 to 33.
   detail::os::advise(begin, size, detail::os::Advice::kHugePages);
   bytes_ = {begin, size};
   fd_.swap(fd);

@@ -1,8 +1,9 @@
 // A hash table from names to their order of arrival: metadata keys and tensor names.
-// Invariant: names are unique, and every one lies within kLongestProbe slots of its own.
+// Invariant: names are unique, and each is stored within kLongestProbe slots of the slot that its hash
+// selects.
 //
-// std::unordered_map would do, but for files of strangers: its hash is public and its chains have no limit,
-// so names chosen to collide make opening a file take quadratic time. Here such names are refused.
+// std::unordered_map is unsuitable for untrusted files: its hash is public and its chains have no limit, so
+// names chosen to collide would make opening a file take quadratic time. This table refuses such names.
 #pragma once
 
 #include <cstddef>
@@ -20,16 +21,16 @@ class NameIndex {
   /// Outcome of add().
   enum class Added : std::uint8_t { kYes, kTwice, kRefused };
 
-  /// At half load the longest probe of n honest names is about ln(n) / 0.19 (Knuth, TAOCP 3, 6.4): 83 for ten
-  /// million. An honest set that reaches 256 has odds below 1e-13.
+  /// At half load the longest probe of n names with random hashes is about ln(n) / 0.19 (Knuth, TAOCP
+  /// 3, 6.4): 83 for ten million. The probability that such a set reaches 256 is below 1e-13.
   static constexpr std::size_t kLongestProbe = 256;
   static constexpr std::size_t kMostNames = std::size_t{1} << 31;  // numbers and hashes have 32 bits
 
   /// Number of names in the index.
   std::size_t size() const noexcept { return names_.size(); }
 
-  /// Gives `name` the index size(). kTwice: it has one already. kRefused: too many names collide (or there
-  /// are 2^31); the index is of no use from then on.
+  /// Gives `name` the index size(). kTwice: it has an index already. kRefused: too many names collide (or
+  /// there are 2^31); the table must not be used any more.
   Added add(std::string_view name);
 
   /// The index of `name`, or nothing.
@@ -44,7 +45,8 @@ class NameIndex {
     std::uint32_t number = 0;  // index + 1; 0: free
   };
 
-  /// The slot that holds `name`, or the free one where it belongs, or nullptr when neither is near.
+  /// The slot that holds `name`, or the free slot where it belongs; nullptr if kLongestProbe slots have
+  /// neither.
   Slot* probe(std::string_view name, std::uint32_t tag) noexcept;
   const Slot* probe(std::string_view name, std::uint32_t tag) const noexcept {
     return const_cast<NameIndex*>(this)->probe(name, tag);

@@ -20,9 +20,9 @@ enum class Advice : std::uint8_t { kWillNeed, kWillNotNeed, kHugePages };
 
 // Each function that fails returns -1, false or nullptr, and leaves its reason in errno.
 
-/// A descriptor for reading. Never waits for whoever writes to a pipe.
+/// A descriptor for reading. Does not wait for a writer if the path is a pipe.
 int open_to_read(const std::string& path) noexcept;
-/// A descriptor of a new file; one that exists is an error.
+/// Creates a file and returns its descriptor; fails if the file exists.
 int create(const std::string& path) noexcept;
 /// The status of an open file.
 bool read_status(int fd, FileStatus& status) noexcept;
@@ -32,9 +32,9 @@ const std::byte* map(int fd, std::size_t size) noexcept;
 void unmap(const std::byte* begin, std::size_t size) noexcept;
 /// A hint about any part of a mapping; never fails.
 void advise(const std::byte* begin, std::size_t size, Advice advice) noexcept;
-/// Writes at least one byte; returns how many.
+/// Writes at least one byte; returns the number of bytes written.
 std::ptrdiff_t write_some(int fd, const std::byte* data, std::size_t size) noexcept;
-/// Waits until what was written is on the disk.
+/// Waits until the written data is on the disk.
 bool sync(int fd) noexcept;
 bool close(int fd) noexcept;
 /// Renames `from` to `to`, replacing a file of that name.

@@ -14,7 +14,7 @@
 namespace gemma::detail::os {
 
 GEMMA_INLINE int open_to_read(const std::string& path) noexcept {
-  // O_NONBLOCK: a FIFO is refused as no regular file; opening it must not wait for a writer
+  // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused later, as it is not a regular file
   return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }
 
@@ -47,7 +47,7 @@ GEMMA_INLINE void advise(const std::byte* begin, std::size_t size, Advice advice
   const auto end = reinterpret_cast<std::uintptr_t>(begin) + size;
   int how = MADV_WILLNEED;
   if (advice == Advice::kWillNotNeed)
-    how = MADV_DONTNEED;  // of a shared mapping this drops pages, never data
+    how = MADV_DONTNEED;  // on a shared mapping this drops pages and loses no data
 #if defined(MADV_HUGEPAGE)
   if (advice == Advice::kHugePages) how = MADV_HUGEPAGE;
 #else
@@ -65,7 +65,7 @@ GEMMA_INLINE std::ptrdiff_t write_some(int fd, const std::byte* data, std::size_
 }
 
 GEMMA_INLINE bool sync(int fd) noexcept {
-  return ::fsync(fd) == 0 || errno == EINVAL || errno == EROFS;  // a pipe or a device has nothing to wait for
+  return ::fsync(fd) == 0 || errno == EINVAL || errno == EROFS;  // pipes and devices cannot be synced
 }
 
 GEMMA_INLINE bool close(int fd) noexcept {

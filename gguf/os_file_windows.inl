@@ -21,7 +21,7 @@
 
 namespace gemma::detail::os {
 
-/// The path as the system's functions take it; empty, with errno set, where it is not UTF-8.
+/// The path in UTF-16, as the system's functions require it; empty, with errno set, if it is not UTF-8.
 GEMMA_INLINE std::wstring wide(const std::string& path) noexcept {
   try {
     const int n = ::MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, path.c_str(), -1, nullptr, 0);
@@ -39,7 +39,7 @@ GEMMA_INLINE std::wstring wide(const std::string& path) noexcept {
   }
 }
 
-/// The system's last error as errno knows it.
+/// The errno value for an error of the system.
 GEMMA_INLINE int errno_of(unsigned long error) noexcept {
   switch (error) {
     case ERROR_FILE_NOT_FOUND:
@@ -64,7 +64,7 @@ GEMMA_INLINE int open_to_read(const std::string& path) noexcept {
   if (name.empty()) return path.empty() ? (errno = ENOENT, -1) : -1;
   const DWORD attributes = ::GetFileAttributesW(name.c_str());
   if (attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
-    errno = EISDIR;  // the C library says EACCES
+    errno = EISDIR;  // the C library would set EACCES
     return -1;
   }
   return ::_wopen(name.c_str(), _O_RDONLY | _O_BINARY | _O_NOINHERIT);
@@ -93,7 +93,7 @@ GEMMA_INLINE const std::byte* map(int fd, std::size_t size) noexcept {
   const void* const address =
       mapping == nullptr ? nullptr : ::MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, size);
   if (address == nullptr) errno = errno_of(::GetLastError());
-  if (mapping != nullptr) ::CloseHandle(mapping);  // the view keeps it
+  if (mapping != nullptr) ::CloseHandle(mapping);  // the view keeps the mapping alive
   return static_cast<const std::byte*>(address);
 }
 
@@ -108,7 +108,7 @@ GEMMA_INLINE std::ptrdiff_t write_some(int fd, const std::byte* data, std::size_
 }
 
 GEMMA_INLINE bool sync(int fd) noexcept {
-  return ::_commit(fd) == 0 || errno == EBADF;  // a pipe or a console has nothing to wait for
+  return ::_commit(fd) == 0 || errno == EBADF;  // pipes and consoles cannot be synced
 }
 
 GEMMA_INLINE bool close(int fd) noexcept {

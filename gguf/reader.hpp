@@ -1,5 +1,5 @@
 // A bounds-checked cursor over the bytes of a file's header. Every length, count and offset of a file is read
-// through it, and no byte of a header is used before it was.
+// through it, and no byte of a header is used without this check.
 // Invariant: 0 <= offset() <= size; a read either succeeds whole or throws Error{kTruncated}.
 #pragma once
 

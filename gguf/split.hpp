@@ -17,7 +17,7 @@ class File;
 struct SplitPart {
   std::size_t number = 0;                  // from 0, below count
   std::size_t count = 0;                   // of parts, 2 to kMostParts
-  std::optional<std::uint64_t> n_tensors;  // of all parts together, where it says so
+  std::optional<std::uint64_t> n_tensors;  // total of all parts; absent if the file does not state it
 };
 
 /// Maximum number of parts: their names have five digits.

@@ -1,4 +1,4 @@
-// Definitions of split.hpp, and what joins the parts: File::join.
+// Definitions of split.hpp, and of File::join, which joins the parts.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +46,7 @@ GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const st
                                  std::to_string(*facts.n_tensors));
   }
   for (const Metadata& pair : part.metadata()) {
-    if (pair.key == "split.no" || pair.key == kAlignmentKey) continue;  // each part's own
+    if (pair.key == "split.no" || pair.key == kAlignmentKey) continue;  // these may differ between parts
     const Value* value = first.find(pair.key);
     if (value == nullptr || pair.key.starts_with("split.")) continue;
     const auto a = value->bytes(), b = pair.value.bytes();

@@ -1,7 +1,7 @@
-// Tensor types that a file may hold and that are not supported: their names and sizes, and why they are not.
-// Invariant: a file that holds them can be opened and shown (gguf-info), with the same checks of bounds as
-// any other; only loading weights of such a type is refused. Sizes of ik_llama.cpp's types are that program's
-// own figures.
+// Tensor types that a file may hold but that are not supported: names, sizes, and reasons.
+// Invariant: a file with these types can be opened and shown (gguf-info), with the same bounds checks as any
+// other file; only loading their weights is refused. The sizes of ik_llama.cpp's types are those of that
+// program.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ enum class UnsupportedReason : std::uint8_t {
   kRemoved,     // the format has withdrawn it
   kInMemory,    // other engines keep activations in it; never weights of a file
   kNotWeights,  // integers and float64
-  kIk,          // ik_llama.cpp's own
+  kIk,          // types of ik_llama.cpp
 };
 
 /// The reason as text that follows "the type NAME " in a message.
@@ -36,7 +36,7 @@ constexpr std::string_view to_string(UnsupportedReason why) noexcept {
 /// A tensor type that the library knows by name and does not support.
 struct UnsupportedType {
   std::uint32_t id;              // GGUF's number
-  std::string_view name;         // as the program that writes it has it
+  std::string_view name;         // as in the program that writes it
   std::uint16_t block_elements;  // 0: its size does not follow from the rows, or is not known
   std::uint16_t block_bytes;     // bytes of that many elements
   std::uint16_t row_extra;       // bytes at the start of each row besides
@@ -116,7 +116,7 @@ inline constexpr UnsupportedType kUnsupportedTypes[] = {
 };
 }  // namespace detail
 
-/// The unsupported type with this number; nullptr where there is none.
+/// The unsupported type with this number, or nullptr.
 constexpr const UnsupportedType* find_unsupported_type(std::uint32_t id) noexcept {
   for (const UnsupportedType& type : detail::kUnsupportedTypes) {
     if (type.id == id) return &type;

@@ -19,7 +19,7 @@ namespace os = gemma::detail::os;
 class OutputFile {
  public:
   explicit OutputFile(const std::string& path) : path_(path), part_(path + ".part") {
-    os::remove(part_);  // of an earlier run that was killed
+    os::remove(part_);  // left by an earlier run that was killed
     fd_ = os::create(part_);
     if (fd_ < 0) fail("cannot create", errno);
   }
@@ -171,7 +171,7 @@ GEMMA_INLINE void Writer::add_pair(std::string_view key, ValueType type, const s
   if (names_.count(name) != 0) detail::refuse_to_write("key " + gemma::quoted(key) + " is there already");
   const std::uint32_t alignment = key == kAlignmentKey ? alignment_of(type, value) : alignment_;
   pairs_.reserve(pairs_.size() + 12 + key.size() + value.size());
-  names_.insert(std::move(name));  // the last that may fail
+  names_.insert(std::move(name));  // nothing after this allocates, so a failure changes nothing
   append_string(pairs_, key);
   append(pairs_, static_cast<std::uint32_t>(type));
   pairs_ += value;
@@ -204,7 +204,7 @@ GEMMA_INLINE void Writer::add_sized(std::string_view name, DType type, std::span
     detail::refuse_to_write("tensor " + gemma::quoted(name) + " is there already");
   if (tensors_.size() == tensors_.capacity()) tensors_.reserve(2 * tensors_.size() + 8);
   table_.reserve(table_.size() + 24 + name.size() + 8 * shape.size());
-  names_.insert(std::move(known));  // the last that may fail
+  names_.insert(std::move(known));  // nothing after this allocates, so a failure changes nothing
   const std::uint64_t offset = aligned(data_size_);
   append_string(table_, name);
   append(table_, static_cast<std::uint32_t>(shape.size()));

@@ -1,6 +1,6 @@
-// The one unit that sees PCRE2's header.
-// Invariant: nothing of PCRE2 leaves it; each call has match data of its own, the compiled pattern is only
-// read.
+// The only unit that includes PCRE2's header.
+// Invariant: no type or error of PCRE2 leaves this unit. Each call allocates its own match data, and the
+// compiled pattern is only read, so threads may share it.
 #include "pretokenize.hpp"
 
 #include <cstdint>
@@ -18,9 +18,8 @@ namespace {
 
 constexpr std::string_view kSpace =
     R"(\t-\r\x20\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
-// Letters, and below numbers, with those of Unicode 15 and 16 spelled out: the reference tokenizers know
-// them, PCRE2 10.42 with its tables of Unicode 14 does not, and ids should not depend on the release
-// installed.
+// Letters and, below, numbers. Those of Unicode 15 and 16 are listed: the reference tokenizers recognise
+// them, but PCRE2 10.42 has tables of Unicode 14, and ids should not depend on the installed release.
 constexpr std::string_view kLetter =
     R"(\p{L})"
     R"(\x{1C89}\x{1C8A}\x{A7CB}-\x{A7CD}\x{A7DA}-\x{A7DC}\x{105C0}-\x{105F3}\x{10D4A}-\x{10D65})"
@@ -37,9 +36,10 @@ constexpr std::string_view kNumber =
 // Llama 3's published pattern:
 //   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+
 //   |\s+(?!\S)|\s+
-// with two changes that alter no match. \s is spelled out, since PCRE2's takes U+180E for a space and the
-// reference does not. Repeats are possessive where giving back could never help: nothing that follows in the
-// alternative can match what was taken. Qwen 2's pattern is the same with \p{N} in place of \p{N}{1,3}.
+// with two changes that alter no match. \s is written out, since PCRE2's includes U+180E and the reference's
+// does not. Repetitions are possessive where backtracking cannot succeed: nothing that follows in the
+// alternative can match the characters that were consumed. Qwen 2's pattern has \p{N} in place of
+// \p{N}{1,3}.
 std::string llama3_pattern(const char* digits = "{1,3}+") {
   const std::string space(kSpace);
   const std::string letter(kLetter);
@@ -54,9 +54,9 @@ std::string llama3_pattern(const char* digits = "{1,3}+") {
   return p;
 }
 
-// SmolLM2 cuts out every digit, then GPT-2's published pattern cuts what lies between:
+// SmolLM2 makes every digit a pre-token and splits the text between digits by GPT-2's published pattern:
 //   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-// As one pattern: a digit ends a run of spaces as the end of the text does.
+// Here it is one pattern: a digit ends a run of spaces as the end of the text does.
 std::string smollm_pattern() {
   const std::string space(kSpace);
   const std::string letter(kLetter);
@@ -116,12 +116,12 @@ Pretokenizer::Pretokenizer(PrePattern pattern) {
   compiled->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
                                      PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &at, nullptr));
   if (!compiled->code) fail("compile its pattern", error);
-  // without a JIT (or memory for it) the interpreter does the same, slower
+  // without a JIT (or memory for it), the interpreter gives the same matches more slowly
   pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);
   compiled->context.reset(pcre2_match_context_create(nullptr));
   if (!compiled->context) fail("make room to match", PCRE2_ERROR_NOMEMORY);
-  // a match looks at no character more than a few times, so the text bounds the work; PCRE2's own limits
-  // would only refuse long runs of spaces
+  // a match visits each character at most a few times, so the length of the text bounds the work; PCRE2's
+  // default limits would only refuse long runs of spaces
   pcre2_set_match_limit(compiled->context.get(), std::numeric_limits<std::uint32_t>::max());
   pcre2_set_depth_limit(compiled->context.get(), std::numeric_limits<std::uint32_t>::max());
   pcre2_set_heap_limit(compiled->context.get(), std::numeric_limits<std::uint32_t>::max());
@@ -144,7 +144,7 @@ void Pretokenizer::split(std::string_view text, std::vector<std::size_t>& ends) 
     int rc = run(0);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = run(PCRE2_NO_JIT);
     if (rc < 0) fail("cut a text", rc);
-    // every character is matched by one of the alternatives, so the end lies behind `at`
+    // every character is matched by one of the alternatives, so the match ends after `at`
     at = pcre2_get_ovector_pointer(match.get())[1];
     ends.push_back(at);
   }

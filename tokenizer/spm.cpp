@@ -1,10 +1,10 @@
-// The one unit that sees sentencepiece's header.
-// Invariant: nothing of sentencepiece leaves it, neither types nor exceptions nor messages on stderr.
+// The only unit that includes sentencepiece's header.
+// Invariant: no type, exception or message on stderr of sentencepiece leaves this unit.
 //
-// An allocation that fails inside sentencepiece breaks the lists of its protobuf library, and that ends the
-// process (3.14: RepeatedPtrField counts an element before it is allocated). So what a call will take is
-// asked for first, and given back to it: memory that is short is found before sentencepiece is entered,
-// except where other threads take it in that moment.
+// An allocation that fails inside sentencepiece corrupts the lists of its protobuf library, which ends the
+// process (3.14: RepeatedPtrField counts an element before it is allocated). Each call therefore first
+// allocates and frees as much memory as sentencepiece will need: a shortage is detected before sentencepiece
+// is entered, unless another thread takes the memory in between.
 #include "spm.hpp"
 
 #include <cstddef>
@@ -24,9 +24,9 @@ struct SentencePiece::Processor {
 
 namespace {
 
-// upper bounds of sentencepiece's memory, from measurements: for each byte of a serialized model (9 to 11
-// measured; Gemma's 256,000 pieces take 44 MB), for each byte of text (83 to 248 in texts of one word), and
-// in any case
+// Upper bounds of sentencepiece's memory, with what was measured: bytes for each byte of a serialized model
+// (9 to 11; Gemma's 256,000 pieces take 44 MB), bytes for each byte of text (83 to 248 in texts of one word),
+// and a constant.
 constexpr std::size_t kTableBytes = 16;
 constexpr std::size_t kTextBytes = 400;
 constexpr std::size_t kFixedBytes = std::size_t{1} << 16;
