@@ -44,7 +44,7 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
         refuse(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is no part of a LoRA adapter");
       const std::string name(t.name.substr(0, t.name.size() - kA.size()));
       const TensorView& b = f.tensor(name + std::string(kB));
-      // an embedding's change: llama.cpp looks rows of A up, so that it lies as B does elsewhere
+      // the change of an embedding: llama.cpp looks up rows of A, so A is stored as B is for other matrices
       const bool by_rows = b.cols != t.rows && b.cols == t.cols;
       if (t.n_dims > 2 || b.n_dims > 2 || (b.cols != t.rows && !by_rows))
         refuse(ErrorCode::kBadShape, "tensors " + gemma::quoted(t.name) + " and " + gemma::quoted(b.name) +

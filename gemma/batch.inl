@@ -196,7 +196,7 @@ GEMMA_INLINE void Batch::remember(const Snapshot& snapshot) {
 GEMMA_INLINE void Batch::find_donor(Slot& s) {
   s.donor = 0;
   s.n_donor = 0;
-  // the last token of a prompt is computed for its logits
+  // the last token of a prompt is never shared: its logits must be computed
   const auto wanted = s.sequence.tokens().first(s.n_prompt - 1);
   for (const Slot& other : slots_) {
     if (!other.taken() || other.id >= s.id) continue;
@@ -213,7 +213,7 @@ GEMMA_INLINE void Batch::find_donor(Slot& s) {
 
 GEMMA_INLINE void Batch::share(Slot& s, const KvCache& from, std::size_t n) {
   for (std::size_t g = 0; g < pool_->layout().groups.size(); ++g) {
-    if (!prefixes_.make_room(g, 1, &from)) return;  // for the copy of the last page
+    if (!prefixes_.make_room(g, 1, &from)) return;  // one page, for the copy of the last one
   }
   s.sequence.share(from, n);
   s.n_reused = n;
@@ -224,7 +224,7 @@ GEMMA_INLINE bool Batch::take_from_donor(Slot& s) {
   if (s.sequence.cache().n_past() != 0) return true;
   Slot* donor = s.donor == 0 ? nullptr : find(s.donor);
   if (s.donor != 0 && donor == nullptr) {
-    // the donor has left: its prefix is kept, or another sequence has it
+    // the donor has left: prefixes_ or another sequence may have its prefix
     find_donor(s);
     donor = s.donor == 0 ? nullptr : find(s.donor);
   }
@@ -232,8 +232,7 @@ GEMMA_INLINE bool Batch::take_from_donor(Slot& s) {
   const PrefixCache::Match kept = prefixes_.find(wanted);
   if (donor != nullptr) {
     const Sequence& from = donor->sequence;
-    std::size_t n =
-        std::min(s.n_donor, common_prefix(wanted, from.tokens()));  // its tokens may differ by now
+    std::size_t n = std::min(s.n_donor, common_prefix(wanted, from.tokens()));  // its tokens may have changed
     if (n > kept.n && n > from.cache().n_past() && donor->running()) return false;
     n = std::min(n, from.cache().n_past());
     if (n > kept.n && from.can_truncate(n)) {

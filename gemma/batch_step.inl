@@ -19,7 +19,7 @@ GEMMA_INLINE void Batch::add_chunk(Slot& s, std::size_t n, Logits which) {
 GEMMA_INLINE bool Batch::join_chosen(Slot& s, std::exception_ptr& first) {
   try {
     return s.generating->join(s.sequence);
-  } catch (...) {  // of a callback that was shown what had been held back
+  } catch (...) {  // thrown by a callback that received text that had been held back
     s.error = std::current_exception();
     if (first == nullptr) first = s.error;
     return false;
@@ -47,8 +47,8 @@ GEMMA_INLINE void Batch::collect(std::exception_ptr& first, const std::atomic<bo
 }
 
 GEMMA_INLINE std::size_t Batch::collect_guesses(const std::atomic<bool>* cancel) {
-  // a row for each sequence is reserved; where prompts or scores are waiting, guesses get at most half of the
-  // room
+  // one row of each sequence is reserved; while prompts or scores are waiting, guesses get at most half of
+  // the remaining tokens of this forward pass
   std::size_t left = std::min(workspace_.options().max_logit_rows - slots_.size(),
                               chunks_.size() == n_running() ? room_ : room_ / 2);
   const std::size_t before = left;
@@ -70,7 +70,7 @@ GEMMA_INLINE std::size_t Batch::collect_guesses(const std::atomic<bool>* cancel)
     if (&s != &slots_[q.slot]) continue;
     ++at;
     detail::Generating& g = *s.generating;
-    // room that a sequence does not use goes to later ones
+    // rows that a sequence does not use are available to later sequences
     const std::size_t share = (left + n_left - 1) / n_left;
     --n_left;
     g.take_guesses(q, g.most_guesses(s.sequence, std::min(most_guesses_, share)), step, drafter_->cost());
@@ -117,15 +117,15 @@ GEMMA_INLINE void Batch::make_room() {
   for (std::size_t g = 0; g < pool_->layout().groups.size(); ++g) {
     std::size_t n_pages = 0;
     for (const Chunk& c : chunks_) n_pages += c.cache->pages_needed(g, c.tokens.size());
-    prefixes_.make_room(g, n_pages);  // running sequences never need more than there are
+    prefixes_.make_room(g, n_pages);  // the pool has enough pages for all running sequences
   }
 }
 
 GEMMA_INLINE void Batch::keep_prompt(const Slot& s) {
   const auto& groups = pool_->layout().groups;
   const bool slides = std::any_of(groups.begin(), groups.end(), [](const auto& g) { return g.window != 0; });
-  // without windows the prompt can be shared from the sequence itself, and later from what is kept of the
-  // sequence
+  // without windows, nothing is kept here: other sequences share the prompt of this one while it runs, and
+  // the kept sequence afterwards
   if (slides) prefixes_.keep(s.sequence, s.n_prompt);
 }
 
@@ -133,7 +133,7 @@ GEMMA_INLINE void Batch::choose(Slot& s, std::span<const float> logits) {
   detail::Generating& g = *s.generating;
   try {
     ++stats_.n_generated;
-    // the last token joins, and nothing is computed after it
+    // the last token is appended to the sequence, and nothing is computed after it
     if (g.choose(s.sequence, logits) && (g.full() || s.sequence.n_past() == n_ctx_)) g.join(s.sequence);
   } catch (...) {
     g.abandon();
@@ -145,7 +145,7 @@ GEMMA_INLINE void Batch::choose_all(Slot& s, std::size_t n_guesses, std::span<co
   detail::Generating& g = *s.generating;
   KvCache& cache = s.sequence.cache();
   const std::size_t vocab = model_.config().vocab_size, accepted = g.result().n_accepted;
-  cache.retreat(n_guesses);  // a row counts once its token is chosen
+  cache.retreat(n_guesses);  // a row is appended again once its token has been chosen
   std::exception_ptr thrown;
   try {
     for (std::size_t row = 0;; row = g.n_right() - 1) {
@@ -167,7 +167,7 @@ GEMMA_INLINE void Batch::take_scores(Slot& s, std::size_t begin, std::span<const
   std::vector<double>& out = scoring.result.log_probabilities;
   try {
     for (std::size_t row = 0; row * vocab < logits.size(); ++row) {
-      const std::size_t next = begin + row + 1 - scoring.from;  // of the continuation
+      const std::size_t next = begin + row + 1 - scoring.from;  // index in the continuation
       if (next < scoring.result.tokens.size()) {
         out.push_back(log_probability(logits.subspan(row * vocab, vocab), scoring.result.tokens[next]));
       }

@@ -20,7 +20,7 @@ namespace {
 
 using namespace c_api;
 
-// the C numbers are part of the interface; these are the places where the two lists meet
+// the C numbers are part of the interface; the assertions below tie them to ErrorCode
 constexpr bool is(ErrorCode code, int number) noexcept {
   return static_cast<int>(code) + 1 == number;
 }

@@ -14,7 +14,7 @@
 
 struct gemma_stream {
   gemma::TokenStream stream;
-  std::string text;  // what the last call of gemma_stream_next() showed
+  std::string text;  // the text that the last call of gemma_stream_next() returned
 };
 
 namespace gemma {
@@ -32,7 +32,7 @@ PickToken pick_of(const gemma_generate_options& o, gemma_sampler* sampler,
   }
   if (sampler != nullptr) sampler->sampler.note(tokens);
   if (o.grammar != nullptr) {
-    // the caller's sampler draws, so that it goes on where this answer ends
+    // the caller's sampler is used, not a copy, so that its state continues after this answer
     if (sampler != nullptr) {
       GrammarMask mask(o.grammar->grammar, o.grammar->pieces);
       return ConstrainedPick(sampler->sampler, std::move(mask), std::nullopt);

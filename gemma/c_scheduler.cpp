@@ -12,7 +12,7 @@ struct gemma_scheduler {
 };
 struct gemma_answer {
   gemma::PendingAnswer answer;
-  gemma::AnswerPiece piece;  // what the last call of gemma_answer_next() showed
+  gemma::AnswerPiece piece;  // the piece that the last call of gemma_answer_next() returned
 };
 
 using namespace gemma;

@@ -11,7 +11,7 @@ namespace gemma {
 
 namespace detail {
 
-/// Checks one configuration; errors name fields as metadata does.
+/// Checks one configuration; errors name fields by their metadata keys.
 class ConfigChecker {
  public:
   ConfigChecker(const ModelConfig& config, const std::string& source) : c_(config), source_(source) {}

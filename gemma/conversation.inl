@@ -43,7 +43,7 @@ GEMMA_INLINE void Conversation::set_thinking(bool on) {
   options_.thinking = on;
 }
 
-/// The ids after the last thought, or all of them.
+/// The ids after the last thought; all ids if there is none.
 GEMMA_INLINE std::span<const TokenId> Conversation::without_thoughts(std::span<const TokenId> ids) const {
   if (agent() == nullptr) return ids;
   const auto end = model_.vocab().find(agent()->thought_end);
@@ -88,7 +88,7 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
                     " takes " + std::to_string(prompt.size()) + " tokens, and the context holds " +
                     std::to_string(session_.n_ctx()));
   }
-  if (watch.on_prompt) {  // before the first chunk: how many tokens there are to compute
+  if (watch.on_prompt) {  // before the first chunk, report the number of tokens to compute
     const auto known = session_.tokens();
     const auto differ = std::mismatch(prompt.begin(), prompt.end(), known.begin(), known.end()).first;
     watch.on_prompt(0, static_cast<std::size_t>(prompt.end() - differ));
@@ -141,7 +141,7 @@ GEMMA_INLINE void Conversation::add_turns(const std::string& message, const Answ
   messages_.push_back({"user", message});
   messages_.push_back({"assistant", answer.text});
   const auto ids = without_thoughts(answer.tokens);
-  // unless a stop string cut it
+  // a stop string may have cut the text; then the ids do not spell it
   if (spell(ids, answer.text)) messages_.back().ids.assign(ids.begin(), ids.end());
 }
 

@@ -14,7 +14,7 @@
 
 namespace gemma::detail {
 
-/// Where a hierarchy of control groups is mounted, and the group of the process in it.
+/// The mount point of a hierarchy of control groups, and the group of the process in it.
 struct CgroupPlace {
   std::string mount;  // folder of the topmost visible group
   std::string path;   // from there to the process's group: "" or "/a/b"

@@ -179,7 +179,7 @@ std::size_t draft_bytes(const EngineOptions& o, std::size_t n_ctx);
 /// guesses. Throws Error as check_draft(), std::bad_alloc.
 std::shared_ptr<Drafter> make_drafter(const Model& model, const EngineOptions& o, std::size_t n_ctx);
 
-/// The most rows that guesses have in one forward, all sequences together.
+/// Maximum number of rows that guesses of all sequences together take in one forward pass.
 inline std::size_t draft_rows(const EngineOptions& o) noexcept {
   constexpr std::size_t kMostRows = 32;
   if (o.draft.source == DraftSource::kNone) return 0;

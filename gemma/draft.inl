@@ -54,7 +54,7 @@ GEMMA_INLINE void PromptLookup::begin(std::size_t slot, std::span<const std::int
   const auto known = std::span(s.tokens).first(s.n);
   const auto same = std::mismatch(tokens.begin(), tokens.end(), known.begin(), known.end()).first;
   const auto n = static_cast<std::size_t>(same - tokens.begin());
-  while (s.n > n) {  // unlink the last place first
+  while (s.n > n) {  // from the end, so that each position is the latest of its hash
     --s.n;
     if (s.n != 0) latest(s, s.n) = s.previous[s.n];
   }
@@ -86,7 +86,7 @@ GEMMA_INLINE void PromptLookup::guess(const Slot& s, DraftQuery& q) noexcept {
     at = s.previous[at];
   }
   if (place == 0) return;
-  // at the end of the sequence, continue the repetition
+  // beyond the end of the sequence, continue the repetition
   const std::size_t period = end - place;
   for (; q.n < q.guesses.size(); ++q.n) {
     q.guesses[q.n] = q.n < period ? s.tokens[place + 1 + q.n] : q.guesses[q.n - period];
@@ -94,7 +94,7 @@ GEMMA_INLINE void PromptLookup::guess(const Slot& s, DraftQuery& q) noexcept {
   q.kind = DraftLength::kind(agreed);
 }
 
-// ---- how many ----
+// ---- number of guesses ----
 
 GEMMA_INLINE unsigned DraftLength::kind(std::size_t n_agreed) noexcept {
   constexpr std::size_t kFrom[kKinds] = {0, 3, 4, 6, 10, 18};
@@ -105,7 +105,7 @@ GEMMA_INLINE unsigned DraftLength::kind(std::size_t n_agreed) noexcept {
 
 GEMMA_INLINE std::size_t DraftLength::worth(unsigned kind, std::size_t n, Step& step,
                                             double cost) const noexcept {
-  double chance = 1;  // that this guess and all before it are right
+  double chance = 1;  // probability that this guess and all before it are right
   for (std::size_t i = 0; i < n; ++i) {
     chance *= right_[kind];
     if (chance * step.time <= (kRowCost + cost) * step.tokens) return i;
@@ -122,7 +122,8 @@ GEMMA_INLINE DraftQuery Guesses::query(Drafter& drafter, std::size_t slot,
                                        const DraftLength::Step& step) {
   clear();
   tokens_[0] = tokens.back();
-  std::size_t room = n == 0 ? 0 : tokens_.size() - 1;  // one without a row shows its worth
+  // guesses without a row are compared as well, which measures how often they are right
+  std::size_t room = n == 0 ? 0 : tokens_.size() - 1;
   if (drafter.cost() > 0) {
     DraftLength::Step planned = step;
     room = length_.worth(Drafter::kCostlyKind, n, planned, drafter.cost());
@@ -144,11 +145,11 @@ GEMMA_INLINE void Guesses::compare(std::int32_t chosen) noexcept {
   if (right_) {
     ++next_;
   } else {
-    n_ = next_;  // the guesses after it are void
+    n_ = next_;  // the guesses after it are dropped
   }
 }
 
-// ---- who guesses ----
+// ---- choice of the drafter ----
 
 GEMMA_INLINE void check_draft(const Model& model, const EngineOptions& o) {
   const DraftOptions& d = o.draft;
@@ -188,7 +189,7 @@ GEMMA_INLINE std::shared_ptr<Drafter> make_drafter(const Model& model, const Eng
   switch (o.draft.source) {
     case DraftSource::kLookup:
       return std::make_shared<PromptLookup>(o.max_sequences, n_ctx);
-    case DraftSource::kModel:  // a step of either model reads all of its weights
+    case DraftSource::kModel:  // relative cost: a step of either model reads all of its weights
       return std::make_shared<DraftModel>(*o.draft.model, o, n_ctx, bytes(*o.draft.model) / bytes(model));
     default:
       return o.draft.custom;

@@ -21,7 +21,7 @@ inline WorkspaceOptions draft_workspace(const EngineOptions& o, std::size_t n_ct
 }
 
 GEMMA_INLINE void check_vocabularies(const Model& model, const Model& draft) {
-  constexpr std::size_t kMostPadding = 256;  // files with the same vocabulary pad it differently
+  constexpr std::size_t kMostPadding = 256;  // files may pad the same vocabulary differently
   const std::size_t a = model.config().vocab_size, b = draft.config().vocab_size;
   const bool both = model.has_tokenizer() && draft.has_tokenizer();
   if (std::max(a, b) - std::min(a, b) > (both ? kMostPadding : 0) ||
@@ -86,7 +86,7 @@ GEMMA_INLINE bool DraftModel::follow(Slot& s, std::span<const std::int32_t> toke
   for (const std::int32_t token : tokens.subspan(n)) {
     if (static_cast<std::size_t>(token) >= vocab) return false;
   }
-  n = std::min(n, tokens.size() - 1);  // the last one is computed for its logits
+  n = std::min(n, tokens.size() - 1);  // the last token is always computed, for its logits
   if (!s.cache.can_truncate(n)) n = 0;
   s.cache.truncate(n);
   s.tokens.resize(n);
@@ -110,14 +110,14 @@ GEMMA_INLINE void DraftModel::run(const std::atomic<bool>* cancel) {
 
 GEMMA_INLINE void DraftModel::take(DraftQuery& q, std::span<const float> logits) {
   const auto id = static_cast<std::size_t>(argmax(logits));
-  // logits further below the largest contribute nothing significant
+  // logits that are lower by more than this contribute too little to matter
   constexpr float kFar = 12;
   double sum = 0;
   for (const float x : logits) {
     if (x > logits[id] - kFar) sum += std::exp(static_cast<double>(x) - static_cast<double>(logits[id]));
   }
   if (sum * kLeastProbability > 1) {
-    q.guesses = q.guesses.first(q.n);  // it gets no more guesses
+    q.guesses = q.guesses.first(q.n);  // the model is too uncertain: no more guesses
   } else {
     q.guesses[q.n++] = static_cast<std::int32_t>(id);
   }

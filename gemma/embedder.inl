@@ -21,7 +21,8 @@ struct EmbedderSizes {
     chunk = c.looks_ahead() ? std::max(wanted, n_ctx) : wanted;
     workspace = {
         .max_tokens = chunk, .max_logit_rows = 0, .n_threads = o.n_threads, .max_hidden_rows = chunk};
-    // one text of the longest length, or several short ones: each takes whole blocks of kKeyBlock positions
+    // room for one text of the longest length, or for several short ones, each in whole blocks of kKeyBlock
+    // positions
     const std::size_t together = c.keeps_no_kv() ? 4 * chunk : chunk;
     cache_bytes = std::max(KvCache::bytes_for(c, {n_ctx, kv_type, std::min(chunk, n_ctx)}),
                            KvCache::bytes_for(c, {together, kv_type, together}));
@@ -220,7 +221,7 @@ GEMMA_INLINE void Embedder::compute(std::vector<Text>& texts, const std::atomic<
                                     detail::Trace* trace) {
   const std::size_t d = model_.config().d_model;
   std::vector<Chunk> chunks;
-  // a text longer than a forward is alone
+  // a text that is longer than one forward pass is never combined with others
   for (std::size_t done = 0; done < texts.front().ids.size(); done += chunk_) {
     chunks.clear();
     for (Text& t : texts) {

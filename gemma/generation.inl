@@ -25,7 +25,7 @@ GEMMA_INLINE std::string StopFilter::push(std::string_view text) {
     held_.resize(cut);
     return flush();
   }
-  std::size_t keep = 0;  // length of the longest suffix of held_ that begins a stop string
+  std::size_t keep = 0;  // length of the longest suffix of held_ that is a prefix of a stop string
   for (const std::string& s : stops_) {
     for (std::size_t n = std::min(held_.size(), s.empty() ? 0 : s.size() - 1); n > keep; --n) {
       if (held_.ends_with(std::string_view(s).substr(0, n))) keep = n;
@@ -53,7 +53,7 @@ GEMMA_INLINE bool Generation::take(std::int32_t token, double log_probability) {
   if (filter_.stopped() || !wanted) {
     const GeneratedToken told = last_;
     end(filter_.stopped() ? StopReason::kStopString : StopReason::kCallback);
-    last_ = told;  // the last step shows its own token
+    last_ = told;  // end() may replace it, but the last step reports its own token
     return false;
   }
   return true;
@@ -64,7 +64,7 @@ GEMMA_INLINE void Generation::abandon() noexcept {
   try {
     end(StopReason::kCallback);
   } catch (const Error&) {
-    // without memory the text that was held back is lost, but the rest of the result is kept
+    // without memory, the text that was held back is lost; the rest of the result is kept
   }
   result_.reason = StopReason::kCallback;
 }
@@ -86,8 +86,8 @@ GEMMA_INLINE void Generation::end(StopReason reason) {
 
 GEMMA_INLINE void Generation::join(std::int32_t token, double log_probability) {
   vocab_->type(token);  // throws unless the id is in the vocabulary
-  done_ = true;  // until the token has been added completely: after a failure in between the generation
-                 // cannot continue
+  done_ = true;  // until the token has been added completely: if that fails halfway, the generation must
+                 // not continue
   or_out_of_memory("no memory for an answer", [&] {
     text_ = filter_.push(decoder_.push(token));
     result_.tokens.push_back(token);

@@ -1,5 +1,5 @@
-// The compiled form of constrained output: see ../gguf/linkage.hpp. A separate unit: nothing else needs its
-// parts.
+// The compiled form of constrained output: see ../gguf/linkage.hpp. A separate unit, since no other unit
+// needs its parts.
 #include "grammar.hpp"
 
 #include "grammar.inl"

@@ -55,8 +55,8 @@ GEMMA_INLINE bool Grammar::matches(std::string_view text) const {
   return detail::or_out_of_memory("no memory for matching a text", [&] {
     constexpr std::size_t kPart = 256;
     std::vector<std::uint32_t> saved;
-    std::size_t before = text.size() + 1;  // bytes that were left when the last table was started
-    while (text.size() < before) {         // tables are bounded: each reads as far as it can
+    std::size_t before = text.size() + 1;  // bytes left when the last table was created
+    while (text.size() < before) {         // tables are bounded: each is used until it is full
       before = text.size();
       detail::StateTable table(*automaton_);
       try {

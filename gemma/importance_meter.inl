@@ -10,7 +10,8 @@
 
 namespace gemma {
 
-/// Adds up the squares of the inputs that the trace shows. Allocates nothing: it is called within the pass.
+/// Sums the squares of the inputs that the trace receives. Allocates nothing, since it is called during the
+/// pass.
 struct ImportanceMeter::Collector final : detail::Trace {
   explicit Collector(std::vector<std::pair<const std::byte*, Sums>>& s) : sums(s) {}
 

@@ -43,7 +43,7 @@ GEMMA_INLINE std::size_t KvCache::held_bytes() const noexcept {
 GEMMA_INLINE bool KvCache::can_truncate(std::size_t n) const noexcept {
   if (n > n_past_ || (layout().one_layer && n != 0 && n != n_past_)) return false;
   for (std::size_t g = 0; g < tables_.size(); ++g) {
-    // the next token, at position n, sees from n - window + 1
+    // the next token, at position n, sees positions from n - window + 1 on
     const std::size_t window = layout().groups[g].window;
     const std::size_t from = window == 0 || n < window ? 0 : n - window + 1;
     if (n != 0 && tables_[g].begin > from / kernels::kKeyBlock) return false;
@@ -154,8 +154,8 @@ GEMMA_INLINE void KvCache::prepare(std::size_t n) {
     const KvLayout::Group& group = layout().groups[g];
     for (std::size_t b = n_past_ / kernels::kKeyBlock; b < KvLayout::pages_for(n_past_ + n); ++b) {
       if (b >= t.end) {
-        // a page leaves a window only when another needs its place, so that the cache can be truncated until
-        // then
+        // a page outside the window is released only when a new page is needed, so that the cache can be
+        // truncated until then
         if (t.end - t.begin == group.most_pages) give_back(g, t.begin, t.begin + 1);
         t.pages[b] = take(g);
         if (t.begin == t.end) t.begin = b;
@@ -190,14 +190,14 @@ GEMMA_INLINE void KvCache::give_back(std::size_t group, std::size_t begin, std::
   begin = std::max(begin, t.begin);
   end = std::min(end, t.end);
   if (begin >= end) return;
-  // last page first, so that pages are reused in the order of positions
+  // from the last page to the first, so that they are reused in the order of positions
   for (std::size_t b = end; b-- > begin;) pool_->give_back(group, std::exchange(t.pages[b], nullptr));
   if (begin != t.begin) {
     t.end = begin;
   } else if (end != t.end) {
     t.begin = end;
   } else {
-    t.begin = t.end = 0;  // no page is held: the next one may be of any block
+    t.begin = t.end = 0;  // no page is held: the next one may belong to any block
   }
 }
 

@@ -37,7 +37,7 @@ struct KvLayout {
   struct Group {
     std::size_t window = 0;      // positions that a token of these layers sees; 0: all
     std::size_t page_bytes = 0;  // a multiple of 64
-    std::size_t most_pages = 0;  // most pages that one sequence holds at a time
+    std::size_t most_pages = 0;  // maximum number of pages that one sequence holds at a time
 
     bool operator==(const Group&) const = default;
   };

@@ -11,12 +11,12 @@ namespace gemma {
 
 namespace detail {
 
-/// The most pages that one sequence holds at a time for layers with this window.
+/// Maximum number of pages that one sequence holds at a time for layers with this window.
 inline std::size_t most_pages(std::size_t window, const KvCacheOptions& o) noexcept {
   const std::size_t all = KvLayout::pages_for(o.n_ctx);
   if (window == 0 || window >= o.n_ctx) return all;
-  // a chunk writes before it reads: its first token still needs the window before it. A run of n positions
-  // touches one page more than n - 1 positions fill.
+  // A chunk is stored before its first token reads the window before it, so both are held. A run of n
+  // positions touches at most one page more than n - 1 positions fill.
   const std::size_t run = window - 1 + std::min(o.max_chunk, o.n_ctx);
   return std::min(all, KvLayout::pages_for(run - 1) + 1);
 }
@@ -82,7 +82,7 @@ GEMMA_INLINE std::size_t KvLayout::bytes(std::size_t n_sequences) const noexcept
 
 namespace detail {
 
-/// The most pages that n sequences hold of each group, [groups].
+/// Maximum number of pages of each group that n sequences hold, [groups].
 inline std::vector<std::size_t> pages_of(const KvLayout& layout, std::size_t n_sequences) {
   if (layout.bytes(n_sequences) == std::numeric_limits<std::size_t>::max()) {
     throw Error(ErrorCode::kOutOfMemory, "the KV cache is larger than any memory");
@@ -142,7 +142,7 @@ GEMMA_INLINE std::byte* KvPool::take(std::size_t group) noexcept {
 GEMMA_INLINE void KvPool::give_back(std::size_t group, const std::byte* page) noexcept {
   Group& g = groups_[group];
   const std::size_t i = number(group, page);
-  if (--g.holders[i] == 0) g.free.push_back(static_cast<std::uint32_t>(i));  // never beyond its first size
+  if (--g.holders[i] == 0) g.free.push_back(static_cast<std::uint32_t>(i));  // within its first capacity
 }
 
 }  // namespace gemma

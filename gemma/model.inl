@@ -310,7 +310,7 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
   if (!ws.fits(config(), weights(), kernels())) {
     throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
   }
-  file().check_size();  // one system call, to avoid SIGBUS from weights that were truncated away
+  file().check_size();  // one system call; reading past the end of a truncated file would raise SIGBUS
   for (const auto& adapter : adapters()) adapter->file().check_size();
   const WorkspaceOptions& room = ws.options();
   const bool ends = range.end == config().n_layers();

@@ -13,7 +13,7 @@ namespace gemma {
 
 namespace detail {
 
-/// Tokens of one forward: at least one for each sequence.
+/// Number of tokens of one forward pass: at least one for each sequence.
 inline std::size_t chunk_of(const EngineOptions& o, std::size_t n_sequences) noexcept {
   return std::max(o.chunk, n_sequences);
 }
@@ -32,7 +32,7 @@ GEMMA_INLINE KvCacheOptions batch_cache(const EngineOptions& o, std::size_t n_ct
 inline MemoryPlan plan_sequences(const Model& model, const EngineOptions& o) {
   const std::size_t n = o.max_sequences;
   const std::size_t chunk = chunk_of(o, n);
-  // bounds that keep every product below 2^64, whatever the options are
+  // with these bounds, every product stays below 2^64
   if (n == 0 || n > (1u << 16) || o.n_ctx > (std::size_t{1} << 31) || chunk > (1u << 24) ||
       o.logit_rows == 0 || o.n_threads > 4096 || o.max_prefixes > (1u << 16)) {
     throw Error(ErrorCode::kInvalidArgument,

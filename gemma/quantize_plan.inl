@@ -18,8 +18,8 @@ GEMMA_INLINE char upper(char c) noexcept {
   return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
 }
 
-/// Whether `name` matches `pattern`, where "*" matches any characters. After a mismatch only the last star
-/// is tried again.
+/// Whether `name` matches `pattern`, where "*" matches any characters. After a mismatch only the last "*" is
+/// extended.
 GEMMA_INLINE bool fits_pattern(std::string_view pattern, std::string_view name) noexcept {
   std::size_t p = 0, n = 0, star = std::string_view::npos, after = 0;
   while (n < name.size()) {
@@ -75,7 +75,7 @@ class TypeChooser {
       wanted = *asked;
     } else if (is_matrix(t)) {
       wanted = recipe_type(t.name);
-    } else if (!kernels::can_encode(t.type)) {  // a change is added, and its type cannot be encoded
+    } else if (!kernels::can_encode(t.type)) {  // an adapter changes it, and its type cannot be encoded
       wanted = DType::kF16;
     }
     choice.type = wanted;

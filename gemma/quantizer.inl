@@ -35,7 +35,7 @@ GEMMA_INLINE bool Quantizer::requantizes() const noexcept {
 /// Converts tensors between the file and the writer: buffers, threads, sums of errors.
 class Quantizer::Work {
  public:
-  static constexpr std::size_t kSlabBytes = std::size_t{8} << 20;  // about, input and output together
+  static constexpr std::size_t kSlabBytes = std::size_t{8} << 20;  // input and output together, approximately
 
   Work(const Quantizer& quantizer, const Progress& progress)
       : file_(*quantizer.file_),
@@ -140,7 +140,7 @@ class Quantizer::Work {
     for (std::size_t i = 0; i < x.size(); ++i) out[i % cols * n + i / cols] = x[i];
     return out;
   }
-  /// x += row `row` of the sum of scale * B * A.
+  /// x += row `row` of scale * B * A of every change.
   void add_changes(const TensorChoice& c, std::size_t row, float* x) const noexcept {
     const std::size_t cols = c.tensor->cols;
     for (const Floats& f : changes_) {
@@ -190,13 +190,13 @@ class Quantizer::Work {
   const Progress& progress_;
   unsigned n_threads_;
   detail::Barrier barrier_;
-  std::vector<std::byte> encoded_;  // of a slab
-  std::vector<float> floats_;       // [n_threads, 2, cols]: a row before and after
-  std::vector<RowSums> sums_;       // of the slab's rows
-  std::vector<Floats> changes_;     // of the tensor
+  std::vector<std::byte> encoded_;  // output of a slab
+  std::vector<float> floats_;       // [n_threads, 2, cols]: a row before and after encoding
+  std::vector<RowSums> sums_;       // errors of each row of a slab
+  std::vector<Floats> changes_;     // changes of the current tensor
   TensorReport report_;
   double squares_ = 0, errors_ = 0, weighted_squares_ = 0, weighted_errors_ = 0;
-  std::size_t done_ = 0;  // bytes of input
+  std::size_t done_ = 0;  // bytes of input processed
 };
 
 GEMMA_INLINE std::vector<TensorReport> Quantizer::write(const std::string& path, const Progress& progress,
@@ -206,7 +206,7 @@ GEMMA_INLINE std::vector<TensorReport> Quantizer::write(const std::string& path,
     Work work(*this, progress);
     gguf::Writer writer(file_->version());
     for (const auto& [key, value] : file_->metadata()) {
-      // these values are different in the new file, which is never split
+      // these keys get new values or are dropped: the new file is never split
       if (key == "general.file_type" || key == "general.quantization_version" || key.starts_with("split.") ||
           key.starts_with("quantize.imatrix."))
         continue;
@@ -221,7 +221,7 @@ GEMMA_INLINE std::vector<TensorReport> Quantizer::write(const std::string& path,
       if (i->n_chunks() != 0) writer.add("quantize.imatrix.chunks_count", i->n_chunks());
     }
     for (const TensorChoice& c : choices_) {
-      std::size_t shape[4];  // the writer takes dimensions slowest first
+      std::size_t shape[4];  // the writer expects the slowest dimension first
       for (std::uint32_t d = 0; d < c.tensor->n_dims; ++d)
         shape[d] = c.tensor->dims[c.tensor->n_dims - 1 - d];
       writer.add_tensor_in_parts(c.tensor->name, c.copied ? c.tensor->type : c.type,

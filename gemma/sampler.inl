@@ -61,7 +61,7 @@ GEMMA_INLINE std::int32_t Sampler::draw(std::span<const float> logits) {
   candidates_.resize(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) candidates_[i] = {logits[i], static_cast<std::int32_t>(i)};
   if (penalise) apply_penalty();
-  // likelier first, of equals the smaller id: a total order, so every platform sorts alike
+  // likelier tokens first, among equals the smaller id: a total order, so all platforms sort alike
   const auto likelier = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };

@@ -29,9 +29,9 @@ struct RequestRecord {
 
   // used by the scheduler's thread only
   Batch::Id id = 0;
-  std::vector<TokenProbability> top;  // likeliest tokens at the token that is being chosen
+  std::vector<TokenProbability> top;  // likeliest tokens for the position that is being chosen
 
-  mutable std::mutex mutex;  // guards what follows
+  mutable std::mutex mutex;  // guards the members below
   std::condition_variable changed;
   std::deque<AnswerPiece> pieces;
   RequestState state = RequestState::kQueued;
@@ -68,7 +68,7 @@ struct SchedulerState {
       : batch(model, options.engine), max_queue(options.max_queue) {}
 
   void run() noexcept;
-  /// Waits for work. Returns false when the scheduler is to end.
+  /// Waits for work. Returns false if the scheduler must end.
   bool wait_for_work();
   /// Moves requests from the queue to free slots of the batch.
   void admit();
@@ -79,11 +79,11 @@ struct SchedulerState {
   void fail_all(const std::exception_ptr& error) noexcept;
   /// Removes running request i from the batch, counts it, and ends it.
   void end_running(std::size_t i, std::exception_ptr error) noexcept;
-  /// Updates the counters that stats() returns; n_ended more requests have ended.
+  /// Updates the counters that stats() returns, and adds n_ended to the number of ended requests.
   void publish(std::size_t n_ended = 0) noexcept;
 
-  Batch batch;                         // the thread's
-  std::vector<RecordPointer> running;  // the thread's
+  Batch batch;                         // used by the thread only
+  std::vector<RecordPointer> running;  // used by the thread only
   std::atomic<bool> stop{false};
 
   mutable std::mutex mutex;  // guards what follows
@@ -92,7 +92,7 @@ struct SchedulerState {
   SchedulerStats stats;
   std::size_t max_queue;
 
-  std::thread thread;  // last: it uses all of the above
+  std::thread thread;  // last, since it uses all members above
 };
 
 GEMMA_INLINE void SchedulerState::run() noexcept {
@@ -162,12 +162,13 @@ GEMMA_INLINE void SchedulerState::step() noexcept {
   try {
     batch.step(&stop);
   } catch (const Error& e) {
-    // Batch::error() gives an error of one sequence; any other error is the forward's and ends all
+    // an error of one sequence is in Batch::error(); any other error is of the whole step and ends all
+    // requests
     const bool of_one = std::any_of(running.begin(), running.end(),
                                     [&](const RecordPointer& r) { return batch.error(r->id) != nullptr; });
     if (!of_one) return fail_all(e.code() == ErrorCode::kCancelled ? nullptr : std::current_exception());
   } catch (...) {
-    // the sequence's own error
+    // thrown by a callback; finish() gets it from Batch::error()
   }
   finish();
 }
@@ -201,7 +202,7 @@ GEMMA_INLINE void SchedulerState::end_running(std::size_t i, std::exception_ptr 
   } catch (...) {
     error = std::current_exception();
   }
-  publish(1);  // first, so that a caller that sees the end also sees it counted
+  publish(1);  // before end(), so that a caller that sees the end also sees it counted
   record->end(std::move(result), std::move(error));
 }
 

@@ -47,7 +47,7 @@ GEMMA_INLINE void Sequence::truncate(std::size_t n) {
 
 GEMMA_INLINE Snapshot Sequence::snapshot() const {
   return detail::or_out_of_memory("no memory for a snapshot", [&] {
-    // tokens of a prompt that is only partly computed do not belong to the sequence yet
+    // the uncomputed tokens of a partly computed prompt are not part of the snapshot
     const auto known = std::span(tokens_).first(waiting().size() <= 1 ? tokens_.size() : cache_.n_past());
     return Snapshot(cache_.compact_copy(), {known.begin(), known.end()}, {logits_.begin(), logits_.end()},
                     {hidden_.begin(), hidden_.end()});
@@ -126,8 +126,8 @@ GEMMA_INLINE bool Generating::choose(const Sequence& sequence, std::span<const f
 }
 
 GEMMA_INLINE std::size_t Generating::most_guesses(const Sequence& sequence, std::size_t n) const noexcept {
-  // one row for each token that may still be chosen, except the first, which is chosen from the waiting
-  // token's row
+  // one guess for each token that may still be chosen, except one: the first is chosen from the row of the
+  // waiting token
   const std::size_t left = generation_.n_left();
   const std::size_t room = sequence.cache().room_in_pages();
   return std::min({n, left - std::min<std::size_t>(left, 1), room - std::min<std::size_t>(room, 1)});

@@ -12,7 +12,7 @@ namespace gemma {
 
 namespace detail {
 
-/// The options of a session, as those of a batch of one sequence.
+/// A session's options as the options of a batch of one sequence.
 inline EngineOptions of_one(EngineOptions o) noexcept {
   o.max_sequences = 1;
   return o;
@@ -58,7 +58,7 @@ GEMMA_INLINE std::span<const float> Session::advance(std::span<const std::int32_
     rows = model_.run({&chunk, 1}, workspace_, cancel);
   } catch (const Error& e) {
     if (e.code() == ErrorCode::kCancelled)
-      sequence_.set_logits({}, {});  // the only error that comes after computing has begun
+      sequence_.set_logits({}, {});  // the only error that occurs after computing has begun
     throw;
   }
   n_rows_ = 0;
@@ -96,7 +96,7 @@ GEMMA_INLINE void Session::compute_next(detail::Generating& g) {
   g.forget_guesses();
   if (sequence_.waiting().empty()) return;
   if (drafter_ != nullptr && g.may_guess(sequence_)) {
-    // limited by the rows of the workspace; the cache takes at least as many
+    // limited by the rows of the workspace; the cache has room for at least as many
     const std::size_t most =
         g.most_guesses(sequence_, std::min(most_guesses_, workspace_.options().max_logit_rows - 1));
     DraftLength::Step step;
@@ -141,7 +141,7 @@ GEMMA_INLINE PrefillResult Session::set_tokens(std::span<const std::int32_t> tok
       std::mismatch(tokens.begin(), tokens.end(), old.begin(), old.end()).first - tokens.begin());
   if (keep == tokens.size() && keep == n_past() && sequence_.has_logits()) return {keep, 0, 0.0};
   keep = std::min(keep, tokens.size() - 1);     // the last token is computed again for its logits
-  if (!sequence_.can_truncate(keep)) keep = 0;  // a sliding window has moved on: start again
+  if (!sequence_.can_truncate(keep)) keep = 0;  // a sliding window has released pages: start from 0
   truncate(keep);
   feed(tokens.subspan(keep), run);
   return {keep, tokens.size() - keep, stopwatch.seconds()};
@@ -241,7 +241,7 @@ GEMMA_INLINE bool TokenStream::take_step() {
   if (generating_.done()) return false;
   Session& s = *session_;
   const std::size_t before = s.n_past();
-  // ended without a token: there is output only if text had been held back
+  // the generation ended without a new token: there is output only if text had been held back
   if (!generating_.join(s.sequence_)) return !generating_.last().text.empty();
   try {
     s.compute_next(generating_);
@@ -253,7 +253,7 @@ GEMMA_INLINE bool TokenStream::take_step() {
   }
   const std::size_t n = generating_.result().tokens.size();
   if (generating_.choose(s.sequence_, s.sequence_.logits())) return true;
-  // ended by this token: there is output unless the token only ended the turn
+  // the generation ended with this token: there is output unless the token only ends the turn
   return generating_.result().tokens.size() != n || !generating_.last().text.empty();
 }
 

@@ -108,8 +108,8 @@ inline void check_snapshot(const SnapshotHeader& h, const Model& model, const Kv
   }
 }
 
-/// Whether the blocks of a group are exactly possible for a sequence of n computed positions: none missing,
-/// none too many.
+/// Whether the blocks of a group are those that a sequence of n computed positions can hold: none is missing,
+/// none is superfluous.
 inline bool is_possible(const SnapshotGroup& g, const KvLayout::Group& group, std::size_t n) noexcept {
   const std::size_t from = group.window == 0 || n < group.window ? 0 : n - group.window + 1;
   return g.window == group.window && g.page_bytes == group.page_bytes && g.begin <= g.end &&

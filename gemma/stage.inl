@@ -72,7 +72,7 @@ void for_each_part(const Model& model, std::size_t begin, std::size_t end, F f) 
   const auto matrix = [&](const Matrix& m) { rows(m, 0, m.rows); };
   for (std::size_t i = begin; i < end; ++i) {
     w.layers[i].for_each_matrix(matrix);
-    w.layers[i].for_each_experts([&](const ExpertMatrices& m) {  // others may lie between them
+    w.layers[i].for_each_experts([&](const ExpertMatrices& m) {  // other data may lie between them
       const std::size_t one = m.first.size_bytes();
       f(std::span(m.first.data, (m.count - 1) * m.stride_bytes + one), m.count * one);
     });
@@ -91,8 +91,8 @@ inline std::size_t part_bytes(const Model& model, std::size_t begin, std::size_t
   return sum;
 }
 
-/// Multiplications of a layer for a token of a long prompt. Only few rows are computed after the last keys
-/// and values.
+/// Number of multiplications of a layer for one token of a long prompt. After the last keys and values only a
+/// few rows are computed.
 inline std::size_t prefill_work(const Model& model, std::size_t layer) {
   const ModelConfig& c = model.config();
   const LayerWeights& w = model.weights().layers[layer];
@@ -151,8 +151,7 @@ GEMMA_INLINE std::vector<std::size_t> split_layers(const Model& model, std::size
     costs[i] = by == SplitBy::kPrefill ? detail::prefill_work(model, i) : detail::part_bytes(model, i, i + 1);
   }
   std::size_t last = 0;
-  if (by ==
-      SplitBy::kDecode) {  // the last one's costs have what the end of the model has; a share of its own
+  if (by == SplitBy::kDecode) {  // part_bytes() adds the head to the last layer; here it is a separate share
     last = model.weights().output.size_bytes() + model.weights().stream_unproj.size_bytes();
     costs.back() -= last;
   }
@@ -222,7 +221,7 @@ GEMMA_INLINE std::size_t Stage::input_size(std::span<const StageChunk> chunks) c
   if (is_first()) return 0;
   std::size_t rows = 0;
   for (const StageChunk& c : chunks) {
-    // after the last keys and values only the requested rows are left
+    // after the last keys and values only the requested rows are computed
     const bool all = c.logits == Logits::kAll || options_.layer_begin <= model_.config().last_kv_layer();
     rows += all ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
   }
@@ -278,7 +277,7 @@ GEMMA_INLINE void Stage::read_ahead() const noexcept {
   const std::size_t begin = options_.layer_begin, end = options_.layer_end;
   const auto not_needed = [&](std::span<const std::byte> part, std::size_t) { file.will_not_need(part); };
   file.will_not_need(file.map().bytes().first(file.data_offset()));
-  // pages that belong partly to this stage are mapped again when they are read
+  // pages that this stage needs in part are mapped again when they are read
   detail::for_each_part(model_, 0, begin, not_needed);
   detail::for_each_part(model_, end, model_.config().n_layers(), not_needed);
   detail::for_each_part(model_, begin, end,

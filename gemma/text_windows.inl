@@ -76,7 +76,7 @@ GEMMA_INLINE void TextWindows::run(const Take& take) const {
   });
   Workspace workspace = model_->make_workspace(workspace_options);
   const bool has_bos = model_->has_tokenizer() && model_->vocab().add_bos() && model_->vocab().bos();
-  const std::size_t end = options_.n_ctx - 1, first = end - n_scored_;  // the last is not computed
+  const std::size_t end = options_.n_ctx - 1, first = end - n_scored_;  // the last token is not computed
   for (std::size_t w = 0; w < n_windows_; w += together) {
     const std::size_t n = std::min(together, n_windows_ - w);
     for (std::size_t i = 0; i < n; ++i) {

@@ -1,4 +1,4 @@
-// Definitions of thread_team.hpp: the one place that starts threads.
+// Definitions of thread_team.hpp: the only place in the engine that starts a parallel region.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #if defined(GEMMA_SINGLE_THREAD)
-// built for one thread: a team is the caller's own thread
+// built for one thread: a team consists of the calling thread
 #elif defined(_OPENMP)
 #include <omp.h>
 #else
@@ -20,8 +20,8 @@
 
 namespace gemma {
 
-// How often a worker that waits looks again before it sleeps: about 50 us at 40 cycles per pause. Builds
-// whose tests share the cores say 0 (the CMake option of this name).
+// Number of times that a waiting worker polls before it sleeps: about 50 us at 40 cycles per pause. Builds
+// whose tests share the cores set it to 0 (by the CMake option of this name).
 #if !defined(GEMMA_BARRIER_SPINS)
 #define GEMMA_BARRIER_SPINS 4000
 #endif
@@ -59,8 +59,8 @@ GEMMA_INLINE detail::WorkRange detail::take_piece(std::atomic<std::size_t>& take
   return {n, n};
 }
 
-/// Whether this is the process in which OpenMP made its threads: a forked process has none of them, and
-/// OpenMP's runtime would wait for them for ever. The first call fixes the process.
+/// Whether this is the process that created OpenMP's threads: a forked process has none of them, and OpenMP's
+/// runtime would wait for them forever. The first call determines that process.
 GEMMA_INLINE bool detail::is_teams_process() noexcept {
   static const pid_t process = ::getpid();
   return ::getpid() == process;

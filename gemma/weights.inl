@@ -17,7 +17,7 @@ namespace detail {
 /// Looks tensors up and checks their shapes.
 class WeightReader {
  public:
-  /// Changes by adapters are added to `to`.
+  /// Stores the changes that adapters make to matrices in `to`.
   WeightReader(const gguf::File& file, const kernels::KernelTable& kernels,
                std::span<const std::shared_ptr<const Adapter>> adapters, Weights& to)
       : file_(file), kernels_(kernels), adapters_(adapters), to_(to) {}
@@ -32,8 +32,8 @@ class WeightReader {
     refuse_changes(name);
     return view_of(checked(name, rows, cols));
   }
-  /// A matrix that adapters may change. Matrices with the same input are read one after the other, the first
-  /// of them with `first`.
+  /// A matrix that adapters may change. Matrices with the same input must be read one after the other;
+  /// `first` is true for the first of them.
   Matrix changeable(const std::string& name, std::size_t rows, std::size_t cols, bool first) {
     if (first) column_ = 0;
     Matrix m = view_of(checked(name, rows, cols));
@@ -67,7 +67,7 @@ class WeightReader {
     refuse_changes(name);
     const TensorView& t = checked(name, rows, cols);
     FloatBuffer out = floats_of(t, "norm weights");
-    // other matrices are not read before they are used, so only these are checked
+    // large matrices are not read when the model is loaded, so only small ones are checked
     for (std::size_t i = 0; i < out.size(); ++i) {
       if (!is_finite(out[i])) {
         fail(ErrorCode::kMalformed, t, "element " + std::to_string(i) + " is not a finite number");
@@ -118,8 +118,8 @@ class WeightReader {
     return out;
   }
 
-  /// Adds one adapter's change. Its rows are read as floats: in the file, or decoded if its type has an 8-bit
-  /// kernel or its shape is another.
+  /// Adds one adapter's change. Its rows are read as floats: in place, or from a decoded copy if the type has
+  /// an 8-bit kernel or the matrices must be transposed.
   LowRank& add_change(const Adapter::Change& change) {
     LowRank& low = *to_.changes.emplace_back(std::make_unique<LowRank>());
     low.a = change.by_rows ? transposed(*change.b) : readable(*change.a);
@@ -180,7 +180,7 @@ class WeightReader {
   const kernels::KernelTable& kernels_;
   std::span<const std::shared_ptr<const Adapter>> adapters_;
   Weights& to_;
-  std::size_t column_ = 0;  // ranks so far of changes to matrices with the same input
+  std::size_t column_ = 0;  // sum of the ranks of changes so far to matrices with the same input
 };
 
 inline FloatBuffer ones(std::size_t n) {

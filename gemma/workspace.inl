@@ -52,7 +52,7 @@ inline std::size_t largest_layouts(const Weights& w, std::size_t t, std::size_t 
 GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights& w,
                                             const kernels::KernelTable& kernels, const WorkspaceOptions& o)
     : n_threads(o.n_threads != 0 ? o.n_threads : physical_core_count()) {
-  // row indices have 32 bits, and these limits are far beyond any machine
+  // row indices have 32 bits, and no machine has resources near these limits
   if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.most_rows() > o.max_tokens || n_threads > 4096) {
     throw Error(ErrorCode::kInvalidArgument, "a workspace of " + std::to_string(o.max_tokens) + " tokens, " +
                                                  std::to_string(o.most_rows()) + " rows of logits and " +
@@ -82,8 +82,8 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
     pooled = kPooledRows * widest;
     quantized = std::max(quantized, pooled);
   }
-  // rows are dropped in the last layer that owns keys and values: before it all rows have inputs, from it on
-  // some
+  // rows that are not wanted are dropped in the last layer that owns keys and values: layers before it have
+  // inputs for all rows, later layers only for the remaining ones
   per_layer = c.per_layer_width * std::max(t * c.last_kv_layer(), o.most_rows() * c.n_layers());
   per_layer_gate = t * c.per_layer_width;
   mixture = MixtureSizes(c, w, t);

@@ -1,7 +1,7 @@
 // Attention of one layer: projections, q/k norms and rotary embedding, the cache, and the sum over its
 // values.
-// Invariant: units of work are whole heads of whole tokens, so shares between threads do not show in the
-// result.
+// Invariant: units of work are whole heads of whole tokens, so the result does not depend on how threads
+// share the work.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,7 @@ inline void rotate_queries(const Pass& p, const Worker& w, std::size_t l) noexce
   }
 }
 
-/// ws.v = ws.k, for layers whose values are the projected keys. Shared by rows; needs a barrier after it,
+/// ws.v = ws.k, for layers whose values are the projected keys. Workers share the rows; a barrier must follow
 /// before the keys are normalised and rotated.
 inline void copy_keys_to_values(const Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t width = p.config.layers[l].attention.kv_width();

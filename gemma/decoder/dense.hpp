@@ -11,7 +11,7 @@
 namespace gemma::detail {
 
 /// Multiplies ws.pooled [n_rows, d_model] by all of these layers in turn; they have no bias and no
-/// activation. The result is where project_pooled_result() says. Every worker of the team calls it once.
+/// activation. project_pooled_result() returns the result. Every worker of the team calls it once.
 inline void project_pooled(Pass p, const Worker& w) noexcept {
   constexpr const char* kNames[] = {"dense_2", "dense_3"};
   float* in = p.ws.pooled.data();

@@ -10,8 +10,8 @@
 
 namespace gemma::detail {
 
-/// h = rms_norm(x), the hidden states; logits = [softcap](W h), if logits are wanted. For the rows that are
-/// left.
+/// h = rms_norm(x), the hidden states, and if logits are wanted, logits = [softcap](W h); both for the rows
+/// that have not been dropped.
 inline void head(Pass& p, const Worker& w) noexcept {
   const Matrix& m = p.weights.output;
   norm_rows(p, w, p.weights.output_norm, p.wants_logits && reads_quantized(m));

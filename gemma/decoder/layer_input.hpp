@@ -1,5 +1,5 @@
 // The input of the first layer of a pass: embeddings of tokens, or the hidden rows that the preceding layers
-// gave; and the rotary angles of the rows' positions.
+// returned; and the rotary angles of the rows' positions.
 #pragma once
 
 #include <cmath>

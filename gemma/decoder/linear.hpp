@@ -26,7 +26,7 @@ struct Input {
   TokenLayouts layouts;            // in Workspace::laid_out
 };
 
-/// The size of a piece of work, in quarters of an even share of what is left: see take().
+/// The size of a piece of work, in quarters of an even share of the remaining rows: see take_piece().
 inline constexpr std::size_t kFewTokensQuarters = 3, kManyTokensQuarters = 2;
 
 /// Rows [begin, begin + n) of `m` as a matrix.
@@ -65,15 +65,16 @@ inline void lay_out(Pass& p, const Worker& w, Input& in,
   if (changed || in.layouts.bytes() != 0) w.sync();
 }
 
-/// Calls f(rows of m) for this worker's rows. Each worker takes the next piece when it is free, since cores
-/// differ in speed, in memory bandwidth and, on a shared machine, in the time they get. With few tokens, when
-/// the weights are read only once, the last pieces are small, so that no worker waits long for another; with
-/// many tokens the first pieces are smaller, for a core that computes at half the speed of the others. Where
-/// each kernel call would lay out the 8-bit tokens again, every worker gets one even share.
+/// Calls f(rows of m) for this worker's rows. Each worker takes the next piece when it is free (dynamic
+/// scheduling), since cores differ in speed, in memory bandwidth and, on a shared machine, in available time.
+/// With few tokens, when the weights are read only once, the last pieces are small, so that no worker waits
+/// long for another; with many tokens the first pieces are smaller, to suit a core that computes at half the
+/// speed of the others. If each kernel call would lay out the 8-bit tokens again, every worker gets one even
+/// share instead.
 template <class F>
 void share_rows(Pass& p, const Worker& w, const Matrix& m, const Input& in, F f) noexcept {
   constexpr std::size_t kFewTokens = 4;
-  constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // at most, of the last pieces
+  constexpr std::size_t kPieceBytes = std::size_t{512} << 10;  // maximum size of the last pieces
   const bool few = p.n_rows <= kFewTokens;
   std::atomic<std::size_t>& taken = p.draw_step();
   if (w.count == 1 || !(few || !m.kernel->quantized_activations || in.layouts.find(m) != nullptr)) {

@@ -1,6 +1,6 @@
-// What LoRA adapters add to a product: y += scale * B (A x), in float32; the weights themselves are not
-// changed.
-// Invariant (law 1): a sum runs over the inputs, then over the ranks, in the kernels' order, and adapters are
+// The contribution of LoRA adapters to a product: y += scale * B (A x), in float32; the weights themselves
+// are not changed.
+// Invariant (law 1): sums run over the inputs, then over the ranks, in the kernels' order, and adapters are
 // added one after the other; work is split by tokens and output rows, never within a sum.
 #pragma once
 
@@ -17,7 +17,7 @@ inline bool is_changed(std::initializer_list<const Matrix*> readers) noexcept {
   return std::any_of(readers.begin(), readers.end(), [](const Matrix* m) { return m->changes != nullptr; });
 }
 
-/// Where A x of a change is kept: [n_rows, rank].
+/// The buffer of A x of a change: [n_rows, rank].
 inline float* low_rank_rows(const Pass& p, const LowRank& change) noexcept {
   return p.ws.changes.data() + change.column * p.ws.options().max_tokens;
 }

@@ -73,7 +73,8 @@ inline void route(const Pass& p, const Worker& w, std::size_t l) noexcept {
   }
 }
 
-/// Passes the router's probabilities, and the weights without the experts' scales, to the trace.
+/// Passes the router's probabilities, and the weights without the experts' scales, to the trace if there is
+/// one.
 inline void note_router(const Pass& p, const Worker& w, std::size_t l) noexcept {
   if (p.trace == nullptr) return;
   const ExpertsConfig& e = p.config.layers[l].feed_forward.experts;
@@ -119,7 +120,7 @@ inline void group_by_expert(const Pass& p, const ExpertsConfig& e) noexcept {
   m.begin[0] = 0;
 }
 
-/// Copies the input of each slot to the place from which its expert reads it.
+/// Copies the input of each slot to the position from which its expert reads it.
 inline void gather_inputs(const Pass& p, const Worker& w, std::size_t l) noexcept {
   const std::size_t d = p.config.d_model, groups = d / 32;
   const MixtureWeights& weights = p.weights.layers[l].mixture;
@@ -177,8 +178,7 @@ void note_experts(const Pass& p, const Worker& w, std::size_t n_experts, std::si
   w.sync();
 }
 
-/// out = down(activation(gate(in)) * up(in)) of every expert for the slots that use it. A barrier in the
-/// middle.
+/// out = down(activation(gate(in)) * up(in)) of every expert for the slots that use it. Contains a barrier.
 inline void run_experts(Pass& p, const Worker& w, std::size_t l) noexcept {
   const FeedForwardConfig& f = p.config.layers[l].feed_forward;
   const MixtureWeights& weights = p.weights.layers[l].mixture;
@@ -218,7 +218,7 @@ inline void add_experts(const Pass& p, const Worker& w, std::size_t l) noexcept 
   Workspace::Mixture& m = p.ws.mixture;
   const auto share = w.share(p.n_rows);
   for (std::size_t r = share.begin; r < share.end; ++r) {
-    float* sum = m.input.data() + r * d;  // free again: its content was read
+    float* sum = m.input.data() + r * d;  // reused: its content is no longer needed
     std::fill_n(sum, d, 0.0f);
     for (std::size_t s = r * e.used; s < (r + 1) * e.used; ++s) {
       float* part = m.out.data() + m.place[s] * d;

@@ -1,5 +1,5 @@
-// One forward pass as data: what is computed, from which weights, into which buffers. The steps are free
-// functions over it in this folder.
+// One forward pass as data: its chunks, weights, buffers and progress. The steps of a pass are the free
+// functions of this folder that take it.
 // Invariant: every worker of the team holds its own copy; the copies are equal whenever all workers have
 // passed the same barrier.
 #pragma once
@@ -19,7 +19,7 @@
 
 namespace gemma::detail {
 
-/// The inputs, outputs and state of one forward pass. Built by Model, which has checked everything.
+/// The inputs, outputs and state of one forward pass. Built by Model, which has checked all arguments.
 struct Pass {
   const ModelConfig& config;
   const Weights& weights;
@@ -43,7 +43,7 @@ struct Pass {
   std::size_t next_step = 0;                           // number of counters of Workspace::taken in use
 
   const kernels::VectorKernels& vec() const noexcept { return kernels.vec; }
-  /// The counter of a step whose work is given out in pieces. All workers call this in the same order, so
+  /// The counter of a step whose work is distributed in pieces. All workers call this in the same order, so
   /// they get the same counter.
   std::atomic<std::size_t>& draw_step() noexcept { return ws.taken[next_step++]; }
 };

@@ -32,7 +32,7 @@ inline void join_per_layer_row(const Pass& p, const Worker& w, std::size_t r, st
   }
 }
 
-/// ws.per_layer = the inputs of layers [begin, end) for the rows that are left. Uses ws.h and ws.q8. Needs a
+/// ws.per_layer = the inputs of layers [begin, end) for the remaining rows. Uses ws.h and ws.q8. Needs a
 /// barrier before it, and one before the inputs are read for rows of other workers.
 inline void make_per_layer_inputs(Pass& p, const Worker& w, std::size_t begin, std::size_t end) noexcept {
   const std::size_t d = p.config.d_model, width = p.config.per_layer_width;

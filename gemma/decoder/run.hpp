@@ -1,7 +1,8 @@
 // One forward pass of the decoder, for every family: it reads ModelConfig and never asks which family it
 // runs.
-// Invariant (law 1): the bits of a token's logits depend on the tokens before it only: every step works on
-// whole rows, heads or groups of 32, so shares between threads, chunks and batches do not show in the result.
+// Invariant (law 1): the bits of a token's logits depend only on that token and the tokens before it: every
+// step works on whole rows, heads or groups of 32, so the result does not depend on how tokens are divided
+// between threads, chunks and batches.
 //
 // One layer (pre-norm decoder, Vaswani et al. 2017; Touvron et al. 2023):
 //   h = rms_norm(x);  q, k, v = W h;  [q, k = rms_norm(q), rms_norm(k)];  q, k = rope(q), rope(k);

@@ -92,8 +92,8 @@ inline void enter_streams(Pass& p, const Worker& w) noexcept {
   }
 }
 
-/// Moves the streams of n rows together, [n_streams, n, d_model], for the caller that runs the next layers
-/// elsewhere. Called after the pass, by one thread.
+/// Packs the streams of n rows as [n_streams, n, d_model], for a caller that runs the next layers elsewhere.
+/// Called after the pass, by one thread.
 inline std::span<const float> packed_streams(const Pass& p, std::size_t n) noexcept {
   const std::size_t d = p.config.d_model, count = p.config.streams.count;
   for (std::size_t s = 1; s < count; ++s) {  // move each stream down

@@ -1,8 +1,8 @@
 // A compiled grammar: for each rule a nondeterministic automaton over bytes, whose edges read a byte, read
 // nothing, or call a rule and continue after it.
 // Invariant: no rule calls itself before it has read a byte (left recursion is refused), so the bytes that
-// can be read next are found in finitely many steps; height() says how deep calls must nest to reach the end,
-// so a bound on the depth never leads to a dead end.
+// can be read next are found in finitely many steps; height() gives the depth of calls that is needed to
+// reach the end, so a bound on the depth never leads to a dead end.
 #pragma once
 
 #include <array>
@@ -23,9 +23,9 @@ class Automaton {
  public:
   using State = std::uint32_t;
   static constexpr std::uint32_t kInfinite = 0xFFFFFFFF;
-  /// Most states: some 40 bytes each.
+  /// Maximum number of states, of about 40 bytes each.
   static constexpr std::size_t kMaxStates = 1u << 19;
-  /// Most edges that read a byte: 20 bytes each.
+  /// Maximum number of edges that read a byte, of 20 bytes each.
   static constexpr std::size_t kMaxByteEdges = 1u << 21;
 
   struct ByteEdge {
@@ -35,7 +35,7 @@ class Automaton {
   struct CallEdge {
     std::uint32_t rule;
     State to;   // the state after the call
-    bool tail;  // only the end follows `to`
+    bool tail;  // nothing but the end of the rule follows `to`
   };
 
   /// Compiles `root` and every rule that it needs. Throws Error{kUnsupported} for left recursion (naming the

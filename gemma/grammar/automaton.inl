@@ -108,7 +108,7 @@ GEMMA_INLINE void Automaton::find_heights() {
   std::vector<std::uint32_t> rule_of_start(n_states_, kInfinite);
   for (std::uint32_t r = 0; r < n_rules(); ++r) rule_of_start[starts_[r]] = r;
   heights_.assign(n_states_, kInfinite);
-  std::vector<State> now(ends_), later;  // states of this value; of the next
+  std::vector<State> now(ends_), later;  // states with the current value, and with the next one
   for (std::uint32_t value = 0; !now.empty(); ++value, now.swap(later), later.clear()) {
     while (!now.empty()) {
       const State s = now.back();
@@ -118,7 +118,7 @@ GEMMA_INLINE void Automaton::find_heights() {
       by_edge.each_of(s, [&](State from, std::uint32_t) { now.push_back(from); });
       by_call.each_of(s, [&](State from, std::uint32_t rule) {
         const std::uint32_t inner = heights_[starts_[rule]];
-        if (inner == kInfinite) return;  // it comes again once it is known
+        if (inner == kInfinite) return;  // visited again once the called rule's height is known
         (inner < value ? now : later).push_back(from);
       });
       const std::uint32_t rule = rule_of_start[s];
@@ -130,7 +130,7 @@ GEMMA_INLINE void Automaton::find_heights() {
   }
 }
 
-/// Orders rules so that callers come first, where the call may come before a byte is read.
+/// Orders rules so that a rule precedes every rule that it may call before it has read a byte.
 GEMMA_INLINE void Automaton::find_ranks(const std::vector<std::string>& names) {
   std::vector<std::vector<std::uint32_t>> first(n_rules());
   std::vector<std::uint32_t> seen(n_states_, kInfinite);  // the last rule that visited the state
@@ -187,8 +187,8 @@ GEMMA_INLINE void Automaton::find_ranks(const std::vector<std::string>& names) {
   }
 }
 
-/// Marks tail calls: a call that only the end follows needs no place to return to, so lists that are written
-/// as right recursion need no depth.
+/// Marks tail calls: a call that is followed only by the rule's end needs no return position, so lists
+/// written as right recursion need no depth.
 GEMMA_INLINE void Automaton::mark_tails() {
   constexpr int kFar = 64;
   for (CallEdge& e : call_edges_) {

@@ -62,7 +62,7 @@ struct Decimal {
   }
 };
 
-/// A bound; `open`: the number itself is excluded.
+/// A bound; if `open`, the number itself is excluded.
 struct Bound {
   Decimal at;
   bool open = false;
@@ -124,7 +124,7 @@ class DecimalRange {
     }
   }
 
-  /// All numbers of as many digits as the bounds allow.
+  /// All numbers with as many digits as the bounds allow.
   ExprId all() {
     std::vector<ExprId> ways;
     if (low_.at.whole.size() > kWhole || compare(low_.at, high_.at) > 0) return rules_.nothing();

@@ -7,8 +7,9 @@
 //   item         ::= "text" | [class] | [^class] | "." | name | "(" alternatives ")"
 //   repeat       ::= "*" | "+" | "?" | "{n}" | "{n,}" | "{n,m}"
 //
-// Texts and classes know \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. A rule ends where the next one
-// begins, so it may go on over lines. Invariant: every rule that is used is defined, once.
+// Texts and classes support the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. A rule ends where
+// the next one begins, so it may span several lines. Invariant: every rule that is used is defined exactly
+// once.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,7 @@
 
 namespace gemma::detail {
 
-/// Reads one grammar. Throws Error{kMalformed} naming line and column, {kUnsupported} for one too large.
+/// Reads one grammar. Throws Error{kMalformed} naming line and column, {kUnsupported} if it is too large.
 class GbnfReader {
  public:
   /// Rules are added to `rules`.
@@ -73,11 +74,11 @@ class GbnfReader {
   }
 
  private:
-  static constexpr std::size_t kMaxDepth = 200;  // of nested parentheses
-  static constexpr int kMaxRepeats = 4;          // of one item
+  static constexpr std::size_t kMaxDepth = 200;  // maximum depth of nested parentheses
+  static constexpr int kMaxRepeats = 4;          // maximum number of repetitions applied to one item
   struct Known {
     RuleId id;
-    std::size_t place;  // where the name was used first
+    std::size_t place;  // where the name is first used
     bool defined;
   };
 

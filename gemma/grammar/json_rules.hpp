@@ -1,4 +1,4 @@
-// The rules that all JSON is made of: white space, texts, numbers, any value.
+// The rules for all JSON: white space, texts, numbers, any value.
 // Invariant: white space is bounded, so that a model cannot write it without end: after "{", "[" and "," and
 // before "}" and "]" a space, or a newline with an indentation; after ":" a space. Numbers are bounded in
 // their digits.

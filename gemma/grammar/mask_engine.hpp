@@ -1,7 +1,7 @@
 // The state shared by all masks of one grammar and one vocabulary: the table of states, and the computed sets
 // of allowed tokens.
 // Invariant: both are bounded (StateTable::kMaxBytes, kMaxMaskBytes): a full table is replaced by a new one,
-// which masks enter when they are used next, and a full store of sets is emptied.
+// which masks enter at their next use, and a full store of sets is emptied.
 #pragma once
 
 #include <cstddef>
@@ -49,8 +49,8 @@ class MaskEngine {
   };
   static constexpr std::size_t kFew = 2048;
 
-  /// Calls f(state) with the mask's state in the current table, and again with a new table if this one is
-  /// full.
+  /// Calls f(state) with the mask's state in the current table; if the table becomes full, calls it again
+  /// with a new one.
   template <typename F>
   decltype(auto) in_table(GrammarMask& mask, F&& f);
   void enter(GrammarMask& mask, State state);
@@ -58,8 +58,8 @@ class MaskEngine {
   void find_allowed(State state);
   void find_allowed_at_start(State state);
   void walk(const PieceTrie::Tree& tree, std::size_t begin, std::size_t end, std::size_t depth, State state);
-  /// How many plain characters in a row are allowed, whichever they are, up to PieceTrie::kMaxPlain; nullopt
-  /// where some of them are allowed and some are not.
+  /// The number of successive plain characters that are allowed, whichever they are, up to
+  /// PieceTrie::kMaxPlain; nullopt if some plain characters are allowed and others are not.
   std::optional<std::size_t> plain_run(State state);
   bool takes_no_plain(State state);
   bool nothing_follows(const GrammarMask& mask, const Allowed& found) const;

@@ -33,7 +33,7 @@ decltype(auto) MaskEngine::in_table(GrammarMask& mask, F&& f) {
 
 GEMMA_INLINE void MaskEngine::enter(GrammarMask& mask, State state) {
   table_->save(state, saved_);
-  mask.saved_.swap(saved_);  // swapped last, so that nothing changes if memory runs out
+  mask.saved_.swap(saved_);  // after save(), so that nothing changes if memory runs out
   mask.state_ = state;
   mask.table_ = n_tables_;
   mask.can_end_ = table_->accepts(state);

@@ -42,12 +42,12 @@ class OtherName {
 
   static std::vector<CharRange> escaped() { return {{0, 0x1F}, {'"', '"'}, {'\\', '\\'}}; }
 
-  /// The expression of what may follow `depth` characters that are the beginning of the names [begin, end).
+  /// The expression after the first `depth` characters, which are the beginning of the names [begin, end).
   ExprId from(std::size_t begin, std::size_t end, std::size_t depth) {
     std::vector<ExprId> ways;
     std::vector<CharRange> taken = escaped();
     if (begin < end && names_[begin].size() == depth) {
-      ++begin;  // the beginning is itself a taken name: no name may end here
+      ++begin;  // the characters so far are a taken name: no name may end here
     } else {
       ways.push_back(rules_.text("\""));
     }
@@ -71,7 +71,7 @@ class OtherName {
   std::vector<Name> names_;  // sorted
 };
 
-/// A name in quotes that is none of `taken`.
+/// A name in quotes that differs from all of `taken`.
 inline ExprId other_name(JsonRules& json, const std::vector<std::string>& taken) {
   if (taken.empty()) return json.string(0, Rules::kNoEnd);
   return json.rules().sequence({json.rules().text("\""), OtherName(json, taken).all()});

@@ -1,9 +1,9 @@
-// Regular expressions of schemas ("pattern", and what "format" stands for), as expressions over the text of a
-// JSON string. Read are literals, ".", classes with \d \w \s and their opposites, groups, "|", the
-// repetitions * + ? {m,n} (lazy ones too: the texts are the same), and ^ and $ at the ends. Anything else is
-// refused by name.
-// Invariant: every text that is matched is one for ECMAScript (flag u) and for Python alike. Where they
-// differ, as in \w beyond ASCII, what both agree on is taken.
+// Regular expressions of schemas ("pattern", and the patterns of "format"), as expressions over the text of a
+// JSON string. Supported are literals, ".", classes with \d \w \s and their complements, groups, "|", the
+// repetitions * + ? {m,n} (also lazy ones, which match the same texts), and ^ and $ at the ends. Anything
+// else is refused by name.
+// Invariant: every text that is matched also matches in ECMAScript (flag u) and in Python. Where they differ,
+// as in \w beyond ASCII, the set that both accept is used.
 #pragma once
 
 #include <algorithm>
@@ -45,7 +45,7 @@ class Pattern {
   }
 
  private:
-  static constexpr std::size_t kMaxDepth = 100;  // of nested groups
+  static constexpr std::size_t kMaxDepth = 100;  // maximum depth of nested groups
   struct Part {
     ExprId expr;
     Lengths lengths;
@@ -262,7 +262,7 @@ class Pattern {
   Ranges char_class() {
     ++at_;
     const bool negated = take("^");
-    bool has_escapes = false;  // \w and the like, whose complement differs between engines
+    bool has_escapes = false;  // has \w, \s or \d, whose complement differs between engines
     Ranges ranges;
     while (!take("]")) {
       if (at_ >= text_.size()) fail(ErrorCode::kMalformed, "has a '[' without its ']'");

@@ -1,7 +1,6 @@
-// Plain characters: those that may stand in a JSON string without an escape and that "." of a pattern
-// matches: all but control characters, '"', '\' and the two line separators. Most pieces of a vocabulary
-// consist of them, so a place of a grammar that allows any of them allows these pieces together, without a
-// look at each.
+// Plain characters: those that need no escape in a JSON string and that "." of a pattern matches, i.e. all
+// except control characters, '"', '\' and the two line separators. Most pieces of a vocabulary consist of
+// them, so where a grammar allows all of them, it allows all these pieces, and none is examined by itself.
 // Invariant: kEdges are the UTF-8 of exactly these characters.
 #pragma once
 

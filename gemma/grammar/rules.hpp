@@ -20,9 +20,9 @@
 
 namespace gemma::detail {
 
-/// An expression of a Rules.
+/// Number of an expression in a Rules object.
 enum class ExprId : std::uint32_t {};
-/// A rule of a Rules.
+/// Number of a rule in a Rules object.
 enum class RuleId : std::uint32_t {};
 
 /// Unicode scalar values, both ends included.
@@ -55,7 +55,7 @@ inline std::vector<CharRange> normalized(std::vector<CharRange> ranges) {
   return out;
 }
 
-/// All characters but these.
+/// All characters that are not in `ranges`.
 inline std::vector<CharRange> complement(const std::vector<CharRange>& ranges) {
   std::vector<CharRange> out;
   std::uint32_t next = 0;
@@ -67,7 +67,7 @@ inline std::vector<CharRange> complement(const std::vector<CharRange>& ranges) {
   return normalized(std::move(out));
 }
 
-/// The characters that are in both.
+/// The characters that are in both sets.
 inline std::vector<CharRange> intersection(const std::vector<CharRange>& a, const std::vector<CharRange>& b) {
   std::vector<CharRange> out;
   for (const CharRange& x : normalized(a)) {
@@ -83,7 +83,7 @@ inline std::vector<CharRange> intersection(const std::vector<CharRange>& a, cons
 /// grows beyond the limits.
 class Rules {
  public:
-  /// What an expression is.
+  /// The kind of an expression; a, b, c are its fields.
   enum class Kind : std::uint8_t {
     kNothing,   // matches no text at all, not even the empty one
     kText,      // a .. b of text()
@@ -91,7 +91,7 @@ class Rules {
     kSequence,  // children a .. b, one after the other
     kChoice,    // one of children a .. b
     kRepeat,    // child a, b .. c times
-    kRule       // what rule a matches
+    kRule       // the texts of rule a
   };
   struct Expr {
     Kind kind;

@@ -307,7 +307,7 @@ class Schema {
       more = rules_.repeat(rules_.as_rule("member", rules_.sequence({comma, member})), 0, Rules::kNoEnd);
       only = rules_.optional(rules_.sequence({member, more, ws}));
     }
-    // from the last to the first: what may follow if a member precedes it, and if none does
+    // from the last member to the first: what may follow after a member, and at the beginning
     ExprId behind = rules_.as_rule("members", rules_.sequence({more, ws}));
     ExprId first = rules_.as_rule("members", only);
     for (std::size_t i = members.size(); i-- > 0;) {

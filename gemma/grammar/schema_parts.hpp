@@ -24,7 +24,7 @@ namespace gemma::detail {
 /// One schema document. The values must not move while this object exists.
 class SchemaParts : public SchemaWords {
  public:
-  /// The most alternatives that combinations of anyOf, oneOf and allOf may make.
+  /// Maximum number of alternatives into which anyOf, oneOf and allOf may expand.
   static constexpr std::size_t kMaxAlternatives = 512;
 
   explicit SchemaParts(const Value& root) : root_(root) { number(root); }

@@ -1,4 +1,4 @@
-// The vocabulary of JSON schemas: types, listed values, and the types that each keyword is about.
+// The vocabulary of JSON schemas: types, listed values, and the types that each keyword restricts.
 // Invariant: a keyword whose value has the wrong form is refused by name wherever it is read.
 #pragma once
 
@@ -152,8 +152,8 @@ class SchemaWords {
     }
     return bits;
   }
-  /// The types of the values that are written: those that "type" names, else those that the other keywords
-  /// restrict.
+  /// The types of the values that the rules write: those that "type" names; without "type", those that the
+  /// other keywords restrict.
   static unsigned written_types(const Value& schema) {
     unsigned bits = 0;
     if (schema.find("type") == nullptr) {

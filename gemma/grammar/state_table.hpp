@@ -1,6 +1,6 @@
 // The position of a text in a grammar, as a number: the automaton made deterministic while it is used. A
-// state is a set of items, each a place in a rule and the places to return to after it; those form sets too
-// (Tomita's graph-structured stack), so that ambiguous grammars cost no more than their size.
+// state is a set of items, each a position in a rule and the positions to return to after it; those form sets
+// as well (Tomita's graph-structured stack), so that ambiguous grammars cost no more than their size.
 // Invariant: equal sets have one number; every item can be completed within kMaxDepth calls. A table is
 // bounded by kMaxBytes: when it is full, a state continues in a new table by save() and load().
 #pragma once
@@ -16,7 +16,7 @@
 
 namespace gemma::detail {
 
-/// A set of 64-bit keys, cleared in the time that filling it took.
+/// A set of 64-bit keys; clearing takes no longer than filling took.
 class KeySet {
  public:
   KeySet() : slots_(64, kFree) {}
@@ -30,7 +30,7 @@ class KeySet {
   std::vector<std::uint32_t> used_;
 };
 
-/// Lists of pairs, each once, numbered from 0.
+/// Lists of pairs, numbered from 0; equal lists have one number.
 class PairLists {
  public:
   struct Pair {
@@ -69,11 +69,11 @@ class StateTable {
  public:
   using State = std::uint32_t;
   using Pair = PairLists::Pair;
-  /// Nothing can follow: no text of the grammar begins so.
+  /// The state of texts that no text of the grammar begins with.
   static constexpr State kDead = 0;
-  /// The deepest nesting of calls.
+  /// Maximum depth of nested calls.
   static constexpr std::uint32_t kMaxDepth = 512;
-  /// The most items that are visited for one byte.
+  /// Maximum number of items that are visited for one byte.
   static constexpr std::size_t kMaxItems = 1u << 14;
   static constexpr std::size_t kMaxBytes = std::size_t{1} << 24;
 
@@ -88,7 +88,7 @@ class StateTable {
     const std::uint32_t known = rows_[s * n_classes_ + classes_[byte]];
     return known != kUnknown ? known : find_next(s, classes_[byte]);
   }
-  /// The state after these bytes. Throws as above.
+  /// The state after these bytes. Throws as the other overload does.
   State next(State s, std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size() && s != kDead; ++i)
       s = next(s, static_cast<std::uint8_t>(bytes[i]));

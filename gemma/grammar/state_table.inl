@@ -109,7 +109,7 @@ GEMMA_INLINE StateTable::State StateTable::find_next(State s, std::uint8_t byte_
   return to;
 }
 
-/// Adds an item to visit, unless its end cannot be reached within the depth.
+/// Adds an item to visit, unless reaching its end needs more than kMaxDepth calls.
 GEMMA_INLINE void StateTable::add(Pair item) {
   const std::uint32_t height = automaton_.height(item.state);
   if (height > kMaxDepth || nodes_.mark(item.node) + height > kMaxDepth) return;
@@ -234,7 +234,7 @@ GEMMA_INLINE void StateTable::save(State s, std::vector<std::uint32_t>& out) {
   out.clear();
   order_.clear();
   seen_.clear();
-  // a node's successors have smaller numbers, since they were made first
+  // a node's successors have smaller numbers, since they are created first
   const auto need = [this](std::uint32_t node) {
     if (node != kBottom && seen_.insert(node)) order_.push_back(node);
   };
