@@ -20,7 +20,8 @@ class App;
 
 namespace gemma::app {
 
-/// The kernel table called `name`; "": the best. Throws Error{kInvalidArgument} listing the available names.
+/// The kernel table called `name`; "": the best one. Throws Error{kInvalidArgument} listing the available
+/// names.
 const kernels::KernelTable& kernel_table(std::string_view name);
 
 /// Parses "800MB", "4GiB", "4g" or plain "1000000" as bytes: units are powers of 1000, with an i of 1024.

@@ -55,7 +55,7 @@ class InterruptGuard {
     flag_.store(nullptr);
   }
 
-  /// The last signal that arrived, or 0. The exit status of a program ended by a signal is 128 + its number.
+  /// The last signal that arrived, or 0. A program that a signal ends exits with status 128 + this number.
   int last() const noexcept { return last_.load(); }
 
  private:

@@ -1,5 +1,4 @@
-// Numbers as people and files write them. Invariant: a text is a number as a whole, or it is none; no locale
-// is asked.
+// Parses numbers of flags and files. Invariant: the whole text must be a number; locales have no influence.
 #pragma once
 
 #include <charconv>
@@ -9,8 +8,9 @@
 
 namespace gemma::app {
 
-/// The number that `text` is. None: it is empty, something else follows the number, or it does not fit in T.
-/// Whole numbers are decimal, unsigned ones without a sign; floating-point ones may be "nan" and "inf".
+/// The number that `text` spells; nullopt if it is empty, has other characters after the number, or does not
+/// fit in T. Integers are decimal, unsigned ones without a sign; floating-point numbers may be "nan" and
+/// "inf".
 template <class T>
 std::optional<T> parse_number(std::string_view text) noexcept {
   T value{};

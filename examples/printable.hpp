@@ -50,8 +50,8 @@ inline std::size_t append_printable(std::string& out, std::string_view text, std
 }
 }  // namespace detail
 
-/// `text` for a message or a table, with escapes such as
-/// , \t, \x1b, \u{202e} for characters that are not shown.
+/// `text` for a message or a table, with escapes such as \n, \t, \x1b, \u{202e} for characters that are not
+/// shown.
 inline std::string printable(std::string_view text) {
   std::string out;
   for (std::size_t at = 0; at < text.size();) at += detail::append_printable(out, text, at);

@@ -51,18 +51,18 @@ class Arguments {
 
 #else
 
-/// Makes closed pipes end the program, makes full disks errors of the writing calls, and opens closed
+/// Lets closed pipes end the program, lets writes to a full disk fail with an error, and opens closed
 /// standard streams.
 inline void prepare_process() noexcept {
   // `program | head` ends quietly
   std::signal(SIGPIPE, SIG_DFL);
-  // reaching the file size limit (ulimit -f) is an error of the write, like a full disk
+  // a write beyond the file size limit (ulimit -f) fails with an error, like a full disk
   std::signal(SIGXFSZ, SIG_IGN);
   // If a standard stream was closed (`program >&-`), the next opened file would get its descriptor and be
   // written to. Opens /dev/null in the wrong direction instead, so that using the stream stays an error.
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(fd, F_GETFD) != -1) continue;
-    // the lowest free number is this one
+    // open() returns the lowest free descriptor, which is this one
     static_cast<void>(!::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
   }
 }

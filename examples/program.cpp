@@ -94,7 +94,7 @@ int run_program(int argc, char** argv, std::string_view name, int (*run)(int, ch
     } catch (...) {
       print_error(name, "unknown error");
     }
-  } catch (...) {  // not even the message could be built
+  } catch (...) {  // no memory even for the message
     std::fprintf(stderr, "%.*s: out of memory\n", static_cast<int>(name.size()), name.data());
   }
   return 1;

@@ -8,27 +8,27 @@
 namespace gemma::bench {
 namespace {
 
-/// The last `n_gen` tokens of a text are generated after those before them.
+/// One test: the last `n_gen` tokens of a text are generated after the preceding `n_prompt`.
 struct TextTest {
   std::size_t n_prompt, n_gen;
   unsigned threads;
-  std::string draft;  // as --draft says it
+  std::string draft;  // the value of --draft
 };
 
-/// The times are of decoding, from the first token to the last: the first is computed with the prompt, and
-/// nothing is computed after the last.
+/// The times are from the first generated token to the last, so they cover n_gen - 1 decode steps: the first
+/// token is chosen from the prompt's logits, and nothing is computed after the last.
 struct TextResult {
   TextTest test;
   Runs runs;
   std::size_t n_steps = 0, n_drafted = 0, n_accepted = 0;  // of one run
-  double speedup = 0;  // over the same without guesses, by medians; 0: this is the result without
+  double speedup = 0;  // median time without guesses over that with guesses; 0 in the result without guesses
 
   double tokens_per_step() const noexcept {
     return n_steps == 0 ? 0 : runs.tokens / static_cast<double>(n_steps);
   }
 };
 
-/// One run: generates the tokens of `said` in turn, whatever the logits.
+/// One run: generates the tokens of `said` one after another, whatever the logits are.
 void run_once(Session& session, std::span<const std::int32_t> prompt, std::span<const std::int32_t> said,
               TextResult& r) {
   session.set_tokens(prompt);
@@ -42,7 +42,7 @@ void run_once(Session& session, std::span<const std::int32_t> prompt, std::span<
   r.n_accepted = g.n_accepted;
 }
 
-/// In turn without guesses and, unless draft is "off", with.
+/// Runs the test alternately without and, unless draft is "off", with guesses.
 std::vector<TextResult> run_text_test(const Model& model, std::span<const std::int32_t> tokens,
                                       std::size_t n_gen, const SessionOptions& options,
                                       const std::string& draft, std::size_t repetitions) {

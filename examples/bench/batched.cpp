@@ -10,23 +10,23 @@
 namespace gemma::bench {
 namespace {
 
-/// `pl` sequences of `pp` prompt tokens each, then `tg` more of each.
+/// One test: `pl` sequences of `pp` prompt tokens each, to each of which `tg` tokens are then added.
 struct BatchedTest {
   std::size_t pp, tg, pl;
   unsigned threads;
-  std::size_t chunk;  // tokens of one forward, all sequences together, as asked for
+  std::size_t chunk;  // tokens of one forward pass, of all sequences together, as requested
   KvType kv;
   bool shared;  // one prompt, whose keys and values all sequences share
 
-  /// Tokens of prompts that are read.
+  /// Number of prompt tokens that are computed.
   std::size_t n_read() const noexcept { return shared ? pp : pl * pp; }
-  /// Tokens in all caches at the end; shared ones count once.
+  /// Number of tokens in all caches at the end; shared tokens count once.
   std::size_t n_kv() const noexcept { return n_read() + pl * tg; }
-  /// Tokens of one forward at most: a step needs room for all sequences.
+  /// Maximum number of tokens of one forward pass: a step needs room for all sequences.
   std::size_t n_batch() const noexcept { return chunk < pl ? pl : chunk; }
 };
 
-/// Seconds of both phases. Speeds are in tokens of all sequences a second; 0 where there were none.
+/// Seconds of both phases. Speeds are in tokens per second of all sequences together; 0 without tokens.
 struct BatchedResult {
   BatchedTest test;
   double t_pp = 0, t_tg = 0;

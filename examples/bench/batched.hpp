@@ -1,7 +1,7 @@
 // gemma-bench's test of many sequences at once, with llama-batched-bench's flags, fields and phases: all
-// prompts first, then one token of every sequence a step. Both phases are Model::forward over one chunk a
-// sequence; a Batch would let sequences whose prompts are done go on while others still read theirs, and no
-// phase could be timed alone.
+// prompts first, then one token of every sequence per step. Both phases call Model::forward with one chunk
+// per sequence. A Batch would not do: it decodes sequences whose prompts are complete while others still
+// compute theirs, so no phase could be timed alone.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ struct BatchedTests {
   bool shared = false;  // one prompt, whose keys and values all sequences share
 };
 
-/// Runs the tests. JSON has llama-batched-bench's fields, and: model_filename, isa. What does not fit is
-/// refused before anything is measured; of the repetitions medians count. Throws Error{kOutOfMemory} when a
+/// Runs the tests and reports the medians of the repetitions. JSON has llama-batched-bench's fields, and:
+/// model_filename, isa. All tests are checked before anything is measured. Throws Error{kOutOfMemory} when a
 /// test takes more than max_memory, {kInvalidArgument} when it does not fit into the model's context or is
 /// empty.
 void run_batched(const Model& model, const BatchedTests& lists, const Setup& setup, Report& report);

@@ -1,6 +1,6 @@
-// gemma-bench: prefill and decode speed of a whole model, with llama-bench's flags and JSON fields, and the
-// share of what this machine could reach at most (one_sequence.hpp); or of many sequences at once, as
-// llama-batched-bench (batched.hpp); or of guesses along a text (along_text.hpp).
+// gemma-bench: prefill and decode speed of a whole model, with llama-bench's flags and JSON fields, and as a
+// share of this machine's limits (one_sequence.hpp); or the speed of many sequences at once, as in
+// llama-batched-bench (batched.hpp); or the speed with guesses along a text (along_text.hpp).
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -24,14 +24,14 @@ using gemma::bench::Report;
 
 struct Options {
   gemma::bench::OneSequenceTests one_sequence = {.n_prompt = {512}, .n_gen = {128}, .depth = {0}};
-  gemma::bench::BatchedTests batched;  // lists that are empty unless sequences are to run together
-  gemma::bench::Setup setup;           // no repetitions: 5 of each test, 1 of many sequences
-  std::string text_file;               // "": no text to decode along
+  gemma::bench::BatchedTests batched;  // its lists are empty unless this test is requested
+  gemma::bench::Setup setup;           // 0 repetitions: the default, 5, or 1 of many sequences
+  std::string text_file;               // "": no test along a text
   std::string output = "md";
   bool no_warmup = false;
 };
 
-/// Lists of whole numbers, comma-separated.
+/// Adds a flag for a comma-separated list of whole numbers.
 template <class T>
 CLI::Option* add_list(CLI::App& app, const char* flags, std::vector<T>& list, const char* description) {
   return app.add_option(flags, list, description)
@@ -62,9 +62,10 @@ void add_flags(CLI::App& app, Options& options) {
   app.add_flag("--pps", options.batched.shared, "With -npl, one prompt that all sequences share (or -pps)")
       ->needs(batched[2]);
   CLI::Option* const text =
-      app.add_option("--text", options.text_file,
-                     "Decoding is forced along this file's text, its last -n tokens after the others; with "
-                     "--draft in turn without and with guesses")
+      app.add_option(
+             "--text", options.text_file,
+             "Force decoding along this file's text: its last -n tokens are decoded after the others; "
+             "with --draft, alternately without and with guesses")
           ->type_name("FILE");
   for (CLI::Option* const other : {single[0], single[2], batched[0], batched[1], batched[2]}) {
     text->excludes(other);
@@ -72,7 +73,7 @@ void add_flags(CLI::App& app, Options& options) {
   app.get_option("--draft")->needs(text);
   add_list(app, "-t,--threads", options.setup.threads, "Threads, comma-separated (default: physical cores)");
   app.add_option("-r,--repetitions", options.setup.repetitions,
-                 "Runs of each test (default: 5; with --npl 1, and the median of more)")
+                 "Runs of each test (default: 5; with --npl: 1, and medians are reported of more)")
       ->check(CLI::Range(1, 1000).description(""))
       ->type_name("N");
   app.add_option("-b,--batch-size,--ubatch-size", options.setup.chunk,
@@ -85,7 +86,8 @@ void add_flags(CLI::App& app, Options& options) {
   app.add_flag("--no-warmup", options.no_warmup, "Time the first run too");
 }
 
-/// argv with -npp, -ntg, -npl and -pps, which CLI11 would read as -n or -p with a value, in their long form.
+/// argv, with -npp, -ntg, -npl and -pps in their long form, since CLI11 would read them as -n or -p with a
+/// value.
 std::vector<std::string> with_long_flags(int argc, char** argv) {
   std::vector<std::string> out(argv, argv + argc);
   for (std::string& arg : out) {

@@ -13,17 +13,17 @@ namespace {
 using kernels::MachineLimits;
 using kernels::MachineMeter;
 
-/// What measuring the machine takes beside the model.
+/// Bytes of memory for measuring the machine's limits.
 constexpr std::size_t kMeasuredBytes = kernels::kMeasuredWords * sizeof(std::uint64_t);
 
-/// One line of the report: n_prompt tokens at once or n_gen one by one (the other is 0), after `depth`
-/// others.
+/// One line of the report: after `depth` tokens, n_prompt tokens at once or n_gen one by one (the other
+/// number is 0).
 struct Test {
   std::size_t n_prompt, n_gen, depth;
   unsigned threads;
 
   bool prompt() const { return n_prompt != 0; }
-  /// In the cache at the end.
+  /// Number of tokens in the cache at the end.
   std::size_t tokens() const { return n_prompt + n_gen + depth; }
 };
 
@@ -45,7 +45,7 @@ struct Result {
   Runs runs;
   std::vector<MachineLimits> limits;  // measured before and after each run
 
-  /// One of the limits, during each run.
+  /// One of the limits for each run: the mean of the measurements before and after it.
   std::vector<double> limit(double MachineLimits::*of) const {
     std::vector<double> out;
     for (std::size_t i = 1; i < limits.size(); ++i) out.push_back((limits[i - 1].*of + limits[i].*of) / 2);
@@ -78,7 +78,8 @@ Result run_test(const Model& model, const Test& test, const Setup& setup, const 
   return result;
 }
 
-/// Weights of all layers (not the embedding and the head): what each token of a prompt is multiplied by.
+/// Number of weights by which each token of a prompt is multiplied: those of all layers, without the
+/// embedding and the head.
 std::size_t layer_weights(const Model& model) {
   std::size_t sum = 0;
   for (const auto& l : model.weights().layers) {
@@ -132,7 +133,7 @@ std::string to_line(const Model& model, const Result& r) {
                      r.runs.speed_text(), 100 * roofline_share(model, r), limit);
 }
 
-/// Refuses what takes more memory than it may.
+/// Throws if a test takes more memory than allowed.
 void check(const Model& model, const OneSequenceTests& lists, const Setup& setup) {
   for (const unsigned threads : setup.threads) {
     for (const Test& test : tests_of(lists, threads)) {

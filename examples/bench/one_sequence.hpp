@@ -1,5 +1,5 @@
-// gemma-bench's tests of one sequence, with llama-bench's fields: the speed of prompts and of decoding, and
-// the share of what this machine could reach at most.
+// gemma-bench's tests of one sequence, with llama-bench's fields: the speed of prompts and of decoding, also
+// as a share of this machine's limits.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace gemma::bench {
 
-/// What to run: each depth with each n_prompt, then with each n_gen; entries of 0 of these two are left out.
+/// The tests: each depth with each n_prompt, then with each n_gen; entries of 0 in these two are skipped.
 struct OneSequenceTests {
   std::vector<std::size_t> n_prompt;  // tokens of a prompt
   std::vector<std::size_t> n_gen;     // tokens that are decoded one by one

@@ -18,7 +18,7 @@ double mean(const std::vector<double>& v) {
   return sum / static_cast<double>(v.size());
 }
 
-/// Of a sample: divided by n - 1; 0 for one value.
+/// Standard deviation of a sample (divided by n - 1); 0 for a single value.
 double stddev(const std::vector<double>& v) {
   if (v.size() < 2) return 0;
   double sum = 0;

@@ -1,5 +1,5 @@
-// What all tests of gemma-bench share: how they are run, and how they report: a Markdown table row by row, or
-// one JSON array at the end.
+// Options and reports that all tests of gemma-bench share. A report is a Markdown table, written row by row,
+// or one JSON array.
 #pragma once
 
 #include <chrono>
@@ -16,14 +16,14 @@ namespace gemma::bench {
 
 using Json = nlohmann::ordered_json;
 
-/// How every test is run.
+/// Options of all tests.
 struct Setup {
-  std::vector<unsigned> threads;  // one number after another
+  std::vector<unsigned> threads;  // numbers of threads; each test runs with each of them
   std::size_t chunk = 512;        // tokens of one forward pass, all sequences together
   KvType kv = KvType::kF16;       // how keys and values are stored
-  std::size_t max_memory = 0;     // bytes of the model's file and a test; 0: no limit
+  std::size_t max_memory = 0;     // limit of the model's file and a test together, in bytes; 0: none
   std::size_t repetitions = 0;    // of each test
-  bool warmup = true;             // some tokens first that are not timed
+  bool warmup = true;             // compute some tokens before the timed runs
 };
 
 /// The seconds that calling `f` takes.
@@ -38,12 +38,12 @@ double seconds_of(F&& f) {
 /// The middle value; `values` must not be empty.
 double median(std::vector<double> values);
 
-/// The runs of one test; there is at least one when anything is asked of them.
+/// The runs of one test. The functions require at least one run.
 struct Runs {
-  double tokens = 0;            // that each run computes
+  double tokens = 0;            // number of tokens that each run computes
   std::vector<double> seconds;  // of each run
 
-  /// Tokens a second, of each run.
+  /// Tokens per second of each run.
   std::vector<double> speeds() const;
   /// Mean and standard deviation of the speeds, for a table.
   std::string speed_text() const;
@@ -55,7 +55,8 @@ Json file_fields(const Model& model);
 /// llama-bench's fields of the times: avg_ns, stddev_ns, avg_ts, stddev_ts, samples_ts; and ours: isa.
 Json time_fields(const Model& model, const Runs& runs);
 
-/// The report on one model. Prints to standard output as results come, so that a long run shows them.
+/// The report on one model. Prints each result to standard output immediately, so that a long run shows its
+/// progress.
 class Report {
  public:
   /// `json`: an array in place of a table. The model must outlive the report.
@@ -65,14 +66,14 @@ class Report {
   void set_columns(std::string_view header) { header_ = header; }
   /// Adds a result: an element of the JSON array, or a line of the table.
   void add(Json row, std::string_view line);
-  /// Prints the JSON array; or, below the table, the kernel that each tensor type of the model runs, so that
-  /// a slow path does not go unseen.
+  /// Ends the JSON array; or prints, below the table, the kernel that is used for each tensor type of the
+  /// model, so that slow kernels are visible.
   void finish();
 
  private:
   const Model& model_;
   bool json_;
-  std::string header_;  // empty: printed
+  std::string header_;  // empty after it has been printed
   Json rows_ = Json::array();
 };
 

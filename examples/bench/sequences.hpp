@@ -9,18 +9,18 @@
 
 namespace gemma::bench {
 
-/// What the sequences of one test need.
+/// Sizes of the sequences of one test.
 struct SequencesOptions {
   std::size_t count;  // sequences
-  std::size_t n_ctx;  // tokens of each at most
-  std::size_t chunk;  // tokens of one forward pass at most, of all sequences together; at least `count`
-  std::size_t total;  // tokens of all sequences at most: no forward pass has more
+  std::size_t n_ctx;  // maximum number of tokens of each sequence
+  std::size_t chunk;  // maximum number of tokens of one forward pass, all together; at least `count`
+  std::size_t total;  // maximum number of tokens of all sequences, and so of one forward pass
   KvType kv;
   unsigned threads;
 };
 
-/// Sequences with a cache each, which share a workspace. Token ids are drawn at random: a forward pass reads
-/// all weights whatever they are. For one thread at a time; the model must outlive it.
+/// Sequences with a cache each, which share a workspace. Token ids are random: a forward pass reads all
+/// weights whatever the ids are. For one thread at a time; the model must outlive it.
 class Sequences {
  public:
   /// Throws Error{kOutOfMemory} and std::bad_alloc.

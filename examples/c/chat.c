@@ -1,4 +1,4 @@
-/* The C interface's user: says what the model's likeliest first token is, and prints the answer as it comes.
+/* Uses the C interface: prints the likeliest first token, then the answer while it is generated.
  *   c_chat MODEL.gguf "a question" */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,8 @@ static int print_token(const gemma_token* token, void* user) {
   return fwrite(token->text, 1, token->text_length, stdout) == token->text_length && fflush(stdout) == 0;
 }
 
-/* The ids of the question in the model's own turns; *n gets their number. NULL on failure. */
+/* Returns the ids of the question in the model's chat template, to be freed by the caller, and sets *n to
+ * their number. Returns NULL on failure. */
 static int32_t* question_ids(const gemma_model* model, const char* question, size_t* n, gemma_error** error) {
   const gemma_message message = {"user", question};
   int32_t* ids;
@@ -22,7 +23,7 @@ static int32_t* question_ids(const gemma_model* model, const char* question, siz
   return NULL;
 }
 
-/* What the model would say first, and how sure it is of it. */
+/* Prints the likeliest next token and its logit. Returns 0, or -1 on failure. */
 static int print_first_token(const gemma_model* model, gemma_session* session, gemma_error** error) {
   gemma_model_info info = GEMMA_MODEL_INFO_INIT;
   const float* logits = gemma_session_logits(session, error);

@@ -1,5 +1,5 @@
-/* A conversation that keeps its cache: each answer joins with the ids that were generated, so that a further
- * question computes nothing of what was said before.
+/* A conversation that reuses its cache: each answer is added with the ids that were generated, so that
+ * nothing of the earlier turns is computed again for the next question.
  *   c_conversation MODEL.gguf "a question" ["another" ...] */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 
 #include "gemma/c_api.h"
 
-/* What a generation said: its text for the conversation's readers, its ids for the cache. */
+/* A generated answer: its text for the conversation, its ids for the cache. */
 typedef struct answer {
   char* text;
   size_t length;
@@ -15,7 +15,8 @@ typedef struct answer {
   size_t n_ids;
 } answer;
 
-/* Makes room for `n` more elements; doubles, so that appending is cheap. 0 on failure. */
+/* Makes room for `n` more elements. Sizes are powers of two, so that appending is cheap. Returns 0 on
+ * failure. */
 static int reserve(void** items, size_t used, size_t n, size_t element) {
   size_t room = 64;
   void* grown;
@@ -40,7 +41,8 @@ static int take_token(const gemma_token* token, void* user) {
   return fwrite(token->text, 1, token->text_length, stdout) == token->text_length && fflush(stdout) == 0;
 }
 
-/* The ids of the whole conversation; *n gets their number. NULL on failure. */
+/* Returns the ids of the whole conversation, to be freed by the caller, and sets *n to their number. Returns
+ * NULL on failure. */
 static int32_t* conversation_ids(const gemma_conversation* chat, size_t* n, gemma_error** error) {
   int32_t* ids;
   if (gemma_conversation_encode(chat, 0, NULL, 0, n, error) != 0) return NULL;
@@ -50,7 +52,7 @@ static int32_t* conversation_ids(const gemma_conversation* chat, size_t* n, gemm
   return NULL;
 }
 
-/* Asks, prints the answer as it comes, and lets both join the conversation. */
+/* Asks a question, prints the answer while it is generated, and adds both to the conversation. */
 static int ask(gemma_conversation* chat, gemma_session* session, const char* question, gemma_error** error) {
   gemma_generate_options options = GEMMA_GENERATE_OPTIONS_INIT;
   answer said = {NULL, 0, NULL, 0};

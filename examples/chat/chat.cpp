@@ -1,5 +1,5 @@
-// gemma-chat: a conversation with a model, at the terminal, from a pipe, or one question from the command
-// line.
+// gemma-chat: a conversation with a model at the terminal or through a pipe, or the answer to one question of
+// the command line.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -73,10 +73,10 @@ Flags parse_flags(int argc, char** argv) {
   CLI::App& cli = *owner;
   flags.engine.draft = "lookup";
   flags.engine.add_to(cli, app::EngineFlags::kAll | app::EngineFlags::kDraft);
-  auto* p = cli.add_option("-p,--prompt", flags.prompt, "Answer this and end")->type_name("TEXT");
-  cli.add_option(
-         "--prompt-file", flags.prompt_file,
-         "Answer the text of this file and end; -: of standard input. One newline at its end is left out")
+  auto* p = cli.add_option("-p,--prompt", flags.prompt, "Answer this prompt and exit")->type_name("TEXT");
+  cli.add_option("--prompt-file", flags.prompt_file,
+                 "Answer the text of this file, or of standard input (-), and exit. One newline at its end "
+                 "is ignored")
       ->excludes(p)
       ->type_name("FILE");
   cli.add_flag("--raw", flags.conversation.raw,
@@ -97,7 +97,7 @@ Flags parse_flags(int argc, char** argv) {
   return flags;
 }
 
-/// The whole file, without a newline at its end, which editors add.
+/// The content of a file without the newline that editors add at its end.
 std::string read_prompt(const std::string& path) {
   const std::string name = path == "-" ? "standard input" : path;
   std::string text = path == "-" ? app::read_all(stdin, name) : app::read_file(path);

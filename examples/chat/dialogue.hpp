@@ -1,6 +1,6 @@
-// A conversation line by line: messages, commands, Ctrl-C. The same for a terminal and for piped lines.
-// Invariant: whatever happens during an answer, text that was written stays and the conversation continues;
-// if the input is not a terminal, the first failure ends the program.
+// A conversation line by line: messages, commands, Ctrl-C. Terminals and pipes use the same code.
+// Invariant: after an answer that fails or is interrupted, the text that was written stays visible and the
+// conversation continues; if the input is not a terminal, the first failure ends the program.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,7 @@ class Dialogue {
  public:
   struct Options {
     bool json = false;        // write a JSON object for each answer instead of its text
-    double load_seconds = 0;  // for the objects
+    double load_seconds = 0;  // for the JSON objects
   };
 
   Dialogue(const Model& model, Conversation& conversation, Screen& screen, const Options& options)
@@ -48,7 +48,7 @@ class Dialogue {
   void load(const std::string& file);
   void save_session(const std::string& file);
   void load_session(const std::string& file);
-  /// Runs `what`; at a terminal it shows an Error and the conversation continues.
+  /// Runs `what`. At a terminal, an Error is shown and the conversation continues; otherwise it is rethrown.
   void attempt(const std::function<void()>& what);
 
   const Model& model_;

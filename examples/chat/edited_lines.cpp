@@ -48,7 +48,7 @@ class PlainAtTheEnd {
             [](int number) {
               constexpr std::string_view kPlain = "\x1b[?2004l\x1b[0m\n";
               if (::write(STDOUT_FILENO, kPlain.data(), kPlain.size()) < 0) {
-              }  // there is nobody to report it to
+              }  // a handler cannot report the error
               ::signal(number, SIG_DFL);
               ::raise(number);
             },
@@ -109,8 +109,8 @@ class EditedLines final : public LineSource {
     return prompts[(lines.colour_ ? 2u : 0u) + (lines.continued_ ? 1u : 0u)].data();
   }
 
-  /// Moves to the end of the line and presses Enter, so that the editor leaves the screen in order;
-  /// read_line() drops the line.
+  /// Moves the cursor to the end of the line and simulates Enter, so that the editor leaves the screen in a
+  /// clean state; read_line() drops the line.
   static unsigned char on_interrupt(EditLine* el, int) {
     self(el).interrupted_ = true;
     const LineInfo* line = ::el_line(el);
@@ -119,7 +119,8 @@ class EditedLines final : public LineSource {
     return CC_CURSOR;
   }
 
-  /// libedit's handler of SIGTSTP restores the terminal first and takes it again afterwards.
+  /// libedit's handler of SIGTSTP restores the terminal's modes, and sets its own again when the process
+  /// continues.
   static unsigned char on_suspend(EditLine*, int) {
     ::raise(SIGTSTP);
     return CC_REDISPLAY;
@@ -146,7 +147,7 @@ class EditedLines final : public LineSource {
     interrupted_ = false;
     ::el_resize(editor_.get());  // the window may have changed during an answer
     ::el_set(editor_.get(), EL_PREP_TERM,
-             1);  // else a key typed right after the prompt is handled in the wrong mode
+             1);  // otherwise a key typed right after the prompt is handled in the wrong mode
     std::optional<PlainAtTheEnd> plain;
     if (paste_ || colour_) plain.emplace();
     if (paste_) put("\x1b[?2004h");

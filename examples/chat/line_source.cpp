@@ -29,7 +29,7 @@ Input LineSource::read() {
       return in;
     }
     if (in.kind == Input::Kind::kEnd) {
-      if (!continued) return in;  // else the input ended after a backslash: return what there is
+      if (!continued) return in;  // otherwise the input ended after a backslash: return the text so far
       break;
     }
     const bool more = in.text.ends_with('\\');

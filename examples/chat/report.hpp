@@ -30,7 +30,7 @@ struct DraftTotals {
 /// "lookup", "off" or the file of the draft model.
 std::string draft_name(const DraftOptions& draft);
 
-/// One line: where guesses come from, and how many were right.
+/// One line: the source of guesses, and how many guesses were right.
 std::string draft_line(const DraftOptions& draft, const DraftTotals& totals);
 
 /// Why an answer ended before the model ended it, and what the user can do; else "".

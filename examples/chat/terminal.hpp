@@ -36,9 +36,9 @@ class Screen {
   /// Writes to standard output without delay; a terminal gets harmless() text, anything else gets every byte.
   /// Throws Error{kIo} on failure.
   void write(std::string_view text);
-  /// Writes a thought to standard output, dimmed, if that is a terminal; else nothing.
+  /// Writes a thought to standard output, dimmed, if that is a terminal; otherwise does nothing.
   void thought(std::string_view text);
-  /// Writes a status line to standard error if that is a terminal; else nothing.
+  /// Writes a status line to standard error if that is a terminal; otherwise does nothing.
   void status(std::string_view line);
   /// Writes the reply to a command to standard output.
   void reply(std::string_view line);
@@ -55,8 +55,8 @@ class Screen {
   bool colour_;
 };
 
-/// While an object exists, typed text is not shown between the words of an answer; it is kept for the next
-/// line.
+/// While an object exists, typed text is not echoed, so that it does not appear within an answer; it is kept
+/// for the next line.
 class QuietKeyboard {
  public:
   explicit QuietKeyboard(bool enabled);

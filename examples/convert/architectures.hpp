@@ -11,7 +11,7 @@
 namespace gemma::convert {
 
 struct Name {
-  std::string_view from, to;  // {} stands for the layer
+  std::string_view from, to;  // {} stands for the layer's number
 };
 // names that all architectures use
 inline constexpr Name kCommon[] = {

@@ -127,7 +127,7 @@ class Converter {
     } else {
       add_list("feed_forward_length", d_ff);
     }
-    std::vector<float> sparsity;  // standard deviations above the mean, from which on gate values are used
+    std::vector<float> sparsity;  // gate values below mean + sparsity * deviation are cut off
     if (s_.has("activation_sparsity_pattern")) {
       for (const double p : s_.numbers_of_layers("activation_sparsity_pattern", n_layers_)) {
         if (!(p >= 0 && p < 1)) s_.malformed("activation_sparsity_pattern", "from 0 to below 1");
@@ -238,7 +238,7 @@ class Converter {
     if (p.name.ends_with("_norm.weight")) p.add = a_.norm_offset;
     if (a_.interleaves && (known->to == "blk.{}.attn_q.weight" || known->to == "blk.{}.attn_k.weight"))
       p.head_dim = head_dim_;
-    if (!split.number.empty() && known->to.find("{}") == known->to.npos) {  // one of several in one tensor
+    if (!split.number.empty() && known->to.find("{}") == known->to.npos) {  // a part of a stacked tensor
       auto& parts = stacks_[p.name];
       if (!parts.emplace(number, std::move(p)).second)
         throw Error(ErrorCode::kMalformed, "tensor " + gemma::quoted(t.name) + " appears twice");
@@ -269,7 +269,7 @@ class Converter {
     }
     pad_layer_embedding();
   }
-  /// Tokens for images and sound have no rows there: they are filled with zeros.
+  /// The checkpoint has no rows for tokens of images and sound: they are filled with zeros.
   void pad_layer_embedding() {
     const auto named = [&](std::string_view name) {
       return std::find_if(result_.tensors.begin(), result_.tensors.end(),
@@ -299,7 +299,7 @@ class Converter {
     Placed p;
     p.name = "rope_freqs.weight";
     p.keep_f32 = true;
-    if (is_gemma4()) {  // of full layers only a part of the pairs rotates: the rest gets a divisor of 1e30
+    if (is_gemma4()) {  // in global layers only some pairs rotate: the others get a divisor of 1e30
       const Settings full = s_.inner("rope_parameters").inner("full_attention");
       const double part = full.number("partial_rotary_factor", 0.25);
       if (!(part > 0 && part <= 1)) full.malformed("partial_rotary_factor", "above 0 and at most 1");

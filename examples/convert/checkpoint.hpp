@@ -21,13 +21,13 @@ using Json = nlohmann::json;
 /// A tensor of the GGUF file, and how it is made from the checkpoint's.
 struct Placed {
   const CheckpointTensor* from = nullptr;     // nullptr: the values are `made`
-  std::vector<const CheckpointTensor*> more;  // appended to it; the rest of the shape is 0
+  std::vector<const CheckpointTensor*> more;  // appended to `from`; the rest of the shape is 0
   std::string name;
   std::vector<std::size_t> shape;  // row-major
   bool keep_f32 = false;           // true: stays in 32 bits, as norms do
   float add = 0;                   // added to each element: Gemma 1 to 3 store norms minus 1
   std::size_t head_dim = 0;        // not 0: rows (i, i + head_dim / 2) of a head become (2i, 2i + 1)
-  std::vector<float> made;         // values that are in no tensor of the checkpoint
+  std::vector<float> made;         // computed values, if `from` is nullptr
 };
 
 /// Everything of the file except the vocabulary.
@@ -38,8 +38,8 @@ struct Conversion {
 };
 
 /// Reads the model of config.json (the text part of a multimodal one), adds its metadata to `writer` and
-/// gives its tensors their names. Throws Error{kUnsupported} for another architecture, or tensors that are
-/// not known, {kMissingKey, kMalformed} for settings, {kMissingTensor}.
+/// gives its tensors their names. Throws Error{kUnsupported} for other architectures and unknown tensors,
+/// {kMissingKey, kMalformed} for settings, {kMissingTensor}.
 Conversion place_tensors(const Safetensors& checkpoint, const Json& config, const std::string& where,
                          gguf::Writer& writer);
 

@@ -11,8 +11,8 @@
 
 namespace gemma::convert {
 
-/// Llama 3.1's divisors of rotary frequencies: frequencies of long waves are divided by `factor`, those
-/// between two lengths gradually less.
+/// Llama 3.1's divisors of rotary frequencies: frequencies with long wavelengths are divided by `factor`; the
+/// divisor falls gradually to 1 between two wavelengths.
 inline std::vector<float> llama3_divisors(const Settings& scaling, std::size_t head_dim, double base) {
   const double factor = scaling.number("factor", 8.0), low = scaling.number("low_freq_factor", 1.0);
   const double high = scaling.number("high_freq_factor", 4.0);
@@ -44,8 +44,8 @@ float polynomial(const float (&c)[kN], float x) {
 
 /// The quantile p of the standard normal distribution; -infinity for 0. In float32, as the reference of Gemma
 /// 3n computes it and published files contain it: a rational approximation of the inverse error function
-/// (that of MATLAB's and PyTorch's erfinv), then two Newton steps, which end two units in the last place from
-/// the true number for 0.95. A better formula would give other logits.
+/// (that of MATLAB's and PyTorch's erfinv), then two Newton steps, which for 0.95 give a result two units in
+/// the last place from the exact one. A more accurate formula would give different logits.
 inline float normal_quantile(float p) {
   if (!(p > 0)) return -std::numeric_limits<float>::infinity();
   const float y = 2 * p - 1, distance = std::fabs(y);

@@ -25,7 +25,7 @@ inline Split split_name(std::string_view name) {
   return {std::string(name), ""};
 }
 
-/// The name without the prefix of the text part, which multimodal models have in one of two forms.
+/// The name without the prefix of the text part; multimodal models use one of two prefixes.
 inline std::string text_name(std::string_view name) {
   std::string out(name);
   for (const std::string_view part : {"language_model.model.", "model.language_model."})

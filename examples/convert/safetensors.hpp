@@ -1,7 +1,7 @@
 // Checkpoints of floats: safetensors files, alone or several with an index.
-// Invariant: a Safetensors that exists is sound: every tensor lies in its file, has the bytes that its shape
-// and type ask for, and overlaps no other; names are unique. What is allocated is in proportion to the
-// header.
+// Invariant: a Safetensors object is valid: every tensor lies in its file, has the number of bytes that its
+// shape and type require, and overlaps no other; names are unique. Allocations are proportional to the size
+// of the header.
 //
 //   file   = length:u64 header data              length: bytes of the header, at most 100,000,000
 //   header = {"NAME": {"dtype": "BF16", "shape": [rows, cols], "data_offsets": [begin, end]}, "__metadata__":

@@ -36,7 +36,7 @@ struct Pieces {
       types.push_back(kUnused);
     }
   }
-  /// Puts an added token in its place. An id past the last piece is ignored.
+  /// Sets the piece of an added token. An id past the last piece is ignored.
   void put(std::size_t id, std::string text, TokenType type, float score) {
     if (id >= texts.size()) return;
     texts[id] = std::move(text);

@@ -20,7 +20,7 @@ namespace gemma::convert {
 
 using Json = nlohmann::json;
 
-/// The value where the configuration has none; nullopt: the key is required.
+/// The value for an absent key; nullopt: the key is required.
 using Default = std::optional<double>;
 
 /// Checked access to settings of config.json.

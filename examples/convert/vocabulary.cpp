@@ -128,7 +128,7 @@ std::string cut_of(const Json& json, const std::string& path) {
               path + ": cuts text by " + gemma::quoted(expression) + ", which is not known");
 }
 
-/// Gemma 4's markers that readers of its answers must see.
+/// Gemma 4's markers that must not be hidden from readers of its answers.
 constexpr std::string_view kShownMarkers[] = {"<|channel>",   "<channel|>",       "<|tool_call>",
                                               "<tool_call|>", "<|tool_response>", "<tool_response|>",
                                               "<|\"|>"};
@@ -191,8 +191,8 @@ void add_bpe(const std::string& folder, const Json& json, const Json& config, co
   add_specials(folder, config, tokenizer, pieces, nullptr, of_lines, writer);
 }
 
-/// Whether a tokenizer.json is of the SentencePiece kind: bytes are additional pieces, not what all pieces
-/// consist of.
+/// Whether a tokenizer.json is of the SentencePiece kind: bytes are additional pieces, for characters without
+/// a piece, whereas in byte-level BPE all pieces consist of bytes.
 bool falls_back_on_bytes(const Json& json) {
   const auto model = json.find("model");
   if (model == json.end() || !model->is_object()) return false;

@@ -57,7 +57,7 @@ class Lines {
     }
   }
 
-  /// Whether there are enough texts to compute together efficiently.
+  /// Whether there are enough texts for an efficient forward pass.
   bool full() const noexcept { return n_tokens_ >= 4096 || errors_.size() >= 1024; }
 
   /// Embeds and writes the lines that were added.

@@ -1,4 +1,4 @@
-// What gguf-info says of a file that is no model, or that this engine reads differently.
+// Notes of gguf-info about files that are not models, or that this engine reads differently.
 #include <string>
 #include <vector>
 

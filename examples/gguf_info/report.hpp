@@ -31,7 +31,7 @@ struct Total {
 /// The total of each type that occurs, largest first, and of everything.
 struct Totals {
   struct OfType {
-    std::string name;  // the type's
+    std::string name;  // the type's name
     Total total;
   };
   std::vector<OfType> by_type;
@@ -43,8 +43,9 @@ struct Totals {
 /// A tensor's shape, rows first: the file's dimensions reversed.
 std::vector<std::size_t> shape_of(const TensorView& tensor);
 
-/// Notes about a file, one line each, mostly none: that it is not a model but, for example, an adapter; what
-/// it lacks or has wrong, and what is used instead. None for a model that is not supported.
+/// Notes about a file, one line each; most files have none. They tell that a file is, for example, an adapter
+/// and not a model; or which values are missing or wrong, and what is used instead. An unsupported model has
+/// none.
 std::vector<std::string> notes_of(const gguf::File& file);
 
 /// Writes the report to standard output. Throws Error{kIo} when that fails.

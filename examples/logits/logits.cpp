@@ -43,7 +43,7 @@ void write_logits(const Model& model, const app::EngineFlags& engine, std::span<
   KvCache cache = model.make_cache({tokens.size(), engine.kv, chunk});
   Workspace workspace = model.make_workspace({chunk, chunk, engine.threads});
   std::atomic<bool> cancelled = false;
-  const app::InterruptGuard guard(cancelled);  // while the file is incomplete
+  const app::InterruptGuard guard(cancelled);  // a signal cancels the run, which removes the incomplete file
   app::WholeFile out(path);
   for (std::size_t done = 0; done < tokens.size(); done += chunk) {
     const Chunk part{tokens.subspan(done, std::min(chunk, tokens.size() - done)), &cache, Logits::kAll};

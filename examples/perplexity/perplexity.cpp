@@ -209,7 +209,7 @@ int run(int argc, char** argv) {
     ids = model.tokenizer().encode(text, {.add_bos = model.vocab().add_bos()});
   }
   const TextWindows windows(model, std::move(ids), flags.windows);
-  const app::InterruptGuard guard(cancelled);  // while the file is incomplete
+  const app::InterruptGuard guard(cancelled);  // a signal cancels the run, which removes the incomplete file
   std::unique_ptr<LogitsWriter> writer;
   if (!flags.save.empty())
     writer = std::make_unique<LogitsWriter>(flags.save, flags.windows.n_ctx, vocab_size, windows.size(),

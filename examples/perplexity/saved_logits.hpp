@@ -36,7 +36,7 @@ struct CodedRow {
 /// row is then unusable.
 bool code_row(std::span<const float> logits, std::span<std::uint16_t> codes, CodedRow& row) noexcept;
 
-/// Writes such a file row by row.
+/// Writes a file of logits row by row.
 class LogitsWriter {
  public:
   /// `ids` are those of all windows. Throws Error{kIo}.
@@ -51,7 +51,7 @@ class LogitsWriter {
   std::vector<std::byte> buffer_;
 };
 
-/// Reads such a file. Immutable; rows point into the mapped file; safe to use from many threads.
+/// Reads a file of logits. Immutable; rows point into the mapped file; safe to use from many threads.
 class SavedLogits {
  public:
   /// Throws Error{kIo, kBadMagic, kTruncated, kMalformed} naming the file.
@@ -66,7 +66,7 @@ class SavedLogits {
   CodedRow row(std::size_t i) const noexcept;
   /// Throws Error{kNotFinite} if the scale or least of row `i` is not finite.
   void check(std::size_t i) const;
-  /// Tells that rows before `i` are no longer needed.
+  /// Releases the memory of rows before `i`, which are no longer needed.
   void forget_before(std::size_t i) const noexcept;
 
  private:

@@ -29,7 +29,7 @@ class Mean {
 /// The results of one token.
 struct TokenResult {
   double loss = 0;        // -log p of the token
-  double base_loss = 0;   // the other model's
+  double base_loss = 0;   // loss of the other model
   double divergence = 0;  // KL(base || this): sum of p_base * log(p_base / p)
   double p_change = 0;    // p - p_base of the token
   bool same_top = false;  // both models have the same likeliest token

@@ -32,9 +32,9 @@ struct PipelineAnswer {
 std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const PipelineFlags& flags,
                                      const std::string& prompt);
 
-/// Answers all prompts (ids of each, at least one prompt). n_ctx: tokens of a sequence. on_text receives the
-/// text of the first answer as it is generated. Throws Error as Driver does, {kInvalidArgument} for an
-/// unknown template.
+/// Answers all prompts, given as ids; there must be at least one. n_ctx: maximum number of tokens of a
+/// sequence. on_text receives the text of the first answer while it is generated. Throws Error as Driver
+/// does, {kInvalidArgument} for an unknown template.
 std::vector<PipelineAnswer> answer_all(Driver& driver, const Model& model, const PipelineFlags& flags,
                                        std::span<const std::vector<std::int32_t>> prompts, std::size_t n_ctx,
                                        std::size_t n_ranks,

@@ -62,7 +62,7 @@ class LogitsFile final : public Results {
   WholeFile file_;
   std::vector<std::vector<std::byte>> kept_;  // [n_sequences]
   std::vector<std::size_t> left_;             // [n_sequences] rows that are still missing
-  std::size_t turn_ = 0;                      // sequence whose rows are written at once
+  std::size_t turn_ = 0;                      // the sequence whose rows are written immediately
   std::size_t part_ = 0, row_ = 0;            // of the running step
 };
 

@@ -30,7 +30,7 @@ void add_logits(CLI::App& cli, PipelineFlags& f) {
 
 void add_answers(CLI::App& cli, PipelineFlags& f, std::int64_t& max_tokens) {
   auto* p = cli.add_option("-p,--prompt", f.prompts,
-                           "Answer this; given many times, all of them at once, answers in this order")
+                           "Answer this prompt; if repeated, all prompts at once, with answers in this order")
                 ->take_all()
                 ->allow_extra_args(false)
                 ->type_name("TEXT");
@@ -69,7 +69,8 @@ void add_pipeline(CLI::App& cli, PipelineFlags& f) {
                  "(default: 30)")
       ->check(CLI::Range(0.0, 1e6).description(""))
       ->type_name("S");
-  cli.add_flag("--stats", f.stats, "What each rank ran and took, on standard error at the end");
+  cli.add_flag("--stats", f.stats,
+               "Print the layers, time and memory of each rank on standard error at the end");
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ Hello load(const PipelineFlags& flags, const Place& place, std::optional<Model>&
   return hello;
 }
 
-/// The job of every rank but the first: follows rank 0's messages.
+/// The work of every rank except rank 0, as rank 0's messages request it.
 int follow(const PipelineFlags& flags, const Place& place, Mailbox& mailbox) {
   std::optional<Model> model;
   mailbox.send(0, Kind::kHello, load(flags, place, model).encode());
@@ -111,7 +111,7 @@ int follow(const PipelineFlags& flags, const Place& place, Mailbox& mailbox) {
   }
 }
 
-/// The job of rank 0.
+/// The work of rank 0.
 class Lead {
  public:
   Lead(const PipelineFlags& flags, const Place& place, Mailbox& mailbox)

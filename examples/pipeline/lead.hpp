@@ -1,4 +1,4 @@
-// The agreement of the ranks before the first step, and the run of a whole job on each of them.
+// The exchange between ranks before the first step, and the whole work of each rank.
 #pragma once
 
 #include "examples/pipeline/flags.hpp"
@@ -9,7 +9,7 @@ namespace gemma::app {
 /// A rank's place among the others.
 struct Place {
   int rank = 0, n_ranks = 1;
-  unsigned threads = 1;  // if the flags do not say
+  unsigned threads = 1;  // used if the flags do not set it
   std::string host;
 };
 

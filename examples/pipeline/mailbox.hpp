@@ -1,6 +1,6 @@
 // Messages between the computing thread and the thread that communicates with other ranks.
-// Invariant: messages of one sender arrive in the order in which they were sent; after fail() nobody waits
-// any more.
+// Invariant: messages of one sender arrive in the order in which they were sent; after fail() no thread
+// waits.
 #pragma once
 
 #include <atomic>
@@ -20,14 +20,14 @@ class Mailbox {
  public:
   explicit Mailbox(int rank) : rank_(rank) {}
 
-  // ---- for who computes ----
+  // ---- for the computing thread ----
   /// Sends a message, possibly to this rank itself. Never waits.
   void send(int to, Kind kind, std::vector<std::byte> bytes);
   /// Waits for the next message. Throws Error{kIo} with the reason given to fail(), {kCancelled} if the flag
   /// is set.
   Message receive(const std::atomic<bool>* cancel = nullptr);
 
-  // ---- for who talks to other ranks ----
+  // ---- for the communicating thread ----
   void deliver(Message message);
   std::optional<Message> next_to_send();
   /// Reports that other ranks cannot be reached: from now on receive() throws with this reason, and failed()

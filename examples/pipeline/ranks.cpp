@@ -1,4 +1,4 @@
-#define OMPI_SKIP_MPICXX 1  // the C functions are all that is used
+#define OMPI_SKIP_MPICXX 1  // only the C functions are used
 #define MPICH_SKIP_MPICXX 1
 #include "examples/pipeline/ranks.hpp"
 
@@ -103,10 +103,10 @@ class Carrier {
   Carrier(int rank, int size, double timeout, Mailbox& mailbox)
       : rank_(rank), size_(size), timeout_(timeout), mailbox_(mailbox) {}
 
-  /// Does everything that can be done without waiting; returns whether there was anything.
+  /// Does all work that needs no waiting; returns whether there was any.
   bool step() {
     const Clock::time_point now = Clock::now();
-    // this process was stopped for a while: messages that others sent in that time are not read yet
+    // this process was suspended: messages that others sent meanwhile have not been read yet
     if (now - last_step_ > std::chrono::seconds(1)) last_heard_ = now;
     last_step_ = now;
     bool moved = send_all();
@@ -200,8 +200,8 @@ class Carrier {
   Clock::time_point last_beat_{}, last_heard_ = Clock::now(), last_step_ = last_heard_;
 };
 
-/// Sleeps longer the longer nothing happens, up to 0.2 ms: a hundredth of a decoding step, and almost no
-/// load.
+/// Sleeps for increasing times while nothing happens, up to 0.2 ms: a hundredth of a decoding step, with
+/// almost no load.
 class Pause {
  public:
   void after(bool moved) {
@@ -284,7 +284,8 @@ int Ranks::run(double timeout, const std::function<int(Mailbox&)>& work) {
       mailbox.fail(why);
       // the thread that writes a file removes it if it is incomplete
       for (int i = 0; i < 200 && !computing.done(); ++i) {
-        carrier.step();  // signs of life: the rank that watches this one must not miss it and report that too
+        carrier.step();  // signs of life, so that the rank that watches this one does not report it missing
+                         // as well
         ::usleep(10000);
       }
       end_launcher_after(6);

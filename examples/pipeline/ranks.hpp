@@ -29,8 +29,8 @@ class Ranks {
   /// This machine's name, for messages.
   std::string host() const;
 
-  /// Runs work(mailbox) in a separate thread and delivers its messages until it has returned on every rank;
-  /// returns its status. If it throws, or the next rank has given no sign of life for `timeout` seconds (0:
+  /// Runs work(mailbox) in a separate thread and delivers its messages until it has returned on every rank.
+  /// Returns its status. If it throws, or the next rank has given no sign of life for `timeout` seconds (0:
   /// not watched), prints one line on stderr and ends all ranks with status 1; an mpirun that then does not
   /// end within some seconds is killed.
   int run(double timeout, const std::function<int(Mailbox&)>& work);

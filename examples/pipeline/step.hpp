@@ -14,7 +14,7 @@
 
 namespace gemma::app {
 
-/// What the last rank returns.
+/// The result that the last rank returns.
 enum class Wanted : std::uint8_t { kLogits, kToken };
 
 /// Chunks that all ranks compute, one rank after another.
@@ -50,7 +50,7 @@ struct Hello {
   static Hello decode(std::span<const std::byte> bytes);
 };
 
-/// What every rank needs to make its stage and its samplers.
+/// The data from which every rank creates its stage and its samplers.
 struct Setup {
   std::vector<std::size_t> cuts;  // [n_ranks + 1]
   std::size_t n_sequences = 1, n_ctx = 1, chunk = 1, logit_rows = 1;
@@ -66,7 +66,7 @@ struct Stats {
   std::size_t file_bytes = 0;      // its share of the file
   std::size_t other_bytes = 0;     // caches and workspace, as planned
   std::size_t peak_bytes = 0;      // VmHWM
-  double busy_seconds = 0;         // time in its layers
+  double busy_seconds = 0;         // seconds spent computing its layers
 
   std::vector<std::byte> encode() const;
   static Stats decode(std::span<const std::byte> bytes);
