@@ -1,4 +1,4 @@
-//! Where libgemma is: GEMMA_LIB_DIR, or what pkg-config says, or where the linker looks anyway.
+//! Finds libgemma: in GEMMA_LIB_DIR, or by pkg-config, or in the linker's default folders.
 use std::process::Command;
 
 fn main() {
@@ -19,6 +19,6 @@ fn main() {
     }
     for folder in folders {
         println!("cargo:rustc-link-search=native={folder}");
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}"); // tests and examples find it there
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{folder}"); // so that tests and examples find it at run time
     }
 }

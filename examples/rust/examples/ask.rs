@@ -1,4 +1,5 @@
-//! Asks a model, and prints the answers as they come; each further question goes on with the conversation.
+//! Asks a model questions and prints the answers while they are generated; each question continues the
+//! conversation.
 //!     cargo run --release --example ask -- MODEL.gguf "a question" ["another"...]
 use std::io::Write;
 

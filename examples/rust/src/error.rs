@@ -5,12 +5,12 @@ use std::ptr::null_mut;
 
 use crate::ffi::{self, Handle};
 
-/// What the library says: one line of text, and its code (`gemma_error_code` of `gemma/c_api.h`).
+/// An error of the library: one line of text, and its code (`gemma_error_code` of `gemma/c_api.h`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// E.g. 1: a file cannot be read; 11: an argument is out of range; 14: cancelled.
+    /// For example 1: a file cannot be read; 11: an argument is out of range; 14: cancelled.
     pub code: i32,
-    /// Names the file, key or tensor.
+    /// One line that names the file, key or tensor.
     pub message: String,
 }
 
@@ -34,14 +34,14 @@ impl std::error::Error for Error {}
 /// `Result` with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Calls a function of C with somewhere to put its error.
+/// Calls a C function, which stores an error at the given address, and returns its value or that error.
 pub(crate) fn checked<T>(call: impl FnOnce(*mut Handle) -> T) -> Result<T> {
     let mut error: Handle = null_mut();
     let value = call(&mut error);
     if error.is_null() {
         return Ok(value);
     }
-    // SAFETY: the error was made by the call and is ours
+    // SAFETY: the call created the error, and this function owns it
     unsafe {
         let message = CStr::from_ptr(ffi::gemma_error_get_message(error))
             .to_string_lossy()
@@ -52,12 +52,13 @@ pub(crate) fn checked<T>(call: impl FnOnce(*mut Handle) -> T) -> Result<T> {
     }
 }
 
-/// Text for C, which ends at a NUL.
+/// A NUL-terminated copy of a text. Fails if the text contains a NUL.
 pub(crate) fn c_string(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| Error::argument("a text with a NUL in it"))
 }
 
-/// Calls a function that fills a list of unknown length: `fill(out, capacity, n, error)`.
+/// Calls `fill(out, capacity, n, error)`, which sets `n` to the full length of the list, and calls it again if
+/// `guess` elements were too few.
 pub(crate) fn list<T: Copy + Default>(
     guess: usize,
     mut fill: impl FnMut(*mut T, usize, *mut usize, *mut Handle) -> i32,

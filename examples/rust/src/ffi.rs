@@ -1,5 +1,5 @@
-//! The C interface as `gemma/c_api.h` has it, which documents it. What is made is opaque, `size` is set, NULL options are
-//! defaults.
+//! Declarations of the C interface; `gemma/c_api.h` documents them. Objects are opaque pointers. The `size` of every
+//! structure must be set; NULL options select the defaults.
 use std::ffi::{c_char, c_double, c_float, c_int, c_uint, c_void};
 
 /// An opaque object: a model, a session, an error.
@@ -74,7 +74,7 @@ pub struct GenerateOptions {
     pub n_stop_strings: usize,
     pub ignore_end: c_int,
     pub log_probabilities: c_int,
-    pub on_token: Handle, // callbacks: none, the iterators are for that
+    pub on_token: Handle, // callbacks are not used: this crate has iterators instead
     pub pick: Handle,
     pub user: Handle,
     pub process: Handle,

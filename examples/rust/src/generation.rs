@@ -1,4 +1,4 @@
-//! What generations are asked, and what they tell.
+//! Options and results of generations.
 use std::ffi::{c_char, CString};
 use std::mem::size_of;
 use std::ptr::null_mut;
@@ -7,22 +7,22 @@ use crate::error::{c_string, Result};
 use crate::ffi;
 use crate::model::Grammar;
 
-/// How the next token is chosen; the likeliest where nothing is said.
+/// How the next token is chosen; by default the likeliest one.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampling {
-    /// 0: the likeliest token.
+    /// Logits are divided by this; 0: always choose the likeliest token.
     pub temperature: f32,
-    /// Keep the k likeliest; 0: all.
+    /// Keep the k likeliest tokens; 0: all.
     pub top_k: usize,
-    /// Keep the smallest set of at least this probability; 1: all.
+    /// Keep the smallest set of tokens whose probabilities sum to at least this; 1: all.
     pub top_p: f32,
-    /// Keep tokens of at least `min_p` times the likeliest one's probability; 0: all.
+    /// Keep tokens whose probability is at least `min_p` times that of the likeliest one; 0: all.
     pub min_p: f32,
-    /// Divide logits of recent tokens; 1: none.
+    /// Penalty on the logits of recent tokens; 1: none.
     pub repeat_penalty: f32,
-    /// How many recent tokens that means.
+    /// Number of recent tokens that are penalised.
     pub repeat_last: usize,
-    /// The same seed, options and logits give the same tokens.
+    /// Seed of the random numbers: the same seed, options and logits give the same tokens.
     pub seed: u64,
 }
 
@@ -55,22 +55,22 @@ impl Sampling {
     }
 }
 
-/// What to generate.
+/// Options of a generation.
 #[derive(Clone, Copy)]
 pub struct GenerateOptions<'a> {
-    /// At most so many.
+    /// Maximum number of tokens to generate.
     pub max_tokens: usize,
-    /// Generation ends before the first of these.
+    /// Generation ends before the first occurrence of one of these texts.
     pub stop: &'a [&'a str],
-    /// Go on past tokens that end a turn.
+    /// Continue after tokens that end a turn.
     pub ignore_end: bool,
-    /// Fill [`Token::log_probability`].
+    /// Compute [`Token::log_probability`].
     pub log_probabilities: bool,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// What the answer may be.
+    /// The answer must be a text of this grammar.
     pub grammar: Option<&'a Grammar>,
-    /// Guess tokens where the session was made with a [`Draft`](crate::Draft); answers are the same.
+    /// Use guesses if the session was created with a [`Draft`](crate::Draft); answers are the same without.
     pub draft: bool,
 }
 
@@ -88,7 +88,8 @@ impl Default for GenerateOptions<'_> {
     }
 }
 
-/// Options as C takes them; C copies what it needs during the call.
+/// Options in the form of the C interface, with the memory that they point to. C copies what it needs during the
+/// call.
 pub(crate) struct Given {
     pub(crate) c: ffi::GenerateOptions,
     _stops: Vec<CString>,
@@ -128,11 +129,11 @@ impl GenerateOptions<'_> {
 /// One step of a generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Token {
-    /// `None`: the step only brings out text that had been held back.
+    /// `None`: the step only returns text that had been held back.
     pub id: Option<i32>,
-    /// Whole characters, often none.
+    /// New text in whole characters; often empty.
     pub text: String,
-    /// Natural logarithm of its probability, when asked for, else 0.
+    /// Natural logarithm of the token's probability if requested, otherwise 0.
     pub log_probability: f64,
 }
 
@@ -145,7 +146,7 @@ impl Token {
     };
 
     /// # Safety
-    /// The token's text is valid.
+    /// `c.text` must point to `c.text_length` bytes.
     pub(crate) unsafe fn from_c(c: &ffi::Token) -> Token {
         let bytes = std::slice::from_raw_parts(c.text.cast::<u8>(), c.text_length);
         let id = if c.id < 0 { None } else { Some(c.id) };
@@ -157,12 +158,12 @@ impl Token {
     }
 }
 
-/// What a generation took.
+/// Counts of a generation's forward passes and guesses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Passes over the model that computed tokens of the answer.
+    /// Forward passes that computed tokens of the answer.
     pub n_steps: usize,
-    /// Guesses that these passes computed.
+    /// Guesses that these passes verified.
     pub n_drafted: usize,
     /// Guesses that were right.
     pub n_accepted: usize,
@@ -171,15 +172,15 @@ pub struct Counts {
 /// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// The model said so.
+    /// The model ended its turn.
     EndOfTurn,
-    /// One of the stop strings.
+    /// A stop string was generated.
     StopString,
-    /// `max_tokens`.
+    /// `max_tokens` tokens were generated.
     MaxTokens,
-    /// The session holds no further token.
+    /// The context is full.
     ContextFull,
-    /// It was cancelled, or not read to its end.
+    /// The generation was cancelled or dropped before its end.
     Cancelled,
 }
 

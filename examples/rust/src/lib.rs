@@ -1,4 +1,4 @@
-//! Gemma, Llama and Mistral on a CPU: a safe interface of libgemma, without other crates.
+//! Runs Gemma, Llama and Mistral models on a CPU: a safe interface to libgemma without other dependencies.
 //!
 //! ```no_run
 //! use gemma::{Conversation, GenerateOptions, Model, Session, SessionOptions};
@@ -14,9 +14,9 @@
 //! }
 //! ```
 //!
-//! libgemma is found by `GEMMA_LIB_DIR` (a folder with `libgemma.so`), by pkg-config, or where the linker looks.
-//! A [`Model`] and a [`Scheduler`] are for any number of threads; a [`Session`] for one at a time, which the borrow checker
-//! sees to: logits are borrowed from it, and while they are, nothing is computed.
+//! libgemma is found in `GEMMA_LIB_DIR` (a folder with `libgemma.so`), by pkg-config, or in the linker's default folders.
+//! Any number of threads may use a [`Model`] and a [`Scheduler`]; a [`Session`] is for one thread at a time. The borrow
+//! checker ensures this: logits are borrowed from the session, which cannot compute while they are in use.
 #![warn(missing_docs)]
 
 mod error;
@@ -32,9 +32,9 @@ pub use model::{Grammar, Model, ModelInfo};
 pub use scheduler::{Answer, Scheduler};
 pub use session::{Canceller, Conversation, Draft, Session, SessionOptions, Stream};
 
-/// The version of the library that runs.
+/// The version of the loaded library.
 pub fn version() -> &'static str {
-    // SAFETY: a static text that ends with a NUL
+    // SAFETY: the result is a static NUL-terminated text
     unsafe { std::ffi::CStr::from_ptr(ffi::gemma_version()) }
         .to_str()
         .unwrap_or("")

@@ -1,4 +1,4 @@
-//! Models, and what they make of text.
+//! Models: tokenizer, embeddings and grammars.
 use std::ffi::CString;
 use std::mem::size_of;
 use std::os::unix::ffi::OsStrExt;
@@ -10,17 +10,17 @@ use crate::error::{checked, list, Error, Result};
 use crate::ffi::{self, Handle};
 
 struct Loaded(Handle);
-// SAFETY: a gemma_model is immutable, and may be used by any number of threads
+// SAFETY: a gemma_model is immutable, and any number of threads may use it
 unsafe impl Send for Loaded {}
 unsafe impl Sync for Loaded {}
 impl Drop for Loaded {
     fn drop(&mut self) {
-        // SAFETY: the last owner; what was made from the model holds one
+        // SAFETY: this is the last owner: every object created from the model holds one
         unsafe { ffi::gemma_model_free(self.0) }
     }
 }
 
-/// A mapped file and its meaning. Clones are the same model; any number of threads may use it.
+/// A model file mapped into memory. Clones refer to the same model; any number of threads may use it.
 #[derive(Clone)]
 pub struct Model(Arc<Loaded>);
 impl std::fmt::Debug for Model {
@@ -32,21 +32,21 @@ impl std::fmt::Debug for Model {
 /// Sizes of a model.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelInfo {
-    /// Ids are `0..vocab_size`; logits are that many numbers.
+    /// Number of tokens: ids are `0..vocab_size`, and there are as many logits.
     pub vocab_size: usize,
-    /// Numbers of a hidden state.
+    /// Number of elements of a hidden state.
     pub d_model: usize,
-    /// Decoder layers.
+    /// Number of decoder layers.
     pub n_layers: usize,
-    /// Trained context, tokens.
+    /// Context that the model was trained with, in tokens.
     pub max_seq_len: usize,
-    /// Of the mapped file.
+    /// Size of the mapped file in bytes.
     pub file_bytes: usize,
     /// The token that begins a text.
     pub bos: Option<i32>,
     /// The token that ends a text.
     pub eos: Option<i32>,
-    /// Numbers of a text's embedding.
+    /// Number of elements of an embedding.
     pub embedding_width: usize,
 }
 
@@ -65,7 +65,7 @@ impl Model {
         self.0 .0
     }
 
-    /// Its sizes.
+    /// The sizes of the model.
     pub fn info(&self) -> ModelInfo {
         let mut c = ffi::ModelInfo {
             size: size_of::<ffi::ModelInfo>(),
@@ -79,7 +79,7 @@ impl Model {
             embedding_width: 0,
             has_head: 1,
         };
-        // SAFETY: the structure is C's, its size is set. It fails for NULL only
+        // SAFETY: the structure is that of C, with its size set. The call fails for NULL only
         let _ = checked(|error| unsafe { ffi::gemma_model_get_info(self.handle(), &mut c, error) });
         let id = |id: i32| if id < 0 { None } else { Some(id) };
         ModelInfo {
@@ -94,9 +94,9 @@ impl Model {
         }
     }
 
-    /// The ids of a text. `bos`: begin with the BOS token where the model wants one.
+    /// The token ids of a text. `bos`: begin with the BOS token if the model requires one.
     pub fn encode(&self, text: &str, bos: bool) -> Result<Vec<i32>> {
-        // SAFETY: C reads text.len() bytes, and writes to the list what fits
+        // SAFETY: C reads text.len() bytes and writes at most `capacity` ids
         list(text.len() + 4, |out, capacity, n, error| unsafe {
             ffi::gemma_encode(
                 self.handle(),
@@ -111,9 +111,9 @@ impl Model {
         })
     }
 
-    /// The bytes of ids, which need not end with a whole character. Control tokens are left out.
+    /// The bytes of ids; they may end within a character. Control tokens are skipped.
     pub fn decode_bytes(&self, ids: &[i32]) -> Result<Vec<u8>> {
-        // SAFETY: as above
+        // SAFETY: C reads ids.len() ids and writes at most `capacity` bytes
         list(16 * ids.len(), |out: *mut u8, capacity, n, error| unsafe {
             ffi::gemma_decode(
                 self.handle(),
@@ -127,12 +127,12 @@ impl Model {
         })
     }
 
-    /// The text of ids; what is no whole character is U+FFFD.
+    /// The text of ids; incomplete characters become U+FFFD.
     pub fn decode(&self, ids: &[i32]) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.decode_bytes(ids)?).into_owned())
     }
 
-    /// One vector of length 1 for each text.
+    /// One vector of length 1 for each text, of `embedding_width` elements.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
         let given: Vec<ffi::Text> = texts
             .iter()
@@ -162,9 +162,9 @@ impl Model {
     }
 }
 
-/// What texts an answer may be. Immutable; threads may share it.
+/// A set of texts to which answers can be constrained. Immutable; threads may share it.
 pub struct Grammar(pub(crate) Handle);
-// SAFETY: a gemma_grammar is immutable, and may be used by any number of threads
+// SAFETY: a gemma_grammar is immutable, and any number of threads may use it
 unsafe impl Send for Grammar {}
 unsafe impl Sync for Grammar {}
 
@@ -182,15 +182,15 @@ impl Grammar {
         })?;
         Ok(Grammar(made))
     }
-    /// In llama.cpp's notation; it begins at the rule "root".
+    /// A grammar in llama.cpp's notation (GBNF), whose start rule is "root".
     pub fn gbnf(model: &Model, text: &str) -> Result<Grammar> {
         Grammar::make(model, 0, text)
     }
-    /// The JSON values that a schema takes.
+    /// The JSON values that a JSON schema accepts.
     pub fn json_schema(model: &Model, schema: &str) -> Result<Grammar> {
         Grammar::make(model, 1, schema)
     }
-    /// Whether a text is one of the grammar's.
+    /// Whether the grammar accepts a text.
     pub fn matches(&self, text: &str) -> Result<bool> {
         // SAFETY: C reads text.len() bytes
         checked(|error| unsafe {
@@ -202,7 +202,7 @@ impl Grammar {
 
 impl Drop for Grammar {
     fn drop(&mut self) {
-        // SAFETY: the only owner; generations that were begun with it hold what they need
+        // SAFETY: this is the only owner; running generations hold the parts that they need
         unsafe { ffi::gemma_grammar_free(self.0) }
     }
 }

@@ -1,4 +1,4 @@
-//! Schedulers: requests of any number of threads, run together.
+//! Schedulers: requests from any number of threads are computed together.
 use std::mem::size_of;
 
 use crate::error::{checked, Result};
@@ -6,17 +6,18 @@ use crate::ffi::{self, Handle};
 use crate::generation::{GenerateOptions, Token};
 use crate::model::Model;
 
-/// Runs many requests together, in a thread of its own. What they begin with in common is computed once.
+/// Computes many requests together in a separate thread. Prefixes that requests share are computed once.
 pub struct Scheduler {
     handle: Handle,
-    model: Model, // freed after it
+    model: Model, // must be freed after the scheduler
 }
 // SAFETY: any number of threads may use a gemma_scheduler
 unsafe impl Send for Scheduler {}
 unsafe impl Sync for Scheduler {}
 
 impl Scheduler {
-    /// For so many requests at one time, of `n_ctx` tokens each; zeros are defaults.
+    /// Creates a scheduler for `max_sequences` simultaneous requests of at most `n_ctx` tokens each; 0 selects the
+    /// default.
     pub fn new(model: &Model, max_sequences: usize, n_ctx: usize) -> Result<Scheduler> {
         let c = ffi::SchedulerOptions {
             size: size_of::<ffi::SchedulerOptions>(),
@@ -28,7 +29,7 @@ impl Scheduler {
             n_threads: 0,
             kv_type: 0,
         };
-        // SAFETY: the model lives at least as long as the scheduler, which holds it
+        // SAFETY: the scheduler holds the model, so the model outlives it
         let handle =
             checked(|error| unsafe { ffi::gemma_scheduler_new(model.handle(), &c, error) })?;
         Ok(Scheduler {
@@ -37,10 +38,10 @@ impl Scheduler {
         })
     }
 
-    /// A request joins the queue.
+    /// Adds a request for a continuation of `ids` to the queue.
     pub fn submit(&self, ids: &[i32], options: &GenerateOptions<'_>) -> Result<Answer> {
         let (given, how) = (options.given()?, options.sampling.to_c());
-        // SAFETY: C copies all of it
+        // SAFETY: C copies all arguments
         let handle = checked(|error| unsafe {
             ffi::gemma_scheduler_submit(self.handle, ids.as_ptr(), ids.len(), &how, &given.c, error)
         })?;
@@ -53,26 +54,26 @@ impl Scheduler {
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        // SAFETY: the only owner; answers stay valid
+        // SAFETY: this is the only owner; answers stay valid
         unsafe { ffi::gemma_scheduler_free(self.handle) }
     }
 }
 
-/// The answer to a request: an iterator, to be read at any pace. Dropping it cancels the request.
+/// The answer to a request: an iterator over its tokens. Dropping it cancels the request.
 pub struct Answer {
     handle: Handle,
-    _model: Model, // freed after it
+    _model: Model, // must be freed after the answer
 }
 // SAFETY: any thread may use a gemma_answer
 unsafe impl Send for Answer {}
 
 impl Answer {
-    /// The request ends as soon as it can.
+    /// Cancels the request, which then ends as soon as possible.
     pub fn cancel(&self) {
         // SAFETY: may be called at any time from any thread
         unsafe { ffi::gemma_answer_cancel(self.handle) }
     }
-    /// The text that was not read yet.
+    /// Waits for the end of the answer and returns the text that has not been read yet.
     pub fn text(self) -> Result<String> {
         self.map(|token| token.map(|t| t.text)).collect()
     }
@@ -94,7 +95,7 @@ impl Iterator for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        // SAFETY: the only owner
+        // SAFETY: this is the only owner
         unsafe { ffi::gemma_answer_free(self.handle) }
     }
 }

@@ -9,56 +9,57 @@ use crate::ffi::{self, Handle};
 use crate::generation::{Counts, GenerateOptions, StopReason, Token};
 use crate::model::Model;
 
-/// Where guesses of the next tokens come from, which are verified several in a pass. Answers are the same with and without.
+/// The source of guesses of the next tokens; one forward pass verifies several of them. Answers are the same with and
+/// without guesses.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Draft<'a> {
     /// No guesses.
     #[default]
     Off,
-    /// What followed in the sequence before.
+    /// Guess the tokens that followed earlier in the sequence (prompt lookup).
     Lookup,
-    /// A smaller model of the same vocabulary.
+    /// Guess with a smaller model that has the same vocabulary.
     Model(&'a Model),
 }
 
-/// What a session is made of; zeros are defaults.
+/// Options of a session; 0 selects the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SessionOptions<'a> {
-    /// Tokens it can hold; 0: the model's context, at most 8192, within `max_memory`.
+    /// Maximum number of tokens; 0: the model's context, at most 8192, within `max_memory`.
     pub n_ctx: usize,
-    /// Tokens that [`Session::score`] computes at a time.
+    /// Maximum number of tokens that one forward pass of [`Session::score`] computes.
     pub logit_rows: usize,
-    /// Bytes that the file and this session may take together; 0: no limit.
+    /// Limit of the memory of the file and this session together, in bytes; 0: none.
     pub max_memory: usize,
-    /// 0: one for each physical core.
+    /// Number of threads; 0: one for each physical core.
     pub n_threads: u32,
-    /// Guesses of the next tokens.
+    /// The source of guesses.
     pub draft: Draft<'a>,
-    /// Guesses of one pass, 1 to 64; 0: 8.
+    /// Maximum number of guesses in one forward pass, 1 to 64; 0: 8.
     pub draft_tokens: usize,
 }
 
 struct Inner(Handle);
-// SAFETY: only gemma_session_cancel() is called through a shared reference, which any thread may
+// SAFETY: through a shared reference only gemma_session_cancel() is called, which is thread-safe
 unsafe impl Send for Inner {}
 unsafe impl Sync for Inner {}
 impl Drop for Inner {
     fn drop(&mut self) {
-        // SAFETY: the last owner
+        // SAFETY: this is the last owner
         unsafe { ffi::gemma_session_free(self.0) }
     }
 }
 
-/// Ends what a session computes, from any thread.
+/// Cancels the computations of a session from any thread.
 #[derive(Clone)]
 pub struct Canceller {
     session: Arc<Inner>,
     _model: Model,         // must be freed after the session
-    _draft: Option<Model>, // so must this
+    _draft: Option<Model>, // must be freed after the session
 }
 
 impl Canceller {
-    /// The call that runs, and later ones, end as soon as they can, until [`Session::clear_cancel`].
+    /// Cancels the running call, which ends as soon as possible, and all later calls until [`Session::clear_cancel`].
     pub fn cancel(&self) {
         // SAFETY: may be called at any time from any thread
         unsafe { ffi::gemma_session_cancel(self.session.0) }
@@ -67,13 +68,13 @@ impl Canceller {
 
 /// One sequence of tokens.
 pub struct Session {
-    inner: Arc<Inner>, // freed before the model
+    inner: Arc<Inner>, // declared before the models, so that it is freed before them
     model: Model,
-    _draft: Option<Model>, // so is this
+    _draft: Option<Model>,
 }
 
 impl Session {
-    /// Takes all memory that the session will need.
+    /// Creates a session and allocates all memory that it needs.
     pub fn new(model: &Model, options: SessionOptions<'_>) -> Result<Session> {
         let draft_model = match options.draft {
             Draft::Model(model) => Some(model.clone()),
@@ -96,7 +97,7 @@ impl Session {
                 Draft::Model(_) => 2,
             },
         };
-        // SAFETY: both models live at least as long as the session, which holds them
+        // SAFETY: the session holds both models, so they outlive it
         let handle = checked(|error| unsafe { ffi::gemma_session_new(model.handle(), &c, error) })?;
         Ok(Session {
             inner: Arc::new(Inner(handle)),
@@ -105,21 +106,21 @@ impl Session {
         })
     }
 
-    /// The model it computes with.
+    /// The model of the session.
     pub fn model(&self) -> &Model {
         &self.model
     }
-    /// Tokens in the sequence.
+    /// Number of tokens in the sequence.
     pub fn n_past(&self) -> usize {
-        // SAFETY: reads a number; nobody computes while there is a shared reference
+        // SAFETY: reads a number; nothing is computed while there is a shared reference
         unsafe { ffi::gemma_session_n_past(self.inner.0) }
     }
-    /// Tokens it can hold.
+    /// Maximum number of tokens of the sequence.
     pub fn n_ctx(&self) -> usize {
         // SAFETY: as above
         unsafe { ffi::gemma_session_n_ctx(self.inner.0) }
     }
-    /// For another thread.
+    /// A handle by which another thread can cancel this session.
     pub fn canceller(&self) -> Canceller {
         Canceller {
             session: self.inner.clone(),
@@ -127,14 +128,14 @@ impl Session {
             _draft: self._draft.clone(),
         }
     }
-    /// Lets the session work again.
+    /// Ends the effect of [`Canceller::cancel`].
     pub fn clear_cancel(&mut self) {
         // SAFETY: may be called at any time
         unsafe { ffi::gemma_session_clear_cancel(self.inner.0) }
     }
 
-    /// Makes the sequence equal to `ids`: what it begins with already is kept, the rest is computed. Returns how many were
-    /// kept.
+    /// Makes the sequence equal to `ids`. The common prefix with the present sequence is kept, and the remaining tokens are
+    /// computed. Returns the number of tokens that were kept.
     pub fn set_tokens(&mut self, ids: &[i32]) -> Result<usize> {
         let mut reused = 0;
         // SAFETY: C reads ids.len() numbers
@@ -143,7 +144,7 @@ impl Session {
         })?;
         Ok(reused)
     }
-    /// Adds tokens.
+    /// Appends tokens to the sequence.
     pub fn append(&mut self, ids: &[i32]) -> Result<()> {
         // SAFETY: C reads ids.len() numbers
         checked(|error| unsafe {
@@ -151,23 +152,24 @@ impl Session {
         })
         .map(drop)
     }
-    /// Forgets all but the first `n` tokens.
+    /// Removes all but the first `n` tokens.
     pub fn truncate(&mut self, n: usize) -> Result<()> {
         // SAFETY: plain numbers
         checked(|error| unsafe { ffi::gemma_session_truncate(self.inner.0, n, error) }).map(drop)
     }
 
-    /// Logits after the last token, without a copy: as long as they are borrowed, nothing is computed.
+    /// Logits after the last token, `[vocab_size]`, without a copy: the session cannot compute while they are borrowed.
     pub fn logits(&mut self) -> Result<&[f32]> {
         let n = self.model.info().vocab_size;
-        // SAFETY: C gives vocab_size floats, valid until the next call that changes the sequence, which needs &mut self
+        // SAFETY: C returns vocab_size floats, valid until the next call that changes the sequence, which needs &mut self
         checked(|error| unsafe { ffi::gemma_session_logits(self.inner.0, error) })
             .map(|first| unsafe { std::slice::from_raw_parts(first, n) })
     }
-    /// Natural logarithms of the probability of each id after the sequence and the ids before it. They join it.
+    /// Appends `ids` to the sequence and returns the natural logarithm of the probability of each, given the tokens
+    /// before it.
     pub fn score(&mut self, ids: &[i32]) -> Result<Vec<f64>> {
         let mut out = vec![0.0; ids.len()];
-        // SAFETY: C reads, and writes, ids.len() numbers
+        // SAFETY: C reads ids.len() ids and writes as many numbers
         checked(|error| unsafe {
             ffi::gemma_session_score(
                 self.inner.0,
@@ -180,11 +182,11 @@ impl Session {
         Ok(out)
     }
 
-    /// Chooses tokens after the sequence until something ends it: an iterator, one computed at a time.
+    /// Generates a continuation of the sequence: an iterator that computes one token at a time.
     pub fn stream(&mut self, options: &GenerateOptions<'_>) -> Result<Stream<'_>> {
         let given = options.given()?;
         let how = options.sampling.to_c();
-        // SAFETY: the sampler is the stream's own; C copies the options; the stream borrows the session
+        // SAFETY: the stream owns the sampler and borrows the session; C copies the options
         let sampler = checked(|error| unsafe { ffi::gemma_sampler_new(&how, error) })?;
         let made = checked(|error| unsafe {
             ffi::gemma_session_stream(self.inner.0, sampler, &given.c, error)
@@ -202,7 +204,7 @@ impl Session {
             }
         }
     }
-    /// The whole answer.
+    /// Generates a continuation of the sequence and returns its whole text.
     pub fn generate(&mut self, options: &GenerateOptions<'_>) -> Result<String> {
         self.stream(options)?
             .map(|token| token.map(|t| t.text))
@@ -210,7 +212,7 @@ impl Session {
     }
 }
 
-/// A generation under way. Dropping it ends it.
+/// A running generation. Dropping it ends the generation.
 pub struct Stream<'s> {
     stream: Handle,
     sampler: Handle,
@@ -219,7 +221,7 @@ pub struct Stream<'s> {
 }
 
 impl Stream<'_> {
-    /// Why it ended, when it has.
+    /// Why the generation ended; `None` while it runs.
     pub fn reason(&self) -> Option<StopReason> {
         let c = self.result();
         if self.is_over {
@@ -228,7 +230,7 @@ impl Stream<'_> {
             None
         }
     }
-    /// What it took up to now.
+    /// The counts so far.
     pub fn counts(&self) -> Counts {
         let c = self.result();
         Counts {
@@ -249,7 +251,7 @@ impl Stream<'_> {
             n_drafted: 0,
             n_accepted: 0,
         };
-        // SAFETY: the structure is C's, its size is set
+        // SAFETY: the structure is that of C, with its size set
         let _ =
             checked(|error| unsafe { ffi::gemma_stream_get_result(self.stream, &mut c, error) });
         c
@@ -280,7 +282,7 @@ impl Iterator for Stream<'_> {
 
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
-        // SAFETY: the only owner of both
+        // SAFETY: this is the only owner of both
         unsafe {
             ffi::gemma_stream_free(self.stream);
             ffi::gemma_sampler_free(self.sampler);
@@ -288,18 +290,18 @@ impl Drop for Stream<'_> {
     }
 }
 
-/// Turns with a model. Answers keep their ids, so that nothing of them is computed again.
+/// The turns of a conversation. Answers keep their token ids, so that they are not computed again.
 pub struct Conversation {
     handle: Handle,
-    _model: Model, // freed after it
+    _model: Model, // must be freed after the conversation
 }
-// SAFETY: one thread at a time, as &mut sees to
+// SAFETY: one thread at a time uses it, as &mut ensures
 unsafe impl Send for Conversation {}
 
 impl Conversation {
-    /// In the model's own turns.
+    /// Creates an empty conversation in the model's chat template.
     pub fn new(model: &Model) -> Result<Conversation> {
-        // SAFETY: NULL is the model's own
+        // SAFETY: NULL selects the model's chat template
         let handle = checked(|error| unsafe {
             ffi::gemma_conversation_new(model.handle(), std::ptr::null(), error)
         })?;
@@ -308,15 +310,15 @@ impl Conversation {
             _model: model.clone(),
         })
     }
-    /// Turns.
+    /// Number of messages.
     pub fn n_messages(&self) -> usize {
         // SAFETY: reads a number
         unsafe { ffi::gemma_conversation_n_messages(self.handle) }
     }
-    /// Adds a turn. `ids`: of an answer, as they were generated; else none.
+    /// Adds a message. `ids`: the ids of a generated answer; empty for other messages.
     pub fn add(&mut self, role: &str, content: &str, ids: &[i32]) -> Result<()> {
         let (role, content) = (c_string(role)?, c_string(content)?);
-        // SAFETY: C copies all of it
+        // SAFETY: C copies all arguments
         checked(|error| unsafe {
             ffi::gemma_conversation_add(
                 self.handle,
@@ -329,21 +331,22 @@ impl Conversation {
         })
         .map(drop)
     }
-    /// Forgets all but the first turns.
+    /// Removes all but the first `n` messages.
     pub fn truncate(&mut self, n: usize) -> Result<()> {
         // SAFETY: plain numbers
         checked(|error| unsafe { ffi::gemma_conversation_truncate(self.handle, n, error) })
             .map(drop)
     }
-    /// The ids of all turns, ending where the answer begins.
+    /// The token ids of all messages, up to the beginning of the next answer.
     pub fn encode(&self) -> Result<Vec<i32>> {
-        // SAFETY: C writes what fits
+        // SAFETY: C writes at most `capacity` ids
         list(1024, |out, capacity, n, error| unsafe {
             ffi::gemma_conversation_encode(self.handle, 0, out, capacity, n, error)
         })
     }
 
-    /// The answer to a question; both join the conversation. `on_text` hears it as it comes. An error leaves neither.
+    /// Asks a question, passes the text of the answer to `on_text` while it is generated, and returns it. Both messages
+    /// are added to the conversation; on an error, neither is.
     pub fn ask(
         &mut self,
         session: &mut Session,
@@ -379,7 +382,7 @@ impl Conversation {
             stream.reason(),
             Some(StopReason::EndOfTurn | StopReason::MaxTokens | StopReason::ContextFull)
         ) {
-            ids.clear(); // a stop string cuts text, not tokens
+            ids.clear(); // a stop string cut the text, which the ids no longer spell
         }
         drop(stream);
         self.add("assistant", &text, &ids)?;
@@ -389,7 +392,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        // SAFETY: the only owner
+        // SAFETY: this is the only owner
         unsafe { ffi::gemma_conversation_free(self.handle) }
     }
 }

@@ -1,4 +1,4 @@
-//! The crate on the demo model of the checkout.
+//! Tests of the crate with the demo model of the checkout.
 use gemma::*;
 
 fn model() -> Model {
