@@ -1,14 +1,16 @@
-"""The article's experiment, as its notebook had it: three models answer SQuAD's questions, and which is better, which faster?
+"""The article's experiment, as in its notebook: compares the answers and the speed of three models on SQuAD's
+questions.
 
     python article.py --model llama=LLAMA.gguf --model mistral=MISTRAL.gguf --model gemma=GEMMA.gguf \\
         --squad train-v1.1.json -n 60 --seed 1 --out DIR
 
-The notebook's import of LlamaCpp is changed and nothing else of its generator. Words per second, ranks, Dunn's test by
-scikit-posthocs and bars by seaborn are its own, too. Its judge was GPT-3.5; here answers are ranked by token F1 against
-the truth, or as gemma-squad's judge did (--verdicts verdicts-JUDGE.jsonl of a run on the same questions).
+The notebook's generator is unchanged except for the import of LlamaCpp. Words per second, ranks, Dunn's test by
+scikit-posthocs and the bar charts by seaborn are the notebook's as well. Its judge was GPT-3.5; here answers are ranked
+by their token F1 against the reference answers, or by the verdicts of gemma-squad's judge (--verdicts
+verdicts-JUDGE.jsonl of a run on the same questions).
 
-The same file, -n and --seed choose gemma-squad's questions, and give its seeds: answers, words and ranks are those of
-`gemma-squad run --preset article`; words per second are measured anew.
+With the same file, -n and --seed, questions and seeds are those of gemma-squad, so answers, words and ranks equal those
+of `gemma-squad run --preset article`; words per second are measured again.
 
 Needs: pip install "gemma_cpp[article]".
 """
@@ -42,11 +44,11 @@ class Question(NamedTuple):
     answers: List[str]
 
 
-# ---- which questions, and with which seeds: as gemma-squad chooses them ----
+# ---- questions and seeds, as gemma-squad chooses them ----
 
 
 class SplitMix64:
-    """Steele et al. 2014: the same numbers everywhere."""
+    """The generator of Steele et al. 2014, whose numbers are the same on every platform."""
 
     def __init__(self, seed: int) -> None:
         self.state = seed & _U64
@@ -66,7 +68,7 @@ class SplitMix64:
 
 
 def sampling_seed(run_seed: int, question_id: str) -> int:
-    """The seed of one answer: does not depend on the other questions."""
+    """The seed of one answer, which does not depend on the other questions."""
     hashed = 0xCBF29CE484222325  # FNV-1a
     for byte in question_id.encode():
         hashed = ((hashed ^ byte) * 0x100000001B3) & _U64
@@ -74,14 +76,14 @@ def sampling_seed(run_seed: int, question_id: str) -> int:
 
 
 def read_squad(path: str) -> List[Question]:
-    """All questions of a file as published, in its order."""
+    """All questions of a SQuAD file, in the order of the file."""
     data = json.loads(Path(path).read_text(encoding="utf-8"))["data"]
     return [Question(qa["id"], paragraph["context"], qa["question"], [a["text"] for a in qa["answers"]])
             for article in data for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
 
 
 def select(questions: List[Question], n: int, seed: int) -> List[Question]:
-    """n questions of a seeded shuffle of all (0: all), gathered by passage."""
+    """The first n questions of a seeded shuffle (0: all), grouped by passage."""
     order = list(range(len(questions)))
     draw = SplitMix64(seed)
     for i in range(len(order), 1, -1):
@@ -97,7 +99,7 @@ def select(questions: List[Question], n: int, seed: int) -> List[Question]:
 
 
 class LlamaCppGenerator:
-    """Asks one model: LangChain's prompt in front of its LlamaCpp."""
+    """Asks one model, by a prompt template and LlamaCpp of LangChain."""
 
     def __init__(self, model_path: str, temperature: float = 0.7, max_tokens: int = 2000, n_ctx: int = 1024,
                  n_threads: Optional[int] = None) -> None:
@@ -113,7 +115,7 @@ class LlamaCppGenerator:
         return self.prompt.format(context=context, question=question)
 
     def answer(self, context: str, question: str, seed: int) -> Tuple[str, float]:
-        """The answer, and seconds of the whole call, prompt included."""
+        """The answer, and the seconds of the whole call, including the prompt."""
         chain = self.prompt | self.llm.bind(seed=seed)
         begin = time.perf_counter()
         text = chain.invoke({"context": context, "question": question})
@@ -121,7 +123,7 @@ class LlamaCppGenerator:
 
 
 def word_count(text: str) -> int:
-    """The notebook's: digits vanish."""
+    """The number of words by the notebook's definition, which ignores digits."""
     return len(re.sub("[^a-zA-Z']+", " ", text).split())
 
 
@@ -129,13 +131,13 @@ def word_count(text: str) -> int:
 
 
 def normalised(text: str) -> List[str]:
-    """As SQuAD's official metric does: lower case, no punctuation, no articles."""
+    """The words of a text, normalised as by SQuAD's official metric: lower case, no punctuation, no articles."""
     text = "".join(c for c in text.lower() if c not in string.punctuation)
     return re.sub(r"\b(a|an|the)\b", " ", text).split()
 
 
 def f1(prediction: str, truths: List[str]) -> float:
-    """Token F1, the best over the truths."""
+    """The largest token F1 against any of the reference answers."""
     best = 0.0
     for truth in truths:
         a, b = normalised(prediction), normalised(truth)
@@ -149,13 +151,14 @@ def f1(prediction: str, truths: List[str]) -> float:
 
 
 def ranks_of(scores: List[float]) -> List[float]:
-    """1 for the best; ties share the mean of their places."""
+    """The rank of each score: 1 for the best; equal scores share the mean of their ranks."""
     rounded = [round(s, 9) for s in scores]
     return [1 + sum(o > s for o in rounded) + (sum(o == s for o in rounded) - 1) / 2 for s in rounded]
 
 
 def read_verdicts(path: str, questions: List[Question], names: List[str]) -> Dict[str, List[float]]:
-    """Ranks by question of gemma-squad's verdicts-JUDGE.jsonl, the mean of the orders that were shown."""
+    """The ranks of each question from gemma-squad's verdicts-JUDGE.jsonl: the mean over the orders in which the answers
+    were shown."""
     found: Dict[str, Dict[str, Dict[str, float]]] = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
@@ -169,7 +172,7 @@ def read_verdicts(path: str, questions: List[Question], names: List[str]) -> Dic
     return out
 
 
-# ---- the loop, the test, the pictures ----
+# ---- the experiment, the test, the charts ----
 
 
 def ask_all(models: List[Tuple[str, str]], questions: List[Question], arguments: argparse.Namespace) -> List[Dict[str, Any]]:
@@ -189,11 +192,11 @@ def ask_all(models: List[Tuple[str, str]], questions: List[Question], arguments:
 
 
 def dunn(ranks: Any) -> Any:
-    """p values of all pairs of models: Dunn's test with Holm's correction."""
+    """The p values of all pairs of models by Dunn's test with Holm's correction."""
     import scikit_posthocs
 
     p = scikit_posthocs.posthoc_dunn(ranks, val_col="rank", group_col="model", p_adjust="holm", sort=False)
-    return p.fillna(1.0)  # where all ranks are tied nothing differs, and the statistic is 0 / 0
+    return p.fillna(1.0)  # if all ranks are tied, the statistic is 0 / 0, and nothing differs
 
 
 def draw(table: Any, out: Path) -> None:

@@ -1,6 +1,6 @@
-"""scikit-build-core, with the engine's sources put beside the package for a source distribution.
+"""The build backend: scikit-build-core, which for a source distribution gets a copy of the engine's sources.
 
-In a checkout the engine lies two folders up, out of reach of an archive of this folder.
+In a checkout the engine is two folders up, so an archive of this folder would not contain it.
 """
 
 import shutil
@@ -23,7 +23,7 @@ PARTS = ("cmake", "gguf", "kernels", "tokenizer", "gemma", "CMakeLists.txt", "LI
 
 
 def build_sdist(sdist_directory, config_settings=None):
-    if ENGINE.exists():  # this is a source distribution itself
+    if ENGINE.exists():  # the build runs within a source distribution
         return _build_sdist(sdist_directory, config_settings)
     root = HERE.parents[1]
     try:

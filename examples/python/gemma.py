@@ -1,4 +1,4 @@
-"""The C interface of libgemma for Python, by ctypes: no compiler, no packages.
+"""The C interface of libgemma for Python, by ctypes: needs no compiler and no packages.
 
     python3 gemma.py MODEL.gguf "a question" [--library libgemma.so.0.2]
 
@@ -20,7 +20,7 @@ _lib = None
 
 
 class Error(Exception):
-    """What the library says: code (see gemma/c_api.h) and one line of text."""
+    """An error of the library: its code (see gemma/c_api.h) and one line of text."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -28,7 +28,7 @@ class Error(Exception):
 
 
 class _Sized(ctypes.Structure):
-    """Options and results begin with their own size."""
+    """Base of the structures for options and results, whose first field is their size."""
 
     def __init__(self, **values):
         super().__init__(size=ctypes.sizeof(self), **values)
@@ -83,11 +83,11 @@ _PICK = ctypes.CFUNCTYPE(c_int32, POINTER(c_float), c_size_t, c_void_p)
 class _GenerateOptions(_Sized):
     _fields_ = [("size", c_size_t), ("max_tokens", c_size_t), ("stop_strings", POINTER(c_char_p)),
                 ("n_stop_strings", c_size_t), ("ignore_end", c_int), ("log_probabilities", c_int),
-                ("on_token", _ON_TOKEN), ("pick", _PICK), ("user", c_void_p)]  # `process` is left out
+                ("on_token", _ON_TOKEN), ("pick", _PICK), ("user", c_void_p)]  # `process`, the next field, is not used
 
 
 def load_library(path="libgemma.so.0.2"):
-    """Loads libgemma once; called with the default path when a Model is made first."""
+    """Loads libgemma. Called with the default path when the first Model is created, unless it was called before."""
     global _lib
     _lib = ctypes.CDLL(path)
     ids = POINTER(c_int32)
@@ -133,12 +133,12 @@ def load_library(path="libgemma.so.0.2"):
 
 
 def _sampling(values):
-    """Options of a sampler: greedy, but for what is given."""
+    """Options of a sampler: greedy unless `values` say otherwise."""
     return _SamplerOptions(**{"temperature": 0.0, "top_p": 1.0, "repeat_penalty": 1.0, "repeat_last": 64, **values})
 
 
 def _checked(function, *arguments):
-    """Calls a function whose last parameter is the error, and raises what that says."""
+    """Calls a function whose last parameter receives an error; raises it as Error."""
     error = c_void_p()
     result = function(*arguments, byref(error))
     if not error:
@@ -161,7 +161,7 @@ class Model:
     """A loaded model. Threads may share it."""
 
     def __init__(self, path, adapters=()):
-        """adapters: LoRA adapters, each a path or (path, scale)."""
+        """Loads a GGUF file. adapters: LoRA adapters, each a path or (path, scale)."""
         if _lib is None:
             load_library()
         self._handle = None
@@ -189,7 +189,7 @@ class Model:
         return out.raw.decode(errors="replace")
 
     def encode_chat(self, messages):
-        """Ids of [(role, content), ...], ending where the answer begins."""
+        """The ids of the messages [(role, content), ...], up to the beginning of the next answer."""
         turns = (_Message * len(messages))(*[(r.encode(), c.encode()) for r, c in messages])
         return _list(_lib.gemma_encode_chat, self._handle, turns, len(messages))
 
@@ -207,7 +207,7 @@ class Model:
 
 
 class Conversation:
-    """Turns with a model. Answers keep their ids, so that a session computes nothing of them again."""
+    """The turns of a conversation. Answers keep their ids, so that a session does not compute them again."""
 
     def __init__(self, model, chat_template=None):
         self._model = model  # must live longer
@@ -225,11 +225,11 @@ class Conversation:
                  len(ids))
 
     def encode(self, thinking=False):
-        """The ids of all turns, ending where the answer begins."""
+        """The ids of all messages, up to the beginning of the next answer."""
         return _list(_lib.gemma_conversation_encode, self._handle, int(thinking))
 
     def ask(self, session, question, **options):
-        """The answer to a question, which joins the conversation with it; options as of Session.generate()."""
+        """The answer to a question; both are added to the conversation. options: those of Session.generate()."""
         self.add("user", question)
         session.set_tokens(self.encode())
         ids, on_token = [], options.pop("on_token", None)
@@ -245,7 +245,7 @@ class Conversation:
 
 
 class Scheduler:
-    """Runs requests of any number of threads together. What they begin with in common is computed once."""
+    """Computes requests from any number of threads together. Prefixes that requests share are computed once."""
 
     def __init__(self, model, max_sequences=8, n_ctx=0, n_threads=0, max_memory=0):
         self._model = model  # must live longer
@@ -258,12 +258,12 @@ class Scheduler:
             _lib.gemma_scheduler_free(self._handle)
 
     def submit(self, ids, max_tokens=512, stop=(), **sampling):
-        """An iterator over the answer's (id, text); it may be read at any pace, and cancelled."""
+        """Adds a request to the queue. Returns the answer, an iterator over (id, text) that can be cancelled."""
         return Answer(self, ids, max_tokens, stop, _sampling(sampling))
 
 
 class Answer:
-    """The answer to a request, made by Scheduler.submit()."""
+    """The answer to a request, created by Scheduler.submit()."""
 
     def __init__(self, scheduler, ids, max_tokens, stop, sampling):
         self._scheduler = scheduler
@@ -286,14 +286,14 @@ class Answer:
     def __next__(self):
         token = _Token()
         while (got := _checked(_lib.gemma_answer_next, self._handle, byref(token), 100)) == 2:
-            pass  # in short waits, so that Ctrl-C is noticed
+            pass  # wait for short times, so that Ctrl-C is noticed
         if got == 0:
             raise StopIteration
         return token.id, ctypes.string_at(token.text, token.text_length).decode()
 
 
 class Session:
-    """One sequence. One thread at a time, except cancel()."""
+    """One sequence of tokens. For one thread at a time, except cancel()."""
 
     def __init__(self, model, n_ctx=0, n_threads=0, max_memory=0):
         self._model = model  # must live longer
@@ -306,7 +306,7 @@ class Session:
             _lib.gemma_session_free(self._handle)
 
     def set_tokens(self, ids):
-        """Makes the sequence equal to ids; returns how many of them were there already."""
+        """Makes the sequence equal to ids; returns the number of tokens that were kept."""
         reused = c_size_t()
         _checked(_lib.gemma_session_set_tokens, self._handle, (c_int32 * len(ids))(*ids), len(ids), byref(reused))
         return reused.value
@@ -314,11 +314,12 @@ class Session:
     prefill = set_tokens  # its name in version 0.1
 
     def logits(self):
-        """Logits after the last token, a copy."""
+        """A copy of the logits after the last token."""
         return _checked(_lib.gemma_session_logits, self._handle)[:self._model.info.vocab_size]
 
     def score(self, ids):
-        """Natural logarithms of the probability of each id after the sequence and the ids before it."""
+        """Appends ids to the sequence and returns the natural logarithm of the probability of each, given the tokens
+        before it."""
         out = (c_double * len(ids))()
         _checked(_lib.gemma_session_score, self._handle, (c_int32 * len(ids))(*ids), len(ids), out)
         return list(out)
@@ -327,7 +328,8 @@ class Session:
         _lib.gemma_session_cancel(self._handle)
 
     def generate(self, max_tokens=512, stop=(), on_token=None, **sampling):
-        """The answer's pieces of text, in a list; on_token(id, text) may return False to stop earlier."""
+        """Generates an answer; returns a list of its pieces of text. on_token(id, text) may return False to stop
+        early."""
         pieces = []
         raised = []
 
@@ -336,7 +338,7 @@ class Session:
                 text = ctypes.string_at(token.contents.text, token.contents.text_length).decode()
                 pieces.append(text)
                 return 1 if on_token is None or on_token(token.contents.id, text) is not False else 0
-            except BaseException as e:  # must not cross C
+            except BaseException as e:  # exceptions must not pass through C
                 raised.append(e)
                 return 0
 

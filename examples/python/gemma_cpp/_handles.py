@@ -1,4 +1,4 @@
-"""Owners of C objects, what forking does to them, and calls that Ctrl-C ends. Private to the package."""
+"""Owners of C objects, their behaviour after a fork, and calls that Ctrl-C can end. Private to the package."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ T = TypeVar("T")
 
 
 class Handle:
-    """A C object, freed when nobody refers to it any more: views of its memory keep it, and it keeps its parents.
+    """Owns a C object and frees it with the last reference. Views of its memory hold a reference to it, and it holds
+    references to its parents.
 
-    `has_thread`: a thread of the library's works for it, which a forked process does not have: there it is left alone.
+    `has_thread`: a thread of the library works for the object. A forked process lacks that thread, so it neither uses
+    nor frees the object.
     """
 
     def __init__(self, pointer: int, free: Callable[[int], None], *parents: Optional[Handle],
@@ -34,7 +36,7 @@ class Handle:
             self._free(self.pointer)
 
     def is_ours(self) -> bool:
-        """Whether this process may use it."""
+        """Whether this process may use the object."""
         return self._pid in (0, os.getpid())
 
     def check_process(self, what: str) -> None:
@@ -43,7 +45,8 @@ class Handle:
 
 
 class Guarded:
-    """What one thread at a time may use. Other threads wait; a forked process finds no lock that nobody opens."""
+    """Base of objects that one thread at a time may use; other threads wait. After a fork, a lock that another thread
+    held is replaced, and the object is refused, since that thread may have left it in an inconsistent state."""
 
     _all: weakref.WeakSet[Guarded] = weakref.WeakSet()
 
@@ -53,7 +56,7 @@ class Guarded:
         Guarded._all.add(self)
 
     def _after_fork(self) -> None:
-        if self._lock.acquire(blocking=False):  # nobody had it, or the thread that forked
+        if self._lock.acquire(blocking=False):  # the lock was free, or held by the thread that forked
             self._lock.release()
             return
         self._lock = threading.RLock()
@@ -73,7 +76,7 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def id_array(ids: Ids) -> npt.NDArray[np.int32]:
-    """Contiguous ids for C. Raises TypeError for what are no integers, OverflowError for what no id can be."""
+    """Contiguous 32-bit ids for C. Raises TypeError for values that are not integers, OverflowError for larger ones."""
     array = np.asarray(ids)
     if array.size == 0:
         return np.empty(0, np.int32)
@@ -87,34 +90,35 @@ def id_array(ids: Ids) -> npt.NDArray[np.int32]:
 
 
 def c_string(text: str, what: str) -> bytes:
-    """UTF-8 for C, which ends at a NUL. Raises ValueError where the text holds one."""
+    """The text in UTF-8 for C. Raises ValueError if it contains a NUL, which would end it."""
     if "\0" in text:
         raise ValueError(f"{what} with a NUL in it")
     return text.encode()
 
 
 class _Memory:
-    """Numbers in memory of C, for numpy.asarray()."""
+    """Numbers in the memory of a C object, in a form that numpy.asarray() accepts."""
 
     def __init__(self, owner: object, address: int, n: int, kind: str, writable: bool) -> None:
-        self._owner = owner  # an array keeps this, and so the memory
+        self._owner = owner  # arrays hold a reference to this object, which keeps the memory alive
         self.__array_interface__ = {"version": 3, "typestr": kind, "shape": (n,), "data": (address, not writable)}
 
 
 def float_view(owner: object, address: int, n: int, *, writable: bool = False) -> npt.NDArray[np.float32]:
-    """`n` floats at an address, without a copy. The array keeps their owner."""
+    """An array of the `n` floats at an address, without a copy. The array holds a reference to their owner."""
     return np.asarray(_Memory(owner, address, n, "<f4", writable), np.float32)
 
 
 def id_view(owner: object, address: int, n: int) -> npt.NDArray[np.int32]:
-    """`n` ids at an address, without a copy, read only. The array keeps their owner."""
+    """A read-only array of the `n` ids at an address, without a copy. The array holds a reference to their owner."""
     return np.asarray(_Memory(owner, address, n, "<i4", False), np.int32) if n else np.empty(0, np.int32)
 
 
 def interruptible(call: Callable[[], T], cancel: Callable[[], None], resume: Callable[[], None]) -> T:
-    """call(), which computes for long in C. In the main thread a signal handler that raises (Ctrl-C) cancels it.
+    """Returns call(), a long computation in C. In the main thread, a signal handler that raises (Ctrl-C) cancels it.
 
-    Python runs handlers between its own instructions only: so another thread computes, and the main thread waits.
+    Python runs signal handlers only between its own instructions, so another thread computes while the main thread
+    waits.
     """
     if threading.current_thread() is not threading.main_thread():
         return call()
@@ -139,7 +143,7 @@ def interruptible(call: Callable[[], T], cancel: Callable[[], None], resume: Cal
             try:
                 done.wait()
             except KeyboardInterrupt:
-                pass  # it is ending already
+                pass  # the computation is ending already
         resume()
         raise
     if errors:

@@ -30,7 +30,7 @@ _loaded: Optional[ctypes.CDLL] = None
 
 
 class Error(Exception):
-    """What the library says: one line of text, and its code (gemma_error_code of gemma/c_api.h)."""
+    """An error of the library: one line of text, and its code (gemma_error_code of gemma/c_api.h)."""
 
     IO = 1
     MALFORMED = 5
@@ -50,7 +50,7 @@ class Error(Exception):
 
 
 class Sized(ctypes.Structure):
-    """Options and results begin with their own size."""
+    """Base of the structures for options and results, whose first field is their size."""
 
     def __init__(self, **values: Any) -> None:
         super().__init__(size=ctypes.sizeof(self), **values)
@@ -133,7 +133,7 @@ class GenerateResultC(Sized):
 _SIZE = POINTER(c_size_t)
 _ERROR = c_void_p  # gemma_error**
 _IDS = c_void_p  # const int32_t*, of a NumPy array
-_LIST = [_IDS, c_size_t, _SIZE, _ERROR]  # what is filled, its room, how much there is
+_LIST = [_IDS, c_size_t, _SIZE, _ERROR]  # a list to be filled, its capacity, and the address of its full length
 _FUNCTIONS: list[tuple[str, Any, list[Any]]] = [
     ("gemma_version", c_char_p, []),
     ("gemma_error_get_code", c_int, [c_void_p]),
@@ -199,7 +199,7 @@ _FUNCTIONS: list[tuple[str, Any, list[Any]]] = [
 
 
 def load_library(path: Optional[str] = None) -> None:
-    """Loads libgemma, once: the file `path`, or the one that was installed with the package, or the system's."""
+    """Loads libgemma once: the file `path`, or else the one installed with the package, or else that of the system."""
     global _loaded
     if path is None:
         own = Path(__file__).with_name("libgemma.so")
@@ -212,7 +212,7 @@ def load_library(path: Optional[str] = None) -> None:
 
 
 def lib() -> ctypes.CDLL:
-    """The library, loaded by its first user."""
+    """The library, which is loaded at the first call."""
     if _loaded is None:
         load_library()
     assert _loaded is not None
@@ -220,12 +220,12 @@ def lib() -> ctypes.CDLL:
 
 
 def version() -> str:
-    """The version of the library that runs."""
+    """The version of the loaded library."""
     return str(lib().gemma_version().decode())
 
 
 def checked(function: Any, *arguments: Any) -> Any:
-    """Calls a function whose last parameter is the error; raises what that says."""
+    """Calls a function whose last parameter receives an error; raises it as Error."""
     error = c_void_p()
     result = function(*arguments, byref(error))
     if error:

@@ -1,6 +1,7 @@
-"""Options of llama-cpp-python: which are kept, which change nothing here, and which are refused. Private to the package.
+"""Options of llama-cpp-python: supported, without effect, or refused. Private to the package.
 
-Invariant: what would change an answer is either done or refused by name; what only changes speed or memory is told once.
+Invariant: an option that would change answers is either supported or refused by name; one that only changes speed or
+memory gives a warning.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
 
-# of the constructor: name -> values that mean what happens here anyway
+# options of the constructor: name -> values that agree with what this engine does
 _NO_EFFECT: Dict[str, Tuple[Any, ...]] = {
     "n_gpu_layers": (0, None), "split_mode": (1, None), "main_gpu": (0, None), "tensor_split": (None,),
     "use_mmap": (True, None), "use_mlock": (False, None), "n_threads_batch": (None,), "n_ubatch": (512, None),
@@ -41,7 +42,7 @@ def _is_one_of(value: Any, values: Iterable[Any]) -> bool:
 
 
 def check_constructor(options: Mapping[str, Any], note: bool) -> None:
-    """Raises ValueError for what would change answers, TypeError for a name that is unknown."""
+    """Raises ValueError for an unsupported option that would change answers, TypeError for an unknown name."""
     for name, value in options.items():
         if name in _NO_EFFECT:
             if note and not _is_one_of(value, _NO_EFFECT[name]):
@@ -64,7 +65,7 @@ def check_call(options: Mapping[str, Any]) -> None:
 
 
 def kv_type_of(type_k: Optional[int], type_v: Optional[int], f16_kv: Optional[bool]) -> str:
-    """ggml's numbers: 0 is 32-bit floats, 1 16-bit ones, 8 is Q8_0."""
+    """The storage type of keys and values from ggml's numbers: 0 is float32, 1 float16, 8 Q8_0."""
     if type_k is None and type_v is None:
         return "f32" if f16_kv is False else "f16"
     kinds = {0: "f32", 1: "f16", 8: "q8"}
@@ -78,7 +79,7 @@ def stop_list(stop: Union[None, str, Sequence[str]]) -> List[str]:
 
 
 def text_of(content: Any) -> str:
-    """A message's content: text, or parts that are text."""
+    """The text of a message's content: a text, or a list of text parts."""
     if content is None:
         return ""
     if isinstance(content, str):
@@ -91,7 +92,7 @@ def text_of(content: Any) -> str:
 
 
 def schema_of(response_format: Optional[Mapping[str, Any]]) -> Optional[Any]:
-    """None: free text; True: any JSON object; otherwise the schema."""
+    """The required form of an answer. None: free text; True: any JSON object; otherwise a schema."""
     kind = None if response_format is None else response_format.get("type")
     if response_format is None or kind == "text":
         return None

@@ -1,4 +1,4 @@
-"""One answer at a time from an object that many threads share. Private to the package."""
+"""Lets an object that many threads share generate one answer at a time. Private to the package."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from ._handles import Guarded
 
 
 class Turn:
-    """The right to compute, held until the answer ends."""
+    """The exclusive right to compute, held until an answer ends."""
 
     def __init__(self, owner: int) -> None:
         self.owner = owner
-        self.is_cut = False  # its thread asked for another answer before this one had ended
+        self.is_cut = False  # its thread requested another answer before this one had ended
 
 
 class Turns(Guarded):
-    """Other threads wait. The thread that left an answer half read cuts it by asking for the next."""
+    """Gives turns to threads. Other threads wait; if the thread that has the turn requests another, its answer is
+    ended."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Conversations: turns with a model in one session. Answers keep their ids, so that nothing of them is computed again."""
+"""Conversations: the turns with a model in one session. Answers keep their ids, so that they are not computed again."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
     from .generation import GenerateOptions
 
-# an answer that ended so is what the model said, token by token; a stop string cuts text, not tokens
+# after these ends the text is that of the tokens; a stop string cuts the text within the tokens
 _WHOLE = ("end_of_turn", "max_tokens", "context_full")
 
 
 class Conversation:
-    """Turns in the model's own form, or that of the name `chat_template` ("gemma", "llama3", "mistral", "chatml", ...).
+    """Turns in the model's chat template, or in the template `chat_template` ("gemma", "llama3", "mistral", "chatml",
+    ...).
 
-    It computes in `session`, which it shares with whoever else uses it. note: what to know about the choice of turns, or
-    "" where they are known to be the model's.
+    Computes in `session`, which other code may use as well. note: a remark on the choice of the template, or "" if it
+    is known to be the model's.
     """
 
     def __init__(self, session: Session, *, system: str = "", chat_template: Optional[str] = None,
                  thinking: bool = False) -> None:
         self.session = session
         self.thinking = thinking
-        self.n_reused = 0  # tokens of the last prompt that were there already
+        self.n_reused = 0  # tokens of the last prompt that the session had already computed
         model = session.model.handle
         name = None if chat_template is None else c_string(chat_template, "a name")
         pointer = checked(lib().gemma_conversation_new, model.pointer, name)
@@ -45,34 +46,34 @@ class Conversation:
 
     def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
                  where: Optional[TracebackType]) -> None:
-        pass  # memory goes with the last reference; the session is its maker's
+        pass  # memory is freed with the last reference; the session belongs to the caller
 
     def __len__(self) -> int:
-        """Turns."""
+        """Number of messages."""
         with self.session.exclusive():
             return int(lib().gemma_conversation_n_messages(self._handle.pointer))
 
     def add(self, role: str, content: str, ids: Sequence[int] = ()) -> None:
-        """Adds a turn. ids: of an answer, as they were generated."""
+        """Adds a message. ids: the ids of a generated answer; empty for other messages."""
         given = id_array(ids)
         with self.session.exclusive():
             checked(lib().gemma_conversation_add, self._handle.pointer, c_string(role, "a role"),
                     c_string(content, "a message"), given.ctypes.data, given.size)
 
     def truncate(self, n: int) -> None:
-        """Forgets all but the first n turns."""
+        """Removes all but the first n messages."""
         with self.session.exclusive():
             checked(lib().gemma_conversation_truncate, self._handle.pointer, n)
 
     def encode(self) -> list[int]:
-        """The ids of all turns, ending where the answer begins."""
+        """The ids of all messages, up to the beginning of the next answer."""
         with self.session.exclusive():
             ids = list_of(lib().gemma_conversation_encode, self._handle.pointer, int(self.thinking), room=1024)
         return [int(i) for i in ids]
 
     def stream(self, question: str, **options: Unpack[GenerateOptions]) -> Iterator[Token]:
-        """The answer to a question, token by token. Both join the conversation when it has ended, also by leaving the
-        loop; an exception before that, while it is computed (Ctrl-C), leaves neither."""
+        """The answer to a question, token by token. Both are added to the conversation when the answer has ended or the
+        loop is left; if an exception is raised while it is computed (Ctrl-C), neither is added."""
         before = len(self)
         try:
             with self.session.exclusive():
@@ -93,7 +94,7 @@ class Conversation:
         self._add_answer(stream.result)
 
     def ask(self, question: str, **options: Unpack[GenerateOptions]) -> str:
-        """The answer to a question; both join the conversation."""
+        """The answer to a question; both are added to the conversation."""
         with self.session.exclusive():
             return "".join(token.text for token in self.stream(question, **options))
 

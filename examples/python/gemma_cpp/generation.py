@@ -1,4 +1,4 @@
-"""What generations are asked and what they tell, for sessions and schedulers alike."""
+"""Options and results of generations, for sessions and schedulers."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ Pick = Callable[[npt.NDArray[np.float32]], int]
 class Token(NamedTuple):
     """One step of a generation."""
 
-    id: int  # -1: only brings out text that had been held back
-    text: str  # whole characters, often ""
-    log_probability: float  # natural logarithm, when asked for, else 0
+    id: int  # -1: the step only returns text that had been held back
+    text: str  # new text in whole characters; often ""
+    log_probability: float  # natural logarithm if requested, otherwise 0
 
 
 @dataclass
 class Generated:
-    """An answer."""
+    """A generated answer."""
 
     text: str = ""
-    tokens: List[int] = field(default_factory=list)  # without the one that ended the turn
+    tokens: List[int] = field(default_factory=list)  # without the token that ended the turn
     reason: str = ""  # one of REASONS; "" while it runs
-    seconds: float = 0.0  # from the call to its end
+    seconds: float = 0.0  # from the call to the end of the answer
     first_token_seconds: float = 0.0
-    log_probabilities: List[float] = field(default_factory=list)  # of tokens, when asked for
-    n_steps: int = 0  # passes over the model that computed tokens of the answer
-    n_drafted: int = 0  # guesses that these passes computed
+    log_probabilities: List[float] = field(default_factory=list)  # of `tokens`, if requested
+    n_steps: int = 0  # forward passes that computed tokens of the answer
+    n_drafted: int = 0  # guesses that these passes verified
     n_accepted: int = 0  # guesses that were right
 
     def add(self, token: Token, with_log_probability: bool) -> None:
@@ -57,7 +57,7 @@ class Generated:
                 self.log_probabilities.append(token.log_probability)
 
     def finish(self, result: c.GenerateResultC, reason: Optional[str] = None) -> None:
-        """What C counted; its reason where none is given."""
+        """Sets the counts from C's result, and the reason to C's unless one is given."""
         self.seconds, self.first_token_seconds = result.seconds, result.first_token_seconds
         self.n_steps, self.n_drafted, self.n_accepted = result.n_steps, result.n_drafted, result.n_accepted
         self.reason = reason or REASONS[result.reason]
@@ -66,28 +66,28 @@ class Generated:
 if TYPE_CHECKING:
 
     class SamplingOptions(TypedDict, total=False):
-        """How the next token is chosen; greedy where nothing is said."""
+        """How the next token is chosen; by default the likeliest one (greedy)."""
 
-        temperature: float  # 0: the likeliest token
-        top_k: int  # keep the k likeliest; 0: all
-        top_p: float  # keep the smallest set of at least this probability; 1: all
-        min_p: float  # keep tokens of at least min_p times the likeliest one's probability
-        repeat_penalty: float  # divide logits of recent tokens; 1: none
-        repeat_last: int  # how many recent tokens that means
+        temperature: float  # divides the logits; 0: always the likeliest token
+        top_k: int  # keep the k likeliest tokens; 0: all
+        top_p: float  # keep the smallest set of tokens whose probabilities sum to at least this; 1: all
+        min_p: float  # keep tokens with at least min_p times the probability of the likeliest one; 0: all
+        repeat_penalty: float  # penalty on the logits of recent tokens; 1: none
+        repeat_last: int  # number of recent tokens that are penalised
         seed: int  # the same seed, options and logits give the same tokens
 
     class GenerateOptions(SamplingOptions, total=False):
         """Options of Session.generate(), Session.stream(), Scheduler.submit() and Conversation."""
 
-        max_tokens: int  # 512
-        stop: Union[str, Sequence[str]]  # generation ends before the first of these
-        ignore_end: bool  # go on past end-of-turn tokens
-        log_probabilities: bool  # fill Token.log_probability
-        grammar: Optional[Grammar]  # what the answer may be
-        pick: Optional[Pick]  # in place of a sampler
-        process: Optional[Process]  # before each choice
-        noted: Sequence[int]  # tokens that repeat_penalty is to know of beside those of the sequence
-        draft: bool  # False: no guesses, whatever the session or scheduler was made with
+        max_tokens: int  # maximum number of tokens to generate (default: 512)
+        stop: Union[str, Sequence[str]]  # generation ends before the first occurrence of one of these
+        ignore_end: bool  # continue after end-of-turn tokens
+        log_probabilities: bool  # compute Token.log_probability
+        grammar: Optional[Grammar]  # the answer must be a text of it
+        pick: Optional[Pick]  # chooses tokens instead of a sampler
+        process: Optional[Process]  # changes logits before each choice
+        noted: Sequence[int]  # tokens to penalise by repeat_penalty in addition to those of the sequence
+        draft: bool  # False: no guesses, even if the session or scheduler was created with a draft
 
 
 _SAMPLING = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0, "repeat_last": 64,
@@ -97,7 +97,7 @@ _OTHERS = frozenset(("max_tokens", "stop", "ignore_end", "log_probabilities", "g
 
 
 class Plan:
-    """Options as C takes them, with all that must live as long as C uses it."""
+    """Options in the form of the C interface, with the objects that must live as long as C uses them."""
 
     def __init__(self, options: Any) -> None:
         for name in options:
@@ -105,8 +105,8 @@ class Plan:
                 raise TypeError(f"there is no option {name!r}")
         self.sampler = c.SamplerOptions(**{name: options.get(name, default) for name, default in _SAMPLING.items()})
         self.log_probabilities = bool(options.get("log_probabilities", False))
-        self.raised: Optional[BaseException] = None  # by a callback
-        self.calls = 0  # of callbacks, in this step
+        self.raised: Optional[BaseException] = None  # the exception of a callback
+        self.calls = 0  # number of callbacks called in this step
         self.noted = [int(i) for i in options.get("noted", ())]
         stop = options.get("stop", ())
         stops = [stop] if isinstance(stop, str) else list(stop or ())
@@ -128,8 +128,8 @@ class Plan:
         return bool(self._callbacks)
 
     def was_missed(self) -> bool:
-        """Whether, of a step that chose a token, a callback never began: a signal's handler (Ctrl-C) raised on the way
-        into it, where nothing can catch that and ctypes drops it."""
+        """After a step that chose a token: whether a callback was not called. A signal handler (Ctrl-C) may raise while
+        ctypes enters a callback, where no code can catch the exception and ctypes ignores it."""
         return self.calls < len(self._callbacks)
 
     def _keep(self, callback: Any) -> Any:
@@ -141,7 +141,7 @@ class Plan:
             self.calls += 1
             try:
                 return int(pick(float_view(None, logits, n)))
-            except BaseException as e:  # must not cross C
+            except BaseException as e:  # exceptions must not pass through C
                 self.raised = e
                 return -1
 
@@ -154,7 +154,7 @@ class Plan:
                 return
             try:
                 process(float_view(None, logits, n, writable=True), id_view(None, tokens, n_tokens))
-            except BaseException as e:  # must not cross C
+            except BaseException as e:  # exceptions must not pass through C
                 self.raised = e
 
         return call

@@ -1,4 +1,4 @@
-"""Grammars: what texts an answer may be. Immutable; safe to share between threads."""
+"""Grammars: sets of texts to which answers can be constrained. Immutable; safe to share between threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GBNF, _JSON_SCHEMA, _JSON_OBJECT = range(3)
 
 
 class Grammar:
-    """A grammar for the vocabulary of a model; made by gbnf(), json_schema() or json_object()."""
+    """A grammar for the vocabulary of a model; created by gbnf(), json_schema() or json_object()."""
 
     def __init__(self, model: Model, kind: int, text: str) -> None:
         data, handle = text.encode(), model.handle
@@ -22,12 +22,13 @@ class Grammar:
 
     @classmethod
     def gbnf(cls, model: Model, text: str) -> Grammar:
-        """llama.cpp's notation; it begins at the rule "root". Raises Error naming line and column."""
+        """A grammar in llama.cpp's notation (GBNF), with the start rule "root". Raises Error naming line and column."""
         return cls(model, _GBNF, text)
 
     @classmethod
     def json_schema(cls, model: Model, schema: Union[str, Mapping[str, Any], bool]) -> Grammar:
-        """The JSON values that a schema takes. Raises Error for what a schema asks and cannot be kept."""
+        """The JSON values that a schema accepts. Raises Error if the schema has a requirement that cannot be
+        enforced."""
         return cls(model, _JSON_SCHEMA, schema if isinstance(schema, str) else json.dumps(schema))
 
     @classmethod
@@ -37,11 +38,11 @@ class Grammar:
 
     @property
     def pointer(self) -> int:
-        """The C object, for the package."""
+        """The address of the C object, for use within the package."""
         return self._handle.pointer
 
     def matches(self, text: str) -> bool:
-        """Whether a text is one of the grammar's."""
+        """Whether the grammar accepts a text."""
         data = text.encode()
         return bool(checked(lib().gemma_grammar_matches, self._handle.pointer, data, len(data)))
 

@@ -1,4 +1,4 @@
-"""LangChain's LlamaCpp over this engine: change the import, keep the program.
+"""LangChain's LlamaCpp on this engine: a program needs to change its import only.
 
     from gemma_cpp.langchain import LlamaCpp      # was: from langchain_community.llms import LlamaCpp
 
@@ -20,14 +20,15 @@ from .llama import Llama, LlamaGrammar
 class LlamaCpp(LLM):
     """A GGUF file as LangChain's language model. Fields and defaults are those of langchain_community.llms.LlamaCpp.
 
-    Where that leaves an option to llama.cpp's own default, here nothing is cut (min_p is 0): the published experiment's
-    sampling. Fields that only choose devices or memory change nothing; what would change answers is refused.
+    For options that LangChain leaves to llama.cpp's default, tokens are not filtered (min_p is 0), as in the sampling
+    of the published experiment. Fields that only choose devices or memory have no effect; unsupported options that
+    would change answers are refused.
     """
 
     model_config = ConfigDict(protected_namespaces=(), arbitrary_types_allowed=True, extra="forbid")
 
     model_path: str
-    # of the model
+    # options of the model
     n_ctx: int = 512
     n_batch: Optional[int] = 8
     n_threads: Optional[int] = None
@@ -45,7 +46,7 @@ class LlamaCpp(LLM):
     lora_base: Optional[str] = None
     lora_path: Optional[str] = None
     model_kwargs: Dict[str, Any] = {}
-    # of each call
+    # options of each call
     suffix: Optional[str] = None
     max_tokens: Optional[int] = 256
     temperature: Optional[float] = 0.8
@@ -58,10 +59,10 @@ class LlamaCpp(LLM):
     stop: Optional[List[str]] = []
     grammar: Optional[Union[str, LlamaGrammar]] = None
     grammar_path: Optional[str] = None
-    # of LangChain
+    # options of LangChain
     streaming: bool = True
     verbose: bool = True
-    callback_manager: Any = None  # what `callbacks` was called
+    callback_manager: Any = None  # the former name of `callbacks`
 
     _client: Llama = PrivateAttr()
 
@@ -85,7 +86,7 @@ class LlamaCpp(LLM):
 
     @property
     def client(self) -> Llama:
-        """The model that answers."""
+        """The model that generates the answers."""
         return self._client
 
     @property

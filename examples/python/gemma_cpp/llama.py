@@ -1,7 +1,7 @@
-"""Llama: llama-cpp-python's class of this name over this engine, for programs that were written for it.
+"""Llama: the class of this name in llama-cpp-python, on this engine, for programs that were written for it.
 
-Its two main calls, create_completion() (the object itself) and create_chat_completion(), take the same arguments and give
-dictionaries of the same shape. What is not supported and would change an answer is refused by name.
+Its two main calls, create_completion() (also __call__()) and create_chat_completion(), take the same arguments and
+return dictionaries of the same shape. Unsupported options that would change an answer are refused by name.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class _Step(NamedTuple):
 
 
 class Llama:
-    """A model with one sequence. Threads that share it take turns; a thread that asks anew ends what it left half read."""
+    """A model with one sequence. Threads that share it take turns; a new request of a thread ends its unfinished
+    stream."""
 
     def __init__(self, model_path: Union[str, os.PathLike[str]], *, n_ctx: int = 512, n_batch: int = 512,
                  n_threads: Optional[int] = None, seed: int = _RANDOM_SEED, last_n_tokens_size: int = 64,
@@ -87,10 +88,10 @@ class Llama:
         self.session.close()
         self.model.close()
 
-    # ---- small ones ----
+    # ---- small methods ----
 
     def set_seed(self, seed: Optional[int]) -> None:
-        """What calls without a seed of their own draw theirs from."""
+        """Sets the seed of the random seeds of calls that are given none."""
         self._seeds = random.Random(None if seed in (None, -1, _RANDOM_SEED) else seed)
 
     def n_ctx(self) -> int:
@@ -115,7 +116,7 @@ class Llama:
         return self.model.decode_bytes(tokens)
 
     def reset(self) -> None:
-        """Forgets the sequence. Answers do not depend on it: only what is computed again does."""
+        """Removes all tokens. Answers do not depend on this; it only determines how much is computed again."""
         with self._turns.take():
             self.session.reset()
 
@@ -128,7 +129,7 @@ class Llama:
             self.session.restore(state)
 
     def embed(self, input: Union[str, List[str]]) -> List[Any]:
-        """A list of numbers of length 1 for a text, or one for each text."""
+        """The embedding of a text, a vector of length 1 as a list; or a list of embeddings of several texts."""
         return cast(List[Any], self.model.embed(input).tolist())
 
     def create_embedding(self, input: Union[str, List[str]], model: Optional[str] = None) -> JsonDict:
@@ -141,7 +142,7 @@ class Llama:
     # ---- completions ----
 
     def __call__(self, prompt: Union[str, List[int]], **options: Any) -> Union[JsonDict, Iterator[JsonDict]]:
-        """create_completion()."""
+        """Same as create_completion()."""
         return self.create_completion(prompt, **options)
 
     def create_completion(
@@ -149,10 +150,10 @@ class Llama:
             top_p: float = 0.95, min_p: float = 0.05, logprobs: Optional[int] = None, echo: bool = False,
             stop: Union[None, str, List[str]] = None, stream: bool = False, model: Optional[str] = None,
             **options: Any) -> Union[JsonDict, Iterator[JsonDict]]:
-        """What the model goes on with after a prompt: a dictionary, or with stream=True an iterator over them.
+        """The model's continuation of a prompt: a dictionary, or with stream=True an iterator over dictionaries.
 
         Further options: top_k (40), repeat_penalty (1), frequency_penalty, presence_penalty, seed, grammar, logit_bias,
-        logits_processor. max_tokens: None or less than 1: as many as there is room for.
+        logits_processor. max_tokens: None or less than 1: until the context is full.
         """
         if isinstance(prompt, str):
             ids = self._one_bos(self.model.encode(prompt, bos=True, special=True))
@@ -171,9 +172,9 @@ class Llama:
             max_tokens: Optional[int] = None, response_format: Optional[Mapping[str, Any]] = None,
             logprobs: Optional[bool] = None, top_logprobs: Optional[int] = None, model: Optional[str] = None,
             **options: Any) -> Union[JsonDict, Iterator[JsonDict]]:
-        """The answer to a conversation in the model's own turns (chat_format): a dictionary, or an iterator.
+        """The answer to a conversation in the model's chat template (or chat_format): a dictionary, or an iterator.
 
-        response_format: {"type": "json_object"}, with a "schema" where one is to be kept, or OpenAI's "json_schema".
+        response_format: {"type": "json_object"}, optionally with a "schema", or OpenAI's "json_schema".
         Further options: those of create_completion().
         """
         chat = Conversation(self.session, chat_template=None if self.chat_format is None else o.CHAT_FORMATS[self.chat_format])
@@ -192,10 +193,10 @@ class Llama:
                             {"temperature": temperature, "top_p": top_p, "min_p": min_p}, options)
         return shape.stream(steps) if stream else shape.whole(steps)
 
-    # ---- inside ----
+    # ---- private ----
 
     def _one_bos(self, ids: List[int]) -> List[int]:
-        """Without the second of two BOS: a prompt may spell what the model wants anyway."""
+        """The ids without the second of two BOS tokens: a prompt may contain the one that is added anyway."""
         bos = self.model.info.bos
         return ids[1:] if bos >= 0 and ids[:2] == [bos, bos] else ids
 
@@ -208,7 +209,7 @@ class Llama:
 
     def _steps(self, ids: List[int], shape: _Shape, max_tokens: Optional[int], stop: List[str], n_top: int,
                sampling: JsonDict, options: JsonDict) -> Iterator[_Step]:
-        """Checks everything now; computes when it is iterated."""
+        """Checks all options now; computes while the result is iterated."""
         if len(ids) >= self.session.n_ctx:
             raise ValueError(f"Requested tokens ({len(ids)}) exceed context window of {self.session.n_ctx}")
         for id in ids:
@@ -248,7 +249,8 @@ class Llama:
 
 
 def _process(options: JsonDict, n_prompt: int, n_top: int, top: List[Any]) -> Optional[Process]:
-    """Penalties, biases and processors, taken out of the options; `top` gets the n_top likeliest tokens each time."""
+    """Combines penalties, biases and processors, which are removed from the options; `top` receives the n_top likeliest
+    tokens of each step."""
     frequency = options.pop("frequency_penalty", 0.0) or 0.0
     presence = options.pop("presence_penalty", 0.0) or 0.0
     bias = {int(id): float(value) for id, value in (options.pop("logit_bias", None) or {}).items()}
@@ -271,11 +273,11 @@ def _process(options: JsonDict, n_prompt: int, n_top: int, top: List[Any]) -> Op
 
 
 class _Shape:
-    """Dictionaries of one answer."""
+    """Builds the dictionaries of one answer."""
 
     def __init__(self, model: Model, name: str, n_prompt: int, n_top: Optional[int], prefix: str) -> None:
         self.model = model
-        self.n_top = n_top  # None: no logarithms of probabilities are wanted
+        self.n_top = n_top  # None: log probabilities are not requested
         self.n_prompt = n_prompt
         self.head: JsonDict = {"id": prefix + str(uuid.uuid4()), "created": int(time.time()), "model": name}
         self.result = Generated()
@@ -295,7 +297,7 @@ class _Completion(_Shape):
         self.prompt_ids: List[int] = []
 
     def begin(self, prompt: str, ids: List[int]) -> None:
-        """The answer begins with its prompt."""
+        """Lets the answer begin with its prompt ("echo")."""
         self.prompt, self.prompt_ids = prompt, ids
 
     def choice(self, text: str, logprobs: Optional[JsonDict], finish_reason: Optional[str]) -> JsonDict:

@@ -1,4 +1,4 @@
-"""Models: a mapped file and its meaning. Immutable; any number of threads may use one."""
+"""Models: files mapped into memory. Immutable; any number of threads may use one."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from ._library import Error, checked, lib
 # messages: a turn is ("user", "text") or {"role": "user", "content": "text"}
 Path = Union[str, "os.PathLike[str]"]
 MessageLike = Union[Tuple[str, str], Mapping[str, str]]
-# where guesses of the next tokens come from: "lookup", a smaller model of the same vocabulary, or None
+# the source of guesses of the next tokens: "lookup", a smaller model with the same vocabulary, or None
 Draft = Union[None, str, "Model"]
 
-_EMBED_AT_ONCE = 32  # texts of one call, after which Ctrl-C is noticed; does not change results
+_EMBED_AT_ONCE = 32  # texts per call of C: Ctrl-C is noticed between calls; does not change results
 
 
 @dataclass(frozen=True)
 class ModelInfo:
     """Sizes of a model."""
 
-    name: str  # as the file says, or ""
+    name: str  # from the file, or ""
     vocab_size: int  # ids are 0 .. vocab_size - 1
-    d_model: int  # numbers of a hidden state
+    d_model: int  # elements of a hidden state
     n_layers: int
-    max_seq_len: int  # trained context, tokens
+    max_seq_len: int  # context that the model was trained with, in tokens
     file_bytes: int
     bos: int  # id of the token that begins a text, or -1
-    eos: int  # id of the token that ends one, or -1
-    embedding_width: int  # numbers of embed()'s vectors
-    has_head: bool  # False: the model makes embeddings only, and no session
+    eos: int  # id of the token that ends a text, or -1
+    embedding_width: int  # elements of a vector of embed()
+    has_head: bool  # False: the model supports embeddings only, not sessions
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a session takes, in bytes."""
+    """The memory of a session, in bytes."""
 
     file_bytes: int  # mapped, shared between sessions and processes
     kv_bytes: int
     workspace_bytes: int
     token_bytes: int
     n_ctx: int
-    draft_bytes: int = 0  # what guesses are made with; of a model with its file
+    draft_bytes: int = 0  # memory for guesses; for a draft model including its file
 
 
 def role_and_content(message: MessageLike) -> Tuple[str, str]:
@@ -61,7 +61,7 @@ def role_and_content(message: MessageLike) -> Tuple[str, str]:
 
 
 def list_of(function: Any, *arguments: Any, room: int) -> npt.NDArray[np.int32]:
-    """Calls a function that fills a list of ids; `room` is a guess of its length."""
+    """Calls a function that fills a list of ids; `room` is the estimated length of the list."""
     n = c_size_t()
     while True:
         out = np.empty(room, np.int32)
@@ -72,7 +72,7 @@ def list_of(function: Any, *arguments: Any, room: int) -> npt.NDArray[np.int32]:
 
 
 def bytes_of(function: Any, *arguments: Any, room: int) -> bytes:
-    """Calls a function that fills a list of bytes."""
+    """Calls a function that fills a list of bytes; `room` as in list_of()."""
     n = c_size_t()
     while True:
         out = ctypes.create_string_buffer(max(room, 1))
@@ -83,7 +83,7 @@ def bytes_of(function: Any, *arguments: Any, room: int) -> bytes:
 
 
 def kv_type_number(kv_type: str) -> int:
-    """Raises ValueError for a name that is unknown."""
+    """C's number of a storage type of keys and values. Raises ValueError for an unknown name."""
     try:
         return {"f16": 1, "f32": 2, "q8": 3}[kv_type]
     except KeyError:
@@ -91,12 +91,12 @@ def kv_type_number(kv_type: str) -> int:
 
 
 def draft_handle(draft: Draft) -> Optional[Handle]:
-    """What must live as long as who guesses by it."""
+    """The handle of a draft model, which must live as long as the object that uses it; None for other drafts."""
     return draft.handle if isinstance(draft, Model) else None
 
 
 def draft_fields(draft: Draft, n_tokens: int) -> Dict[str, Any]:
-    """Fields of C's options. Raises ValueError for a source that is unknown."""
+    """The fields of C's options for a draft. Raises ValueError for an unknown source."""
     model = draft_handle(draft)
     if model is not None:
         return {"draft": 2, "draft_model": model.pointer, "draft_tokens": n_tokens}
@@ -106,11 +106,11 @@ def draft_fields(draft: Draft, n_tokens: int) -> Dict[str, Any]:
 
 
 class Model:
-    """A loaded GGUF file. Threads share it; so may processes, which then share the file's memory.
+    """A loaded GGUF file. Threads may share it. Processes that load the same file share its memory.
 
-    isa: kernels, e.g. "avx2"; None takes the best of this CPU. window: sliding window in place of the file's, 0 for none.
-    adapters: LoRA files with the scale of each, {"file.gguf": 1.0}, all of them at once. Pickled (multiprocessing, "spawn")
-    it is the path and these: the other process maps the same files.
+    isa: the instruction set of the kernels, e.g. "avx2"; None: the best one for this CPU. window: a sliding window that
+    replaces the file's; 0: none. adapters: LoRA files and their scales, {"file.gguf": 1.0}, all applied together.
+    Pickling (multiprocessing, "spawn") stores the path and these options: the other process maps the same files.
     """
 
     def __init__(self, path: Path, *, isa: Optional[str] = None, window: Optional[int] = None,
@@ -141,7 +141,7 @@ class Model:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the file, as soon as nothing that was made from the model is left."""
+        """Releases the file as soon as no object that was created from the model is left."""
         self._handle = None
 
     @property
@@ -152,12 +152,12 @@ class Model:
 
     def is_end(self, token: int) -> bool:
         """Whether a token ends a turn or a text."""
-        handle = self.handle  # stays, whoever closes the model meanwhile; so below
+        handle = self.handle  # a reference, so that another thread may close the model during the call; also below
         return bool(lib().gemma_model_is_end(handle.pointer, token))
 
     def encode(self, text: Union[str, bytes], *, bos: bool = False, special: bool = False) -> list[int]:
-        """Ids of a text. bos: begin with the BOS token where the model wants one. special: control tokens that are
-        spelled in the text become their ids."""
+        """The ids of a text. bos: begin with the BOS token if the model requires one. special: the spelling of a
+        control token in the text becomes its id."""
         data = text.encode() if isinstance(text, str) else bytes(text)
         flags = (1 if bos else 0) | (2 if special else 0)
         handle = self.handle
@@ -165,16 +165,16 @@ class Model:
         return [int(i) for i in ids]
 
     def decode_bytes(self, ids: Ids) -> bytes:
-        """The bytes of ids, which need not end with a whole character. Control tokens are left out."""
+        """The bytes of ids; they may end within a character. Control tokens are skipped."""
         handle, given = self.handle, id_array(ids)
         return bytes_of(lib().gemma_decode, handle.pointer, given.ctypes.data, len(given), room=16 * len(given))
 
     def decode(self, ids: Ids) -> str:
-        """The text of ids; what is no whole character is U+FFFD. Control tokens are left out."""
+        """The text of ids; incomplete characters become U+FFFD. Control tokens are skipped."""
         return self.decode_bytes(ids).decode(errors="replace")
 
     def encode_chat(self, messages: Sequence[MessageLike]) -> list[int]:
-        """Ids of a conversation in the model's own turns, ending where the answer begins."""
+        """The ids of a conversation in the model's chat template, up to the beginning of the next answer."""
         turns = [role_and_content(m) for m in messages]
         given = (c.Message * len(turns))(*[c.Message(c_string(role, "a role"), c_string(content, "a message"))
                                            for role, content in turns])
@@ -185,7 +185,7 @@ class Model:
 
     def plan(self, n_ctx: int = 0, *, chunk: int = 0, logit_rows: int = 0, max_memory: int = 0, n_threads: int = 0,
              kv_type: str = "f16", draft: Draft = None, draft_tokens: int = 0) -> Plan:
-        """What a session of these options would take, without making it."""
+        """The memory that a session with these options would need, without creating it."""
         options = c.SessionOptions(n_ctx=n_ctx, chunk=chunk, logit_rows=logit_rows, max_memory=max_memory,
                                    n_threads=n_threads, kv_type=kv_type_number(kv_type),
                                    **draft_fields(draft, draft_tokens))
@@ -197,9 +197,9 @@ class Model:
               truncate: bool = False, n_ctx: int = 0, n_threads: int = 0) -> npt.NDArray[np.float32]:
         """One vector of length 1 for each text: [n_texts, width], or [width] for a single text.
 
-        prompt: "query" or "document", for models that were trained with it (EmbeddingGemma). pooling: "mean", "first"
-        or "last" in place of the model's. dims: the first numbers only. truncate: of a text that is too long only the
-        beginning counts; otherwise it is an error.
+        prompt: "query" or "document", for models that were trained with prompts (EmbeddingGemma). pooling: "mean",
+        "first" or "last", instead of the model's. dims: keep only this many elements of each vector. truncate: use only
+        the beginning of a text that is too long; otherwise that is an error.
         """
         if isinstance(texts, str):
             return self.embed([texts], prompt=prompt, dims=dims, pooling=pooling, truncate=truncate, n_ctx=n_ctx,

@@ -1,4 +1,4 @@
-"""Schedulers: requests of any number of threads, run together. What they begin with in common is computed once."""
+"""Schedulers compute requests from any number of threads together. Prefixes that requests share are computed once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
     from .generation import GenerateOptions
 
-_WAIT_MS = 100  # of one wait in C: Ctrl-C is noticed between two
+_WAIT_MS = 100  # duration of one wait in C: Ctrl-C is noticed between waits
 _END, _TOKEN = 0, 1
 
 
 class Scheduler:
-    """Runs up to max_sequences requests at one time, in a thread of its own; any thread may submit.
+    """Computes up to max_sequences requests at the same time in a separate thread; any thread may submit requests.
 
-    n_ctx: tokens of each; other options as of Session. A forked process has no such thread and makes another scheduler.
+    n_ctx: maximum number of tokens of each request; the other options are those of Session. A forked process lacks the
+    thread and must create another scheduler.
     """
 
     def __init__(self, model: Model, max_sequences: int = 8, n_ctx: int = 0, *, n_threads: int = 0, chunk: int = 0,
@@ -47,12 +48,13 @@ class Scheduler:
         self.close()
 
     def close(self) -> None:
-        """Cancels all requests, unless another thread submits one just now; their answers stay valid."""
+        """Cancels all requests; their answers stay valid. While another thread is in submit(), the scheduler lives
+        until that call has returned."""
         self._handle = None
 
     def submit(self, ids: Ids, **options: Unpack[GenerateOptions]) -> Answer:
-        """A request joins the queue. `pick` and `process` are called by the scheduler's thread: they hold up all
-        requests while Python runs. `noted` is not for schedulers."""
+        """Adds a request to the queue. The scheduler's thread calls `pick` and `process`, so all requests wait while
+        they run. `noted` is not supported."""
         handle = self._handle
         if handle is None:
             raise ValueError("the scheduler is closed")
@@ -66,12 +68,13 @@ class Scheduler:
 
 
 class Answer(Guarded, Iterator[Token]):
-    """The answer to a request: an iterator over Token, to be read at any pace. Nobody holding it cancels it."""
+    """The answer to a request: an iterator over Token. The request is cancelled when no reference to the answer is
+    left."""
 
     def __init__(self, pointer: int, parent: Handle, plan: Plan) -> None:
         super().__init__()
-        self.result = Generated()  # what was read up to now; reason and seconds are there at the end
-        self._plan = plan  # C calls back into it
+        self.result = Generated()  # the tokens read so far; reason and seconds are set at the end
+        self._plan = plan  # must stay alive: C calls its callbacks
         self._handle: Optional[Handle] = Handle(pointer, lib().gemma_answer_free, parent, has_thread=True)
         self._token = c.TokenC()
 
@@ -88,7 +91,7 @@ class Answer(Guarded, Iterator[Token]):
                 while (state := checked(lib().gemma_answer_next, handle.pointer, byref(self._token), _WAIT_MS)) > _TOKEN:
                     pass
             finally:
-                if self._plan.raised is not None:  # what a callback raised is what ended it
+                if self._plan.raised is not None:  # the exception of a callback ended the request
                     self.cancel()
                     raise self._plan.raised
             if state == _END:
@@ -99,13 +102,13 @@ class Answer(Guarded, Iterator[Token]):
             return token
 
     def wait(self) -> Generated:
-        """The whole answer, with what was read already."""
+        """Waits for the end; returns the whole answer, including the tokens that were read before."""
         for _ in self:
             pass
         return self.result
 
     def cancel(self) -> None:
-        """The request ends as soon as it can; what is there can be read."""
+        """Ends the request as soon as possible; text that was generated before can still be read."""
         handle = self._handle
         if handle is not None:
             handle.check_process("answer")
@@ -115,7 +118,7 @@ class Answer(Guarded, Iterator[Token]):
         handle = getattr(self, "_handle", None)
         if handle is None or not self._plan.has_callbacks or self.result.reason or not handle.is_ours():
             return
-        lib().gemma_answer_cancel(handle.pointer)  # and no callback runs after they are gone
+        lib().gemma_answer_cancel(handle.pointer)  # then wait: C must not call destroyed callbacks
         lib().gemma_answer_wait(handle.pointer, None, None)
 
     def _finish(self, handle: Handle) -> None:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from .generation import GenerateOptions
 
-_SHORT = 16  # tokens that are computed without another thread: Ctrl-C waits for them
+_SHORT = 16  # up to this many tokens are computed without another thread; Ctrl-C waits for them
 
 
 class Snapshot:
-    """A copy of a session's sequence; immutable. to_bytes() is for a file, Session.read_snapshot() its way back."""
+    """An immutable copy of a session's sequence. to_bytes() gives bytes for a file, which Session.read_snapshot()
+    reads."""
 
     def __init__(self, pointer: int, parent: Handle) -> None:
         self._parent = parent
@@ -40,13 +41,14 @@ class Snapshot:
 
 
 class Session(Guarded):
-    """One sequence of tokens. Its calls may come from any thread: one computes, the others wait (see exclusive()).
+    """One sequence of tokens. Any thread may call it: one computes while the others wait (see exclusive()).
 
-    n_ctx: tokens that it can hold; 0 takes the model's context, at most 8192, within max_memory (bytes of file and
-    session together; 0: no limit). n_threads: 0 takes one for each physical core. chunk, logit_rows: tokens of a prompt,
-    and of score(), that are computed in one pass; they do not change results. draft: where guesses of the next tokens come
-    from, up to draft_tokens (0: 8) of which are verified in one pass: "lookup" (what followed in the sequence before) or a
-    smaller Model of the same vocabulary; answers are the same with and without.
+    n_ctx: maximum number of tokens; 0: the model's context, at most 8192, within max_memory (bytes of the file and the
+    session together; 0: no limit). n_threads: number of threads; 0: one for each physical core. chunk, logit_rows:
+    maximum number of tokens of a prompt, and of score(), that one forward pass computes; they do not change results.
+    draft: the source of guesses of the next tokens: "lookup" (the tokens that followed earlier in the sequence) or a
+    smaller Model with the same vocabulary. One forward pass verifies up to draft_tokens (0: 8) guesses; answers are the
+    same without them.
     """
 
     def __init__(self, model: Model, n_ctx: int = 0, *, n_threads: int = 0, chunk: int = 0, logit_rows: int = 0,
@@ -59,7 +61,7 @@ class Session(Guarded):
         pointer = checked(lib().gemma_session_new, parent.pointer, byref(options))
         self._handle: Optional[Handle] = Handle(pointer, lib().gemma_session_free, parent, draft_handle(draft))
         self._parent = parent
-        self._stream: Optional[weakref.ref[Stream]] = None  # under way
+        self._stream: Optional[weakref.ref[Stream]] = None  # the running generation
         self.model = model
         self.n_ctx = int(lib().gemma_session_n_ctx(pointer))
 
@@ -71,14 +73,14 @@ class Session(Guarded):
         self.close()
 
     def close(self) -> None:
-        """Frees its memory, as soon as no view of its logits is left."""
+        """Frees the session as soon as no view of its logits is left."""
         with self._lock:
             self._end_stream()
             self._handle = None
 
     @contextmanager
     def exclusive(self) -> Iterator[Session]:
-        """Keeps other threads out for several calls that belong together, e.g. set_tokens() and generate()."""
+        """Excludes other threads during several calls that belong together, e.g. set_tokens() and generate()."""
         with self._lock:
             yield self
 
@@ -86,41 +88,41 @@ class Session(Guarded):
 
     @property
     def n_past(self) -> int:
-        """Tokens in the sequence."""
+        """Number of tokens in the sequence."""
         with self._lock:
             return int(lib().gemma_session_n_past(self._pointer()))
 
     @property
     def tokens(self) -> list[int]:
-        """The sequence."""
+        """The ids of the sequence."""
         with self._lock:
             pointer = self._pointer()
             ids = list_of(lib().gemma_session_get_tokens, pointer, room=int(lib().gemma_session_n_past(pointer)))
             return [int(i) for i in ids]
 
     def set_tokens(self, ids: Ids) -> int:
-        """Makes the sequence equal to ids: what it begins with already is kept, the rest is computed. Returns how many
-        were kept."""
+        """Makes the sequence equal to ids. The common prefix with the present sequence is kept, and the remaining
+        tokens are computed. Returns the number of tokens that were kept."""
         given, reused = id_array(ids), c_size_t()
         self._compute(given.size, lib().gemma_session_set_tokens, given.ctypes.data, given.size, byref(reused))
         return reused.value
 
     def append(self, ids: Ids) -> None:
-        """Adds tokens to the sequence."""
+        """Appends tokens to the sequence."""
         given = id_array(ids)
         self._compute(given.size, lib().gemma_session_append, given.ctypes.data, given.size)
 
     def truncate(self, n: int) -> None:
-        """Forgets all but the first n tokens."""
+        """Removes all but the first n tokens."""
         self._compute(0, lib().gemma_session_truncate, n)
 
     def reset(self) -> None:
-        """Forgets all tokens."""
+        """Removes all tokens."""
         self.truncate(0)
 
     def logits(self) -> npt.NDArray[np.float32]:
-        """Logits [vocab_size] after the last token: a view of the engine's memory, read only. The numbers are valid until
-        the next call that changes the sequence; take a copy() to keep them."""
+        """Logits [vocab_size] after the last token: a read-only view of the engine's memory. The numbers are valid
+        until the next call that changes the sequence; use copy() to keep them."""
         return self._floats(lib().gemma_session_logits, self.model.info.vocab_size)
 
     def hidden_state(self) -> npt.NDArray[np.float32]:
@@ -128,25 +130,26 @@ class Session(Guarded):
         return self._floats(lib().gemma_session_hidden_state, self.model.info.d_model)
 
     def score(self, ids: Ids) -> npt.NDArray[np.float64]:
-        """Natural logarithms of the probability of each id after the sequence and the ids before it. They join it."""
+        """Appends ids to the sequence and returns the natural logarithm of the probability of each, given the tokens
+        before it."""
         given = id_array(ids)
         out = np.empty(given.size, np.float64)
         self._compute(given.size, lib().gemma_session_score, given.ctypes.data, given.size, out.ctypes.data)
         return out
 
-    # ---- copies of it ----
+    # ---- copies of the sequence ----
 
     def snapshot(self) -> Snapshot:
-        """A copy of the sequence as it is."""
+        """A copy of the present sequence."""
         with self._lock:
             return Snapshot(checked(lib().gemma_session_snapshot, self._pointer()), self._parent)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Makes the sequence that of a snapshot; computes nothing."""
+        """Replaces the sequence by that of a snapshot; computes nothing."""
         self._compute(0, lib().gemma_session_restore, snapshot.handle.pointer)
 
     def read_snapshot(self, data: bytes) -> Snapshot:
-        """The snapshot of Snapshot.to_bytes(). Raises Error for bytes that are damaged, cut, or another model's."""
+        """Reads the bytes of Snapshot.to_bytes(). Raises Error if they are damaged, truncated, or of another model."""
         with self._lock:
             pointer = checked(lib().gemma_snapshot_read, self._pointer(), data, len(data))
             return Snapshot(pointer, self._parent)
@@ -154,9 +157,10 @@ class Session(Guarded):
     # ---- generation ----
 
     def stream(self, **options: Unpack[GenerateOptions]) -> Stream:
-        """Chooses tokens after the sequence until something ends it: an iterator over Token, one computed at a time.
+        """Generates a continuation of the sequence: an iterator over Token that computes one token at a time.
 
-        Ctrl-C ends it between two tokens. Any other use of the session ends it, too; its next token is then an Error.
+        Ctrl-C ends it between two tokens. Any other use of the session ends it as well; the next token then raises
+        Error.
         """
         plan = Plan(options)
         with self._lock:
@@ -168,7 +172,7 @@ class Session(Guarded):
 
     def generate(self, *, on_token: Optional[Callable[[Token], object]] = None,
                  **options: Unpack[GenerateOptions]) -> Generated:
-        """The whole answer. on_token(token) may return False to end it earlier."""
+        """Generates a whole answer. on_token(token) may return False to end it early."""
         with self._lock:
             with self.stream(**options) as stream:
                 for token in stream:
@@ -177,21 +181,22 @@ class Session(Guarded):
             return stream.result
 
     def cancel(self) -> None:
-        """From any thread, also while another computes: that call, and later ones, end as soon as they can."""
+        """Cancels the running call, which ends as soon as possible, and all later calls until clear_cancel(). Any
+        thread may call this."""
         handle = self._handle
         if handle is not None:
             lib().gemma_session_cancel(handle.pointer)
 
     def clear_cancel(self) -> None:
-        """Lets the session work again."""
+        """Ends the effect of cancel()."""
         handle = self._handle
         if handle is not None:
             lib().gemma_session_clear_cancel(handle.pointer)
 
-    # ---- inside ----
+    # ---- private ----
 
     def _pointer(self) -> int:
-        """The C object, for the thread that holds the lock."""
+        """The address of the C object. The caller must hold the lock."""
         self.check_whole()
         if self._handle is None:
             raise ValueError("the session is closed")
@@ -212,7 +217,7 @@ class Session(Guarded):
             return float_view(self._handle, checked(function, pointer), n)
 
     def _compute(self, n_tokens: int, function: Any, *arguments: Any) -> None:
-        """A call that changes the sequence, and computes up to so many tokens."""
+        """Calls a function that changes the sequence and computes up to n_tokens tokens."""
         with self._lock:
             pointer = self._pointer()
             self._end_stream()
@@ -223,10 +228,10 @@ class Session(Guarded):
 
 
 class Stream(Iterator[Token]):
-    """A generation under way, made by Session.stream()."""
+    """A running generation, created by Session.stream()."""
 
     def __init__(self, session: Session, pointer: int, plan: Plan) -> None:
-        self.result = Generated()  # what was generated up to now; reason and seconds are there at the end
+        self.result = Generated()  # the tokens generated so far; reason and seconds are set at the end
         self._session = session
         self._plan = plan
         self._token = c.TokenC()
@@ -271,7 +276,7 @@ class Stream(Iterator[Token]):
             return token
 
     def _has_chosen(self, state: int) -> bool:
-        """Whether the last step chose a token, be it the one that ended the turn."""
+        """Whether the last step chose a token, including a token that ended the turn."""
         result = c.GenerateResultC()
         checked(lib().gemma_stream_get_result, self._pointer, byref(result))
         return self._token.id >= 0 if state != 0 else REASONS[result.reason] == "end_of_turn"
@@ -284,12 +289,13 @@ class Stream(Iterator[Token]):
         self.close()
 
     def close(self) -> None:
-        """Ends the generation where it is not done. The last token that was told is not in the session's sequence."""
+        """Ends the generation if it is still running. The last token that was returned is not in the session's
+        sequence."""
         with self._session._lock:
             self._end("callback")
 
     def __del__(self) -> None:
-        # nobody else can use it; what it frees does not touch the session, where another thread may compute
+        # no lock is needed: no other thread has a reference, and freeing does not touch the session
         if not getattr(self, "_is_over", True):
             self._free()
 
@@ -299,7 +305,7 @@ class Stream(Iterator[Token]):
         lib().gemma_sampler_free(self._sampler)
 
     def _end(self, reason: Optional[str] = None) -> None:
-        """Under the session's lock. The reason is C's where none is given."""
+        """Completes the result. The caller must hold the session's lock. The reason is C's unless one is given."""
         if self._is_over:
             return
         result = c.GenerateResultC()

@@ -1,4 +1,4 @@
-"""Where the tests find a model: the demo model of the checkout, or GEMMA_TEST_MODEL."""
+"""The path of the model for tests: the demo model of the checkout, or GEMMA_TEST_MODEL."""
 
 import os
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""article.py is gemma-squad's --preset article: its prompt, questions, seeds, answers, ranks and p values.
+"""article.py agrees with gemma-squad's --preset article in prompts, questions, seeds, answers, ranks and p values.
 
-GEMMA_SQUAD=PROGRAM lets it ask gemma-squad itself.
+With GEMMA_SQUAD=PROGRAM, the tests run gemma-squad for comparison.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Llama as llama-cpp-python's programs use it: shapes, options, what is refused."""
+"""Llama as programs for llama-cpp-python use it: shapes of results, options, refusals."""
 
 import json
 import unittest

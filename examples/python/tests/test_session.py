@@ -54,7 +54,7 @@ class Models(WithModel):
         np.testing.assert_allclose(np.linalg.norm(self.model.embed(texts[:1], dims=8), axis=1), 1, rtol=1e-5)
         self.assertEqual(self.model.embed([]).shape[0], 0)
         with self.assertRaises(gemma_cpp.Error):
-            self.model.embed(texts, prompt="query")  # a model that knows none
+            self.model.embed(texts, prompt="query")  # the model has no prompts
         with self.assertRaises(ValueError):
             self.model.embed(texts, prompt="no such")
 
@@ -237,7 +237,7 @@ class Sessions(WithModel):
         with self.assertRaisesRegex(gemma_cpp.Error, "used for something else"):
             next(stream)
         for token in session.stream(max_tokens=50, ignore_end=True):
-            break  # left half read: nothing waits for it
+            break  # the answer is not read to its end: no call waits for it
         session.append([6])
         with session.stream(max_tokens=50) as stream:
             pass
@@ -253,7 +253,7 @@ class Drafts(WithModel):
         return session.generate(**{"max_tokens": 40, "ignore_end": True, **options})
 
     def along(self, **more):
-        """Options of an answer that goes on as the prompt does."""
+        """Options of an answer whose tokens are forced to repeat the prompt."""
         forced = iter(self.model.encode(self.TEXT))
         return {"pick": lambda logits: next(forced), **more}
 
@@ -324,7 +324,7 @@ class Conversations(WithModel):
         self.assertGreaterEqual(chat.n_reused, answered - 1)
         self.assertEqual(len(chat), 5)
         for _ in chat.stream("And then?", max_tokens=9):
-            break  # what was said until then is the answer
+            break  # the answer consists of the tokens until then
         gc.collect()
         self.assertEqual(len(chat), 7)
         chat.truncate(1)
@@ -360,7 +360,7 @@ class Schedulers(WithModel):
                 with self.assertRaises(ZeroDivisionError):
                     scheduler.submit(ids, **{option: lambda *_: 1 // 0}).wait()
             del answers, stopped
-            # nobody waits for it, and its callback is gone
+            # no call waits for the answer, and its callback is destroyed
             scheduler.submit(ids, process=lambda logits, tokens: None, max_tokens=100, ignore_end=True)
             gc.collect()
             self.assertEqual(scheduler.submit(ids, max_tokens=15).wait().text, alone.text)

@@ -17,7 +17,7 @@ def ask(session, seed):
 
 
 def in_threads(count, call):
-    """call(i) in threads that begin together."""
+    """The results of call(i) for i < count, each in a thread; all threads start together."""
     results, errors, barrier = [None] * count, [], threading.Barrier(count)
 
     def work(i):
@@ -186,7 +186,7 @@ class CtrlC(unittest.TestCase):
         self.session.reset()
         self.interrupted(lambda: self.session.set_tokens(ids), whole / 8)
         self.assertLess(self.session.n_past, self.n)
-        self.session.set_tokens(ids)  # the session goes on
+        self.session.set_tokens(ids)  # the session can still be used
         self.assertEqual(self.session.n_past, self.n)
 
     def test_an_answer(self):
