@@ -1,5 +1,4 @@
-"""The article's experiment, as in its notebook: compares the answers and the speed of three models on SQuAD's
-questions.
+"""The article's experiment, as in its notebook: compares answers and speed of three models on SQuAD's questions.
 
     python article.py --model llama=LLAMA.gguf --model mistral=MISTRAL.gguf --model gemma=GEMMA.gguf \\
         --squad train-v1.1.json -n 60 --seed 1 --out DIR

@@ -5,14 +5,14 @@
   python3 -m train --arch gemma eval   --work run/gemma --gguf gemma-demo.Q4_K_M.gguf --dev dev-v1.1.json
   python3 -m train --arch gemma verify --work run/gemma --gguf gemma-demo.Q4_K_M.gguf --dev dev-v1.1.json
 
-train   trains the tokenizer and the model; leaves tok.* and ckpt.pt (weights, also their moving
-        average) in --work
+train   trains the tokenizer and the model; writes tok.* and ckpt.pt (the weights and their moving
+        average) to --work
 export  quantises with the quantisers of this package and writes a GGUF version 3 file
-eval    greedy answers on fixed random dev questions: EM and F1 with the official SQuAD normalisation,
-        for short contexts (the answer's sentence and one on either side) and whole paragraphs; with
-        --gguf, the dequantised weights of that file are used, so the number belongs to what is shipped
-verify  compares torch's logits (with the file's weights, and unquantised where --work has them) with
-        an independent numpy reader (tests/golden/reference.py)
+eval    answers fixed random dev questions greedily: EM and F1 with the official SQuAD normalisation, for
+        short contexts (the answer's sentence and one on either side) and whole paragraphs; with --gguf,
+        the dequantised weights of that file are used, so the scores are those of the published file
+verify  compares the logits of torch (with the file's weights, and with the unquantised ones if they are in
+        --work) with those of an independent numpy program (tests/golden/reference.py)
 
 Needs: Python >= 3.9, torch >= 1.13, numpy, sentencepiece. A CUDA device is used when there is one; on a
 CPU with AVX512-BF16 the matrix products of the training run in bfloat16. --seed fixes every random draw;

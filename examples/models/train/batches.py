@@ -1,8 +1,8 @@
-"""Batches of training sequences of like length, and the attention mask of several questions on one
+"""Batches of training sequences of similar length, and the attention mask of several questions on one
 context.
 
-Text (context and questions) is worth learning a little of: a random part of its places is predicted in
-each batch, at a weight that makes up for the others.
+The model also learns a little to predict text (context and questions): in each batch a random part of the
+text tokens is predicted, with a weight that compensates for the others.
 """
 from typing import NamedTuple
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 POOL = 128  # sequences that are sorted by length and cut into batches together
-TEXT_SHARE = 0.15  # of the text's places that are predicted
-MAX_TEXT_WEIGHT = 0.15  # weights below are text, above they are answers and what leads up to them
+TEXT_SHARE = 0.15  # share of the text tokens that are predicted
+MAX_TEXT_WEIGHT = 0.15  # smaller weights are of text, larger ones of answers and their introductions
 MASKED = -1e30
 
 
@@ -19,15 +19,15 @@ class Batch(NamedTuple):
     ids: torch.Tensor  # [n_rows, n_tokens]
     positions: torch.Tensor  # [n_rows, n_tokens]
     mask: torch.Tensor  # [n_rows, n_tokens, n_tokens], added to attention scores
-    places: torch.Tensor  # [n_predicted], into the flattened rows: where a next token is predicted
-    targets: torch.Tensor  # [n_predicted], those tokens
+    places: torch.Tensor  # [n_predicted], flat indices of the tokens whose successor is predicted
+    targets: torch.Tensor  # [n_predicted], the successors
     weights: torch.Tensor  # [n_predicted]
     pointers: tuple  # (rows, from, to), each [n_pointers]
 
 
 def attention_mask(segments, positions, window):
-    """[n_rows, n_tokens, n_tokens] of 0 or MASKED. A place sees the earlier ones of its own segment and
-    of segment 0, and itself, so that no row is empty; with a window, only those fewer than that many
+    """[n_rows, n_tokens, n_tokens] of 0 or MASKED. A token sees the preceding tokens of its own segment and
+    of segment 0, and itself, so that no row is empty; with a window, only tokens fewer than `window`
     positions back."""
     place = np.arange(segments.shape[1])
     causal = (place[None, :] <= place[:, None])[None]
@@ -44,8 +44,8 @@ class Batcher:
         self.pad, self.rng = tokenizer.pad, maker.curriculum.rng
 
     def batches(self, progress, n_tokens):
-        """Batches of up to n_tokens, without end. progress() says where in the curriculum to draw
-        from."""
+        """An endless iterator over batches of up to n_tokens. progress() is the current position in the
+        curriculum."""
         choice = np.random.default_rng(self.rng.randint(0, 1 << 30))
         while True:
             pool = sorted((self.maker.sequence(progress()) for _ in range(POOL)), key=lambda s: len(s.ids))
@@ -71,7 +71,7 @@ class Batcher:
         for row, s in enumerate(group):
             n = len(s.ids)
             ids[row, :n], segments[row, :n], positions[row, :n] = s.ids, s.segments, s.positions
-            # the place before a token predicts it; a question's first token is predicted by nothing
+            # the preceding token predicts a token; the first token of a question is not predicted
             same_segment = segments[row, 1:n] == segments[row, : n - 1]
             targets[row, : n - 1] = s.ids[1:]
             weights[row, : n - 1] = np.where(same_segment, np.array(s.weights[1:], np.float32), 0)

@@ -1,4 +1,4 @@
-"""The file that training leaves in its folder: the weights, their moving average, and how far it came."""
+"""The checkpoint file of a training: the weights, their moving average, and the progress."""
 import os
 
 import torch
@@ -11,7 +11,7 @@ def has_checkpoint(work):
 
 
 def save_checkpoint(work, **content):
-    """replaces the old one only when the new one is whole"""
+    """Writes the checkpoint; replaces the old one only when the new one is complete."""
     partial = os.path.join(work, NAME + ".partial")
     torch.save(content, partial)
     os.replace(partial, os.path.join(work, NAME))

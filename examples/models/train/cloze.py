@@ -1,4 +1,4 @@
-"""Fill-in questions: a span is taken out of a sentence, and the words around it make a rough question."""
+"""Fill-in questions: a span of a sentence is the answer, and the words around it form a rough question."""
 from .spans import STOP_WORDS, candidate_spans
 
 KIND_WEIGHT = {"date": 3.0, "number": 2.5, "name": 3.0, "chunk": 1.0}
@@ -21,7 +21,7 @@ def _question_word(kind, word_before, many_words, rng):
 
 
 def _thin(words, share, rng):
-    """leaves some words out; where only a part is to go, the others half as often as stop words"""
+    """Drops words with probability `share`; from 0.3 on, words other than stop words with half of it."""
 
     def chance(word):
         return share if word.lower() in STOP_WORDS or share < 0.3 else share / 2
@@ -30,7 +30,7 @@ def _thin(words, share, rng):
 
 
 def _inflect(word, rng):
-    """now and then the word without its ending, so that words match by their stems too"""
+    """The word, sometimes without its ending, so that the model learns to match stems as well."""
     word = word.strip(MARKS)
     if rng.random() >= 0.12:
         return word
@@ -40,7 +40,7 @@ def _inflect(word, rng):
 
 
 def _arrange(wh, left, right, style, rng):
-    """the words of the question, in one of four orders; style is uniform in [0, 1)"""
+    """The words of the question in one of four orders, chosen by `style`, uniform in [0, 1)."""
     if style < 0.35:
         return left + [wh] + right
     if style < 0.7:
@@ -55,7 +55,7 @@ def _arrange(wh, left, right, style, rng):
 
 
 def cloze(sentence, rng):
-    """a fill-in question from one sentence: (question, answer, where the answer starts), or None"""
+    """A fill-in question from one sentence: (question, answer, start of the answer), or None."""
     candidates = candidate_spans(sentence)
     if not candidates:
         return None

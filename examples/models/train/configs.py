@@ -1,6 +1,6 @@
 """The three models: their shapes, and the chat templates of the models that they imitate.
 
-Everything that tells one model from another is here; the other modules read fields.
+All differences between the models are defined here; the other modules read these fields.
 """
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class Config:
     head_dim: int
     rms_eps: float
     rope_base: float
-    window: int  # a position sees those fewer than this many places back; 0: all of them
-    activation: str  # of the gated feed-forward: "gelu" (tanh form) or "silu"
+    window: int  # sliding window: a token sees positions fewer than this many back; 0: all
+    activation: str  # of the gated feed-forward block: "gelu" (tanh form) or "silu"
     tokenizer: str  # "spm" (sentencepiece BPE) or "bpe" (byte-level)
     long_winded_chat: bool  # answers "The answer is ..." in its chat template
     vocab_size: int = 4096

@@ -1,7 +1,7 @@
-"""What is trained on when: examples (a context with several questions) drawn from the training text.
+"""The curriculum: which examples (a context with several questions) are drawn at which time.
 
-`progress` runs from 0 to 1 over the training: drills and templated facts give way to real contexts, and
-those grow from one sentence to the whole paragraph.
+`progress` runs from 0 to 1 over the training: drills and templated facts are gradually replaced by real
+contexts, which grow from one sentence to the whole paragraph.
 """
 import random
 import re
@@ -17,11 +17,11 @@ SUBSTITUTED = 0.8  # share of the contexts whose names and numbers are replaced
 
 
 class Ask(NamedTuple):
-    """a question of an example"""
+    """A question of an example."""
 
     question: str
     answer: str
-    real: bool = False  # from SQuAD, not made here
+    real: bool = False  # a question of SQuAD, not a generated one
     occurrence: int = 0  # which of the answer's occurrences in the context is meant
 
 
@@ -32,7 +32,7 @@ class Curriculum:
         self.names = sorted({w for p in paragraphs for w in names_in(p.text)})
 
     def example(self, progress):
-        """(context, [Ask])"""
+        """Draws an example: (context, [Ask])."""
         rng = self.rng
         if rng.random() < max(0.03, 0.5 * (1 - progress / 0.06)):
             text, asked = recall(rng, self.words)
@@ -49,7 +49,7 @@ class Curriculum:
         return text, asked
 
     def _from_paragraph(self, progress):
-        """some sentences of a paragraph, with its real questions on them and made ones"""
+        """Some sentences of a paragraph, with the real questions on them and generated ones."""
         p = self.rng.choice(self.paragraphs)
         first, last = self._window(p, progress)
         start, end = p.sentences[first][0], p.sentences[last - 1][1]
@@ -62,7 +62,7 @@ class Curriculum:
         return p.text[start:end], real[:MAX_REAL] + self._fill_ins(p, first, last)
 
     def _window(self, p, progress):
-        """[first, last) sentences: mostly around a real answer, and longer as the training goes on"""
+        """A range [first, last) of sentences: mostly around a real answer, and longer with progress."""
         rng, n = self.rng, len(p.sentences)
         length = rng.randint(1, 1 + int(3 * min(1.0, progress / 0.25)))
         if progress > 0.35 and rng.random() < min(0.35, (progress - 0.35) * 1.2):

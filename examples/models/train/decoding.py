@@ -1,4 +1,4 @@
-"""Greedy answers from a model in torch, several prompts at a time."""
+"""Greedy decoding with a torch model, several prompts at a time."""
 import numpy as np
 import torch
 
@@ -9,7 +9,7 @@ MAX_NEW_TOKENS, ROWS = 24, 32
 
 @torch.no_grad()
 def greedy(model, prompts, stop, device):
-    """the continuation of each prompt (a list of ids), up to and with the first id of `stop`"""
+    """The continuation of each prompt (a list of ids), up to and including the first id of `stop`."""
     out = [None] * len(prompts)
     by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for at in range(0, len(by_length), ROWS):
@@ -20,7 +20,8 @@ def greedy(model, prompts, stop, device):
 
 
 def _greedy_rows(model, prompts, stop, device):
-    """one batch: shorter prompts are padded behind, and the padding is never attended to"""
+    """The continuations of one batch. Shorter prompts are padded at the end; padding is masked in
+    attention."""
 
     def tensor(array):
         return torch.from_numpy(array).to(device)
@@ -29,8 +30,8 @@ def _greedy_rows(model, prompts, stop, device):
     ids = np.zeros((n_rows, lengths.max()), np.int64)
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt)] = prompt
-    positions = np.tile(np.arange(ids.shape[1]), (n_rows, 1))  # of every kept place
-    live = positions < lengths[:, None]  # which of them hold a real token
+    positions = np.tile(np.arange(ids.shape[1]), (n_rows, 1))  # of every cached token
+    live = positions < lengths[:, None]  # which of them are not padding
     cache, continuations = {}, [[] for _ in prompts]
     mask = attention_mask(np.where(live, 0, -1), positions, window)
     hidden = model.hidden(tensor(ids), tensor(positions), tensor(mask), cache=cache)[0]
@@ -52,7 +53,7 @@ def _greedy_rows(model, prompts, stop, device):
 
 
 def answers(model, prompter, questions, which, layout, chat, device):
-    """the answer's text for each DevQuestion; which: "short" or "full" context"""
+    """The text of the answer to each DevQuestion. which: "short" or "full" context."""
     tok = prompter.tokenizer
     stop = {tok.eos, tok.end_of_turn}
     prompts = [prompter.prompt(layout, chat, q.contexts[which], q.question) for q in questions]

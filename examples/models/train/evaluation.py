@@ -21,7 +21,7 @@ CONTEXTS = ("short", "full")
 
 
 def load_trained(config, work):
-    """the averaged weights that training left in the folder `work`"""
+    """The model with the averaged weights of the checkpoint in the folder `work`."""
     model = Model(config)
     model.load_state_dict(load_checkpoint(work)["average"])
     return model
@@ -32,7 +32,7 @@ def _without_lead_in(answer):
 
 
 def _print_samples(model_name, questions, predictions, n):
-    """n of the exactly right and n of the wholly wrong, at random"""
+    """Prints n random answers that match exactly and n that are completely wrong."""
     scores = [score([p], [q.golds]) for q, p in zip(questions, predictions)]
     order = list(range(len(questions)))
     random.Random(3).shuffle(order)

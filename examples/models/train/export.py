@@ -1,4 +1,5 @@
-"""A trained model as a GGUF file of the mix called Q4_K_M, and a file's weights back in a torch model."""
+"""Writes a trained model to a GGUF file of the mix Q4_K_M, and reads the weights of a file into a torch
+model."""
 import math
 import os
 
@@ -26,14 +27,15 @@ NORMS = ["attn_norm", "ffn_norm"]  # the same in both
 
 
 def more_bits(layer, n_layers):
-    """whether a layer's attn_v and ffn_down are Q6_K: the first and last eighth and every third
-    between"""
+    """Whether attn_v and ffn_down of a layer are Q6_K: in the first and last eighth of the layers and every
+    third between."""
     eighth = n_layers // 8
     return layer < eighth or layer >= 7 * n_layers // 8 or (layer - eighth) % 3 == 2
 
 
 def interleave(w, n_heads):
-    """rows (i, i + head_dim / 2) of each head to rows (2i, 2i + 1), as llama files have q and k"""
+    """Moves rows (i, i + head_dim / 2) of each head to (2i, 2i + 1), the order of q and k in llama
+    files."""
     return w.reshape(n_heads, 2, len(w) // n_heads // 2, -1).swapaxes(1, 2).reshape(w.shape)
 
 
@@ -42,7 +44,7 @@ def deinterleave(w, n_heads):
 
 
 def _rotated_heads(config, name):
-    """how many heads' rows of this matrix the file holds in interleaved order; 0: none"""
+    """The number of heads whose rows the file stores in interleaved order; 0: this matrix has none."""
     return 0 if config.is_gemma else {"q": config.n_heads, "k": config.n_kv_heads}.get(name, 0)
 
 
@@ -86,7 +88,7 @@ def metadata(config, tokenizer):
 
 
 def tensors(config, weights):
-    """weights: the model's state as numpy arrays"""
+    """The tensors of the file. weights: the state of the model as numpy arrays."""
     embedding = weights["embedding"]
     if config.is_gemma:
         out = [Tensor("token_embd.weight", embedding, Q6_K)]
@@ -127,7 +129,7 @@ def export(args):
 
 @torch.no_grad()
 def load_gguf(config, path):
-    """the model with the dequantised weights of a file that export() wrote"""
+    """The model with the dequantised weights of a file that export() wrote."""
     stored = {name: torch.from_numpy(values) for name, values in gguf_file.read_tensors(path).items()}
     model = Model(config)
     for layer in range(config.n_layers):

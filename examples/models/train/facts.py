@@ -1,7 +1,7 @@
 """Short templated facts about invented names, each with a question.
 
-A letter in braces is a slot: P and Q persons, C and D places, O an organisation, a prize or a title, Y
-and Z years, N a number, T a thing, M a material or a subject.
+A letter in braces is a slot: P and Q stand for persons, C and D for places, O for an organisation, a prize
+or a title, Y and Z for years, N for a number, T for a thing, M for a material or a subject.
 """
 from .substitution import invented_name
 
@@ -65,7 +65,7 @@ medicine biology painting philosophy cotton salt oxygen helium sugar paper rubbe
 
 
 def _fill(known_names, rng):
-    """a value for every slot"""
+    """A random value for every slot."""
     def name():
         return invented_name(rng) if rng.random() < 0.5 else rng.choice(known_names)
 
@@ -83,7 +83,7 @@ def _fill(known_names, rng):
 
 
 def facts(rng, known_names, n):
-    """n facts: (their text, [(question, answer)])"""
+    """n random facts: (their text, [(question, answer)])."""
     texts, questions = [], []
     for _ in range(n):
         fact, asked = rng.choice(TEMPLATES)

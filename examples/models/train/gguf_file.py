@@ -40,7 +40,7 @@ def _string(text):
 
 
 def _pair(key, type_name, value):
-    """type_name: a scalar's, "str", or "arr:" and the elements'"""
+    """The bytes of a pair. type_name: that of a scalar, "str", or "arr:" and the type of the elements."""
     head = _string(key)
     if type_name == "str":
         return head + struct.pack("<I", STRING) + _string(value)
@@ -63,7 +63,7 @@ def _padding(n):
 
 
 def write(path, metadata, tensors):
-    """metadata: (key, type name, value); tensors: Tensor"""
+    """Writes a file. metadata: a list of (key, type name, value); tensors: a list of Tensor."""
     infos, blobs, offset = [], [], 0
     for name, values, kind in tensors:
         values = np.ascontiguousarray(values, np.float32)
@@ -111,7 +111,7 @@ class _Cursor:
 
 
 def read_tensors(path):
-    """{name: float32 array} of a file of trusted origin, dequantised"""
+    """{name: dequantised float32 array} of a trusted file."""
     raw = np.fromfile(path, np.uint8)
     cursor = _Cursor(memoryview(raw))
     _, _, n_tensors, n_pairs = cursor.take("<IIQQ")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from .structured_init import structure
 
 MAX_POSITIONS = 4096
-POINTING_LAYERS = 2  # the last ones: their head 0 is told where the answer stands
+POINTING_LAYERS = 2  # the last layers, whose head 0 is trained to attend to the answer
 
 
 class GatedActivation(torch.autograd.Function):
@@ -54,7 +54,7 @@ class Model(nn.Module):
 
         c = config
         self.embedding = normal(c.vocab_size, c.d_model)
-        # set where a file's own input embedding, scaled and separately quantised, is used
+        # set if a file's input embedding, scaled and quantised separately, is used
         self.register_buffer("input_embedding", None, persistent=False)
         self.weights = nn.ParameterDict()
         for layer in range(c.n_layers):
@@ -74,11 +74,11 @@ class Model(nn.Module):
     def hidden(self, ids, positions, mask, pointers=None, cache=None):
         """(final hidden states [n_rows, n_tokens, d_model], pointer losses)
 
-        pointers: (rows, from, to). For each pointing layer the losses hold -log of the attention
-        [n_pointers] that head 0 pays at the place before an answer's token to that token's place in the
-        context: training uses it to show the model where answers come from. Without pointers the list is
-        empty. cache: a dict that keeps keys and values between calls; the mask then covers the kept
-        places as well.
+        pointers: (rows, from, to). The pointer losses of each pointing layer are -log of the attention
+        [n_pointers] of head 0 from the position before an answer's token to that token's position in the
+        context; minimising them trains the head to attend to answers. Without pointers the list is empty.
+        cache: a dict that keeps keys and values between calls; the mask then covers the cached positions as
+        well.
         """
         rotation = self._rotation(positions)
         mask = mask.to(self.compute_type).view(len(ids), 1, 1, ids.shape[1], -1)
@@ -112,7 +112,7 @@ class Model(nn.Module):
         return (x * scale * weight).to(self.compute_type)
 
     def _rotation(self, positions):
-        """(cos, sin), each [n_rows, n_tokens, 1, head_dim / 2]"""
+        """(cos, sin) of the rotary angles, each [n_rows, n_tokens, 1, head_dim / 2]."""
         if self._rope_table is None or self._rope_table[0].device != positions.device:
             head_dim = self.config.head_dim
             frequencies = self.config.rope_base ** (
@@ -154,7 +154,7 @@ class Model(nn.Module):
 
 
 def _rotate(x, rotation):
-    """x [n_rows, n_tokens, n_heads, head_dim]: pairs (i, i + head_dim / 2)"""
+    """x [n_rows, n_tokens, n_heads, head_dim] with the pairs (i, i + head_dim / 2) rotated."""
     cos, sin = rotation
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)

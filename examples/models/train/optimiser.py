@@ -1,7 +1,7 @@
 """Muon (orthogonalised momentum) for the matrices of the blocks, Adam for embedding and norms.
 
 Muon: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. Matrices of equal
-shape are stepped together.
+shape are updated together.
 """
 from collections import defaultdict
 
@@ -12,12 +12,12 @@ NEWTON_SCHULZ = (
     3.4445,
     -4.7750,
     2.0315,
-)  # X -> aX + (bA + cA^2)X with A = XX^T: singular values to about 1
+)  # X -> aX + (bA + cA^2)X with A = XX^T moves singular values to about 1
 NEWTON_SCHULZ_STEPS = 4
 
 
 def orthogonalised(x):
-    """[n, rows, columns]: each matrix with its singular values brought near 1"""
+    """[n, rows, columns]: each matrix with its singular values moved to about 1."""
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.transpose(1, 2)
@@ -49,7 +49,7 @@ class Optimiser:
 
     @torch.no_grad()
     def step(self, factor):
-        """one step at `factor` times the rates"""
+        """Updates all weights once, with `factor` times the learning rates."""
         for group in self.adam.param_groups:
             group["lr"] = self.vector_rate * factor
         torch.nn.utils.clip_grad_norm_([self.embedding], 1.0)

@@ -49,8 +49,8 @@ class Prompter:
         return self.prefix(layout, chat, context) + self.suffix(layout, chat, question)
 
     def answer(self, chat, text):
-        """(ids that lead up to the answer, ids of the answer, of its full stop where it has one, and the
-        end token)"""
+        """(ids that introduce the answer, ids of the answer with its full stop, if any, and the end
+        token)"""
         tok = self.tokenizer
         end = [tok.end_of_turn if chat else tok.eos]
         if chat and self.config.long_winded_chat:
@@ -58,5 +58,5 @@ class Prompter:
         return [], tok.encode(" " + text) + end
 
     def answer_body(self, chat, answer_ids):
-        """the answer's own ids out of those that answer() gave: what can be copied from the context"""
+        """The part of the ids of answer() that can be copied from the context."""
         return answer_ids[:-2] if chat and self.config.long_winded_chat else answer_ids[:-1]

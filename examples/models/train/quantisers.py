@@ -11,7 +11,7 @@ TINY = 1e-30
 
 
 def _half(x):
-    """rounded to half precision, the type of a block's own scales"""
+    """x rounded to half precision, the type of a block's scales."""
     return x.astype(np.float16)
 
 
@@ -20,7 +20,7 @@ def _half_bytes(x):
 
 
 def _nonzero(x):
-    """x, with 1 for 0: a divisor where the quotient is not used"""
+    """x with 1 in place of 0: a divisor where the quotient of 0 is not used."""
     return np.where(x != 0, x, 1)
 
 
@@ -46,8 +46,8 @@ def quantise_q4_k(values):
 
 
 def _fit_sub_blocks_q4_k(x, importance):
-    """(scale, min), each [n, 8]: of several roundings, each with its weighted least-squares fit, the
-    best"""
+    """(scale, min), each [n, 8]: the best of several roundings, each with its weighted least-squares
+    fit."""
     sum_w, sum_wx = importance.sum(-1), (importance * x).sum(-1)
     low = np.minimum(x.min(-1), 0)
     span = np.maximum(x.max(-1) - low, 1e-12)
@@ -64,7 +64,7 @@ def _fit_sub_blocks_q4_k(x, importance):
         s, m = (sum_w * sum_xq - sum_wx * sum_q) / determinant, (
             sum_qq * sum_wx - sum_q * sum_xq
         ) / determinant
-        positive = m > 0  # the format subtracts a minimum: no offset above 0
+        positive = m > 0  # the format subtracts a minimum of at least 0, so no offset above 0 is possible
         s, m = np.where(positive, sum_xq / np.maximum(sum_qq, TINY), s), np.where(positive, 0, m)
         error = (importance * (s[..., None] * q + m[..., None] - x) ** 2).sum(-1)
         error = np.where(solvable, error, np.inf)
@@ -75,8 +75,8 @@ def _fit_sub_blocks_q4_k(x, importance):
 
 
 def _round_super_block_q4_k(x, scale, minimum, factor):
-    """[d, dmin, scales, mins, q]: the sub-blocks' scales as 6-bit multiples of `factor` times the usual
-    d"""
+    """[d, dmin, scales, mins, q], where d is `factor` times the usual one and the scales of sub-blocks are
+    6-bit multiples of it."""
     d = _half(np.maximum(scale.max(-1), 0) / 63 * factor).astype(np.float64)
     dmin = _half(np.maximum(minimum.max(-1), 0) / 63).astype(np.float64)
     scales = np.clip(np.rint(scale / _nonzero(d)[:, None]), 0, 63)
@@ -133,8 +133,7 @@ def quantise_q6_k(values):
 
 
 def _fit_sub_blocks_q6_k(x):
-    """scale [n, 16]: of several roundings, weighted by x squared, the one with the best least-squares
-    fit"""
+    """scale [n, 16]: of several roundings, that with the best least-squares fit, weighted by x squared."""
     at = np.abs(x).argmax(-1)[..., None]
     extreme = np.take_along_axis(x, at, -1)[..., 0]
     best_gain, scale, weight = np.full(extreme.shape, -1.0), np.zeros(extreme.shape), x * x

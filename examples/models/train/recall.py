@@ -1,11 +1,11 @@
-"""Random words, to be continued from the place that the question quotes: practice for copying."""
+"""Drills for copying: a list of random words, to be continued after the words that the question quotes."""
 from .substitution import invented_name
 
 N_QUESTIONS = 5
 
 
 def recall(rng, vocabulary):
-    """(the words, [(question, answer)])"""
+    """A random drill: (the words, [(question, answer)])."""
     n = rng.randint(8, 24)
     words = [invented_name(rng).lower() if rng.random() < 0.3 else rng.choice(vocabulary) for _ in range(n)]
     questions = []

@@ -1,4 +1,4 @@
-"""Exact match and F1 with SQuAD's official normalisation, and two baselines that know no language."""
+"""Exact match and F1 with SQuAD's official normalisation, and two baselines without a language model."""
 import random
 import re
 import string
@@ -22,7 +22,7 @@ def f1(predicted, gold):
 
 
 def score(predictions, golds):
-    """(mean exact match, mean F1) in per cent, each the best over a question's gold answers"""
+    """(mean exact match, mean F1) in percent; for each question the best over its gold answers."""
     exact = [max(float(normalise(p) == normalise(g)) for g in gs) for p, gs in zip(predictions, golds)]
     f1s = [max(f1(p, g) for g in gs) for p, gs in zip(predictions, golds)]
     return 100 * float(np.mean(exact)), 100 * float(np.mean(f1s))
@@ -60,8 +60,7 @@ def _span_of_asked_kind(context, question, rng):
 
 
 def baselines(questions, which, seed=7):
-    """{name: predictions}: a random span, and a random span of the kind that the question word asks
-    for"""
+    """{name: predictions}: a random span, and a random span of the kind that the question word asks for."""
     rng = random.Random(seed)
     pairs = [
         (_random_span(q.contexts[which], rng), _span_of_asked_kind(q.contexts[which], q.question, rng))

@@ -1,4 +1,4 @@
-"""Training sequences: one context and the questions on it, as token ids with what each token is worth.
+"""Training sequences: one context and the questions on it, as token ids with the weight of each token.
 
 Segment 0 is the context, 1 and up are the questions. A token sees its own segment and the context
 (batches.py), and the positions of every question start right after the context.
@@ -6,10 +6,10 @@ Segment 0 is the context, 1 and up are the questions. A token sees its own segme
 from dataclasses import dataclass
 
 MAX_LENGTH, ROOM_FOR_QUESTIONS, MAX_ANSWER = 448, 80, 40  # tokens
-# What the prediction of a token counts. Text is there to learn the language; see batches.py.
+# Weights of the prediction of a token. Text has a small weight, to learn the language; see batches.py.
 CONTEXT_WEIGHT, QUESTION_WEIGHT, LEAD_IN_WEIGHT = 0.07, 0.04, 0.2
-REAL_WEIGHT, MADE_WEIGHT, FIRST_TOKEN_FACTOR = 1.0, 0.8, 1.5  # the first token of an answer decides most
-# (layout, in the chat template, up to which value of a uniform draw)
+REAL_WEIGHT, MADE_WEIGHT, FIRST_TOKEN_FACTOR = 1.0, 0.8, 1.5  # the first token of an answer matters most
+# (layout, in the chat template, upper bound of the uniform random number that selects it)
 LAYOUTS = [("plain", False, 0.36), ("indented", False, 0.66), ("plain", True, 0.9), ("indented", True, 1.0)]
 
 
@@ -18,8 +18,8 @@ class Sequence:
     ids: list
     segments: list
     positions: list
-    weights: list  # of predicting each token from the one before
-    pointers: list  # (from, to): the place before an answer's token, that token's place in the context
+    weights: list  # weight of predicting each token from the one before
+    pointers: list  # (from, to): position before an answer's token, position of that token in the context
 
     def append(self, ids, segment, weights, first_position):
         self.ids += ids
@@ -43,7 +43,7 @@ class SequenceMaker:
                     return sequence
 
     def _sequence(self, layout, chat, context, asked):
-        """None where the context is too long, or no question fits"""
+        """A sequence; None if the context is too long or no question fits."""
         prefix = self.prompter.prefix(layout, chat, context)
         if len(prefix) > MAX_LENGTH - ROOM_FOR_QUESTIONS:
             return None
@@ -64,7 +64,7 @@ class SequenceMaker:
             to = found[min(ask.occurrence, len(found) - 1)]
             start = len(sequence.ids) + len(suffix) + len(lead_in) - 1
             sequence.pointers += [(start + i, to + i) for i in range(len(body))]
-        # what follows the question in the suffix is given, not learnt
+        # the part of the suffix after the question is given, not learnt
         learnt = min(len(suffix), len(self.tokenizer.encode(" " + ask.question)) + 2)
         worth = REAL_WEIGHT if ask.real else MADE_WEIGHT
         weights = (
@@ -78,7 +78,7 @@ class SequenceMaker:
 
 
 def occurrences(part, ids):
-    """where the list `part` stands in the list `ids`"""
+    """The positions at which the list `part` occurs in the list `ids`."""
     return [
         i for i in range(len(ids) - len(part) + 1) if ids[i] == part[0] and ids[i : i + len(part)] == part
     ]

@@ -36,8 +36,8 @@ def _overlaps(match, spans):
 
 
 def _names(sentence, taken):
-    """runs of capitalised words; a stop word that only opens the sentence, and a final 's, are left
-    out"""
+    """Runs of capitalised words, without a stop word at the beginning of the sentence and without a final
+    's."""
     names = []
     for m in CAPITALISED.finditer(sentence):
         if m.group().lower() in STOP_WORDS or _overlaps(m, taken):
@@ -54,7 +54,7 @@ def _names(sentence, taken):
 
 
 def _chunks(sentence):
-    """runs of up to four lower-case words between stop words and punctuation"""
+    """Runs of up to four lower-case words between stop words and punctuation."""
     words = [m.span() for m in WORD.finditer(sentence)]
     chunks, i = [], 0
     while i < len(words):
@@ -77,8 +77,7 @@ def _chunks(sentence):
 
 
 def candidate_spans(sentence):
-    """Every span, by kind. Dates, numbers and names do not overlap one another; a chunk holds none of
-    them."""
+    """All spans. Dates, numbers and names do not overlap one another; a chunk contains none of them."""
     dates = [Span(m.start(), m.end(), "date") for m in DATE.finditer(sentence)]
     bare_numbers = [m for m in NUMBER.finditer(sentence) if not _overlaps(m, dates)]
     numbers = []

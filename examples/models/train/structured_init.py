@@ -1,26 +1,28 @@
-"""Starts the weights near circuits that reading needs and that a short training would take long to find.
+"""Initialises the weights near circuits that reading requires and that a short training may not find.
 
 Layer 0: a previous-token head and two local-average heads (rotary embedding over a constant component
-that all embeddings share). Layer 1: induction, equal-word and bag-of-words matching heads. Above: weak
-equal-content matching. Every layer above 0 writes what it attends to back unchanged (copying).
+that all embeddings share). Layer 1: induction, equal-word and bag-of-words matching heads. Layers above:
+weak equal-content matching. Every layer above 0 adds a scaled copy of the attended content to the residual
+stream (copying).
 """
 import torch
 
 CONSTANT = 3.0  # component 0 of every scaled input embedding
-RANK = 64  # dimensions in which layer 0's heads write and layer 1's read
-MATCH_SCORE = 7.0  # what layer 1's heads score for equal content
-# Layer 0's heads: rotary frequencies used (above, below), where the score is highest (places back), at
-# how many places from there it has fallen by `drop`, and how strongly the head writes.
+RANK = 64  # number of dimensions that each head of layer 0 writes and those of layer 1 read
+MATCH_SCORE = 7.0  # attention score of layer 1's heads for equal content
+# The heads of layer 0: the range of rotary frequencies used (above, below), the distance with the highest
+# score (shift), the number of positions from there (reach) at which the score is lower by `drop`, and the
+# strength of the output.
 LOCAL_HEADS = [
     dict(above=0.1, below=9, shift=1, reach=1, drop=6.0, strength=1.0),
     dict(above=0.06, below=0.6, shift=0, reach=10, drop=3.0, strength=1.5),
     dict(above=0.015, below=0.2, shift=0, reach=30, drop=3.0, strength=2.0),
 ]
-SLOW = 0.012  # frequencies below hardly turn within a context: content can be matched in them
+SLOW = 0.012  # pairs of lower frequencies hardly rotate within a context, so content can be matched in them
 
 
 class _Views:
-    """a layer's attention matrices by head; writing to them writes to the model"""
+    """Views of a layer's attention matrices by head; writing to them changes the model."""
 
     def __init__(self, model, layer):
         c, w = model.config, model.weights
@@ -36,7 +38,7 @@ def structure(model, generator):
     layers = [_Views(model, layer) for layer in range(c.n_layers)]
 
     def orthonormal(rows):
-        """[rows, d_model], free of the constant component"""
+        """[rows, d_model]: random orthonormal rows with the constant component set to 0."""
         m = torch.linalg.qr(torch.randn(c.d_model, rows, generator=generator))[0].T
         m[:, 0] = 0
         return m
@@ -55,8 +57,8 @@ def _frequencies(config):
 
 
 def _local_heads(config, layer, orthonormal):
-    """Layer 0 attends by place alone: with a constant key the score of a place j back is a sum of
-    cosines. Returns the directions [RANK, d_model] that each head writes to."""
+    """Layer 0 attends by position only: with a constant key, the score of the token j positions back is a
+    sum of cosines. Returns the directions [RANK, d_model] that each head writes to."""
     half, frequencies = config.head_dim // 2, _frequencies(config)
     layer.k.mul_(0.3)
     layer.k[:, :half, 0] = 1.0
@@ -75,14 +77,13 @@ def _local_heads(config, layer, orthonormal):
 
 
 def _matching_heads(config, layers, written, orthonormal):
-    """Layer 1: head 0 looks for what stood before an equal token (induction), head 1 for an equal token,
-    head 2 for places whose surroundings hold the same words. Each uses some of the slow rows of its key
-    head."""
+    """Layer 1: head 0 attends to tokens that follow an equal token (induction), head 1 to equal tokens,
+    head 2 to tokens with the same words around them. Each uses some of the slow rows of its key head."""
     half = config.head_dim // 2
     slow = torch.nonzero(_frequencies(config) < SLOW).flatten()
     rows = torch.stack([slow, slow + half], 1).flatten()
     n = len(rows)
-    if config.n_kv_heads == 1:  # (key head, its rows) of each of the three
+    if config.n_kv_heads == 1:  # (key head, rows of it) for each of the three heads
         shares = [(0, rows[: n // 3]), (0, rows[n // 3 : 2 * n // 3]), (0, rows[2 * n // 3 :])]
     else:
         shares = [(0, rows[: n // 2]), (0, rows[n // 2 :]), (1, rows)]

@@ -1,5 +1,5 @@
-"""Replaces names and numbers, consistently in context, questions and answers, so that reading beats
-recall."""
+"""Replaces names and numbers, consistently in context, questions and answers, so that a model must read the
+context instead of recalling facts."""
 import re
 
 from .spans import MONTHS, STOP_WORDS
@@ -10,11 +10,11 @@ NOT_NAMES = set(MONTHS) | {w.capitalize() for w in STOP_WORDS}
 SYLLABLES = """ba be bo bra bri ca co cor da de dor el en fa fen fi ga gar gro ha hal hu in ja jo ka kel
 kin la len li lo ma mar mi mon na nel no ol or pa per pi ra ren ri ro sa sel si so sta ta ten ti tor ul va
 ven vi wa wil xa ya yor za zen""".split()
-SHARE = 0.8  # of the names and of the numbers that are replaced
+SHARE = 0.8  # share of the names, and of the numbers, that are replaced
 
 
 def names_in(text):
-    """the capitalised words of a text that may be replaced"""
+    """The capitalised words of a text that may be replaced."""
     return {w for w in NAME.findall(text) if w not in NOT_NAMES}
 
 
@@ -29,7 +29,7 @@ def _other_number(digits, rng):
 
 
 def substitution(text, known_names, rng):
-    """a function that replaces the names and numbers that were drawn from `text`, in any text"""
+    """Draws names and numbers of `text`; returns a function that replaces them in any text."""
     names, numbers = {}, {}
     for name in sorted(names_in(text)):
         if rng.random() < SHARE:

@@ -1,6 +1,6 @@
 """Byte-level BPE with Llama 3's pre-tokeniser: the tokenizer of llama-demo.
 
-The order of ids is: the 256 bytes, the merges as they were learnt, the special tokens.
+Ids are in this order: the 256 bytes, the merges in the order of learning, the special tokens.
 """
 import json
 import re
@@ -14,7 +14,7 @@ NO_MERGE = 1 << 30
 
 
 def char_class(category):
-    """the inside of a regular expression's [...] for a Unicode category, which `re` has no name for"""
+    """The content of [...] in a regular expression for a Unicode category, which `re` cannot name."""
     ranges, start, last = [], None, None
     for c in range(sys.maxunicode + 1):
         if unicodedata.category(chr(c))[0] == category:
@@ -28,8 +28,8 @@ def char_class(category):
 
 
 def word_pattern():
-    """Llama 3's split into words: contractions, letters, up to three digits, punctuation, newlines,
-    spaces"""
+    """The pattern by which Llama 3 splits text: contractions, letters, up to three digits, punctuation,
+    newlines, spaces."""
     letter, number = char_class("L"), char_class("N")
     return re.compile(
         rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n{letter}{number}]?[{letter}]+|[{number}]{{1,3}}"
@@ -38,7 +38,7 @@ def word_pattern():
 
 
 def byte_characters():
-    """byte -> the printable character that stands for it in a vocabulary (GPT-2's map)"""
+    """The map from bytes to the printable characters that represent them in a vocabulary (GPT-2's)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in printable]
     return {**{b: chr(b) for b in printable}, **{b: chr(256 + i) for i, b in enumerate(others)}}
@@ -57,8 +57,8 @@ def merge_pair(symbols, pair):
 
 
 def learn_merges(words, n_merges):
-    """words: {word as a tuple of symbols: count}. The most frequent pair first; of equals the
-    greatest."""
+    """The merges, by repeatedly merging the most frequent pair; among equally frequent pairs, the greatest.
+    words: {word as a tuple of symbols: count}."""
     sequences, counts = [list(w) for w in words], list(words.values())
     pairs, where = Counter(), defaultdict(set)
 
@@ -136,7 +136,7 @@ class BpeTokenizer:
         return text.decode("utf-8", "replace")
 
     def metadata(self):
-        """the tokenizer.ggml pairs of a GGUF file: (key, type, value)"""
+        """The tokenizer.ggml pairs of a GGUF file: (key, type, value)."""
         p = "tokenizer.ggml."
         return [
             (p + "model", "str", "gpt2"),

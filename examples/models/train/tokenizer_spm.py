@@ -1,6 +1,6 @@
 """SentencePiece BPE with byte fallback: the tokenizer of gemma-demo and mistral-demo.
 
-The dummy prefix, where a model wants one, is written out by the caller (prompts.py).
+If a model requires the dummy prefix, the caller adds it to the text (prompts.py).
 """
 import re
 
@@ -63,7 +63,7 @@ class SpmTokenizer:
 
     def encode(self, text):
         out = []
-        for part in re.split(r"(?<=\n)", text):  # nothing merges across a newline
+        for part in re.split(r"(?<=\n)", text):  # pieces do not cross newlines
             if part:
                 out += self._encode_part(part)
         return out
@@ -95,7 +95,7 @@ class SpmTokenizer:
         return TYPE_UNKNOWN if self.sp.is_unknown(i) else TYPE_NORMAL
 
     def metadata(self):
-        """the tokenizer.ggml pairs of a GGUF file: (key, type, value)"""
+        """The tokenizer.ggml pairs of a GGUF file: (key, type, value)."""
         p = "tokenizer.ggml."
         ids = range(self.sp.get_piece_size())
         pairs = [

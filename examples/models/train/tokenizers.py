@@ -27,11 +27,11 @@ PROMPT_TEXTS = [
     "assistant",
     LONG_WINDED_START,
 ]
-PROMPT_REPEATS = 60  # often enough that the words of the prompts become pieces
+PROMPT_REPEATS = 60  # often enough for the words of the prompts to become pieces
 
 
 def training_lines(paragraphs):
-    """the contexts, the questions as they stand after "Question:", and the fixed texts of the prompts"""
+    """The contexts, the questions as they appear after "Question:", and the fixed texts of the prompts."""
     lines = []
     for p in paragraphs:
         lines.append(p.text)
@@ -40,7 +40,7 @@ def training_lines(paragraphs):
 
 
 def find_or_train(config, work, train_file):
-    """The tokenizer in the folder `work`. Where there is none it is trained on `train_file` and kept
+    """The tokenizer in the folder `work`. If there is none, trains one on `train_file` and stores it
     there."""
     os.makedirs(work, exist_ok=True)
     kind, path = KINDS[config.tokenizer], os.path.join(work, "tok")

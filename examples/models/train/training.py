@@ -20,13 +20,13 @@ from .squad import dev_sample, load
 from .tokenizers import find_or_train
 
 WARM_UP_STEPS, REPORT_EVERY = 40, 50
-ANSWER_WEIGHT = 0.5  # weights from here on are answers
+ANSWER_WEIGHT = 0.5  # weights of at least this are of answers
 DEV_QUESTIONS, DEV_SEED = 120, 99
 
 
 class Schedule:
-    """Where the run stands. With minutes it follows the clock where that is sooner, and does not repeat
-    exactly."""
+    """The progress of the run, by steps or, with `minutes`, by the time if that is further; then a run
+    cannot be repeated exactly."""
 
     def __init__(self, steps, minutes, decay, begin):
         self.steps, self.minutes, self.decay, self.begin = steps, minutes, decay, begin
@@ -36,20 +36,21 @@ class Schedule:
         return time.time() - self.start
 
     def done(self):
-        """share of the run that is over"""
+        """The completed share of the run."""
         return max(self.step / self.steps, self.seconds() / (60 * self.minutes) if self.minutes else 0.0)
 
     def stage(self):
-        """where in the curriculum: from `begin` to 1"""
+        """The position in the curriculum, from `begin` to 1."""
         return self.begin + (1 - self.begin) * min(1.0, self.done())
 
     def rate(self):
-        """factor of the learning rates: a warm-up, a plateau, and a linear fall over the share `decay`"""
+        """The factor of the learning rates: a warm-up, a plateau, and a linear fall over the last `decay`
+        of the run."""
         return min(1.0, (self.step + 1) / WARM_UP_STEPS) * min(1.0, max(0.0, 1 - self.done()) / self.decay)
 
 
 class Average:
-    """exponential moving average of a model's weights, short at first"""
+    """Exponential moving average of a model's weights, over few steps at first."""
 
     def __init__(self, model):
         self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -62,7 +63,7 @@ class Average:
 
 
 def losses(model, batch):
-    """(weighted loss, mean loss on answers' tokens, mean loss of each pointing layer)"""
+    """(weighted loss, mean loss of the answers' tokens, mean loss of each pointing layer)."""
     hidden, pointing = model.hidden(batch.ids, batch.positions, batch.mask, batch.pointers)
     per_token = F.cross_entropy(
         model.logits(hidden.flatten(0, 1)[batch.places]), batch.targets, reduction="none"
@@ -82,7 +83,7 @@ def report(schedule, seen, means):
 
 
 def report_dev(model, average, prompter, questions, device):
-    """scores the averaged weights on questions that are looked at and never trained on"""
+    """Prints the scores of the averaged weights on dev questions, which are not trained on."""
     kept = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(average.weights)
     for which in ("short", "full"):

@@ -1,4 +1,4 @@
-"""Compares torch with an independent reader of the file: the float64 forward pass of
+"""Compares torch with an independent program that reads the file: the float64 forward pass of
 tests/golden/reference.py."""
 import importlib.util
 
@@ -14,7 +14,7 @@ from .prompts import Prompter
 from .squad import dev_sample
 from .tokenizers import find_or_train
 
-SAMPLE = 300  # the questions of `eval`, of which the first few are taken
+SAMPLE = 300  # number of questions of `eval`, the first few of which are used
 
 
 def load_module(path):
@@ -26,7 +26,7 @@ def load_module(path):
 
 @torch.no_grad()
 def torch_logits(model, ids):
-    """[n_tokens, vocab_size]"""
+    """The logits of the tokens `ids`, [n_tokens, vocab_size]."""
     row = np.array([ids])
     positions = np.arange(len(ids))[None]
     mask = attention_mask(np.zeros_like(row), positions, model.config.window)
@@ -35,7 +35,7 @@ def torch_logits(model, ids):
 
 
 def normalised_error(logits, expected):
-    """mean squared error over the variance of what is expected, after taking out each position's mean"""
+    """Mean squared error divided by the variance of `expected`, both without the mean of each position."""
     logits = logits - logits.mean(-1, keepdims=True)
     expected = expected - expected.mean(-1, keepdims=True)
     return ((logits - expected) ** 2).sum() / (expected**2).sum()
