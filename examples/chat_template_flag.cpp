@@ -6,7 +6,7 @@ namespace gemma::app {
 
 std::string known_chat_template(const std::string& name) {
   if (dialects::find(name) != nullptr) return "";
-  return name + " is no chat template; there are " + dialects::names();
+  return name + " is not a chat template; known are " + dialects::names();
 }
 
 CLI::Option* add_chat_template(CLI::App& app, std::string& name) {

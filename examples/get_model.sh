@@ -16,7 +16,7 @@ while [ $# -gt 0 ]; do
     --yes) yes=1 ;;
     --to) [ $# -gt 1 ] || die "--to needs a folder"; folder=$2; shift ;;
     -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    -*) die "$1 is no flag; --help lists them" ;;
+    -*) die "$1 is not a flag; --help lists the flags" ;;
     *) [ -z "$name" ] || die "one model at a time"; name=$1 ;;
   esac
   shift

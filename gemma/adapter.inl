@@ -41,7 +41,7 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
         continue;
       }
       if (!t.name.ends_with(kA))
-        refuse(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is no part of a LoRA adapter");
+        refuse(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is not part of a LoRA adapter");
       const std::string name(t.name.substr(0, t.name.size() - kA.size()));
       const TensorView& b = f.tensor(name + std::string(kB));
       // the change of an embedding: llama.cpp looks up rows of A, so A is stored as B is for other matrices

@@ -55,7 +55,7 @@ GEMMA_INLINE Importances Importances::from(const gguf::File& file) {
     }
     if (result.entries_.empty()) {
       throw Error(ErrorCode::kUnsupported,
-                  file.path() + ": this is no importance matrix: there are no tensors NAME.in_sum2 in it");
+                  file.path() + ": this is not an importance matrix: it has no tensors NAME.in_sum2");
     }
     std::sort(result.entries_.begin(), result.entries_.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });

@@ -152,7 +152,7 @@ class WeightReader {
       throw Error(
           ErrorCode::kUnsupported,
           adapter->path() + ": changes tensor " + gemma::quoted(name) +
-              ", which is supported only when quantising merges it: it is no matrix of attention or of "
+              ", which is supported only when quantising merges it: it is not a matrix of attention or of "
               "a dense feed-forward block");
     }
   }

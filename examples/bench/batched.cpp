@@ -118,7 +118,7 @@ std::string to_line(const BatchedResult& r) {
 
 void run_batched(const Model& model, const BatchedTests& lists, const Setup& setup, Report& report) {
   if (std::ranges::count(lists.pp, 0u) + std::ranges::count(lists.pl, 0u) != 0) {
-    throw Error(ErrorCode::kInvalidArgument, "--npp and --npl want numbers from 1 on");
+    throw Error(ErrorCode::kInvalidArgument, "--npp and --npl require numbers of at least 1");
   }
   const std::vector<BatchedTest> tests = batched_tests(lists, setup);
   for (const BatchedTest& test : tests) plan_batch(model, batch_options(test, setup.max_memory));

@@ -55,7 +55,7 @@ void add_sampling(CLI::App& cli, Flags& flags, std::int64_t& max_tokens) {
 
 void add_constraints(CLI::App& cli, Flags& flags) {
   auto* schema = cli.add_option("--json-schema", flags.schema_file,
-                                "Every answer is a JSON value that the JSON schema in this file takes")
+                                "Every answer is a JSON value that the JSON schema in this file accepts")
                      ->type_name("FILE");
   cli.add_option("--grammar", flags.grammar_file,
                  "Every answer is a text of the grammar in this file (GBNF, which begins at rule root)")

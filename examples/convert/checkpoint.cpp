@@ -222,7 +222,7 @@ class Converter {
         if (n.from == split.form) known = &n;
     if (known == nullptr)
       throw Error(ErrorCode::kUnsupported,
-                  "tensor " + gemma::quoted(t.name) + " is not known of " + std::string(a_.config_name));
+                  "tensor " + gemma::quoted(t.name) + " is unknown for " + std::string(a_.config_name));
     if (t.type == DType::kUnsupported)
       throw Error(ErrorCode::kUnsupported, "tensor " + gemma::quoted(t.name) + " is of type " + t.type_name);
     Placed p;
@@ -376,7 +376,7 @@ Conversion place_tensors(const Safetensors& checkpoint, const Json& config, cons
                                [&](const Architecture& known) { return known.config_name == name; });
   if (a == std::end(kArchitectures))
     throw Error(ErrorCode::kUnsupported, where + ": architecture " + gemma::quoted(name) +
-                                             " is not converted; these are: " + architecture_names());
+                                             " is not supported; supported are: " + architecture_names());
   writer.add("general.architecture", a->name).add("general.type", "model");
   const std::string architecture(a->name);
   const auto text = config.find("text_config");

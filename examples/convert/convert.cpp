@@ -40,7 +40,7 @@ Flags parse_flags(int argc, char** argv) {
       std::string(kProgram));
   CLI::App& cli = *owner;
   cli.add_option("FOLDER", f.in, "The checkpoint")->required()->type_name("");
-  cli.add_option("OUT", f.out, "The file to be written; appears only when it is whole")
+  cli.add_option("OUT", f.out, "The file to write; it appears only when it is complete")
       ->required()
       ->type_name("");
   cli.add_option_function<std::string>(

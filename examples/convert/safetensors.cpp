@@ -55,7 +55,7 @@ Json parse_header(const std::string& path, std::string_view text) {
     fail(path, ErrorCode::kMalformed, std::string("the header is not JSON: ") + e.what());
   }
   if (!twice.empty()) fail(path, ErrorCode::kMalformed, "tensor " + gemma::quoted(twice) + " appears twice");
-  if (!header.is_object()) fail(path, ErrorCode::kMalformed, "the header is no JSON object");
+  if (!header.is_object()) fail(path, ErrorCode::kMalformed, "the header is not a JSON object");
   return header;
 }
 
@@ -72,7 +72,7 @@ std::vector<std::size_t> numbers(const Json& entry, const char* key, const std::
     }
   if (!good)
     fail(path, ErrorCode::kMalformed,
-         "tensor " + gemma::quoted(name) + ": " + key + " is no list of whole numbers");
+         "tensor " + gemma::quoted(name) + ": " + key + " is not a list of whole numbers");
   return out;
 }
 
@@ -82,9 +82,9 @@ CheckpointTensor read_entry(const Json& entry, const std::string& name, const st
   const auto malformed = [&](const std::string& what) {
     fail(path, ErrorCode::kMalformed, "tensor " + gemma::quoted(name) + ": " + what);
   };
-  if (!entry.is_object()) malformed("its entry is no JSON object");
+  if (!entry.is_object()) malformed("its entry is not a JSON object");
   const auto dtype = entry.find("dtype");
-  if (dtype == entry.end() || !dtype->is_string()) malformed("dtype is no text");
+  if (dtype == entry.end() || !dtype->is_string()) malformed("dtype is not a string");
   CheckpointTensor t;
   t.name = name;
   t.type_name = dtype->get<std::string>();
@@ -151,11 +151,11 @@ void Safetensors::open_index(const std::string& folder, const std::string& index
     const Json json = Json::parse(app::read_file(index));
     for (const auto& [tensor, file] : json.at("weight_map").items()) names.insert(file.get<std::string>());
   } catch (const Json::exception& e) {
-    fail(index, ErrorCode::kMalformed, std::string("no index of a checkpoint: ") + e.what());
+    fail(index, ErrorCode::kMalformed, std::string("not an index of a checkpoint: ") + e.what());
   }
   for (const std::string& name : names) {
     if (name.empty() || name.find('/') != name.npos || name.find('\0') != name.npos)
-      fail(index, ErrorCode::kMalformed, gemma::quoted(name) + " is no name of a file beside it");
+      fail(index, ErrorCode::kMalformed, gemma::quoted(name) + " is not the name of a file beside it");
     add(MappedFile(folder + "/" + name));
   }
   if (names.empty()) fail(index, ErrorCode::kMalformed, "names no file");

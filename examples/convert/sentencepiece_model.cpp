@@ -135,14 +135,14 @@ class JsonReader {
   }
   std::size_t id_of(const Json& id) const {
     if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= kMostPieces)
-      malformed("an id is no possible number");
+      malformed("an id is not a number below the limit");
     return id.get<std::size_t>();
   }
 
   void read_vocabulary(const Json& model) {
     const auto vocab = model.find("vocab");
     if (vocab == model.end() || !vocab->is_object() || vocab->empty())
-      malformed("the vocabulary is no object");
+      malformed("the vocabulary is not an object");
     std::size_t n = 0;
     for (const auto& [text, id] : vocab->items()) {
       n = std::max(n, id_of(id) + 1);
@@ -160,22 +160,22 @@ class JsonReader {
   /// are never used.
   void score_merges(const Json& model) {
     const auto merges = model.find("merges");
-    if (merges == model.end() || !merges->is_array()) malformed("the merges are no list");
+    if (merges == model.end() || !merges->is_array()) malformed("the merges are not a list");
     float score = 0;
     for (const Json& m : *merges) {
       std::string text;
       if (m.is_string()) {
         text = m.get<std::string>();
         const std::size_t space = text.find(' ', 1);  // both parts have at least one character
-        if (space == text.npos) malformed("a merge is no pair");
+        if (space == text.npos) malformed("a merge is not a pair");
         text.erase(space, 1);
       } else if (m.is_array() && m.size() == 2 && m[0].is_string() && m[1].is_string()) {
         text = m[0].get<std::string>() + m[1].get<std::string>();
       } else {
-        malformed("a merge is no pair");
+        malformed("a merge is not a pair");
       }
       const auto it = ids_.find(text);
-      if (it == ids_.end()) malformed("a merge gives " + gemma::quoted(text) + ", which is no piece");
+      if (it == ids_.end()) malformed("a merge gives " + gemma::quoted(text) + ", which is not a piece");
       if (out_.pieces.scores[it->second] == kNoScore) out_.pieces.scores[it->second] = score--;
     }
   }
@@ -261,7 +261,7 @@ SentencePieceModel sentencepiece_from_json(const Json& json, const std::string& 
   try {
     return JsonReader(json, path).read();
   } catch (const Json::exception& e) {  // a value of an unexpected kind
-    throw Error(ErrorCode::kMalformed, path + ": no tokenizer: " + e.what());
+    throw Error(ErrorCode::kMalformed, path + ": not a tokenizer: " + e.what());
   }
 }
 

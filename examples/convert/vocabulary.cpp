@@ -125,7 +125,7 @@ std::string cut_of(const Json& json, const std::string& path) {
   for (const Cut& cut : kCuts)
     if (cut.expression == expression) return std::string(cut.name);
   throw Error(ErrorCode::kUnsupported,
-              path + ": cuts text by " + gemma::quoted(expression) + ", which is not known");
+              path + ": splits text by " + gemma::quoted(expression) + ", which is not supported");
 }
 
 /// Gemma 4's markers that must not be hidden from readers of its answers.
@@ -158,9 +158,9 @@ void add_bpe(const std::string& folder, const Json& json, const Json& config, co
   Pieces pieces;
   pieces.resize(vocab_size, 0);
   const Json& vocab = (*model)["vocab"];
-  if (!vocab.is_object()) malformed("the vocabulary is no object");
+  if (!vocab.is_object()) malformed("the vocabulary is not an object");
   for (const auto& [text, id] : vocab.items()) {
-    if (!id.is_number_unsigned()) malformed("an id is no number");
+    if (!id.is_number_unsigned()) malformed("an id is not a number");
     pieces.put(id.get<std::size_t>(), text, kNormal, 0);
   }
   if (const auto added = json.find("added_tokens"); added != json.end() && added->is_array())
@@ -177,7 +177,7 @@ void add_bpe(const std::string& folder, const Json& json, const Json& config, co
     } else if (m.is_array() && m.size() == 2 && m[0].is_string() && m[1].is_string()) {
       merges.push_back(m[0].get<std::string>() + " " + m[1].get<std::string>());
     } else {
-      malformed("a merge is no pair");
+      malformed("a merge is not a pair");
     }
   }
   if (of_lines) {
@@ -209,7 +209,7 @@ Json read_json(const std::string& path) {
   } catch (const Json::exception& e) {
     throw Error(ErrorCode::kMalformed, path + ": not JSON: " + e.what());
   }
-  if (!json.is_object()) throw Error(ErrorCode::kMalformed, path + ": no JSON object");
+  if (!json.is_object()) throw Error(ErrorCode::kMalformed, path + ": not a JSON object");
   return json;
 }
 

@@ -38,7 +38,7 @@ Flags parse_flags(int argc, char** argv) {
   using Engine = app::EngineFlags;
   f.engine.add_to(cli, Engine::kModel | Engine::kIsa | Engine::kThreads | Engine::kWindow | Engine::kLora);
   cli.add_option("-f,--file", f.text, "The text")->type_name("FILE");
-  cli.add_option("-o,--out", f.out, "Where to write; appears only when it is whole")
+  cli.add_option("-o,--out", f.out, "Where to write; it appears only when it is complete")
       ->required()
       ->type_name("FILE");
   cli.add_option("--in", f.before, "Add what was measured before; may be repeated")

@@ -71,7 +71,7 @@ int run(int argc, char** argv) {
       cli.add_option("--tokens-file", tokens_file, "The same from a file; commas or white space between ids")
           ->excludes(tokens_option)
           ->type_name("FILE");
-  cli.add_option("--out", out, "Where to write; appears only when it is whole")
+  cli.add_option("--out", out, "Where to write; it appears only when it is complete")
       ->required()
       ->type_name("FILE");
   cli.add_option("--chunk", chunk, "Tokens of one forward pass; any number gives the same bits (default: 64)")

@@ -24,7 +24,7 @@ void add_logits(CLI::App& cli, PipelineFlags& f) {
       ->type_name("FILE");
   cli.add_option("--out", f.out,
                  "Where to write logits: float32, little-endian, [n_tokens, vocab_size], one sequence after "
-                 "another; appears only when it is whole")
+                 "another; it appears only when it is complete")
       ->type_name("FILE");
 }
 

@@ -40,7 +40,8 @@ Step Step::decode(std::span<const std::byte> bytes) {
   }
   s.tokens = r.get_list<std::int32_t>();
   s.rows = r.get_list<float>();
-  if (n_tokens != s.tokens.size()) throw Error(ErrorCode::kMalformed, "a step whose tokens are not its own");
+  if (n_tokens != s.tokens.size())
+    throw Error(ErrorCode::kMalformed, "a step whose number of tokens is wrong");
   return s;
 }
 

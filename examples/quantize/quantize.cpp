@@ -40,11 +40,13 @@ Flags parse_flags(int argc, char** argv) {
       app::command_line("Quantises a GGUF file. TYPE is a mix or a single type: " + recipe_names() + ".",
                         std::string(kProgram));
   CLI::App& cli = *owner;
-  cli.add_option("IN", f.in, "The file to be quantised")->required()->type_name("");
-  cli.add_option("OUT", f.out, "The file to be written; appears only when it is whole")
+  cli.add_option("IN", f.in, "The file to quantise")->required()->type_name("");
+  cli.add_option("OUT", f.out, "The file to write; it appears only when it is complete")
       ->required()
       ->type_name("");
-  cli.add_option("TYPE", f.type, "What the matrices become")->required()->type_name("");
+  cli.add_option("TYPE", f.type, "The type of the matrices: a recipe or a tensor type")
+      ->required()
+      ->type_name("");
   cli.add_option("--tensor", f.tensors,
                  "Another type for the tensor of that name, where * matches any characters; may be "
                  "repeated, the first that fits counts")
@@ -78,7 +80,7 @@ DType type_named(std::string_view name, std::string_view where) {
     if (same && kernels::can_encode(type)) return type;
   }
   throw Error(ErrorCode::kInvalidArgument, "--tensor " + gemma::quoted(where) + ": " + gemma::quoted(name) +
-                                               " is no type that is written");
+                                               " is not a type that can be written");
 }
 
 QuantizeOptions options_of(const Flags& f, const std::atomic<bool>& cancelled) {
@@ -132,7 +134,7 @@ void print_choice(const TensorChoice& c, const std::optional<TensorReport>& repo
     if (report) line += fmt::format("  error {:.3f}%", 100 * report->error);
     if (report && c.importances != nullptr)
       line += fmt::format(", weighted {:.3f}%", 100 * report->weighted_error);
-    if (c.instead) line += "  (its rows are no multiple of 256)";
+    if (c.instead) line += "  (its rows are not a multiple of 256)";
   }
   app::write_stdout(line.substr(0, line.find_last_not_of(' ') + 1) + "\n");
 }

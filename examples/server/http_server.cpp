@@ -194,7 +194,7 @@ class HttpServer::Exchange : public httplib::Server {
     if (!encoding.empty() && (::strcasecmp(encoding.c_str(), "chunked") != 0 || !length.empty())) {
       refuse(q, r, 400, "the Transfer-Encoding is not 'chunked' alone");
     } else if (q.get_header_value_count("Content-Length") > 1 || (!length.empty() && !all_digits(length))) {
-      refuse(q, r, 400, "the Content-Length is no number");
+      refuse(q, r, 400, "the Content-Length is not a number");
     } else if (length.size() > 12 || (!length.empty() && std::stoull(length) > limits_.body_bytes)) {
       refuse(q, r, 413, why(413));
     } else if (auto refusal = handler_.refuse(request)) {

@@ -67,7 +67,7 @@ std::vector<std::int32_t> prompt_ids(const ServedModel& model, const Prompt& pro
   if (const auto* ids = std::get_if<std::vector<std::int32_t>>(&prompt)) {
     for (const std::int32_t id : *ids) {
       if (static_cast<std::size_t>(id) >= model.model().config().vocab_size)
-        throw wrong("prompt", "holds " + std::to_string(id) + ", which is no token of this model");
+        throw wrong("prompt", "holds " + std::to_string(id) + ", which is not a token of this model");
     }
     if (ids->empty()) throw wrong("prompt", "must not be empty");
     return *ids;
@@ -118,7 +118,8 @@ RequestMaker::RequestMaker(ServedModel& model, const Generation& asked, Constrai
   if (constraint.kind != Constraint::Kind::kNone) mask_ = model.mask(constraint);
   for (const auto& [id, bias] : asked.sampling.logit_bias) {
     if (static_cast<std::size_t>(id) >= model.model().config().vocab_size)
-      throw wrong("logit_bias", "has the key '" + std::to_string(id) + "', which is no token of this model");
+      throw wrong("logit_bias",
+                  "has the key '" + std::to_string(id) + "', which is not a token of this model");
   }
 }
 

@@ -36,7 +36,7 @@ std::map<std::int32_t, float> bias_of(const Fields& f) {
   for (const auto& [name, value] : list->json().items()) {
     const auto id = app::parse_number<std::int32_t>(name);
     if (!id || *id < 0) {
-      throw wrong("logit_bias", "has the key '" + name.substr(0, 40) + "', which is no token id");
+      throw wrong("logit_bias", "has the key '" + name.substr(0, 40) + "', which is not a token id");
     }
     list->need(name);
     out[*id] = *list->real(name, -100, 100);

@@ -232,7 +232,7 @@ class GbnfReader {
       if (d == std::string_view::npos) fail("expected " + std::to_string(digits) + " hexadecimal digits");
       value = value << 4 | static_cast<std::uint32_t>(d % 16);
     }
-    if (value > kLastChar || (value >= 0xD800 && value <= 0xDFFF)) fail("an escape that is no character");
+    if (value > kLastChar || (value >= 0xD800 && value <= 0xDFFF)) fail("an escape that is not a character");
     return value;
   }
 

@@ -25,7 +25,8 @@ inline void raise(std::optional<Bound>& to, const Bound& bound, int sign) {
 inline std::optional<Bound> bound_of(const Value& schema, std::string_view key, bool open) {
   const Value* v = schema.find(key);
   if (v == nullptr) return std::nullopt;
-  if (!v->is(Value::Kind::kNumber)) SchemaParts::malformed("keyword " + gemma::quoted(key) + " is no number");
+  if (!v->is(Value::Kind::kNumber))
+    SchemaParts::malformed("keyword " + gemma::quoted(key) + " is not a number");
   const auto at = Decimal::from(v->text());
   if (!at) SchemaParts::unsupported("keyword " + gemma::quoted(key) + " has too many digits");
   return Bound{*at, open};
@@ -35,7 +36,7 @@ inline std::optional<std::uint64_t> count_of(const Value& schema, std::string_vi
   const auto bound = bound_of(schema, key, false);
   if (!bound) return std::nullopt;
   if (bound->at.negative || !bound->at.fraction.empty()) {
-    SchemaParts::malformed("keyword " + gemma::quoted(key) + " is no whole number");
+    SchemaParts::malformed("keyword " + gemma::quoted(key) + " is not a whole number");
   }
   std::uint64_t n = 0;
   for (const char c : bound->at.whole)

@@ -81,7 +81,7 @@ TEST(Gbnf, ErrorsNameThePlace) {
             "malformed: grammar, line 1, column 14: a range of characters that ends before it begins");
   EXPECT_EQ(error("root ::= \"\\q\""), "malformed: grammar, line 1, column 12: an escape that is not known");
   EXPECT_EQ(error("root ::= \"\\ud800\""),
-            "malformed: grammar, line 1, column 17: an escape that is no character");
+            "malformed: grammar, line 1, column 17: an escape that is not a character");
   EXPECT_EQ(error("root ::= \"a\"{2,1}"),
             "malformed: grammar, line 1, column 18: a repetition whose most is less than its least");
   EXPECT_EQ(error("root ::= \"\xFF\""), "malformed: grammar, line 1, column 11: is not UTF-8");

@@ -411,7 +411,7 @@ class Convert(ProgramTest):
             refused(whole[:size], "model.safetensors: ")
         norm = "model.norm.weight"
         for changed, says in [({norm: ([64, 2], tensors[norm][1])}, "bytes"), ({norm: ([63], tensors[norm][1][:-4])}, None),
-                              ({"model.layers.0.mlp.strange.weight": ([1], bytes(4))}, "not known"),
+                              ({"model.layers.0.mlp.strange.weight": ([1], bytes(4))}, "unknown"),
                               ({"model.layers.0.self_attn.q_proj.weight": ([2, 64], bytes(512))}, "does not fit")]:
             data = {**tensors, **changed}
             if says is not None:
@@ -495,7 +495,7 @@ class Convert(ProgramTest):
         self.refuses("gemma-convert", str(self.folder / "none"), self.out, says="none: not a folder")
         self.refuses("gemma-convert", folder, "/dev/full", says="not a regular file")
         index = self.checkpoint / "model.safetensors.index.json"
-        for text, says in [('{"weight_map": {"a": "../x"}}', "no name of a file"), ('{"weight_map": {"a": "none"}}', "none: cannot open"),
+        for text, says in [('{"weight_map": {"a": "../x"}}', "not the name of a file"), ('{"weight_map": {"a": "none"}}', "none: cannot open"),
                            ("{}", "index"), ('{"weight_map": {}}', "names no file")]:
             index.write_text(text)
             refused(says)

@@ -31,7 +31,7 @@ class GetModel(unittest.TestCase):
 
     def test_what_is_wrong_is_a_line(self):
         for arguments, says in [([], "which model?"), (["llama-1"], "llama-1 is not known here"),
-                                (["gemma-3-270m", "smollm2-135m"], "one model at a time"), (["--no"], "--no is no flag")]:
+                                (["gemma-3-270m", "smollm2-135m"], "one model at a time"), (["--no"], "--no is not a flag")]:
             result = self.run_script(*arguments)
             self.assertEqual(result.returncode, 1)
             self.assertEqual(result.stdout, "")

@@ -70,7 +70,7 @@ class Imatrix(ProgramTest):
                                 (["-f", "none", "-o", self.out], "none: cannot be read"),
                                 (["-f", self.write("s", "short"), "-o", self.out], "in windows of 512"),
                                 (["-f", self.text, "-o", "/dev/full"], "not a regular file"),
-                                (["-f", self.text, "-o", self.out, "--in", GEMMA], "no importance matrix"),
+                                (["-f", self.text, "-o", self.out, "--in", GEMMA], "not an importance matrix"),
                                 (["-f", self.text, "-o", "/nonexistent/x", "-c", "64"], "cannot create"),
                                 (["-f", self.text, "-o", self.out, "--bad"], "--bad")]:
             self.refuses("gemma-imatrix", "-m", GEMMA, *arguments, says=says)

@@ -54,7 +54,7 @@ class Logits(ProgramTest):
         self.assertNotEqual(self.logits(NANO, "--lora", lora, "--lora", lora + ":-0.5", tokens=ids), once)
         for model, says in [(LLAMA, ["lora.gguf", "'gemma'", "'llama'"]), (GEMMA, ["lora.gguf", "blk.0.attn_q.weight", " x "])]:
             self.refuses("gemma-logits", "-m", model, "--tokens", "1", "--out", "/dev/null", "--lora", lora, says=says)
-        self.refuses("gemma-logits", "-m", NANO, "--tokens", "1", "--out", "/dev/null", "--lora", NANO, says="no part of a LoRA adapter")
+        self.refuses("gemma-logits", "-m", NANO, "--tokens", "1", "--out", "/dev/null", "--lora", NANO, says="not part of a LoRA adapter")
 
     def test_a_row_does_not_depend_on_what_follows(self):
         self.assertEqual(self.logits(GEMMA, tokens=",".join(map(str, TOKENS[:40]))), self.logits(GEMMA)[:40 * VOCAB * 4])

@@ -103,7 +103,7 @@ TEST(ChatRequestBody, EveryWrongFieldIsNamed) {
   EXPECT_EQ(chat_refusal(R"("stream_options":[])"),
             "400 'stream_options' must be an object [stream_options]");
   EXPECT_EQ(chat_refusal(R"("logit_bias":{"x":1})"),
-            "400 'logit_bias' has the key 'x', which is no token id [logit_bias]");
+            "400 'logit_bias' has the key 'x', which is not a token id [logit_bias]");
   EXPECT_EQ(chat_refusal(R"("logit_bias":{"1":101})"),
             "400 'logit_bias.1' must be from -100 to 100 [logit_bias.1]");
   EXPECT_EQ(chat_refusal(R"("logit_bias":{"1":null})"), "400 'logit_bias.1' is missing [logit_bias.1]");
