@@ -1,4 +1,4 @@
-// Sequences that join and leave a batch say what they would have said alone, to the bit.
+// Sequences that join and leave a batch generate the same tokens as alone, to the bit.
 #include <map>
 #include <stdexcept>
 #include <thread>
@@ -39,7 +39,7 @@ TEST_P(Batches, SayWhatEachWouldSayAlone) {
   std::size_t next = 0;
   std::size_t steps = 0;
   while (results.size() < tasks.size()) {
-    // one joins at every other step, as places become free
+    // a sequence joins at every other step, as slots become free
     if (next < tasks.size() && batch.n_sequences() < batch.max_sequences() && steps % 2 == 0) {
       const Task& t = tasks[next];
       const auto id = batch.add(t.prompt, Sampler({.temperature = 0.9f, .seed = t.seed}),

@@ -1,5 +1,5 @@
-// The C interface: the same answers as the C++ one, structures of other sizes, misuse that is an error and
-// not a crash.
+// The C interface: the same answers as from C++, structures of other sizes, and misuse, which must give
+// errors and not crash.
 #include "gemma/c_api.h"
 
 #include <cstring>
@@ -131,7 +131,7 @@ TEST_F(CApi, SnapshotsGoToBytesAndBack) {
   why(GEMMA_ERROR_INVALID_ARGUMENT);
 }
 
-/// What a caller of C does turn after turn: nothing of earlier turns is computed again.
+/// Several turns of a C caller: nothing of earlier turns is computed again.
 TEST_F(CApi, ConversationsKeepTheIdsOfAnswers) {
   gemma_conversation* chat = gemma_conversation_new(model_, nullptr, &error_);
   ASSERT_NE(chat, nullptr);
@@ -160,7 +160,7 @@ TEST_F(CApi, ConversationsKeepTheIdsOfAnswers) {
       return 1;
     };
     ASSERT_EQ(gemma_session_generate(session_, nullptr, &options, nullptr, &error_), 0);
-    before = n + heard.ids.size() - 1;  // nothing was computed after the last
+    before = n + heard.ids.size() - 1;  // nothing was computed after the last token
     ASSERT_EQ(gemma_conversation_add(chat, "assistant", heard.text.c_str(), heard.ids.data(),
                                      heard.ids.size(), &error_),
               0);
@@ -314,8 +314,8 @@ TEST_F(CApi, TextOfAnyLength) {
   EXPECT_EQ(gemma_model_is_end(model_, -5), 0);
 }
 
-// What has been added lies behind all that an older caller's structure has, its padding included: `size`
-// tells nothing of padding, and nobody fills it.
+// Added fields begin after the end of the structures of older callers, including their padding: `size` does
+// not tell which bytes are padding, and callers do not initialise padding.
 static_assert(offsetof(gemma_session_options, draft_tokens) >= 56);    // n_ctx .. kv_type
 static_assert(offsetof(gemma_scheduler_options, draft_tokens) >= 56);  // max_sequences .. kv_type
 static_assert(offsetof(gemma_generate_options, grammar) >= 72);        // max_tokens .. process
@@ -324,11 +324,11 @@ static_assert(offsetof(gemma_model_options, adapters) >= 24);          // isa, w
 static_assert(offsetof(gemma_memory_plan, draft_bytes) >= 48);         // file_bytes .. n_ctx
 
 TEST_F(CApi, StructuresOfOlderAndNewerCallers) {
-  // a caller compiled when n_ctx was the last field; what follows is not its to give
+  // a caller compiled when n_ctx was the last field: later fields must not be read
   gemma_session_options older = GEMMA_SESSION_OPTIONS_INIT;
   older.size = offsetof(gemma_session_options, chunk);
   older.n_ctx = 77;
-  older.max_memory = 1;  // beyond its size: not read
+  older.max_memory = 1;  // beyond `size`: not read
   gemma_session* s = gemma_session_new(model_, &older, &error_);
   ASSERT_NE(s, nullptr);
   EXPECT_EQ(gemma_session_n_ctx(s), 77u);
@@ -370,9 +370,9 @@ TEST_F(CApi, ThePlanIsKeptToTheByteAndSoIsACap) {
   EXPECT_NE(why(GEMMA_ERROR_OUT_OF_MEMORY).find("the largest that fits is "), std::string::npos);
   EXPECT_EQ(gemma_model_plan(model_, &options, &plan, &error_), -1);
   why(GEMMA_ERROR_OUT_OF_MEMORY);
-  options.n_ctx = 0;  // any: the largest that fits
+  options.n_ctx = 0;  // 0: the largest context that fits
   ASSERT_EQ(gemma_model_plan(model_, &options, &plan, &error_), 0);
-  EXPECT_EQ(plan.n_ctx, 299u);  // a cache grows by blocks of positions, the list of tokens one by one
+  EXPECT_EQ(plan.n_ctx, 299u);  // caches are allocated in blocks of positions, but the list of tokens is not
 }
 
 TEST_F(CApi, TokenIdsOutsideTheVocabulary) {
@@ -408,12 +408,12 @@ TEST_F(CApi, TokenIdsOutsideTheVocabulary) {
   EXPECT_NE(gemma_session_logits(session_, &error_), nullptr);
 }
 
-/// Models of strangers, as a C host meets them.
+/// Malformed model files in a C program.
 TEST_F(CApi, ModelsThatLie) {
   const gguf::test::TemporaryFolder folder;
   Shape shape;
   ModelFile file = make_model(shape);
-  // no vocabulary: runs on ids, and says what it has
+  // without a vocabulary, the model runs on ids, and its sizes are known
   gemma_model* m = gemma_model_load(folder.write("ids.gguf", file.bytes()).c_str(), nullptr, &error_);
   ASSERT_NE(m, nullptr);
   gemma_model_info info = GEMMA_MODEL_INFO_INIT;
@@ -432,7 +432,7 @@ TEST_F(CApi, ModelsThatLie) {
   EXPECT_EQ(gemma_model_load(folder.write("heads.gguf", file.bytes()).c_str(), nullptr, &error_), nullptr);
   EXPECT_NE(why(GEMMA_ERROR_MALFORMED).find("key 'llama.attention.head_count' is 0"), std::string::npos);
 
-  // weights that are no numbers: reported when a token is to be chosen, by the library or by the caller
+  // weights that are NaN: reported when a token is chosen, by the library or by a callback
   file = make_model(shape);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   std::memcpy(file.tensor("blk.0.attn_v.weight").data.data(), &nan, sizeof nan);

@@ -1,4 +1,4 @@
-// Generations of the C interface one step at a time, grammars, and what samplers are told.
+// Generations of the C interface one step at a time, grammars, and the tokens that samplers take note of.
 #include <cmath>
 #include <string>
 #include <string_view>
@@ -136,7 +136,7 @@ TEST_F(CGeneration, AnAnswerIsATextOfItsGrammar) {
   gemma_scheduler* scheduler = gemma_scheduler_new(model_, nullptr, &error_);
   gemma_answer* answer =
       gemma_scheduler_submit(scheduler, ids_.data(), ids_.size(), &how, &options_, &error_);
-  gemma_grammar_free(digits);  // what has begun goes on
+  gemma_grammar_free(digits);  // running generations do not need it
   Heard heard;
   gemma_token token;
   while (gemma_answer_next(answer, &token, -1, &error_) == GEMMA_ANSWER_TOKEN) hear(&token, &heard);

@@ -1,4 +1,4 @@
-// What tests of the C interface begin with: a session on a model that has a vocabulary.
+// A fixture for tests of the C interface: a session on a model with a vocabulary.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class CSession : public testing::Test {
   }
 
  protected:
-  /// The message of the last failure, which must have this code; forgets the failure.
+  /// The message of the last error, which must have this code; clears the error.
   std::string why(int code) {
     EXPECT_NE(error_, nullptr);
     EXPECT_EQ(gemma_error_get_code(error_), code) << gemma_error_get_message(error_);

@@ -1,4 +1,4 @@
-// What becomes of sampled tokens: text in whole characters, stop strings, the step that ends.
+// Processing of sampled tokens: text in whole characters, stop strings, the last step.
 #include <gtest/gtest.h>
 
 #include "tests/api/models.hpp"

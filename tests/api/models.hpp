@@ -1,4 +1,4 @@
-// The models that tests of the interface run: small enough for milliseconds, one with sliding windows.
+// The models of the interface tests: each runs within milliseconds, and one has sliding windows.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace gemma::test {
 inline std::string golden_model(const std::string& name) {
   return (source_dir() / "tests" / "golden" / "models" / (name + ".gguf")).string();
 }
-/// Has a vocabulary and answers; 4 MB.
+/// A demo model, which has a vocabulary and answers questions; 4 MB.
 inline std::string demo_model(const std::string& family = "gemma") {
   return (source_dir() / "examples" / "models" / (family + "-demo.Q4_K_M.gguf")).string();
 }
@@ -25,7 +25,7 @@ inline std::vector<std::int32_t> random_tokens(const Model& model, std::size_t n
   return ids;
 }
 
-/// A way to choose tokens that says given ids in turn, whatever the logits.
+/// A PickToken that returns the given ids one after another, whatever the logits are.
 inline PickToken say(std::vector<std::int32_t> ids) {
   return [ids = std::move(ids), at = std::size_t{0}](std::span<const float>) mutable { return ids.at(at++); };
 }

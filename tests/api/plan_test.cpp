@@ -1,5 +1,5 @@
-// The memory contract: what was planned is what is taken, a cap is kept or refused with what would fit, and
-// memory that runs out is an Error.
+// The memory contract: plans equal the memory that is allocated, limits are respected or refused with the
+// context that would fit, and exhausted memory is an Error.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -17,14 +17,14 @@
 #include "gguf/writer.hpp"
 #include "tests/api/models.hpp"
 
-// Counts bytes of every allocation of this program, and fails the n-th one on demand.
+// Counts the bytes of all allocations of this program, and makes the n-th one fail on request.
 namespace {
 std::atomic<std::size_t> allocated = 0;
 std::atomic<std::size_t> until_failure = 0;  // 0: never
-std::atomic<bool> for_good = false;          // not only the n-th, but all from then on
+std::atomic<bool> for_good = false;          // whether all allocations from the n-th on fail
 std::atomic<bool> failed = false;
-std::atomic<std::size_t> live = 0;  // bytes allocated and not yet given back
-std::atomic<std::size_t> most = 0;  // live stays below; 0: no limit
+std::atomic<std::size_t> live = 0;  // bytes allocated and not yet freed
+std::atomic<std::size_t> most = 0;  // limit of `live`; 0: none
 void* take(std::size_t size, std::size_t alignment) noexcept {
   if (until_failure != 0 && --until_failure == 0) {
     failed = true;
@@ -98,8 +98,9 @@ void operator delete(void* p, const std::nothrow_t&) noexcept {
 namespace gemma::test {
 namespace {
 
-/// Does `work` again and again while its n-th allocation fails, and then while all from the n-th on do: the
-/// first hundred one by one, then ever fewer. Returns how many were told of, each as Error{kOutOfMemory}.
+/// Runs `work` repeatedly: its n-th allocation fails, then all from the n-th on fail. n is each of the first
+/// hundred numbers, then grows in increasing steps. Returns the number of failures, which must all be
+/// reported as Error{kOutOfMemory}.
 template <typename F>
 std::size_t fail_each(const F& work) {
   std::size_t failures = 0;
@@ -117,7 +118,7 @@ std::size_t fail_each(const F& work) {
         until_failure = 0;
         code = e.code();
       }
-      if (!code) continue;  // never reached the n-th, or the standard library did without
+      if (!code) continue;  // `work` has fewer allocations, or the standard library handled the failure
       EXPECT_EQ(*code, ErrorCode::kOutOfMemory);
       ++failures;
     }
@@ -125,7 +126,7 @@ std::size_t fail_each(const F& work) {
   return failures;
 }
 
-/// The same while no more than some bytes may be allocated, then ever more, until it is done.
+/// Overload that limits the allocated bytes, and raises the limit until `work` succeeds.
 template <typename F>
 std::size_t fail_short_of_memory(const F& work) {
   std::size_t failures = 0;
@@ -177,7 +178,7 @@ TEST_P(Plan, OfKeysAndValuesOf8Bits) {
   const MemoryPlan q8 = plan(KvType::kQ8), f16 = plan(KvType::kF16);
   EXPECT_EQ(Session(model_, {.n_ctx = 3000, .kv_type = KvType::kQ8}).memory_bytes(),
             q8.kv_bytes + q8.workspace_bytes);
-  // heads of 32 numbers and more; smaller ones have more scales
+  // for heads of at least 32 elements; smaller ones have relatively more scales
   if (model_.config().layers[0].attention.head_dim % 32 == 0) {
     EXPECT_EQ(q8.kv_bytes * 64, f16.kv_bytes * 34);
   }
@@ -286,11 +287,11 @@ TEST_P(Plan, RefusesNumbersThatWouldOverflow) {
   EXPECT_THROW(plan_batch(model_, {.max_sequences = most}), Error);
 }
 
-/// Every allocation of making and running fails.
+/// Each allocation of creating and running a session fails once.
 TEST_P(Plan, AFailedAllocationIsAnError) {
   const SessionOptions options{.n_ctx = 100, .chunk = 8, .n_threads = 1};
   const std::vector<std::int32_t> prompt = random_tokens(model_, 20, 1);
-  Session(model_, options).prefill(prompt);  // OpenMP's runtime takes what it needs at its first call
+  Session(model_, options).prefill(prompt);  // OpenMP's runtime allocates its memory at its first use
   EXPECT_GT(fail_each([&] { const Session s(model_, options); }), 15u);
   SessionOptions guesses = options;
   guesses.draft.source = DraftSource::kLookup;
@@ -313,7 +314,7 @@ TEST(Load, AFailedAllocationIsAnError) {
   const std::string path = golden_model("nano-gemma-mha.F32");
   EXPECT_GT(fail_each([&] {
               const std::size_t n = until_failure.exchange(0);
-              std::string copy = path;  // the caller's own memory
+              std::string copy = path;  // allocated by the caller, not by load()
               until_failure = n;
               const Model model = Model::load(std::move(copy));
             }),
@@ -355,13 +356,13 @@ TEST(Writer, AFailedAllocationIsAnErrorAndLeavesAValidFile) {
             20u);
 }
 
-/// What takes memory after a model is loaded: texts, and answers that grow.
+/// Allocations after a model has been loaded: for texts, and for growing answers.
 class Growing : public testing::TestWithParam<std::string> {
  protected:
   Model model_ = Model::load(demo_model(GetParam()));
   const std::string text_ = "Where is the red ball? It is \xF0\x9F\x98\x80 \xFF in the garden.";
   const std::vector<Message> chat_ = {{"user", text_}};
-  const std::vector<std::int32_t> ids_ = model_.encode_chat(chat_);  // builds what encoding needs
+  const std::vector<std::int32_t> ids_ = model_.encode_chat(chat_);  // creates the tables for encoding
   const GenerateOptions options_{.max_tokens = 30,
                                  .stop_strings = {"no answer holds this"},
                                  .ignore_end = true,
@@ -374,7 +375,7 @@ TEST_P(Growing, AFailedAllocationOfATextIsAnError) {
   const std::string text = t.decode(ids);
   std::vector<std::int32_t> got_ids;
   std::string got;
-  // inside sentencepiece none may fail: too little memory is found before
+  // no allocation within sentencepiece may fail: a shortage is detected before
   if (t.vocab().kind() != TokenizerKind::kSentencePiece) {
     EXPECT_GT(fail_each([&] { got_ids = t.encode(text_); }), 5u);
   }
@@ -421,7 +422,7 @@ TEST_P(Growing, AFailedAllocationOfAnAnswerIsAnErrorAndKeepsTheSequence) {
             20u);
   EXPECT_EQ(got.text, whole.text);
   EXPECT_EQ(got.tokens, whole.tokens);
-  // one that fails on the way: what joined the sequence is what the whole answer begins with
+  // a generation that fails halfway: the tokens in the sequence are the beginning of the whole answer
   s.truncate(ids_.size() - 1);
   s.append(std::span(ids_).last(1));
   Sampler sampler({.temperature = 1});

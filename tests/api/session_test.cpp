@@ -1,5 +1,5 @@
-// A session as its users meet it: generation by callback and by range, samplers of one's own, snapshots,
-// log-probabilities, hidden states, cancelling.
+// The interface of a session: generation by callback and by range, custom samplers, snapshots, log
+// probabilities, hidden states, cancelling.
 #include <atomic>
 #include <cmath>
 #include <functional>
@@ -18,7 +18,7 @@
 namespace gemma::test {
 namespace {
 
-// owners move and do not copy; moving cannot fail
+// owning types are movable but not copyable; moving does not throw
 template <typename T>
 constexpr bool kMoveOnly = std::is_nothrow_move_constructible_v<T> && !std::is_copy_constructible_v<T> &&
                            !std::is_copy_assignable_v<T>;
@@ -91,7 +91,7 @@ TEST_F(SessionApi, LeavingTheRangeLeavesASoundSession) {
     seen.push_back(token.id);
     if (seen.size() == 3) break;
   }
-  EXPECT_EQ(s.n_past(), before + 2);  // the third was shown and has not joined
+  EXPECT_EQ(s.n_past(), before + 2);  // the third token was reported and is not in the sequence
   Session t = ready();
   const auto all = t.generate(greedy, {.max_tokens = 6, .ignore_end = true}).tokens;
   const auto rest = s.generate(greedy, {.max_tokens = 4, .ignore_end = true}).tokens;
@@ -218,7 +218,7 @@ TEST_F(SessionApi, ScoreRefusesBeforeItComputes) {
   EXPECT_THROW(empty.score(std::vector<std::int32_t>{5}), Error);
 }
 
-/// A wrong id anywhere in what is added, or no room for it, changes nothing: not the tokens, not the logits.
+/// A wrong id anywhere in the added tokens, or too many tokens, changes neither the tokens nor the logits.
 TEST_F(SessionApi, WhatIsRefusedLeavesTheSessionAsItWas) {
   Session s = ready();
   const auto tokens = copied(s.tokens());
@@ -263,7 +263,7 @@ TEST_F(SessionApi, ProbabilitiesSumToOne) {
   EXPECT_DOUBLE_EQ(log_sum_exp(std::vector<float>{1000, 1000}), 1000 + std::log(2.0));
 }
 
-/// logits = output matrix x hidden state: checked with the matrix as float32 (a golden of that type).
+/// logits = output matrix x hidden state, checked with a golden model whose matrix is float32.
 TEST(HiddenState, TimesTheOutputMatrixIsTheLogits) {
   const Model model = Model::load(golden_model("nano-gemma-mha.F32"));
   Session s(model, {.n_ctx = 32, .n_threads = 1});
@@ -388,7 +388,7 @@ TEST_F(SessionApi, ChatTurnsGoThroughTheTemplate) {
 }
 
 TEST_F(SessionApi, ModelsFromMemory) {
-  const auto bytes = model_.file().map().bytes();  // aligned as mappings are
+  const auto bytes = model_.file().map().bytes();  // aligned to a page, as mappings are
   const Model again = Model::from(gguf::File::from_memory(bytes, "in memory"));
   Session a = ready();
   Session b(again, {.n_ctx = 128, .chunk = 32, .n_threads = 1});

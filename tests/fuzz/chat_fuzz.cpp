@@ -1,6 +1,6 @@
-// Any chat template with any conversation: what people said stays text.
-// Input: a byte of choices, then fields that end at 0xFE: the template, then a role byte and a content in
-// turn.
+// Any chat template with any conversation: the contents of messages never become control tokens.
+// Input: a byte of choices, then fields that end at 0xFE: the template, then alternately a role byte and a
+// content.
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -14,7 +14,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::fuzz {
-namespace chat_target {  // named: these units are compiled together
+namespace chat_target {  // named, since these files are compiled as one unit
 
 std::vector<Message> read_messages(Fields& fields) {
   std::vector<Message> out;
@@ -30,7 +30,7 @@ void check(const ChatTemplate& chat, const Tokenizer& tokenizer, const std::vect
            const ChatOptions& options) {
   const RenderedChat rendered = chat.render(messages, options);
   std::size_t done = 0;
-  std::string blank = rendered.text;  // the same turns, with nothing said in them
+  std::string blank = rendered.text;  // the same turns with empty contents
   for (const TextRange& part : rendered.literal) {
     require(part.begin >= done && part.end > part.begin && part.end <= rendered.text.size(),
             "literal parts are in order and in the text");
@@ -102,7 +102,7 @@ std::vector<Input> seeds() {
     out.push_back(to_input(start + "bos_token [INST] loop.last and system_message eos_token + ' '" + kEnd +
                            system + turns));
   }
-  for (const Dialect* d : dialects::kAll) {  // a template of each, on a vocabulary of its kind
+  for (const Dialect* d : dialects::kAll) {  // a template of each dialect, with a vocabulary of that dialect
     std::string signs = "bos_token add_generation_prompt";
     for (const std::string_view sign : d->signs) signs += " " + std::string(sign);
     const std::string_view name = d->name;

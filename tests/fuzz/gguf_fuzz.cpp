@@ -1,8 +1,8 @@
-// The container: whatever opens is read to the last byte, shown as gguf-info shows it (where the programs are
-// built), and its copy by the writer holds the same.
+// The container: every file that opens is read to the last byte, reported as by gguf-info (if the programs
+// are built), and copied by the writer; the copy must be equal.
 //
-// An input in which the magic stands more than once is a split model as well: its parts one after the other,
-// which become files of a folder.
+// An input that contains the magic more than once is also tested as a split model: its parts, one after the
+// other, become files of a folder.
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -20,8 +20,7 @@
 namespace gemma::fuzz {
 namespace {
 
-/// Standard output goes nowhere while it lives: into a stream of glibc's that takes bytes and calls no
-/// system.
+/// While an object exists, standard output is discarded by a stream of glibc that makes no system calls.
 class Silence {
  public:
   Silence() : saved_(stdout) { stdout = nowhere(); }
@@ -51,7 +50,7 @@ void show([[maybe_unused]] const gguf::File& file) {
 #endif
 }
 
-/// Where parts begin; at most 4.
+/// The offsets at which parts begin; at most 4.
 std::vector<std::size_t> magics(std::string_view text) {
   std::vector<std::size_t> out;
   for (std::size_t at = text.find("GGUF"); at != text.npos && out.size() < 4; at = text.find("GGUF", at + 4))
@@ -59,9 +58,10 @@ std::vector<std::size_t> magics(std::string_view text) {
   return out;
 }
 
-/// Opens all parts by one of them, and reads them to the end. False for what is no such model.
+/// Opens all parts by the path of one of them, and reads them to the end. Returns false if the input is not a
+/// split model.
 bool open_parts(Bytes input) {
-  static const gguf::test::TemporaryFolder folder("/dev/shm");  // of files, but no disk
+  static const gguf::test::TemporaryFolder folder("/dev/shm");  // files that are not on a disk
   const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
   std::vector<std::size_t> begins = magics(text);
   const std::size_t n = begins.size();
@@ -84,7 +84,7 @@ bool open_parts(Bytes input) {
     }
     show(whole);
     static volatile std::uint64_t kept;
-    kept = kept + sum;  // so that none of the reads can be left out
+    kept = kept + sum;  // so that the compiler cannot remove the reads
     return true;
   } catch (const Error& e) {
     require(!e.message().empty(), "an error says what is wrong");
@@ -102,7 +102,7 @@ void run(Bytes input) {
   }
 }
 
-/// A split model: the parts one after the other. The first has the metadata, and a tensor or none.
+/// A split model: its parts one after the other. The first part has the metadata and at most one tensor.
 Input split_model(std::size_t count, bool first_has_tensor) {
   const std::vector<std::byte> data(64, std::byte{0x22});
   Input out;

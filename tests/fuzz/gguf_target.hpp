@@ -1,5 +1,5 @@
-// What the fuzzer of the container does with an input, apart from the fuzzer so that tests can replay inputs.
-// Invariant: nothing but a valid file or gguf's Error comes of any input; whatever else happens is a finding.
+// The fuzz target of the container, separate from the fuzzer so that tests can replay inputs.
+// Invariant: every input gives a valid file or gguf's Error; any other outcome is a finding.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,12 @@
 
 namespace gemma::gguf::fuzz {
 
-/// Fails the run: thrown for a broken promise, and caught by nobody.
+/// Fails the run unless `kept`: throws an exception that no code catches. `promise` names the broken promise.
 inline void require(bool kept, const char* promise) {
   if (!kept) throw std::logic_error(promise);
 }
 
-/// A sum over bytes, so that none of the reads can be left out.
+/// A sum over bytes, so that the compiler cannot remove the reads.
 inline std::uint64_t checksum(std::span<const std::byte> bytes) {
   std::uint64_t sum = 0;
   for (const std::byte b : bytes) sum = sum * 31 + static_cast<std::uint64_t>(b);
@@ -76,15 +76,15 @@ inline std::vector<std::byte> rewritten(const File& file) {
   return writer.bytes();
 }
 
-/// Opens `bytes`; what opens is read to the end, and its copy by the writer must hold the same.
+/// Opens `bytes`. A file that opens is read to the end and copied by the writer; the copy must be equal.
 inline void gguf_target(std::span<const std::byte> bytes) {
   try {
-    const std::vector<std::byte> exact(bytes.begin(), bytes.end());  // aligned, and nothing behind it
+    const std::vector<std::byte> exact(bytes.begin(), bytes.end());  // aligned, and of exactly that size
     const File file = File::from_memory(exact, "fuzz");
     const std::uint64_t sum = read_everything(file);
     if (file.alignment() > 4096) return;  // the copy would be all padding
     for (const TensorView& t : file.tensors()) {
-      if (!t.runs()) return;  // the writer writes types that run
+      if (!t.runs()) return;  // the writer supports only types that the engine supports
     }
     const std::vector<std::byte> copy = rewritten(file);
     const File again = File::from_memory(copy, "copy");

@@ -1,4 +1,4 @@
-// Any grammar or schema, and a text of it by tokens that the input chooses.
+// Any grammar or schema, and one of its texts, made of tokens that the input chooses.
 // Input: a byte (0: GBNF, 1: a schema), the text up to 0xFE, then a byte for each choice.
 #include <algorithm>
 #include <memory>
@@ -13,7 +13,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::fuzz {
-namespace grammar_target {  // named: these units are compiled together
+namespace grammar_target {  // named, since these files are compiled as one unit
 
 std::shared_ptr<const PieceTrie> pieces() {
   static const std::shared_ptr<const PieceTrie> trie = [] {

@@ -1,4 +1,4 @@
-// libFuzzer's entry to one target: GEMMA_FUZZ_TARGET names it.
+// libFuzzer's entry points for one target, which GEMMA_FUZZ_TARGET names.
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t max_size);
 
-/// Where inputs are GGUF files, every other change is of a field that is left in its place.
+/// If inputs are GGUF files, every second mutation changes a field of the file without moving others.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
                                                unsigned seed) {
   gemma::fuzz::Random random(seed);

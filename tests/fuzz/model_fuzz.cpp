@@ -1,4 +1,4 @@
-// Loading a model and one forward: what loads must run, and give logits of the promised number.
+// Loading a model and one forward pass: a model that loads must run and return the promised number of logits.
 #include <cstdint>
 #include <string>
 
@@ -9,7 +9,7 @@
 #include "tests/gemma/model_file.hpp"
 
 namespace gemma::fuzz {
-namespace model_target {  // named: these units are compiled together
+namespace model_target {  // named, since these files are compiled as one unit
 
 void step(const Model& model) {
   const auto last = static_cast<std::int32_t>(model.config().vocab_size - 1);
@@ -32,7 +32,7 @@ void step(const Model& model) {
 
 void run(Bytes input) {
   const Input exact(input.begin(), input.end());
-  // both the reference kernels and the fastest see every kind of file; which one, the file itself decides
+  // every kind of file is tested with the reference kernels and with the fastest; the input chooses
   const bool scalar = exact.size() % 2 == 0;
   try {
     const Model model = Model::from(gguf::File::from_memory(exact, "fuzz"),
@@ -61,7 +61,7 @@ test::ModelFile small(const std::string& architecture, bool vocabulary) {
   s.separate_output = architecture == "llama";
   s.vocabulary = vocabulary;
   s.type = DType::kQ8_0;
-  for (std::size_t i = 0; i < s.n_layers; ++i) {  // 16 columns are no whole block
+  for (std::size_t i = 0; i < s.n_layers; ++i) {  // 16 columns are not a whole block
     s.types["blk." + std::to_string(i) + ".attn_output.weight"] = DType::kBF16;
   }
   return test::make_model(s);
@@ -79,8 +79,8 @@ void add(test::ModelFile& file, const std::string& name, const std::vector<std::
   file.add_floats(name, shape, floats);
 }
 
-/// What Gemma 3n and 4 have in common: layers that slide or not, of which the last shares its keys and
-/// values, and inputs from tokens for each layer.
+/// The common properties of Gemma 3n and 4: layers with and without windows, the last of which uses the keys
+/// and values of another layer, and per-layer inputs.
 test::ModelFile newer(const std::string& architecture) {
   test::ModelFile f = small(architecture, false);
   f.set_array(architecture + ".attention.sliding_window_pattern", std::vector<bool>{true, false, true});
@@ -98,7 +98,7 @@ test::ModelFile newer(const std::string& architecture) {
   return f;
 }
 
-/// With two experts, values that are keys on the layer that does not slide, and tokens that are never wanted.
+/// Two experts, values that are the keys in the layer without a window, and suppressed tokens.
 Input gemma4() {
   test::ModelFile f = newer("gemma4");
   f.set("gemma4.expert_count", std::uint32_t{2}).set("gemma4.expert_used_count", std::uint32_t{1});
@@ -120,7 +120,7 @@ Input gemma4() {
   return f.bytes();
 }
 
-/// With two residual streams and a first layer whose gates are sparse.
+/// Two residual streams, and sparse gates in the first layer.
 Input gemma3n() {
   test::ModelFile f = newer("gemma3n");
   f.set("gemma3n.altup.num_inputs", std::uint32_t{2});
@@ -141,8 +141,8 @@ Input gemma3n() {
   return f.bytes();
 }
 
-/// Gemma 3 as Ollama's converter writes it: keys missing or with names of its own, a token too many, more
-/// parts.
+/// Gemma 3 as Ollama's converter writes it: with missing and renamed keys, a superfluous token, and
+/// additional tensors.
 Input ollamas() {
   test::ModelFile f = small("gemma3", true);
   f.erase("gemma3.attention.layer_norm_rms_epsilon").erase("gemma3.attention.key_length");
@@ -155,8 +155,8 @@ Input ollamas() {
   return f.bytes();
 }
 
-/// A layer whose matrices are of `type`, where their rows are whole blocks of it. Small: what is longer than
-/// a fuzzer's inputs is cut, and of no use.
+/// A layer with matrices of `type` wherever rows are whole blocks. Small, since inputs that exceed the
+/// fuzzer's limit would be truncated and useless.
 Input of_type(DType type) {
   test::Shape s;
   s.n_layers = 1;
@@ -182,7 +182,7 @@ std::vector<Input> seeds() {
   for (const DType type : {DType::kQ4_K, DType::kQ6_K, DType::kQ5_K, DType::kQ4_0, DType::kIQ4_XS}) {
     out.push_back(of_type(type));
   }
-  for (const Input& seed : out) step(Model::from(gguf::File::from_memory(seed, "seed")));  // none is refused
+  for (const Input& seed : out) step(Model::from(gguf::File::from_memory(seed, "seed")));  // all are valid
   return out;
 }
 

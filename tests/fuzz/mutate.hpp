@@ -1,5 +1,5 @@
-// Changes inputs at random, the same way on every machine: for replay_test.cpp, and for libFuzzer where the
-// input is a GGUF file.
+// Random mutations of inputs, the same on every machine: for replay_test.cpp, and for libFuzzer if inputs are
+// GGUF files.
 // Invariant: the result depends on the input and the seed only.
 #pragma once
 
@@ -32,7 +32,7 @@ class Random {
   std::uint64_t state_;
 };
 
-/// Numbers at which programs fail.
+/// A number that often reveals errors: a limit, a power of two, or a special float.
 inline std::uint64_t awkward_number(Random& random) {
   constexpr std::uint64_t kNumbers[] = {0,
                                         1,
@@ -69,7 +69,7 @@ inline void put_awkward(Input& input, std::size_t at, std::size_t size, Random& 
   std::memcpy(input.data() + at, &number, std::min({size, sizeof(number), input.size() - at}));
 }
 
-/// Changes one field of a valid GGUF file and leaves the rest where it is; false when the file is not valid.
+/// Changes one field of a valid GGUF file without moving any other; returns false if the file is not valid.
 inline bool mutate_field(Input& input, Random& random) {
   try {
     const Input before = input;
@@ -87,11 +87,11 @@ inline bool mutate_field(Input& input, Random& random) {
       return true;
     }
     const TensorView& t = file.tensors()[which - n_values];
-    if (random.below(4) == 0) {  // its data: scales that are NaN, infinite, huge
+    if (random.below(4) == 0) {  // the data of a tensor: scales that are NaN, infinite, huge
       put_awkward(input, file.offset_of(t.data) + random.below(t.data.size()), 2, random);
       return true;
     }
-    // behind the name: dimension count, dimensions, type, offset
+    // after the name: number of dimensions, dimensions, type, offset
     const std::size_t name_end = static_cast<std::size_t>(t.name.data() + t.name.size() -
                                                           reinterpret_cast<const char*>(before.data()));
     const std::size_t field = random.below(t.n_dims + 3);
@@ -106,7 +106,7 @@ inline bool mutate_field(Input& input, Random& random) {
   }
 }
 
-/// Changes a few bytes anywhere, takes some out or doubles some.
+/// Changes, removes or duplicates a few bytes anywhere.
 inline void mutate_bytes(Input& input, Random& random) {
   if (input.empty()) input.push_back(std::byte{0});
   const std::size_t at = random.below(input.size());
@@ -138,7 +138,7 @@ inline void mutate_bytes(Input& input, Random& random) {
   }
 }
 
-/// One to four changes.
+/// Applies one to four mutations.
 inline void mutate(Input& input, bool holds_gguf, Random& random) {
   for (std::size_t n = 1 + random.below(4); n > 0; --n) {
     if (!holds_gguf || random.below(3) == 0 || !mutate_field(input, random)) mutate_bytes(input, random);

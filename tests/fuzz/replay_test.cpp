@@ -1,5 +1,5 @@
-// The fuzz targets in the ordinary tests, and so under every sanitizer: their seeds, every input of the
-// corpus (findings of longer runs among them), and a fixed number of mutations of both.
+// Runs the fuzz targets in the ordinary tests, and so under every sanitizer: on their seeds, on every input
+// of the corpus (which includes findings of longer runs), and on a fixed number of mutations of both.
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>

@@ -1,4 +1,4 @@
-// Any body sent to the server's routes. Input: a byte that chooses the route, then the body.
+// Arbitrary request bodies for the server's routes. Input: a byte that chooses the route, then the body.
 #include <string>
 #include <string_view>
 #include <vector>

@@ -1,4 +1,4 @@
-// A checkpoint's file: what opens can be read to the last byte of every tensor, and none overlaps another.
+// A safetensors file: if it opens, every tensor can be read to its last byte, and no two tensors overlap.
 #include <algorithm>
 #include <cstdint>
 #include <string>

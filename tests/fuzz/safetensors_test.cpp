@@ -1,5 +1,5 @@
-// A checkpoint's file that was cut anywhere, or whose header lies about its data: an error that names the
-// file, and nothing is read outside it. Which inputs are tried at random beside these: safetensors_fuzz.cpp.
+// A safetensors file that is truncated anywhere, or whose header contradicts its data: an error that names
+// the file, and no read outside the file. safetensors_fuzz.cpp tests random inputs.
 #include "examples/convert/safetensors.hpp"
 
 #include <string>
@@ -24,7 +24,8 @@ std::vector<std::byte> file_of(std::string_view header, std::size_t n_data, std:
   return bytes;
 }
 
-/// What is said of the file; "" when it opens. Each read is of a copy of its own size, for sanitizers.
+/// The message of the error for a file; "" if it opens. Reads a copy of exactly that size, so that sanitizers
+/// detect reads beyond it.
 std::string refusal(const std::vector<std::byte>& bytes) {
   try {
     const Safetensors checkpoint = Safetensors::from_memory(bytes, "cut.safetensors");
@@ -55,8 +56,8 @@ TEST(SafetensorsFile, CutAnywhereIsAnError) {
 
 TEST(SafetensorsFile, AHeaderCutAtAnyByteIsAnError) {
   for (std::size_t n = 0; n < kHeader.size(); ++n) {
-    ASSERT_NE(refusal(file_of(kHeader.substr(0, n), 32, n)), "") << n;  // as if that were all of it
-    ASSERT_NE(refusal(file_of(kHeader, 32, n)), "") << n;               // as if the rest were data
+    ASSERT_NE(refusal(file_of(kHeader.substr(0, n), 32, n)), "") << n;  // the length is n
+    ASSERT_NE(refusal(file_of(kHeader, 32, n)), "") << n;               // the rest counts as data
   }
 }
 
@@ -93,8 +94,8 @@ TEST(SafetensorsFile, OverlapsAreErrors) {
   for (const auto& [a, b] :
        {std::pair{"[0,8]", "[0,8]"}, std::pair{"[0,8]", "[7,15]"}, std::pair{"[8,16]", "[1,9]"}})
     EXPECT_NE(two(a, b).find("overlap"), std::string::npos) << a << b;
-  EXPECT_NE(two("[0,24]", "[8,16]", "[6]").find("overlap"), std::string::npos);  // one inside the other
-  EXPECT_EQ(two("[0,24]", "[8,8]", "[6]", "[0]"), "");                           // of no bytes
+  EXPECT_NE(two("[0,24]", "[8,16]", "[6]").find("overlap"), std::string::npos);  // one within the other
+  EXPECT_EQ(two("[0,24]", "[8,8]", "[6]", "[0]"), "");                           // a tensor of 0 bytes
 }
 
 }  // namespace

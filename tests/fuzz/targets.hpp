@@ -1,7 +1,7 @@
-// The fuzz targets: what is done with an input of strangers, apart from the fuzzer, so that the same code
-// runs under libFuzzer (tests/run-fuzz.sh) and in the ordinary tests (replay_test.cpp). Invariant: a target
-// takes any bytes whatever. It throws for a broken promise; a gemma::Error is an answer and stays inside.
-// Sanitizers see the rest.
+// The fuzz targets: functions that process an untrusted input, separate from the fuzzer, so that the same
+// code runs under libFuzzer (tests/run-fuzz.sh) and in the ordinary tests (replay_test.cpp). Invariant: a
+// target accepts any bytes. It throws if a promise is broken; it catches gemma::Error, which is a correct
+// outcome. Sanitizers detect all other errors.
 #pragma once
 
 #include <algorithm>
@@ -20,13 +20,13 @@ using Input = std::vector<std::byte>;
 struct Target {
   std::string_view name;
   void (*run)(Bytes input);
-  /// Valid inputs to begin with, each of another kind.
+  /// Valid initial inputs, one of each kind.
   std::vector<Input> (*seeds)();
   bool holds_gguf;  // inputs are GGUF files: mutate.hpp knows where their fields are
 };
 
 extern const Target kGguf;         // the container: open, read every byte, show, write again
-extern const Target kModel;        // load a model, plan, one forward, a word of its tokenizer
+extern const Target kModel;        // load a model, plan memory, run one forward pass, encode a word
 extern const Target kVocabulary;   // a tokenizer from a hostile vocabulary
 extern const Target kTokenizer;    // the demo models' tokenizers on any text and ids
 extern const Target kChat;         // any template, any conversation
@@ -38,12 +38,12 @@ extern const Target kGrammar;      // grammars and schemas of constrained output
 inline constexpr const Target* kTargets[] = {&kGguf,  &kModel,       &kVocabulary, &kTokenizer, &kChat,
                                              &kSquad, &kSafetensors, &kGrammar,    &kRequest};
 
-/// Fails the run: thrown for a broken promise, and caught by nobody.
+/// Fails the run unless `kept`: throws an exception that no code catches. `promise` names the broken promise.
 inline void require(bool kept, const char* promise) {
   if (!kept) throw std::logic_error(promise);
 }
 
-/// Takes an input apart, a field after the other. Whatever is missing is zero or empty.
+/// Splits an input into fields, one after the other. Missing fields are zero or empty.
 class Fields {
  public:
   explicit Fields(Bytes input) : rest_(reinterpret_cast<const char*>(input.data()), input.size()) {}
@@ -54,7 +54,7 @@ class Fields {
     rest_.remove_prefix(1);
     return value;
   }
-  /// Up to the next byte 0xFE, which is in no UTF-8.
+  /// The bytes up to the next byte 0xFE, which does not occur in UTF-8.
   std::string_view text() {
     const std::size_t end = std::min(rest_.find('\xFE'), rest_.size());
     const std::string_view part = rest_.substr(0, end);

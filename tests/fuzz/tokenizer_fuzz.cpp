@@ -1,5 +1,5 @@
-// The bundled models' tokenizers on any text and any ids.
-// Input: a byte that chooses the model and the options, then the text; the text's bytes are ids as well.
+// The tokenizers of the bundled models on arbitrary texts and ids.
+// Input: a byte that chooses the model and the options, then the text, whose bytes also serve as ids.
 #include <array>
 #include <memory>
 #include <string>
@@ -9,7 +9,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::fuzz {
-namespace tokenizer_target {  // named: these units are compiled together
+namespace tokenizer_target {  // named, since these files are compiled as one unit
 
 struct Opened {
   explicit Opened(const char* name)
@@ -25,7 +25,7 @@ const Tokenizer& demo(unsigned which) {
   return *all[which % 3].tokenizer;
 }
 
-/// What comes back of `text`: SentencePiece cannot tell a U+2581 from a space.
+/// The text that decoding the ids of `text` gives: SentencePiece treats U+2581 as a space.
 std::string expected(std::string_view text, const Tokenizer& tokenizer) {
   if (tokenizer.vocab().kind() != TokenizerKind::kSentencePiece) return std::string(text);
   std::string out;
@@ -37,7 +37,7 @@ std::string expected(std::string_view text, const Tokenizer& tokenizer) {
   return out;
 }
 
-/// `ids` as a stream and at once are the same text, valid at every moment.
+/// Checks that decoding `ids` as a stream and at once gives the same text, in valid UTF-8 after each step.
 void check_stream(const Tokenizer& tokenizer, const std::vector<TokenId>& ids, const DecodeOptions& options) {
   StreamDecoder stream(tokenizer, options);
   std::string text;

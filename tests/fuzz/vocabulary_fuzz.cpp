@@ -1,4 +1,5 @@
-// A tokenizer from a hostile vocabulary: what is made must encode and decode, and its template must render.
+// Tokenizers from malformed vocabularies: a tokenizer that is created must encode and decode, and its
+// template must render.
 #include <string>
 
 #include "gguf/file.hpp"
@@ -8,7 +9,7 @@
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::fuzz {
-namespace vocabulary_target {  // named: these units are compiled together
+namespace vocabulary_target {  // named, since these files are compiled as one unit
 
 void use(const Tokenizer& tokenizer) {
   const Vocab& vocab = tokenizer.vocab();
@@ -38,7 +39,7 @@ void run(Bytes input) {
     const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
     chat.encode(*tokenizer, std::vector<Message>{{"user", "<s>Hi"}, {"assistant", " \t"}, {"user", ""}});
   } catch (const Error& e) {
-    // also what sentencepiece would refuse at the first text: it is found by us, before
+    // this includes vocabularies that sentencepiece would refuse only at the first text
     require(e.message().starts_with("fuzz: "), "an error names the file");
   }
 }
@@ -50,7 +51,7 @@ std::vector<Input> seeds() {
   test::SmallVocabulary templated = test::small_mistral();
   templated.chat_template =
       "{{ bos_token }}{% for message in messages %}[INST] {{ message['content'] }} [/INST]";
-  test::SmallVocabulary converted = test::small_gemma();  // by other engines
+  test::SmallVocabulary converted = test::small_gemma();  // as converted by other engines
   converted.more = [n = converted.tokens.size(), rows = std::vector<std::byte>(4096)](gguf::Writer& w) {
     w.add("tokenizer.ggml.bos_token_id", std::uint32_t{2})
         .add("tokenizer.ggml.eos_token_id", std::int32_t{-1});
@@ -64,7 +65,7 @@ std::vector<Input> seeds() {
                         test::small_gemma4(), test::small_chatml(), untyped, templated, converted}) {
     out.push_back(v.bytes());
     const auto file = gguf::File::from_memory(out.back(), "seed");
-    use(*make_tokenizer(Vocab::from(file)));  // none is refused
+    use(*make_tokenizer(Vocab::from(file)));  // all seeds are valid
   }
   return out;
 }

@@ -1,5 +1,6 @@
-// LoRA adapters while a model runs: the same as merged, the same whatever the threads, chunks and batches,
-// counted in plans, told apart in saved sequences, and refused where they do not fit.
+// LoRA adapters applied while a model runs: results equal those of merged weights and do not depend on
+// threads, chunks and batches; plans count adapters, saved sequences record them, and unsuitable ones are
+// refused.
 #include "gemma/adapter.hpp"
 
 #include <cmath>
@@ -31,7 +32,8 @@ std::string path_of(const std::string& name) {
   return (golden_dir() / (name + ".gguf")).string();
 }
 
-/// Random changes to matrices of a model, each about as large as `size` of what the matrix gives.
+/// An adapter file with random changes to matrices of a model. The output of each change is about `size`
+/// times that of the matrix.
 class AdapterFile {
  public:
   explicit AdapterFile(const gguf::File& base, std::uint64_t seed = 5, DType type = DType::kF32)
@@ -48,13 +50,13 @@ class AdapterFile {
     file_.set(key, value);
     return *this;
   }
-  /// As llama.cpp writes changes of embeddings.
+  /// Adds a change of an embedding in the layout of llama.cpp.
   AdapterFile& change_rows(const std::string& name, std::size_t rank) {
     const TensorView& t = base_.tensor(name);
     add(name + ".lora_a", t.rows, rank);
     return add(name + ".lora_b", t.cols, rank);
   }
-  /// All matrices of these names in all layers.
+  /// Adds changes to the matrices with these names in all layers.
   AdapterFile& change_layers(const std::vector<std::string>& parts, std::size_t rank) {
     for (const TensorView& t : base_.tensors()) {
       for (const std::string& part : parts)
@@ -68,7 +70,7 @@ class AdapterFile {
     file_.add_tensor(name, type_, {rows, cols}, random_weights(type_, rows * cols, deviation, random_));
     return *this;
   }
-  /// The adapter, whose bytes live as long as it.
+  /// The adapter; it keeps its bytes alive.
   std::shared_ptr<const Adapter> adapter(float scale = 1) const {
     struct Both {
       std::vector<std::byte> bytes;
@@ -96,7 +98,7 @@ Model load(const std::string& path, const Adapters& adapters) {
   return Model::load(path, options);
 }
 
-/// The model that quantising to F32 merges.
+/// The model with the adapters merged, by quantising to F32.
 Model merged(const std::string& path, const Adapters& adapters, const TemporaryFolder& folder) {
   const gguf::File file = gguf::File::open(path);
   QuantizeOptions options;
@@ -121,7 +123,7 @@ TEST_P(Families, GiveWhatTheMergedModelGives) {
   const auto got = all_logits(load(path_, two), ids_, KvType::kF32);
   const auto wanted = all_logits(merged(path_, two, folder), ids_, KvType::kF32);
   EXPECT_LT(nmse(got, wanted), 1e-9);
-  EXPECT_GT(nmse(all_logits(base_, ids_, KvType::kF32), wanted), 1e-4);  // it changed something
+  EXPECT_GT(nmse(all_logits(base_, ids_, KvType::kF32), wanted), 1e-4);  // the adapter has an effect
 }
 TEST_P(Families, GiveTheSameBitsHoweverTheyAreRun) {
   const Model model = load(
@@ -136,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(Adapters, Families,
                                          "nano-gemma3n.F32", "nano-gemma4-d.F32", "nano-gemma4-e.F32",
                                          "nano-gemma4-m.F32", "nano-llama3.F32", "nano-mistral.F32"));
 
-/// Whose matrices are multiplied in 8 bits, and laid out for that.
+/// A base model whose matrices are multiplied by 8-bit activations that are laid out.
 class QuantizedBase : public testing::Test {
  protected:
   std::string path_ = path_of("tiny-gemma3.Q4_K_M");
@@ -174,7 +176,7 @@ TEST_F(QuantizedBase, TakesAdaptersOfAnyType) {
   for (const DType type : {DType::kF16, DType::kBF16, DType::kQ8_0}) {
     AdapterFile file(base_.file(), 5, type);
     file.change_layers({"attn_q", "ffn_up", "ffn_down"}, 32);
-    // what the type holds, as float32
+    // the decoded weights as float32
     const auto stored = file.adapter();
     ModelFile floats;
     floats.set("general.type", "adapter").set("adapter.lora.alpha", 12.0f);
@@ -250,7 +252,7 @@ TEST(Adapters, ThatDoNotFitAreRefused) {
     EXPECT_EQ(refused(AdapterFile(base).change("blk.0.attn_q.weight", 2).set(key, value)),
               ErrorCode::kUnsupported)
         << key;
-  // quantising merges these; no product of them is changed while the model runs
+  // quantising merges these changes, but they cannot be applied while the model runs
   EXPECT_EQ(refused(AdapterFile(base).change("blk.0.ffn_gate_inp.weight", 2)), ErrorCode::kUnsupported);
   EXPECT_EQ(code_of([&] { load(path, {nullptr}); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code_of([&] { AdapterFile(base).change("blk.0.attn_q.weight", 2).adapter(NAN); }),
@@ -268,7 +270,7 @@ TEST(Adapters, AreCountedInPlansAndTheirFilesToo) {
   const std::size_t floats = 512 * 24 + physical_core_count() * 512 * detail::kRowUnit;
   EXPECT_EQ(after.workspace_bytes, before.workspace_bytes + floats * sizeof(float));
   EXPECT_EQ(model.make_workspace({}).size_bytes(), plan_forward(model, {.n_ctx = 1}, {}).workspace_bytes);
-  // a workspace of the model without them is another one
+  // a workspace of the model without adapters is refused
   Workspace ws = base.make_workspace({});
   KvCache cache = model.make_cache({.n_ctx = 4});
   const Ids ids = {1};

@@ -8,7 +8,7 @@ Allocations allocations;
 
 namespace {
 void* take(std::size_t size, std::size_t alignment) noexcept {
-  const std::size_t whole = (size + alignment - 1) / alignment * alignment;  // as aligned_alloc asks
+  const std::size_t whole = (size + alignment - 1) / alignment * alignment;  // required by aligned_alloc
   void* block = alignment <= alignof(std::max_align_t) ? std::malloc(size == 0 ? 1 : size)
                                                        : std::aligned_alloc(alignment, whole);
   if (block == nullptr) return nullptr;

@@ -1,4 +1,4 @@
-// Counts what a test program allocates, in all its threads: allocations.cpp replaces every global operator
+// Counts the allocations of a test program in all its threads: allocations.cpp replaces all global operators
 // new and delete.
 #pragma once
 
@@ -9,13 +9,13 @@ namespace gemma::test {
 
 struct Allocations {
   std::atomic<std::size_t> calls{0};  // since the program began
-  std::atomic<std::size_t> bytes{0};  // asked for, since the program began
+  std::atomic<std::size_t> bytes{0};  // requested since the program began
   std::atomic<std::size_t> live{0};   // blocks not freed yet
 };
 
 extern Allocations allocations;
 
-/// What happened since this was made.
+/// The allocations since this object was created.
 class AllocationMark {
  public:
   std::size_t calls() const { return allocations.calls - calls_; }

@@ -1,5 +1,5 @@
-// What the sequences of a batch share, and that sharing never shows in an answer (law 1). (Joining, leaving
-// and errors: tests/api/batch_test.cpp.)
+// Shared prefixes of the sequences of a batch; sharing never changes an answer (law 1). Joining, leaving and
+// errors are tested in tests/api/batch_test.cpp.
 #include "gemma/batch.hpp"
 
 #include <cstdint>
@@ -55,7 +55,7 @@ class SharedPrefixes : public testing::TestWithParam<bool> {
   std::size_t vocab_ = model_->config().vocab_size;
 };
 
-/// Eight requests at once that begin alike: the beginning is computed by the first and held once.
+/// Eight simultaneous requests with a common prefix: the first computes it, and it is stored once.
 TEST_P(SharedPrefixes, AreComputedOnceAndHeldOnce) {
   const Ids prefix = random(1000, 1);
   Batch batch(*model_, {.max_sequences = 8, .n_ctx = 1200, .chunk = 100, .n_threads = 2});
@@ -86,11 +86,11 @@ TEST_P(SharedPrefixes, AreKeptForRequestsToCome) {
     const auto id = batch.add(prompt, sampler(i), ten());
     batch.run();
     expect_alone(batch.take(id), prompt, i);
-    // where layers slide, their pages and those of a chunk before them are still there
+    // layers with a window hold its pages and those of a chunk before it
     EXPECT_EQ(batch.stats().n_reused, reused);
     reused += 150;
   }
-  // a turn later: all of the prompt and of the answer is there
+  // the next turn: the whole prompt and answer are reused
   const Ids prompt = joined(system, random(20, 60));
   auto id = batch.add(prompt, sampler(9), ten());
   batch.run();
@@ -102,7 +102,7 @@ TEST_P(SharedPrefixes, AreKeptForRequestsToCome) {
   expect_alone(batch.take(id), next, 10);
   EXPECT_EQ(batch.stats().n_reused - before, prompt.size() + answer.size() - 1)
       << "its last token was not computed";
-  // the same request again: one token is computed before the first answer token
+  // the same request again: only one token is computed before the first answer token
   const std::size_t computed = batch.stats().n_computed;
   id = batch.add(next, sampler(10), {.max_tokens = 1, .ignore_end = true});
   batch.run();
@@ -110,10 +110,10 @@ TEST_P(SharedPrefixes, AreKeptForRequestsToCome) {
   EXPECT_EQ(batch.stats().n_computed - computed, 1u);
 }
 
-/// Kept beginnings never stand in a running sequence's way.
+/// Kept prefixes are dropped when a running sequence needs their pages.
 TEST_P(SharedPrefixes, LeaveWhenTheirPagesAreNeeded) {
   Batch batch(*model_, {.max_sequences = 2, .n_ctx = 300, .chunk = 64, .n_threads = 1, .max_prefixes = 8});
-  for (std::uint64_t i = 0; i < 6; ++i) {  // more than all pages
+  for (std::uint64_t i = 0; i < 6; ++i) {  // needs more pages than there are
     const Ids prompt = random(200, 10 + i);
     const auto id = batch.add(prompt, sampler(i), ten());
     batch.run();
@@ -129,7 +129,7 @@ TEST_P(SharedPrefixes, LeaveWhenTheirPagesAreNeeded) {
   EXPECT_EQ(batch.used_kv_bytes(), 0u);
 }
 
-/// Whatever joins, leaves, is cancelled or goes another way: the others' bits stay.
+/// Sequences that join, leave, are cancelled or diverge never change the bits of others.
 TEST_P(SharedPrefixes, NeverShow) {
   for (std::uint64_t seed = 0; seed < 6; ++seed) {
     SCOPED_TRACE(seed);
@@ -222,7 +222,7 @@ TEST_P(SharedPrefixes, ACancelledSequenceLeavesTheOthersAlone) {
   GenerateOptions stoppable = ten();
   stoppable.cancel = &stop;
   const auto first = batch.add(a, sampler(1), stoppable);
-  const auto second = batch.add(b, sampler(2), ten());  // waits for what the first is about to compute
+  const auto second = batch.add(b, sampler(2), ten());  // waits for the prefix that the first computes
   batch.step();
   batch.step();
   stop = true;

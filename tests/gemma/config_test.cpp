@@ -1,5 +1,5 @@
-// Families as facts: what metadata means for each architecture, what stands in for keys that files leave out,
-// and every value that is refused, with its key.
+// Families: the meaning of metadata for each architecture, the values of missing keys, and every value that
+// is refused, with its key.
 #include "gemma/config.hpp"
 
 #include <cmath>
@@ -25,7 +25,7 @@ ModelConfig config_of(const ModelFile& file, const families::Overrides& override
   return families::read_config(gguf::File::from_memory(bytes, "test.gguf"), overrides);
 }
 
-/// Metadata of a published model's dimensions; the tensors are there in number only.
+/// A file with the metadata of a published model and a few tiny tensors.
 ModelFile published(const Shape& s) {
   ModelFile file;
   add_metadata(file, s);
@@ -127,7 +127,7 @@ TEST(Families, GemmaEmbeddingScaleRoundedToBfloat16WhenAsked) {
   s.d_model = 2048;
   EXPECT_EQ(config_of(published(s), {.bf16_embedding_scale = true}).embedding_scale, 45.25f);
   EXPECT_FLOAT_EQ(config_of(published(s)).embedding_scale, 45.254834f);
-  // llama files have no such scale to round
+  // llama files have no embedding scale
   EXPECT_EQ(config_of(published(llama3_8b()), {.bf16_embedding_scale = true}).embedding_scale, 1.0f);
 }
 
@@ -157,7 +157,7 @@ TEST(Families, Gemma2KeysOfTheFile) {
   EXPECT_EQ(c.logit_softcap, 20.0f);
   EXPECT_EQ(c.layers[0].attention.window, 16u);
   EXPECT_EQ(c.layers[1].attention.window, 0u);
-  // a softcap of 0 is none, not a division by it
+  // a softcap of 0 means none, and is not divided by
   ModelFile none = published(s);
   none.set("gemma2.attn_logit_softcapping", 0.0f);
   EXPECT_EQ(config_of(none).layers[0].attention.softcap, 0.0f);
@@ -199,7 +199,7 @@ TEST(Families, Gemma3) {
 }
 
 TEST(Families, Gemma3DefaultsWhenKeysAreMissing) {
-  Shape s = gemma3_4b();  // as the 1B file: no scaling, the base left out
+  Shape s = gemma3_4b();  // like the 1B file: no scaling, no rope base
   s.context = 32768;
   s.rope_base = 0;
   s.rope_factor = 0;
@@ -283,7 +283,7 @@ TEST(Families, RopeScaling) {
   EXPECT_EQ(scale([](ModelFile&) {}), 1.0f);
   EXPECT_EQ(scale([](ModelFile& f) { f.set("llama.rope.scaling.factor", 4.0f); }), 0.25f);
   EXPECT_EQ(scale([](ModelFile& f) { f.set("llama.rope.scaling.factor", 0.0f); }), 1.0f);
-  EXPECT_EQ(scale([](ModelFile& f) { f.set("llama.rope.scale_linear", 2.0f); }), 0.5f);  // its old name
+  EXPECT_EQ(scale([](ModelFile& f) { f.set("llama.rope.scale_linear", 2.0f); }), 0.5f);  // its former name
   EXPECT_EQ(scale([](ModelFile& f) {
               f.set("llama.rope.scaling.type", "linear").set("llama.rope.scaling.factor", 8.0f);
             }),
@@ -371,12 +371,12 @@ Shape shape_of(const std::string& architecture) {
   return llama3_8b();
 }
 
-/// Each edit must be refused, with the code and a message that says all of `says`.
+/// Each edit must be refused with the code and a message that contains all of `says`.
 void expect_refused(const std::vector<Refusal>& refusals) {
   for (const Refusal& r : refusals) {
     SCOPED_TRACE(r.name);
     ModelFile file = published(shape_of(r.architecture));
-    ASSERT_NO_THROW(config_of(file));  // what is refused is the edit
+    ASSERT_NO_THROW(config_of(file));  // the unedited file is valid
     r.edit(file);
     expect_error(r.code, r.says, [&] { config_of(file); });
     EXPECT_TRUE(error_of([&] { config_of(file); })->message().starts_with("test.gguf: "));
@@ -422,7 +422,7 @@ std::vector<Refusal> refusals_of(const std::string& arch) {
       add(std::to_string(x), key, set(x), ErrorCode::kMalformed);
     }
     add("integer", key, set(u32{1}), ErrorCode::kWrongType);
-    add("double", key, set(1e300), ErrorCode::kWrongType);  // no float
+    add("double", key, set(1e300), ErrorCode::kWrongType);  // not a float
   }
   for (const float x : {-8.0f, kNan, kInf, 1e-42f}) {
     add(std::to_string(x) + "x", "rope.scaling.factor", set(x), ErrorCode::kMalformed);
@@ -493,7 +493,7 @@ TEST(Refusals, OfGemma3) {
 }
 TEST(Refusals, OfEmbeddingGemma) {
   std::vector<Refusal> all = refusals_of("gemma-embedding");
-  std::erase_if(all, [](const Refusal& r) {  // none has soft caps, and 3 heads may have keys of their own
+  std::erase_if(all, [](const Refusal& r) {  // no soft caps; 3 heads may have separate keys
     return r.name.find("softcapping") != std::string::npos || r.name.ends_with("no_divisor");
   });
   all.push_back({"pooling: none is known",
@@ -605,14 +605,14 @@ TEST(ModelConfig, HandMadeOnesAreHeldToTheSameRules) {
   refused([](ModelConfig& c) { c.layers[3].attention.window = ~std::size_t{0}; });
   refused([](ModelConfig& c) { c.layers[3].attention.kv_layer = 4; });  // a later one
   refused([](ModelConfig& c) { c.ropes[0].head_dim = 128; });
-  // keys and values of another layer: of one that owns them, and of the same kind
+  // a layer may use only keys and values of a layer of the same kind that owns them
   ModelConfig shared = good;
   shared.layers[7].attention.kv_layer = 6;
   shared.validate("it");
   EXPECT_EQ(shared.last_kv_layer(), good.n_layers() - 1);
   shared.layers[8].attention.kv_layer = 7;
   EXPECT_THROW(shared.validate("it"), Error);
-  shared.layers[8].attention.kv_layer = 5;  // sees everything, layer 8 has a window
+  shared.layers[8].attention.kv_layer = 5;  // layer 5 has no window, layer 8 has one
   EXPECT_THROW(shared.validate("it"), Error);
 }
 

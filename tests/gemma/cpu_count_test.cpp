@@ -1,4 +1,4 @@
-// Quotas of control groups on imitated machines, and what they leave of the cores.
+// Quotas of control groups on simulated machines, and the number of cores that they allow.
 #include "gemma/cpu_count.hpp"
 
 #include <filesystem>
@@ -54,7 +54,7 @@ TEST_F(Machine, Version2OfAGroupAndThoseAboveIt) {
   EXPECT_DOUBLE_EQ(quota(), 2);
 }
 
-// A container with a namespace of its own sees its group at the mount point, and its path as "/".
+// In a container with its own cgroup namespace, its group is at the mount point, with the path "/".
 TEST_F(Machine, Version2InAContainer) {
   mounts("30 22 0:26 / /sys/fs/cgroup ro,nosuid - cgroup2 cgroup rw");
   file("/proc/self/cgroup", "0::/\n");
@@ -64,7 +64,7 @@ TEST_F(Machine, Version2InAContainer) {
   EXPECT_DOUBLE_EQ(quota(), 1.5);
 }
 
-// Without one, the mount shows the container's group, whose path is the host's.
+// Without such a namespace, the mount point is the container's group, but the path is that of the host.
 TEST_F(Machine, Version1InAContainer) {
   mounts(
       "31 22 0:27 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"
@@ -81,7 +81,7 @@ TEST_F(Machine, Version1InAContainer) {
   file("/sys/fs/cgroup/cpu,cpuacct/inner/cpu.cfs_quota_us", "50000\n");
   file("/sys/fs/cgroup/cpu,cpuacct/inner/cpu.cfs_period_us", "100000\n");
   EXPECT_DOUBLE_EQ(quota(), 0.5);
-  file("/proc/self/cgroup", "4:cpu,cpuacct:/elsewhere\n");  // a group that the mount does not show
+  file("/proc/self/cgroup", "4:cpu,cpuacct:/elsewhere\n");  // a group outside the mount
   EXPECT_DOUBLE_EQ(quota(), 2);
 }
 
@@ -107,7 +107,7 @@ TEST_F(Machine, CoresOfTheAffinityMask) {
   EXPECT_EQ(cores_among({0, 1, 2, 3, 4, 5, 6, 7}, root_), 4U);
   EXPECT_EQ(cores_among({1, 5}, root_), 1U);
   EXPECT_EQ(cores_among({0, 1, 2}, root_), 3U);
-  EXPECT_EQ(cores_among({7, 8, 9, 10, 11}, root_), 5U);  // of four nothing is told
+  EXPECT_EQ(cores_among({7, 8, 9, 10, 11}, root_), 5U);  // nothing is known of four of them
 }
 
 TEST(ThreadsFor, TheQuotaRoundedUpAtLeastOne) {

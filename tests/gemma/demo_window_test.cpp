@@ -1,5 +1,5 @@
-// mistral-demo was trained with a window of 256 and says so in its file: its answers to prompts of more than
-// 256 tokens are the reference's with that window, which differ from those without.
+// mistral-demo was trained with a window of 256, which its file states. Its answers to prompts of more than
+// 256 tokens must equal the reference's answers with that window, which differ from those without.
 //
 // tests/golden/models/mistral-demo.window.txt: for each of four prompts (a passage of our own and a question,
 // plain layout of examples/models/README.md) three lines: its ids; the greedy answer, without the </s> that
@@ -52,7 +52,7 @@ TEST(MistralDemo, AnswersLongPromptsAsTheReferenceDoes) {
   const auto all = prompts();
   ASSERT_EQ(all.size(), 4u);
   for (const kernels::KernelTable* table : kernels::available_tables()) {
-    if (table->isa == kernels::Isa::kScalar) continue;  // minutes, and the same code above the kernels
+    if (table->isa == kernels::Isa::kScalar) continue;  // would take minutes and test no other code
     SCOPED_TRACE(std::string(table->name));
     const Model model = Model::load(demo_model(), {.kernels = table});
     EXPECT_EQ(model.config().layers[0].attention.window, 256u);

@@ -1,5 +1,5 @@
-// Guesses never show: whatever is guessed, by whom, and whatever ends the answer, all that a caller can see
-// is what it sees without guesses (law 1). And what guesses are made of.
+// Guesses never change results: whatever the guesses and their source are, and however an answer ends, all
+// that a caller can observe is the same as without guesses (law 1). Also tests the sources of guesses.
 #include "gemma/draft.hpp"
 
 #include <atomic>
@@ -25,7 +25,7 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-/// Guesses what is right, as far as it was told, with mistakes in between.
+/// A drafter that guesses from a given continuation, with some mistakes.
 class Oracle final : public Drafter {
  public:
   Oracle(std::vector<Ids> truths, std::size_t vocab, std::size_t one_in, std::uint64_t seed)
@@ -33,7 +33,7 @@ class Oracle final : public Drafter {
   void guess(std::span<DraftQuery> queries, const std::atomic<bool>*) override {
     for (DraftQuery& q : queries) {
       q.n = 0;
-      q.kind = static_cast<unsigned>(dice_.below(DraftLength::kKinds + 1));  // one too many
+      q.kind = static_cast<unsigned>(dice_.below(DraftLength::kKinds + 1));  // includes one invalid kind
       const Ids* truth = nullptr;
       for (const Ids& t : truths_) {
         if (t.size() > q.tokens.size() && std::equal(q.tokens.begin(), q.tokens.end(), t.begin())) truth = &t;
@@ -44,7 +44,7 @@ class Oracle final : public Drafter {
         q.guesses[q.n] =
             truth != nullptr && at < truth->size() && dice_.below(one_in_) != 0
                 ? (*truth)[at]
-                : static_cast<std::int32_t>(dice_.below(vocab_ + 2)) - 1;  // also no token at all
+                : static_cast<std::int32_t>(dice_.below(vocab_ + 2)) - 1;  // includes invalid ids
       }
     }
   }
@@ -56,7 +56,7 @@ class Oracle final : public Drafter {
   Random dice_;
 };
 
-/// What a caller of a generation was told, and saw when it was.
+/// A token that a callback received, and the state that it observed.
 struct Told {
   std::int32_t id;
   std::string text;
@@ -65,14 +65,14 @@ struct Told {
   bool operator==(const Told&) const = default;
 };
 
-/// What a caller can see in the end.
+/// Everything that a caller can observe at the end.
 struct Seen {
   Ids tokens, sequence;
   std::string text, thrown;
   StopReason reason{};
   std::vector<double> log_probabilities;
   std::vector<Told> told;
-  std::vector<std::vector<std::int32_t>> processed;  // the sequence, each time the processor was called
+  std::vector<std::vector<std::int32_t>> processed;  // the sequence at each call of the processor
   std::vector<bool> can_truncate;
   std::vector<float> logits, hidden;
   std::size_t n_computed = 0;
@@ -93,18 +93,18 @@ void expect_same(const Seen& a, const Seen& b) {
   EXPECT_EQ(a.n_computed, b.n_computed);
 }
 
-/// One way to ask for an answer.
+/// A generation: its options, and how it is interrupted.
 struct Case {
   Ids prompt;
   SamplerOptions sampler;
   GenerateOptions options;
   std::size_t n_ctx = 300, chunk = 64;
   unsigned threads = 1;
-  std::size_t cancel_at = SIZE_MAX, refuse_at = SIZE_MAX, throw_at = SIZE_MAX;  // numbers of tokens
+  std::size_t cancel_at = SIZE_MAX, refuse_at = SIZE_MAX, throw_at = SIZE_MAX;  // after so many tokens
   bool by_steps = false, penalty = false;
 };
 
-/// Runs them in a session.
+/// Runs a case in a session.
 Seen run_case(const Model& model, const Case& c, const DraftOptions& draft,
               GenerateResult* counts = nullptr) {
   Session s(model, {.n_ctx = c.n_ctx, .chunk = c.chunk, .n_threads = c.threads, .draft = draft});
@@ -168,7 +168,7 @@ Shape shape(const std::string& architecture) {
   return s;
 }
 
-/// A prompt that repeats itself, so that something is found.
+/// A prompt with repetitions, so that lookup finds guesses.
 Ids repeating(std::size_t n, std::size_t vocab, Random& dice) {
   Ids out;
   while (out.size() < n) {
@@ -231,7 +231,7 @@ TEST_P(Drafts, NeverShowInASession) {
     SCOPED_TRACE(round);
     const Case c = random_case(model_, dice);
     const Seen plain = run_case(model_, c, {});
-    // what would be said if nothing ended it
+    // the continuation that nothing ends
     Case whole = c;
     whole.options = {.max_tokens = c.n_ctx, .ignore_end = true};
     whole.cancel_at = whole.refuse_at = whole.throw_at = SIZE_MAX;
@@ -248,7 +248,7 @@ TEST_P(Drafts, NeverShowInASession) {
   EXPECT_GT(n_drafted, n_accepted + 20);
 }
 
-/// Many at once, that join, share beginnings, leave and go on; some guess and some do not.
+/// Many sequences at once that join, share prefixes, leave and continue, with and without guesses.
 TEST_P(Drafts, NeverShowInABatch) {
   for (std::uint64_t seed = 0; seed < 3; ++seed) {
     SCOPED_TRACE(seed);
@@ -321,7 +321,7 @@ TEST_P(Drafts, NeverShowInABatch) {
           ++n_done;
         }
       }
-      // and one that is scored beside them
+      // and a sequence that is scored at the same time
       if (scored == 0 && batch.n_sequences() < batch.max_sequences()) scored = batch.add_score(base, base);
       batch.step();
     }
@@ -346,7 +346,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Drafts,
                            return name;
                          });
 
-/// What the documentation of PromptLookup says, by trying all places.
+/// The documented result of PromptLookup, by trying all positions.
 std::pair<std::size_t, Ids> look_up_slowly(const Ids& t, std::size_t n) {
   std::size_t best = 0, agreed = 1;
   for (std::size_t at = t.size() - 1; at-- > 1;) {
@@ -375,7 +375,7 @@ TEST(PromptLookup, FindsTheLongestOfTheLatest) {
   for (int step = 0; step < 4000; ++step) {
     const std::size_t slot = dice.below(2);
     Ids& t = all[slot];
-    if (t.empty() || t.size() == kContext || dice.below(20) == 0) {  // goes back, and another way
+    if (t.empty() || t.size() == kContext || dice.below(20) == 0) {  // truncate, then continue differently
       t.resize(dice.below(t.size() + 1));
       known[slot] = false;
     }
@@ -397,7 +397,7 @@ TEST(PromptLookup, FindsTheLongestOfTheLatest) {
   EXPECT_GT(n_found, 1000u);
 }
 
-/// A chain of many places costs no more than some of them, and a context of one token is one.
+/// The number of positions that are searched is bounded, and a context of one token is possible.
 TEST(PromptLookup, IsBounded) {
   PromptLookup lookup(1, 5000);
   const Ids same(5000, 4);
@@ -435,7 +435,7 @@ TEST(DraftLength, FollowsWhatIsAccepted) {
   EXPECT_GT(worth(3), 0u) << "is tried again";
 }
 
-/// A small model whose likeliest token is sure of itself, and a larger one of the same vocabulary.
+/// A small model with confident predictions, and a larger one with the same vocabulary.
 class DraftModels : public testing::Test {
  protected:
   static ModelFile file(std::size_t n_layers, std::size_t d_model, std::size_t window = 0) {
@@ -463,7 +463,7 @@ class DraftModels : public testing::Test {
   DraftOptions draft_{.source = DraftSource::kModel, .model = shared(small_)};
 };
 
-/// Said along what the small model would say, all its guesses are right.
+/// If the answer is forced to the choices of the small model, all its guesses are right.
 TEST_F(DraftModels, GuessWhatTheyWouldSay) {
   const Ids prompt = random_tokens(50, vocab_, 1);
   const GenerateOptions sixty{.max_tokens = 60, .ignore_end = true};
@@ -497,7 +497,7 @@ TEST_F(DraftModels, NeverShow) {
     if (round % 2 == 1) draft.model = shared(sliding);
     expect_same(run_case(*large_, c, draft), run_case(*large_, c, {}));
   }
-  // several at once, that come and go
+  // several sequences at once that join and leave
   Batch batch(*large_, {.max_sequences = 3, .n_ctx = 150, .chunk = 20, .n_threads = 1, .draft = draft_});
   std::vector<std::pair<Batch::Id, Ids>> running;
   for (std::uint64_t i = 0; i < 7 || !running.empty();) {

@@ -1,5 +1,5 @@
-// Embeddings: EmbeddingGemma against a float64 reference and an oracle, law 1 by bits, and what any decoder
-// gives as a text's vector.
+// Embeddings: EmbeddingGemma against a float64 reference and an oracle, law 1 by bits, and embeddings of
+// decoders.
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -47,7 +47,7 @@ std::vector<float> unit(std::span<const float> v) {
   return out;
 }
 
-/// Texts of lengths that meet no tile, block or chunk evenly, and some that do.
+/// Texts whose lengths are and are not multiples of tiles, blocks and chunks.
 std::vector<Ids> texts_for(const Model& model) {
   std::vector<Ids> texts;
   for (const std::size_t n : {1u, 2u, 31u, 32u, 65u, 100u}) {
@@ -149,7 +149,8 @@ INSTANTIATE_TEST_SUITE_P(Models, EmbeddingShapes,
                                          Case{"Q8_0", embedding_shape(32, {96, 64}, DType::kQ8_0)}),
                          [](const testing::TestParamInfo<Case>& p) { return p.param.name; });
 
-/// Bits of each text alone on one thread against all together, with other threads, chunks and neighbours.
+/// Compares by bits each text alone on one thread with all texts together, with other numbers of threads and
+/// chunk sizes.
 void expect_one_answer(const Model& model, EmbedderOptions options) {
   const std::vector<Ids> texts = texts_for(model);
   options.n_ctx = 100;

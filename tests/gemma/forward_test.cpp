@@ -1,4 +1,4 @@
-// Model::forward: which logits come back, in which order, and what a caller may rely on between calls.
+// Model::forward: which logits are returned, their order, and the state between calls.
 #include <cmath>
 #include <cstddef>
 #include <cstring>
@@ -75,8 +75,8 @@ TEST_F(Forward, AWorkspaceWithoutLogitRowsServesPromptsOnly) {
   EXPECT_THROW(model_->forward({&wants, 1}, ws), Error);
 }
 
-/// Caches are not cleared when they are made, reset or go back: what lies in slots that no token has written
-/// must never show, not even NaN (0 x NaN is NaN).
+/// Caches are not cleared when they are created, reset or truncated: the content of slots that no token has
+/// written must have no effect, even if it is NaN (0 x NaN is NaN).
 TEST_F(Forward, WhatLiesInUnwrittenSlotsNeverShows) {
   for (const KvType kv : {KvType::kF16, KvType::kF32, KvType::kQ8}) {
     const std::vector<float> truth = logits_in_chunks(*model_, ids_, 512, 1, kv);
@@ -106,7 +106,7 @@ TEST_F(Forward, GoesBackAndOnAsIfItHadNeverBeenElsewhere) {
     return std::vector<float>(logits.begin(), logits.end());
   };
   for (std::size_t i = 0; i < 40; i += 10) add(std::span(ids_).subspan(i, 10), Logits::kNone);
-  const auto wrong = random_tokens(5, vocab_, 77);  // as a draft that is thrown away
+  const auto wrong = random_tokens(5, vocab_, 77);  // like a rejected draft
   add(wrong, Logits::kNone);
   cache.truncate(40);
   EXPECT_EQ(add(std::span(ids_).subspan(40, 10), Logits::kLast), row_of(truth_, 49, vocab_));
@@ -133,11 +133,11 @@ TEST_F(Forward, CancelledBeforeItBeginsChangesNothing) {
   const Chunk all{ids_, &cache, Logits::kLast};
   EXPECT_EQ(code_of([&] { model_->forward({&all, 1}, ws, &cancel); }), ErrorCode::kCancelled);
   EXPECT_EQ(cache.n_past(), 0u);
-  cancel = false;  // and the workspace is as good as new
+  cancel = false;  // the workspace can be used again
   EXPECT_EQ(row_of(model_->forward({&all, 1}, ws, &cancel), 0, vocab_), row_of(truth_, 49, vocab_));
 }
 
-/// Cancels when the middle layer has been computed.
+/// Cancels the pass after the middle layer.
 struct CancelInLayer : detail::Trace {
   std::atomic<bool> cancel{false};
   std::size_t layers_seen = 0;
@@ -162,7 +162,7 @@ TEST_F(Forward, CancelledInTheMiddleStopsWithinALayer) {
 
 TEST_F(Forward, PositionsBeyondTheTrainedContextAreComputed) {
   Shape s = sliding();
-  s.context = 16;  // the file's; the caller's cache decides
+  s.context = 16;  // the file's context; the caller's cache may be larger
   const MemoryModel model(make_model(s));
   EXPECT_EQ(model->config().max_seq_len, 16u);
   EXPECT_TRUE(logits_in_chunks(*model, ids_, 512, 1) == truth_);

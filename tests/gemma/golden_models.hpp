@@ -1,4 +1,4 @@
-// The golden models: where they lie, their tokens, their exact logits and intermediates.
+// The golden models: paths, tokens, exact logits and intermediate results.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ inline std::vector<float> read_floats(const std::filesystem::path& path) {
   return out;
 }
 
-/// Token ids, comma-separated.
+/// Reads comma-separated token ids.
 inline std::vector<std::int32_t> read_ids(const std::filesystem::path& path) {
   std::vector<std::int32_t> ids;
   const std::string text = read_bytes(path);
@@ -50,7 +50,7 @@ inline std::map<std::string, std::vector<double>> read_npz(const std::filesystem
   };
   auto u32 = [&u16](std::size_t at) { return u16(at) | u16(at + 2) << 16; };
   std::map<std::string, std::vector<double>> arrays;
-  // the central directory at the end: its entries have the sizes that local headers of a stream may lack
+  // read the central directory at the end: local headers may lack the sizes, but its entries have them
   std::size_t at = u32(z.rfind("PK\x05\x06") + 16);
   while (z.compare(at, 4, "PK\x01\x02", 4) == 0) {
     const std::size_t size = u32(at + 20);

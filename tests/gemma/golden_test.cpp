@@ -1,4 +1,5 @@
-// Whole models against a float64 reference: logits of every golden, named intermediates of the float32 ones.
+// Whole models against a float64 reference: the logits of every golden model, and for float32 models the
+// named intermediate results.
 #include <algorithm>
 #include <map>
 #include <ostream>
@@ -85,7 +86,7 @@ TEST_P(Float32Goldens, LogitsWithFloat16Cache) {
   check(KvType::kF16, 1e-5);
 }
 TEST_P(Float32Goldens, LogitsWith8BitCache) {
-  // where a rounded score chooses other experts, or other rows of a sparse gate, a step follows
+  // if rounding changes the choice of experts or of sparse gate rows, the error jumps
   const std::string& name = std::get<0>(GetParam()).name;
   const bool has_steps = name.starts_with("nano-gemma4-m") || name.starts_with("nano-gemma3n");
   check(KvType::kQ8, has_steps ? 5e-3 : 5e-4);
@@ -120,8 +121,8 @@ INSTANTIATE_TEST_SUITE_P(
         tables()),
     name_of);
 
-/// Compares every named intermediate with the reference's, of the layers that the trace holds, and remembers
-/// the first wrong one.
+/// Compares every named intermediate result of the layers in the reference's trace, and records the first
+/// wrong one.
 struct TraceCheck : detail::Trace {
   explicit TraceCheck(std::map<std::string, std::vector<double>> t) : truth(std::move(t)) {}
   void value(const char* name, std::size_t layer, const float* rows, std::size_t n,

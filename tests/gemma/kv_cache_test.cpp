@@ -1,4 +1,4 @@
-// The cache's plan, its pages and who holds them, and what it can go back to.
+// The cache: its planned size, its pages and their holders, and truncation.
 #include "gemma/kv_cache.hpp"
 
 #include <algorithm>
@@ -27,13 +27,13 @@ ModelConfig two_layers(std::size_t window) {
   return c;
 }
 
-/// What the decoder does for n tokens, without computing.
+/// Adds n tokens as the decoder does, without computing.
 void add(KvCache& cache, std::size_t n) {
   cache.prepare(n);
   cache.advance(n);
 }
 
-/// The number that stands for a position's keys and values of one head of one layer.
+/// The test value that is stored as the keys and values of a position, a head and a layer.
 float value_of(std::size_t layer, std::size_t head, std::size_t p, float sequence = 0) {
   return static_cast<float>(1000 * layer + 500 * head + p) + 0.25f * sequence;
 }
@@ -63,7 +63,7 @@ void add_values(KvCache& cache, std::size_t n, float sequence = 0) {
   }
   cache.advance(n);
 }
-/// Whether all that the next token sees of positions [begin, end) is a sequence's own.
+/// Expects the values of `sequence` in all positions of [begin, end) that the next token sees.
 void expect_values(KvCache& cache, std::size_t begin, std::size_t end, float sequence = 0) {
   for (std::size_t l = 0; l < 2; ++l) {
     const std::size_t window = cache.layout().layers[l].window;
@@ -95,7 +95,7 @@ TEST(KvCache, TakesWhatItPlanned) {
     EXPECT_EQ(cache.size_bytes(), KvCache::bytes_for(two_layers(16), options));
     EXPECT_EQ(cache.held_bytes(), 0u);
   }
-  // layers that see equally far share their pages
+  // layers with equal windows share pages
   EXPECT_EQ(KvLayout(two_layers(0), {}).groups.size(), 1u);
 }
 
@@ -146,13 +146,13 @@ TEST(KvCache, GoesBackAsFarAsTheWindowsPagesAllow) {
   EXPECT_THROW(cache.truncate(334), Error);
   cache.truncate(400);
   EXPECT_EQ(cache.n_past(), 400u);
-  EXPECT_FALSE(cache.can_truncate(334));  // what is gone stays gone
+  EXPECT_FALSE(cache.can_truncate(334));  // released positions do not return
   cache.truncate(0);
   add(cache, 100);
   EXPECT_TRUE(cache.can_truncate(1));
 }
 
-/// Whatever a forward adds can be taken back: a draft that is refused.
+/// All tokens of a forward pass can be removed again, e.g. a rejected draft.
 TEST(KvCache, TheLastForwardCanAlwaysBeUndone) {
   for (const std::size_t window : {1, 2, 16, 63, 64, 65, 200}) {
     KvCache cache(two_layers(window), {.n_ctx = 2000, .type = KvType::kF16, .max_chunk = 70});
@@ -173,13 +173,13 @@ TEST(KvCache, SharesPagesAndCopiesOnlyTheLast) {
       KvCache a(pool), b(pool), c(pool);
       add_values(a, 300);
       ASSERT_TRUE(a.can_truncate(n));
-      const std::size_t all = layout.groups.size() - 1;  // the group that sees everything
+      const std::size_t all = layout.groups.size() - 1;  // the group without a window
       const std::size_t alone = pool->n_used(all);
       b.share(a, n);
       c.share(a, n);
       EXPECT_EQ(pool->n_used(all), alone + (n % 64 == 0 ? 0 : 2)) << n;
       EXPECT_EQ(b.n_past(), n);
-      // each goes its own way
+      // the sequences diverge
       add_values(b, 70, 1);
       add_values(c, 70, 2);
       add_values(a, 70);
@@ -188,7 +188,7 @@ TEST(KvCache, SharesPagesAndCopiesOnlyTheLast) {
       expect_values(b, n, n + 70, 1);
       expect_values(c, 0, n);
       expect_values(c, n, n + 70, 2);
-      // the first may leave
+      // the first cache may be destroyed
       a.truncate(0);
       expect_values(b, 0, n);
       c.truncate(0);
@@ -205,7 +205,7 @@ TEST(KvCache, WritesToASharedPageOnlyAfterCopyingIt) {
   add_values(a, 256);
   b.share(a, 256);
   EXPECT_EQ(b.pages_needed(0, 1), 1u);
-  b.truncate(100);  // into a page that a holds too
+  b.truncate(100);  // within a page that `a` holds as well
   EXPECT_EQ(b.pages_needed(0, 1), 1u);
   EXPECT_EQ(b.pages_needed(0, 40), 2u);
   add_values(b, 60, 1);
@@ -234,7 +234,7 @@ TEST(KvCache, APoolWithoutPagesRefusesAndChangesNothing) {
 }
 
 TEST(KvCache, WhatNoMemoryHoldsIsPlannedWithoutOverflowAndRefused) {
-  ModelConfig c;  // the largest that a file may describe: 2^64 bytes in all
+  ModelConfig c;  // the largest sizes that a file can have: 2^64 bytes in total
   c.layers.assign(64, {});
   for (std::size_t i = 0; i < 64; ++i) {
     constexpr std::size_t kMost = std::size_t{1} << 12;
@@ -266,7 +266,7 @@ TEST(KvCache, FitsConfigurationsOfItsShape) {
 
 TEST(KvCache, ALayerThatReadsAnothersTakesNoMemory) {
   ModelConfig c = two_layers(0);
-  c.layers.push_back(layer(1, 0));  // reads the second layer's
+  c.layers.push_back(layer(1, 0));  // uses the keys and values of the second layer
   const KvCacheOptions options{.n_ctx = 100};
   EXPECT_EQ(KvCache::bytes_for(c, options), KvCache::bytes_for(two_layers(0), options));
   const KvCache cache(c, options);
@@ -297,11 +297,11 @@ TEST(KvCache, RefusesWhatCannotBe) {
   KvCache a(two_layers(0), {.n_ctx = 64});
   const KvCache b(two_layers(0), {.n_ctx = 128});
   EXPECT_THROW(a.copy_from(b), Error);
-  EXPECT_THROW(a.share(b, 0), Error);  // of another pool
+  EXPECT_THROW(a.share(b, 0), Error);  // belongs to another pool
   EXPECT_THROW(a.share(a, 0), Error);
 }
 
-/// A window of one position may hold no page at all behind a truncation.
+/// With a window of one position, no page may be left after a truncation.
 TEST(KvCache, GoesOnWhereNoPageIsLeft) {
   ModelConfig c = two_layers(1);
   KvCache cache(c, {.n_ctx = 1000, .type = KvType::kF32, .max_chunk = 8});
@@ -314,7 +314,7 @@ TEST(KvCache, GoesOnWhereNoPageIsLeft) {
   }
 }
 
-/// Guesses take no page from a window that the next token would not have taken.
+/// Guesses release no page of a window that the next token alone would not have released.
 TEST(KvCache, TellsHowManyFitBeforeAWindowMoves) {
   for (const std::size_t window : {1, 20, 64, 200}) {
     KvCache cache(two_layers(window), {.n_ctx = 1000, .type = KvType::kF32, .max_chunk = 30});

@@ -37,8 +37,7 @@ TEST_P(OneAnswer, WhateverTheChunkSizeAndThreads) {
   ASSERT_EQ(truth.size(), ids_.size() * vocab_);
   for (const std::size_t chunk : {1, 7, 32, 150}) {
     for (const unsigned threads : {1u, 2u, 3u}) {
-      if (chunk == 1 && threads == 3)
-        continue;  // more threads than cores, a barrier per step: slow and no news
+      if (chunk == 1 && threads == 3) continue;  // more threads than cores are slow and test nothing new
       EXPECT_EQ(logits_in_chunks(model_, ids_, chunk, threads), truth)
           << "chunks of " << chunk << ", " << threads << " threads";
     }
@@ -51,7 +50,7 @@ TEST_P(OneAnswer, WithKeysAndValuesOf8Bits) {
   for (const std::size_t chunk : {1, 7, 150}) {
     EXPECT_EQ(logits_in_chunks(model_, ids_, chunk, 2, KvType::kQ8), truth) << "chunks of " << chunk;
   }
-  // many at once, a shared prefix, and a step of each
+  // several sequences at once with a shared prefix, and one step of each
   std::vector<KvCache> caches;
   const auto pool = std::make_shared<KvPool>(
       KvLayout(model_.config(), {.n_ctx = 160, .type = KvType::kQ8, .max_chunk = 150}), 2);
@@ -142,7 +141,7 @@ TEST_P(OneAnswer, WithAReusedPrefix) {
   const auto truth = logits_in_chunks(model_, second, 512, 1);
   EXPECT_TRUE(std::equal(session.logits().begin(), session.logits().end(),
                          truth.end() - static_cast<std::ptrdiff_t>(vocab_)));
-  // far back: a window's ring has forgotten, the session notices and starts again
+  // a long truncation: windows have released pages, so the session starts again
   second.resize(5);
   session.prefill(second);
   const auto far = logits_in_chunks(model_, second, 512, 1);
@@ -156,7 +155,7 @@ TEST_P(OneAnswer, InsideACallersParallelRegion) {
 #pragma omp parallel num_threads(2)
   {
 #pragma omp for
-    // one worker has to do here what was planned for two or five, whose blocks of the feed-forward are uneven
+    // one worker does all the work that was planned for two or five, whose feed-forward blocks are uneven
     for (unsigned i = 0; i < 2; ++i) got[i] = logits_in_chunks(model_, ids_, 64, 2 + 3 * i);
   }
   EXPECT_EQ(got[0], truth);
@@ -171,7 +170,7 @@ std::string name_of(const testing::TestParamInfo<OneAnswer::ParamType>& param) {
   return name;
 }
 
-// the scalar kernels are too slow for the larger files; float32 ones show the same paths
+// the scalar kernels are too slow for the larger files; the float32 files cover the same paths
 INSTANTIATE_TEST_SUITE_P(Scalar, OneAnswer,
                          testing::Combine(testing::Values("nano-gemma-mha.F32", "nano-gemma3.F32",
                                                           "nano-gemma4-e.F32", "nano-gemma4-m.F32"),

@@ -1,6 +1,7 @@
 // Memory: plans to the byte, no allocation in a decode step, and no growth however long it runs.
 //   gemma_memory_tests --gtest_filter='Growth.*' --cycles=10000 --seconds=1440
-// is the long form of the Growth tests: so many times open, run and close a model, so long generate.
+// is the long form of the Growth tests: the number of times that a model is opened, run and closed, and the
+// duration of a generation.
 #include <algorithm>
 #include <cctype>
 #include <chrono>
@@ -49,7 +50,7 @@ TEST_P(Memory, PlansAreWhatIsAllocatedToTheByte) {
     const AllocationMark mark;
     const KvCache cache = model_.make_cache(o);
     EXPECT_EQ(cache.size_bytes(), planned);
-    // beside the keys and values: what names and counts pages, and describes layers
+    // in addition to keys and values: lists and counters of pages, descriptions of layers
     std::size_t n_pages = 0;
     for (const KvLayout::Group& g : cache.layout().groups)
       n_pages += g.most_pages + KvLayout::pages_for(o.n_ctx);
@@ -84,7 +85,7 @@ TEST_P(Memory, ForwardAllocatesNothing) {
     Workspace ws = model_.make_workspace({.max_tokens = 64, .max_logit_rows = 64, .n_threads = threads});
     const auto ids = random_tokens(20, vocab_, 1);
     const Chunk first[] = {{ids, &caches[0], Logits::kAll}};
-    model_.forward(first, ws);  // the runtime makes its threads once
+    model_.forward(first, ws);  // the OpenMP runtime creates its threads once
     const AllocationMark mark;
     const Chunk prompt[] = {{ids, &caches[1], Logits::kLast}, {ids, &caches[2], Logits::kNone}};
     model_.forward(prompt, ws);
@@ -98,7 +99,7 @@ TEST_P(Memory, ForwardAllocatesNothing) {
   }
 }
 
-/// Sampling included, whatever the sampler does, once it has seen one row of logits.
+/// Also tests sampling with all options, after the first row of logits.
 TEST_P(Memory, ADecodeStepAllocatesNothing) {
   for (const SamplerOptions& o :
        {SamplerOptions{}, SamplerOptions{.temperature = 0.8f},
@@ -117,7 +118,7 @@ TEST_P(Memory, ADecodeStepAllocatesNothing) {
   }
 }
 
-/// A whole generation makes no more than its answer: a list of ids and a text that double as they grow.
+/// A whole generation allocates only its answer: a list of ids and a text, which double when they grow.
 TEST_P(Memory, GenerationAllocatesItsAnswerOnly) {
   Session session(model_, {.n_ctx = 300, .chunk = 32, .n_threads = 1});
   Sampler sampler({.temperature = 0.8f, .seed = 1});
@@ -135,7 +136,8 @@ TEST_P(Memory, GenerationAllocatesItsAnswerOnly) {
   EXPECT_LE(many, few + 8) << "three doublings each of ids and text, and one for luck";
 }
 
-/// Nor does a batch: pages are taken and given back, prompts shared, beginnings kept and dropped without it.
+/// A batch allocates only its answers as well: taking and releasing pages, sharing prompts, and keeping and
+/// dropping prefixes allocate nothing.
 TEST_P(Memory, ABatchAllocatesItsAnswersOnly) {
   auto calls = [&](std::size_t n_tokens) {
     Batch batch(model_, {.max_sequences = 3, .n_ctx = 320, .chunk = 32, .n_threads = 2, .max_prefixes = 2});
@@ -159,7 +161,8 @@ TEST_P(Memory, ABatchAllocatesItsAnswersOnly) {
   EXPECT_LE(many, few + 9 * 8) << "three doublings each of ids and text of nine answers, and some for luck";
 }
 
-/// Nor do guesses, right or wrong, in a session or a batch. (The likeliest tokens of these models repeat.)
+/// Guesses allocate nothing, right or wrong, in a session or a batch. (The likeliest tokens of these models
+/// repeat.)
 TEST_P(Memory, GuessingAllocatesNothing) {
   const DraftOptions draft{.source = DraftSource::kLookup};
   std::size_t n_drafted = 0;
@@ -183,7 +186,7 @@ TEST_P(Memory, GuessingAllocatesNothing) {
   EXPECT_GT(n_drafted, 0u);
 }
 
-/// Going back, and another prompt on the same cache, too.
+/// Truncating, and another prompt with the same cache, allocate nothing either.
 TEST_P(Memory, ASessionNeverGrows) {
   Session session(model_, {.n_ctx = 100, .chunk = 32, .n_threads = 1});
   const auto a = random_tokens(90, vocab_, 3);
@@ -203,12 +206,12 @@ TEST_P(Memory, LoadingCopiesNoWeights) {
   const AllocationMark mark;
   const Model again = golden(GetParam());
   const std::size_t loading = mark.bytes();
-  // norms are copied, tables of tensors and pieces made; matrices stay in the file
+  // norms are copied, and tables of tensors and pieces created; matrices stay in the file
   std::size_t norms = 0;
   std::size_t matrices = 0;
   for (const auto& tensor : again.file().tensors())
     (tensor.rows == 1 ? norms : matrices) += tensor.data.size();
-  // views, names and places in tables: measured at 780 bytes a tensor and 64 a piece
+  // views, names and table entries: 780 bytes per tensor and 64 per piece were measured
   const std::size_t tables = 832 * again.file().tensors().size() + 72 * again.config().vocab_size;
   std::printf("%s: matrices of %zu bytes; loading allocates %zu, may %zu\n", GetParam(), matrices, loading,
               norms + tables);
@@ -230,7 +233,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Memory,
 
 // ---- growth -----------------------------------------------------------------------------------------------
 
-/// What this process holds.
+/// The memory and descriptors that this process holds.
 struct Held {
   std::size_t blocks = allocations.live;
   std::size_t descriptors = count("/proc/self/fd");
@@ -269,7 +272,7 @@ constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(th
 constexpr bool kSanitized = false;
 #endif
 
-/// Nothing more is held than before; resident memory may wander by some pages of the allocator's.
+/// Expects no more than before; resident memory may vary by some pages of the allocator.
 void expect_no_growth(const Held& before, const Held& after) {
   std::cout << "before: " << before << "\nafter:  " << after << '\n';
   EXPECT_EQ(after.blocks, before.blocks);
@@ -280,7 +283,7 @@ void expect_no_growth(const Held& before, const Held& after) {
   EXPECT_LE(after.resident, before.resident + (2u << 20));
 }
 
-/// Opens a model, answers, closes; every other time what is opened is refused in some late check.
+/// Opens a model, generates an answer and closes it; also opens a file that a late check refuses.
 void open_and_close(const std::vector<std::byte>& bad) {
   const Model model = golden("nano-llama3.F32");
   Session session(model, {.n_ctx = 64, .n_threads = 1});
@@ -294,7 +297,7 @@ TEST(Growth, OpenAndClose) {
   ModelFile file = make_model({});
   file.erase_tensor("output_norm.weight");
   const std::vector<std::byte> bad = file.bytes();
-  for (int i = 0; i < 20; ++i) open_and_close(bad);  // libraries and the allocator settle
+  for (int i = 0; i < 20; ++i) open_and_close(bad);  // until memory has reached a steady state
   const Held before;
   for (int i = 0; i < cycles; ++i) open_and_close(bad);
   const Held after;
@@ -327,7 +330,7 @@ TEST(Growth, Generation) {
 
 }  // namespace
 
-/// Takes --cycles=N and --seconds=S out of the command line.
+/// Reads --cycles=N and --seconds=S from the command line.
 void read_flags(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];

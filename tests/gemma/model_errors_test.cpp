@@ -1,5 +1,5 @@
-// What is refused, and how: tensors that do not make the model the metadata describes, arguments out of
-// range, memory caps, and weights that are not numbers.
+// Refusals: tensors that do not match the metadata, arguments out of range, memory limits, and weights that
+// are NaN or infinite.
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -36,7 +36,7 @@ TEST(ModelErrors, EveryTensorIsNeeded) {
   for (const char* architecture : {"gemma", "gemma2", "gemma3", "llama"}) {
     const ModelFile good = make_model(small(architecture));
     for (const ModelFile::Tensor& t : good.tensors()) {
-      // without its own output matrix a model is tied; rope_freqs is there or not
+      // without an output matrix a model is tied; rope_freqs is optional
       if (t.name == "output.weight" || t.name == "rope_freqs.weight") continue;
       SCOPED_TRACE(t.name);
       ModelFile file = good;
@@ -66,7 +66,7 @@ TEST(ModelErrors, EveryShapeIsChecked) {
           --bad.shape.back();
           bad.data.resize(bad.data.size() / row * (row - sizeof(float)));
         }
-        // more rows of the embedding are a larger vocabulary, which the output matrix contradicts, if any
+        // more embedding rows mean a larger vocabulary, which must match the output matrix, if any
         if (rows && t.name == "token_embd.weight") {
           if (std::string(architecture) == "llama")
             expect_error(ErrorCode::kBadShape, {"'output.weight'"}, [&] { MemoryModel model(file); });
@@ -156,7 +156,7 @@ TEST(ModelErrors, TensorsThatWouldChangeTheAnswer) {
     file.add_floats(name, {64}, std::vector<float>(64, 1.0f));
     expect_error(ErrorCode::kUnsupported, {"'" + std::string(name) + "'"}, [&] { MemoryModel model(file); });
   }
-  ModelFile file = make_model(small());  // others change nothing
+  ModelFile file = make_model(small());  // other values have no effect
   file.add_floats("blk.0.attn_rot_embd.weight", {64}, std::vector<float>(64, 1.0f));
   file.add_floats("mtp.0.weight", {3}, {1, 2, 3});
   EXPECT_NO_THROW(MemoryModel model(file));
@@ -301,7 +301,7 @@ TEST_F(Arguments, CachesOfOtherModels) {
   }
 }
 
-/// A ring that is too short for the model's window would give wrong answers.
+/// A cache with too few pages for the model's window would give wrong answers.
 TEST_F(Arguments, CacheOfTheSameModelWithAnotherWindow) {
   const ModelFile file = make_model(small());
   const MemoryModel narrow(file, {.window = 16});
@@ -332,7 +332,7 @@ TEST_F(Arguments, SizesThatCannotBe) {
   expect_error(ErrorCode::kInvalidArgument, {}, workspace({.max_tokens = 1, .max_logit_rows = 2}));
   expect_error(ErrorCode::kInvalidArgument, {"5000 threads"},
                workspace({.max_tokens = 1, .n_threads = 5000}));
-  // a plan says no as the real thing does
+  // a plan is refused like the session itself
   expect_error(ErrorCode::kInvalidArgument, {},
                [&] { plan_forward(*model_, {.n_ctx = 0}, {.max_tokens = 1}); });
   expect_error(ErrorCode::kInvalidArgument, {},
@@ -399,7 +399,7 @@ TEST(MemoryCap, TooSmallForAnything) {
 
 // ---- weights that are not numbers -------------------------------------------------------------------------
 
-/// Any weight may turn the logits into what is no number; then sampling must say so instead of choosing.
+/// Any weight may make logits NaN or infinite; sampling must then report it instead of choosing a token.
 TEST(NotFinite, WeightsAnywhereAreReportedNotSampled) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float inf = std::numeric_limits<float>::infinity();
@@ -407,7 +407,7 @@ TEST(NotFinite, WeightsAnywhereAreReportedNotSampled) {
     const char* architecture;
     DType type;
   };
-  // gemma2: softcaps and post-norms must not make a number of it either
+  // gemma2: softcaps and post-norms must not turn it into a finite number
   for (const auto& [architecture, type] :
        {Kind{"llama", DType::kF32}, Kind{"llama", DType::kF16}, Kind{"llama", DType::kQ8_0},
         Kind{"llama", DType::kQ4_K}, Kind{"gemma2", DType::kF32}, Kind{"gemma2", DType::kQ4_K},
@@ -424,7 +424,7 @@ TEST(NotFinite, WeightsAnywhereAreReportedNotSampled) {
       for (const ModelFile::Tensor& t : good.tensors()) {
         if (t.shape.size() == 1) continue;  // norms are refused when the model is loaded
         for (const float x : {nan, inf}) {
-          // one row of the output is one token's logit: -inf there only means "never"
+          // a row of the output matrix gives the logit of one token; -inf there only excludes that token
           if (t.name == "output.weight" && x == inf) continue;
           SCOPED_TRACE(std::string(architecture) + " " + std::string(gemma::info(type).name) + " " + t.name +
                        " " + std::to_string(x) + " " + std::string(table->name));

@@ -1,5 +1,5 @@
-// GGUF models made in memory for tests: any shape, any types, random weights; and every part of them can be
-// changed before they are opened, to make what a stranger's file might hold.
+// GGUF models in memory for tests, of any shape and type, with random weights. Every part can be changed
+// before a model is opened, to create malformed files.
 #pragma once
 
 #include <algorithm>
@@ -60,7 +60,7 @@ class ModelFile {
     std::vector<std::byte> data;
   };
 
-  /// Sets a key, in its old place when it is there already.
+  /// Sets a key; an existing key keeps its position.
   template <typename T>
   ModelFile& set(const std::string& key, const T& value) {
     if constexpr (std::is_convertible_v<T, std::string_view>) {
@@ -83,7 +83,7 @@ class ModelFile {
     tensors_.push_back({std::move(name), type, std::move(shape), std::move(data)});
     return *this;
   }
-  /// A float32 tensor.
+  /// Adds a float32 tensor.
   ModelFile& add_floats(std::string name, std::vector<std::size_t> shape, const std::vector<float>& values) {
     std::vector<std::byte> data(values.size() * sizeof(float));
     std::memcpy(data.data(), values.data(), data.size());
@@ -127,7 +127,7 @@ class ModelFile {
   std::vector<Tensor> tensors_;
 };
 
-/// What a random model is made from. Zero or empty: the key or tensor is left out.
+/// The sizes and types of a random model. Zero or empty: the key or tensor is omitted.
 struct Shape {
   std::string architecture = "llama";
   std::size_t n_layers = 2, d_model = 64, d_ff = 96, n_heads = 4, n_kv_heads = 2, head_dim = 16;
@@ -141,11 +141,10 @@ struct Shape {
   bool rope_factors = false;     // a rope_freqs.weight
   bool separate_output = false;  // an output.weight
   bool vocabulary = false;       // tokens, so that text can be generated; needs vocab_size >= 260
-  DType type = DType::kF32;      // of every matrix, unless:
+  DType type = DType::kF32;      // type of every matrix that is not in `types`
   std::map<std::string, DType, std::less<>> types = {};  // by tensor name
-  std::vector<std::size_t> dense = {};                   // widths of linear layers behind pooling
-  bool ollama =
-      false;  // an EmbeddingGemma as Ollama's conversion writes it: its names, and keys that it lacks
+  std::vector<std::size_t> dense = {};                   // widths of the linear layers after pooling
+  bool ollama = false;  // an EmbeddingGemma as Ollama converts it, with renamed and missing keys
   std::uint64_t seed = 1;
 
   bool embeds() const { return architecture == "gemma-embedding"; }
@@ -155,8 +154,8 @@ struct Shape {
   bool rotates_halves() const { return is_gemma() || architecture == "qwen3"; }
 };
 
-/// Sets a block's scales so that its weights are d times integers or halves of such (grids: magnitudes), and
-/// its minimum or offset, if it has one, so that their mean is about 0.
+/// Sets a block's scales so that its weights are d times integers or half-integers (grids: magnitudes), and
+/// its minimum or offset, if any, so that their mean is about 0.
 template <class Block>
 void set_scale(Block& b, double d) {
   const auto half = [](double x) { return f32_to_f16(static_cast<float>(x)); };
@@ -315,7 +314,7 @@ inline ModelFile make_model(const Shape& s) {
   return file;
 }
 
-/// Every tensor of a file decoded, by name.
+/// All tensors of a file, decoded, by name.
 inline std::map<std::string, std::vector<double>> decoded_tensors(const ModelFile& file) {
   std::map<std::string, std::vector<double>> out;
   for (const ModelFile::Tensor& t : file.tensors()) {

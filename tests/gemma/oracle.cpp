@@ -110,7 +110,7 @@ Oracle::Rows Oracle::attention(const Rows& q, const Rows& k, const Rows& v, std:
   for (std::size_t t = 0; t < n_; ++t) {
     std::size_t first = window == 0 || t < window ? 0 : t + 1 - window;
     std::size_t last = t;
-    if (s_.embeds()) {  // |t - j| <= window / 2, both ways
+    if (s_.embeds()) {  // |t - j| <= window / 2, in both directions
       first = window == 0 || t < window / 2 ? 0 : t - window / 2;
       last = window == 0 ? n_ - 1 : std::min(n_ - 1, t + window / 2);
     }

@@ -1,6 +1,6 @@
-// A slow, plain decoder in double precision over the parts of a test's model: what the engine's answers are
-// held to. Written from the papers and the facts of each architecture, sharing nothing with gemma/ but the
-// decoding of weight blocks (which has goldens of its own).
+// A slow, plain decoder in double precision, with which the engine's answers are compared. It reads the parts
+// of a test's model, is written from the papers and the facts of each architecture, and shares no code with
+// gemma/ except the decoding of weight blocks (which golden blocks test).
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,7 @@ class Oracle {
   /// The mean of the hidden states through the linear layers, of length 1 (sentence-transformers' modules).
   std::vector<double> embedding(std::span<const std::int32_t> tokens) const;
 
-  /// Final hidden states of every position, behind the output norm: [n_tokens, d_model].
+  /// Final hidden states of every position after the output norm: [n_tokens, d_model].
   std::vector<double> hidden(std::span<const std::int32_t> tokens) const;
 
  private:
@@ -43,7 +43,7 @@ class Oracle {
   /// RoPE (Su et al. 2021): Gemma files rotate (i, i + head_dim / 2), llama files (2i, 2i + 1).
   void rotate(Rows& x, std::size_t n_heads, std::size_t l) const;
 
-  /// softmax(q k^T scale) v over what each position sees; query head h shares key/value head h / group.
+  /// softmax(q k^T scale) v over the visible positions; query head h uses key/value head h / group.
   Rows attention(const Rows& q, const Rows& k, const Rows& v, std::size_t l) const;
 
   /// gelu_tanh (Hendrycks & Gimpel 2016) for Gemma, SiLU for the others.

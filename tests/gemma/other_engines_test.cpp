@@ -1,6 +1,6 @@
-// Files of other engines' converters: keys that they leave out, spell in their own way or get wrong, parts
-// that they add, and files beside a model that are none. Each must run as the published model does, and say
-// so in a note, or be refused by what it is.
+// Files of other engines' converters, with missing, renamed or wrong keys and additional tensors, and files
+// that are distributed with models but are not models. A model must run as the published one, with a note;
+// other files must be refused by name.
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -43,7 +43,8 @@ std::string text_of(const std::vector<std::string>& notes) {
   return all;
 }
 
-/// `edited` gives the bits of `good`, and its notes are one for each of `notes`, which holds that text.
+/// Expects that `edited` gives the same bits as `good`, and that each of its notes contains the corresponding
+/// text of `notes`.
 void expect_same(const ModelFile& good, const ModelFile& edited, const std::vector<std::string>& notes) {
   const MemoryModel a(good), b(edited);
   EXPECT_EQ(text_of(a->notes()), "");
@@ -70,7 +71,7 @@ TEST(OtherEngines, AMissingEpsilonIsGemmasOwn) {
   for (const char* architecture : {"gemma", "gemma2"}) {
     Shape s;
     s.architecture = architecture;
-    s.rms_eps = 0;  // no such key
+    s.rms_eps = 0;  // the key is omitted
     EXPECT_EQ(MemoryModel(make_model(s))->config().rms_eps, 1e-6f);
   }
   Shape s;
@@ -96,7 +97,7 @@ TEST(OtherEngines, ALongContextWithoutScalingIsScaledAsPublished) {
   const std::string key = "gemma3.rope.scaling.factor";
   expect_same(with(gemma3(131072), [&](ModelFile& f) { f.set(key, 8.0f); }), gemma3(131072),
               {"'" + key + "' is missing: 8"});
-  // what the file says counts: 1, 0 ("none") and "none" are no omissions
+  // the file's values are used: 1, 0 ("none") and "none" are not missing values
   for (const float none : {0.0f, 1.0f}) {
     const MemoryModel model(with(gemma3(131072), [&](ModelFile& f) { f.set(key, none); }));
     EXPECT_EQ(model->config().ropes.size(), 2u);
@@ -106,7 +107,7 @@ TEST(OtherEngines, ALongContextWithoutScalingIsScaledAsPublished) {
   const MemoryModel none(
       with(gemma3(131072), [](ModelFile& f) { f.set("gemma3.rope.scaling.type", "none"); }));
   for (const RopeConfig& rope : none->config().ropes) EXPECT_EQ(rope.scale, 1.0f);
-  // 1B and 270M are published without, and shorter contexts too
+  // 1B and 270M are published without scaling; so are shorter contexts
   for (const ModelFile& file : {gemma3(131072, 26), gemma3(131072, 18), gemma3(32768)}) {
     const MemoryModel model(file);
     for (const RopeConfig& rope : model->config().ropes) EXPECT_EQ(rope.scale, 1.0f);
@@ -154,7 +155,7 @@ TEST(OtherEngines, MoreTokensThanRows) {
   for (const std::int32_t id : model->tokenizer().encode(" t317")) EXPECT_LT(id, 317);
   EXPECT_NO_THROW(model->tokenizer().decode(std::vector<std::int32_t>{316}));
   EXPECT_THROW(model->tokenizer().decode(std::vector<std::int32_t>{317}), Error);
-  // far more are another model's
+  // a far larger number means another model
   expect_load_error(with(gemma3(), [](ModelFile& f) { add_vocabulary(f, 317 + 65); }), ErrorCode::kBadShape,
                     {"'token_embd.weight'", "317", "382"});
 }
@@ -199,7 +200,7 @@ TEST(OtherEngines, FilesBesideAModelAreToldForWhatTheyAre) {
       EXPECT_NE(e.message().find(what), std::string::npos) << e.message();
     }
   }
-  // a type of no text, and one that says "model", are no reason to refuse
+  // a general.type that is not a text, or is "model", is no reason to refuse
   EXPECT_NO_THROW(MemoryModel(with(gemma3(), [](ModelFile& f) { f.set("general.type", u32{7}); })));
   EXPECT_NO_THROW(MemoryModel(with(gemma3(), [](ModelFile& f) { f.set("general.type", "model"); })));
 }

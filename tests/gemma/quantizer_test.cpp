@@ -1,5 +1,5 @@
-// Quantising a file: which tensor gets which type, what is carried over, errors, importances, and that the
-// bytes do not depend on threads.
+// Quantising a file: the types of tensors, copied metadata, reported errors, importances, and that the bytes
+// do not depend on the number of threads.
 #include "gemma/quantizer.hpp"
 
 #include <cmath>
@@ -59,7 +59,7 @@ class FloatFile {
   Random random_{7};
 };
 
-/// Sixteen layers as Gemma has them; rows of 256 and of 96.
+/// Sixteen layers with the tensors of Gemma; rows of 256 and of 96.
 FloatFile layers() {
   FloatFile f;
   f.add("token_embd.weight", {40, 256});
@@ -102,14 +102,14 @@ TEST(Recipes, Q4KMIsTheMixThatItsNameStandsFor) {
   EXPECT_EQ(types.at("blk.5.attn_q.weight"), "Q4_K");
   EXPECT_EQ(types.at("blk.5.attn_norm.weight"), "F32 copied");
   EXPECT_EQ(types.at("blk.5.ffn_gate_inp.weight"), "F32 copied");
-  EXPECT_EQ(types.at("blk.5.attn_output.weight"), "Q5_0");  // 96 is no multiple of 256
+  EXPECT_EQ(types.at("blk.5.attn_output.weight"), "Q5_0");  // 96 is not a multiple of 256
   std::string down, v;
   for (int i = 0; i < 16; ++i) {
     down += types.at("blk." + std::to_string(i) + ".ffn_down.weight")[1];
     if (i != 3) v += types.at("blk." + std::to_string(i) + ".attn_v.weight")[1];
   }
   EXPECT_EQ(down, "6644644644644666");
-  EXPECT_EQ(v, "644644644644666");  // of the 15 that there are: an eighth is 1, the last from 13 on
+  EXPECT_EQ(v, "644644644644666");  // 15 layers have it: the first eighth is layer 0, the last begins at 13
 }
 
 TEST(Recipes, OthersFollowTheirTables) {
@@ -200,7 +200,7 @@ TEST(Quantizer, WhatIsWrittenIsTheFileQuantised) {
       EXPECT_EQ(reports[i].error, 0);
       continue;
     }
-    // the error that is told is that of what was written
+    // the reported error is that of the written tensors
     std::vector<float> y(b.cols);
     double errors = 0, squares = 0;
     for (std::size_t r = 0; r < b.rows; ++r) {
@@ -216,7 +216,7 @@ TEST(Quantizer, WhatIsWrittenIsTheFileQuantised) {
     EXPECT_GT(reports[i].error, 0.005);
     EXPECT_LT(reports[i].error, b.type == DType::kQ6_K ? 0.02 : 0.05);
   }
-  // quantised again: what has its type already is copied
+  // quantised again: tensors that already have their type are copied
   const Quantizer again(out, options);
   EXPECT_FALSE(again.requantizes());
   again.write(folder.path("again"));
@@ -229,7 +229,7 @@ TEST(Quantizer, ImportancesLessenTheErrorsThatTheyWeigh) {
   f.add("blk.0.attn_q.weight", {32, 256}).add("blk.0.ffn_down_exps.weight", {2, 16, 256});
   const auto bytes = f.bytes();
   const gguf::File file = gguf::File::from_memory(bytes, "m");
-  std::vector<float> sums(3 * 256), one = {4}, two = {2, 0};  // nothing was sent to the second expert
+  std::vector<float> sums(3 * 256), one = {4}, two = {2, 0};  // the second expert received no token
   Random random(3);
   for (float& v : sums) v = static_cast<float>(std::pow(random.unit(), 8));
   const auto all = std::as_bytes(std::span(sums));
@@ -261,7 +261,7 @@ TEST(Quantizer, ImportancesLessenTheErrorsThatTheyWeigh) {
     EXPECT_LT(weighted[i].weighted_error, 0.9 * plain[i].error);
     EXPECT_GT(weighted[i].error, plain[i].error);
   }
-  // the second expert is as without importances
+  // the second expert is quantised as without importances
   const auto half = [](const std::string& path) {
     const gguf::File q = gguf::File::open(path);
     const auto data = q.tensor("blk.0.ffn_down_exps.weight").data;

@@ -1,4 +1,4 @@
-// Running a model in tests: from memory, and logits of all positions however they are computed.
+// Runs models in tests: from memory, with the logits of all positions, in chunks or at once.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace gemma::test {
 
-/// A model whose file lies in memory. Movable: the bytes stay where they are.
+/// A model whose file is in memory. Movable: the bytes keep their address.
 class MemoryModel {
  public:
   explicit MemoryModel(const ModelFile& file, const ModelOptions& options = {})
@@ -41,7 +41,7 @@ inline std::vector<float> logits_in_chunks(const Model& model, const std::vector
   return out;
 }
 
-/// Logits of every position, in one chunk, by one thread: tests run beside each other.
+/// Logits of every position, in one chunk, by one thread, since tests run in parallel.
 inline std::vector<float> all_logits(const Model& model, const std::vector<std::int32_t>& ids,
                                      KvType kv = KvType::kF16) {
   return logits_in_chunks(model, ids, ids.size(), 1, kv);

@@ -1,4 +1,4 @@
-// Samplers: the distributions they promise, seeds, and logits that are not numbers.
+// Samplers: distributions, seeds, and logits that are NaN or infinite.
 #include "gemma/sampler.hpp"
 
 #include <cmath>

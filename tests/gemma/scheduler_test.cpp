@@ -1,4 +1,4 @@
-// Requests of many threads: each answer is what it would be alone, and nobody holds the others up.
+// Requests from many threads: each answer is the same as alone, and no request blocks the others.
 #include "gemma/scheduler.hpp"
 
 #include <algorithm>
@@ -46,8 +46,8 @@ class Schedulers : public testing::Test {
             .sampler = {.temperature = 0.8f, .seed = i},
             .options = {.max_tokens = max_tokens, .ignore_end = true, .log_probabilities = true}};
   }
-  /// One that takes seconds unless it is ended: tests that act while it runs do not depend on the machine's
-  /// load.
+  /// A request that takes seconds unless it is ended, so that tests that act while it runs do not depend on
+  /// the machine's load.
   Request slow(std::uint64_t i) const {
     Request r = request(i, 250);
     r.pick = [](std::span<const float> logits) {
@@ -66,7 +66,7 @@ class Schedulers : public testing::Test {
 
 TEST_F(Schedulers, AnswersAreThoseOfEachAlone) {
   SchedulerOptions guessing = options(4);
-  guessing.engine.draft.source = DraftSource::kLookup;  // changes no answer
+  guessing.engine.draft.source = DraftSource::kLookup;  // guesses do not change answers
   Scheduler scheduler(*model_, guessing);
   std::vector<std::thread> threads;
   std::atomic<int> wrong{0};
@@ -99,8 +99,8 @@ TEST_F(Schedulers, AnswersAreThoseOfEachAlone) {
   EXPECT_GT(stats.batch.n_reused, 0u) << "they begin alike";
 }
 
-// A prompt of whose tokens the plain answer repeats one: a penalty that forbids what was seen must know the
-// prompt.
+// The answer without a penalty repeats a token of the prompt, so a penalty that forbids repetitions must
+// include the prompt.
 TEST_F(Schedulers, TheRepeatPenaltySeesThePrompt) {
   const GenerateOptions wanted{.max_tokens = 6, .ignore_end = true};
   const SamplerOptions forbid{.repeat_penalty = 1e6f};

@@ -1,4 +1,4 @@
-// Sequences as bytes: the same bits afterwards, and an error for everything that is not whole.
+// Saved sequences: the same bits after reading, and an error for damaged or truncated bytes.
 #include "gemma/session_file.hpp"
 
 #include <cstdint>
@@ -36,7 +36,7 @@ Bytes written(const Snapshot& snapshot, const Model& model) {
   return out;
 }
 
-/// The code of the error that reading gives, or kIo where there is none.
+/// The code of the error when `bytes` are read; kIo if there is none.
 ErrorCode code_of_reading(std::span<const std::byte> bytes, const Model& model,
                           const KvCacheOptions& options) {
   try {
@@ -88,7 +88,7 @@ TEST_F(SessionFiles, OfKeysAndValuesOf8Bits) {
   Session s(*model_, options);
   s.set_tokens(ids_);
   const Bytes bytes = written(s.snapshot(), *model_);
-  EXPECT_LT(bytes.size(), saved().size() * 3 / 4);  // half of it is keys and values
+  EXPECT_LT(bytes.size(), saved().size() * 3 / 4);  // half of the bytes are keys and values
   Session t(*model_, options);
   t.restore(read_snapshot(bytes, *model_, t.kv_options(), "a.session"));
   s.append(std::span(ids_).first(9));
@@ -146,7 +146,7 @@ TEST_F(SessionFiles, ChangedAnywhereAreAnError) {
   }
 }
 
-/// Numbers of a header whose checksum is right: whoever made it wanted them so.
+/// Wrong numbers in a header with a correct checksum, as an attacker would write them.
 TEST_F(SessionFiles, HostileNumbersAreAnErrorAndTakeNoMemory) {
   const Bytes bytes = saved();
   const std::size_t header = 64 + 2 * 32;

@@ -1,5 +1,5 @@
-// A session's sequence: what it keeps of earlier prompts, what cancelling and a full context leave behind.
-// (Streaming, stop strings, scores and snapshots: tests/api/session_test.cpp.)
+// A session's sequence: reuse of earlier prompts, and the state after cancelling and after a full context.
+// Streaming, stop strings, scores and snapshots are tested in tests/api/session_test.cpp.
 #include "gemma/session.hpp"
 
 #include <atomic>
@@ -32,7 +32,7 @@ Shape sliding() {
   return s;
 }
 
-/// Chooses the ids of a script, one after another.
+/// Chooses the given ids one after another.
 PickToken script(std::vector<std::int32_t> ids) {
   return [ids = std::move(ids), i = std::size_t{0}](std::span<const float>) mutable { return ids.at(i++); };
 }
@@ -45,7 +45,7 @@ class Sessions : public testing::TestWithParam<bool> {
   Session session(std::size_t n_ctx = 200, std::size_t chunk = 16) const {
     return Session(*model_, {.n_ctx = n_ctx, .chunk = chunk, .n_threads = 2});
   }
-  /// The logits after `ids` are those of a sequence computed at once.
+  /// Expects the logits after `ids` to be those of a newly computed sequence.
   void expect_as_if_new(Session& s, const std::vector<std::int32_t>& ids) const {
     EXPECT_EQ(std::vector<std::int32_t>(s.tokens().begin(), s.tokens().end()), ids);
     const auto truth = logits_in_chunks(*model_, ids, 512, 1);
@@ -58,29 +58,29 @@ TEST_P(Sessions, ReuseThePrefixOfAnEarlierPrompt) {
   Session s = session();
   auto ids = random_tokens(60, vocab_, 1);
   EXPECT_EQ(s.prefill(ids).n_computed, 60u);
-  // the same again: nothing to do
+  // the same tokens again: nothing is computed
   PrefillResult r = s.prefill(ids);
   EXPECT_EQ(r.n_reused, 60u);
   EXPECT_EQ(r.n_computed, 0u);
-  // longer: the new tokens only
+  // a longer sequence: only the new tokens are computed
   const auto more = random_tokens(15, vocab_, 2);
   ids.insert(ids.end(), more.begin(), more.end());
   r = s.prefill(ids);
   EXPECT_EQ(r.n_reused, 60u);
   EXPECT_EQ(r.n_computed, 15u);
   expect_as_if_new(s, ids);
-  // another end
+  // a different end
   ids[70] = (ids[70] + 1) % static_cast<std::int32_t>(vocab_);
   r = s.prefill(ids);
   EXPECT_EQ(r.n_reused, 70u);
   EXPECT_EQ(r.n_computed, 5u);
   expect_as_if_new(s, ids);
-  // shorter: its last token is computed again, for its logits
+  // a shorter sequence: its last token is computed again, for its logits
   ids.resize(68);
   r = s.prefill(ids);
   EXPECT_EQ(r.n_reused, 67u);
   expect_as_if_new(s, ids);
-  // another beginning
+  // a different beginning
   ids[0] = (ids[0] + 1) % static_cast<std::int32_t>(vocab_);
   EXPECT_EQ(s.prefill(ids).n_reused, 0u);
   expect_as_if_new(s, ids);
@@ -161,7 +161,7 @@ TEST_P(Sessions, AFullContextEndsAndTheSequenceIsWhole) {
   EXPECT_THROW(s.append({&one, 1}), Error);
   expect_as_if_new(s, all);
   s.reset();
-  s.prefill(prompt);  // and it may begin again
+  s.prefill(prompt);  // the session can be used again
   expect_as_if_new(s, prompt);
 }
 
@@ -194,7 +194,7 @@ TEST_P(Sessions, ABadTokenInALaterChunkLeavesTheChunksBefore) {
   expect_as_if_new(s, ids);
 }
 
-/// A draft that is verified: of k + 1 computed tokens some stay, with their logits.
+/// A verified draft: some of k + 1 computed tokens are kept, with their logits.
 TEST_P(Sessions, KeepsSomeOfTheTokensItComputed) {
   Session s(*model_, {.n_ctx = 200, .chunk = 16, .n_threads = 2, .logit_rows = 6});
   auto ids = random_tokens(50, vocab_, 3);
@@ -278,7 +278,7 @@ TEST_P(Sessions, MayBeMovedWithItsModel) {
   const auto prompt = random_tokens(10, vocab_, 4);
   std::vector<Owner> owners;
   for (int i = 0; i < 5; ++i) {
-    owners.emplace_back(*model_);  // moves those before
+    owners.emplace_back(*model_);  // moves the existing elements
     owners.front().session.append(random_tokens(2, vocab_, static_cast<std::uint64_t>(i)));
   }
   owners.front().session.set_tokens(prompt);
@@ -316,13 +316,13 @@ TEST_P(Sessions, CharactersOfSeveralTokensAppearWhole) {
   EXPECT_EQ(pieces, (std::vector<std::string>{"a", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x8D\x80", "z"}));
 }
 
-/// Anything a caller may do, in any order, with everything that the caches' windows make of it.
+/// Random sequences of all operations, with sliding windows.
 TEST_P(Sessions, WhateverWasDoneBefore) {
   for (std::uint64_t seed = 0; seed < 3; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     Session s = session(120, 1 + random.below(24));
-    std::vector<std::int32_t> ids;  // what the sequence must be
+    std::vector<std::int32_t> ids;  // the expected sequence
     auto check = [&] {
       if (ids.empty()) return;
       s.prefill(ids);
@@ -331,14 +331,14 @@ TEST_P(Sessions, WhateverWasDoneBefore) {
     for (int step = 0; step < 40; ++step) {
       const auto more = random_tokens(1 + random.below(40), vocab_, random.next());
       switch (random.below(6)) {
-        case 0:  // go on, if it fits
+        case 0:  // append, if there is room
         case 1:
           if (s.n_past() + more.size() > s.n_ctx()) break;
           s.append(more);
           ids.insert(ids.end(), more.begin(), more.end());
           expect_as_if_new(s, ids);
           break;
-        case 2: {  // go back, as far as the windows allow
+        case 2: {  // truncate, as far as the windows allow
           std::size_t to = random.below(s.n_past() + 1);
           while (!s.can_truncate(to)) ++to;
           s.truncate(to);
@@ -346,7 +346,7 @@ TEST_P(Sessions, WhateverWasDoneBefore) {
           check();
           break;
         }
-        case 3: {  // another prompt with a part of this one
+        case 3: {  // another prompt with a common prefix
           ids.resize(random.below(ids.size() + 1));
           if (ids.size() + more.size() <= s.n_ctx()) ids.insert(ids.end(), more.begin(), more.end());
           check();

@@ -1,5 +1,5 @@
-// Models of other shapes and types than the goldens have: every answer against a decoder in double precision,
-// and law 1 by bits.
+// Models with shapes and types that the golden models lack: answers are compared with a decoder in double
+// precision, and law 1 is tested by bits.
 #include <cctype>
 #include <cstdio>
 #include <cstring>
@@ -28,7 +28,7 @@ void PrintTo(const Case& c, std::ostream* out) {
   *out << c.name;
 }
 
-/// The same sequence in chunks, by up to `most_threads` threads, and as one of a batch.
+/// Compares a sequence computed in chunks, by up to `most_threads` threads, and as one of a batch.
 void expect_one_answer(const Model& model, const std::vector<std::int32_t>& ids, unsigned most_threads) {
   const std::vector<float> truth = logits_in_chunks(model, ids, 512, 1);
   struct Split {
@@ -70,7 +70,7 @@ TEST_P(Shapes, AnswerAsInDoublePrecision) {
   for (const kernels::KernelTable* table : kernels::available_tables()) {
     SCOPED_TRACE(std::string(table->name));
     const MemoryModel model(file, {.kernels = table, .window = c.callers_window});
-    // float32 throughout: about 1e-13 is rounding, anything wrong is far above 1e-9
+    // float32 throughout: rounding gives about 1e-13, and errors give far more than 1e-9
     EXPECT_LE(nmse(all_logits(*model, ids, KvType::kF32), truth), 1e-9);
     EXPECT_LE(nmse(all_logits(*model, ids, KvType::kF16), truth), 1e-5);
     if (table->isa != kernels::Isa::kScalar) expect_one_answer(*model, ids, 3);
@@ -159,8 +159,8 @@ INSTANTIATE_TEST_SUITE_P(F32, Shapes, testing::ValuesIn(shapes()), name_of);
 
 // ---- every weight type in every matrix --------------------------------------------------------------------
 
-/// What the logits of a model of these types may lose: rounding, or, where any matmul has 8-bit activations,
-/// twice the most that was measured (Q6_K: 9.1e-5).
+/// The allowed error of the logits of a model: that of rounding, or, if any matmul has 8-bit activations,
+/// twice the largest measured one (Q6_K: 9.1e-5).
 double bound_of(const Model& model, double most = 2e-4) {
   bool quantized = false;
   for (const LayerWeights& l : model.weights().layers) {
@@ -184,7 +184,7 @@ Shape typed_shape(const std::string& architecture) {
   return s;
 }
 
-/// `most`: the NMSE that 8-bit activations may cost.
+/// `most`: the allowed NMSE with 8-bit activations.
 void check_types(const Shape& shape, const std::string& name, double most = 2e-4) {
   double worst = 0;
   const ModelFile file = make_model(shape);
@@ -201,7 +201,7 @@ void check_types(const Shape& shape, const std::string& name, double most = 2e-4
   std::printf("%s: NMSE %.2g\n", name.c_str(), worst);
 }
 
-/// A matrix with a scale of its own is one of scaled weights: by a power of two, so to the bit.
+/// A matrix with a separate scale equals one with scaled weights; to the bit, as the scale is a power of two.
 TEST(Scales, MultiplyTheProductsOfAllMatrices) {
   for (const char* architecture : {"gemma3", "llama"}) {
     Shape s = typed_shape(architecture);
@@ -221,7 +221,7 @@ TEST(Scales, MultiplyTheProductsOfAllMatrices) {
         std::memcpy(data.data() + at, &w, sizeof w);
       }
     }
-    ASSERT_EQ(n_scales, 8u);  // the seven of a layer, and the output's
+    ASSERT_EQ(n_scales, 8u);  // seven in the layer, and that of the output matrix
     const auto ids = random_tokens(24, s.vocab_size, 5);
     const auto want = all_logits(*MemoryModel(halved), ids, KvType::kF32);
     EXPECT_TRUE(all_logits(*MemoryModel(scaled), ids, KvType::kF32) == want) << architecture;
@@ -237,7 +237,7 @@ TEST_P(Types, InEveryMatrixOfGemma3) {
   check_types(s, std::string(gemma::info(GetParam()).name));
 }
 
-/// Each matrix of another type, beginning with this one: 8-bit and float activations side by side.
+/// Each matrix has a different type, beginning with this one: 8-bit and float activations in one model.
 TEST_P(Types, MixedInLlama) {
   Shape s = typed_shape("llama");
   std::size_t next = 0;
@@ -253,7 +253,7 @@ TEST_P(Types, MixedInLlama) {
 TEST_P(Types, InEveryMatrixOfLlama) {
   Shape s = typed_shape("llama");
   s.type = GetParam();
-  // Q8_0's weights are exact in 8 bits: its 2.0e-4 is what the activations alone cost in this shape
+  // the weights of Q8_0 are exact in 8 bits: the error of 2.0e-4 comes from the activations alone
   check_types(s, std::string(gemma::info(GetParam()).name), 2.5e-4);
 }
 

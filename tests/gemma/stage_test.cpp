@@ -1,4 +1,4 @@
-// Stages: a model in parts that follow one another gives the bits of the whole one.
+// Stages: a model that is run in consecutive parts gives the same bits as the whole model.
 #include "gemma/stage.hpp"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-/// Stages of one process, each with a copy of what the one before it gave.
+/// Stages in one process; each receives a copy of the rows of the preceding stage.
 class Chain {
  public:
   Chain(const Model& model, const std::vector<std::size_t>& cuts, StageOptions options) {
@@ -50,7 +50,7 @@ class Stages : public testing::TestWithParam<std::string> {
   Model model_ = Model::load((golden_dir() / (GetParam() + ".gguf")).string());
   std::size_t vocab_ = model_.config().vocab_size;
 
-  /// Every way to cut the model into 2, 3 and 4 stages by bytes or work, as far as it can be cut.
+  /// The cuts of the model into 2, 3 and 4 stages by bytes and by work, where possible.
   std::vector<std::vector<std::size_t>> all_cuts() const {
     std::vector<std::vector<std::size_t>> out;
     for (std::size_t n = 1; n <= 4; ++n) {
@@ -98,7 +98,7 @@ TEST_P(Stages, SequencesOfABatchAreReadAndGoOn) {
     Chain chain(model_, cuts, {.max_sequences = 4, .n_ctx = 60, .chunk = 150, .logit_rows = 4});
     std::vector<std::vector<float>> got(4);
     std::vector<StageChunk> first, rest;
-    for (std::size_t i = 0; i < 4; ++i) {  // nothing of the first half is wanted
+    for (std::size_t i = 0; i < 4; ++i) {  // no logits of the first half are requested
       const std::span<const std::int32_t> ids = prompts[i];
       first.push_back({i, ids.first(ids.size() / 2), Logits::kNone});
       rest.push_back({i, ids.subspan(ids.size() / 2, ids.size() - 2 - ids.size() / 2), Logits::kLast});
@@ -212,7 +212,7 @@ TEST(StageErrors, InputThatIsNotOfTheChunks) {
   second.truncate(0, 1);
   EXPECT_EQ(second.n_past(0), 1u);
   EXPECT_THROW(second.truncate(2, 0), Error);
-  // a cache of some layers is none of all
+  // a cache of some layers cannot be used for all layers
   KvCache part = model.make_cache({.n_ctx = 8, .layer_begin = 1});
   Workspace ws = model.make_workspace({.max_tokens = 4, .n_threads = 1});
   const Chunk whole{ids, &part, Logits::kLast};
@@ -231,7 +231,7 @@ TEST(ModelWithoutVocabulary, RunsOnIds) {
 TEST(Shares, AreAsEvenAsLayersAllow) {
   const Model model = golden("nano-gemma4-e.F32");
   const ModelConfig& c = model.config();
-  // few rows go on behind the last keys and values: those layers cost a long prompt next to nothing
+  // few rows are computed after the last keys and values, so later layers cost a long prompt almost nothing
   const auto prefill = split_layers(model, 2, SplitBy::kPrefill);
   const auto decode = split_layers(model, 2, SplitBy::kDecode);
   EXPECT_LE(prefill[1], decode[1]);

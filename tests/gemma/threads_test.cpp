@@ -1,4 +1,5 @@
-// One Model, many Sessions in many threads: the same bits as alone, cancelling from outside, 64 at once.
+// One Model and many Sessions in many threads: the same bits as alone, cancelling from other threads, 64
+// sessions at once.
 // tests/run-tsan.sh runs this under ThreadSanitizer.
 #include <algorithm>
 #include <atomic>
@@ -23,7 +24,7 @@
 namespace gemma::test {
 namespace {
 
-/// f(0) ... f(n - 1), each in a thread of its own, begun together.
+/// Calls f(0) ... f(n - 1), each in a separate thread; all threads start together.
 void at_once(std::size_t n, const std::function<void(std::size_t)>& f) {
   std::atomic<bool> go{false};
   std::vector<std::thread> threads;
@@ -58,7 +59,7 @@ Model golden(const char* name) {
 }
 
 TEST(ParallelFor, EachIndexOnceWhateverTheThreads) {
-  // the largest team before the smaller: clang's OpenMP runtime leaks memory when two threads become five
+  // the largest team first: clang's OpenMP runtime leaks memory when a team grows from two threads to five
   for (const unsigned n_threads : {1u, 5u, 2u}) {
     for (const std::size_t n : {0u, 1u, 3u, 1000u}) {
       std::vector<int> calls(n, 0);
@@ -153,7 +154,7 @@ TEST_P(Threads, CancelFromAnotherThreadAtAnyMoment) {
       ++cancelled;
     }
     other.join();
-    // whole chunks are kept, and what follows is as if nothing had happened
+    // whole chunks are kept, and later results are the same as without cancelling
     EXPECT_EQ(session.n_past() % 5, 0u);
     session.prefill(ids);
     EXPECT_TRUE(std::equal(session.logits().begin(), session.logits().end(),
@@ -182,7 +183,7 @@ TEST_P(Threads, CancelEndsAGeneration) {
   EXPECT_GE(r.tokens.size(), 1u);
 }
 
-/// A workspace may serve one thread after another.
+/// Different threads may use a workspace one after another.
 TEST_P(Threads, ASessionMayMoveBetweenThreads) {
   const auto ids = random_tokens(30, model_.config().vocab_size, 4);
   const auto truth = logits_in_chunks(model_, ids, 30, 1);
@@ -201,7 +202,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Threads, testing::Values("nano-gemma3.F32.gguf"
                            return name;
                          });
 
-/// Runs `child` in a forked process; its status, or -1 when it is not done within `seconds`.
+/// Runs `child` in a forked process; returns its status, or -1 if it has not ended within `seconds`.
 int in_child(unsigned seconds, const std::function<bool()>& child) {
   const pid_t pid = ::fork();
   if (pid == 0) {
@@ -212,8 +213,8 @@ int in_child(unsigned seconds, const std::function<bool()>& child) {
   return ::waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-// OpenMP's threads do not live on in a forked process: it computes alone, and the same bits. As Python's
-// multiprocessing does it.
+// OpenMP's threads do not exist in a forked process (e.g. of Python's multiprocessing): it computes with one
+// thread and gives the same bits.
 TEST(Fork, AChildComputesTheSameBits) {
   const Model model = golden("nano-gemma-mqa.F32.gguf");
   const Answer wanted = answer(model, 3, 1);
