@@ -1,4 +1,4 @@
-// How far numbers are from what they are to be.
+// The error of computed numbers.
 #pragma once
 
 #include <cstddef>

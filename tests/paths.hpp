@@ -1,6 +1,5 @@
-// Where tests find their data. Our own data lies in the repository; data owned by others may lie beside it,
-// in
-// ../shared, and tests that use it skip loudly where it is missing.
+// Paths of test data. Our own data is in the repository. Data owned by others may be beside it, in ../shared;
+// tests that need it are skipped with a message if it is missing.
 #pragma once
 
 #include <filesystem>
@@ -29,7 +28,7 @@ inline std::string read_bytes(const std::filesystem::path& path) {
 
 }  // namespace gemma::test
 
-/// Skips the current test, loudly, unless `../shared/RELATIVE` exists.
+/// Skips the current test, with a message, unless `../shared/RELATIVE` exists.
 #define GEMMA_NEEDS_SHARED(relative)                                              \
   if (!std::filesystem::exists(gemma::test::shared_dir() / (relative))) {         \
     GTEST_SKIP() << "needs " << (gemma::test::shared_dir() / (relative)).string() \

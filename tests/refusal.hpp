@@ -1,4 +1,4 @@
-// What a call that is to fail throws.
+// Checks the errors of calls that must fail.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
-// Counts what a test program allocates: its unit replaces the global operator new and delete.
-// For single-threaded tests.
+// Counts the allocations of a test program: counting_allocator.cpp replaces the global operators new and
+// delete. For single-threaded tests.
 #pragma once
 
 #include <cstddef>
@@ -7,12 +7,12 @@
 namespace gemma::gguf::test {
 
 struct Allocations {
-  std::size_t largest = 0;    // single request, in bytes
+  std::size_t largest = 0;    // the largest single request, in bytes
   std::size_t live = 0;       // bytes allocated and not freed
-  std::size_t most_live = 0;  // the most that live has been
+  std::size_t most_live = 0;  // the maximum of `live` so far
 };
 
-/// The counts so far; tests reset largest and most_live as they need.
+/// The counts so far; tests may reset `largest` and `most_live`.
 extern Allocations counted;
 
 }  // namespace gemma::gguf::test

@@ -1,4 +1,4 @@
-// The table of element types against the numbers of the GGUF specification, written out once more.
+// The table of element types, compared with the numbers of the GGUF specification, which are repeated here.
 #include "gguf/dtype.hpp"
 
 #include <cstdint>

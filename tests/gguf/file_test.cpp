@@ -1,4 +1,4 @@
-// Valid files: what was written is what is read, in place.
+// Valid files: metadata and tensors are read as they were written, without a copy.
 #include "gguf/file.hpp"
 
 #include <cstdint>
@@ -247,8 +247,8 @@ TEST(File, KeysTensorsAndStringsOfAnyBytes) {
       "range (at byte 51)");
 }
 
-/// Every GGUF file beside the repository: opens, and copied pair by pair and tensor by tensor by the writer
-/// it is the same file again.
+/// Every GGUF file in ../shared opens, and a copy by the writer, pair by pair and tensor by tensor, equals it
+/// to the byte.
 TEST(File, FilesOfOtherToolsOpenAndCopy) {
   GEMMA_NEEDS_SHARED("goldens");
   std::size_t files = 0;

@@ -1,5 +1,4 @@
-// The program as a user meets it: its output, its exit status, and one line on stderr for whatever goes
-// wrong.
+// The program gguf-info: its output, its exit status, and one line on stderr for every error.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -109,7 +108,7 @@ TEST_F(GgufInfo, Json) {
   EXPECT_EQ(j["total"]["bytes"], 160);
 }
 
-/// A file of no tensors but one, of which much else is not as it should be.
+/// A file with one tensor and with missing and wrong metadata.
 TEST_F(GgufInfo, NotesSayWhatAFileIsAndWhatItGetsWrong) {
   Writer adapter = small_file();
   adapter.add("general.type", "adapter").add("adapter.type", "lora").write(folder_.path("m.gguf"));

@@ -1,4 +1,4 @@
-// half.hpp against arithmetic in double that shares nothing with it. A conversion to a narrower type is
+// half.hpp, compared with independent arithmetic in double precision. A conversion to a narrower type is
 // monotone, so the values at and on both sides of every rounding boundary determine it for all floats.
 #include "gguf/half.hpp"
 
@@ -16,7 +16,7 @@ namespace {
 struct Format {
   int exponent_bits;
   int mantissa_bits;
-  std::uint16_t infinity;  // bits of +inf; NaN above
+  std::uint16_t infinity;  // bits of +inf; larger values are NaN
   float (*widen)(std::uint16_t) noexcept;
   std::uint16_t (*narrow)(float) noexcept;
 };
@@ -74,7 +74,7 @@ TEST_P(HalfTest, RoundsToNearestEvenAtEveryBoundary) {
   const Format& f = GetParam();
   for (std::uint16_t low = 0; low < f.infinity; ++low) {
     const auto high = static_cast<std::uint16_t>(low + 1);
-    // the next step beyond the largest finite value counts as if the exponent went on
+    // beyond the largest finite value, rounding works as if the exponent continued
     const double step = high == f.infinity
                             ? value_of(f, low) - value_of(f, static_cast<std::uint16_t>(low - 1))
                             : value_of(f, high) - value_of(f, low);
@@ -112,7 +112,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, HalfTest, testing::Values(kF16, kBF16),
                          [](const auto& param) { return param.param.mantissa_bits == 10 ? "F16" : "BF16"; });
 
 #if defined(__aarch64__)
-using CompilersFloat16 = __fp16;  // gcc 12 knows _Float16 in C only there
+using CompilersFloat16 = __fp16;  // on this platform gcc 12 supports _Float16 in C only
 #elif defined(__FLT16_MANT_DIG__)
 __extension__ using CompilersFloat16 = _Float16;
 #endif

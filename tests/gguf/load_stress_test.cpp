@@ -1,4 +1,4 @@
-// Opening and closing a file over and over takes no memory and no descriptors for good.
+// Opening and closing a file repeatedly leaks neither memory nor descriptors.
 // GEMMA_STRESS_CYCLES=10000 in the environment makes it the long run of docs/security.md.
 #include <cstdlib>
 #include <filesystem>
@@ -31,8 +31,8 @@ std::size_t cycles() {
 }
 
 struct Use {
-  std::size_t heap = 0;  // bytes in use of malloc's
-  // of the process; of files alone under AddressSanitizer, whose allocator maps more and more
+  std::size_t heap = 0;  // bytes allocated by malloc()
+  // number of mappings; under AddressSanitizer, of files only, since its allocator maps ever more memory
   std::size_t mappings = 0;
   std::size_t descriptors = 0;
 
@@ -51,16 +51,16 @@ struct Use {
 
 void expect_no_growth(const Use& before, const Use& after) {
   EXPECT_EQ(after.descriptors, before.descriptors);
-  EXPECT_LE(after.mappings, before.mappings + 2);  // malloc may have taken another arena
+  EXPECT_LE(after.mappings, before.mappings + 2);  // malloc may have created another arena
   EXPECT_LE(after.heap,
-            before.heap + 64 * 1024);  // what the library keeps for itself, not a bit of each file
+            before.heap + 64 * 1024);  // a constant amount that libraries keep, not one per file
 }
 
 TEST(LoadStress, FilesAndTheirTokenizers) {
   const std::string path = (gemma::test::source_dir() / "examples/models/gemma-demo.Q4_K_M.gguf").string();
   Use before;
   for (std::size_t i = 0; i < cycles() + 10; ++i) {
-    if (i == 10) before = Use::now();  // after what is made once
+    if (i == 10) before = Use::now();  // after one-time allocations
     const File file = File::open(path);
     const auto tokenizer = make_tokenizer(Vocab::from(file));
     ASSERT_FALSE(tokenizer->encode("The Normans").empty());

@@ -1,5 +1,5 @@
-// One named test for each way a container has been seen to lie: the code of the error, and that its message
-// names the file, the key or tensor, and the offset of the field at fault.
+// One named test for each class of malformed file: the code of the error, and a message that names the file,
+// the key or tensor, and the offset of the wrong field.
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -157,7 +157,7 @@ TEST(MalformedMetadata, ArrayCountBeyondTheFile) {
                                   ValueType::kU32, ValueType::kI32, ValueType::kF32, ValueType::kBool,
                                   ValueType::kU64, ValueType::kI64, ValueType::kF64, ValueType::kString};
   for (const ValueType type : kTypes) {
-    // counts whose product with the element's size wraps to something small, among others
+    // counts whose product with the element's size wraps around to a small number, among others
     for (const std::uint64_t count : {std::uint64_t{33}, std::uint64_t{1} << 61, (std::uint64_t{1} << 62) + 1,
                                       (std::uint64_t{1} << 63) + 1, kMost}) {
       RawBuilder raw;
@@ -294,7 +294,7 @@ TEST(MalformedTensor, ElementsOverflow) {
 }
 
 TEST(MalformedTensor, BytesOverflow) {
-  // 2^62 elements are a number; their 2^64 bytes are not
+  // 2^62 elements fit in 64 bits; their 2^64 bytes do not
   RawBuilder raw;
   raw.header(1, 0).tensor("t", {std::uint64_t{1} << 62}, DType::kF32, 0).fill(64);
   expect_error(raw, ErrorCode::kTruncated, "tensor 't'", 37, "larger than the file");
@@ -436,7 +436,7 @@ TEST(MalformedFile, ASparseFileOfATebibyteCostsNoMemory) {
     std::error_code failed;
     std::filesystem::resize_file(path, kTebibyte, failed);
     if (failed) GTEST_SKIP() << "this file system holds no sparse files: " << failed.message();
-    // an emulator may refuse to map a tebibyte of any file
+    // an emulator may refuse to map a tebibyte
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     void* const room = ::mmap(nullptr, kTebibyte, PROT_READ, MAP_SHARED, fd, 0);
     if (room == MAP_FAILED) GTEST_SKIP() << "a tebibyte cannot be mapped here: " << std::strerror(errno);

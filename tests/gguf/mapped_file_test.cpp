@@ -112,9 +112,9 @@ TEST(MappedFile, AFileThatShrinksIsNoticed) {
   const std::string path = folder.write("a", "0123456789");
   const MappedFile file(path);
   file.check_size();
-  std::filesystem::resize_file(path, 20);  // bytes behind the mapping are nobody's
+  std::filesystem::resize_file(path, 20);  // bytes after the mapping may be removed
   file.check_size();
-  std::filesystem::rename(path, folder.path("b"));  // the file that is mapped, whatever it is called now
+  std::filesystem::rename(path, folder.path("b"));  // the mapped file is checked under any name
   folder.write("a", "short");
   file.check_size();
   std::filesystem::resize_file(folder.path("b"), 9);

@@ -23,7 +23,7 @@ namespace {
 using test::counted;
 using test::RawBuilder;
 
-/// One of everything the grammar has, in a few hundred bytes.
+/// A file of a few hundred bytes with every element of the format.
 std::vector<std::byte> small_file() {
   const std::vector<std::byte> data(144, std::byte{1});
   return Writer()
@@ -41,7 +41,8 @@ std::vector<std::byte> small_file() {
       .bytes();
 }
 
-/// Opens `bytes` within the memory that their size justifies; the error, or nothing for a valid file.
+/// Opens `bytes` and checks that the allocated memory is proportional to their size. Returns the error, or
+/// nullopt for a valid file.
 std::optional<ErrorCode> open(const std::vector<std::byte>& bytes) {
   counted.largest = 0;
   counted.most_live = counted.live;
@@ -110,7 +111,7 @@ TEST(Mutation, ClaimsOfAMegabyteFileAreBoundedByIt) {
   EXPECT_TRUE(open(RawBuilder().header(0, 1).u64(kSize * 2).fill(kSize).bytes()).has_value());
   RawBuilder array;
   array.header(0, 1).array_key("a", ValueType::kString, kSize / 8).fill(kSize).pad(8);
-  EXPECT_EQ(open(array.bytes()), std::nullopt);  // so many empty strings are there indeed
+  EXPECT_EQ(open(array.bytes()), std::nullopt);  // the file does contain so many empty strings
 }
 
 TEST(Mutation, TheSmallestPairsAndTensorsAreBoundedToo) {
@@ -127,7 +128,7 @@ TEST(Mutation, TheSmallestPairsAndTensorsAreBoundedToo) {
   EXPECT_EQ(open(tensors.pad(32).fill(40'000 * 32).bytes()), std::nullopt);
 }
 
-/// Inputs on which the fuzz target once failed, and its seeds.
+/// Inputs that once revealed an error of the fuzz target, and its seeds.
 TEST(Corpus, EverySeedAndRegression) {
   std::size_t inputs = 0;
   for (const auto& entry : std::filesystem::directory_iterator(GEMMA_SOURCE_DIR "/tests/fuzz/corpus/gguf")) {

@@ -43,7 +43,7 @@ TEST(NameIndex, EmptyAndBinaryNames) {
   EXPECT_EQ(index.find("\0\0"sv), 2u);
 }
 
-/// `count` names whose hashes agree in the low 12 bits: they want one slot of every table up to 4096.
+/// `count` names whose hashes agree in the low 12 bits: they have the same slot in every table of up to 4096.
 std::vector<std::string> colliding_names(std::size_t count) {
   std::vector<std::string> names;
   for (std::uint64_t i = 0; names.size() < count; ++i) {

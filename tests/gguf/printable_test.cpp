@@ -1,4 +1,4 @@
-// Nothing that comes out of examples/printable.hpp can steer a terminal, whatever goes in.
+// The output of examples/printable.hpp cannot control a terminal, whatever the input is.
 #include "examples/printable.hpp"
 
 #include <cstdint>
@@ -59,7 +59,7 @@ TEST(Printable, AnyBytesComeOutSafeAndDistinct) {
   std::set<std::string> shown;
   for (int i = 0; i < 20'000; ++i) {
     std::string text(random() % 12, '\0');
-    // few values, chosen to make sequences, escapes and collisions likely
+    // few byte values, chosen to make control sequences, escapes and collisions likely
     constexpr unsigned char kBytes[] = {0xE2, 0x80, 0xAE, 0xC2, 0x9B, 0xFF, 'x',
                                         '\\', '"',  'n',  '\n', '8',  '0',  0};
     for (char& c : text) c = static_cast<char>(kBytes[random() % std::size(kBytes)]);

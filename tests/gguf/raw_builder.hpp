@@ -1,5 +1,5 @@
-// Builds GGUF files field by field, with nothing to stop a field from lying: for files that the writer
-// refuses. Invariant: size() is the file's length so far, that is the offset of the field added next.
+// Builds GGUF files field by field without any checks, for malformed files that the writer refuses.
+// Invariant: size() is the length of the file so far, i.e. the offset of the next field.
 #pragma once
 
 #include <cstddef>
@@ -36,14 +36,14 @@ class RawBuilder {
   RawBuilder& header(std::uint64_t n_tensors, std::uint64_t n_kv, std::uint32_t version = 3) {
     return text("GGUF").u32(version).u64(n_tensors).u64(n_kv);
   }
-  /// Key and value type; the value follows.
+  /// Adds a key and the type of its value; the caller adds the value.
   RawBuilder& key(std::string_view name, ValueType type) {
     return string(name).u32(static_cast<std::uint32_t>(type));
   }
   RawBuilder& array_key(std::string_view name, ValueType element, std::uint64_t count) {
     return key(name, ValueType::kArray).u32(static_cast<std::uint32_t>(element)).u64(count);
   }
-  /// A row of the tensor table; `dims` as the file has them, fastest first.
+  /// Adds an entry of the tensor table; `dims` in the order of the file, fastest first.
   RawBuilder& tensor(std::string_view name, std::initializer_list<std::uint64_t> dims, std::uint32_t type,
                      std::uint64_t offset) {
     string(name).u32(static_cast<std::uint32_t>(dims.size()));

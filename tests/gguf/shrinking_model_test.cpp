@@ -1,4 +1,5 @@
-// A model whose file is cut short while it is loaded: the next forward is refused before it reads a weight.
+// A model whose file is truncated while it is loaded: the next forward pass is refused before it reads
+// weights.
 #include <algorithm>
 #include <filesystem>
 #include <string>
@@ -23,7 +24,7 @@ TEST(ShrinkingModel, IsNoticedByTheNextForward) {
   const std::int32_t tokens[] = {1, 300, 301};
   session.append(std::span(tokens).first(2));
   const std::vector<float> logits(session.logits().begin(), session.logits().end());
-  // by one byte only: its page stays mapped, so that even an engine that failed to notice would live
+  // by one byte only: the page stays mapped, so that the test fails without SIGBUS if the check is missing
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
   gemma::test::expect_error(ErrorCode::kIo, {"was cut to"},
                             [&] { session.append(std::span(tokens).last(1)); });

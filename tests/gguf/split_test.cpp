@@ -1,4 +1,4 @@
-// Split models: joined from any part; parts that are missing, of other models, or that lie.
+// Split models: joining from any part; missing parts, parts of other models, and malformed parts.
 #include "gguf/split.hpp"
 
 #include <cstdint>
@@ -21,7 +21,7 @@ using gemma::test::refusal_of;
 
 class Split : public ::testing::Test {
  protected:
-  /// A part with tensors NAME0, NAME1, ... of 8 floats each, all equal to the number that follows NAME.
+  /// A part with the tensors NAME0, NAME1, ... of 8 floats each, all equal to the number in the name.
   Writer part(std::uint16_t number, std::uint16_t count, int n_tensors, const std::string& name) {
     Writer writer;
     if (number == 0) writer.add("general.architecture", "gemma").add("general.name", "Split");
@@ -43,7 +43,7 @@ class Split : public ::testing::Test {
     std::snprintf(suffix, sizeof suffix, "-%05d-of-%05d.gguf", number + 1, count);
     return folder_.path(name + suffix);
   }
-  /// Three parts, the first without tensors.
+  /// Writes a model of three parts, the first without tensors.
   void write_model(const std::string& name = "model") {
     part(0, 3, 0, "").write(path(0, 3, name));
     part(1, 3, 2, "a").write(path(1, 3, name));
@@ -146,7 +146,7 @@ TEST_F(Split, PartsOfOtherModelsAreRefused) {
   EXPECT_NE(error.find(path(1) + ": is not part 2 of 3, but part 3 of 3"), std::string::npos) << error;
   error = with([&](Writer& w) { add_tensors(w, 2, "a"); });
   EXPECT_NE(error.find("is not part 2 of 3, but a file of its own"), std::string::npos) << error;
-  // what each part may say for itself
+  // keys that may differ between parts
   error = with([&](Writer& w) {
     w.add("general.alignment", std::uint32_t{64}).add("general.architecture", "gemma");
     keys(w, 1, 3, 5);
@@ -162,7 +162,7 @@ TEST_F(Split, KeysThatLie) {
     writer.write(path(0));
     return opened(0);
   };
-  // whole files: gguf-split writes 0 when it joins parts
+  // not split: gguf-split writes 0 when it joins parts
   for (const std::uint16_t count : {std::uint16_t{0}, std::uint16_t{1}}) {
     EXPECT_EQ(open([&](Writer& w) { w.add("split.count", count).add("split.no", std::uint16_t{7}); }),
               "no error");
@@ -185,14 +185,14 @@ TEST_F(Split, KeysThatLie) {
               w.add("split.tensors.count", "five");
             }).find("wrong_type: "),
             std::string::npos);
-  // the largest count: the first part that is not there ends it
+  // the largest count: the first missing part ends the search
   part(0, 65535, 0, "").write(path(0, 65535));
   const std::string error = refusal_of([&] { File::open(path(0, 65535)); });
   EXPECT_NE(error.find("-00002-of-65535.gguf: cannot open"), std::string::npos) << error;
 }
 
-// A part that is cut anywhere, or one byte of whose header is another: an error, or a model that holds
-// together.
+// A part that is truncated anywhere, or with one byte of its header changed, gives an error or a consistent
+// model.
 TEST_F(Split, DamagedParts) {
   write_model();
   const std::vector<std::byte> whole = part(2, 3, 3, "b").bytes();

@@ -1,4 +1,4 @@
-// A folder of its own for a test, removed with all it holds.
+// A temporary folder for a test, removed with its content.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace gemma::gguf::test {
 
 class TemporaryFolder {
  public:
-  /// In `where` if that is a folder, else where temporary files lie.
+  /// Creates the folder in `where` if that is a folder, otherwise in the system's folder for temporary files.
   explicit TemporaryFolder(const std::filesystem::path& where = "")
       : path_(((std::filesystem::is_directory(where) ? where : std::filesystem::temp_directory_path()) /
                "gemma-test-XXXXXX")

@@ -1,4 +1,4 @@
-// Metadata values: every type read back, and what converts to what.
+// Metadata values: reading every type, and conversions between types.
 #include "gguf/value.hpp"
 
 #include <cmath>
@@ -18,13 +18,13 @@ namespace {
 
 using test::RawBuilder;
 
-/// One value on its own, with the bytes it points into.
+/// A value with the bytes to which it refers.
 struct Held {
   std::vector<std::byte> bytes;
   Value value;
 };
 Held hold(const RawBuilder& raw) {
-  std::vector<std::byte> bytes = raw.bytes();  // moving it keeps its place
+  std::vector<std::byte> bytes = raw.bytes();  // moving the vector keeps their address
   Reader reader(bytes, "f");
   const Value value = Value::read(reader);
   EXPECT_EQ(reader.remaining(), 0u);

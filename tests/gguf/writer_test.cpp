@@ -1,4 +1,4 @@
-// The writer's bytes against a file built field by field; its refusals; what it leaves on disk.
+// The writer: its bytes, compared with a file that is built field by field; its refusals; files after errors.
 #include "gguf/writer.hpp"
 
 #include <csignal>

@@ -1,4 +1,4 @@
-// GBNF and JSON schemas: which texts they take.
+// GBNF grammars and JSON schemas: the texts that they accept.
 #include "gemma/grammar.hpp"
 
 #include <string>
@@ -115,16 +115,16 @@ TEST(Gbnf, HostileGrammarsAreErrorsOrBounded) {
   std::string classes = "root ::=";
   for (int i = 0; i < 7; ++i) classes += " [bdfhjlnprtvxzBDFHJLNPRTVXZ02468!#%')+/]{60000}";
   EXPECT_EQ(error(classes), "unsupported: a grammar that repeats classes of too many characters too often");
-  std::string chain = "root ::= r0\n";  // a thousand rules that call each other first
+  std::string chain = "root ::= r0\n";  // a thousand rules, each of which begins with a call of the next
   for (int i = 0; i < 1000; ++i)
     chain += "r" + std::to_string(i) + " ::= r" + std::to_string(i + 1) + " | \"x\"\n";
   EXPECT_EQ(error(chain + "r1000 ::= \"a\"+"), "no error");
-  std::string nested = "root ::= r0\n";  // they must nest
+  std::string nested = "root ::= r0\n";  // the calls must nest
   for (int i = 0; i < 1000; ++i)
     nested += "r" + std::to_string(i) + " ::= \"a\" r" + std::to_string(i + 1) + " \"b\"\n";
   EXPECT_EQ(error(nested + "r1000 ::= \"a\""),
             "unsupported: a grammar whose rules must nest more than 512 deep");
-  std::string squares = "root ::= (a | b)* \"!\"\n";  // each byte doubles what may be meant
+  std::string squares = "root ::= (a | b)* \"!\"\n";  // each byte doubles the number of derivations
   squares += "a ::= [ab]* \"a\" [ab]{200}\nb ::= [ab]* \"b\" [ab]{200}\n";
   EXPECT_EQ(error(squares), "no error");
 }

@@ -1,4 +1,4 @@
-// Masks over vocabularies: which tokens may come next, and that what comes out of them is what was asked for.
+// Masks over vocabularies: the tokens that are allowed next, and that generated texts match the grammar.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -42,7 +42,7 @@ struct Pieces {
   std::shared_ptr<const PieceTrie> trie;
 };
 
-/// Gemma's small vocabulary with pieces of JSON.
+/// The small vocabulary of Gemma with additional pieces for JSON.
 test::SmallVocabulary json_vocabulary() {
   test::SmallVocabulary v = test::small_gemma();
   for (const char* piece : {"{\"", "\":", "\",", "\"}", "abc", "12", "\":\xe2\x96\x81\"", "],", "}}",
@@ -52,7 +52,7 @@ test::SmallVocabulary json_vocabulary() {
   return v;
 }
 
-/// All ids, one by one, by the text that they write: the slow way.
+/// The allowed ids, found by testing the text of each id.
 std::vector<TokenId> allowed_slowly(const GrammarMask& mask, const Pieces& p) {
   std::vector<TokenId> out;
   for (std::size_t i = 0; i < p.trie->vocab_size(); ++i) {
@@ -93,7 +93,7 @@ TEST(Mask, IsWhatTokensOneByOneAre) {
 TEST(Mask, SetsLogitsOfOthersToMinusInfinityAndKeepsTheRest) {
   const Pieces p(json_vocabulary());
   GrammarMask mask(Grammar::gbnf("root ::= \"ab\""), p.trie);
-  std::vector<float> logits(p.trie->vocab_size() + 5);  // rows of the model without pieces
+  std::vector<float> logits(p.trie->vocab_size() + 5);  // includes rows of the model without pieces
   for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i) - 7.5F;
   mask.apply(logits);
   for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -139,7 +139,7 @@ TEST(Mask, BytesSpellCharactersPieceByPiece) {
   }
   EXPECT_TRUE(mask.must_end());
   mask = start;
-  EXPECT_TRUE(mask.accept(p.id("x\xe2\x82")));  // a piece that ends inside of a character
+  EXPECT_TRUE(mask.accept(p.id("x\xe2\x82")));  // a piece that ends within a character
   EXPECT_TRUE(mask.accept(p.byte(0xAC)));
   EXPECT_TRUE(mask.must_end());
 }
@@ -149,8 +149,8 @@ TEST(Mask, TheSpaceBeforeATextIsNoneOfIt) {
   ASSERT_TRUE(p.trie->drops_space());
   GrammarMask mask(Grammar::gbnf("root ::= \"the the\""), p.trie);
   GrammarMask plain = mask;
-  EXPECT_TRUE(mask.accept(p.id("\xe2\x96\x81the")));  // writes "the" here,
-  EXPECT_TRUE(mask.accept(p.id("\xe2\x96\x81the")));  // and " the" there
+  EXPECT_TRUE(mask.accept(p.id("\xe2\x96\x81the")));  // at the start, its text is "the",
+  EXPECT_TRUE(mask.accept(p.id("\xe2\x96\x81the")));  // later it is " the"
   EXPECT_TRUE(mask.must_end());
   EXPECT_TRUE(plain.accept(p.id("t")));
 }
@@ -158,7 +158,7 @@ TEST(Mask, TheSpaceBeforeATextIsNoneOfIt) {
 TEST(Mask, CopiesGoOnByThemselvesAlsoWhenTheTableIsLeft) {
   const Pieces p(json_vocabulary());
   std::string text = "root ::= (a | b | c | d | e)* \"!\"\n";
-  for (const char* rule : {"a", "b", "c", "d", "e"}) {  // so many meanings that a table is full after a while
+  for (const char* rule : {"a", "b", "c", "d", "e"}) {  // many derivations, so that a table becomes full
     text += std::string(rule) + " ::= [ab]* \"a\" [ab]{1000} [" + rule + "x]\n";
   }
   const GrammarMask start(Grammar::gbnf(text), p.trie);
@@ -171,7 +171,7 @@ TEST(Mask, CopiesGoOnByThemselvesAlsoWhenTheTableIsLeft) {
     ASSERT_TRUE(masks[i].accept(p.id(a ? "a" : "b"))) << step;
     texts[i] += a ? 'a' : 'b';
   }
-  for (std::size_t i = 0; i < masks.size(); ++i) {  // a mask that goes the same way alone says the same
+  for (std::size_t i = 0; i < masks.size(); ++i) {  // a new mask with the same history agrees
     GrammarMask alone = start;
     for (const char c : texts[i]) ASSERT_TRUE(alone.accept(p.id(std::string(1, c))));
     EXPECT_EQ(alone.allowed(), masks[i].allowed());
@@ -227,7 +227,7 @@ TEST(Mask, ThreadsMayUseCopies) {
 TEST(Mask, AVocabularyThatCannotSpellItIsAnError) {
   test::SmallVocabulary v = test::small_gemma();
   for (std::size_t i = 0; i < v.tokens.size(); ++i) {
-    if (v.tokens[i] == "<0x7A>") v.types[i] = test::kControl;  // no z
+    if (v.tokens[i] == "<0x7A>") v.types[i] = test::kControl;  // no byte token for z
   }
   const Pieces p(v);
   GrammarMask mask(Grammar::gbnf("root ::= \"z\""), p.trie);
@@ -243,11 +243,11 @@ TEST(Mask, MarkersOfToolsAndThoughtsAreNotText) {
   EXPECT_TRUE(mask.accept(p.id("<")));
 }
 
-// ---- what comes out, checked by other means ----
+// ---- generated texts, checked independently ----
 
 using Json = nlohmann::json;
 
-/// Whether a value keeps the keywords that the schemas below use.
+/// Whether a value is valid by a schema; supports the keywords of the schemas below.
 bool is_valid(const Json& schema, const Json& v) {
   if (schema.contains("enum")) return std::count(schema["enum"].begin(), schema["enum"].end(), v) != 0;
   const std::string type = schema.value("type", "");

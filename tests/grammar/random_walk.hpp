@@ -1,4 +1,5 @@
-// A text of a grammar by random tokens: any allowed one at first, then those that bring the text to its end.
+// Generates a text of a grammar from random tokens: at first any allowed ones, then those that lead to its
+// end.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,7 @@ struct Walk {
   std::size_t n_tokens = 0;
 };
 
-/// `before` and `after` are called around each apply(). Gives up after `most` tokens.
+/// Calls `before` and `after` around each apply(). Stops after `most` tokens.
 template <typename Before, typename After>
 Walk random_walk(GrammarMask mask, const PieceTrie& pieces, std::mt19937_64& random, std::size_t free_tokens,
                  std::size_t most, Before&& before, After&& after) {
@@ -40,7 +41,7 @@ Walk random_walk(GrammarMask mask, const PieceTrie& pieces, std::mt19937_64& ran
     const bool ending = out.n_tokens >= free_tokens;
     if (mask.can_end() && (ending || random() % 4 == 0)) {
       chosen = pieces.ends()[0];
-    } else if (random() % 3 == 0 || ending) {  // what brings a text of JSON on
+    } else if (random() % 3 == 0 || ending) {  // tokens that make progress in JSON
       constexpr std::string_view kSigns = "\"}]:,n";
       std::size_t best = kSigns.size();
       for (const TokenId id : allowed) {
@@ -51,7 +52,7 @@ Walk random_walk(GrammarMask mask, const PieceTrie& pieces, std::mt19937_64& ran
           chosen = id;
         }
       }
-      // in the middle of a character, or a digit: the shortest piece
+      // within a character or a number: the shortest piece
       for (std::size_t i = 0; best == kSigns.size() && ending && i < allowed.size(); ++i) {
         if (pieces.bytes(allowed[i]).size() < pieces.bytes(chosen).size()) chosen = allowed[i];
       }

@@ -1,4 +1,4 @@
-// JSON schemas: which texts they take, and which schemas are refused.
+// JSON schemas: the texts that they accept, and the schemas that are refused.
 #include <string>
 #include <vector>
 

@@ -1,5 +1,5 @@
 // grammar_walk VOCABULARY.gguf WALKS SEED <SCHEMAS.jsonl >TEXTS.jsonl: for each line, {"schema": ...} or
-// {"grammar": "..."}, texts made of random tokens, with the time that compiling and masks took:
+// {"grammar": "..."}, generates texts from random tokens, and measures the time of compiling and of masks:
 //   {"schema": 0, "error": "..."} or {"schema": 0, "text": "...", "finished": true, "tokens": 12,
 //   "compile_ms": ..., "mask_ms": mean, "worst_ms": ...}
 #include <chrono>
@@ -34,7 +34,7 @@ void walk(const nlohmann::json& in, std::size_t number, const std::shared_ptr<co
     const gemma::GrammarMask start(grammar, pieces);
     out["compile_ms"] = ms_since(begin);
     for (std::size_t i = 0; i < walks; ++i) {
-      // a table of its own for each: what a first answer pays
+      // a separate table for each text, as for the first answer with a grammar
       const gemma::GrammarMask mask(grammar, pieces);
       double sum = 0;
       double worst = 0;

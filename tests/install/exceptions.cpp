@@ -1,4 +1,4 @@
-// Linked to the shared library: an exception that its code throws is caught here by its type.
+// A program that is linked to the shared library catches the library's exceptions by type.
 #include <cstdio>
 #include <string>
 

@@ -1,8 +1,9 @@
-// A user of the library as unkind as allowed: compiled with -ffast-math and all warnings, beside folders of
-// the names of ours that hold nothing but #error (see run.sh). What the headers promise holds all the same:
-// the library refuses numbers that are none, and gives the same bits for any number of threads.
-//   strict_user MODEL.gguf QUESTION     prints an answer; exit status 1 and a line on standard error when a
-//   promise breaks
+// A program that uses the library under difficult conditions: compiled with -ffast-math and all warnings, in
+// a project with folders of the same names as the library's, whose headers contain only #error (see run.sh).
+// The promises of the headers hold nevertheless: the library refuses NaN and infinity, and gives the same
+// bits for any number of threads.
+//   strict_user MODEL.gguf QUESTION     prints an answer; on a broken promise, a line on standard error and
+//                                       exit status 1
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -14,7 +15,7 @@
 #include <vector>
 
 #include <gemma/gemma.hpp>
-// <gguf/writer.hpp> would find the folder of the user's own, if that is searched first
+// <gguf/writer.hpp> would find the user's folder if that is searched first
 #include <gemma/../gguf/writer.hpp>
 
 namespace {
@@ -27,7 +28,7 @@ void expect(bool holds, const char* what) {
   ++broken;
 }
 
-/// f() throws an Error of this code.
+/// Whether f() throws an Error with this code.
 template <typename F>
 void refuses(gemma::ErrorCode code, const char* what, F f) {
   try {
@@ -39,7 +40,7 @@ void refuses(gemma::ErrorCode code, const char* what, F f) {
   expect(false, what);
 }
 
-/// Written as bits, which no flag lets the compiler reason about.
+/// Sets the bits of x, about which the compiler can assume nothing under any flag.
 void set_bits(float& x, std::uint32_t bits) {
   std::memcpy(&x, &bits, sizeof x);
 }
@@ -78,8 +79,8 @@ void options_that_are_none() {
   }
 }
 
-/// A copy of a model file, with a number that is none in place of one of its own: the value of `key`, or the
-/// first weight of the tensor of that name, which must be stored as float32.
+/// A copy of a model file with one number replaced by NaN: the value of `key`, or the first weight of the
+/// tensor of that name, which must be stored as float32.
 std::vector<std::byte> spoiled(const gemma::gguf::File& file, const std::string& key) {
   float nan = 0;
   set_bits(nan, 0x7FC00000u);

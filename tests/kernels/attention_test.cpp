@@ -1,6 +1,6 @@
-// Attention of every instruction set of this machine: against the scalar reference, and law 1 by bits: a
-// query's result does not depend on which tokens and heads share its call, on where pages lie, or on what
-// unseen slots hold.
+// Attention on every instruction set of this machine: compared with the scalar reference, and law 1 by bits:
+// the result of a query does not depend on the other tokens and heads of its call, on the addresses of pages,
+// or on the content of slots that it does not see.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -51,7 +51,7 @@ Span seen_positions(const Shape& s) {
   return {s.window > 0 && first_end > s.window ? first_end - s.window : 0,
           last_end + std::min(s.ahead, s.after)};
 }
-/// All that there are.
+/// The number of positions of a shape.
 std::size_t positions_of(const Shape& s) {
   return s.pos0 + s.n_tokens + s.after;
 }
@@ -65,13 +65,13 @@ std::vector<float> normal(std::size_t n, unsigned what, std::size_t position, fl
   return x;
 }
 
-/// Keys and values of one head, in pages that lie in no order; every other byte is `filler`. Pages that hold
-/// nothing of what is seen are null where `sparse`.
+/// Keys and values of one head, in pages at unordered addresses; all other bytes are `filler`. If `sparse`,
+/// pages without visible positions are null.
 class Cache {
  public:
   Cache(const Shape& s, std::size_t positions, unsigned char filler, bool sparse = false) : shape_(s) {
     const std::size_t n_pages = positions / kKeyBlock;
-    page_bytes_ = 2 * head_bytes() + 3 * element();  // odd: aligned for the element, not for vectors
+    page_bytes_ = 2 * head_bytes() + 3 * element();  // aligned for elements, but not for vectors
     data_.assign(n_pages * page_bytes_ + element(), filler);
     const Span seen = seen_positions(s);
     for (std::size_t i = 0; i < n_pages; ++i) {
@@ -87,7 +87,7 @@ class Cache {
     reference::store_key(key.data(), shape_.head_dim, shape_.type, page + k_offset(), p % kKeyBlock);
     reference::store_value(value.data(), shape_.head_dim, shape_.type, page + v_offset(), p % kKeyBlock);
   }
-  /// What everything is aligned to: a number, or a scale.
+  /// The alignment of keys and values: the size of an element or of a scale.
   std::size_t element() const { return shape_.type == KvType::kF32 ? 4 : 2; }
   std::size_t head_bytes() const {
     return kKeyBlock * kv_type_info(shape_.type).vector_bytes(shape_.head_dim);
@@ -115,7 +115,7 @@ std::size_t blocks_for(std::size_t positions) {
   return (positions + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
 }
 
-/// Queries of all tokens, [n_tokens, n_heads, head_dim], each head's by its own seed.
+/// Queries of all tokens, [n_tokens, n_heads, head_dim], with a separate seed for each head.
 std::vector<float> queries(const Shape& s) {
   std::vector<float> q;
   for (std::size_t t = 0; t < s.n_tokens; ++t) {
@@ -127,7 +127,8 @@ std::vector<float> queries(const Shape& s) {
   return q;
 }
 
-/// Tokens [t, t + n_tokens) and heads [h, h + n_heads) of the shape's call, into `out` of the whole call.
+/// Computes tokens [t, t + n_tokens) and heads [h, h + n_heads) of the shape's call, into the `out` of the
+/// whole call.
 void run(const VectorKernels& vec, const Shape& s, const Cache& cache, const std::vector<float>& q,
          std::size_t t, std::size_t n_tokens, std::size_t h, std::size_t n_heads, std::vector<float>& out) {
   const std::size_t bytes = vec.attention_scratch_bytes(n_tokens, n_heads, s.head_dim);
@@ -191,17 +192,18 @@ const Shape kShapes[] = {
     {9, 6, 256, 250, 129, 50.0f},
     {3, 8, 80, 70, 0, 0.5f, KvType::kF32},
     {12, 7, 24, 59, 0, 0.0f, KvType::kF16, 40.0f},  // scores up to +-200
-    {4, 2, 128, 90, 0, 30.0f, KvType::kF32, 1e4f},  // far into the cap
-    {4, 2, 128, 90, 0, 0.0f, KvType::kF32, 1e5f},   // one key takes all
+    {4, 2, 128, 90, 0, 30.0f, KvType::kF32, 1e4f},  // scores far beyond the cap
+    {4, 2, 128, 90, 0, 0.0f, KvType::kF32, 1e5f},   // one key gets all the weight
     {130, 2, 20, 3},
-    // both ways: all, a text's middle, symmetric windows that end inside and past the text
+    // in both directions: all positions, the middle of a text, symmetric windows that end within and after
+    // the text
     {70, 3, 64, 0, 0, 0.0f, KvType::kF32, 1.0f, 1u << 31},
     {20, 3, 64, 100, 0, 0.0f, KvType::kF32, 1.0f, 1u << 31, 77},
     {130, 3, 16, 0, 9, 0.0f, KvType::kF32, 1.0f, 8},
     {33, 1, 256, 60, 33, 0.0f, KvType::kF16, 1.0f, 32, 10},
     {9, 4, 48, 300, 65, 50.0f, KvType::kF32, 1.0f, 64, 200},
     {5, 2, 32, 63, 2, 0.0f, KvType::kF16, 1.0f, 1, 3},
-    // 8 bits: every tile of rows, whole and partial groups, windows, cap, both ways
+    // 8 bits: every tile of rows, whole and partial groups, windows, cap, both directions
     {1, 1, 256, 200, 0, 0.0f, KvType::kQ8},
     {1, 2, 512, 70, 0, 0.0f, KvType::kQ8},
     {3, 4, 64, 130, 0, 50.0f, KvType::kQ8},
@@ -228,7 +230,7 @@ TEST(Attention, AgreesWithTheReference) {
 }
 
 TEST(Attention, TheReferenceSeesWhatItShould) {
-  // every value is 1 at its own position's element of one head, so that the output is the weights
+  // the value of position j is 1 in element j and 0 elsewhere, so the output equals the weights
   for (const Shape& s : {Shape{40, 1, 64, 0, 9, 0.0f, KvType::kF32, 1.0f, 8, 0},
                          Shape{10, 1, 64, 20, 9, 0.0f, KvType::kF32, 1.0f, 8, 3},
                          Shape{10, 1, 64, 20, 0, 0.0f, KvType::kF32, 1.0f, 1u << 31, 11},
@@ -309,7 +311,7 @@ TEST(Attention, UnseenSlotsMayHoldAnything) {
 }
 
 TEST(Attention, ABrokenKeyOrValueReachesOnlyThoseWhoSeeIt) {
-  // a later token's value is NaN (or its key): tokens before it, in the same call and register tile, keep
+  // if the key or value of a later token is NaN, tokens before it, in the same call and register tile, keep
   // their bits
   for (int kind = 0; kind < 8; ++kind) {
     {

@@ -1,5 +1,5 @@
-// KernelTable::dequantize of every type on every instruction set: against blocks decoded by an independent
-// program (tests/golden/blocks), and between instruction sets, with unaligned sources.
+// KernelTable::dequantize for every type on every instruction set: compared with blocks that an independent
+// program decoded (tests/golden/blocks), and between instruction sets, with unaligned sources.
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -20,7 +20,7 @@ std::string read_golden(const std::string& name) {
   return test::read_bytes(test::source_dir() / "tests/golden/blocks" / name);
 }
 
-/// What a type's golden blocks (in a folder of tests/golden/blocks) decode to, by bits.
+/// Compares the decoded golden blocks of a type, in a folder of tests/golden/blocks, by bits.
 void expect_golden_bits(const KernelTable& table, DType type, const std::string& folder) {
   const std::string name = folder + std::string(info(type).name);
   SCOPED_TRACE(std::string(table.name) + " " + name);

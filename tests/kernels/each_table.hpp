@@ -1,4 +1,4 @@
-// Tests that hold for every instruction set.
+// Runs a test on every instruction set of this machine.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace gemma::kernels {
 
-/// f(table, its vector kernels) for each instruction set that this machine has.
+/// Calls f(table, its vector kernels) for each instruction set that this machine has.
 template <class F>
 void for_each_table(F f) {
   for (const KernelTable* table : available_tables()) {

@@ -1,5 +1,5 @@
-// Encoder of every type that is written: bytes equal on every unit, errors no larger than llama.cpp's on the
-// same rows, importances, and rows that are not as they should be.
+// Encoders of all types that can be written: equal bytes from every unit, errors no larger than llama.cpp's
+// on the same rows, importances, and unusual rows.
 #include "kernels/encoder.hpp"
 
 #include <algorithm>
@@ -21,8 +21,8 @@ namespace {
 
 constexpr std::size_t kCols = 1024, kRows = 16;
 
-/// The same numbers with every compiler and C library: sums of twelve uniform ones, about normal, and, for
-/// tails, their cubes added.
+/// Random numbers that are the same with every compiler and C library: sums of twelve uniform numbers, which
+/// are nearly normal, and, for heavy tails, these plus their cubes.
 struct Numbers {
   std::uint64_t state = 12345;
   double uniform() {
@@ -90,8 +90,8 @@ double encoding_error(DType type, const std::vector<float>& x, const float* used
   return error_of(x, decode(type, encode(type, x, used), x.size()), measured);
 }
 
-/// What llama.cpp (ggml_quantize_chunk of its version 0.5.0) leaves on the same rows, in percent: normal ones
-/// and ones with tails, plain and weighted. Ours may not be larger.
+/// The errors of llama.cpp (ggml_quantize_chunk of its version 0.5.0) on the same rows, in percent: normal
+/// rows and rows with heavy tails, plain and weighted. Ours must not be larger.
 struct Theirs {
   DType type;
   double normal, normal_weighted, tails, tails_weighted;
@@ -144,8 +144,8 @@ TEST(Encoder, BytesAreTheSameOnEveryMachine) {
 }
 
 TEST(Encoder, AGridOfFewerLevelsIsFoundAgain) {
-  // sub-blocks without the highest code: the same numbers as of codes one higher and of a lower offset, which
-  // is no multiple of the block's
+  // sub-blocks without the highest code: codes that are one higher, with a lower offset, give the same
+  // numbers, but that offset is not a multiple of the block's
   std::vector<std::byte> blocks = encode(DType::kQ4_K, rows_of(0), nullptr);
   for (std::size_t at = 0; at < blocks.size(); at += sizeof(BlockQ4_K)) {
     for (std::size_t i = offsetof(BlockQ4_K, qs); i < sizeof(BlockQ4_K); ++i) {
@@ -159,7 +159,7 @@ TEST(Encoder, AGridOfFewerLevelsIsFoundAgain) {
 }
 
 TEST(Encoder, AConstantIsAddedAsTheScaleIsStored) {
-  // numbers of a scale that is no float16: what its rounding adds on the average goes into the minimum
+  // a scale that is not a float16: the mean effect of its rounding is compensated by the minimum
   std::vector<float> x(kRows * kCols);
   for (std::size_t i = 0; i < x.size(); ++i)
     x[i] = (0.01f + 1.234e-5f * static_cast<float>(i / 32)) * (static_cast<float>(i % 16) - 7.3f);
@@ -197,7 +197,7 @@ TEST(Encoder, SimpleRowsAreExact) {
     SCOPED_TRACE(std::string(info(type).name));
     const std::vector<float> zeros(256, 0.0f);
     EXPECT_EQ(decode(type, encode(type, zeros, nullptr, best_encoder(), 256), 256), zeros);
-    std::vector<float> signs(256);  // two values: every grid has both
+    std::vector<float> signs(256);  // two values, which every grid contains
     for (std::size_t i = 0; i < 256; ++i) signs[i] = i % 3 == 0 ? -0.5f : 0.5f;
     const auto y = decode(type, encode(type, signs, nullptr, best_encoder(), 256), 256);
     for (std::size_t i = 0; i < 256; ++i) ASSERT_NEAR(y[i], signs[i], 0.03f) << i;

@@ -1,4 +1,4 @@
-// The grids of the IQ types against the tables that were measured (tests/golden/blocks/grids).
+// The grids of the IQ types, compared with the tables in tests/golden/blocks/grids.
 #include "kernels/grids.hpp"
 
 #include <cstddef>

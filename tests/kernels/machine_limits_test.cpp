@@ -1,4 +1,4 @@
-// The limits that benchmarks quote: each instruction set is measured by its own dot product.
+// The limits that benchmarks quote: every instruction set is measured with its dot product.
 #include "kernels/machine_limits.hpp"
 
 #include <cstdint>

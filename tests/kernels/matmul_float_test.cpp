@@ -1,6 +1,6 @@
-// The matmuls of float32 activations of every instruction set of this machine: against products summed in
-// double precision, and law 1 by bits (tokens alone or together, any split of the rows). Types that the table
-// multiplies with 8-bit activations are matmul_test.cpp's.
+// The matmuls with float32 activations on every instruction set of this machine: compared with sums of
+// products in double precision, and law 1 by bits (tokens alone or together, any division of the rows). Types
+// with 8-bit activations are tested in matmul_test.cpp.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -21,7 +21,8 @@ namespace {
 
 constexpr float kGuard = -77.25f;
 
-/// n rows of k weights as a file would hold them, `shift` bytes off any alignment, and their float32 values.
+/// n rows of k weights in the layout of a file, at an address that is off by `shift` bytes, and their float32
+/// values.
 struct Weights {
   Weights(DType dtype, std::size_t n_rows, std::size_t width, std::size_t offset, unsigned seed)
       : type(dtype), n(n_rows), k(width), shift(offset), stride(row_bytes(dtype, width)) {
@@ -32,7 +33,7 @@ struct Weights {
     for (std::size_t b = 0; b < n * k / block; ++b) {
       std::byte* const at = bytes.data() + shift + b * block_bytes;
       float* const decoded = values.data() + b * block;
-      do {  // random bytes make any quants; scales that are huge or not numbers are drawn again
+      do {  // all codes are valid, but blocks with scales that are huge, infinite or NaN are drawn again
         if (type == DType::kF32) {
           const float w = std::normal_distribution<float>()(random);
           std::memcpy(at, &w, sizeof w);
@@ -62,7 +63,7 @@ std::vector<float> activations(std::size_t m, std::size_t k, unsigned seed) {
   return x;
 }
 
-/// Tokens [t, t + m), rows [begin, end) of y[all tokens, ldy].
+/// Computes tokens [t, t + m) and rows [begin, end) of y[all tokens, ldy].
 void multiply(const MatmulKernel& kernel, const Weights& w, const float* x, std::size_t m, std::size_t begin,
               std::size_t end, float* y, std::size_t ldy) {
   const std::size_t bytes = kernel.scratch_bytes(w.k);
@@ -84,7 +85,7 @@ void multiply(const MatmulKernel& kernel, const Weights& w, const float* x, std:
     ASSERT_EQ(scratch[i], std::byte{0xFF}) << "past scratch";
 }
 
-/// f(table's name, kernel) for every kernel of float activations for the type.
+/// Calls f(table's name, kernel) for every kernel with float activations for the type.
 template <class F>
 void for_each_kernel(DType type, F f) {
   for (const KernelTable* table : available_tables()) {
@@ -95,7 +96,7 @@ void for_each_kernel(DType type, F f) {
   }
 }
 
-/// Widths of rows: a few odd ones where the type's block allows.
+/// Widths of rows, including odd ones if the type's block allows them.
 std::vector<std::size_t> widths(DType type) {
   const std::size_t block = info(type).block_elements;
   if (block == 1) return {1, 3, 7, 16, 17, 31, 100, 512, 1030, 1537};
@@ -140,7 +141,7 @@ TEST(MatmulFloat, EveryTypeAgreesWithDoublePrecision) {
 TEST(MatmulFloat, TokensAndSplitsOfRowsGiveTheSameBits) {
   for (DType type : kAllDTypes) {
     for (std::size_t k : {widths(type).front(), widths(type).back()}) {
-      const std::size_t n = 39, m = 19;  // two panels and a bit
+      const std::size_t n = 39, m = 19;  // two panels and a part of a third
       const Weights w(type, n, k, 1, 5);
       const std::vector<float> x = activations(m, k, 8);
       for_each_kernel(type, [&](const MatmulKernel& kernel) {
@@ -182,7 +183,7 @@ TEST(MatmulFloat, EverySimdTableReadsF32AndF16WithoutDecodingToScratch) {
     for (DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
       EXPECT_FALSE(table->matmul_for(type).quantized_activations);
       const auto scratch_bytes = table->matmul_for(type).scratch_bytes;
-      EXPECT_EQ(scratch_bytes(4096), scratch_bytes(16384));  // sums at most, no rows
+      EXPECT_EQ(scratch_bytes(4096), scratch_bytes(16384));  // scratch holds sums at most, not rows
       EXPECT_LE(scratch_bytes(4096), 80u * 1024u);
     }
   }

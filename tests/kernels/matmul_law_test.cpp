@@ -15,7 +15,7 @@ namespace {
 using namespace test;
 
 TEST(MatmulLaw, EveryNumberOfTokensGivesTheSameBits) {
-  // where kernels change over from one way to the next differs: none may show
+  // numbers of tokens at which kernels switch between algorithms; the switch must have no effect
   for (const KernelTable* table : available_tables()) {
     if (table->isa == Isa::kScalar) continue;  // one token after the other by construction
     for (DType type : kAllDTypes) {
@@ -75,7 +75,7 @@ TEST(MatmulLaw, BitsDoNotDependOnSlicesOfKOrBlocksOfTokens) {
 }
 
 TEST(MatmulLaw, TokensLaidOutBeforeGiveTheSameBitsInAnyPieces) {
-  // one block of tokens, a block and one token more, several; the layout made in parts, rows in odd pieces
+  // one block of tokens, a block and one token, several blocks; layouts in parts, rows in odd pieces
   for (const KernelTable* table : available_tables()) {
     if (table->isa == Isa::kScalar) continue;  // one token after the other by construction
     for (DType type : {DType::kF16, DType::kIQ2_XS, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kQ8_0,

@@ -1,5 +1,5 @@
-// What the tests of matmuls have in common: weights and activations to multiply, a call that checks what a
-// kernel may touch, and equality by bits.
+// Common parts of the tests of matmuls: weights and activations, a call that checks which memory a kernel
+// changes, and comparison by bits.
 #pragma once
 
 #include <bit>
@@ -34,7 +34,7 @@ inline const VectorKernels& oracle() {
   return v;
 }
 
-/// Weights at an address that no vector likes, and what calling a kernel on them needs.
+/// Weights at an unaligned address, and the operands of a kernel call.
 struct Problem {
   DType type;
   std::size_t n, k;
@@ -54,7 +54,7 @@ inline constexpr float kUntouched = -12345.0f;
 
 using AlignedBytes = std::unique_ptr<std::byte, void (*)(std::byte*)>;
 
-/// 64-byte aligned, all bits set: NaN wherever a kernel reads what it did not write.
+/// 64-byte aligned memory with all bits set, so that uninitialised floats are NaN.
 inline AlignedBytes aligned_bytes(std::size_t size) {
   AlignedBytes bytes(static_cast<std::byte*>(::operator new (size, std::align_val_t{64})),
                      [](std::byte* b) { ::operator delete (b, std::align_val_t{64}); });
@@ -83,8 +83,8 @@ inline AlignedBytes lay_out(const MatmulKernel& kernel, const Activations& a, st
   return out;
 }
 
-/// y[m, n + 3] of tokens [t0, t0 + m), rows in the given pieces; the last three columns are guards. With
-/// `laid_out`, all tokens as lay_out() gives them.
+/// Computes y[m, n + 3] of tokens [t0, t0 + m), rows in the given pieces; the last three columns are guards.
+/// `laid_out`: all tokens as laid out by lay_out(), or nothing.
 inline std::vector<float> multiply(const MatmulKernel& kernel, const Problem& p, const Activations& a,
                                    std::size_t t0, std::size_t m, const std::vector<std::size_t>& row_ends,
                                    float scale = 1.0f, const std::byte* laid_out = nullptr) {
@@ -126,8 +126,8 @@ inline void expect_same_bits(const std::vector<float>& got, const std::vector<fl
                              const std::string& what) {
   ASSERT_EQ(got.size(), want.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
-    // which of the operands a NaN takes its sign from differs between instructions, on Arm between vectors
-    // and scalars
+    // the operand that gives a NaN its sign differs between instructions, and on Arm between vectors and
+    // scalars
     if (std::isnan(got[i]) && std::isnan(want[i])) continue;
     ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(want[i]))
         << what << ": element " << i << " is " << got[i] << ", not " << want[i];

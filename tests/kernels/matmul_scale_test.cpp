@@ -1,4 +1,4 @@
-// MatmulArgs::scale: every output is multiplied by it once, after its sum, whatever the path.
+// MatmulArgs::scale: every path multiplies each output by it once, after its sum.
 #include <bit>
 #include <cstdint>
 #include <string>
@@ -15,7 +15,7 @@ TEST(MatmulScale, MultipliesFinishedSumsOnce) {
   for (const KernelTable* table : available_tables()) {
     for (const DType type : kAllDTypes) {
       const MatmulKernel& kernel = table->matmul_for(type);
-      for (const std::size_t m : {1u, 3u, 40u}) {  // rows, direct, panels: with sums that rest between slices
+      for (const std::size_t m : {1u, 3u, 40u}) {  // rows, direct, panels with sums kept between slices
         const std::size_t k = table->isa == Isa::kScalar ? 256 : 5120;
         const Problem p(type, 19, k, 61);
         const Activations a = random_activations(oracle(), m, k, 62);

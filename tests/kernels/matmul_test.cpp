@@ -1,8 +1,9 @@
 // MatmulKernel of every type on every instruction set of this machine.
 //
-// 8-bit activations: bit for bit what kernels/reference/matmul.hpp computes, so one test settles integers,
-// rounding and the order of sums at once. Every type: near the exact product in double precision, within a
-// bound that is stated; nothing written outside the asked columns. Law 1 is matmul_law_test.cpp's.
+// 8-bit activations: results equal those of kernels/reference/matmul.hpp to the bit, which tests integers,
+// rounding and the order of sums at once. Every type: the error against the exact product in double precision
+// is within a stated bound, and nothing is written outside the requested columns. matmul_law_test.cpp tests
+// law 1.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -21,7 +22,7 @@ namespace {
 
 using namespace test;
 
-/// Where the binary16 numbers of a type's blocks are: the first, how many follow each other.
+/// The position of the binary16 numbers in a type's blocks: offset of the first, and their number.
 struct HalvesAt {
   std::size_t offset, count;
 };
@@ -66,7 +67,8 @@ TEST(Matmul, EightBitKernelsGiveTheReferencesBits) {
 }
 
 TEST(Matmul, EightBitKernelsOfAllTablesGiveTheSameBits) {
-  // at sizes that take the reference too long: full tiles, odd rests, slices of k, blocks of tokens
+  // sizes for which the reference would take too long: full tiles, odd remainders, slices of k, blocks of
+  // tokens
   const std::span<const KernelTable* const> tables = available_tables();
   if (tables.size() < 3) GTEST_SKIP() << "fewer than two tables beside scalar on this CPU";
   for (DType type : kEightBitTypes) {
@@ -153,7 +155,7 @@ TEST(Matmul, NotANumberStaysInItsToken) {
 
 // ---- against the exact product ----
 
-/// Sum of w x in double precision, and the magnitude that rounding errors are measured by.
+/// The sum of w x in double precision, and the magnitude to which rounding errors are relative.
 struct Exact {
   double value = 0;
   double magnitude = 0;  // sum of |d sc q x| + |dmin m x|: before the two parts of a weight cancel
@@ -175,7 +177,7 @@ double min_magnitude(DType type, const std::byte* block, int i) {
   return half() * reference::unpack_scale_min(scales, i / 32).min;
 }
 
-/// The largest sum of a super-block's activations that a minimum is multiplied by.
+/// The largest sum of a super-block's activations by which a minimum is multiplied.
 double largest_sum(const Activations& a, DType type, std::size_t t, std::size_t super_block) {
   double largest = 0;
   for (std::size_t j = 0; j < 8; ++j) {
@@ -225,8 +227,8 @@ TEST(Matmul, EveryTypeIsNearTheExactProduct) {
           for (std::size_t t = 0; t < m; ++t)
             for (std::size_t r = 0; r < n; ++r) {
               const Exact e = exact_product(p, a, kernel.quantized_activations, t, r);
-              // 8 bits: 2 to 4 roundings a group of 32, each at most 2^-24 of a partial sum; floats: one a
-              // product
+              // 8 bits: 2 to 4 roundings per group of 32, each at most 2^-24 of a partial sum; floats: one
+              // per product
               const double steps = kernel.quantized_activations ? 4.0 * k / 32 + 8 : k + 8.0;
               ASSERT_NEAR(y[t * (n + 3) + r], e.value, steps * 0x1p-24 * e.magnitude + e.min_rounding)
                   << label(*table, p, m) << " token " << t << " row " << r;

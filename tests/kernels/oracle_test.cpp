@@ -1,5 +1,5 @@
-// The oracle itself: matmuls of every type on every instruction set against Eigen's product of the decoded
-// weights in double precision.
+// An independent oracle: matmuls of every type on every instruction set, compared with Eigen's product of the
+// decoded weights in double precision.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -51,7 +51,7 @@ TEST(Oracle, EveryMatmulIsEigensWithinTheRoundingOfItsActivations) {
       for (std::size_t i = 0; i < kM * kN; ++i)
         got(static_cast<Eigen::Index>(i / kN), static_cast<Eigen::Index>(i % kN)) = y[i];
       const double nmse = (got - expected).squaredNorm() / expected.squaredNorm();
-      // 8 bits beside outliers of 60 sigma: 7.6e-4 for Q4_K, whose minima cancel most of each sum
+      // 8-bit activations with outliers of 60 sigma: 7.6e-4 for Q4_K, whose minima cancel most of each sum
       EXPECT_LT(nmse, kernel.quantized_activations ? 1e-3 : 1e-12);
     }
   }

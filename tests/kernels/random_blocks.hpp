@@ -17,12 +17,12 @@
 namespace gemma::test {
 
 enum class Scales {
-  kUsual,    // magnitudes of real models
+  kUsual,    // magnitudes as in real models
   kExtreme,  // any finite binary16: subnormal, huge, zero, negative
 };
 
-/// Replaces a block's scales, of which random bytes would make any size, NaN and infinities: binary16 ones by
-/// what half_scale() draws, others by ones of real models.
+/// Replaces a block's scales, which random bytes would make arbitrarily large, NaN or infinite: binary16
+/// scales by half_scale(), others by values as in real models.
 template <class Block, class HalfScale>
 void set_scales(Block& b, HalfScale&& half_scale) {
   if constexpr (requires { b.d; }) {
@@ -75,7 +75,7 @@ inline std::vector<std::byte> random_weights(DType type, std::size_t rows, std::
   return w;
 }
 
-/// Tokens as a matmul wants them: floats, and the same in 8 bits.
+/// The activations of tokens for a matmul: as floats and in 8 bits.
 struct Activations {
   std::size_t m = 0, k = 0;
   std::vector<float> x;                  // [m, k]

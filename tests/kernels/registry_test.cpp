@@ -1,4 +1,4 @@
-// Which kernels are offered, and that each table is whole.
+// The kernel tables that are offered on this machine, and that each table is complete.
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
@@ -79,7 +79,7 @@ TEST(Registry, OffersWhatTheSystemSaysThisCpuCan) {
 }
 #endif
 
-/// The features that a unit's compiler flags name, and what those imply: by cmake/isa.cmake's text.
+/// The features that a unit's compiler flags in cmake/isa.cmake enable, including implied ones.
 std::set<std::string> features_of_flags(const std::string& unit) {
   std::ifstream in(gemma::test::source_dir() / "cmake/isa.cmake");
   const std::string text{std::istreambuf_iterator<char>(in), {}};
@@ -97,7 +97,7 @@ std::set<std::string> features_of_flags(const std::string& unit) {
     } else if (word.starts_with("-m")) {
       const std::string name = word.substr(2);
       out.insert(name == "avxvnni" ? "avx_vnni" : name == "avx512vnni" ? "avx512_vnni" : name);
-      out.insert({"pni", "ssse3", "sse4_1", "sse4_2", "popcnt", "xsave", "avx"});  // of AVX2
+      out.insert({"pni", "ssse3", "sse4_1", "sse4_2", "popcnt", "xsave", "avx"});  // implied by AVX2
     }
   }
   return out;

@@ -1,5 +1,5 @@
-// What keys and values become in the cache, on every instruction set of this machine: binary16 as numbers
-// round, 8 bits by the bytes that the reference writes; and that only the position's own slot is written.
+// Storing keys and values in the cache on every instruction set of this machine: binary16 correctly rounded,
+// 8 bits equal to the reference's bytes; only the slot of the position is written.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -27,7 +27,8 @@ std::byte* bytes(T* p) {
   return reinterpret_cast<std::byte*>(p);
 }
 
-/// Floats around every binary16 number and every midpoint of two, beyond the largest, and special values.
+/// Floats around every binary16 number and every midpoint of two neighbours, beyond the largest one, and
+/// special values.
 std::vector<float> rounding_cases() {
   std::vector<float> x = {0.0f, -0.0f, kInf, -kInf, 65504.0f, 65519.9f, 65520.0f, 1e9f, -7e4f, 1e-30f, 3e-8f};
   for (std::uint32_t h = 0; h < 0x7BFF; h += 3) {
@@ -64,7 +65,7 @@ TEST(StoreKeyAndValue, F16RoundsToNearestEvenAndSaturates) {
 
 // ---- 8 bits -----------------------------------------------------------------------------------------------
 
-/// The keys, or values, of one head in a page, and bytes behind them.
+/// The keys or values of one head in a page, followed by guard bytes.
 struct Page {
   explicit Page(std::size_t head_dim) : size(kKeyBlock * kv_type_info(KvType::kQ8).vector_bytes(head_dim)) {
     all.assign(size + 64, std::byte{0x5A});
@@ -82,7 +83,7 @@ std::vector<float> normal(std::size_t n, unsigned seed, float spread = 1.0f) {
   return x;
 }
 
-/// The number that element d of the key in a slot stands for.
+/// The decoded element d of the key in a slot.
 float key_of(const Page& page, std::size_t head_dim, std::size_t slot, std::size_t d) {
   const auto code = static_cast<std::int8_t>(page.all[Q8Vectors<>::key_codes(head_dim, slot, d / 4) + d % 4]);
   return code * reference::load_scale(page.all.data(), head_dim, slot, d / 32);
@@ -99,7 +100,7 @@ TEST(StoreQ8, EveryByteOfAPageBelongsToOneSlot) {
       Page page(n);
       std::vector<int> writers(page.all.size());
       for (std::size_t slot = 0; slot < kKeyBlock; ++slot) {
-        Page low(n), high(n);  // a byte that is written differs from one filler at least
+        Page low(n), high(n);  // two fillers: a byte that is written differs from at least one of them
         std::fill(high.all.begin(), high.all.end(), std::byte{0xA5});
         const std::vector<float> x = normal(n, static_cast<unsigned>(slot));
         for (Page* p : {&low, &high})

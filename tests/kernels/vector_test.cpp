@@ -1,5 +1,6 @@
-// The vector kernels of every instruction set of this machine against the scalar reference: odd lengths,
-// misaligned pointers, both ends of the range, and that an element's bits do not depend on its neighbours.
+// The vector kernels of every instruction set of this machine, compared with the scalar reference: odd
+// lengths, misaligned pointers, both ends of the range, and that the bits of an element do not depend on its
+// neighbours.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -27,7 +28,7 @@ constexpr float kGuard = -77.25f;
 constexpr std::size_t kLengths[] = {1,  2,  3,  5,  7,  8,  9,   15,  16,  17,  31,   32,
                                     33, 48, 63, 64, 65, 79, 100, 255, 256, 257, 1000, 2051};
 
-/// n normal floats, standing `shift` floats into a guarded buffer.
+/// n normal floats in a guarded buffer, at an offset of `shift` floats.
 struct Floats {
   Floats(std::size_t count, std::size_t offset, unsigned seed, float spread = 1.0f)
       : n(count), shift(offset) {
@@ -52,7 +53,7 @@ bool same_bits(float a, float b) {
   return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b);
 }
 
-/// f(n, shift) over the lengths and a few misalignments.
+/// Calls f(n, shift) for all lengths and a few misalignments.
 template <class F>
 void for_each_shape(F f) {
   for (std::size_t n : kLengths) {
@@ -65,7 +66,7 @@ void for_each_shape(F f) {
 
 // ---- quantize_q8 ------------------------------------------------------------------------------------------
 
-/// Quantises x on every instruction set and compares all of the result, by bits, with the reference.
+/// Quantises x on every instruction set and compares the whole result with the reference by bits.
 void expect_same_groups(const std::vector<float>& x) {
   std::vector<std::int8_t> want_q(x.size());
   std::vector<Q8Group> want(x.size() / 32);

@@ -1,4 +1,4 @@
-// What a real model makes of real text, as lines that can be compared with those of another engine:
+// Prints results of a real model on real text, as lines that can be compared with those of another engine:
 //   real_model greedy MODEL PROMPTS [N]   N (32) greedy tokens after each line of PROMPTS, JSON strings
 #include <algorithm>
 #include <cmath>
@@ -17,7 +17,7 @@ namespace {
 using namespace gemma;
 using nlohmann::ordered_json;
 
-/// How much likelier the best token is than the second, in nats.
+/// The difference of the log probabilities of the best token and the second best, in nats.
 double margin_of(std::span<const float> logits) {
   float best = -INFINITY, second = -INFINITY;
   for (const float logit : logits) {

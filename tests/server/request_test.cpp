@@ -1,4 +1,4 @@
-// Bodies of requests: what is read, and what is refused with which message.
+// Bodies of requests: the values that are read, and the messages of refusals.
 #include "examples/server/request.hpp"
 
 #include <string>
@@ -60,7 +60,7 @@ TEST(ChatRequestBody, WhatIsNotSaidIsLeftToTheServer) {
       R"({"messages":[{"role":"user","content":"x"}],"temperature":null,"stop":null,"tools":null,"seed":-1,"max_tokens":null})");
   EXPECT_FALSE(r.sampling.temperature || r.sampling.seed || r.max_tokens || r.thinking);
   EXPECT_EQ(read_chat(R"({"messages":[{"role":"user","content":"x"}],"max_tokens":-1})").max_tokens,
-            RequestLimits::kMaxTokens);  // no limit, which is not the same for every route
+            RequestLimits::kMaxTokens);  // no limit; the default differs between routes
   EXPECT_EQ(r.n, 1u);
   EXPECT_EQ(r.constraint.kind, Constraint::Kind::kNone);
   EXPECT_EQ(r.tool_choice.kind, ToolChoice::Kind::kAuto);
@@ -75,7 +75,7 @@ TEST(ChatRequestBody, Constraints) {
   const Constraint schema = constraint(
       R"("response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"type":"integer","b":1,"a":2}}})");
   EXPECT_EQ(schema.kind, Constraint::Kind::kJsonSchema);
-  EXPECT_EQ(schema.text, R"({"type":"integer","b":1,"a":2})");  // in its order
+  EXPECT_EQ(schema.text, R"({"type":"integer","b":1,"a":2})");  // in the order of the request
   EXPECT_EQ(constraint(R"("grammar":"root ::= \"a\"")").text, "root ::= \"a\"");
   EXPECT_EQ(
       chat_refusal(R"("response_format":{"type":"xml"})"),
@@ -145,14 +145,14 @@ TEST(RequestBody, WhatIsNoJson) {
   EXPECT_EQ(refusal([] { read_chat("{\"a\":" + std::string(200, '[') + std::string(200, ']') + "}"); }),
             "400 the body is nested too deep");
   EXPECT_NE(refusal([] { read_chat("{\"a\":" + std::string(1000000, '[')); }), "taken");
-  std::string wide = "{";  // each name is compared with those before it: 4 * 10^10 of them
+  std::string wide = "{";  // each name is compared with those before it: 4 * 10^10 comparisons
   for (int i = 0; i < 300000; ++i) wide += "\"a" + std::to_string(i) + "\":0,";
   EXPECT_EQ(refusal([&] { read_chat(wide + "\"b\":0}"); }), "400 the body has objects of too many members");
-  // at the end of each object its parent is looked through, an array too
+  // at the end of each object, its parent is searched, even if that is an array
   std::string objects = "{\"messages\":[{}";
   for (int i = 0; i < 300000; ++i) objects += ",{}";
   EXPECT_EQ(refusal([&] { read_chat(objects + "]}"); }), "400 the body has objects of too many members");
-  std::string long_names = "{";  // that differ at their ends only
+  std::string long_names = "{";  // names that differ at their ends only
   for (int i = 0; i < 10000; ++i) long_names += "\"" + std::string(2000, 'x') + std::to_string(i) + "\":0,";
   EXPECT_EQ(refusal([&] { read_chat(long_names + "\"b\":0}"); }),
             "400 the body has objects of too many members");

@@ -1,4 +1,4 @@
-// What clients are told: objects and events.
+// Responses for clients: objects and events.
 #include "examples/server/response.hpp"
 
 #include <limits>
@@ -85,7 +85,8 @@ TEST(Response, Completions) {
 }
 
 TEST(Response, TokensOfCompletions) {
-  Choice c;  // BOS, which the text does not show, two thirds of a character, the rest, and two spelled alike
+  Choice c;  // BOS, which the text does not contain, two bytes of a character, its last byte, and two tokens
+             // with equal text
   c.logprobs = {{"<bos>", 0, {}, 5, false},
                 {"\xE6\x97", -1, {}},
                 {"\xA5", -2, {{"\xA5", -2}}},
@@ -95,7 +96,7 @@ TEST(Response, TokensOfCompletions) {
   EXPECT_EQ(out["token_logprobs"], (json{nullptr, -1.0, -2.0, -1.0}));
   EXPECT_EQ(out["text_offset"], (json{0, 0, 1, 1}));
   EXPECT_TRUE(out["top_logprobs"][0].is_null());
-  EXPECT_EQ(out["top_logprobs"][1], (json{{"bytes:\\xe6\\x97", -1.0}}));  // the token itself is always there
+  EXPECT_EQ(out["top_logprobs"][1], (json{{"bytes:\\xe6\\x97", -1.0}}));  // includes the token itself
   EXPECT_EQ(out["top_logprobs"][3], (json{{"b", -1.0}}));                 // the likelier of the two
 }
 

@@ -1,4 +1,4 @@
-// Chat templates, rendered natively, against what template engines make of the published ones.
+// Chat templates: native rendering, compared with the output of template engines for the published templates.
 #include "tokenizer/chat_template.hpp"
 
 #include <algorithm>
@@ -29,8 +29,8 @@ std::string demo(const std::string& name) {
   return (source_dir() / "examples" / "models" / (name + "-demo.Q4_K_M.gguf")).string();
 }
 
-/// Vocabularies that carry the template of that key, or none at all (then the turns come from the
-/// vocabulary).
+/// For each template, a vocabulary that contains it, or one without a template (then the turns are chosen by
+/// the vocabulary).
 const std::map<std::string, std::string> kVocabularyOf = {
     {"gemma-it", "gemma"},
     {"gemma-it-2024-02", "gemma-2024-02"},
@@ -68,7 +68,7 @@ TEST(ChatTemplate, RendersThePublishedTemplatesToTheCharacter) {
   EXPECT_EQ(compared, 100u);
 }
 
-/// The same for every published template, in a small vocabulary of its family.
+/// Tests every published template with a small vocabulary of its family.
 TEST(ChatTemplate, RendersEveryPublishedTemplateInASmallVocabulary) {
   GEMMA_NEEDS_SHARED("tokenizers/chat_templates.json");
   const auto folder = shared_dir() / "tokenizers";
@@ -111,11 +111,11 @@ TEST(ChatTemplate, RendersEveryPublishedTemplateInASmallVocabulary) {
 struct Form {
   const char* name;
   SmallVocabulary vocabulary;
-  std::string source;  // only what tells the form: its markers and how it writes them
+  std::string source;  // only the parts by which the form is recognised: its markers and their use
   std::string rendered;
 };
 
-/// Forms by their markers, so that they are tested everywhere: a system text, two turns, the next question.
+/// Recognises forms by their markers, without published files: a system text, two turns, the next question.
 TEST(ChatTemplate, FormsAreToldByTheirMarkers) {
   const std::vector<Message> messages = {
       {"system", "S"}, {"user", " U "}, {"assistant", " A "}, {"user", "V"}};
@@ -143,7 +143,7 @@ TEST(ChatTemplate, FormsAreToldByTheirMarkers) {
     const auto file = gguf::File::from_memory(bytes, form.name);
     const auto tokenizer = make_tokenizer(Vocab::from(file));
     const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
-    EXPECT_FALSE(chat.recognised()) << form.name;  // not one of the published, to the character
+    EXPECT_FALSE(chat.recognised()) << form.name;  // not equal to a published template
     EXPECT_EQ(chat.render(messages).text, form.rendered) << form.name;
     const auto ids = chat.encode(*tokenizer, messages);
     EXPECT_EQ(std::count(ids.begin(), ids.end(), tokenizer->vocab().bos()), 1) << form.name;
@@ -179,8 +179,8 @@ TEST(ChatTemplate, WhatAUserSaysNeverBecomesAControlToken) {
   EXPECT_EQ(controls(honest), controls(hostile));
 }
 
-/// An answer is put back as it was generated: other tokens than its text has, spaces that templates take
-/// away.
+/// The ids of an answer are kept as generated, even if its text has other tokens or spaces that templates
+/// remove.
 TEST(ChatTemplate, AnAnswersIdsStayAsTheyWere) {
   for (const std::string name : {"gemma", "llama", "mistral"}) {
     const auto file = gguf::File::open(demo(name));
@@ -200,7 +200,7 @@ TEST(ChatTemplate, AnAnswersIdsStayAsTheyWere) {
     ASSERT_GT(ids.size(), expected.size()) << name;
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), ids.begin())) << name;
 
-    messages[1].ids.clear();  // what follows the answer is what follows its text
+    messages[1].ids.clear();  // after the answer, ids are the same as with its text
     const auto plain = chat.encode(*tokenizer, messages);
     const std::vector<TokenId> rest(ids.begin() + static_cast<std::ptrdiff_t>(expected.size()), ids.end());
     ASSERT_GT(plain.size(), rest.size()) << name;

@@ -1,5 +1,5 @@
-// The bundled models' vocabularies: ids by rules written apart (make_goldens.py), round trips, awkward bytes,
-// streams, long texts.
+// The vocabularies of the bundled models: ids by an independent program (make_goldens.py), round trips,
+// unusual bytes, streams, long texts.
 #include <algorithm>
 #include <ctime>
 #include <memory>
@@ -53,7 +53,7 @@ TEST_P(DemoVocabularies, KeepsBytesThatAreNotUtf8) {
 }
 
 TEST_P(DemoVocabularies, AStreamNeverGivesHalfACharacter) {
-  // two, three and four bytes, then what can be no character: of each, every beginning
+  // characters of two, three and four bytes, then invalid bytes; of each, all prefixes
   const std::string text = "\xc3\xa9\xe6\x97\xa5\xf0\x9f\x98\x80 \xf0\x9f\x98\xe2\x82\xc3 \xed\xa0\x80\xff";
   for (std::size_t size = 0; size <= text.size(); ++size) {
     const auto ids = tokenizer_->encode(text.substr(0, size));
@@ -76,7 +76,7 @@ TEST_P(DemoVocabularies, ALongTextComesBack) {
   EXPECT_EQ(round_trip(text), text);
 }
 
-/// Four times the text takes about four times as long, and not sixteen times, whatever it is made of.
+/// Four times the text takes about four times as long, not sixteen times, whatever the text is.
 TEST_P(DemoVocabularies, AwkwardTextsTakeTimeInProportion) {
   const std::vector<std::pair<std::string, std::string>> kinds = {{"a letter", "a"},
                                                                   {"spaces", " "},
@@ -96,7 +96,7 @@ TEST_P(DemoVocabularies, AwkwardTextsTakeTimeInProportion) {
       while (text.size() < size) text += unit;
       double best = 1e9;
       for (int i = 0; i < 2; ++i) {
-        const std::clock_t begin = std::clock();  // of this process: other load does not count
+        const std::clock_t begin = std::clock();  // CPU time, which other load does not change
         EXPECT_EQ(tokenizer_->decode(tokenizer_->encode(text)), text);
         best = std::min(best, static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC);
       }

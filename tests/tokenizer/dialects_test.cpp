@@ -1,5 +1,5 @@
-// Dialects: how one is told from a template or a vocabulary, what its turns are, and that its markers act as
-// control tokens whatever a file types them.
+// Dialects: how they are recognised from a template or a vocabulary, their turns, and that their markers act
+// as control tokens whatever type a file gives them.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -19,7 +19,7 @@
 namespace gemma::test {
 namespace {
 
-/// A vocabulary with all that is made from it.
+/// A vocabulary and the objects that are created from it.
 struct Opened {
   explicit Opened(SmallVocabulary v)
       : bytes(v.bytes()),
@@ -76,7 +76,7 @@ TEST(Dialects, TurnsByName) {
   EXPECT_EQ(plain.chat("llama2").render(kSystemUserAnswerUser).text,
             "<s>[INST] <<SYS>>\n S \n<</SYS>>\n\n U [/INST] A </s><s>[INST] V [/INST]");
   EXPECT_EQ(plain.chat("llama2").render(kUser).text, "<s>[INST] U [/INST]");
-  // the system text and the message are trimmed as one
+  // the system text and the message are trimmed together
   EXPECT_EQ(plain.chat("llama2").render(std::vector<Message>{{"system", "S"}, {"user", " \n"}}).text,
             "<s>[INST] <<SYS>>\nS\n<</SYS>> [/INST]");
   EXPECT_EQ(plain.chat("chatml").render(kSystemUserAnswerUser).text,
@@ -105,13 +105,13 @@ TEST(Dialects, ATemplateIsNeverReplacedInSilence) {
   v.chat_template = published_chatml();
   EXPECT_TRUE(Opened(v).chat().recognised());
   EXPECT_EQ(Opened(v).chat().dialect().name, "chatml");
-  v.chat_template.insert(0, "{{ bos_token }}");  // as markers say, and BOS as the template has it
+  v.chat_template.insert(0, "{{ bos_token }}");  // recognised by its markers, with BOS as in the template
   EXPECT_FALSE(Opened(v).chat().recognised());
   EXPECT_EQ(Opened(v).chat().render(kUser).text, "<s><|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n");
   EXPECT_NE(Opened(v).chat().note().find("'chatml'"), std::string::npos);
   v.chat_template = "{% for m in messages %}USER: {{ m.content }} ASSISTANT:{% endfor %}";
   EXPECT_NE(Opened(v).chat().note().find("of no known kind"), std::string::npos) << Opened(v).chat().note();
-  EXPECT_TRUE(Opened(v).chat("zephyr").recognised());  // chosen
+  EXPECT_TRUE(Opened(v).chat("zephyr").recognised());  // chosen by name
 }
 
 TEST(Dialects, WithoutATemplateTheVocabularyTells) {
@@ -168,7 +168,7 @@ TEST(TemplateForm, BrokenTemplatesTakeTimeInProportion) {
   }
 }
 
-/// Turn markers typed user-defined or normal, no key for the end of a turn.
+/// Turn markers with the types user-defined or normal, and no key for the end of a turn.
 TEST(Markers, ActAsControlTokensWhateverTheirType) {
   const Opened right(small_gemma());
   for (const std::int32_t open : {kNormal, kControl, kUserDefined}) {
@@ -189,7 +189,7 @@ TEST(Markers, ActAsControlTokensWhateverTheirType) {
   }
 }
 
-/// SentencePiece's own markers, whose ids the file does not name, in a vocabulary of no known family.
+/// The markers of SentencePiece, whose ids the file does not give, in a vocabulary of an unknown family.
 TEST(Markers, BeginAndEndOfPlainVocabularies) {
   SmallVocabulary plain = small_mistral();
   plain.tokens[3] = "[X]", plain.tokens[4] = "[Y]";
@@ -207,7 +207,7 @@ TEST(Markers, BeginAndEndOfPlainVocabularies) {
   }
 }
 
-/// All meta pieces but the control ones typed as normal: the published types come back.
+/// All meta pieces except the control pieces have the type normal: the published types are restored.
 TEST(Markers, LostMetaTypesComeBack) {
   SmallVocabulary v = small_gemma();
   const Opened right(v);
@@ -234,7 +234,7 @@ TEST(Markers, OfAnotherDialectInAVocabularyCount) {
   EXPECT_EQ(std::count(ids.begin(), ids.end(), end + 1), 2);
 }
 
-/// SmolLM2: no piece is taken whole, bytes without a piece are left out, no BOS.
+/// SmolLM2: pieces are made by merges only, bytes without a piece are skipped, no BOS.
 TEST(Dialects, SmolLmVocabularies) {
   SmallVocabulary v = small_llama3();
   v.more = [](gguf::Writer& w) { w.add("tokenizer.ggml.eos_token_id", std::uint32_t{263}); };
@@ -290,7 +290,7 @@ TEST(SamplingDefaults, TheFileComesFirst) {
   };
   EXPECT_EQ(read(v).temperature, 1.0F);
   EXPECT_EQ(read(v).top_k, 20u);
-  EXPECT_EQ(read(v).top_p, 0.95F);  // no probability: left out of account
+  EXPECT_EQ(read(v).top_p, 0.95F);  // not a probability: ignored
   EXPECT_EQ(read(v).min_p, 0.0F);
 }
 

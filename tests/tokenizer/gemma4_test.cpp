@@ -1,5 +1,5 @@
-// Gemma 4: BPE over lines, turns with thoughts and tools; everywhere by a small vocabulary, and by goldens of
-// the published one where they lie beside the checkout.
+// Gemma 4: BPE over lines, turns with thoughts and tools; with a small vocabulary, and with goldens of the
+// published one if they are in ../shared.
 #include <algorithm>
 #include <chrono>
 #include <ctime>
@@ -53,12 +53,12 @@ TEST(LineBpe, MergesByRankOverWholeLines) {
   EXPECT_EQ(s.tokenizer->encode("ababab"), s.ids({"abab", "ab"}));
   EXPECT_EQ(s.tokenizer->encode("a\n\nb\n\n\n"), s.ids({"a", "\n\n", "b", "\n", "\n", "\n"}));
   EXPECT_EQ(s.tokenizer->encode("x\xc3\xa9\xff"), s.ids({"<0x78>", "\xc3\xa9", "<0xFF>"}));
-  EXPECT_EQ(s.tokenizer->encode("</s>"), s.ids({"<", "/", "s", ">"}));  // no merge makes it
+  EXPECT_EQ(s.tokenizer->encode("</s>"), s.ids({"<", "/", "s", ">"}));  // no merges make </s>
   EXPECT_EQ(s.tokenizer->encode("<0x41>").size(), 6u);
   EXPECT_EQ(s.tokenizer->encode("", {.add_bos = true}), Ids{2});
 }
 
-/// A piece with U+2581 behind another character: there a text is not cut into words.
+/// With a piece that has U+2581 after another character, texts are not split into words.
 TEST(LineBpe, MergesMayCrossWordsWherePiecesDo) {
   SmallVocabulary v = small_gemma4();
   const std::string after = std::string(">") + kSpace;
@@ -88,7 +88,7 @@ TEST(LineBpe, RoundTripsAndMarkers) {
   EXPECT_GT(s.tokenizer->encode("<|turn>").size(), 1u);
 }
 
-/// Merges work on texts: what they make on the way to a piece need not be one.
+/// Merges combine texts: intermediate results need not be pieces.
 TEST(LineBpe, StepsNeedNotBePieces) {
   SmallVocabulary v = small_gemma4();
   v.merges = {"x y", "xy z", "y z", "q q", std::string(kSpace) + " x"};
@@ -116,7 +116,7 @@ TEST(LineBpe, BosIsAddedWhateverTheFileSays) {
   }
 }
 
-/// Such as Ollama's: another model key, markers of other types.
+/// Files of other converters, such as Ollama's: another model key, markers of other types.
 TEST(LineBpe, FilesOfOtherConverters) {
   const Small right(small_gemma4());
   SmallVocabulary v = small_gemma4();
@@ -160,7 +160,7 @@ TEST(LineBpe, HostileVocabularies) {
   SmallVocabulary bytes = small_gemma4();
   const auto first = std::find(bytes.tokens.begin(), bytes.tokens.end(), "<0x00>") - bytes.tokens.begin();
   bytes.types[static_cast<std::size_t>(first) + 1] = kNormal;
-  const Small unknown(bytes);  // without all bytes there is <unk>
+  const Small unknown(bytes);  // if bytes are missing, <unk> is used
   EXPECT_EQ(unknown.tokenizer->encode("\xff"), Ids{3});
   bytes.more = [](gguf::Writer&) {};
   bytes.types[3] = kNormal;
@@ -169,7 +169,7 @@ TEST(LineBpe, HostileVocabularies) {
   SmallVocabulary twice = small_gemma4();
   twice.tokens[static_cast<std::size_t>(first) + 1] = "<0x00>";
   refused(twice, "tokenizer.ggml.tokens", "the repeated byte token");
-  SmallVocabulary control = small_gemma4();  // a merge that would make a control token makes none
+  SmallVocabulary control = small_gemma4();  // merges do not make control tokens
   control.types.back() = kControl;
   EXPECT_EQ(Small(control).tokenizer->encode("abab").size(), 2u);
   SmallVocabulary none = small_gemma4();
@@ -223,7 +223,7 @@ TEST(Gemma4Turns, ThoughtsAndEndings) {
       {"role": "assistant", "content": "C"}, {"role": "system", "content": ""}, {"role": "user", "content": "V"}]})"),
             "<bos><|turn>system\nS<turn|>\n<|turn>user\nU<turn|>\n<|turn>model\nA B<turn|>\nC<turn|>\n"
             "<|turn>system\n<turn|>\n<|turn>user\nV<turn|>\n<|turn>model\n");
-  EXPECT_TRUE(chat("").recognised());  // no template: the vocabulary tells
+  EXPECT_TRUE(chat("").recognised());  // no template: recognised by the vocabulary
   EXPECT_EQ(chat("").dialect().name, "gemma4");
 }
 
@@ -301,7 +301,7 @@ TEST(Gemma4Turns, AnAnswersIdsStayAsTheyWere) {
   EXPECT_EQ(ids[expected.size()], s.id("<turn|>"));
 }
 
-/// However the text comes in pieces, answer and thought are the same.
+/// However the text is divided into pieces, answer and thought are the same.
 TEST(Thoughts, AreToldFromTheAnswer) {
   struct Case {
     std::string text, answer, thought;

@@ -1,4 +1,4 @@
-// Real vocabularies against ids made by the reference implementations (../shared/tokenizers).
+// Real vocabularies, compared with the ids of the reference implementations (../shared/tokenizers).
 #include <ostream>
 #include <string>
 #include <vector>
@@ -58,7 +58,7 @@ TEST_P(RealVocabularies, DecodeEveryGoldenAtOnceAndAsAStream) {
     std::string text;
     for (const TokenId id : ids) {
       const std::string part = stream.push(id);
-      EXPECT_EQ(part, utf8::replace_invalid(part)) << c.dump();  // valid at every moment
+      EXPECT_EQ(part, utf8::replace_invalid(part)) << c.dump();  // valid UTF-8 after every token
       text += part;
     }
     EXPECT_EQ(text + stream.flush(), c.at("text").get<std::string>()) << c.dump();

@@ -1,4 +1,4 @@
-// Golden files of one JSON object a line.
+// Reads golden files with one JSON object per line.
 #pragma once
 
 #include <filesystem>

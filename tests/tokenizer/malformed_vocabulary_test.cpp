@@ -1,5 +1,5 @@
-// One named test for each way a vocabulary has been seen to lie: the code of the error, and that its message
-// names the file, the key, and the byte at fault.
+// One named test for each class of malformed vocabulary: the code of the error, and a message that names the
+// file, the key, and the offset of the wrong value.
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -25,7 +25,7 @@ constexpr std::string_view kTypes = "tokenizer.ggml.token_type";
 constexpr std::string_view kScores = "tokenizer.ggml.scores";
 constexpr std::string_view kMerges = "tokenizer.ggml.merges";
 
-/// Where element `index` of an array, or a scalar or text, begins in the file.
+/// The offset in the file of element `index` of an array, or of a scalar or text.
 std::size_t offset_of(const gguf::File& file, std::string_view key, std::size_t index) {
   const gguf::Value& value = *file.find(key);
   if (const auto strings = value.as<std::vector<std::string_view>>(); strings && !strings->empty()) {
@@ -145,7 +145,7 @@ TEST(MalformedVocabulary, PieceOfMegabytes) {
   expect_vocabulary_error(v, ErrorCode::kMalformed, kTokens, 6, "has a piece of 2097152 bytes at 6");
 }
 
-/// Control tokens are found by a trie of a node for each of their bytes.
+/// Control tokens are found by a trie with a node for each of their bytes, so their total length is limited.
 TEST(MalformedVocabulary, PiecesOfMegabytesTogether) {
   SmallVocabulary v = small_gemma();
   for (std::size_t i = 0; i <= Vocab::kMaxPiecesBytes / Vocab::kMaxPieceBytes; ++i) {
@@ -183,7 +183,7 @@ TEST(MalformedVocabulary, ScoreThatIsNoNumber) {
   }
 }
 
-/// There is no such token then, and a note says so: some converters write ids of tokens that they left out.
+/// An id out of range counts as missing, with a note: some converters write ids of tokens that they omitted.
 TEST(MalformedVocabulary, SpecialIdOutOfRange) {
   const auto expect_note = [](const SmallVocabulary& v, std::string_view key, const std::string& id) {
     expect_taken(v);
@@ -242,7 +242,7 @@ TEST(MalformedVocabulary, ABosIsAskedForAndItsIdIsNone) {
   }
 }
 
-/// Ollama's list; what is no id in it counts for nothing.
+/// Ollama's list of end tokens; invalid ids in it are ignored.
 TEST(MalformedVocabulary, AListOfStops) {
   const SmallVocabulary v = with(small_mistral(), [](gguf::Writer& w) {
     w.add_array("tokenizer.ggml.eos_token_ids", std::vector<std::int32_t>{2, 4, -1, 100000});
@@ -271,8 +271,8 @@ TEST(MalformedVocabulary, GemmasEndOfTextTypedNormal) {
   }
 }
 
-/// With all byte tokens the tokenizer counts on them; sentencepiece would find one missing, at the first
-/// text.
+/// If all byte tokens seem to exist, the tokenizer relies on them; sentencepiece would report a missing one
+/// only at the first text.
 TEST(MalformedVocabulary, UnknownTokenThatIsAByte) {
   for (const std::uint32_t id : {5u, 260u}) {
     const SmallVocabulary v =
@@ -328,7 +328,7 @@ TEST(MalformedVocabulary, ChatTemplateOfMegabytes) {
   SmallVocabulary v = small_mistral();
   v.chat_template = std::string(Vocab::kMaxTemplateBytes + 1, '{');
   expect_vocabulary_error(v, ErrorCode::kMalformed, "tokenizer.chat_template", 0, "holds 1048577 bytes");
-  v.chat_template.pop_back();  // as long as may be: rendered by the vocabulary's markers, in no time
+  v.chat_template.pop_back();  // the maximum length: rendered by the vocabulary's markers, quickly
   const auto bytes = v.bytes();
   const auto file = gguf::File::from_memory(bytes, "FILE");
   const ChatTemplate chat = ChatTemplate::from(Vocab::from(file));
@@ -336,14 +336,14 @@ TEST(MalformedVocabulary, ChatTemplateOfMegabytes) {
   EXPECT_NE(chat.render(std::vector<Message>{{"user", "x"}}).text.find("[INST] x"), std::string::npos);
 }
 
-// ---- pieces chosen to collide: opening a file takes time in proportion to it, whatever it holds
+// ---- pieces chosen to collide: the time of opening a file is proportional to its size, whatever it contains
 
-/// 8-byte pieces that PieceIndex puts into one slot of a table for `count` pieces and more.
+/// `count` 8-byte pieces that have the same slot in every table of PieceIndex for at least `count` pieces.
 std::vector<std::string> pieces_of_one_slot(std::size_t count) {
   std::vector<std::string> out;
   for (std::uint64_t i = 0; out.size() < count; ++i) {
     const std::uint64_t key =
-        i * 0xF1DE83E19937733Du;  // the inverse of the table's multiplier: i, once mixed
+        i * 0xF1DE83E19937733Du;  // the inverse of the table's multiplier, so that mixing gives i
     const std::uint64_t head = (key ^ key >> 32) - 8;
     std::string piece(8, '\0');
     std::memcpy(piece.data(), &head, 8);
@@ -374,9 +374,9 @@ TEST(HostileVocabulary, MergesThatCollideInOurTable) {
   EXPECT_EQ(taken, detail::MergeTable::kLongestProbe);
 }
 
-/// sentencepiece holds pieces in std::unordered_map: its std::hash is known to everybody.
+/// sentencepiece stores pieces in std::unordered_map, whose std::hash is public.
 TEST(HostileVocabulary, PiecesThatCollideInSentencepiece) {
-  std::unordered_set<int> growing;  // to as many buckets as the pieces below will have
+  std::unordered_set<int> growing;  // has as many buckets as the map of the pieces below will have
   while (growing.size() < 100) growing.insert(static_cast<int>(growing.size()));
   const std::size_t buckets = growing.bucket_count();
   SmallVocabulary v = small_mistral();

@@ -1,4 +1,4 @@
-// Pre-tokens of Llama 3 and SmolLM2, cut by hand as the published patterns read.
+// Pre-tokens of Llama 3 and SmolLM2, derived by hand from the published patterns.
 #include "tokenizer/pretokenize.hpp"
 
 #include <string>
@@ -81,7 +81,7 @@ TEST(Pretokenize, TheMongolianVowelSeparatorIsNoSpace) {
   EXPECT_EQ(cut("a \xe1\xa0\x8e"), (Parts{"a", " \xe1\xa0\x8e"}));
 }
 
-/// The first and last letters of every block that Unicode 15, 15.1 and 16 added; PCRE2 10.42 knows 14.
+/// The first and last letters of every block that Unicode 15, 15.1 and 16 added; PCRE2 10.42 supports 14.
 TEST(Pretokenize, LettersOfUnicode15And16) {
   for (const std::uint32_t point :
        {0x1C89u,  0x1C8Au,  0xA7CBu,  0xA7CDu,  0xA7DAu,  0xA7DCu,  0x105C0u, 0x105F3u, 0x10D4Au, 0x10D65u,
@@ -103,7 +103,7 @@ TEST(Pretokenize, NumbersOfUnicode15And16) {
   }
 }
 
-/// Neighbours of the blocks above that Unicode 16 has not assigned, and marks and signs among them.
+/// Neighbours of these blocks that are unassigned in Unicode 16, or marks and signs.
 TEST(Pretokenize, WhatStandsBesideThemIsNoLetter) {
   for (const std::uint32_t point : {0x1C8Bu, 0xA7CEu, 0xA7DDu, 0x105F4u, 0x10D6Eu, 0x1138Au, 0x113B8u,
                                     0x11F11u, 0x143FBu, 0x16D6Du, 0x1E4ECu, 0x2EE5Eu, 0x323B0u}) {
@@ -115,7 +115,7 @@ TEST(Pretokenize, WhatStandsBesideThemIsNoLetter) {
 TEST(PretokenizeSmolLm, EachDigitIsAlone) {
   EXPECT_EQ(cut_smollm("in 1889."), (Parts{"in", " ", "1", "8", "8", "9", "."}));
   EXPECT_EQ(cut_smollm("a  1  b"), (Parts{"a", "  ", "1", " ", " b"}));
-  EXPECT_EQ(cut_smollm("x\xc2\xbd 2"), (Parts{"x", "\xc2\xbd", " ", "2"}));  // a half is a number too
+  EXPECT_EQ(cut_smollm("x\xc2\xbd 2"), (Parts{"x", "\xc2\xbd", " ", "2"}));  // one half is a number as well
   EXPECT_EQ(cut_smollm("-3.5"), (Parts{"-", "3", ".", "5"}));
 }
 

@@ -1,5 +1,5 @@
-// Vocabularies of a few hundred pieces, made in memory: every part can be changed before the file is written,
-// to make what a stranger's file might hold.
+// Vocabularies of a few hundred pieces in memory. Every part can be changed before the file is written, to
+// create malformed files.
 #pragma once
 
 #include <cstddef>
@@ -61,7 +61,7 @@ inline void add_learned_pieces(SmallVocabulary& v) {
   }
 }
 
-/// As Mistral's: <unk> 0, <s> 1, </s> 2, bytes, learned pieces; v0.3 types [INST] and [/INST] as control.
+/// Like Mistral's: <unk> 0, <s> 1, </s> 2, bytes, learned pieces; v0.3 types [INST] and [/INST] as control.
 inline SmallVocabulary small_mistral() {
   SmallVocabulary v;
   v.add("<unk>", kUnknown);
@@ -78,7 +78,7 @@ inline SmallVocabulary small_mistral() {
   return v;
 }
 
-/// As Gemma's: <pad> 0, <eos> 1, <bos> 2, <unk> 3, the turns, </s> and double spaces user-defined.
+/// Like Gemma's: <pad> 0, <eos> 1, <bos> 2, <unk> 3, the turns, </s> and double spaces user-defined.
 inline SmallVocabulary small_gemma() {
   SmallVocabulary v;
   v.architecture = "gemma";
@@ -100,7 +100,7 @@ inline SmallVocabulary small_gemma() {
   return v;
 }
 
-/// As Gemma 4's: <pad> 0, <eos> 1, <bos> 2, <unk> 3, the markers from 4 on, bytes, merged pieces.
+/// Like Gemma 4's: <pad> 0, <eos> 1, <bos> 2, <unk> 3, the markers from 4 on, bytes, merged pieces.
 inline SmallVocabulary small_gemma4() {
   SmallVocabulary v;
   v.model = "gemma4";
@@ -135,7 +135,7 @@ inline SmallVocabulary small_gemma4() {
   return v;
 }
 
-/// As Llama 3's: the 256 bytes in GPT-2's characters, a few merges, control tokens at the end.
+/// Like Llama 3's: the 256 bytes in GPT-2's characters, a few merges, control tokens at the end.
 inline SmallVocabulary small_llama3() {
   SmallVocabulary v;
   v.model = "gpt2";

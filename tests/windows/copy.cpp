@@ -1,5 +1,5 @@
-// Reads a GGUF file and writes it again. By tests/run-windows.sh, which compares the bytes.
-//   copy IN OUT       a file that is at OUT is replaced
+// Reads a GGUF file and writes it again. tests/run-windows.sh runs it and compares the bytes.
+//   copy IN OUT       replaces the file OUT if it exists
 #include <cstdio>
 #include <exception>
 #include <iterator>
@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
     gemma::gguf::Writer writer(file.version());
     for (const gemma::gguf::Metadata& pair : file.metadata()) writer.add(pair.key, pair.value);
     for (const gemma::TensorView& tensor : file.tensors()) {
-      // the first tensor in parts, as a quantiser hands them over
+      // the first tensor in parts, as a quantiser writes it
       const auto produce = [&tensor](const gemma::gguf::Writer::Sink& sink) {
         const std::size_t half = tensor.data.size() / 2;
         sink(tensor.data.first(half));
