@@ -1,10 +1,10 @@
-# Cross-compiling for 64-bit Arm Linux. tests/run-aarch64.sh fetches the libraries and says where they are.
+# Toolchain for cross-compiling to 64-bit Arm Linux. tests/run-aarch64.sh downloads the libraries and sets their folder.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 
-# A folder of unpacked arm64 packages: headers and libraries come from there, programs from this machine.
+# A folder with unpacked arm64 packages: headers and libraries are searched there, programs on this machine.
 set(GEMMA_AARCH64_ROOT "${CMAKE_CURRENT_LIST_DIR}/../build/aarch64-root" CACHE PATH "Root of the arm64 libraries")
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES GEMMA_AARCH64_ROOT)
 get_filename_component(root "${GEMMA_AARCH64_ROOT}" ABSOLUTE)
@@ -22,5 +22,5 @@ endforeach()
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${root})
 set(ENV{PKG_CONFIG_LIBDIR} ${root}/usr/lib/aarch64-linux-gnu/pkgconfig:${root}/usr/share/pkgconfig)
 
-# The CPU that is emulated: QEMU_CPU in the environment (cortex-a76, max, ...).
+# QEMU_CPU in the environment selects the emulated CPU (cortex-a76, max, ...).
 set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64 -L ${root})

@@ -1,5 +1,5 @@
-# gemma_embed(TARGET HEADER NAMESPACE kName=file...): each file becomes `extern const std::string_view kName` of NAMESPACE
-# in TARGET, declared in HEADER, so that the program carries what it needs with it.
+# gemma_embed(TARGET HEADER NAMESPACE kName=file...): compiles the content of each file into TARGET as `extern const
+# std::string_view kName` in NAMESPACE, declared in HEADER, so that the program needs no data files.
 function(gemma_embed target header namespace)
   set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}_embedded.cpp)
   set(code "#include \"${header}\"\n\nnamespace ${namespace} {\n")

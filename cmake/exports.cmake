@@ -1,10 +1,11 @@
-# What the shared libraries show: libgemma the C interface and the public C++ one, libgemma_kernels what the headers of
-# gemma::header_only call.
+# Exported symbols of the shared libraries: libgemma exports the C interface and the public C++ interface,
+# libgemma_kernels the functions that the headers of gemma::header_only call.
 
-# gemma_limit_exports(TARGET MAP): compiles it for a library of either kind; a shared one shows what MAP names.
+# gemma_limit_exports(TARGET MAP): sets the visibility for a static or shared library; a shared one exports the symbols
+# in MAP.
 function(gemma_limit_exports target map)
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON VISIBILITY_INLINES_HIDDEN ON DEFINE_SYMBOL "")
-  # functions that the map hides are inlined as in a static library, those that it shows too
+  # calls within the library may be inlined as in a static library, also calls of exported functions
   target_compile_options(${target} PRIVATE -fno-semantic-interposition)
   get_target_property(type ${target} TYPE)
   if(type STREQUAL "SHARED_LIBRARY" AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
@@ -13,7 +14,7 @@ function(gemma_limit_exports target map)
   endif()
 endfunction()
 
-# an ISA unit's own functions, and what is in namespace detail, need no visibility; the units behind C++ headers do
+# functions of ISA units and of namespace detail are hidden; the units that implement public C++ headers are visible
 set_target_properties(gemma_kernel_objects PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
                                                       VISIBILITY_INLINES_HIDDEN ON)
 set_property(SOURCE kernels/registry.cpp tokenizer/spm.cpp tokenizer/pretokenize.cpp

@@ -1,5 +1,5 @@
-# cmake --install, find_package(gemma CONFIG), pkg-config, and the Debian package (cpack -G DEB). Everything is found
-# relative to where it lies: the installed tree may be moved.
+# cmake --install, find_package(gemma CONFIG), pkg-config, and the Debian package (cpack -G DEB). All paths are relative,
+# so the installed tree may be moved.
 include(CMakePackageConfigHelpers)
 set(gemma_cmake_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gemma)
 
@@ -10,7 +10,7 @@ install(TARGETS gemma_kernels gemma_gemma gemma_header_only EXPORT gemma-targets
 foreach(part gguf tokenizer tokenizer/dialects gemma gemma/decoder gemma/families gemma/grammar)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${part}/*.hpp ${PROJECT_SOURCE_DIR}/${part}/*.inl
        ${PROJECT_SOURCE_DIR}/${part}/*.h)
-  list(FILTER headers EXCLUDE REGEX "/c_guard\\.hpp$") # only the library's own units take it
+  list(FILTER headers EXCLUDE REGEX "/c_guard\\.hpp$") # used by units of the library only
   install(FILES ${headers} DESTINATION ${gemma_headers_dir}/${part} COMPONENT library)
 endforeach()
 install(FILES ${PROJECT_SOURCE_DIR}/kernels/kernel_table.hpp ${PROJECT_SOURCE_DIR}/kernels/cpu_features.hpp
@@ -26,15 +26,15 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gemma-config.cmake ${CMAKE_CURRENT_BIN
         DESTINATION ${gemma_cmake_dir} COMPONENT library)
 install(EXPORT gemma-targets NAMESPACE gemma:: DESTINATION ${gemma_cmake_dir} COMPONENT library)
 
-# pkg-config: gemma, and gemma-header-only. A static library asks its users for what it is made of, a shared one not
+# pkg-config: gemma and gemma-header-only. Users of a static library must link its dependencies, those of a shared one not
 file(RELATIVE_PATH gemma_pc_to_prefix /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" gemma_pc_to_prefix "${gemma_pc_to_prefix}")
-# gemma_pkg_config(NAME DESCRIPTION CFLAGS LIBS): NAME.pc
+# gemma_pkg_config(NAME DESCRIPTION CFLAGS LIBS): creates and installs NAME.pc
 function(gemma_pkg_config gemma_pc_name gemma_pc_description gemma_pc_cflags gemma_pc_libs)
   if(gemma_is_static)
     set(gemma_pc_public "Requires: sentencepiece libpcre2-8")
   else()
-    set(gemma_pc_public "") # not even Requires.private: pkg-config --cflags would want those packages installed
+    set(gemma_pc_public "") # not even Requires.private: pkg-config --cflags would require those packages
   endif()
   configure_file(${PROJECT_SOURCE_DIR}/cmake/gemma.pc.in ${CMAKE_CURRENT_BINARY_DIR}/${gemma_pc_name}.pc @ONLY)
   install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${gemma_pc_name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig
@@ -70,7 +70,7 @@ if(PROJECT_IS_TOP_LEVEL)
   set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
   set(CPACK_DEBIAN_PACKAGE_SECTION science)
   set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-  if(gemma_is_static) # to link against it; a shared library brings what it needs
+  if(gemma_is_static) # needed to link a static library; a shared one loads its dependencies
     set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libsentencepiece-dev, libpcre2-dev")
   endif()
   set(CPACK_DEBIAN_PACKAGE_SUGGESTS "g++, cmake, pkg-config")

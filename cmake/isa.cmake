@@ -1,7 +1,7 @@
-# One translation unit per instruction set; its flags sit on that unit only and selection happens at run time.
+# One translation unit per instruction set. Only that unit is compiled with its flags; it is selected at run time.
 
-# gemma_runs_here(RESULT flags...): whether this machine's CPU has what the compiler's flags stand for, by the names of
-# /proc/cpuinfo; where that is not to be had, it may.
+# gemma_runs_here(RESULT flags...): whether this machine's CPU supports the instruction sets of the compiler flags, by
+# /proc/cpuinfo; ON if that file does not exist.
 function(gemma_runs_here result)
   set(${result} ON PARENT_SCOPE)
   if(CMAKE_CROSSCOMPILING OR NOT EXISTS /proc/cpuinfo)
@@ -18,34 +18,34 @@ function(gemma_runs_here result)
   endforeach()
 endfunction()
 
-# gemma_isa_unit(NAME [flags...]): adds kernels/arch/NAME.cpp and tells the registry that it is there.
-# A sanitizer sees what runs: units that this CPU cannot run, a minute and a half of compiling each, are left out then.
+# gemma_isa_unit(NAME [flags...]): adds kernels/arch/NAME.cpp, and defines a macro so that the registry includes it.
+# Builds with a sanitizer omit units that this CPU cannot run: compiling one takes a minute and a half.
 function(gemma_isa_unit name)
   set(options ${ARGN})
   if(GEMMA_SANITIZE)
     gemma_runs_here(runs ${ARGN})
     if(NOT runs)
-      message(STATUS "no sanitizer sees ${name}: this CPU cannot run it")
+      message(STATUS "sanitizer build without ${name}: this CPU cannot run it")
       string(TOUPPER ${name} macro)
       set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/avx2.cpp APPEND PROPERTY COMPILE_DEFINITIONS
-                   GEMMA_WITHOUT_${macro}) # its table of those matmuls
+                   GEMMA_WITHOUT_${macro}) # the table that uses the matmuls of this unit
       return()
     endif()
   endif()
   if(GEMMA_SANITIZE MATCHES "undefined")
-    # UBSan's checks of code that is unrolled this far take clang four times as long; they see the same algorithms in
-    # scalar.cpp
+    # with UBSan, clang takes four times as long for this unrolled code; UBSan checks the same algorithms in scalar.cpp
     list(APPEND options -fno-sanitize=undefined)
   endif()
   if(GEMMA_SANITIZE MATCHES "address" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-    # ASan's checks as calls, not in line: they find the same, and clang takes a quarter less time (avx2: 88 s, 65 s)
+    # ASan's checks as calls, not inline: they find the same errors, and clang takes a quarter less time (avx2: 65 s
+    # instead of 88 s)
     list(APPEND options -mllvm -asan-instrumentation-with-call-threshold=0)
   endif()
   if(GEMMA_BUILD_FUZZ)
-    # which of their edges an input reaches says nothing about the input, and counting them costs each execution
+    # coverage of kernels does not help the fuzzer, and counting edges would slow down each execution
     list(APPEND options -fno-sanitize=fuzzer-no-link)
   endif()
-  # whatever the rest is built with: CI takes -O1 for the library and -O0 for programs and tests
+  # in all builds: CI uses -O1 for the rest of the library and -O0 for programs and tests
   list(APPEND options $<$<CONFIG:Release>:-O3>)
   target_sources(gemma_kernel_objects PRIVATE ${PROJECT_SOURCE_DIR}/kernels/arch/${name}.cpp)
   set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/${name}.cpp PROPERTY COMPILE_OPTIONS ${options})
@@ -55,7 +55,8 @@ endfunction()
 
 target_sources(gemma_kernel_objects PRIVATE ${PROJECT_SOURCE_DIR}/kernels/arch/scalar.cpp)
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/scalar.cpp PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)
-# encoders: plain vectors of the compiler, which warns that functions of them (all inlined) are called in two ways
+# The encoders use vector types of the compiler, which warns that the calling convention of functions with such
+# parameters depends on flags; all these functions are inlined.
 target_sources(gemma_kernel_objects PRIVATE ${PROJECT_SOURCE_DIR}/kernels/arch/encode_portable.cpp)
 set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/encode_portable.cpp
              PROPERTY COMPILE_OPTIONS -Wno-psabi $<$<CONFIG:Release>:-O3>)
@@ -63,14 +64,14 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   gemma_isa_unit(encode_avx2 -Wno-psabi -mavx2)
   gemma_isa_unit(avx2 -mavx2 -mfma -mf16c)
   gemma_isa_unit(avxvnni -mavx2 -mfma -mf16c -mavxvnni)
-  # gcc 12 warns of registers that its own AVX-512 intrinsics leave undefined on purpose (GCC PR 105593)
+  # gcc 12 warns of registers that its AVX-512 intrinsics leave undefined deliberately (GCC PR 105593)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(quiet_intrinsics -Wno-maybe-uninitialized -Wno-uninitialized)
   endif()
   gemma_isa_unit(avx512vnni ${quiet_intrinsics} -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi
-                 -mavx512cd -mavx512ifma)  # current xsimd's tag for VBMI wants these two
+                 -mavx512cd -mavx512ifma)  # xsimd's tag for VBMI in current versions requires these two
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
-  # gcc 12 draws loads together before it assigns registers; the tiles, which need most of them, then spill
+  # gcc 12 groups loads before it allocates registers; tiles, which need most of the registers, would then spill
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(keep_order -fno-schedule-insns)
   endif()

@@ -1,8 +1,9 @@
-# Headers that cost each unit of a program or a test seconds are compiled once: third parties' and <gemma/gemma.hpp>, which
-# is what users of the library include. No unit of the library takes them, and what a unit needs, it still includes.
+# Headers that take seconds in each unit of programs and tests are precompiled: those of third parties, and
+# <gemma/gemma.hpp>, which users of the library include. Units of the library do not use them, and every unit still
+# includes the headers that it needs.
 
-# gemma_precompile(NAME LINK libraries... HEADERS headers...): the target NAME, whose precompiled headers other
-# targets take by target_precompile_headers(OTHER REUSE_FROM NAME). They must be compiled by the same options.
+# gemma_precompile(NAME LINK libraries... HEADERS headers...): creates the target NAME, whose precompiled headers other
+# targets use by target_precompile_headers(OTHER REUSE_FROM NAME). They must be compiled with the same options.
 function(gemma_precompile name)
   cmake_parse_arguments(ARG "" "" "LINK;HEADERS" ${ARGN})
   set(unit ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
