@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, lets a small bundled model answer questions about a passage, and lets the evaluator
-# compare three of them.
+# Installs missing packages, builds, lets a small bundled model answer questions about a passage, and lets the evaluator
+# compare three bundled models.
 #   examples/demo.sh [--model FILE]
-# With --model, the same with a real model, which can also be talked to; examples/get_model.sh fetches small ones.
+# With --model, uses a real model, which then also answers chat messages; examples/get_model.sh downloads small ones.
 set -euo pipefail
 
 fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
@@ -12,7 +12,7 @@ case ${1:-} in
   --model)
     [ $# -eq 2 ] || fail "--model needs a file"
     [ -f "$2" ] && [ -r "$2" ] || fail "$2 cannot be read"
-    model=$(cd "$(dirname "$2")" && pwd)/$(basename "$2") # from where this was called
+    model=$(cd "$(dirname "$2")" && pwd)/$(basename "$2") # relative to the folder from which this was called
     ;;
   *) fail "$1 is not understood; examples/demo.sh [--model FILE]" ;;
 esac
@@ -27,12 +27,12 @@ bin=build/release/bin
 passage="The Maris Bridge crosses the river Orne near the town of Velden. It was designed by the engineer Anna Keller \
 and opened in 1931. The bridge is 412 metres long and carries two railway tracks."
 
-# One question about the passage. The bundled models know the plain prompt, others their own turns.
+# Asks one question about the passage. The bundled models were trained on the plain prompt; others use their template.
 ask() { # MODEL QUESTION [FLAGS...]
   local file=$1 question=$2
   shift 2
   printf '%s\n  ' "$question"
-  # at a terminal it says how fast it was, on stderr
+  # at a terminal, gemma-chat reports its speed on stderr
   "$bin/gemma-chat" -m "$file" "$@" --temp 0 -p "Use the following pieces of context to answer the question at the end.
 $passage
 Question: $question

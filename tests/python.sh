@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The Python package as its users meet it: built once as a wheel, installed into a fresh virtual environment of each Python,
-# its tests by pytest, mypy --strict, the lines of docs/python.md, and the article's loop. Needs network; minutes.
-#   tests/python.sh [PYTHON...]     these; otherwise every python3.9 to python3.13 that is there
-# GEMMA_WHEEL=FILE takes a wheel that was built before; GEMMA_SQUAD=PROGRAM lets article.py be compared with gemma-squad.
-# CMAKE_CXX_COMPILER_LAUNCHER=ccache helps the build.
+# Tests the Python package: builds a wheel once, installs it into a new virtual environment for each Python, and runs its
+# tests by pytest, mypy --strict, the code of docs/python.md, and article.py. Needs a network and takes minutes.
+#   tests/python.sh [PYTHON...]     with these; by default with every installed python3.9 to python3.13
+# GEMMA_WHEEL=FILE uses an existing wheel; GEMMA_SQUAD=PROGRAM compares article.py with gemma-squad.
+# CMAKE_CXX_COMPILER_LAUNCHER=ccache speeds up the build.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Real weights: Gemma 3 270M and SmolLM2 135M Instruct, fetched by examples/get_model.sh into the user's cache (360 MB).
+# Tests real weights: Gemma 3 270M and SmolLM2 135M Instruct, which examples/get_model.sh downloads to the user's cache
+# (360 MB).
 #   tests/real_models.sh [MODEL...]     gemma-3-270m smollm2-135m
-# For each: greedy answers to a dozen prompts against those of llama.cpp that are kept in tests/real (equal up to the
-# first token where its two best lie within 0.25 nat); perplexity of SQuAD's contexts within 0.5% of llama.cpp's, or
-# lower; and exact match and F1 on 600 questions of SQuAD dev, which are printed. Needs dev-v1.1.json in
-# ../shared/squad, or in the folder $GEMMA_SQUAD. What cannot be fetched or is missing is skipped, loudly; the status is
-# 1 when something is wrong. $GEMMA_BUILD is a build folder to take the programs from (default: build/release).
+# For each model: greedy answers to a dozen prompts must equal those of llama.cpp in tests/real (up to the first token
+# where its two best tokens are within 0.25 nat); the perplexity of SQuAD's contexts must be within 0.5% of llama.cpp's,
+# or lower; exact match and F1 on 600 questions of SQuAD dev are printed. Needs dev-v1.1.json in ../shared/squad, or in
+# the folder $GEMMA_SQUAD. Tests whose data is missing or cannot be downloaded are skipped with a message; the status is
+# 1 if a test fails. $GEMMA_BUILD: the build folder of the programs (default: build/release).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

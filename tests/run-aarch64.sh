@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Cross-compiles the library and its tests for 64-bit Arm and runs them under qemu-user, on emulated CPUs with and
-# without what the NEON kernels need.
-# Arm packages are unpacked into build/aarch64-root; nothing of another architecture is installed.
+# without the features that the NEON kernels need.
+# Arm packages are unpacked into build/aarch64-root; no packages of another architecture are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,7 +10,7 @@ jobs=$(nproc)
 root=$PWD/build/aarch64-root
 step() { printf '\n== %s\n' "$*"; }
 
-# Libraries for the target, fetched by apt with a state of its own: the machine's package lists stay as they are.
+# Downloads libraries for the target by apt with a separate state, so that the machine's package lists are unchanged.
 fetch_root() {
   local apt=$PWD/build/aarch64-apt id mirror keyring
   . /etc/os-release
@@ -30,7 +30,7 @@ fetch_root() {
   local package
   for package in "$apt"/archives/*.deb; do
     case $package in
-      */libc6-dev_* | */linux-libc-dev_* | */libcrypt-dev_*) ;; # the cross compiler has its own
+      */libc6-dev_* | */linux-libc-dev_* | */libcrypt-dev_*) ;; # the cross compiler provides these
       *) dpkg-deb -x "$package" "$root" ;;
     esac
   done
@@ -47,11 +47,11 @@ step "build for aarch64"
 cmake --preset aarch64 >/dev/null
 cmake --build --preset aarch64 -j "$jobs" >build/aarch64/build.log 2>&1 || { tail -n 60 build/aarch64/build.log && exit 1; }
 
-run() { # CPU, ctest's selection: each program runs through the emulator that cmake/aarch64.cmake names
+run() { # CPU, ctest's selection: runs each program by the emulator that cmake/aarch64.cmake sets
   step "test on $1"
   QEMU_CPU=$1 ctest --test-dir build/aarch64 --output-on-failure -j "$jobs" "${@:2}" |
     grep -vE ' Passed +[0-9.]+ sec$|^ +Start '
 }
-run cortex-a76             # dot products: the NEON kernels; everything
-run max -L kernels         # everything that the emulator knows, int8 matrix multiplies among it
-run cortex-a72 -L kernels  # no dot products: detection has to fall back to the scalar kernels
+run cortex-a76             # has dot products, so uses the NEON kernels; all tests
+run max -L kernels         # all features of the emulator, including int8 matrix multiplies
+run cortex-a72 -L kernels  # no dot products: detection must choose the scalar kernels

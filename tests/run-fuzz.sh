@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Fuzzes everything that reads what strangers wrote, under AddressSanitizer and UndefinedBehaviorSanitizer.
+# Fuzzes all code that reads untrusted input, under AddressSanitizer and UndefinedBehaviorSanitizer.
 #   tests/run-fuzz.sh [SECONDS [TARGET...]]
 # SECONDS (default 600) are shared by the targets (gguf model vocabulary tokenizer chat squad safetensors grammar request), one
-# after the other, on one core. Prints for each its executions and the edges of control flow that it reached, of all that its program
-# has (every kernel of every instruction set among them, and code that it has no way to). Inputs that reached
-# something new are kept in build/fuzz/corpus, and the next run goes on from them; a finding stops its target and lies
-# in build/fuzz/findings. Exit status 1 when there was one. GEMMA_FUZZ_FOLDER: another folder than build/fuzz.
-# GEMMA_FUZZ_RUNS: executions of each target in place of seconds. GEMMA_FUZZ_SANITIZE: `undefined` leaves
-# AddressSanitizer out, and has the standard library's assertions in its place: twice as many executions in the
-# same time. The campaign before a release, with both sanitizers first and last:
+# after the other, on one core. Prints for each target the number of executions and of control-flow edges that it
+# reached, out of all edges of its program (which include all kernels of every instruction set and unreachable code).
+# Inputs that reach new edges are kept in build/fuzz/corpus, and the next run continues from them; a finding stops its
+# target and is stored in build/fuzz/findings. Exit status 1 if there was a finding. GEMMA_FUZZ_FOLDER: a folder that
+# replaces build/fuzz. GEMMA_FUZZ_RUNS: executions of each target, instead of seconds. GEMMA_FUZZ_SANITIZE=undefined:
+# without AddressSanitizer but with the standard library's assertions, which gives twice as many executions in the same
+# time. The campaign before a release, with both sanitizers first and last:
 #   GEMMA_FUZZ_RUNS=1000000 tests/run-fuzz.sh 0 gguf model vocabulary squad request
 #   GEMMA_FUZZ_RUNS=200000 tests/run-fuzz.sh 0 tokenizer chat grammar
 #   GEMMA_FUZZ_SANITIZE=undefined GEMMA_FUZZ_RUNS=9000000 tests/run-fuzz.sh 0 gguf model vocabulary squad request
 #   GEMMA_FUZZ_SANITIZE=undefined GEMMA_FUZZ_RUNS=1800000 tests/run-fuzz.sh 0 tokenizer chat grammar
-#   GEMMA_FUZZ_RUNS=0 tests/run-fuzz.sh 0       # runs every input that was kept
+#   GEMMA_FUZZ_RUNS=0 tests/run-fuzz.sh 0       # runs all kept inputs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,7 @@ targets=("$@")
 [ ${#targets[@]} -eq 0 ] && targets=(gguf model vocabulary tokenizer chat squad safetensors grammar request)
 folder=${GEMMA_FUZZ_FOLDER:-build/fuzz}
 sanitize=${GEMMA_FUZZ_SANITIZE:-address,undefined}
-# without calls at each comparison, which take a third of the time: seeds and dictionaries have the words that count
+# without tracing of comparisons, which takes a third of the time: seeds and dictionaries contain the relevant words
 coverage="-fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp"
 [[ $sanitize == *address* ]] || coverage+=" -D_GLIBCXX_ASSERTIONS"
 
@@ -37,8 +37,8 @@ cmake --build "$folder" -j "$(nproc)" --target write_seeds "${targets[@]/#/fuzz_
 mkdir -p "$folder"/findings
 limit=("-max_total_time=$((seconds / ${#targets[@]}))")
 [ -z "${GEMMA_FUZZ_RUNS:-}" ] || limit=("-runs=$GEMMA_FUZZ_RUNS")
-# -entropic=0 below: choosing inputs by rare features takes 40% of the time, more than running them does
-# where memory was taken matters for a finding alone: run its file without this to see it
+# -entropic=0 below: choosing inputs by rare features takes 40% of the time, more than running them
+# stacks of allocations are needed only to analyse a finding: run its file without this option to see them
 export ASAN_OPTIONS=${ASAN_OPTIONS:-malloc_context_size=2}
 status=0
 for target in "${targets[@]}"; do
@@ -47,7 +47,7 @@ for target in "${targets[@]}"; do
   dictionary=()
   [ -f "tests/fuzz/$target.dict" ] && dictionary=("-dict=tests/fuzz/$target.dict")
   mkdir -p "tests/fuzz/corpus/$target"
-  longest=4096 # bytes of an input: texts that are computed with are shorter, small models longer
+  longest=4096 # maximum size of an input in bytes; larger for small models, smaller for texts that a model computes
   case $target in
     gguf | model | vocabulary) longest=131072 ;;
     tokenizer | chat) longest=1024 ;;

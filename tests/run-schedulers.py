@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""gemma-squad under real schedulers: Slurm (a controller and four daemons on this machine, with munge), GNU parallel and mpirun,
-each with tasks that are killed at random and run again. Compares what their shards merge to with a run of one process, byte by
-byte, and looks after each kill that no finished answer is lost or asked again.
+"""gemma-squad under real schedulers: Slurm (a controller and four daemons on this machine, with munge), GNU parallel, mpirun.
+Tasks are killed at random and run again. Compares the merged shards with a run of one process byte by byte, and checks
+after each kill that no finished answer is lost or computed again.
 
     tests/run-schedulers.py [--bin build/ci/bin] [--kills 20] [slurm] [parallel] [mpi]        (as root, for slurm)
 
-Debian packages: slurm-wlm munge; parallel; openmpi-bin. What is not there is skipped, and said. Takes a minute or two.
+Debian packages: slurm-wlm munge; parallel; openmpi-bin. Missing schedulers are skipped with a message. Takes a minute or two.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import time
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
 CLUSTER = SOURCE / "examples/squad/cluster"
 SHARDS = 8
-# each question alone, so that a shard lasts long enough to be killed in the middle
+# each question alone, so that a shard runs long enough to be killed halfway
 FLAGS = [flag for name in ("gemma", "llama", "mistral")
          for flag in ("--model", f"{name}={SOURCE}/examples/models/{name}-demo.Q4_K_M.gguf")]
 FLAGS += ["--squad", str(SOURCE / "examples/squad/demo_set.json"), "-n", "0", "--max-tokens", "200", "--batch", "1", "--alone"]
@@ -36,11 +36,11 @@ def answers(directory):
         text = (directory / "answers.jsonl").read_bytes()
     except FileNotFoundError:
         return []
-    return text[:text.rfind(b"\n") + 1].splitlines()  # the last line may be half written
+    return text[:text.rfind(b"\n") + 1].splitlines()  # the last line may be incomplete
 
 
 class Watch:
-    """What has been answered so far, line by line with its times: nothing of it may change or go."""
+    """The answers so far, line by line with their times, none of which may change or disappear."""
 
     def __init__(self, run):
         self.run, self.seen, self.kills = run, {}, 0
@@ -54,7 +54,7 @@ class Watch:
             self.seen[shard] = now
 
     def kill_one(self):
-        """Kills a process of the run that is in the middle of its questions; its shard, or None when there is none."""
+        """Kills a process of the run that has answered some of its questions; returns its shard, or None without one."""
         running = []
         for proc in pathlib.Path("/proc").glob("[0-9]*"):
             try:
@@ -64,7 +64,7 @@ class Watch:
                     environment = dict(v.split(b"=", 1) for v in (proc / "environ").read_bytes().split(b"\0") if b"=" in v)
                     running.append((int(proc.name), environment.get(b"SLURM_ARRAY_TASK_ID", b"0").decode()))
             except OSError:
-                pass  # it has ended
+                pass  # the process has ended
         if not running:
             return None
         pid, task = random.choice(running)
@@ -78,7 +78,7 @@ class Watch:
 
 
 def merged(squad, run, whole):
-    """Merges in any order, and compares."""
+    """Merges the shards in random order, and compares the result with the whole run."""
     shards = [str(run / f"shard{i}") for i in range(1, SHARDS + 1)]
     random.shuffle(shards)
     shutil.rmtree(run / "whole", ignore_errors=True)
@@ -90,7 +90,7 @@ def merged(squad, run, whole):
 
 
 class Slurm:
-    """A cluster of four nodes on this machine, in a folder of its own."""
+    """A cluster of four nodes on this machine, in a temporary folder."""
 
     def __init__(self, folder):
         self.folder, self.daemons = folder, []
@@ -188,7 +188,7 @@ def slurm(squad, folder, watch, kills):
             for task, state in now.items():
                 if state in ("FAILED", "NODE_FAIL") and task in killed:
                     cluster.say("scontrol", "requeue", f"{job}_{task}")
-                    # Slurm lets a requeued task wait for two minutes
+                    # Slurm starts a requeued task after two minutes only
                     cluster.say("scontrol", "update", f"JobId={job}_{task}", "StartTime=now")
                     killed.discard(task)
             if len(now) == SHARDS and set(now.values()) == {"COMPLETED"}:
@@ -202,7 +202,7 @@ def slurm(squad, folder, watch, kills):
 
 
 def again_and_again(command, environment, watch, kills):
-    """Runs a command with kills in it until it has ended well; between two runs nothing is lost."""
+    """Runs a command, with kills, until it has succeeded; checks that nothing is lost between runs."""
     for _ in range(kills + 10):
         job = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while job.poll() is None:
@@ -236,7 +236,7 @@ def main():
     needs = {"slurm": ["slurmctld", "slurmd", "munged", "sbatch"], "parallel": ["parallel"], "mpi": ["mpirun"]}
     ways = {"slurm": slurm, "parallel": parallel, "mpi": mpi}
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gemma-schedulers-"))
-    folder.chmod(0o755)  # munge wants its socket reachable for all
+    folder.chmod(0o755)  # munge requires that all users can reach its socket
     whole = folder / "one"
     subprocess.run([squad, "run", *FLAGS, "--out", str(whole), "-t", "1", "-q"], check=True)
     print(f"one process: {len(answers(whole))} answers")
@@ -253,7 +253,7 @@ def main():
         watch.look()
         merged(squad, watch.run, whole)
         print(f"{way}: {SHARDS} shards, {watch.kills} kills, the same bytes, {time.monotonic() - begin:.0f} s")
-    shutil.rmtree(folder)  # what failed stays for who looks into it
+    shutil.rmtree(folder)  # after a failure the folder is kept for analysis
     return 0
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the engine's tests with clang's ThreadSanitizer and runs those in which threads meet: many sessions on one
-# model, a scheduler of many callers, cancelling from outside, teams of several threads, callers' own parallel regions.
-# Any race fails it.
+# Builds the engine's tests with clang's ThreadSanitizer and runs those with several threads: many sessions on one
+# model, a scheduler with many callers, cancelling from other threads, teams of several threads, parallel regions of
+# callers. Fails on any race.
 #   tests/run-tsan.sh [BUILD_FOLDER]       (build/tsan)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,8 @@ cmake --preset tsan -B "$build" >/dev/null
 cmake --build "$build" --target gemma_tests -j "$jobs" | tail -n 1
 
 # Clang's OpenMP runtime is not instrumented, so the sanitizer cannot see the fork and the join of a parallel region.
-# Archer, the runtime's own tool, tells it; the barrier between steps is ours, of std::atomic, and seen as it is.
+# Archer, a tool of the runtime, reports them to the sanitizer. The barrier between steps uses std::atomic, which the
+# sanitizer supports.
 archer=$(clang++ -print-file-name=libarcher.so)
 if [ ! -e "$archer" ]; then
   archer=$(find /usr/lib/llvm-"$(clang++ -dumpversion | cut -d. -f1)"/lib -name libarcher.so | head -n 1)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# gguf/ and gguf-info as Windows programs: cross-compiled by mingw-w64 without a warning, run under wine, and compared
-# with the Linux build byte by byte: what is shown of each golden file, the message for each damaged one, names that
-# are not ASCII, and files written anew.
+# Builds gguf/ and gguf-info for Windows by mingw-w64 without warnings, runs them under wine, and compares them with the
+# Linux build byte by byte: the report of each golden file, the message for each damaged file, names that are not ASCII,
+# and rewritten files.
 #   tests/run-windows.sh [GGUF-INFO]     the Linux program (default: build/ci/bin/gguf-info)
 # Needs Debian's g++-mingw-w64-x86-64-posix and wine, which examples/install.sh --windows installs.
 set -euo pipefail
@@ -28,7 +28,7 @@ wine "$work"/gguf-info.exe --version 2>/dev/null | grep -q "^gguf-info [0-9]"
 cp "$here" "$work"/gguf-info
 cd "$work"
 failed=0 n=0
-# same ARGUMENTS...: both programs say the same, on both streams, and end alike
+# same ARGUMENTS...: checks that both programs have the same output, errors and exit status
 same() {
   local here=0 there=0
   ./gguf-info "$@" >here.out 2>here.err || here=$?

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds everything, and passes all tests.
-#   tests/run.sh          gcc with warnings as errors and every test
-#   tests/run.sh --all    then also a strict user's program optimised by both compilers, and the library's tests built
-#                         by clang, under AddressSanitizer and UndefinedBehaviorSanitizer: what continuous integration runs
-# tests/run-aarch64.sh does NEON, under emulation.
+# Installs missing packages, builds everything, and runs all tests.
+#   tests/run.sh          gcc with warnings as errors, and all tests
+#   tests/run.sh --all    also tests/install's strict user program, optimised by both compilers, and the library's tests,
+#                         built by clang with AddressSanitizer and UndefinedBehaviorSanitizer, as in continuous integration
+# tests/run-aarch64.sh tests NEON under emulation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 case "${1:-}" in
-  "" | --all | --quick) ;; # --quick: what the script without a flag was called before
+  "" | --all | --quick) ;; # --quick: the former flag for what is now the default
   *)
     echo "run.sh: there is no flag $1; there is --all" >&2
     exit 1
@@ -18,16 +18,16 @@ esac
 examples/install.sh --tests
 jobs=$(nproc)
 begin=0
-step() { # what comes now; how long the step before took
+step() { # TITLE: prints the time of the preceding step, and the title of the next
   [ "$begin" -eq 0 ] || printf '(%d s)\n' $((SECONDS - begin))
   printf '\n== %s\n' "$*"
   begin=$SECONDS
 }
-build() { # preset; what the compiler says is shown when it fails
+build() { # PRESET: shows the output of the compiler only on failure
   cmake --preset "$1" >/dev/null
   cmake --build --preset "$1" -j "$jobs" >"build/$1/build.log" 2>&1 || { tail -n 60 "build/$1/build.log" && exit 1; }
 }
-run_tests() { # preset; OpenMP's idle threads sleep at once: the tests beside them want the cores
+run_tests() { # PRESET: idle OpenMP threads sleep at once, since other tests need the cores
   OMP_WAIT_POLICY=passive ctest --test-dir "build/$1" --output-on-failure -j "$((jobs + 1))" --output-log "build/$1/test.log" | grep -vE ' Passed +[0-9.]+ sec$|^ +Start '
 }
 

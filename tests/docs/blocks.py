@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""Takes the code out of README.md and docs/, so that tests compile and run it.
+"""Extracts the code of README.md and docs/, so that tests can compile and run it.
 
     blocks.py cpp OUT FILES...      one C++ unit of all ```cpp blocks, and one C unit for each ```c block, in OUT
-    blocks.py files OUT FILES...    the blocks that say which file they are, written to OUT under that name
+    blocks.py files OUT FILES...    writes the blocks that are named files to OUT under these names
     blocks.py run LANGUAGE FILES... runs each ```python block, or each ```bash block marked <!-- run -->
 
-What a block means is said by HTML comments on the lines just before its fence:
+HTML comments on the lines directly before the fence of a block tell how it is used:
 
-    <!-- file: NAMES -->      it is these files of examples
-    <!-- run -->              (bash) it is to be run; Python, C and C++ always are
-    <!-- context: CODE -->    (cpp) what stands before it in the reader's own program
-    <!-- scope: file -->      (cpp) declarations rather than statements: compiled at file scope, not run
+    <!-- file: NAMES -->      the content of the files of these names
+    <!-- run -->              (bash) is run; Python, C and C++ blocks are always run
+    <!-- context: CODE -->    (cpp) code that precedes it in the reader's program
+    <!-- scope: file -->      (cpp) declarations, not statements: compiled at file scope, not run
     <!-- compile -->          (cpp) compiled, not run
-    <!-- needs: MODULE -->    (python) left out, and counted, where Python cannot import it
-    <!-- skip: REASON -->     left out, and counted
+    <!-- needs: MODULE -->    (python) skipped, and counted, if Python cannot import the module
+    <!-- skip: REASON -->     skipped, and counted
 
-A block that none of this touches is an error, but for plain text (``` or ```text).
+A block to which none of this applies is an error, except plain text (``` or ```text).
 
-C++ blocks without main() are the inside of a function. All run in a folder with a model called model.gguf.
+C++ blocks without main() become the body of a function. All blocks run in a folder with a model called model.gguf.
 """
 
 import importlib.util
@@ -111,7 +111,7 @@ def make_cpp(out, files):
         context = b.marks.get("context", "")
         if re.search(r"^int main\(", text, re.M):
             text = re.sub(r"^int main\(", "int run_main(", text, flags=re.M)
-            text = re.sub(r"^}\n*\Z", "return 0; }\n", text, flags=re.M)  # what main() may leave out
+            text = re.sub(r"^}\n*\Z", "return 0; }\n", text, flags=re.M)  # main() may omit it
             takes = "run_main(argc, argv)" if re.search(r"run_main\(int", text) else "run_main()"
             body.append(f'namespace block_{i} {{\n#line {b.line} "{b.path}"\n{text}\n'
                         f"[[maybe_unused]] int run(int argc, char** argv) {{ (void)argc, (void)argv; return {takes}; }}\n}}\n")

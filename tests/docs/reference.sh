@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Doxygen finds a comment for every public symbol and has nothing to warn of; the reference names every C function.
+# Doxygen finds a comment for every public symbol and gives no warning; the reference contains every C function.
 #   reference.sh DOXYGEN OUT
 set -euo pipefail
 cd "$(dirname "$0")/../.."

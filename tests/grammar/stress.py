@@ -1,7 +1,7 @@
-"""Generated schemas, walked by random tokens; each finished text is checked by validators of others.
+"""Tests generated schemas: texts are made of random tokens, and independent validators check each complete text.
     stress.py GRAMMAR_WALK VOCABULARY.gguf [SCHEMAS [SEED [WALKS]]]
 GRAMMAR_WALK is build/ci/tests/grammar/grammar_walk (target grammar_walk). Needs Python's jsonschema; where NODE_PATH
-holds ajv and ajv-formats (npm), ajv looks too. Prints what the masks took; exit status 1 for a text that is not valid.
+holds ajv and ajv-formats (npm), ajv is used as well. Prints the time of the masks; exit status 1 for an invalid text.
 """
 
 import json
@@ -99,7 +99,7 @@ class Maker:
             return {"oneOf": [{"type": "object", "properties": {"kind": {"const": k}, "v": self.schema(depth + 1)},
                                "required": ["kind", "v"]} for k in ["one", "two"]]}
         a, b = self.object(depth + 1), self.object(depth + 1)
-        for s in [a, b]:  # what one forbids the other may require
+        for s in [a, b]:  # one may require what the other forbids
             s.pop("additionalProperties", None)
         for n in set(a["properties"]) & set(b["properties"]):
             del b["properties"][n]
@@ -123,7 +123,7 @@ class Maker:
         if kind == 9 and depth > 0:
             name = self.r.choice(["node", "leaf"])
             if name not in self.defs:
-                self.defs[name] = {}  # while it is made
+                self.defs[name] = {}  # a placeholder while the definition is generated
                 self.defs[name] = {"type": "object", "properties": {"v": self.schema(depth + 1), "next": {
                     "anyOf": [{"$ref": "#/$defs/" + name}, {"type": "null"}]}}, "required": ["v", "next"]}
             return {"$ref": "#/$defs/" + name}
@@ -141,7 +141,7 @@ class Maker:
 
 
 def ajv_refuses(schemas, texts):
-    """The numbers of the texts that ajv does not take, or None without ajv."""
+    """The numbers of the texts that ajv does not accept, or None without ajv."""
     program = """
 const Ajv = require("ajv/dist/2020"), formats = require("ajv-formats");
 const {schemas, texts} = JSON.parse(require("fs").readFileSync(0));
@@ -160,14 +160,14 @@ console.log(JSON.stringify(texts.flatMap(([s, text], i) => {
 
 
 def invalid(schemas, texts):
-    """What validators say against texts, each [number of its schema, text]: [(validator, number of the text, why)]; and
-    whether ajv was among them."""
+    """Validates texts, each [number of its schema, text]. Returns [(validator, number of the text, reason)] for the
+    invalid ones, and whether ajv was used."""
     wrong = []
-    # its check of times takes no zone that leads to another day; ajv looks at them
+    # its check of times refuses zones that lead to another day; ajv checks them correctly
     checker = jsonschema.FormatChecker([f for f in jsonschema.FormatChecker.checkers if f != "time"])
     for i, (number, text) in enumerate(texts):
         try:
-            # of two equal names the last counts for all readers
+            # all readers use the last of two equal names
             jsonschema.Draft202012Validator(schemas[number], format_checker=checker).validate(json.loads(text))
         except (jsonschema.ValidationError, json.JSONDecodeError) as e:
             wrong.append(("jsonschema", i, str(e).splitlines()[0]))

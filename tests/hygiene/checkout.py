@@ -10,8 +10,8 @@ SOURCES = (".hpp", ".inl", ".cpp", ".h")
 
 
 def files(root):
-    """The names of the files that git knows and that are there; where there is no git, of all in the folders above."""
-    git = ["git", "-C", str(root), "-c", "safe.directory=*", "ls-files"]  # whoever owns the checkout
+    """The names of the existing files that git tracks; without git, of all files in the folders above."""
+    git = ["git", "-C", str(root), "-c", "safe.directory=*", "ls-files"]  # whoever the owner of the checkout is
     listed = subprocess.run(git, capture_output=True, text=True)
     if listed.returncode == 0 and listed.stdout:
         return [name for name in listed.stdout.split("\n") if (root / name).is_file()]
@@ -26,7 +26,8 @@ def lines_of(root, name):
 
 
 def included(root, name):
-    """(line, name) of each header that a file includes in quotes; not what header-only programs read at its end."""
+    """(line, name) of each header that a file includes in quotes, except the definitions at its end for header-only
+    use."""
     for at, line in enumerate(lines_of(root, name), 1):
         if line == "#if defined(GEMMA_HEADER_ONLY)":
             return
@@ -35,6 +36,6 @@ def included(root, name):
 
 
 def report(wrong, good):
-    """Prints what is wrong, or that all is good; returns the exit status."""
+    """Prints the errors, or the message `good` if there are none; returns the exit status."""
     print("\n".join(wrong) or good)
     return 1 if wrong else 0

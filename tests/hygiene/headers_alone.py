@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Each header compiles alone: it includes all that it needs.
+"""Each header compiles alone, i.e. it includes everything that it needs.
 
   headers_alone.py ROOT JOBS COMPILER FLAGS...    the headers of ROOT, with JOBS compilers at once
 
-A header that another one includes is proven by the other's unit if it stands first there: whatever was read
-before the other's own text, the other includes itself. So the headers are put into as few chains as possible, in
-which each includes the one before it, directly or through others, and each chain is compiled as one unit.
+If header B includes header A, a unit that includes first A and then B tests both: everything that is read before the
+text of B is included by B anyway. Therefore the headers are divided into as few chains as possible, in which each
+includes the preceding one, directly or indirectly, and each chain is compiled as one unit.
 
-What most headers include is read once, where the compiler is clang: each of HUBS becomes a precompiled header by
-itself, and a header that includes it is compiled after it, for the same reason. A unit that fails is compiled again
-as text, so that what the test says is what a user's compiler would.
+With clang, headers that most others include are read once: each of HUBS becomes a precompiled header, and headers that
+include it are compiled after it, for the same reason. A unit that fails is compiled again without precompiled headers,
+so that the test prints the messages that a user's compiler would.
 """
 import concurrent.futures
 import os
@@ -25,8 +25,8 @@ HUBS = ("gguf/dtype.hpp", "gguf/file.hpp", "gemma/weights.hpp", "tokenizer/token
 
 
 def includes(root, headers):
-    """For each header, those of the headers that it includes, directly or not. What comes along in header-only
-    programs, at a header's end, headers_link_twice compiles."""
+    """For each header, the headers that it includes directly or indirectly, without the definitions at its end for
+    header-only use, which the test headers_link_twice compiles."""
     direct = {}
     for header in headers:
         direct[header] = {name for _, name in included(root, header)}
@@ -48,8 +48,8 @@ def includes(root, headers):
 
 
 def chains(reached):
-    """The least number of chains that hold every header once: a maximum matching of each with its successor."""
-    before = {}  # header -> the one before it in its chain
+    """The smallest set of chains that contains every header once, by a maximum matching of headers with successors."""
+    before = {}  # header -> its predecessor in the chain
 
     def give_successor(header, tried):
         for other in sorted(reached):
@@ -74,8 +74,8 @@ def chains(reached):
 
 
 def cut(units, reached, hubs):
-    """The chains in pieces (hub or None, headers): a piece stands after the greatest hub that its headers include.
-    The hubs are pieces of their own."""
+    """Divides the chains into pieces (hub or None, headers): a piece is compiled after the largest hub that its headers
+    include. Each hub is a separate piece."""
     pieces = [(None, [hub]) for hub in hubs]
     for unit in units:
         last = ()
@@ -91,7 +91,7 @@ def cut(units, reached, hubs):
 
 
 class Compiler:
-    """Compiles pieces; precompiled hubs lie in `folder`."""
+    """Compiles pieces; precompiled hubs are stored in `folder`."""
 
     def __init__(self, root, command, folder):
         self.command = [*command, f"-I{root}", "-x"]
@@ -119,7 +119,7 @@ class Compiler:
 def main(root, jobs, *command):
     root = pathlib.Path(root).resolve()
     headers = [str(h.relative_to(root)) for part in PARTS for h in sorted((root / part).rglob("*.hpp"))
-               if h.parent != root / "kernels/arch"]  # those want the flags of their units
+               if h.parent != root / "kernels/arch"]  # those need the flags of their units
     reached = includes(root, headers)
     hubs = [hub for hub in HUBS if hub in headers] if "clang" in os.path.basename(command[0]) else []
     pieces = cut(chains(reached), reached, hubs)
@@ -136,7 +136,7 @@ def main(root, jobs, *command):
             if members[0] in precompiled:
                 return precompiled[members[0]].result()
             if hub:
-                precompiled[hub].result()  # begun before this piece
+                precompiled[hub].result()  # submitted before this piece
             return compiler.check(hub, members)
 
         for (_, piece), done in zip(pieces, pool.map(check, pieces)):

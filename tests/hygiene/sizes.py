@@ -3,9 +3,8 @@
 
     sizes.py CHECKOUT
 
-Functions are found by the layout that clang-format gives them: a line that ends in an opening brace, and the brace
-that closes it at the same indentation. What is longer for a reason stands below, with the reason; an entry that is no
-longer needed fails the test too.
+Functions are found by clang-format's layout: a line that ends in an opening brace, and the closing brace at the same
+indentation. Exceptions are listed below, with reasons; an entry that is no longer needed fails the test too.
 """
 
 import re
@@ -41,13 +40,13 @@ BLOCK = re.compile(r"^\s*(inline namespace|namespace|class|struct|union|enum|ext
 
 
 def functions(lines):
-    """(name, first line, number of lines) of each function; those inside others are not counted apart."""
+    """(name, first line, number of lines) of each function; nested functions are not listed separately."""
     opened = []
     for n, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
         text = line.strip()
         if text.endswith("{") and not text.startswith(("//", "#", "}")) and indent <= 4:
-            first = n  # of the statement: parameters and initialisers are indented further
+            first = n  # the first line of the statement: parameters and initialisers are indented further
             while first > 0 and (len(lines[first]) - len(lines[first].lstrip()) > indent or lines[first].strip()[:1] in (":", ")")):
                 first -= 1
             head = " ".join(x.strip() for x in lines[first : n + 1])

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What docs/style.md says and no compiler checks, line by line and file by file.
+"""Checks rules of docs/style.md that no compiler checks, line by line and file by file.
 
     structure.py CHECKOUT
 
-Each rule about lines has a line that breaks it: a rule that does not find its own is an error too.
+Each rule about lines has an example line that breaks it; a rule that does not find its example is an error too.
 """
 
 import os
@@ -20,11 +20,11 @@ BUILD_FILES = (".cmake", "CMakeLists.txt", "CMakePresets.json")
 
 class Rule(NamedTuple):
     what: str
-    folders: str  # names of files begin with one of these
-    pattern: str  # what no line may have that is not a comment
-    broken: str  # a line that has it
+    folders: str  # applies to files whose names begin with one of these
+    pattern: str  # no line may match this outside of comments
+    broken: str  # a line that matches it
     endings: tuple = SOURCES
-    but: str = "$^"  # names of files that may have it
+    but: str = "$^"  # names of files that may match it
 
 
 def no_includes(of):
@@ -32,7 +32,7 @@ def no_includes(of):
 
 
 RULES = [
-    # ---- who knows whom ----
+    # ---- dependencies ----
     Rule("gguf is the ground floor", "gguf", no_includes("kernels|tokenizer|gemma|examples|bench|tests"),
          '#include "../kernels/registry.hpp"'),
     Rule("kernels know gguf only", "kernels", no_includes("tokenizer|gemma|examples|bench|tests"),
@@ -75,7 +75,7 @@ RULES = [
          but=r"cmake/isa\.cmake"),
     Rule("which family a model is of is asked in gemma/families alone", LIBRARY,
          r"\barchitecture *[!=]=|[!=]= *[\w.]*\barchitecture\b", 'if (config.architecture == "gemma") {',
-         but=r"gemma/families/|gguf/file_kind\.hpp"),  # that one: what is no model at all
+         but=r"gemma/families/|gguf/file_kind\.hpp"),  # the latter recognises files that are not models
     Rule("names of GGUF keys and tensors stand where docs/style.md says", "kernels gemma examples bench",
          r'^(?!#include)[^/]*"[^"]*(general\.[a-z]|tokenizer\.(ggml|chat)|blk\.|\.weight"|\.bias"|token_embd|output_norm|split\.[a-z])',
          'file.get<int>("general.alignment");',
@@ -107,7 +107,7 @@ def broken_lines(root, names):
 
 
 def code_of(rule, line):
-    """The line as the rule sees it: nothing of a comment, and, where words are counted, nothing of a string."""
+    """The part of a line that a rule examines: without comments and, for rules about words, without strings."""
     if "finish it" in rule.what:
         return line
     line = re.sub(r"^\s*(//|\*|#(?!\s*(include|if|el|define))).*", "", line)
@@ -132,7 +132,7 @@ def broken_files(root, names):
             yield f"{name}: build output"
         if path.suffix in SOURCES and not opens_with_purpose(path, lines_of(root, name)):
             yield f"{name}:1: a file opens with what it is for"
-    for name in names:  # a unit that no list has is built by nobody
+    for name in names:  # a unit that is in no list is not built
         if name.endswith(".cpp") and name.startswith(("gguf/", "kernels/", "tokenizer/", "gemma/", "examples/", "bench/")):
             folders = [*map(str, PurePosixPath(name).parents)]
             lists = [n for n in names if n.startswith("cmake/") or n.endswith(BUILD_FILES) and str(PurePosixPath(n).parent) in folders]
@@ -142,7 +142,7 @@ def broken_files(root, names):
 
 
 def opens_with_purpose(path, lines):
-    """With a comment; or, of a unit, with the header of its name, which has it."""
+    """Whether a file begins with a comment, or a unit includes the header of the same name, which has one."""
     if lines and re.match(r"//|/\*\*", lines[0]):
         return True
     own = path.stem.removesuffix("_test")
@@ -151,8 +151,8 @@ def opens_with_purpose(path, lines):
 
 
 def circles(root, names):
-    """Definitions that include a header which includes the one that they end: whoever includes the former first, header-only,
-    reads the definitions before what they need."""
+    """.inl files that include a header which includes their own .hpp: in a header-only program that includes that
+    header first, the definitions precede the declarations that they need."""
     reached = {}
 
     def reach(header):
@@ -173,7 +173,7 @@ def circles(root, names):
 
 
 def unmarked(root, names):
-    """Functions in .inl files that are not inline for header-only users: two of their units could not be linked."""
+    """Functions in .inl files that are not inline: two units of a header-only program could not be linked."""
     marked = re.compile(r"(GEMMA_INLINE|inline|template|constexpr|consteval|static_assert|struct|class|enum|using|namespace|concept|requires)\b")
     for name in names:
         if not name.endswith(".inl"):
@@ -187,7 +187,7 @@ def unmarked(root, names):
 
 
 def unread_goldens(root, names):
-    """Models that no test names, and kinds of files that none reads."""
+    """Golden models that no test names, and kinds of golden files that no test reads."""
     text = "".join((root / n).read_text(encoding="utf-8") for n in names
                    if n.startswith("tests/") and not n.startswith("tests/golden/") and n.endswith((".cpp", ".hpp", ".py", ".sh", ".txt")))
     for name in names:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Each header of the library has its tests, and each test file is built.
+"""Each header of the library has tests, and each test file is built.
 
     tests_of_headers.py CHECKOUT
 
-The tests of NAME.hpp are in a file NAME_test.cpp below tests/. Where they are in another file, or the header is a part of
-something that is tested as a whole, the tables below say so; an entry that is no longer needed, or that names a file
-without a word of the header in it, fails the test too.
+The tests of NAME.hpp are in a file NAME_test.cpp below tests/. The tables below list headers whose tests are in another
+file, and headers that are tested as parts of a whole. An entry that is no longer needed, or whose file does not mention
+the header's name, fails the test too.
 """
 
 import re
@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from checkout import files, report
 
-# FOLDER: the tests of the whole that its headers are parts of
+# FOLDER: the tests that cover all its headers together
 FOLDERS = {
-    "gemma/decoder": "tests/gemma/golden_test.cpp",  # named intermediates, against the reference
+    "gemma/decoder": "tests/gemma/golden_test.cpp",  # compares named intermediate results with the reference
     "gemma/families": "tests/gemma/config_test.cpp",
     "gemma/grammar": "tests/grammar/grammar_test.cpp",
     "kernels/arch": "tests/kernels/registry_test.cpp",
@@ -25,7 +25,7 @@ FOLDERS = {
     "kernels/reference": "tests/kernels/oracle_test.cpp",
     "tokenizer/dialects": "tests/tokenizer/dialects_test.cpp",
 }
-# HEADER: the file of its tests, a name of the header that stands there
+# HEADER: the file with its tests, a name of the header that occurs in it
 ELSEWHERE = {
     "gemma/aligned_buffer.hpp": ("tests/api/plan_test.cpp", "kOutOfMemory"),
     "gemma/c_guard.hpp": ("tests/api/c_api_test.cpp", "gemma_error_get_code"),
@@ -90,7 +90,7 @@ ELSEWHERE = {
     "tokenizer/vocab.hpp": ("tests/tokenizer/malformed_vocabulary_test.cpp", "Vocab"),
     "tokenizer/words.hpp": ("tests/tokenizer/pretokenize_test.cpp", "pretokenize"),
 }
-# HEADER: why it has nothing to test
+# HEADER: the reason why it has no tests
 UNTESTED = {
     "gemma/gemma.hpp": "includes the others",
     "gguf/linkage.hpp": "macros, which each unit uses",

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The symbols that a shared library shows are those of the list beside this script (abi.txt of libgemma, abi_kernels.txt
-# of libgemma_kernels), no more and no fewer.
+# Compares the exported symbols of a shared library with the list beside this script: abi.txt for libgemma,
+# abi_kernels.txt for libgemma_kernels. They must be equal.
 #   abi.sh LIBRARY.so [--update]
 set -euo pipefail
 name=$(basename "$1")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The C interface as Python meets it: answers, logits, scores, errors, exceptions in callbacks, threads.
+"""Tests the C interface from Python: answers, logits, scores, errors, exceptions in callbacks, threads.
 
     python_test.py LIBGEMMA.so MODEL.gguf
 """
@@ -40,7 +40,7 @@ class CInterface(unittest.TestCase):
             self.assertEqual(len(v), 8)
             self.assertAlmostEqual(math.hypot(*v), 1, places=5)
         with self.assertRaises(gemma.Error):
-            self.model.embed(texts, prompt="query")  # a model that knows none
+            self.model.embed(texts, prompt="query")  # the model has no prompts
         with self.assertRaises(gemma.Error):
             self.model.embed(texts, dims=10**6)
 

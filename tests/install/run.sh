@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Uses the library as its users do, each way in clean folders, by the files that docs/embedding.md shows.
-#   run.sh                      all of it: minutes; builds the library four times
-#   run.sh package BUILD        installs what BUILD holds, moves it, and uses it: find_package, pkg-config, C
-#   run.sh strict BUILD [-O2]   a program with folders of our names and -ffast-math, by gcc and clang; with -O2 at that level,
-#                               and as headers too, of which clang's has one thread, without OpenMP
-#   run.sh face                 what #include <gemma/gemma.hpp> brings along: how many lines, which system headers
-#   run.sh subproject_options   configures a project that contains this one: nothing but the library is built
+# Tests each way of using the library, in clean folders, with the files that docs/embedding.md shows.
+#   run.sh                      all tests: takes minutes, and builds the library four times
+#   run.sh package BUILD        installs from BUILD, moves the installation, and uses it: find_package, pkg-config, C
+#   run.sh strict BUILD [-O2]   a program with folders of the library's names and -ffast-math, by gcc and clang; with -O2
+#                               optimised, and header-only as well, with clang for one thread, without OpenMP
+#   run.sh face                 what #include <gemma/gemma.hpp> includes: the number of lines, the system headers
+#   run.sh subproject_options   configures a project that contains this one: only the library is built
 #   run.sh xsimd /PREFIX        the kernels and their tests with the xsimd that is installed in /PREFIX
-#   run.sh rust LIBGEMMA.so     the crate of examples/rust and its tests, with the library of that name in a folder
+#   run.sh rust LIBGEMMA.so     the crate of examples/rust and its tests, with this library
 #   run.sh static|shared|add_subdirectory|fetchcontent|deb|headers
 # CXX chooses the compiler, CXX_LAUNCHER a compiler cache.
 set -euo pipefail
@@ -22,14 +22,14 @@ quiet() { "$@" >"$work/log" 2>&1 || { cat "$work/log"; return 1; }; }
 configure() { quiet cmake -G Ninja "${launcher[@]}" "$@"; }
 build() { quiet cmake --build "$1" -j "$(nproc)" "${@:2}"; }
 ok() { printf 'ok: %s\n' "$*"; }
-# the files of the guide, in $1
+# writes the files of the guide to $1
 guide() { python3 "$root/tests/docs/blocks.py" files "$1" "$root/docs/embedding.md" >/dev/null; }
 answers() {
   local said
   said=$("$@" "$model" "$question") && [ -n "$said" ] || { echo "no answer from $*"; return 1; }
 }
 
-# header_only FOLDER: makes a user of gemma::gemma one of gemma::header_only
+# header_only FOLDER: changes a project from gemma::gemma to gemma::header_only
 header_only() { sed -i 's/gemma::gemma/gemma::header_only/' "$1/CMakeLists.txt"; }
 
 # use_installed PREFIX WHAT: a C++ project by find_package, as declarations and as headers, and C by pkg-config
@@ -58,7 +58,7 @@ pkg_config_of() {
   local dir=$1/pkgconfig
   if [ -e "$1/libgemma.a" ]; then
     eval "pc() { PKG_CONFIG_PATH='$dir' pkg-config \"\$@\"; }"
-  else # a shared library wants nothing else installed to be linked to
+  else # linking to a shared library requires no other packages
     eval "pc() { PKG_CONFIG_LIBDIR='$dir' PKG_CONFIG_PATH='' pkg-config \"\$@\"; }"
   fi
 }
@@ -72,7 +72,7 @@ strict_by() {
   fi
   for package in "${@:4}"; do
     flags=$(pc "$package" --cflags) libs=$(pc "$package" --libs)
-    if [ "$compiler-$package" = clang++-gemma-header-only ]; then # as if OpenMP were not installed
+    if [ "$compiler-$package" = clang++-gemma-header-only ]; then # tests a system without OpenMP
       flags="${flags//-fopenmp/} -fno-openmp -DGEMMA_SINGLE_THREAD" libs=${libs//-fopenmp/}
     fi
     # shellcheck disable=SC2086
@@ -83,13 +83,14 @@ strict_by() {
   done
 }
 
-# A user with folders of our names, whose headers are errors, and with flags that make NaN compare as they like.
+# A project that has folders with the same names as the library's, whose headers are errors, and flags under which
+# comparisons with NaN are undefined.
 strict() {
   quiet cmake --install "$1" --prefix "$work/strict/usr" --component library
   local here=$work/strict/user level=${2:--O1} header libdir said clang failed=no packages=(gemma)
-  [ $# -eq 1 ] || packages+=(gemma-header-only) # takes most of the time; run.sh package builds headers once more
+  [ $# -eq 1 ] || packages+=(gemma-header-only) # takes most of the time; run.sh package also builds header-only
   for header in $(cd "$root" && ls gguf/*.hpp kernels/*.hpp tokenizer/*.hpp gemma/*.hpp); do
-    [[ $header == gemma/* ]] && header=$(basename "$header") # of our own folder, names only
+    [[ $header == gemma/* ]] && header=$(basename "$header") # for headers of this project: the file name only
     mkdir -p "$here/$(dirname "$header")"
     echo "#error \"the user's own $header is taken for the library's\"" >"$here/$header"
   done
@@ -100,7 +101,7 @@ strict() {
   clang=$!
   strict_by g++ "$here" "$level" "${packages[@]}" || failed=yes
   wait $clang && [ $failed = no ] || return 1
-  # as headers without OpenMP and without asking for one thread: an error that says what to do
+  # header-only without OpenMP and without GEMMA_SINGLE_THREAD: an error that explains what to do
   # shellcheck disable=SC2046
   said=$(echo '#include <gemma/gemma.hpp>' | g++ -std=c++20 $(pc gemma-header-only --cflags | sed 's/-fopenmp//') \
     -fno-openmp -E -x c++ - 2>&1 >/dev/null) && { echo "no OpenMP, no error"; return 1; }
@@ -108,7 +109,7 @@ strict() {
   ok "as headers without OpenMP: refused, where one thread is not asked for"
 }
 
-# What a user of gemma::gemma reads. Lines that are not empty after preprocessing: 82,085 before it was compiled.
+# The size of the headers of gemma::gemma, in non-empty lines after preprocessing (header-only: 82,085).
 face() {
   local lines most=68000 found
   lines=$(echo '#include <gemma/gemma.hpp>' | g++ -std=c++20 -E -I"$root" -x c++ - | tee "$work/face" | grep -c .)
@@ -208,7 +209,7 @@ deb() {
   (cd "$here/build" && quiet cpack -G DEB)
   package=$(echo "$here"/build/*.deb)
   dpkg-deb --info "$package" | grep -E 'Version|Depends|Installed-Size|Recommends'
-  if [ "$(id -u)" -eq 0 ] && [ -n "${GEMMA_TEST_DPKG:-}" ]; then # changes this machine: only when asked for
+  if [ "$(id -u)" -eq 0 ] && [ -n "${GEMMA_TEST_DPKG:-}" ]; then # changes this machine, so only on request
     trap 'dpkg -P gemma; rm -rf "$work"' EXIT
     quiet dpkg -i "$package"
     [ -n "$(gemma-chat -m "$model" -p "$question" --temp 0 -n 20)" ]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the library's objects define: nothing outside namespace gemma but instances of the standard library's
-# templates, no mutable globals, and no function that an ISA unit shares with another unit (the linker keeps one of
-# them, and it might keep the one that needs AVX-512).
+# Checks the symbols that the library's objects define: nothing outside namespace gemma except instances of the standard
+# library's templates, no mutable globals, and no function that an ISA unit shares with another unit (the linker keeps
+# only one copy, possibly the one that needs AVX-512).
 #   symbols.sh LIBGEMMA.a|OBJECTS...
 set -euo pipefail
 failed=0
@@ -19,7 +19,7 @@ if [ -n "$strangers" ]; then
   failed=1
 fi
 
-# no mutable globals: what can be written is initialised once, by a guard, or is the error that needs no memory
+# no mutable globals: writable data is initialised once, with a guard, or is the error that needs no memory
 written() { objdump -t "$@" | awk '/ O \.t?(data|bss)/ && !/data\.rel\.ro/ { print $NF }' | sort -u; }
 globals=$(comm -23 <(written "$@") <(written "$@" | sed -n 's/^_ZGV/_Z/p' | sort) | grep -vE '^(_ZGV|DW\.ref)' | c++filt |
   grep -vE '^(std::|gemma::c_api::no_memory$)' || true)

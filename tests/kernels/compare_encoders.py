@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Block encoders beside llama.cpp's: errors on the same rows, and whether both decode what ours write alike.
+"""Compares block encoders with llama.cpp's: the errors on the same rows, and whether both decode our blocks alike.
 
   python3 tests/kernels/compare_encoders.py --ggml libggml-base.so --quantize build/bin/gemma-quantize
       [--model model-F16.gguf --imatrix imatrix.gguf --tensors 'blk.0.*' 'blk.17.*']
 
---ggml is the library of any llama.cpp of today, for instance one that an npm or PyPI package of it ships. Rows are
-normal numbers and numbers of heavy tails (Student's t of 4 degrees) with importances of heavy tails, and the matrices
-of --model whose names fit --tensors, with those of --imatrix (without it, with made ones). Each line has, of one
-type, the root-mean-square error in percent, ours / theirs, plain without importances and weighted with them, over
-all rows, and the largest quotient of the two of any matrix. Needs numpy. Ends with 1 where a quotient exceeds 1 or
-a decoded number differs.
+--ggml is the library of any current llama.cpp, for instance from an npm or PyPI package. Rows are normal numbers and
+numbers with heavy tails (Student's t with 4 degrees of freedom), with heavy-tailed importances, and the matrices of
+--model whose names match --tensors, with the importances of --imatrix (without it, with generated ones). Each line
+gives, for one type, the root-mean-square error in percent, ours / theirs, without importances and weighted with them,
+over all rows, and the largest quotient of the two for any matrix. Needs numpy. Exit status 1 if a quotient exceeds 1
+or a decoded number differs.
 """
 import argparse
 import ctypes
@@ -22,7 +22,7 @@ import tempfile
 
 import numpy as np
 
-TYPES = {  # name: number in GGUF files, weights of a block, its bytes
+TYPES = {  # name: (number in GGUF files, weights per block, bytes per block)
     "Q4_0": (2, 32, 18),
     "Q4_1": (3, 32, 20),
     "Q5_0": (6, 32, 22),
@@ -39,7 +39,7 @@ TYPES = {  # name: number in GGUF files, weights of a block, its bytes
 FLOATS = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 30: np.dtype("<u2")}  # F32, F16, BF16
 SCALAR_BYTES = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8]  # by type of a metadata value
 STRING, ARRAY, ALIGNMENT = 8, 9, 32
-ROWS = 128  # of a matrix that are compared
+ROWS = 128  # number of rows of a matrix that are compared
 
 
 class Reader:
@@ -96,7 +96,7 @@ class Reader:
 
 
 def write_gguf(path, kind, tensors):
-    """A GGUF file of float32 arrays; kind: general.type"""
+    """Writes a GGUF file of float32 arrays. kind: general.type."""
 
     def text(s):
         return struct.pack("<Q", len(s)) + s.encode()
@@ -147,7 +147,7 @@ class Ours:
         return Reader(self.folder / to)
 
     def encode(self, name, weighted):
-        """Blocks of every tensor of in.gguf, and the numbers that they are decoded to."""
+        """The blocks of every tensor of in.gguf, and the numbers to which they decode."""
         flags = ["--imatrix", self.folder / "importances.gguf"] if weighted else []
         encoded = self.run("in.gguf", "encoded.gguf", name, *flags)
         decoded = self.run("encoded.gguf", "decoded.gguf", "F32")
@@ -158,7 +158,7 @@ class Ours:
 
 
 def made_matrices(rng):
-    """Names without a dot: numbers of two kinds."""
+    """Matrices of two kinds of random numbers; their names have no dot."""
     return {
         "normal.weight": 0.02 * rng.standard_normal((64, 1024), np.float32),
         "tails.weight": (0.02 * rng.standard_t(4, (64, 1024))).astype(np.float32),
@@ -191,7 +191,7 @@ def squares(x, w):
 
 
 def compare(name, ours, theirs, matrices, importances):
-    """Plain and weighted: (error of ours, of theirs, largest quotient), and whether both decode alike"""
+    """Plain and weighted: (our error, their error, largest quotient), and whether both decode alike."""
     results, alike = [], True
     for weighted in (False, True):
         sums, worst = np.zeros(3), 0.0

@@ -1,5 +1,5 @@
-"""The hashes in the page's Content-Security-Policy are those of its style and its script: without them a browser would
-run neither, and with them nothing else.
+"""Checks that the hashes in the page's Content-Security-Policy are those of its style and its script: with other hashes a
+browser would apply neither, and with these it applies nothing else.
     hash.py [--update]"""
 
 import base64

@@ -1,4 +1,4 @@
-"""Runs the built programs for the tests of this folder: plainly, or on a terminal of their own.
+"""Runs the built programs for the tests of this folder, with pipes or in a pseudo-terminal.
 
 GEMMA_BIN is the folder of the programs, GEMMA_SOURCE_DIR the checkout.
 """
@@ -23,7 +23,7 @@ SOURCE = pathlib.Path(os.environ["GEMMA_SOURCE_DIR"])
 GEMMA = str(SOURCE / "examples/models/gemma-demo.Q4_K_M.gguf")
 LLAMA = str(SOURCE / "examples/models/llama-demo.Q4_K_M.gguf")
 MISTRAL = str(SOURCE / "examples/models/mistral-demo.Q4_K_M.gguf")
-LIMIT = 60  # seconds, for a machine that is busy; each call takes far less
+LIMIT = 60  # seconds, for a busy machine; each call takes far less
 
 PASSAGE = ("The Maris Bridge crosses the river Orne near the town of Velden. It was designed by the engineer "
            "Anna Keller and opened in 1931. The bridge is 412 metres long and carries two railway tracks.")
@@ -32,7 +32,7 @@ PROMPT = ("Use the following pieces of context to answer the question at the end
 
 
 def environment(**changes):
-    """This process's, without what would change the programs' ways; None takes a variable away."""
+    """The environment of this process without variables that influence the programs; None removes a variable."""
     env = {k: v for k, v in os.environ.items() if k not in ("GEMMA_ISA", "NO_COLOR", "OMP_NUM_THREADS")}
     env.update(LC_ALL="C.UTF-8", TERM="xterm-256color")
     env.update({k: v for k, v in changes.items() if v is not None})
@@ -46,7 +46,7 @@ def run(program, *arguments, stdin=b"", env=None, stdout=subprocess.PIPE):
     if isinstance(stdin, str):
         stdin = stdin.encode("utf-8", "surrogateescape")
     env = dict(env or environment())
-    if "-t" not in arguments:  # where threads are not the point: tests run beside each other
+    if "-t" not in arguments:  # one thread unless the test is about threads, since tests run in parallel
         env.setdefault("OMP_THREAD_LIMIT", "1")
     done = subprocess.run([str(BIN / program), *map(os.fsencode, arguments)], input=stdin, stdout=stdout,
                           stderr=subprocess.PIPE, env=env, timeout=LIMIT, check=False)
@@ -55,7 +55,7 @@ def run(program, *arguments, stdin=b"", env=None, stdout=subprocess.PIPE):
 
 
 class ProgramTest(unittest.TestCase):
-    """A temporary folder, and what every program promises."""
+    """A temporary folder, and checks of the common behaviour of all programs."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="gemma-programs-")
@@ -68,13 +68,14 @@ class ProgramTest(unittest.TestCase):
         return str(path)
 
     def succeeds(self, program, *arguments, **options):
-        """Standard output of a run that ends well and has nothing to complain about."""
+        """The standard output of a run that succeeds and writes nothing to standard error."""
         status, out, err = run(program, *arguments, **options)
         self.assertEqual((status, err), (0, ""), f"{program} {arguments}")
         return out
 
     def refuses(self, program, *arguments, says, **options):
-        """Exactly one line on standard error, naming the program and the trouble; nothing else; status 1."""
+        """Checks that a run gives one line on standard error, which names the program and contains `says`, no output,
+        and status 1."""
         status, out, err = run(program, *arguments, **options)
         about = f"{program} {arguments}: {err!r}"
         self.assertEqual(status, 1, about)
@@ -86,11 +87,11 @@ class ProgramTest(unittest.TestCase):
 
 
 class Terminal:
-    """A program on a pseudo-terminal of 100 columns. What it showed is `seen`, escape sequences included."""
+    """A program on a pseudo-terminal of 100 columns. `seen`: its output so far, including escape sequences."""
 
     def __init__(self, program, *arguments, env=None, columns=100, stdout=None):
         self.pid, self.fd = pty.fork()
-        if self.pid == 0:  # the program; nothing may come back from here
+        if self.pid == 0:  # the child process, which must not return
             try:
                 fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
                 if stdout is not None:
@@ -112,19 +113,19 @@ class Terminal:
         os.close(self.fd)
 
     def _read(self, seconds):
-        """Takes what comes within the time; False when the terminal is closed."""
+        """Reads output for up to `seconds`; returns False if the terminal is closed."""
         ready, _, _ = select.select([self.fd], [], [], seconds)
         if not ready:
             return True
         try:
             part = os.read(self.fd, 65536)
-        except OSError:  # how Linux says that the other side is gone
+        except OSError:  # on Linux: the other side has closed
             return False
         self.seen += self._decoder.decode(part)
         return bool(part)
 
     def wait_for(self, text, since=0):
-        """Until `text` has been shown after position `since`; returns the position behind it."""
+        """Waits until `text` has been shown after position `since`; returns the position after it."""
         deadline = time.monotonic() + LIMIT
         while (at := self.seen.find(text, since)) < 0:
             if time.monotonic() > deadline or not self._read(0.2):
@@ -133,7 +134,7 @@ class Terminal:
 
     def send(self, keys):
         data = keys.encode() if isinstance(keys, str) else keys
-        while data:  # what is echoed has to be read, or both sides wait
+        while data:  # the echo must be read, otherwise both sides wait
             _, ready, _ = select.select([], [self.fd], [], 0.05)
             if ready:
                 data = data[os.write(self.fd, data[:512]):]
@@ -143,7 +144,7 @@ class Terminal:
         return self.wait_for("> ", since)
 
     def wait_for_answer(self, since):
-        """Until some of an answer has been shown after position `since`."""
+        """Waits until a part of an answer has been shown after position `since`."""
         deadline = time.monotonic() + LIMIT
         while len(plain(self.seen[since:]).strip()) < 10:
             if time.monotonic() > deadline or not self._read(0.1):
@@ -158,7 +159,7 @@ class Terminal:
         return self.seen[echoed:]
 
     def end(self):
-        """The exit status, once the program has ended by itself."""
+        """Waits until the program has ended by itself; returns its exit status."""
         deadline = time.monotonic() + LIMIT
         while self._read(0.1):
             if time.monotonic() > deadline:
@@ -169,5 +170,5 @@ class Terminal:
 
 
 def plain(text):
-    """What is left to read when escape sequences and carriage returns are gone."""
+    """`text` without escape sequences and carriage returns."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r", "", text)

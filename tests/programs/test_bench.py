@@ -63,7 +63,7 @@ class Bench(ProgramTest):
         for flags in [["-npp=8", "-ntg=0", "-npl=3"], ["--npp", "8", "--ntg", "0", "--npl", "3"], ["-npp", "8", "-ntg=0", "--npl=3"]]:
             row, = json.loads(self.succeeds("gemma-bench", "-m", GEMMA, *flags, "-b", "2", "-r", "2", "-o", "json"))
             self.assertEqual([row[f] for f in ("pp", "tg", "pl", "n_kv", "speed_tg")], [8, 0, 3, 24, 0])
-            self.assertEqual(row["n_batch"], 3)  # a step takes a token of each sequence
+            self.assertEqual(row["n_batch"], 3)  # a step computes a token of each sequence
 
     def test_table_of_many_sequences(self):
         out = self.succeeds("gemma-bench", "-m", GEMMA, "-npp", "8", "-ntg", "2", "-npl", "2", "-t", "1")
@@ -104,7 +104,7 @@ class Bench(ProgramTest):
                 self.assertGreater(on["speedup"], 0)
                 self.assertLessEqual(on["n_accepted"], on["n_drafted"])
             if draft == "lookup":
-                self.assertGreater(rows[1]["tokens_per_step"], 3)  # all of it stands in the prompt
+                self.assertGreater(rows[1]["tokens_per_step"], 3)  # the whole continuation occurs in the prompt
         self.assertEqual(len(json.loads(self.succeeds(*common))), 2)
         self.assertRegex(self.succeeds(*common[:7], "-r", "1", "--draft", "lookup"), r"(?m)^\| text tg60 @ d\d+ \| lookup \|")
         for flags, says in [(["--draft", "lookup"], "--text"), (["--text", "/nonexistent"], "/nonexistent"), (["--text", str(text), "-n", "1"], "text"),

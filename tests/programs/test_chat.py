@@ -97,7 +97,7 @@ class OneAnswer(ProgramTest):
 
         def n_prompt(*flags):
             answer = json.loads(self.succeeds(*ask, "--chat-template", "gemma4", *flags))
-            self.assertNotIn("thinking", answer)  # this model knows no such thing
+            self.assertNotIn("thinking", answer)  # this model has no thoughts
             return answer["tokens"]["prompt"]
 
         self.assertNotEqual(n_prompt("--think"), n_prompt())
@@ -114,8 +114,8 @@ class OneAnswer(ProgramTest):
         self.refuses("gemma-chat", "-m", GEMMA, "--prompt-file", self.write("empty", ""), says="no prompt")
         self.refuses("gemma-chat", "-m", GEMMA, "--prompt-file", "-", says="no prompt")
         self.refuses("gemma-chat", "-m", GEMMA, "--prompt-file", "x", "-p", "y", says="--prompt")
-        self.refuses("gemma-chat", "-m", GEMMA, "-p", "", says="no prompt")  # an unset variable of a script
-        self.succeeds("gemma-chat", "-m", GEMMA, "-p", "", "--raw", "-n", "2")  # goes on from BOS
+        self.refuses("gemma-chat", "-m", GEMMA, "-p", "", says="no prompt")  # e.g. from an unset variable in a script
+        self.succeeds("gemma-chat", "-m", GEMMA, "-p", "", "--raw", "-n", "2")  # continues after BOS
 
     def test_bytes_that_are_no_text(self):
         for prompt in [b"\xff\xfe caf\xe9", b"\xf0\x9f", b"\x1b[2J\x07"]:
@@ -151,7 +151,7 @@ class OneAnswer(ProgramTest):
 
 
 class Pipes(ProgramTest):
-    """Standard input is no terminal: each line is a message."""
+    """Standard input is not a terminal: each line is a message."""
 
     def answers(self, lines, *flags):
         out = self.succeeds("gemma-chat", "-m", GEMMA, "--json", *GREEDY, "-n", "12", *flags, stdin=lines)
@@ -170,7 +170,7 @@ class Pipes(ProgramTest):
                                     stdin=f"{QUESTION}\nWhen was it opened?\nWho?\n")
                 turns = [json.loads(line) for line in out.splitlines()]
                 for before, after in zip(turns, turns[1:]):
-                    # the last token that was drawn is in no cache when nothing was asked after it
+                    # the last token is not in the cache if no message followed
                     held = before["tokens"]["prompt"] + before["tokens"]["generated"] - 1
                     self.assertGreaterEqual(after["tokens"]["reused"], held, (model, flags))
 

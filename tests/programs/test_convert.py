@@ -1,4 +1,5 @@
-"""gemma-convert: checkpoints made from the golden models give their logits and their vocabulary again; damaged ones are told."""
+"""gemma-convert: checkpoints made from golden models convert to the same logits and vocabulary; damaged ones are
+errors."""
 
 import array
 import json
@@ -94,7 +95,7 @@ def varint(n):
 
 
 def sentencepiece(meta):
-    """tokenizer.model of a GGUF file's vocabulary."""
+    """A tokenizer.model with the vocabulary of a GGUF file."""
     field = lambda number, data: varint(number << 3 | 2) + varint(len(data)) + data
     out = b""
     for text, score, kind in zip(*(meta["tokenizer.ggml." + k] for k in ["tokens", "scores", "token_type"])):
@@ -137,7 +138,7 @@ class Convert(ProgramTest):
         self.out = str(self.folder / "out.gguf")
 
     def take_apart(self, model, architecture):
-        """A golden model as the checkpoint that it could have come from: (tensors, config)."""
+        """A checkpoint that converts to a golden model: (tensors, config)."""
         file = Gguf(MODELS / model)
         arch = file.meta["general.architecture"]
         gemma = arch != "llama"
@@ -294,7 +295,7 @@ class Convert(ProgramTest):
                     self.assertTrue(a == b or abs(a - b) < 1e-6, (a, b))
             elif key != "general.name":
                 self.assertEqual(made.meta.get(key), value, key)
-        # tokens of pictures and sounds have no rows
+        # tokens of images and sound have no rows
         shape, data = tensors[text + "embed_tokens_per_layer.weight"]
         short = data[:4 * 318 * shape[1]]
         self.lay_out({**tensors, text + "embed_tokens_per_layer.weight": ([318, shape[1]], short)}, whole, file.meta, 2)
@@ -388,13 +389,13 @@ class Convert(ProgramTest):
     def test_types(self):
         file, tensors, config = self.take_apart("nano-mistral.F32.gguf", "MistralForCausalLM")
         self.lay_out(tensors, config, file.meta)
-        half = {n: (s, b"".join(d[i + 2:i + 4] for i in range(0, len(d), 4))) for n, (s, d) in tensors.items()}  # bfloat16, cut
+        half = {n: (s, b"".join(d[i + 2:i + 4] for i in range(0, len(d), 4))) for n, (s, d) in tensors.items()}  # bfloat16, truncated
         (self.checkpoint / "model.safetensors").write_bytes(safetensors(half, "BF16"))
         for flag, kind in [("auto", 32), ("f16", 1), ("bf16", 32), ("f32", 0)]:
             self.convert("--type", flag)
             made = Gguf(self.out)
             self.assertEqual(made.meta["general.file_type"], kind)
-            self.assertEqual("blk.0.attn_q.weight" in made.tensors, kind == 0)  # Gguf holds F32 only
+            self.assertEqual("blk.0.attn_q.weight" in made.tensors, kind == 0)  # class Gguf reads F32 only
             self.assertIn("blk.0.attn_norm.weight", made.tensors)
 
     def test_damaged_checkpoints(self):
@@ -440,7 +441,7 @@ class Convert(ProgramTest):
         self.refuses("gemma-convert", str(self.checkpoint), self.out, says=["model.norm.weight", "another file"])
 
     def large(self):
-        """A checkpoint of which the embedding is 64 MB: enough work to be interrupted."""
+        """Writes a checkpoint with an embedding of 64 MB, so that the conversion can be interrupted."""
         file, tensors, config = self.take_apart("nano-mistral.F32.gguf", "MistralForCausalLM")
         config["vocab_size"], width = 250000, tensors["model.norm.weight"][0][0]
         tensors["model.embed_tokens.weight"] = ([250000, width], bytes(4 * 250000 * width))
@@ -464,7 +465,7 @@ class Convert(ProgramTest):
                 p.send_signal(number)
                 self.assertEqual(p.wait(60), status)
             self.assertEqual(pathlib.Path(self.out).read_text(), "old")
-        self.convert("--type", "bf16")  # what the kill has left is in nobody's way
+        self.convert("--type", "bf16")  # the files that the kill left behind do no harm
         self.assertFalse(os.path.exists(self.out + ".part"))
 
     def test_other_refusals(self):

@@ -1,4 +1,4 @@
-"""examples/demo.sh, on the programs that are built: nothing is installed or built by it here."""
+"""examples/demo.sh with the built programs; in this test it neither installs nor builds anything."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ class Demo(ProgramTest):
     def test_with_a_model_it_asks_talks_and_evaluates(self):
         model = self.folder / "models/a=model of one's own.gguf"
         shutil.copy(GEMMA, model)
-        done = self.demo("--model", model.name, directory=model.parent)  # from where it is called
+        done = self.demo("--model", model.name, directory=model.parent)  # relative to the folder from which it is called
         self.assertEqual(done.returncode, 0, done.stderr)
         for line in ["Who designed the Maris Bridge?", "What river does the Maris Bridge cross?", "It talks:",
                      "> Name three rivers of Europe."]:

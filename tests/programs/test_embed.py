@@ -1,4 +1,4 @@
-"""gemma-embed: JSON lines in, a vector out for each, the same whatever lines stand around it."""
+"""gemma-embed: JSON lines in, a vector out for each, which does not depend on other lines."""
 
 import json
 import math

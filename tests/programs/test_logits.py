@@ -1,4 +1,4 @@
-"""gemma-logits: the shape of what it writes, law 1 by bytes, and that a file is whole or not there."""
+"""gemma-logits: the shape of its output, law 1 by bytes, and that a file is complete or does not exist."""
 
 import array
 import math
@@ -19,7 +19,7 @@ NANO = str(SOURCE / "tests/golden/models/nano-gemma-mqa.F32.gguf")
 
 
 def adapter(factor):
-    """A LoRA adapter of rank 1 for the queries of NANO's first layer, all its numbers alike."""
+    """A LoRA adapter of rank 1 for the queries of NANO's first layer, with all numbers equal."""
     text = lambda s: struct.pack("<Q", len(s)) + s
     pairs = [(b"general.type", b"adapter"), (b"general.architecture", b"gemma")]
     head = b"GGUF" + struct.pack("<IQQ", 3, 2, len(pairs)) + b"".join(text(k) + struct.pack("<I", 8) + text(v) for k, v in pairs)

@@ -1,4 +1,4 @@
-"""Files as other engines write them: notes on standard error, never in an answer; files beside a model, by name."""
+"""Files of other engines: notes appear on standard error, never in an answer; files that are not models are named."""
 
 import json
 import unittest
@@ -26,7 +26,7 @@ class OtherEngines(ProgramTest):
         self.note = "note: key 'gemma3.attention.layer_norm_rms_epsilon' is missing: 0.000001 is taken"
 
     def noted(self, program, *arguments, **options):
-        """Standard output of a run that ends well, with the note as the one line on standard error."""
+        """The standard output of a run that succeeds, with the note as the only line on standard error."""
         status, out, err = run(program, *arguments, **options)
         self.assertEqual(status, 0, err)
         self.assertEqual(err.count("\n"), 1, err)
@@ -55,11 +55,11 @@ class OtherEngines(ProgramTest):
         self.succeeds("gemma-tokenize", "-m", self.blob, stdin='{"text": "a"}\n')
 
     def test_a_projector_is_told_for_one(self):
-        def text(value):  # as GGUF holds it
+        def text(value):  # a text as stored in GGUF
             return len(value).to_bytes(8, "little") + value.encode()
 
         data = NANO.read_bytes()
-        # the name takes the two bytes that the architecture loses: data stay where they are
+        # the name gets the two bytes that the architecture loses, so offsets stay the same
         for old, new in [("gemma3", "clip"), ("synthetic nano-gemma3", "synthetic nano-gemma3 +")]:
             data = data.replace(text(old), text(new), 1)
         clip = self.write("mmproj.gguf", data)

@@ -1,4 +1,4 @@
-"""gemma-perplexity: its figures from the logits themselves, comparisons, and its refusals."""
+"""gemma-perplexity: its figures, recomputed from the logits, comparisons, and refusals."""
 
 import array
 import json
@@ -27,7 +27,7 @@ class Perplexity(ProgramTest):
         return json.loads(self.succeeds("gemma-perplexity", "-m", model, *source, "--json", *arguments))
 
     def losses(self, model, n_ctx, first, stride, count):
-        """Of the tokens that are to be scored, from the logits of whole windows."""
+        """The losses of the scored tokens, computed from the logits of whole windows."""
         line = self.succeeds("gemma-tokenize", "-m", model, "--bos", stdin=json.dumps({"text": TEXT}) + "\n")
         ids = json.loads(line)["ids"]
         bos = ids[0]
@@ -114,7 +114,7 @@ class Perplexity(ProgramTest):
         for at, value in [(8, 0), (8, -1), (12, -5), (12, 2 ** 31 - 1), (16, 2 ** 31 - 1), (20, -1), (20, 4096)]:
             bad = whole[:at] + value.to_bytes(4, "little", signed=True) + whole[at + 4:]
             self.refuses("gemma-perplexity", *model, "--kl", self.write("bad", bad), says="bad: ")
-        row = 20 + 4 * 32  # the first, behind the tokens: its scale and its least
+        row = 20 + 4 * 32  # the first row, after the tokens: its scale and its least value
         for at, value in [(row, "nan"), (row, "-1"), (row + 4, "-inf")]:
             bad = whole[:at] + struct.pack("<f", float(value)) + whole[at + 4:]
             self.refuses("gemma-perplexity", *model, "--kl", self.write("bad", bad), says="prediction 0 is not of finite")

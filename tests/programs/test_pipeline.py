@@ -1,4 +1,4 @@
-"""gemma-pipeline: many ranks compute what one process does, to the bit; a rank that is gone ends all in time."""
+"""gemma-pipeline: several ranks give the same bits as one process; if a rank is lost, all end in time."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from programs import BIN, GEMMA, LIMIT, MISTRAL, SOURCE, ProgramTest, environmen
 GOLDEN = SOURCE / "tests/golden/models"
 MPIRUN = shutil.which("mpirun")
 SEQUENCES = [",".join(str(2 + (7 * i * i + 3 * s * i) % 90) for i in range(n)) for s, n in enumerate([23, 9, 40, 14])]
-# ranks that the smallest golden model of each family can be cut into; layers that share keys and values stay together
+# numbers of ranks for the smallest golden model of each family; layers that share keys and values are not separated
 FAMILIES = {"nano-gemma-mha.F32": 2, "nano-gemma-mqa.F32": 2, "nano-gemma2.F32": 4, "nano-gemma3.F32": 4, "nano-gemma3n.F32": 3,
             "nano-gemma4-d.F32": 4, "nano-gemma4-e.F32": 2, "nano-gemma4-m.F32": 4, "nano-llama3.F32": 2, "nano-mistral.F32": 2}
 
@@ -24,7 +24,7 @@ def mpi_environment():
 
 
 def command(ranks, *arguments):
-    """One rank runs without mpirun too."""
+    """The command line for a number of ranks; one rank also runs without mpirun."""
     start = [] if ranks == 1 else [MPIRUN, "-q", "--oversubscribe", "--bind-to", "none", "-n", str(ranks)]
     return start + [str(BIN / "gemma-pipeline"), "-t", "1", *map(str, arguments)]
 
@@ -43,7 +43,7 @@ class Pipeline(ProgramTest):
         return out.read_bytes()
 
     def expected(self, model):
-        """Of all sequences, each by itself in one process."""
+        """The logits of all sequences, each computed alone in one process."""
         out = self.folder / "one.f32"
         data = b""
         for ids in SEQUENCES:
@@ -95,7 +95,7 @@ class Pipeline(ProgramTest):
             self.assertFalse(out.exists())
 
     def disturb(self, which, number):
-        """(status, seconds until all ended, standard error) when that rank gets that signal in the middle of its work."""
+        """Sends a signal to a rank during its work; returns (status, seconds until all ended, standard error)."""
         job = subprocess.Popen(command(3, "-m", MISTRAL, "-p", "Once", "--raw", "-n", "100000", "-c", "100000", "--temp", "1",
                                        "--timeout", "2"),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=mpi_environment())
@@ -112,7 +112,7 @@ class Pipeline(ProgramTest):
         for which, number in [(0, signal.SIGSTOP), (2, signal.SIGSTOP), (1, signal.SIGKILL)]:
             status, seconds, err = self.disturb(which, number)
             self.assertNotEqual(status, 0)
-            self.assertLess(seconds, 20)  # 1 s on a machine that is not busy
+            self.assertLess(seconds, 20)  # 1 s on an idle machine
             if number == signal.SIGSTOP:
                 self.assertIn(f"rank {which} has given no sign of life", err)
                 self.assertEqual(err.count("gemma-pipeline:"), 1, err)

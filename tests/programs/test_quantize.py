@@ -1,4 +1,4 @@
-"""gemma-quantize: what it writes runs, its lines, its refusals, and that a file is whole or not there."""
+"""gemma-quantize: its files run; its output, its refusals, and that a file is complete or does not exist."""
 
 import array
 import os
@@ -17,7 +17,8 @@ TOKENS = (SOURCE / "tests/golden/models/tokens.txt").read_text().replace("\n", "
 
 
 def big_model(path, rows=4000):
-    """A GGUF file of one matrix of F32 rows of 1024, all a half: enough work to be interrupted."""
+    """Writes a GGUF file of one F32 matrix with rows of 1024 elements, all 0.5, so that the program can be
+    interrupted."""
     name = b"blk.0.attn_q.weight"
     head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + struct.pack("<Q", len(name)) + name
     head += struct.pack("<IQQIQ", 2, 1024, rows, 0, 0)
@@ -128,7 +129,7 @@ class Quantize(ProgramTest):
 
     def test_a_kill_leaves_the_old_file(self):
         self.assertEqual(self.interrupted(signal.SIGKILL)[0], -signal.SIGKILL)
-        # and what is left of it is in nobody's way
+        # and files that it left behind do no harm
         self.succeeds("gemma-quantize", NANO, str(self.folder / "q"), "Q8_0")
         self.assertEqual(sorted(os.listdir(self.folder)), ["big", "q"])
 

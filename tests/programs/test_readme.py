@@ -1,4 +1,4 @@
-"""What README.md and docs/ say of programs, flags and files is so; the training package can be read.
+"""Statements of README.md and docs/ about programs, flags and files are true; the training package can be parsed.
 
 Code in the documentation is compiled and run by tests/docs.
 """
@@ -32,7 +32,7 @@ class Readme(ProgramTest):
 
     def test_its_files_exist(self):
         for path in re.findall(r"(?<![\w/])((?:examples|tests|docs|cmake)/[\w./-]+\w|(?:gemma|kernels|tokenizer|gguf)/[\w/]+\.\w+)", ALL):
-            if not re.search("NAME|qwen", path):  # files that a reader is told to make
+            if not re.search("NAME|qwen", path):  # files that the reader creates
                 self.assertTrue((SOURCE / path).exists(), path)
 
 

@@ -10,7 +10,7 @@ from programs import BIN, GEMMA, ProgramTest, Terminal, environment, plain
 
 QUESTION = "The bridge was designed by Anna Keller in 1931. Who designed the bridge?"
 CTRL_C, CTRL_D, UP, LEFT, BACKSPACE = "\x03", "\x04", "\x1b[A", "\x1b[D", "\x7f"
-# with these the demo model goes on until the context is full
+# with these flags the demo model continues until the context is full
 ENDLESS = ["--raw", "--temp", "3", "--top-k", "0", "--top-p", "1", "-c", "2048", "--isa", "scalar", "-t", "1"]
 
 
@@ -63,8 +63,8 @@ class Chat(ProgramTest):
         chat = self.chat("-n", "2")
         chat.wait_for_prompt()
         chat.command("hello")
-        self.assertIn("\x1b[32m", chat.seen)  # what is typed
-        self.assertIn("\x1b[2m", chat.seen)  # how it went
+        self.assertIn("\x1b[32m", chat.seen)  # colour of the typed text
+        self.assertIn("\x1b[2m", chat.seen)  # colour of the statistics
         for env in [{"NO_COLOR": "1"}, {"TERM": "dumb"}]:
             chat = self.chat("-n", "2", env=env)
             chat.wait_for_prompt()
@@ -83,7 +83,7 @@ class Chat(ProgramTest):
         chat = self.chat("--temp", "5", "--top-k", "0", "--top-p", "1", "--raw", "-n", "200", env={"NO_COLOR": "1"})
         chat.wait_for_prompt()
         answer = chat.command("x")
-        answer = answer[:answer.rfind("tokens/s")].replace("\x1b[?2004l", "")  # the editor's own
+        answer = answer[:answer.rfind("tokens/s")].replace("\x1b[?2004l", "")  # written by the line editor
         self.assertNotRegex(answer, r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
     def test_ctrl_c_stops_an_answer_and_keeps_the_conversation(self):
@@ -132,7 +132,7 @@ class Chat(ProgramTest):
                          ["Where is Paris", "Where is Paris?"])
         chat.send(CTRL_D)
         self.assertEqual(chat.end(), 0)
-        later = self.chat("-n", "1")  # history outlives the program
+        later = self.chat("-n", "1")  # the history is kept after the program ends
         later.wait_for_prompt()
         later.command(UP + UP)
         later.command(f"/save {saved}")

@@ -1,4 +1,4 @@
-"""gemma-tokenize: JSON lines in, a line out for each, whatever the lines hold."""
+"""gemma-tokenize: JSON lines in, a line out for each, whatever a line contains."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ TEXTS = ["Hello world", " leading and trailing ", "Grüße, 日本語 🙂", "a\
 
 class Tokenize(ProgramTest):
     def lines(self, model, *flags, stdin):
-        """The objects that come out, one for each line that goes in."""
+        """The output objects, one for each input line."""
         if not isinstance(stdin, (str, bytes)):
             stdin = "".join(json.dumps(line) + "\n" for line in stdin)
         out = self.succeeds("gemma-tokenize", "-m", model, *flags, stdin=stdin)
@@ -148,7 +148,7 @@ class Tokenize(ProgramTest):
         if run_within(1 << 20)[0] != 0:
             self.skipTest("a sanitizer's shadow takes more address space than any limit")
         enough = next(k for k in range(4 << 10, 1 << 20, 1 << 10) if run_within(k)[0] == 0)
-        for kibibytes in range(enough - 2048, enough, 64):  # the vocabulary's tables take less
+        for kibibytes in range(enough - 2048, enough, 64):  # the vocabulary's tables need less
             status, err = run_within(kibibytes)
             self.assertIn(status, (0, 1), f"{kibibytes} KiB: {err}")
             if status == 1:

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Greedy answers of two engines: compare.py OURS THEIRS, JSON lines as tests/real/real_model.cpp writes them.
+"""Compares greedy answers of two engines: compare.py OURS THEIRS, JSON lines as written by tests/real/real_model.cpp.
 
-The prompts' ids must be equal, and the answers up to the first token where THEIRS' two best lie within 0.25 nat (from
-there on either may be taken). Prints a line for each prompt that differs and one for all; status 1 when one is wrong.
+The prompts' ids must be equal, and the answers up to the first token where the two best tokens of THEIRS are within
+0.25 nat (there either may be chosen). Prints a line for each prompt that differs and a summary; status 1 if one is
+wrong.
 """
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The official clients of OpenAI and Anthropic for Python, and LangChain's, against a server that runs.
+"""Tests a running server with the official Python clients of OpenAI and Anthropic, and with LangChain's.
     clients.py URL KEY        (clients.sh installs them)"""
 
 import json
@@ -66,7 +66,7 @@ class OpenAi(unittest.TestCase):
         self.assertIn(json.loads(said.choices[0].message.content)["colour"], ["red", "blue"])
 
     def test_embeddings(self):
-        # the client asks for base64 unless it is told otherwise
+        # the client requests base64 unless it is told otherwise
         packed = CLIENT.embeddings.create(model="vectors", input=["t5 t6", "t7"])
         plain = CLIENT.embeddings.create(model="vectors", input=["t5 t6", "t7"], encoding_format="float")
         for a, b in zip(packed.data, plain.data, strict=True):
@@ -97,7 +97,7 @@ class Anthropic(unittest.TestCase):
     def test_messages(self):
         client = anthropic.Anthropic(base_url=URL, api_key=KEY, max_retries=0)
         ask = {"model": "chat", "max_tokens": 12, "system": "Be brief.", "messages": HELLO,
-               "extra_body": {"temperature": 0}}  # newer versions of the client have no such argument
+               "extra_body": {"temperature": 0}}  # newer versions of the client lack the argument
         whole = client.messages.create(**ask)
         self.assertEqual((whole.stop_reason, whole.usage.output_tokens), ("max_tokens", 12))
         with client.messages.stream(**ask) as stream:

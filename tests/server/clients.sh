@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real clients of gemma-server: openai (PyPI and npm), anthropic and langchain-openai, and the page in Chromium where there
-# is one. They are installed into FOLDER, which needs the network once; nothing else is touched.
+# Tests gemma-server with real clients: openai (PyPI and npm), anthropic and langchain-openai, and the page in Chromium
+# if it is installed. The clients are installed into FOLDER, which needs a network once; nothing else is changed.
 #   clients.sh BIN FOLDER [CHECKOUT]      BIN: the folder of the programs
 set -euo pipefail
 bin=$(realpath "$1")

@@ -1,5 +1,5 @@
-"""1,000 requests from 64 clients at once, some of which stall, leave or send half a body: each answer is the one that the
-request gets alone, and the server's memory, descriptors and threads are what they were.
+"""Sends 1,000 requests from 64 clients at once, some of which stall, disconnect or send half a body. Each answer must be
+the same as alone, and the server's memory, descriptors and threads must be the same afterwards.
     load.py BIN [MODEL [REQUESTS [CLIENTS]]]        BIN: the folder of the programs"""
 
 import json
@@ -24,7 +24,7 @@ PASSAGE = "The Maris Bridge crosses the river Orne near the town of Velden. "
 
 
 def body_of(i):
-    """One of 40 questions; 13 of them share their beginnings."""
+    """The request with one of 40 questions, 13 of which share a prefix."""
     i %= 40
     text = PASSAGE * (i % 4) + f"Question {i % 13}: who?"
     return {"messages": [{"role": "user", "content": text}], "temperature": 0, "max_tokens": 4 + i % 9, "ignore_eos": True}
@@ -59,7 +59,7 @@ def misbehave(server, body, kind):
         with socket.create_connection((server.host, server.port)) as s:
             s.sendall(head + data)
             time.sleep(random.random() * 0.2)
-    else:  # leaves a stream
+    else:  # disconnects during a stream
         connection, response = server.begin_stream("/v1/chat/completions", {**body, "max_tokens": 200})
         response.read(50)
         response.close()
@@ -67,7 +67,7 @@ def misbehave(server, body, kind):
 
 
 def round_of(server, alone, n_requests):
-    """The requests, shared among the clients; how many answers were compared."""
+    """Sends the requests, divided between the clients; returns the number of compared answers."""
     numbers = iter(range(n_requests))
     lock = threading.Lock()
     wrong, compared = [], [0]
@@ -108,7 +108,7 @@ def round_of(server, alone, n_requests):
 def main():
     with Served("-m", MODEL, "--parallel", "16", "-c", "512", "--log", "off") as server:
         alone = [server.post("/v1/chat/completions", body_of(i))["choices"][0]["message"]["content"] for i in range(40)]
-        round_of(server, alone, CLIENTS * 2)  # pages are touched, threads' memory is there
+        round_of(server, alone, CLIENTS * 2)  # so that pages are mapped and the memory of threads is allocated
         time.sleep(3)
         before = state(server)
         began = time.monotonic()

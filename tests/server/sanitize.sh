@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# gemma-server under clang's sanitizers: builds the program and its models' engine, runs the tests of its routes, and has
-# 32 clients ask 200 times, some of which stall, leave or send half a body. Any report, and any leak at its end, fails.
+# Tests gemma-server under clang's sanitizers: builds the program and the engine, runs the tests of its routes, and sends
+# 200 requests from 32 clients, some of which stall, disconnect or send half a body. Fails on any report or leak.
 #   tests/server/sanitize.sh [address,undefined | thread] [BUILD_FOLDER]       (address,undefined; build/server-...)
-# JOBS: compilers at one time (all cores); CXX_LAUNCHER=ccache helps.
+# JOBS: number of parallel compilers (default: all cores); CXX_LAUNCHER=ccache speeds up the build.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 which=${1:-address,undefined}
@@ -17,15 +17,15 @@ cmake --preset "$preset" -B "$build" -DGEMMA_BUILD_EXAMPLES=ON -DGEMMA_BUILD_TES
   ${CXX_LAUNCHER:+-DCMAKE_CXX_COMPILER_LAUNCHER=$CXX_LAUNCHER} >/dev/null
 ninja -C "$build" -j "$jobs" gemma-server | tail -n 1
 
-# what programs take from their heap stays small beside what the load test allows to grow
+# keeps the quarantine of freed memory small compared to the growth that the load test allows
 export ASAN_OPTIONS="detect_leaks=1 quarantine_size_mb=8 malloc_context_size=12"
 export UBSAN_OPTIONS="halt_on_error=1 print_stacktrace=1"
-# clang's OpenMP warns when a busy server gets a smaller team, and leaks the text of a warning that is not wanted
+# clang's OpenMP warns if a busy server gets a smaller team, and leaks the text of suppressed warnings
 export KMP_WARNINGS=0
 printf 'leak:libomp\n' >"$build/leaks"
 export LSAN_OPTIONS="suppressions=$(realpath "$build/leaks"):print_suppressions=0"
 if [ "$which" = thread ]; then
-  # clang's OpenMP runtime is not instrumented: archer, its own tool, tells the sanitizer of forks and joins
+  # clang's OpenMP runtime is not instrumented: archer, a tool of the runtime, reports forks and joins to the sanitizer
   archer=$(clang++ -print-file-name=libarcher.so)
   [ -e "$archer" ] || archer=$(find /usr/lib/llvm-"$(clang++ -dumpversion | cut -d. -f1)"/lib -name libarcher.so | head -n 1)
   [ -e "$archer" ] || { echo "sanitize.sh: libarcher.so, part of clang's libomp, is not there" >&2; exit 1; }

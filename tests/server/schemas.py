@@ -1,6 +1,6 @@
-"""Generated schemas asked for at the server: every answer that ends with "stop" is JSON that its schema takes.
+"""Requests with generated schemas: every answer of the server that ends with "stop" is JSON that its schema accepts.
     schemas.py BIN [SCHEMAS [SEED [MODEL]]]
-BIN: the folder of the programs. Needs Python's jsonschema; where NODE_PATH holds ajv and ajv-formats (npm), ajv looks too."""
+BIN: the folder of the programs. Needs Python's jsonschema; where NODE_PATH holds ajv and ajv-formats (npm), ajv is used too."""
 
 import concurrent.futures
 import importlib.util
@@ -36,7 +36,7 @@ def main():
                     "temperature": 1, "max_tokens": 300}
             return server.ask("POST", "/v1/chat/completions", body)
         for i, (status, _, answer) in enumerate(pool.map(ask, range(SCHEMAS))):
-            if status == 400:  # what cannot be kept is refused and named
+            if status == 400:  # unsupported keywords are refused by name
                 refused += 1
                 continue
             if status != 200:

@@ -1,4 +1,4 @@
-"""A gemma-server for tests, and clients of it that need Python's standard library only.
+"""Runs a gemma-server for tests, and sends requests with Python's standard library only.
 
 GEMMA_BIN is the folder of the programs, GEMMA_SOURCE_DIR the checkout.
 """
@@ -18,17 +18,17 @@ SOURCE = pathlib.Path(os.environ["GEMMA_SOURCE_DIR"])
 DEMO = str(SOURCE / "examples/models/gemma-demo.Q4_K_M.gguf")
 AGENT = str(SOURCE / "tests/golden/models/nano-gemma4-e.F32.gguf")
 VECTORS = str(SOURCE / "tests/golden/models/nano-embedding.F32.gguf")
-LIMIT = float(os.environ.get("GEMMA_TEST_SECONDS", "60"))  # for a machine that is busy
+LIMIT = float(os.environ.get("GEMMA_TEST_SECONDS", "60"))  # for a busy machine
 
 
 class Served:
-    """A server of these arguments, at a port of its own; it ends with the block."""
+    """A server with these arguments, on a free port; it ends with the block."""
 
     def __init__(self, *arguments, key=None):
         self.key = key
-        self.log = tempfile.TemporaryFile("a+")  # both sides append
+        self.log = tempfile.TemporaryFile("a+")  # the server and this process append
         env = {k: v for k, v in os.environ.items() if k != "GEMMA_ISA"}
-        env.setdefault("OMP_THREAD_LIMIT", "1")  # tests run beside each other
+        env.setdefault("OMP_THREAD_LIMIT", "1")  # tests run in parallel
         self.process = subprocess.Popen([str(BIN / "gemma-server"), "--port", "0", *arguments], env=env,
                                         stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
@@ -52,7 +52,7 @@ class Served:
         return self.log.read()
 
     def end(self):
-        """SIGTERM; the status that it ends with."""
+        """Sends SIGTERM; returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -71,7 +71,7 @@ class Served:
         return {**({"Authorization": "Bearer " + self.key} if self.key else {}), **(more or {})}
 
     def ask(self, method, path, body=None, headers=None, connection=None):
-        """(status, headers, body): JSON where it is JSON."""
+        """Sends a request. Returns (status, headers, body); a JSON body is parsed."""
         own = connection or self.connection()
         data = body if body is None or isinstance(body, (bytes, str)) else json.dumps(body)
         own.request(method, path, data, self.headers(headers))
@@ -93,7 +93,7 @@ class Served:
         return answer
 
     def begin_stream(self, path, body):
-        """(connection, response) of a stream under way."""
+        """Starts a streamed request; returns (connection, response)."""
         connection = self.connection()
         connection.request("POST", path, json.dumps({**body, "stream": True}), self.headers(None))
         response = connection.getresponse()
@@ -102,14 +102,14 @@ class Served:
         return connection, response
 
     def stream(self, path, body):
-        """[(event name, data)]; data is "[DONE]" or JSON."""
+        """The events of a streamed request: [(event name, data)]; data is "[DONE]" or parsed JSON."""
         connection, response = self.begin_stream(path, body)
         text = response.read().decode()
         connection.close()
         return events_of(text)
 
     def raw(self, data, half_close=False):
-        """All that comes for these bytes until the server closes."""
+        """Sends these bytes; returns all bytes until the server closes the connection."""
         with socket.create_connection((self.host, self.port), LIMIT) as s:
             s.sendall(data)
             if half_close:

@@ -1,4 +1,4 @@
-"""The prompt of /v1/completions with the probabilities of its tokens, as evaluations ask for it."""
+""""echo" of /v1/completions: the prompt with the probabilities of its tokens, as evaluations request it."""
 
 import unittest
 
@@ -32,10 +32,10 @@ class Echo(unittest.TestCase):
             self.assertTrue(choice["text"].startswith("The river" + said["text"]))
             self.assertEqual({len(part) for part in told.values()}, {len(ids) + 1})
             self.assertEqual((told["token_logprobs"][0], told["top_logprobs"][0]), (None, None))
-            # the bits that the tokens had when they were generated
+            # the same bits as when the tokens were generated
             self.assertEqual(told["token_logprobs"][-1 - n:-1], said["logprobs"]["token_logprobs"])
             self.assertEqual(told["top_logprobs"][-1 - n:-1], said["logprobs"]["top_logprobs"])
-            self.assertEqual(told["text_offset"][:2], [0, 0])  # BOS is no part of the text
+            self.assertEqual(told["text_offset"][:2], [0, 0])  # BOS is not part of the text
             for token, offset in list(zip(told["tokens"], told["text_offset"], strict=True))[1:]:
                 self.assertEqual(choice["text"][offset:offset + len(token)], token)
             events = SERVER.stream(TEXT, {"prompt": prompt, "temperature": 0, "max_tokens": 1, "logprobs": 2, "echo": True,
@@ -50,7 +50,7 @@ class Echo(unittest.TestCase):
             "content": "The river", "add_special": True})["tokens"]))
 
     def test_scores_as_evaluations_ask_for_them(self):
-        """As lm-eval: ids of contexts and continuations, the generated token dropped."""
+        """Requests as of lm-eval: ids of contexts and continuations; the generated token is ignored."""
         context = SERVER.post("/tokenize", {"content": "The river Orne", "add_special": True})["tokens"]
         ends = [SERVER.post("/tokenize", {"content": text})["tokens"] for text in [" flows", " is long.", " 日本 🙂"]]
         choices = self.scored(prompt=[context + e for e in ends])
@@ -63,7 +63,7 @@ class Echo(unittest.TestCase):
         texts = self.scored(prompt=["The river", "The town"], n=2)
         self.assertEqual([c["index"] for c in texts], [0, 1, 2, 3])
         self.assertEqual(texts[0]["logprobs"], texts[1]["logprobs"])
-        # an answer that ends at once has the token that ended it
+        # an answer that ends at once reports the token that ended it
         eos = SERVER.post("/tokenize", {"content": SERVER.get("/props")["eos_token"], "parse_special": True})["tokens"][0]
         ended, = self.scored(prompt=context, logit_bias={str(eos): 100})
         self.assertEqual((ended["text"], ended["finish_reason"]), ("The river Orne", "stop"))

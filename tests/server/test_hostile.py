@@ -1,4 +1,4 @@
-"""What is no request, or a wrong one: the right status, one JSON error, and a server that goes on."""
+"""Malformed and wrong requests: the right status, one JSON error, and the server continues to work."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ def tearDownModule():
 
 
 def answers_of(raw):
-    """[(status, body)] of the bytes that came."""
+    """The responses [(status, body)] in the received bytes."""
     out = []
     while raw:
         head, _, raw = raw.partition(b"\r\n\r\n")
@@ -106,7 +106,7 @@ class Bodies(unittest.TestCase):
         full = SERVER.post("/v1/completions", {"prompt": [5] * 2045, "max_tokens": 50, "ignore_eos": True})
         self.assertEqual(full["choices"][0]["finish_reason"], "length")
         self.assertLess(full["usage"]["completion_tokens"], 6)
-        for mib in [33, 100]:  # the client sends all of it before it reads the answer
+        for mib in [33, 100]:  # the client sends the whole body before it reads the response
             self.assertEqual(SERVER.ask("POST", CHAT, b"x" * (mib << 20))[0], 413)
 
 
@@ -158,25 +158,25 @@ class Http(unittest.TestCase):
         half = self.HEAD + b"Content-Length: 1000\r\n\r\n" + self.BODY
         self.assertEqual(self.status_of(half, half_close=True), 400)
         with socket.create_connection((SERVER.host, SERVER.port), LIMIT) as s:
-            s.sendall(half)  # and gone
+            s.sendall(half)  # and disconnects
         self.assertEqual(SERVER.get("/health"), {"status": "ok"})
 
     def test_ranges_and_encodings_change_nothing(self):
         connection = SERVER.connection()
         for headers in [{"Range": "bytes=0-1"}, {"Accept-Encoding": "identity"}, {"Content-Type": "text/plain"},
                         {"Content-Type": "application/x-www-form-urlencoded"}]:
-            for _ in range(3):  # one connection for all
+            for _ in range(3):  # one connection for all requests
                 status, _, body = SERVER.ask("POST", "/v1/completions", self.BODY, headers=headers, connection=connection)
                 self.assertEqual((status, body["usage"]["completion_tokens"]), (200, 2))
         large = json.dumps({"prompt": "The river " * 300, "max_tokens": 1}).encode()
-        form = {"Content-Type": "application/x-www-form-urlencoded"}  # what curl -d says of itself
+        form = {"Content-Type": "application/x-www-form-urlencoded"}  # the headers of curl -d
         self.assertEqual(SERVER.ask("POST", "/tokenize", json.dumps({"content": "x" * 100000}), headers=form)[0], 200)
         self.assertIn(SERVER.ask("POST", "/v1/completions", large, headers=form, connection=connection)[0], [200, 400])
         connection.close()
 
     def test_readers_that_stall(self):
         body = {"prompt": "The river", "max_tokens": 300, "ignore_eos": True, "temperature": 0, "stream": True}
-        stalled = [SERVER.begin_stream("/v1/completions", body) for _ in range(4)]  # nobody reads them
+        stalled = [SERVER.begin_stream("/v1/completions", body) for _ in range(4)]  # clients that do not read
         done = []
         thread = threading.Thread(target=lambda: done.append(SERVER.post("/v1/completions", {**body, "stream": False})))
         thread.start()

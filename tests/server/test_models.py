@@ -1,4 +1,4 @@
-"""Several models on demand, tools and thoughts, keys, pages of other origins, and how the server begins and ends."""
+"""Several models on demand, tools and thoughts, keys, other origins, and the start and end of the server."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ TOOLS = [{"type": "function", "function": {
 
 
 class Several(unittest.TestCase):
-    """Three models, of which two at most fit into the memory at one time."""
+    """Three models, of which at most two fit into the memory at the same time."""
 
     @classmethod
     def setUpClass(cls):
@@ -153,7 +153,7 @@ class Several(unittest.TestCase):
         self.assertIn("city", json.loads(dict(events)["content_block_delta"]["delta"]["partial_json"]))
 
     def test_thoughts(self):
-        # a model of random weights does not think by itself: its answer is held to a thought and a word
+        # a model with random weights does not think by itself, so a grammar forces a thought and a word
         marks = chat_of(model="agent", max_tokens=60, grammar='root ::= "<|channel>thought\\nhm<channel|>yes"')
         said, = self.server.post(CHAT, marks)["choices"]
         self.assertEqual((said["message"]["content"], said["message"]["reasoning_content"]), ("yes", "hm"))
@@ -196,7 +196,7 @@ class Program(unittest.TestCase):
                 self.assertEqual(server.ask("GET", "/v1/models")[0], 200)
                 self.assertEqual(server.ask("GET", "/v1/models", headers={"Authorization": "Bearer one"})[0], 200)
                 self.assertEqual(server.ask("GET", "/v1/models", headers={"Authorization": "Bearer "})[0], 401)
-                # nobody else may take its port
+                # no other process may use its port
                 self.refuses("-m", DEMO, "--port", server.port, says="in use")
 
     def test_the_other_kind_of_address(self):
@@ -215,7 +215,7 @@ class Program(unittest.TestCase):
         connection, response = server.begin_stream("/v1/completions", {"prompt": "The", "max_tokens": 60, "ignore_eos": True})
         response.read(20)
         server.process.send_signal(signal.SIGTERM)
-        text = response.read().decode()  # to its end
+        text = response.read().decode()  # until its end
         self.assertTrue(text.endswith("data: [DONE]\n\n"), text[-200:])
         self.assertEqual(server.process.wait(LIMIT), 0)
         with self.assertRaises(OSError):
@@ -230,7 +230,7 @@ class Program(unittest.TestCase):
         response.read(20)
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        server.wait_until(lambda: "stopping" in server.logged())  # signals that come together are one
+        server.wait_until(lambda: "stopping" in server.logged())  # signals that arrive together count as one
         server.process.send_signal(signal.SIGTERM)
         last = [line for line in response.read().decode().splitlines() if line.startswith("data: ")][-1]
         self.assertIn("shutting down", json.loads(last[6:])["error"]["message"])

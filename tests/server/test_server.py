@@ -1,4 +1,4 @@
-"""The built server by its routes: what clients get, whole and in streams."""
+"""The routes of the built server: responses, whole and as streams."""
 
 import base64
 import json
@@ -100,7 +100,7 @@ class Chat(unittest.TestCase):
         self.assertEqual(again["usage"]["prompt_tokens_details"]["cached_tokens"], len(prompt) - 1)
         self.assertEqual(SERVER.post(CHAT, {**body, "max_completion_tokens": 3, "max_tokens": None})["usage"]
                          ["completion_tokens"], 3)
-        # the same tokens by the other route
+        # the same tokens through the other route
         text = SERVER.post(TEXT, {"prompt": prompt, "temperature": 0, "max_tokens": 12})
         self.assertEqual(text["choices"][0]["text"], choice["message"]["content"])
 
@@ -159,7 +159,7 @@ class Chat(unittest.TestCase):
         self.assertEqual(b"".join(bytes(t["bytes"]) for t in content).decode(), choice["message"]["content"])
         for t in content:
             self.assertEqual(len(t["top_logprobs"]), 3)
-            self.assertEqual(t["top_logprobs"][0]["logprob"], t["logprob"])  # the likeliest was taken
+            self.assertEqual(t["top_logprobs"][0]["logprob"], t["logprob"])  # the likeliest token was chosen
             self.assertLess(sum(math.exp(o["logprob"]) for o in t["top_logprobs"]), 1.0001)
         streamed = [t for _, e in SERVER.stream(CHAT, chat_of(logprobs=True, top_logprobs=3))[:-1]
                     for t in (e["choices"][0]["logprobs"] or {"content": []})["content"]]
@@ -175,7 +175,7 @@ class Chat(unittest.TestCase):
         banned = SERVER.post("/tokenize", {"content": first["text"]})["tokens"][0]
         other = SERVER.post(TEXT, {"prompt": "The", "temperature": 0, "max_tokens": 1, "logit_bias": {str(banned): -100}})
         self.assertNotEqual(other["choices"][0]["text"], first["text"])
-        plain = SERVER.post(CHAT, chat_of(max_tokens=20))["choices"][0]["message"]["content"]  # says it again and again
+        plain = SERVER.post(CHAT, chat_of(max_tokens=20))["choices"][0]["message"]["content"]  # the text is repeated
         for penalty in [{"presence_penalty": 2}, {"frequency_penalty": 2}, {"repeat_penalty": 2}]:
             said = SERVER.post(CHAT, chat_of(max_tokens=20, **penalty))["choices"][0]["message"]["content"]
             self.assertGreater(len(set(said.split())), len(set(plain.split())), penalty)

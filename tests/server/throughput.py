@@ -1,5 +1,5 @@
-"""How fast a server that runs answers: clients that ask at one time, /v1/completions, prompts of ids, temperature 0, the end
-ignored; then one request again, whose prompt is known.
+"""Measures the speed of a running server: simultaneous clients, /v1/completions, prompts as ids, temperature 0, end tokens
+ignored; then one request is repeated, whose prompt is cached.
     throughput.py URL [CLIENTS [PROMPT [GENERATED [REQUESTS]]]]
 Works with other servers of the same interface (llama-server takes "ignore_eos" too)."""
 

@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""Token ids by the plain rules, written apart from the engine: goldens for the bundled models' vocabularies.
+"""Computes token ids by the plain rules, independently of the engine: goldens for the bundled models' vocabularies.
 
   make_goldens.py                     writes goldens/NAME.jsonl for the three demo models
   make_goldens.py --check VOCAB.gguf GOLDENS.jsonl ...
-                                      compares these rules with somebody else's goldens ({"text", "ids"} a line)
+                                      compares these rules with goldens of other programs ({"text", "ids"} per line)
 
-SentencePiece BPE: user-defined pieces first (longest match), then, of all neighbours whose concatenation is a
-piece, merge the pair of highest score, leftmost on ties, until there is none; characters that are no piece become
-byte tokens. Byte-level BPE: Llama 3's pattern cuts the text; a part that is a piece is taken whole; otherwise the
-pair of lowest rank is merged, leftmost first. Quadratic, and as short as the rules are. Needs python3-regex.
+SentencePiece BPE: user-defined pieces first (longest match); then, of all neighbours whose concatenation is a piece,
+the pair with the highest score is merged, leftmost on ties, until there is none; characters that are not pieces become
+byte tokens. Byte-level BPE: Llama 3's pattern splits the text; a part that is a piece is one token; otherwise the pair
+with the lowest rank is merged, leftmost first. Quadratic, for the sake of brevity. Needs python3-regex.
 """
 import json
 import pathlib

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the seed inputs of the container's fuzzer into tests/fuzz/corpus/gguf: small valid files, each with
-another part of the grammar. Regressions found by fuzzing are added to that folder by hand and stay there."""
+"""Writes the seed inputs of the container's fuzzer to tests/fuzz/corpus/gguf: small valid files, each with a
+different part of the format. Findings of fuzzing are added to that folder manually and are kept."""
 import pathlib
 import struct
 
