@@ -1,4 +1,4 @@
-// The exact layout of a block of every tensor type that runs.
+// The exact layout of a block of every supported tensor type.
 // Invariant: each struct is the file's own layout, byte for byte (asserted below); all are little-endian and
 // at most 2-byte aligned in memory, unaligned in a file: copy a block out before its fields are read.
 // Source of layouts and formulas: the GGUF/ggml format (block_q4_K and relatives); d, dmin, m are binary16
@@ -25,7 +25,7 @@ struct BlockBF16 {  // the upper half of a float32
 };
 
 // ---- 32 weights a block -----------------------------------------------------------------------------------
-/// Number of weights in a small block (Q4_0, Q8_0 and their kin).
+/// Number of weights in a small block (Q4_0, Q8_0 and related types).
 inline constexpr int kQK = 32;
 
 struct BlockQ4_0 {  // w = d * (q - 8); q[j] low nibble: weight j, high nibble: weight j + 16
@@ -61,7 +61,7 @@ struct BlockMXFP4 {  // w = 2^(e - 128) * kFp4Values[q]; nibbles as Q4_0 (OCP mi
 
 // ---- 64 and 128 weights a block ---------------------------------------------------------------------------
 struct BlockNVFP4 {   // w = E(s[i / 16]) / 2 * kFp4Values[q], E: unsigned E4M3; 16 weights in 8 bytes, low
-  std::uint8_t s[4];  // nibbles first; the product is multiplied by the tensor NAME.scale besides
+  std::uint8_t s[4];  // nibbles first; products are also multiplied by the tensor NAME.scale
   std::uint8_t qs[32];
 };
 struct BlockQ2_0 {  // w = d * (q - 1); q: 2 bits, lowest first
@@ -93,7 +93,7 @@ struct BlockQ4_K {  // 8 sub-blocks of 32: w = d * sc * q - dmin * m; scales: 8 
   std::uint8_t scales[12];
   std::uint8_t qs[128];
 };
-struct BlockQ5_K {  // as Q4_K with a fifth bit
+struct BlockQ5_K {  // like Q4_K, with a fifth bit
   std::uint16_t d, dmin;
   std::uint8_t scales[12];
   std::uint8_t qh[32];

@@ -1,7 +1,7 @@
-// Tensor element types: the one list of those that run, and what follows from it.
-// Invariant: GEMMA_DTYPES is the only list. The enumerators, names, sizes and tables here are made from it,
-// and everything elsewhere that is needed for each type (reference and fast decoders, kernels, tests) goes
-// over kAllDTypes: a type that one of them lacks does not compile.
+// Tensor element types: the list of supported types, and everything that is derived from it.
+// Invariant: GEMMA_DTYPES is the only list. The enumerators, names, sizes and tables here are generated from
+// it, and code elsewhere that exists for each type (reference and fast decoders, kernels, tests) iterates
+// over kAllDTypes: if a type is missing there, the code does not compile.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 #include "blocks.hpp"
 #include "unsupported_types.hpp"
 
-/// X(name, GGUF's number, weights of a block, bytes of a block), for every type that runs; the block's layout
+/// X(name, GGUF's number, weights per block, bytes per block) for every supported type; the layout of a block
 /// is the struct Block<name> of gguf/blocks.hpp.
 // clang-format off
 #define GEMMA_DTYPES(X)    \
@@ -71,7 +71,7 @@ inline constexpr std::array kAllDTypes = {
 /// One more than the largest number of a supported type: the size of tables indexed by DType.
 inline constexpr std::size_t kDTypeLimit = static_cast<std::size_t>(kAllDTypes.back()) + 1;
 
-/// An element type: its GGUF name, and how many elements take how many bytes.
+/// An element type: its GGUF name, and the size of a block.
 struct DTypeInfo {
   std::string_view name;             // e.g. "Q4_K"
   std::uint16_t block_elements = 0;  // 0: not a supported type
@@ -101,7 +101,7 @@ constexpr std::array<DTypeInfo, kDTypeLimit> make_dtype_table() {
 inline constexpr auto kDTypeTable = make_dtype_table();
 inline constexpr DTypeInfo kNoDType{};
 
-/// Numbers rise and stay below kUnsupported's; no number is on both lists.
+/// Whether the numbers are ascending and below kUnsupported's, and no number is in both lists.
 consteval bool dtype_numbers_are_distinct() {
   for (std::size_t i = 1; i < kAllDTypes.size(); ++i) {
     if (kAllDTypes[i - 1] >= kAllDTypes[i]) return false;

@@ -1,5 +1,5 @@
 // The one error type of the library: every boundary (opening, loading, construction, public calls) throws it.
-// Invariant: message() names the file, key or tensor it is about, and the byte offset where there is one.
+// Invariant: message() names the file, key or tensor that it is about, and the byte offset if there is one.
 // Running out of memory is an Error as well, and reporting it needs no allocation.
 #pragma once
 
@@ -13,21 +13,21 @@
 
 namespace gemma {
 
-/// What went wrong, for programs; the message says it for people.
+/// The kind of an error, for programs; the message describes it for people.
 enum class ErrorCode : std::uint8_t {
   kIo,                  // a file cannot be opened, mapped, read or written
   kBadMagic,            // not a GGUF file at all
-  kUnsupportedVersion,  // GGUF, but of a version or byte order that is not read
-  kTruncated,           // the file ends before what its header promises
+  kUnsupportedVersion,  // GGUF, but of an unsupported version or byte order
+  kTruncated,           // the file is shorter than its header states
   kMalformed,           // structure that contradicts itself or the specification
   kMissingKey,          // a required metadata key is absent
-  kWrongType,           // a metadata value or tensor of another type than asked for
+  kWrongType,           // a metadata value or tensor has another type than requested
   kMissingTensor,       // a required tensor is absent
   kBadShape,            // a tensor's shape contradicts the metadata
-  kUnsupported,         // valid, but not something this engine runs
+  kUnsupported,         // valid, but not supported by this engine
   kInvalidArgument,     // the caller's argument is out of range
-  kContextFull,         // more positions asked for than the cache holds
-  kOutOfMemory,         // an allocation failed or a memory cap would be exceeded
+  kContextFull,         // more positions requested than the cache holds
+  kOutOfMemory,         // an allocation failed, or a memory limit would be exceeded
   kCancelled,           // the caller cancelled
   kNotFinite,           // the model computed a NaN or an infinity where a number is needed
 };
@@ -95,8 +95,8 @@ struct StaticText {
   const char* text;  // a string literal
 };
 
-/// Thrown by everything that can fail. Immutable; copying shares the message. Visible, so that what a shared
-/// libgemma throws is caught outside of it.
+/// Thrown by every function that can fail. Immutable; copies share the message. Has default visibility, so
+/// that programs can catch exceptions of a shared libgemma.
 class [[gnu::visibility("default")]] Error : public std::runtime_error {
  public:
   /// `message` names the file, key or tensor. A template, so that a string literal selects the other
@@ -128,7 +128,7 @@ class [[gnu::visibility("default")]] Error : public std::runtime_error {
 namespace detail {
 
 /// Returns f(), and turns the standard library's allocation failures into Error{kOutOfMemory} with this
-/// message. Every public call that may allocate, also for its refusals, goes through this, except for the
+/// message. Every public call that may allocate, even to report an error, uses this, but not for the
 /// callbacks that it calls: their exceptions pass through unchanged.
 template <typename F>
 decltype(auto) or_out_of_memory(StaticText message, F&& f) {

@@ -1,9 +1,9 @@
 // A GGUF file: header, metadata, tensor table, all read in place from a read-only mapping.
 // Invariant: a constructed File is structurally sound: every key, string, array and tensor lies inside the
 // file, names are unique, tensors are aligned and do not overlap. Tensors may be of any type, also of types
-// that are not supported or not known; code that computes with a tensor must ask TensorView::runs(). What a
-// File allocates is in proportion to the header that is really there, never to a count that the header
-// claims.
+// that are not supported or not known; code that computes with a tensor must ask TensorView::runs(). The
+// memory that a File allocates is proportional to the actual size of the header, never to a count in the
+// header.
 //
 // The grammar (GGUF specification, versions 2 and 3, little-endian; version 2 has the same layout):
 //   file    = "GGUF" version:u32 n_tensors:u64 n_kv:u64 kv{n_kv} tensor{n_tensors} padding data
@@ -35,9 +35,9 @@ namespace gemma::gguf {
 
 /// The alignment of tensor data when the metadata has no `general.alignment`.
 inline constexpr std::uint32_t kDefaultAlignment = 32;
-/// The least alignment taken: the specification asks for multiples of 8.
+/// The smallest accepted alignment: the specification requires multiples of 8.
 inline constexpr std::uint32_t kLeastAlignment = 8;
-/// The key that sets another alignment.
+/// The key of the alignment.
 inline constexpr std::string_view kAlignmentKey = "general.alignment";
 
 /// A key and its value; the key points into the file.
@@ -56,7 +56,7 @@ class File {
   /// names the file, the key or tensor, and the offset.
   static File open(std::string path);
 
-  /// As open(), for a file that is in memory already. `bytes` must outlive the File and start at a multiple
+  /// Like open(), for a file in memory. `bytes` must outlive the File and start at a multiple
   /// of kLeastAlignment (else kInvalidArgument); `name` stands for the path in errors.
   static File from_memory(std::span<const std::byte> bytes, std::string name);
 
@@ -72,14 +72,14 @@ class File {
   std::size_t size_bytes() const noexcept;
   /// Alignment of tensor data in bytes.
   std::size_t alignment() const noexcept { return alignment_; }
-  /// Where tensor data begins in the (first) file; at most its size.
+  /// Offset of the tensor data in the (first) file; at most its size.
   std::size_t data_offset() const noexcept { return data_offset_; }
 
-  /// In the file's order.
+  /// All key-value pairs, in the order of the file.
   std::span<const Metadata> metadata() const noexcept { return metadata_; }
-  /// In the file's order.
+  /// All tensors, in the order of the file.
   std::span<const TensorView> tensors() const noexcept { return tensors_; }
-  /// Number of elements of all tensors together: of a model, its parameters.
+  /// Number of elements of all tensors together; for a model, the number of its parameters.
   std::uint64_t n_elements() const noexcept {
     std::uint64_t n = 0;
     for (const TensorView& t : tensors_) n += std::uint64_t{t.rows} * t.cols;
@@ -104,7 +104,7 @@ class File {
                                              return result;
                                            });
   }
-  /// The value of `key`, or the fallback where there is none. Throws Error{kWrongType}.
+  /// The value of `key`, or the fallback if it is absent. Throws Error{kWrongType}.
   template <Readable T>
   T get_or(std::string_view key, T fallback) const {
     auto result = get_if<T>(key);
@@ -120,14 +120,14 @@ class File {
   /// The tensor called `name`. Throws Error{kMissingTensor} when absent.
   const TensorView& tensor(std::string_view name) const;
 
-  /// Where `part`, the bytes of a value or the data of a tensor, begins in its file.
+  /// Offset in its file of `part`, the bytes of a value or the data of a tensor.
   std::size_t offset_of(std::span<const std::byte> part) const noexcept {
     return static_cast<std::size_t>(part.data() - owner_of(part).bytes().data());
   }
   /// The path of the file that `part` lies in.
   const std::string& path_of(std::span<const std::byte> part) const noexcept { return owner_of(part).path(); }
 
-  /// MappedFile::check_size() for all parts. Throws Error{kIo} when one was cut short.
+  /// MappedFile::check_size() for all parts. Throws Error{kIo} if a part was truncated.
   void check_size() const;
   /// Asks the kernel to read all parts ahead in the background. A hint; never fails.
   void read_ahead() const noexcept;
@@ -137,17 +137,17 @@ class File {
   void will_not_need(std::span<const std::byte> part) const noexcept { owner_of(part).will_not_need(part); }
 
  private:
-  struct Pending {  // a tensor whose place is not known yet
+  struct Pending {  // a tensor whose position has not been checked yet
     TensorView view;
     std::uint64_t offset;   // relative to the beginning of tensor data
-    std::uint64_t size;     // in bytes; where the type's size is not known the least it can be, 1
-    std::size_t offset_at;  // where in the header `offset` stands
+    std::uint64_t size;     // in bytes; 1, the minimum, if the type's size is not known
+    std::size_t offset_at;  // offset of the field `offset` in the header
   };
 
   // smallest encodings: key 8 + 1, type 4, value 1; name 8 + 1, n_dims 4, one dim 8, type 4, offset 8
   static constexpr std::size_t kLeastPairBytes = 14;
   static constexpr std::size_t kLeastTensorBytes = 33;
-  static constexpr std::size_t kMostReserved = 256;  // entries; beyond, tables grow as the file is read
+  static constexpr std::size_t kMostReserved = 256;  // entries; larger tables grow while the file is read
 
   [[noreturn]] void missing(ErrorCode code, const char* kind, std::string_view name) const;
   [[noreturn]] void refuse_type(std::string_view key, const Value& value, const std::string& expected) const;
@@ -163,11 +163,11 @@ class File {
   void read_alignment(const Value& value, const Reader& reader);
   Pending read_tensor(Reader& reader, std::uint64_t number);
   void read_tensors(Reader& reader, std::uint64_t n_tensors);
-  /// Checks that tensors do not overlap. Tensors of unknown size get the room up to the next one.
+  /// Checks that tensors do not overlap. A tensor of unknown size extends to the next one.
   void check_places(std::vector<Pending> by_place, Reader& reader);
-  /// Bytes of a tensor, as its shape and type ask for; 1 where the type's size is not known.
+  /// Size of a tensor in bytes, by its shape and type; 1 if the type's size is not known.
   std::uint64_t size_of(const TensorView& t, std::size_t dims_at, const Reader& reader) const;
-  /// Appended to the error when a tensor does not fit in its place: the reason, where one is known; else "".
+  /// Text to append to the error if a tensor does not fit at its offset: the likely reason, or "".
   static std::string misfit_hint(const TensorView& t);
 
   MappedFile map_;

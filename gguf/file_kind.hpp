@@ -1,5 +1,5 @@
-// GGUF files that hold no model: adapters, projectors, importance matrices. Such a file lies beside the model
-// it belongs to and is easily given in its place; it is recognised by its metadata and tensor names.
+// GGUF files that are not models: adapters, projectors, importance matrices. They are distributed with models
+// and are easily confused with them; they are recognised by their metadata and tensor names.
 #pragma once
 
 #include <algorithm>
@@ -14,12 +14,12 @@ namespace gemma::gguf {
 /// Describes, for people, a GGUF file that is not a model.
 struct NonModelKind {
   std::string_view what;    // "a LoRA adapter"
-  std::string_view advice;  // what it is for, and what is needed in its place
+  std::string_view advice;  // how the file is used, and which file is needed instead
 };
 
 namespace detail {
 
-/// The text of a key; "" when it is absent or no text.
+/// The text of a key; "" if it is absent or not a text.
 inline std::string_view text_of(const File& file, std::string_view key) {
   const Value* value = file.find(key);
   if (value == nullptr) return {};
@@ -34,9 +34,9 @@ inline bool has_tensor_ending(const File& file, std::string_view end) {
 
 }  // namespace detail
 
-/// What `file` is if it is no model; nullopt for models, vocabularies and files that do not say. Looks at
-/// general.type and general.architecture as llama.cpp's converters write them, and at keys and tensors that
-/// only such files have. Does not throw for values of other types. The views are of literals.
+/// The kind of a file that is not a model; nullopt for models, vocabularies and unknown files. Examines
+/// general.type and general.architecture as llama.cpp's converters write them, and keys and tensors that only
+/// these kinds of files have. Does not throw for values of other types. The views are of literals.
 inline std::optional<NonModelKind> non_model_kind(const File& file) {
   using namespace std::string_view_literals;
   const std::string_view type = detail::text_of(file, "general.type");
@@ -62,7 +62,7 @@ inline std::optional<NonModelKind> non_model_kind(const File& file) {
   return std::nullopt;
 }
 
-/// Throws Error{kUnsupported} for a file that is no model, saying in one line what it is.
+/// Throws Error{kUnsupported} for a file that is not a model; the message names its kind.
 inline void refuse_non_models(const File& file) {
   if (const auto other = non_model_kind(file)) {
     throw Error(ErrorCode::kUnsupported, file.path() + ": this is " + std::string(other->what) +

@@ -1,4 +1,4 @@
-// A tensor as it lies in the mapped file: name, type, shape, bytes. Non-owning.
+// A tensor in a mapped file: name, type, shape, bytes. Non-owning.
 // Invariant: where the type's size is known, data.size() == rows * row_size_bytes(); GGUF's reversed
 // dimensions are already flipped.
 #pragma once
@@ -17,13 +17,13 @@ namespace gemma {
 struct TensorView {
   std::string_view name;               // points into the file
   DType type = DType::kF32;            // how elements are stored; kUnsupported: a type that is not supported
-  std::uint32_t type_id = 0;           // the same as the file's number, whatever it is
-  std::uint32_t n_dims = 0;            // as the file says, 1 to 4
-  std::size_t dims[4] = {1, 1, 1, 1};  // as the file says: dims[0] is the fastest (cols)
-  std::size_t rows = 0;                // all dimensions but the fastest, multiplied
+  std::uint32_t type_id = 0;           // the type's number in the file, whatever it is
+  std::uint32_t n_dims = 0;            // as in the file, 1 to 4
+  std::size_t dims[4] = {1, 1, 1, 1};  // as in the file: dims[0] is the fastest (cols)
+  std::size_t rows = 0;                // product of all dimensions except the fastest
   std::size_t cols = 0;                // dims[0]
-  /// The rows, without gaps, in the file's own blocks. Where the type's size is not known (has_size()): the
-  /// room that the tensor has, up to the next one or the end of the file.
+  /// The rows, without gaps, as blocks of the file. If the type's size is not known (has_size()), the bytes
+  /// up to the next tensor or the end of the file.
   std::span<const std::byte> data;
 
   /// Whether the type is supported. Tensors of other types can be listed, but not computed with.

@@ -1,6 +1,6 @@
 // A metadata value of a GGUF file, read in place: strings and arrays point into the mapped file.
-// Invariant: whatever a Value refers to was bounds-checked when it was made. (Strings of an array are checked
-// again when taken out, since another process may write to a mapped file.)
+// Invariant: everything that a Value refers to was bounds-checked when the Value was created. (Strings of an
+// array are checked again when they are read, since another process may write to a mapped file.)
 #pragma once
 
 #include <bit>
@@ -71,7 +71,7 @@ constexpr ValueType value_type_of() noexcept {
   }
 }
 
-/// An array as it lies in the file: element type, count, and the encoded elements.
+/// An array in the file: element type, count, and the encoded elements.
 struct ArrayView {
   ValueType element = ValueType::kU8;  // never kArray
   std::uint64_t count = 0;             // elements
@@ -122,7 +122,7 @@ std::optional<T> convert(const From& value) {
   } else if constexpr (std::is_integral_v<T> && std::is_integral_v<From>) {
     if (std::in_range<T>(value)) return static_cast<T>(value);
   } else if constexpr (std::is_floating_point_v<T> && std::is_floating_point_v<From>) {
-    // a finite double beyond float's range has no float (and the cast no defined result)
+    // a finite double beyond float's range cannot be represented, and the cast would be undefined
     constexpr auto kMost = std::numeric_limits<T>::max();
     const bool fits = sizeof(T) >= sizeof(From) || !is_finite(value) || (value >= -kMost && value <= kMost);
     if (fits) return static_cast<T>(value);
@@ -141,7 +141,7 @@ template <typename T>
 concept Readable = std::is_arithmetic_v<T> || std::is_same_v<T, std::string_view> ||
     std::is_same_v<T, std::string> || std::is_same_v<T, ArrayView> || detail::IsVector<T>::value;
 
-/// What a message calls T: "uint32", "string", "array of float32", ...
+/// The name of T in messages: "uint32", "string", "array of float32", ...
 template <Readable T>
 std::string type_name() {
   if constexpr (std::is_arithmetic_v<T>) {
@@ -165,12 +165,12 @@ class Value {
   std::uint64_t count() const noexcept { return type_ == ValueType::kArray ? count_ : 1; }
   /// The type of an array's elements; type() for anything else.
   ValueType element_type() const noexcept { return type_ == ValueType::kArray ? element_ : type_; }
-  /// Where the payload lies in the file: a scalar's bytes, a string's text, an array's elements as encoded.
+  /// The encoded value in the file: a scalar's bytes, a string's text, or an array's elements.
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   /// The name of the type, e.g. "uint32" or "array of string".
   std::string type_name() const;
 
-  /// The value as T; nullopt when it is of another kind or out of T's range. A bool is read from a bool only,
+  /// The value as T; nullopt if it is of another kind or out of T's range. A bool is read from a bool only,
   /// an integer from any integer type, floating point from either float type, text from a string, vectors and
   /// ArrayView from an array.
   template <Readable T>

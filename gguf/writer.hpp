@@ -1,7 +1,7 @@
 // Writes GGUF files (version 2 or 3): metadata of every type, tensors of every type, any alignment.
-// Invariant: the pairs and tensors added so far always make a valid file. An addition that would make it
-// invalid, or for which there is no memory (Error{kOutOfMemory} of every call), throws and leaves no trace. A
-// file on disk appears whole under its name, or not at all.
+// Invariant: the pairs and tensors added so far always make a valid file. An addition that would make
+// them invalid, or for which there is no memory (Error{kOutOfMemory} of every call), throws and changes
+// nothing. A file on disk appears under its name when it is complete, or not at all.
 #pragma once
 
 #include <concepts>
@@ -32,7 +32,7 @@ class Writer {
   using Fill = std::function<void(std::span<std::byte> out)>;
   /// Receives the next bytes of a tensor.
   using Sink = std::function<void(std::span<const std::byte> part)>;
-  /// Hands a tensor's bytes to `sink`, from first to last, in parts of any size.
+  /// Passes a tensor's bytes to `sink`, from first to last, in parts of any size.
   using Produce = std::function<void(const Sink& sink)>;
 
   /// Throws Error{kInvalidArgument} unless version is 2 or 3.
@@ -78,7 +78,7 @@ class Writer {
     return add_array(key, std::span(values.begin(), values.size()));
   }
 
-  /// Copies a pair of another file as it is.
+  /// Copies a pair of another file unchanged.
   Writer& add(std::string_view key, const Value& value);
 
   /// Adds a tensor of row-major `shape` (last dimension contiguous: {rows, cols}), 1 to 4 dimensions. `data`
@@ -91,10 +91,10 @@ class Writer {
   /// Overload for a shape given as a span.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape,
                      std::span<const std::byte> data);
-  /// Overload whose data are made by `fill` when they are written, one tensor at a time: for files larger
-  /// than memory.
+  /// Overload whose data `fill` creates when they are written, one tensor at a time: for files larger than
+  /// memory.
   Writer& add_tensor(std::string_view name, DType type, std::span<const std::size_t> shape, Fill fill);
-  /// Overload whose data are made in parts: for tensors larger than memory. Writing throws
+  /// Overload whose data are created in parts: for tensors larger than memory. Writing throws
   /// Error{kInvalidArgument} when the parts together are not the tensor's size.
   Writer& add_tensor_in_parts(std::string_view name, DType type, std::span<const std::size_t> shape,
                               Produce produce);
@@ -112,14 +112,14 @@ class Writer {
  private:
   struct Data {
     std::uint64_t size;
-    std::span<const std::byte> bytes;  // empty when `fill` or `produce` makes the data
+    std::span<const std::byte> bytes;  // empty if `fill` or `produce` creates the data
     Fill fill;
-    Produce produce;   // makes the data in parts, in place of both
+    Produce produce;   // creates the data in parts, instead of both
     std::string name;  // of the tensor, for errors of `produce`
   };
 
   static constexpr StaticText kNoMemory = "no memory for writing a file";
-  /// Runs f(), which adds something; running out of memory is Error{kOutOfMemory}.
+  /// Runs f(), which adds a pair or a tensor; turns a failed allocation into Error{kOutOfMemory}.
   template <typename F>
   Writer& in_memory(F&& f) {
     gemma::detail::or_out_of_memory(kNoMemory, f);
@@ -148,10 +148,10 @@ class Writer {
   /// Where the data begins; a file without tensors ends with its header, unpadded.
   std::size_t data_begin() const noexcept;
   void add_sized(std::string_view name, DType type, std::span<const std::size_t> shape, Data data);
-  /// Hands the file's bytes to `sink` from first to last.
+  /// Passes the file's bytes to `sink` from first to last.
   template <typename F>
   void emit(F&& sink) const;
-  /// Hands over the bytes of a tensor that is made in parts.
+  /// Passes on the bytes of a tensor that is created in parts.
   template <typename F>
   static void emit_parts(const Data& data, F&& sink);
 

@@ -16,8 +16,8 @@
 
 namespace gemma::detail {
 
-/// Removes the thoughts from `text`. The text is split at each `end`, and of each part only what stands
-/// before its first `begin` stays. An unclosed thought reaches to the end of its part; an `end` without a
+/// Removes the thoughts from `text`. The text is split at each `end`, and only the text before the first
+/// `begin` of each part is kept. An unclosed thought extends to the end of its part; an `end` without a
 /// `begin` is removed.
 inline std::string without_thoughts(std::string_view text, std::string_view begin, std::string_view end) {
   std::string out;
@@ -119,7 +119,7 @@ class AgentWriter {
     out_.mark("\n");
   }
 
-  /// Whether the last message before `index` that is not a tool's is the assistant's.
+  /// Whether the last message before `index` whose role is not "tool" is the assistant's.
   bool follows_assistant(std::size_t index) const {
     while (index > 0 && messages_[index - 1].role == "tool") --index;
     return index > 0 && messages_[index - 1].role == "assistant";

@@ -1,11 +1,11 @@
 // Byte-level BPE (Llama 3, Qwen 2 and 3, SmolLM2): pre-tokens of bytes, merged by rank.
-// Invariant: every text can be encoded. Where every byte has a piece, as in Llama 3, decode(encode(text)) is
-// the text; SmolLM2 lacks 21 bytes (control characters, and bytes of no UTF-8), and its tokenizer leaves them
-// out.
+// Invariant: every text can be encoded. If every byte has a piece, as in Llama 3, decode(encode(text)) is the
+// text; SmolLM2 lacks 21 bytes (control characters, and bytes that do not occur in UTF-8), and its tokenizer
+// skips them.
 //
-// Pieces and merges lie in the file in GPT-2's printable form, a character for each byte; here they are
-// bytes. With Llama 3's pre-tokenizer one that is a piece is taken whole ("ignore_merges"). Otherwise the
-// pair of lowest rank is merged, leftmost first, until none is left: a heap of pairs, O(n log n) for a
+// The file has pieces and merges in GPT-2's printable form, one character for each byte; here they are bytes.
+// With Llama 3's pre-tokenizer, a pre-token that is a piece is not merged ("ignore_merges"). Otherwise the
+// pair with the lowest rank is merged, leftmost first, until none is left: a heap of pairs, O(n log n) for a
 // pre-token of n bytes.
 #pragma once
 
@@ -30,7 +30,7 @@ namespace gemma {
 
 namespace detail {
 
-/// GPT-2's characters for bytes: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and up.
+/// GPT-2's characters for bytes: printable Latin-1 represents itself, and U+0100 and up the other 68 bytes.
 inline constexpr auto kByteOfPoint = [] {
   std::array<std::int16_t, 324> table{};
   std::int16_t moved = 256;
@@ -42,7 +42,7 @@ inline constexpr auto kByteOfPoint = [] {
   return table;
 }();
 
-/// Appends the bytes that `piece` stands for; false, and nothing appended, when it holds another character.
+/// Appends the bytes that `piece` represents; returns false, and appends nothing, if it has other characters.
 inline bool append_mapped(std::string_view piece, std::string& out) {
   const std::size_t before = out.size();
   for (std::size_t at = 0; at < piece.size();) {
@@ -96,7 +96,7 @@ class BpeTokenizer final : public Tokenizer {
   /// The pre-tokenizer that the file names, or that of its dialect.
   const PreTokenizer& pre_tokenizer() const {
     const std::string_view named = vocab().pre();
-    // the first Llama 3 files have no such key: their dialect is recognised by its markers
+    // the first Llama 3 files lack this key: their dialect is recognised by its markers
     const bool unsaid = named.empty() || named == "default";
     const PreTokenizer* known = dialects::find_pre_tokenizer(unsaid ? vocab().markers().pre : named);
     if (known != nullptr) return *known;
@@ -180,8 +180,8 @@ class BpeTokenizer final : public Tokenizer {
     }
   }
 
-  /// `text` holds no user-defined piece; it may be empty or hold bytes that are not UTF-8: a run of such
-  /// bytes is a pre-token of its own.
+  /// Appends the ids of `text`, which contains no user-defined piece; it may be empty or contain invalid
+  /// UTF-8: a run of invalid bytes is a separate pre-token.
   void append_unmatched(std::string_view text, Scratch& scratch, std::vector<TokenId>& ids) const {
     while (!text.empty()) {
       const std::size_t valid = utf8::valid_prefix(text);

@@ -1,6 +1,6 @@
 // Merging by rank, for both kinds of BPE: the table of merges and the loop over a heap of pairs.
-// Invariant: of all neighbours that may be merged the pair of lowest rank is, leftmost first, until none is
-// left; O(n log n) for n symbols.
+// Invariant: the pair of neighbours with the lowest rank is merged, leftmost first, until no pair can be
+// merged; O(n log n) for n symbols.
 #pragma once
 
 #include <algorithm>
@@ -14,14 +14,14 @@
 namespace gemma::detail {
 
 /// A flat hash table from (left id, right id) to (rank, id of the merged piece), at most two thirds full.
-/// Every pair lies within kLongestProbe slots of its hash: Llama 3's 280,147 pairs need 41; pairs that need
-/// more were chosen to collide.
+/// Every pair is within kLongestProbe slots of its hash: Llama 3's 280,147 pairs need 41; pairs that need
+/// more slots were chosen to collide.
 class MergeTable {
  public:
   static constexpr std::size_t kLongestProbe = 1024;
 
   struct Merge {
-    std::int32_t rank = -1;  // -1: no such merge
+    std::int32_t rank = -1;  // -1: the pair is not merged
     TokenId merged = -1;
   };
 
@@ -50,7 +50,8 @@ class MergeTable {
            static_cast<std::uint32_t>(right);
   }
   static constexpr std::size_t kNowhere = ~std::size_t{0};
-  /// The slot that holds `wanted`, or the free one where it belongs, or kNowhere when neither is near.
+  /// The slot that holds `wanted`, or the free slot where it belongs; kNowhere if kLongestProbe slots have
+  /// neither.
   std::size_t find_slot(std::uint64_t wanted) const noexcept {
     const std::size_t mask = slots_.size() - 1;
     // Fibonacci hashing: the product's high bits mix all bits of the key
@@ -119,7 +120,7 @@ class MergeRow {
   struct Candidate {
     std::int32_t rank;
     std::int32_t left;  // index of the left symbol
-    TokenId left_id;    // the pair as it was: stale when the symbols have changed since
+    TokenId left_id;    // the pair at creation; the candidate is stale if the symbols have changed since
     TokenId right_id;
     TokenId merged;
     /// Order for a heap, whose top is the greatest: lowest rank first, then leftmost.

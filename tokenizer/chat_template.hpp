@@ -19,10 +19,10 @@
 
 namespace gemma {
 
-/// How a model's conversations are written. Immutable; made from a vocabulary.
+/// The format of a model's conversations. Immutable; created from a vocabulary.
 class ChatTemplate {
  public:
-  /// The dialect of the file's own template where it has one, else that of its vocabulary. recognised() says
+  /// The dialect of the file's template if it has one, otherwise that of its vocabulary. recognised() tells
   /// whether this is certain. Throws Error{kOutOfMemory}.
   static ChatTemplate from(const Vocab& vocab) {
     return detail::or_out_of_memory("no memory for a chat template", [&] { return read(vocab); });
@@ -38,7 +38,7 @@ class ChatTemplate {
   /// none and its vocabulary decides, or they were chosen by name. Otherwise they are a guess, and note()
   /// says so.
   bool recognised() const noexcept { return note_.empty(); }
-  /// What a user should be told about the choice, one sentence without a full stop; "" if recognised().
+  /// A note for users about the choice, one sentence without a full stop; "" if recognised().
   const std::string& note() const noexcept { return note_; }
   /// The dialect: its name, the markers of its turns, its defaults.
   const Dialect& dialect() const noexcept { return *dialect_; }
@@ -94,8 +94,8 @@ inline std::string as_file_name(std::string_view name) {
 
 }  // namespace detail
 
-/// The turns of a vocabulary without a template. `certain` becomes false when only the kind of tokenizer
-/// suggests them.
+/// The dialect for a vocabulary without a template. Sets `certain` to false if only the kind of tokenizer
+/// suggests it.
 inline const Dialect* ChatTemplate::told_by_vocabulary(const Vocab& vocab, bool& certain) {
   certain = true;
   if (vocab.markers_are_told()) {
@@ -177,7 +177,7 @@ inline std::vector<TokenId> ChatTemplate::encode(const Tokenizer& tokenizer,
     if (m.ids.empty() || m.role != "assistant") continue;
     append_text_until(answer->begin);
     ids.insert(ids.end(), m.ids.begin(), m.ids.end());
-    done = answer++->end;  // a control token follows, so the rest can be encoded on its own
+    done = answer++->end;  // a control token follows, so the rest can be encoded separately
   }
   append_text_until(chat.text.size());
   return ids;

@@ -1,10 +1,10 @@
-// BPE by merge rank over whole lines (Gemma 4): spaces become U+2581, user-defined pieces are taken first, a
-// text is cut at its newlines only, and the characters of a line are merged by rank.
-// Invariant: bytes that are no piece come out as byte tokens, so a text can be encoded whatever it holds.
+// BPE by merge rank over whole lines (Gemma 4): spaces become U+2581, user-defined pieces are matched first,
+// a text is split at its newlines only, and the characters of a line are merged by rank. Invariant: text
+// without a piece becomes byte tokens, so every text can be encoded.
 //
-// Source: the published tokenizer.json (BPE with byte fallback, no pre-tokenizer but the runs of newlines).
-// Words are merged one by one where no merge can cross their beginnings (words.hpp), and those that come
-// again are looked up.
+// Source: the published tokenizer.json (BPE with byte fallback, which splits text at runs of newlines only).
+// Words are merged one by one if no merge can cross their beginnings (words.hpp), and the ids of repeated
+// words are looked up.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +32,7 @@ namespace gemma {
 /// call that needs them, by one thread while others wait.
 class LineBpeTokenizer final : public Tokenizer {
  public:
-  /// Throws Error{kMissingKey} when some character would have no token.
+  /// Throws Error{kMissingKey} if some character would have no token.
   explicit LineBpeTokenizer(Vocab from) : Tokenizer(std::move(from)), all_bytes_(vocab().has_all_bytes()) {
     if (!vocab().unk() && !all_bytes_) {
       throw Error(ErrorCode::kMissingKey,
@@ -81,12 +81,12 @@ class LineBpeTokenizer final : public Tokenizer {
     detail::Words words;
     detail::MergeRow row;
   };
-  /// Longest chain of the hash table of steps: longer ones were chosen to collide.
+  /// Longest chain of the hash table of steps: longer chains result from keys that were chosen to collide.
   static constexpr std::size_t kLongestChain = 64;
 
   struct Tables {
     PieceIndex index;  // over the vocabulary's pieces
-    /// Texts that merges name and that are not pieces: intermediate steps towards a piece. Their ids begin at
+    /// Results of merges that are not pieces: intermediate steps towards a piece. Their ids begin at
     /// the vocabulary's size.
     std::unordered_map<std::string, TokenId> steps;
     detail::MergeTable merges;
@@ -140,7 +140,7 @@ class LineBpeTokenizer final : public Tokenizer {
     }
     t.cuts.add(both);
   }
-  /// The id of a text that merges name: that of its piece, or of its step, which is added if it is new.
+  /// The id of a text that occurs in merges: that of its piece, or of its step, which is added if it is new.
   TokenId add_symbol(Tables& t, std::string_view text, std::string_view merge) const {
     if (const TokenId id = t.index.find(text); id >= 0) return id;
     const auto [it, fresh] =
@@ -214,7 +214,7 @@ class LineBpeTokenizer final : public Tokenizer {
     });
     append_symbol(last, word.substr(begin), ids);
   }
-  /// Appends a piece's id, or the byte tokens of `text` where the symbol is not a piece.
+  /// Appends a piece's id, or the byte tokens of `text` if the symbol is not a piece.
   void append_symbol(TokenId id, std::string_view text, std::vector<TokenId>& ids) const {
     if (id >= 0 && is_piece(id)) {
       ids.push_back(id);

@@ -1,5 +1,5 @@
 // The ids of all dialects' markers in a vocabulary, found in one pass over its pieces.
-// Invariant: of equal pieces the lowest id is found, as in every look-up of a piece.
+// Invariant: of equal pieces, the one with the lowest id is found, as in every look-up of a piece.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace gemma::detail {
 
-/// Spelling to id, for the pieces that some dialect names. Views into the dialects' facts.
+/// Map from spelling to id, for the pieces that any dialect names. Refers to the dialects' strings.
 class MarkerIds {
  public:
   MarkerIds() = default;
@@ -52,7 +52,7 @@ class MarkerIds {
     const std::size_t at = place(piece);
     return at == ids_.size() || ids_[at].id == kAbsent ? std::nullopt : std::optional(ids_[at].id);
   }
-  /// Whether `wanted` is not empty and all of it are pieces of the vocabulary.
+  /// Whether `wanted` is not empty and the vocabulary has all of its pieces.
   bool has_all(std::span<const std::string_view> wanted) const {
     return !wanted.empty() && std::all_of(wanted.begin(), wanted.end(),
                                           [this](std::string_view p) { return find(p).has_value(); });

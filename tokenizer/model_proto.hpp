@@ -45,7 +45,7 @@ class WireWriter {
   std::string bytes_;
 };
 
-/// Longest chain of the hash table of pieces: Gemma's 256,000 make none longer than 9.
+/// Longest chain of the hash table of pieces: Gemma's 256,000 pieces have none longer than 9.
 inline constexpr std::size_t kLongestChain = 64;
 
 /// Appends the settings after the pieces: the algorithm, and a normalizer that changes nothing.
@@ -67,10 +67,10 @@ inline void append_settings(WireWriter& model, bool byte_fallback) {
   model.bytes_field(kNormalizer, part.bytes());
 }
 
-/// The message for `vocab`. Control, unknown, user-defined and repeated pieces get names that no text can
-/// hold (0xFF is in no UTF-8), since they are matched before sentencepiece sees the text, or never.
-/// Throws Error{kMalformed} when pieces were chosen to collide: sentencepiece keeps them in a table like the
-/// one here, of the same hash, and would take quadratic time to fill it.
+/// The message for `vocab`. Control, unknown, user-defined and repeated pieces get names that cannot occur in
+/// a text (0xFF does not occur in UTF-8), since they are matched before sentencepiece sees the text, or
+/// never. Throws Error{kMalformed} if pieces were chosen to collide: sentencepiece stores them in a table
+/// with the same hash as the one here, and would take quadratic time to fill it.
 inline std::string model_proto(const Vocab& vocab) {
   // field numbers of sentencepiece_model.proto
   constexpr std::uint32_t kPieces = 1, kPiece = 1, kScore = 2, kType = 3;
@@ -114,7 +114,7 @@ inline std::string model_proto(const Vocab& vocab) {
     }
     add_piece(name, vocab.score(id), type);
   }
-  // sentencepiece wants an unknown piece; with all 256 byte tokens it is never used
+  // sentencepiece requires an unknown piece; with all 256 byte tokens it is never used
   if (!vocab.unk()) add_piece("\xFFunk", 0.0F, TokenType::kUnknown);
 
   append_settings(model, bytes);

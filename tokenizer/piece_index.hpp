@@ -1,10 +1,10 @@
 // A flat hash table from a piece's bytes to its id, over strings that it does not own.
-// Invariant: at most half the slots are used, and every piece lies within kLongestProbe slots of its hash, so
-// that no look-up is long whatever pieces a file holds; of equal pieces the one added first is found.
+// Invariant: at most half the slots are used, and every piece is within kLongestProbe slots of its hash, so
+// that every look-up is short whatever pieces a file has; of equal pieces, the first one is found.
 //
-// A slot holds a piece's first 8 bytes and its length, so that a short piece, as most are, is found in one
-// memory access; following the view as well made building Llama 3's 280,147 merges take one and a half times
-// as long.
+// A slot has a piece's first 8 bytes and its length, so that most pieces, which are short, are found with one
+// memory access; with another access to the piece's bytes, building Llama 3's 280,147 merges took one and a
+// half times as long.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,8 @@ class PieceIndex {
       : pieces_(pieces), slots_(std::bit_ceil(2 * pieces.size() + 2)) {}
 
   /// At half load the longest probe of n pieces is about ln(n) / 0.19: 66 for 256,000. The vocabularies of
-  /// Gemma, Llama 3 and Mistral need 33 at most; more than this was made to collide.
+  /// Gemma, Llama 3 and Mistral need at most 33; pieces that need more than this limit were chosen to
+  /// collide.
   static constexpr std::size_t kLongestProbe = 1024;
 
   /// Inserts pieces[id]; of equal pieces the first stays. Returns false when too many pieces collide.
@@ -51,7 +52,7 @@ class PieceIndex {
 
  private:
   struct Slot {
-    std::uint64_t head = 0;    // the piece's first 8 bytes, zeros behind a shorter one
+    std::uint64_t head = 0;    // the piece's first 8 bytes, followed by zeros if it is shorter
     std::uint32_t length = 0;  // low 32 bits of its length
     std::int32_t id = -1;      // -1: free
   };
@@ -72,7 +73,8 @@ class PieceIndex {
     return static_cast<std::size_t>(mixed >> 32) & (slots_.size() - 1);
   }
   static constexpr std::size_t kNowhere = ~std::size_t{0};
-  /// The slot that holds `piece`, or the free one where it belongs, or kNowhere when neither is near.
+  /// The slot that holds `piece`, or the free slot where it belongs; kNowhere if kLongestProbe slots have
+  /// neither.
   std::size_t find_slot(std::string_view piece, std::uint64_t head) const noexcept {
     std::size_t at = home_slot(piece, head);
     for (std::size_t i = 0; i < kLongestProbe; ++i, at = (at + 1) & (slots_.size() - 1)) {

@@ -1,7 +1,7 @@
 // The pieces of a vocabulary with their types and scores, as its GGUF file gives them.
-// Invariant: all of it was checked: counts agree, pieces are at most kMaxPieceBytes long and empty only if
-// unused, scores are finite, byte tokens spell bytes. Types are the file's, or inferred, and types that
-// published files are known to have lost are restored.
+// Invariant: the table has been checked: counts agree, pieces are at most kMaxPieceBytes long and empty only
+// if unused, scores are finite, byte tokens spell bytes. Types are the file's, or inferred, and types that
+// published files are known to lack are restored.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +35,7 @@ class PieceTable {
   /// refused later, as its vocabulary is another model's.
   static constexpr std::size_t kMostSurplus = 64;
 
-  /// Kind of tokenizer that the file names.
+  /// The kind of tokenizer by the file.
   TokenizerKind kind() const noexcept { return kind_; }
   /// Path of the file, for error messages.
   const std::string& source() const noexcept { return source_; }
@@ -64,14 +64,15 @@ class PieceTable {
     return std::all_of(bytes_.begin(), bytes_.end(), [](TokenId id) { return id >= 0; });
   }
 
-  /// Lowest id whose piece is `piece`. Linear in the vocabulary: for a handful of names, not for encoding.
+  /// Lowest id whose piece is `piece`. Takes time linear in the vocabulary: for a few names, not for
+  /// encoding.
   std::optional<TokenId> find(std::string_view piece) const noexcept {
     const auto it = std::find(pieces_.begin(), pieces_.end(), piece);
     if (it == pieces_.end()) return std::nullopt;
     return static_cast<TokenId>(it - pieces_.begin());
   }
 
-  /// Errors of the file in its vocabulary and how they are handled: one line each, for people.
+  /// Errors in the vocabulary of the file and how they are handled, one line each, for people.
   std::span<const std::string> notes() const noexcept { return notes_; }
 
   /// Throws `code` with "FILE: key 'KEY' WHAT (at byte OFFSET)". `at` points to the piece, merge or value at
@@ -154,9 +155,9 @@ inline void PieceTable::read_arrays(const gguf::File& file) {
   }
 }
 
-/// Ollama's files of Gemma 3 list one token more than the embedding has rows (that of images); fine-tunes of
-/// others a few that were added to the tokenizer alone. The model computes nothing for them, so they are
-/// dropped.
+/// Ollama's files of Gemma 3 list one token more than the embedding has rows (the one for images); some
+/// fine-tunes list tokens that were added to the tokenizer only. The model computes nothing for such tokens,
+/// so they are dropped.
 inline void PieceTable::leave_out_surplus(const gguf::File& file) {
   n_listed_ = pieces_.size();
   const TensorView* embedding = file.find_tensor("token_embd.weight");

@@ -1,4 +1,4 @@
-// Cuts a text into the pre-tokens of byte-level BPE; merges never cross them.
+// Splits a text into the pre-tokens of byte-level BPE; merges never cross their boundaries.
 // Invariant: the pre-tokens of a text are its bytes in order, none empty, none left out.
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace gemma::detail {
 
-/// A pattern behind PCRE2, compiled by its JIT where there is one. Safe to use from many threads.
+/// A compiled PCRE2 pattern; uses the JIT if there is one. Safe to use from many threads.
 class Pretokenizer {
  public:
   /// Throws Error{kOutOfMemory} when the pattern cannot be compiled.
@@ -20,9 +20,9 @@ class Pretokenizer {
   Pretokenizer(const Pretokenizer&) = delete;
   Pretokenizer& operator=(const Pretokenizer&) = delete;
 
-  /// Sets `ends` to the offset one past each pre-token of `text`, which must be valid UTF-8. When the JIT's
-  /// stack does not suffice, that match is done again by the interpreter, whose memory is the heap. Throws
-  /// Error{kOutOfMemory} when that fails too.
+  /// Sets `ends` to the offset one past each pre-token of `text`, which must be valid UTF-8. If the JIT's
+  /// stack is too small, the interpreter, which uses the heap, repeats the match. Throws Error{kOutOfMemory}
+  /// if that fails too.
   void split(std::string_view text, std::vector<std::size_t>& ends) const;
 
  private:

@@ -1,5 +1,5 @@
-// Sampling parameters that a file recommends: the keys general.sampling.*, else its dialect's defaults.
-// Invariant: every value is valid for a sampler; a key with an invalid value is ignored.
+// Sampling parameters that a file recommends: the keys general.sampling.*, otherwise the defaults of its
+// dialect. Invariant: every value is valid for a sampler; a key with an invalid value is ignored.
 #pragma once
 
 #include <cmath>

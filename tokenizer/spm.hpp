@@ -2,9 +2,9 @@
 // first, sentencepiece merges the rest by score.
 // Invariant: texts passed to sentencepiece are valid UTF-8 without spaces, and never empty.
 //
-// A word (a run of U+2581 and the characters up to the next run) is merged on its own where no piece holds
+// A word (a run of U+2581 and the characters up to the next run) is merged separately if no piece contains
 // its beginning after another character (words.hpp): then no merge can cross it, so the ids are the same as
-// for the whole text, and a repeated word costs one look-up.
+// for the whole text, and a repeated word takes one look-up.
 #pragma once
 
 #include <cstddef>
@@ -51,7 +51,7 @@ class SentencePiece {
 /// at the first call that needs them, by one thread while others wait.
 class SpmTokenizer final : public Tokenizer {
  public:
-  /// Throws Error{kMissingKey} when some character would have no token.
+  /// Throws Error{kMissingKey} if some character would have no token.
   explicit SpmTokenizer(Vocab from) : Tokenizer(std::move(from)) {
     if (!vocab().unk() && !vocab().has_all_bytes()) {
       throw Error(ErrorCode::kMissingKey,
@@ -96,7 +96,7 @@ class SpmTokenizer final : public Tokenizer {
   }
 
  private:
-  /// Not by std::call_once: glibc aborts when an exception leaves it and there is no memory to load the
+  /// Does not use std::call_once: glibc aborts if an exception leaves it while there is no memory to load the
   /// unwinder.
   const detail::SentencePiece& model() const {
     const std::lock_guard lock(building_);
@@ -104,7 +104,8 @@ class SpmTokenizer final : public Tokenizer {
     return *model_;
   }
 
-  /// `text` holds no user-defined piece; it may be empty or hold bytes that are not UTF-8.
+  /// Appends the ids of `text`, which contains no user-defined piece; it may be empty or contain invalid
+  /// UTF-8.
   void append_unmatched(std::string_view text, detail::Words& words, std::vector<TokenId>& ids) const {
     while (!text.empty()) {
       const std::size_t valid = utf8::valid_prefix(text);

@@ -1,5 +1,5 @@
 // Token ids to text while they are generated.
-// Invariant: the text returned so far is valid UTF-8 at every moment; at most 3 bytes are held back.
+// Invariant: the text returned so far is always valid UTF-8; at most 3 bytes are held back.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ class StreamDecoder {
   explicit StreamDecoder(const Tokenizer& tokenizer, DecodeOptions options = {})
       : tokenizer_(&tokenizer), options_(options), at_start_(!options.continues) {}
 
-  /// The characters that `id` completes; bytes that can no longer become a character come out as U+FFFD.
+  /// The characters that `id` completes; bytes that can no longer become a character are returned as U+FFFD.
   /// Throws Error{kInvalidArgument} on an id out of range, {kOutOfMemory}, and then nothing has changed.
   std::string push(TokenId id) {
     return detail::or_out_of_memory("no memory for decoding a token", [&] {
@@ -34,7 +34,7 @@ class StreamDecoder {
     });
   }
 
-  /// Ends the text: bytes held back come out as U+FFFD. The decoder is then ready for the next text.
+  /// Ends the text: returns bytes that were held back as U+FFFD. The decoder is then ready for the next text.
   std::string flush() {
     std::string out = utf8::replace_invalid(pending_);
     pending_.clear();

@@ -4,8 +4,9 @@
 // Invariant: templates of one form give the same text for the same conversation. Nothing is executed; the
 // time is proportional to the template's length.
 //
-// Layout is read as the transformers library does (jinja2 with trim_blocks and lstrip_blocks, no trailing
-// newline): comments, white space inside of tags, the kind of quotes, escapes, and white space that a tag's
+// Layout is interpreted as by the transformers library (jinja2 with trim_blocks and lstrip_blocks, no
+// trailing newline): comments, white space within tags, the kind of quotes, escapes, and white space that a
+// tag's
 // "-" or these settings remove make no difference; neither does a.b in place of a['b'], nor plain text in
 // place of a tag that prints a literal.
 #pragma once
@@ -59,9 +60,9 @@ class TemplateForm {
     return source_.size();
   }
 
-  /// Plain text up to the tag at `tag`, less the white space that the tags at both ends remove.
+  /// Plain text up to the tag at `tag`, without the white space that the tags at both ends remove.
   void text(std::string_view part, std::size_t tag) {
-    bool line_start = at_ == 0;  // whether `part`, once stripped, stands at the beginning of a line
+    bool line_start = at_ == 0;  // whether `part`, after stripping, is at the beginning of a line
     while (!part.empty() && (strip_ == Strip::kAll ? is_space(part.front())
                                                    : strip_ == Strip::kNewline && part.front() == '\n')) {
       line_start = part.front() == '\n';
@@ -89,7 +90,7 @@ class TemplateForm {
     out += c;
   }
 
-  /// The tag at at_, which ends behind it. An unfinished one counts as far as it goes.
+  /// Reads the tag at at_ and advances at_ past it. An unfinished tag extends to the end of the text.
   void read_tag() {
     const char kind = source_[at_ + 1];
     at_ += 2;
@@ -108,7 +109,7 @@ class TemplateForm {
     finish_tag(kind);
   }
 
-  /// Whether the tag ends here; then at_ stands behind it.
+  /// Whether the tag ends here; if so, advances at_ past it.
   bool at_close(char close) noexcept {
     const bool sign = source_[at_] == '-' || source_[at_] == '+';
     const std::size_t i = at_ + (sign ? 1 : 0);
@@ -165,7 +166,7 @@ class TemplateForm {
         case '"':
           tokens_ += c;
           break;
-        default:  // another escape: kept as it is written
+        default:  // other escapes are kept unchanged
           tokens_ += kEscape;
           put(tokens_, c);
       }
@@ -197,8 +198,8 @@ class TemplateForm {
 
   std::string_view source_;
   std::size_t at_ = 0;
-  Strip strip_ = Strip::kNone;  // what the last tag removes from the text behind it
-  std::string tokens_;          // of the tag that is read
+  Strip strip_ = Strip::kNone;  // what the last tag removes from the text after it
+  std::string tokens_;          // tokens of the current tag
   std::string pending_;         // text that is printed, not yet hashed
   Fnv1a hash_;
 };

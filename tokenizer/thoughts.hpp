@@ -14,7 +14,7 @@ namespace gemma {
 
 /// A text in two parts: the answer, and the thought before it.
 struct Thoughts {
-  std::string answer;   // of a model, to be shown
+  std::string answer;   // the text to show
   std::string thought;  // not part of the answer
 };
 
@@ -50,7 +50,7 @@ class ThoughtSplitter {
  private:
   /// Moves the text before the next marker to `out`; returns whether there is more to process.
   bool step(Thoughts& out) {
-    if (head_) {  // at the beginning of a thought, where a head may come
+    if (head_) {  // at the beginning of a thought, where a head may follow
       if (!pending_.starts_with(agent_->thought_head) && agent_->thought_head.starts_with(pending_))
         return false;
       if (pending_.starts_with(agent_->thought_head)) pending_.erase(0, agent_->thought_head.size());
@@ -83,7 +83,7 @@ class ThoughtSplitter {
 
   const AgentTurns* agent_;
   bool inside_ = false;
-  bool head_ = false;  // a thought's head may come
+  bool head_ = false;  // a thought's head may follow
   std::string pending_;
 };
 

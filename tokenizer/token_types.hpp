@@ -1,6 +1,6 @@
-// Kinds of tokens, and how the kind of a piece is found where a file does not say it, or says it wrongly.
-// Invariant: these rules use only spelling and position of pieces and a dialect's facts; they are the only
-// ones of their kind.
+// Types of tokens, and the rules that infer the type of a piece if the file has none or a wrong one.
+// Invariant: the rules use only the spelling and the position of pieces and the facts of a dialect; there are
+// no other such rules.
 #pragma once
 
 #include <algorithm>
@@ -91,7 +91,7 @@ inline void infer_types(std::span<const std::string_view> pieces, TokenizerKind 
   }
 }
 
-/// Restores lost types. Some published files type all but a few control pieces and the bytes as normal:
+/// Restores lost types. In some published files all except a few control pieces and the bytes are normal:
 /// Gemma's first ones, and repaired quantisation-aware ones. Their other meta pieces (those before the byte
 /// pieces, runs of newlines and tabs) are user-defined in the published model.
 inline void restore_meta_types(std::span<const std::string_view> pieces, const Markers& markers,

@@ -24,16 +24,16 @@ struct EncodeOptions {
   bool parse_special = false;
   /// Whether the ids start with the vocabulary's BOS; the text's own BOS is not repeated.
   bool add_bos = false;
-  /// Ascending, disjoint parts of the text in which parse_special does not apply: text of other people.
+  /// Ascending, disjoint parts of the text in which parse_special does not apply: text that is not trusted.
   std::span<const TextRange> literal = {};
 };
 
 /// Options of decode().
 struct DecodeOptions {
-  /// Whether control tokens are written as they are spelled. Otherwise they are left out.
+  /// Whether control tokens are written with their spelling. Otherwise they are skipped.
   bool show_special = false;
-  /// Whether the ids continue an earlier text: then a leading space is kept by vocabularies that put a space
-  /// before a text.
+  /// Whether the ids continue an earlier text: then a leading space is kept even if the vocabulary adds a
+  /// space before a text.
   bool continues = false;
 };
 
@@ -66,7 +66,7 @@ class Tokenizer {
     return out;
   }
 
-  /// The bytes that `id` stands for inside a text; a control token's spelling. Throws as decode().
+  /// The bytes of `id` within a text; for a control token, its spelling. Throws as decode().
   std::string token_bytes(TokenId id) const {
     std::string out;
     bool at_start = false;
@@ -87,7 +87,7 @@ class Tokenizer {
       append_piece(id, out);
       if (at_start && vocab_.add_space_prefix() && type != TokenType::kByte && out.size() > begin &&
           out[begin] == ' ') {
-        out.erase(begin, 1);  // the space that encode() put before the text
+        out.erase(begin, 1);  // the space that encode() added before the text
       }
       at_start = false;
     });

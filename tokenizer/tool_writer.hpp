@@ -18,7 +18,7 @@
 
 namespace gemma::detail {
 
-/// Writes to a ChatText. That and the dialect's facts must outlive it.
+/// Writes to a ChatText, which must outlive it, like the dialect's facts.
 class ToolWriter {
  public:
   ToolWriter(const AgentTurns& facts, ChatText& out) : facts_(facts), out_(out) {}
@@ -121,7 +121,7 @@ class ToolWriter {
   }
   static std::string type_of(const Value& schema) { return in_capitals(as_text(schema.find("type"))); }
 
-  /// Indices of the members in the order of their names, small and capital letters alike (Jinja's dictsort).
+  /// Indices of the members in the order of their names, ignoring case (Jinja's dictsort).
   static std::vector<std::size_t> sorted(const Value& object) {
     std::vector<std::size_t> order(object.items().size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -221,7 +221,7 @@ class ToolWriter {
     }
   }
 
-  /// The properties of an object, but for those whose names are a schema's own words.
+  /// Writes the properties of an object, except those whose names are keywords of schemas.
   void properties(const Value& object) {
     constexpr std::array<std::string_view, 5> kWords = {"description", "type", "properties", "required",
                                                         "nullable"};
@@ -296,7 +296,7 @@ class ToolWriter {
       name_list(*r);
     }
   }
-  /// In the first form these parts begin with a comma whether or not something stands before them.
+  /// In the first form, these parts always begin with a comma, even after nothing.
   void first_form_object(const Value& schema) {
     const Value* inner = schema.find("properties");
     out_.mark(",properties:{");

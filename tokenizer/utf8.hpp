@@ -1,6 +1,6 @@
-// UTF-8 for the tokenizers: whole characters, broken and incomplete ones.
+// UTF-8 for the tokenizers: complete characters, malformed and incomplete sequences.
 // Invariant: "valid" means well-formed by Unicode's table 3-7: no overlong forms, surrogates, or code points
-// past U+10FFFF. A broken sequence is cut into maximal subparts, one U+FFFD each (Unicode 15, section 3.9).
+// past U+10FFFF. A malformed sequence is split into maximal subparts, one U+FFFD each (Unicode 15, sec. 3.9).
 #pragma once
 
 #include <cstddef>
@@ -13,11 +13,11 @@ namespace gemma::utf8 {
 inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 inline constexpr std::string_view kSpaceMark = "\xE2\x96\x81";    // U+2581, sentencepiece's space
 
-/// The character, or the broken bytes, at one position of a text.
+/// The character, or the malformed bytes, at one position of a text.
 struct Sequence {
-  std::size_t length = 0;   // bytes of the character, or of the maximal subpart when broken; >= 1
-  bool valid = false;       // a whole character
-  bool incomplete = false;  // broken only because the text ends: more bytes could complete it
+  std::size_t length = 0;   // bytes of the character, or of the maximal subpart if malformed; >= 1
+  bool valid = false;       // a complete character
+  bool incomplete = false;  // malformed only because the text ends: more bytes could complete it
   std::uint32_t point = 0;  // code point when valid
 };
 
@@ -28,7 +28,7 @@ inline Sequence next(std::string_view text, std::size_t at) noexcept {
   if (lead < 0x80) return {1, true, false, lead};
   if (lead < 0xC2 || lead > 0xF4) return {1, false, false, 0};
   const std::size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  // the second byte's range excludes overlong forms, surrogates and what lies past U+10FFFF
+  // the second byte's range excludes overlong forms, surrogates and code points past U+10FFFF
   unsigned char low = 0x80;
   unsigned char high = 0xBF;
   if (lead == 0xE0) low = 0xA0;
@@ -46,7 +46,7 @@ inline Sequence next(std::string_view text, std::size_t at) noexcept {
   return {length, true, false, point};
 }
 
-/// Number of bytes from `at` to the first broken sequence or the end.
+/// Number of bytes from `at` to the first malformed sequence or the end.
 inline std::size_t valid_prefix(std::string_view text, std::size_t at = 0) noexcept {
   std::size_t end = at;
   while (end < text.size()) {
@@ -57,7 +57,7 @@ inline std::size_t valid_prefix(std::string_view text, std::size_t at = 0) noexc
   return end - at;
 }
 
-/// Where a sequence that more bytes could complete begins, or text.size() when there is none.
+/// Offset of a sequence at the end that more bytes could complete; text.size() if there is none.
 inline std::size_t incomplete_tail(std::string_view text) noexcept {
   for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
     const std::size_t at = text.size() - back;
@@ -68,7 +68,7 @@ inline std::size_t incomplete_tail(std::string_view text) noexcept {
   return text.size();
 }
 
-/// `text` with every maximal subpart of a broken sequence replaced by U+FFFD.
+/// `text` with every maximal subpart of a malformed sequence replaced by U+FFFD.
 inline std::string replace_invalid(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -1,6 +1,6 @@
 // A JSON value: declarations of tools, arguments of calls, answers of tools.
-// Invariant: members keep the order in which they were added; numbers are stored as text, spelled as a
-// template's writer spells them.
+// Invariant: members keep the order in which they were added; numbers are stored as text, in the spelling
+// that templates write.
 #pragma once
 
 #include <cstdint>

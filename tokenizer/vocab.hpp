@@ -1,8 +1,8 @@
 // A model's vocabulary as its GGUF file gives it, with the errors of real files corrected once.
 // Invariant: every id is inside the vocabulary, every piece is at most kMaxPieceBytes long and empty only if
-// unused, scores are finite, and types are right: some files type turn markers or HTML tags as plain pieces,
-// some have no types or scores, and that is corrected here. Where the file does not say something, the facts
-// of its dialect (dialects/) apply.
+// unused, scores are finite, and types are right: some files have turn markers or HTML tags with the type of
+// plain pieces, some have no types or scores, which is corrected here. The facts of its dialect (dialects/)
+// replace values that the file lacks.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +36,7 @@ class Vocab : public detail::PieceTable {
   /// kMalformed.
   static Vocab from(const gguf::File& file);
 
-  /// The conventions of its dialect, used where the file does not say.
+  /// The conventions of its dialect, which replace values that the file lacks.
   const Markers& markers() const noexcept { return *markers_; }
   /// Whether markers() were recognised by pieces or architecture; otherwise they are the conventions of the
   /// kind of tokenizer.
@@ -72,10 +72,10 @@ class Vocab : public detail::PieceTable {
 
   /// Whether a prompt starts with bos(); true only when there is one.
   bool add_bos() const noexcept { return add_bos_; }
-  /// Whether the file asks for eos() after a text; nullopt where it does not say. For embeddings; prompts do
-  /// not end with it.
+  /// Whether the file requires eos() after a text; nullopt if it has no value. For embeddings; prompts do not
+  /// end with it.
   std::optional<bool> add_eos() const noexcept { return add_eos_; }
-  /// Whether a space is put before the text (and, when decoding, one leading space dropped).
+  /// Whether encoding adds a space before the text, and decoding drops one leading space.
   bool add_space_prefix() const noexcept { return add_space_prefix_; }
 
  private:
@@ -140,8 +140,8 @@ inline Vocab Vocab::read(const gguf::File& file) {
   return v;
 }
 
-/// Some files name SentencePiece as their model and hold merges nevertheless: then the name of the
-/// pre-tokenizer, or the architecture, decides.
+/// Some files name SentencePiece as their model but have merges: then the name of the pre-tokenizer, or the
+/// architecture, decides.
 inline void Vocab::read_kind(const gguf::File& file) {
   const auto model = file.get<std::string_view>("tokenizer.ggml.model");
   const bool has_merges = file.find("tokenizer.ggml.merges") != nullptr;
@@ -180,7 +180,7 @@ inline void Vocab::choose_markers() {
   }
 }
 
-/// Makes the control pieces of a dialect control tokens, whatever their type in the file.
+/// Makes the control pieces of a dialect control tokens, whatever type the file gives them.
 inline void Vocab::apply_markers(const Markers& markers) {
   for (const std::string_view piece : markers.control) {
     const auto id = marker_ids_.find(piece);

@@ -1,4 +1,4 @@
-// Texts in which U+2581 stands for a space, and words, which are encoded one by one and remembered.
+// Texts in which U+2581 represents a space, and words, which are encoded one by one and cached.
 // Invariant: a word begins where U+2581 follows another character, so a text is its words in order, and its
 // ids are those of its words in order.
 #pragma once
@@ -40,9 +40,10 @@ inline void append_unmarked(std::string_view text, std::string& out) {
     at = mark + utf8::kSpaceMark.size();
   }
 }
-/// Where a text may be cut into words that are merged one by one: no merge crosses the place between a
-/// character and the U+2581 behind it unless some piece has both. Few vocabularies hold such a piece (Gemma 3
-/// and 4: one, '>', U+2581, "</"); a text is not cut behind the characters that end the first part of one.
+/// The positions at which a text may be split into words that are merged one by one: no merge crosses the
+/// boundary between a character and the U+2581 after it unless some piece has both. Few vocabularies have
+/// such a piece (Gemma 3 and 4: one, '>', U+2581, "</"); a text is not split after the character before its
+/// U+2581.
 class WordCuts {
  public:
   /// Adds a piece that merging can produce.
@@ -52,7 +53,7 @@ class WordCuts {
       if (at > 0 && !piece.substr(0, at).ends_with(utf8::kSpaceMark)) joined_.set(last_byte(piece, at));
     }
   }
-  /// Bytes of the first word of `text`: up to a U+2581 behind another character, or all.
+  /// Number of bytes of the first word of `text`: up to a U+2581 after another character, or all.
   std::size_t length(std::string_view text) const {
     std::size_t at = 0;
     while (true) {
@@ -66,10 +67,10 @@ class WordCuts {
   static std::size_t last_byte(std::string_view text, std::size_t end) {
     return static_cast<unsigned char>(text[end - 1]);
   }
-  std::bitset<256> joined_;  // last bytes of characters that stand before U+2581 in some piece
+  std::bitset<256> joined_;  // last bytes of characters that precede U+2581 in some piece
 };
 
-/// The words seen so far in a text, and where their ids are in the result. For one call; the text must
+/// The words of a text so far, and the positions of their ids in the result. For one call; the text must
 /// outlive it.
 class Words {
  public:

@@ -1,4 +1,4 @@
-// ChatML (OpenHermes, Dolphin, Qwen and many fine-tunes) and SmolLM2's, which has a system text of its own.
+// ChatML (OpenHermes, Dolphin, Qwen and many fine-tunes) and SmolLM2's, which has a default system text.
 // Sources: the templates published with OpenHermes 2.5, Dolphin 2.5 and SmolLM2 Instruct.
 #pragma once
 

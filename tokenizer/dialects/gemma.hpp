@@ -1,5 +1,5 @@
 // Gemma 1 to 3. Sources: the templates published with gemma-7b-it (February and later 2024), gemma-2 and
-// gemma-3; ../token_types.hpp says what the first files got wrong.
+// gemma-3; ../token_types.hpp describes the errors of the first files.
 #pragma once
 
 #include "dialect.hpp"

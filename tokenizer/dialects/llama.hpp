@@ -1,5 +1,5 @@
 // Llama 2, Llama 3, and Llama 3.1 with its successors up to 3.3. Sources: the templates published with the
-// models; Llama 3.1 and 3.2 begin with a system turn that holds two dates, which are the template's own.
+// models; Llama 3.1 and 3.2 begin with a system turn with two dates, which the template contains.
 #pragma once
 
 #include "dialect.hpp"
@@ -29,7 +29,7 @@ inline constexpr Turns kLlama3Turns = {
     .system = {"<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>", true},
     .generation = "<|start_header_id|>assistant<|end_header_id|>\n\n"};
 
-/// The first template (April 2024) wrote the assistant's header whether asked to or not.
+/// The first template (April 2024) always wrote the assistant's header, even if it was not requested.
 inline constexpr Turns kLlama3FirstTurns = [] {
   Turns t = kLlama3Turns;
   t.always_generation = true;
@@ -68,8 +68,8 @@ inline constexpr Dialect kLlama3 = {.name = "llama3",
                                     .signs = kLlama3Signs,
                                     .without_template = true};
 
-/// SentencePiece vocabularies of the Llama kind: the meaning of `tokenizer.ggml.model = llama` for files of
-/// no other dialect. Llama 2, Mistral before v0.3 and most of their fine-tunes.
+/// SentencePiece vocabularies of the Llama kind: used for `tokenizer.ggml.model = llama` unless the file
+/// matches another dialect. Llama 2, Mistral before v0.3 and most of their fine-tunes.
 inline constexpr std::string_view kPlainControl[] = {"<s>", "</s>"};
 inline constexpr std::string_view kPlainStops[] = {"</s>"};
 inline constexpr Markers kPlainMarkers = {.bos = "<s>",

@@ -11,7 +11,7 @@ inline constexpr std::string_view kMistralToldBy[] = {"[INST]", "[/INST]"};
 inline constexpr std::string_view kMistralControl[] = {"<s>", "</s>", "[INST]", "[/INST]"};
 inline constexpr std::string_view kMistralStops[] = {"</s>"};
 
-/// v0.3 has tokens of its own for the markers.
+/// v0.3 has separate tokens for the markers.
 inline constexpr Markers kMistralMarkers = {.told_by = kMistralToldBy,
                                             .bos = "<s>",
                                             .eos = "</s>",
@@ -34,7 +34,7 @@ inline constexpr Turns kMistral02Turns = [] {
   return t;
 }();
 
-/// The later template of v0.1 and v0.2, which takes a system text.
+/// The later template of v0.1 and v0.2, which accepts a system text.
 inline constexpr Turns kMistralSystemTurns = [] {
   Turns t = kMistralTurns;
   t.user = {" [INST] ", " [/INST]"};

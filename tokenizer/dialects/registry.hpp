@@ -1,6 +1,6 @@
-// The list of dialects, and how one is found: by name, by the text of a template, by the pieces of a
-// vocabulary.
-// Invariant: of several that fit, the first in the list is taken, so special forms stand before general ones.
+// The list of dialects, and functions that find a dialect by name, by the text of a template, or by the
+// pieces of a vocabulary. Invariant: if several dialects match, the first in the list is used, so special
+// ones precede general ones.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +42,7 @@ inline const Dialect* find_exact(std::string_view source) {
   return nullptr;
 }
 
-/// The dialect that a template's text has the signs of, or nullptr.
+/// The dialect whose signs a template's text has, or nullptr.
 inline const Dialect* find_by_signs(std::string_view source) noexcept {
   const auto has = [source](std::string_view sign) { return source.find(sign) != std::string_view::npos; };
   for (const Dialect* d : kAll) {
