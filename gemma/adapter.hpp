@@ -19,10 +19,10 @@ class Adapter {
  public:
   /// The low-rank change of one matrix.
   struct Change {
-    const TensorView* a = nullptr;  // [rank, n_inputs]; where `by_rows`, [n_outputs, rank]
-    const TensorView* b = nullptr;  // [n_outputs, rank]; where `by_rows`, [n_inputs, rank]
-    float scale = 0;       // of the product: the caller's, times alpha / rank where the file has alpha
-    bool by_rows = false;  // it is scale * A * B^T: the form of embeddings, whose rows are looked up
+    const TensorView* a = nullptr;  // [rank, n_inputs]; with `by_rows`: [n_outputs, rank]
+    const TensorView* b = nullptr;  // [n_outputs, rank]; with `by_rows`: [n_inputs, rank]
+    float scale = 0;       // factor of the product: the caller's, times alpha / rank if the file has alpha
+    bool by_rows = false;  // the change is scale * A * B^T: the form for embeddings, whose rows are looked up
 
     /// Rows of B * A.
     std::size_t n_outputs() const noexcept { return by_rows ? a->rows : b->rows; }
@@ -34,14 +34,14 @@ class Adapter {
 
   /// Reads an adapter as llama.cpp's converter writes it: tensors NAME.lora_a and NAME.lora_b, and
   /// adapter.lora.alpha. `scale` multiplies every change. Throws Error: as gguf::File::open, {kUnsupported}
-  /// for another kind of file, {kMissingTensor, kBadShape, kMalformed} for tensors that make no pairs,
+  /// for another kind of file, {kMissingTensor, kBadShape, kMalformed} for tensors without their partner,
   /// {kInvalidArgument} for a scale that is not finite.
   static Adapter open(const std::string& path, float scale = 1);
   /// Overload for a file that is already open.
   static Adapter from(gguf::File file, float scale = 1);
 
-  /// Throws Error{kUnsupported} when it is of another architecture than `base`, {kMissingTensor, kBadShape}
-  /// when it changes tensors that `base` does not have, or not in that shape.
+  /// Throws Error{kUnsupported} if the adapter is for another architecture than that of `base`,
+  /// {kMissingTensor} if it changes tensors that `base` does not have, {kBadShape} if their shapes differ.
   void check(const gguf::File& base) const;
 
   /// The change of the matrix called `name`; nullptr when the adapter does not change it.

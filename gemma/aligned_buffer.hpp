@@ -1,4 +1,4 @@
-// Uninitialised, 64-byte aligned memory for numbers: what caches and workspaces are made of.
+// Uninitialised, 64-byte aligned memory for numbers, used by caches and workspaces.
 // Invariant: large buffers take no physical memory before they are written (the system maps pages on first
 // touch).
 #pragma once
@@ -15,9 +15,10 @@ namespace gemma {
 
 namespace detail {
 
-/// Memory for `size` elements of `element` bytes; nullptr for none. Throws Error{kOutOfMemory} naming `what`.
+/// Memory for `size` elements of `element` bytes; nullptr if size is 0. Throws Error{kOutOfMemory} naming
+/// `what`.
 void* allocate_aligned(std::size_t size, std::size_t element, std::align_val_t alignment, const char* what);
-/// Asks for 2 MiB pages: a hint, for the whole ones of [data, data + size).
+/// Asks the system for 2 MiB pages where whole ones lie in [data, data + size). A hint; never fails.
 void prefer_huge_pages(void* data, std::size_t size) noexcept;
 
 }  // namespace detail
@@ -28,7 +29,7 @@ class AlignedBuffer {
   static_assert(std::is_trivially_destructible_v<T> && std::is_trivially_default_constructible_v<T>);
 
  public:
-  static constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector register
+  static constexpr std::size_t kAlignment = 64;  // a cache line, and the width of the widest vector register
 
   AlignedBuffer() = default;
   /// Throws Error{kOutOfMemory} naming `what` when the system refuses.
@@ -47,7 +48,7 @@ class AlignedBuffer {
   ~AlignedBuffer() { ::operator delete (data_, std::align_val_t{kAlignment}); }
 
   /// Asks the system for 2 MiB pages where the buffer spans them: matrices whose rows lie far apart touch a
-  /// page for each row. Memory is then taken 2 MiB at a time, so not for what fills slowly.
+  /// page for each row. Memory is then taken 2 MiB at a time: do not use it for buffers that fill slowly.
   void prefer_huge_pages() noexcept { detail::prefer_huge_pages(data_, size_bytes()); }
 
   /// Pointer to the first element; nullptr when empty.

@@ -1,8 +1,7 @@
-// Many sequences in one forward: they join and leave between steps (continuous batching, Yu et al. 2022), and
-// share the keys and values of common prefixes.
-// Invariant: a sequence's tokens have the same bits as they would have alone in a Session with the same
-// options and sampler (law 1), whatever sequences share its forward or its prefix; all memory is reserved
-// when the batch is made.
+// Many sequences in one forward pass: they join and leave between steps (continuous batching, Yu et al.
+// 2022), and share the keys and values of common prefixes. Invariant: a sequence's tokens have the same bits
+// as they would have alone in a Session with the same options and sampler (law 1), whatever sequences share
+// its forward or its prefix; all memory is reserved when the batch is made.
 #pragma once
 
 #include <atomic>
@@ -27,7 +26,7 @@ namespace gemma {
 
 /// Counters of a batch since its construction.
 struct BatchStats {
-  std::size_t n_steps = 0;      // forwards
+  std::size_t n_steps = 0;      // forward passes
   std::size_t n_computed = 0;   // tokens computed
   std::size_t n_reused = 0;     // tokens of prompts whose keys and values were reused
   std::size_t n_generated = 0;  // tokens chosen
@@ -39,23 +38,23 @@ struct BatchStats {
 /// the model.
 class Batch {
  public:
-  /// Identifies a sequence; an id is never used again in the same batch.
+  /// Identifies a sequence; a batch never uses an id twice.
   using Id = std::uint64_t;
 
-  /// Reserves the memory that plan_batch(model, options) says; pages take memory when they are first used.
-  /// Throws Error{kInvalidArgument} for options out of range, {kOutOfMemory} also when max_memory does not
-  /// allow it.
+  /// Reserves the memory that plan_batch(model, options) reports; pages take memory when they are first used.
+  /// Throws Error{kInvalidArgument} for options out of range, {kOutOfMemory} also if max_memory is too
+  /// small.
   explicit Batch(Model model, const BatchOptions& options = {});
 
   /// The model that the batch runs.
   const Model& model() const noexcept { return model_; }
   /// Tokens that each sequence can hold.
   std::size_t n_ctx() const noexcept { return n_ctx_; }
-  /// Options of the caches of its sequences.
+  /// Options of the caches of the batch's sequences.
   const KvCacheOptions& kv_options() const noexcept { return pool_->layout().options; }
   /// Maximum number of concurrent sequences.
   std::size_t max_sequences() const noexcept { return slots_.size(); }
-  /// Sequences that have a slot: running, or ended and not yet taken.
+  /// Number of sequences that have a slot: running, or ended and not yet removed by take().
   std::size_t n_sequences() const noexcept;
   /// Number of sequences that have not ended: step() computes tokens for them.
   std::size_t n_running() const noexcept;
@@ -98,21 +97,21 @@ class Batch {
     }
   }
 
-  /// Whether the sequence has ended. Throws Error{kInvalidArgument} for an id that has no slot (as all
-  /// below).
+  /// Whether the sequence has ended. Throws Error{kInvalidArgument} for an id that has no slot, as all
+  /// functions below do.
   bool ended(Id id) const { return !slot(id).running(); }
   /// The result of a sequence up to now.
   const GenerateResult& result(Id id) const { return slot(id).result(); }
-  /// The exception of its picker, processor or a callback, which ended it; nullptr: none.
+  /// The exception of a picker, processor or callback that ended the sequence; nullptr: none.
   std::exception_ptr error(Id id) const { return slot(id).error; }
-  /// Tokens of its prompt whose keys and values were reused.
+  /// Number of tokens of the sequence's prompt whose keys and values were reused.
   std::size_t n_reused(Id id) const { return slot(id).n_reused; }
   /// The sequence itself: its tokens and its cache; valid until the next call.
   const Sequence& sequence(Id id) const { return slot(id).sequence; }
   /// A snapshot of a sequence as it is now, without its logits.
   Snapshot snapshot(Id id) const { return slot(id).sequence.snapshot(); }
   /// Removes all but the first n tokens of a sequence that has ended. Throws Error{kInvalidArgument} while it
-  /// is running, or where a sliding window has released pages that this needs.
+  /// is running, or if a sliding window has released pages that this needs.
   void truncate(Id id, std::size_t n);
   /// Ends the sequence as kCancelled; its callbacks get the text that had been held back.
   void cancel(Id id);
@@ -121,7 +120,7 @@ class Batch {
   GenerateResult take(Id id);
 
   /// Keeps the keys and values of a snapshot for sequences with that prefix. Throws Error{kInvalidArgument}
-  /// for one of another model or other options, {kOutOfMemory} when no pages are free.
+  /// for a snapshot of another model or other options, {kOutOfMemory} when no pages are free.
   void remember(const Snapshot& snapshot);
   /// Number of prefixes kept for later sequences.
   std::size_t n_prefixes() const noexcept { return prefixes_.size(); }
@@ -148,7 +147,7 @@ class Batch {
 
     Sequence sequence;
     Id id = 0;
-    std::size_t n_prompt = 0;  // tokens of the prompt, and of what came before it
+    std::size_t n_prompt = 0;  // tokens of the prompt and of the sequence before it
     std::optional<detail::Generating> generating;
     std::optional<Scoring> scoring;
     std::exception_ptr error;
@@ -167,7 +166,8 @@ class Batch {
   void join(Slot& s, std::span<const std::int32_t> tokens);
   /// Finds the running sequence or kept prefix that shares the longest prefix with s.
   void find_donor(Slot& s);
-  /// Shares the donor's prefix. False: the donor is still computing it, and waiting for it is worth while.
+  /// Shares the donor's prefix. Returns false if the donor is still computing it and waiting for it saves
+  /// time.
   bool take_from_donor(Slot& s);
   void share(Slot& s, const KvCache& from, std::size_t n);
   bool join_chosen(Slot& s, std::exception_ptr& first);
@@ -195,11 +195,11 @@ class Batch {
   PrefixCache prefixes_;
   std::vector<Slot> slots_;
   std::shared_ptr<Drafter> drafter_;  // nullptr: none
-  std::size_t most_guesses_;          // of one sequence and step
+  std::size_t most_guesses_;          // maximum for one sequence and step
   std::vector<DraftQuery> queries_;
-  std::vector<Chunk> chunks_;      // of the next forward
-  std::vector<Slot*> chunk_slot_;  // [chunks_] the slot of each
-  std::size_t room_ = 0;           // tokens for which the next forward still has room
+  std::vector<Chunk> chunks_;      // of the next forward pass
+  std::vector<Slot*> chunk_slot_;  // [chunks_.size()] the slot of each chunk
+  std::size_t room_ = 0;           // tokens for which the next forward pass still has room
   Id next_id_ = 1;
   BatchStats stats_;
 };

@@ -1,5 +1,5 @@
-// Shared by the units of the C interface and private to them: opaque objects, errors, structures of other
-// sizes, lists.
+// Shared by the units of the C interface and private to them: opaque objects, errors, structures of
+// other versions, lists.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@
 struct gemma_error {
   int code;
   const char* message;
-  bool owned;  // the object and its message are to be freed
+  bool owned;  // the object and its message must be freed
 };
 struct gemma_model {
   gemma::Model model;
@@ -32,7 +32,7 @@ struct gemma_model {
 /// Helpers of the units that implement c_api.h.
 namespace gemma::c_api {
 
-/// The error of an allocation that failed: static, since there may be no memory for another.
+/// The error of a failed allocation: static, since there may be no memory for a new object.
 inline constinit gemma_error no_memory{GEMMA_ERROR_OUT_OF_MEMORY, "out of memory", false};
 
 /// Sets *error to a new error, if the caller asked for one.
@@ -88,7 +88,7 @@ void give(T* out, T values) {
   std::memcpy(out, &values, std::min(out->size, sizeof(T)));
 }
 
-/// A caller's list. Throws Error{kInvalidArgument} where it is NULL and not empty.
+/// A caller's list as a span. Throws Error{kInvalidArgument} if the pointer is NULL and the size is not 0.
 template <typename T>
 std::span<const T> list(const T* items, std::size_t n) {
   require(items != nullptr || n == 0, "a list is NULL");

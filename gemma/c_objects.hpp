@@ -19,7 +19,7 @@ struct gemma_session {
   mutable gemma::Session session;      // mutable: asking for logits may compute a waiting token
   std::atomic<bool> cancelled{false};  // set until gemma_session_clear_cancel()
 
-  /// The options of its calls.
+  /// The options of calls on the session.
   gemma::RunOptions run() const noexcept { return {.progress = {}, .cancel = &cancelled}; }
 };
 /// A snapshot.
@@ -33,8 +33,8 @@ struct gemma_sampler {
 };
 /// A grammar for a vocabulary.
 struct gemma_grammar {
-  gemma::Grammar grammar;                          // the texts
-  std::shared_ptr<const gemma::PieceTrie> pieces;  // of the model it was made for
+  gemma::Grammar grammar;                          // the C++ object
+  std::shared_ptr<const gemma::PieceTrie> pieces;  // of the model that the grammar was made for
 };
 
 namespace gemma::c_api {
@@ -83,7 +83,7 @@ inline gemma_generate_result result_of(const GenerateResult& r, std::size_t size
           r.n_drafted, r.n_accepted};
 }
 
-/// The C++ form.
+/// The C++ form of sampler options.
 inline SamplerOptions sampler_options(const gemma_sampler_options& o) {
   return {o.temperature, o.top_k, o.top_p, o.min_p, o.repeat_penalty, o.repeat_last, o.seed};
 }
@@ -115,17 +115,18 @@ inline GenerateOptions generate_options(const gemma_generate_options& o) {
   return out;
 }
 
-/// A sampler of its own, and a picker by which it chooses among the tokens that a grammar allows.
+/// A copy of a sampler, and a picker that uses it to choose among the tokens that a grammar allows.
 struct ConstrainedSampler {
-  Sampler sampler;       // its own
-  ConstrainedPick pick;  // over it
+  Sampler sampler;       // the copy
+  ConstrainedPick pick;  // uses `sampler`
 
   /// Starts at the beginning of a text.
   ConstrainedSampler(const Sampler& from, const gemma_grammar& grammar)
       : sampler(from), pick(sampler, GrammarMask(grammar.grammar, grammar.pieces), std::nullopt) {}
 };
 
-/// Throws Error{kInvalidArgument} for a grammar that was made for another vocabulary, or beside a picker.
+/// Throws Error{kInvalidArgument} if the grammar was made for another vocabulary, or if the options have
+/// both a grammar and a picker.
 inline void check_grammar(const gemma_generate_options& o, std::size_t vocab_size) {
   if (o.grammar == nullptr) return;
   require(o.pick == nullptr, "a grammar cannot be combined with a callback that picks tokens");

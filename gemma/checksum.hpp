@@ -13,7 +13,7 @@ namespace gemma::detail {
 /// A 64-bit checksum that detects damage, not attacks.
 class Checksum {
  public:
-  /// Appends bytes to what is summed.
+  /// Appends bytes.
   void add(std::span<const std::byte> bytes) noexcept {
     std::size_t i = 0;
     for (; i < bytes.size() && n_ % 8 != 0; ++i) add_byte(bytes[i]);
@@ -43,7 +43,7 @@ class Checksum {
   }
   std::uint64_t state_ = 0xCBF29CE484222325u;
   std::uint64_t held_ = 0;  // bytes that do not fill a word yet
-  std::uint64_t n_ = 0;     // bytes in all
+  std::uint64_t n_ = 0;     // number of bytes added
 };
 
 }  // namespace gemma::detail

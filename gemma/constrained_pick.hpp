@@ -15,13 +15,13 @@
 
 namespace gemma {
 
-/// A PickToken for one answer; one thread. The sampler must outlive it.
+/// A PickToken for one answer. Used by one thread at a time. The sampler must outlive it.
 class ConstrainedPick {
  public:
   /// The tokens that begin and end a thought.
   struct ThoughtMarks {
-    std::int32_t begin;  // where it begins
-    std::int32_t end;    // where it ends
+    std::int32_t begin;  // begins a thought
+    std::int32_t end;    // ends it
   };
   /// `thought`: the marks of thoughts, if the model was asked to think; otherwise nullopt.
   ConstrainedPick(Sampler& sampler, GrammarMask mask, std::optional<ThoughtMarks> thought)

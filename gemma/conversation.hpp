@@ -1,7 +1,8 @@
 // A conversation with a model in one session: messages in, answers out.
 // Invariant: the prompt of a turn is the whole conversation in the model's template, with each answer as it
-// was generated (or its text, where a stop string cut it), so answers depend on that, the sampling options
-// and the seed only; the cache only saves time. A turn that fails leaves the conversation unchanged.
+// was generated (or its text, where a stop string cut it), so answers depend only on the prompt, the
+// sampling options and the seed; the cache only saves time. A turn that fails leaves the conversation
+// unchanged.
 #pragma once
 
 #include <atomic>
@@ -22,9 +23,9 @@ namespace gemma {
 
 /// Options of a Conversation.
 struct ConversationOptions {
-  SessionOptions session;                 // of its session
+  SessionOptions session;                 // options of the session
   SamplerOptions sampler;                 // how tokens are chosen
-  std::size_t max_tokens = 1024;          // of one answer
+  std::size_t max_tokens = 1024;          // maximum for one answer
   std::vector<std::string> stop_strings;  // an answer ends before the first of these that occurs
   std::string system;                     // "": none
   std::string chat_template;              // name of the dialect to use; "": the file's
@@ -37,24 +38,24 @@ struct ConversationOptions {
 struct Answer {
   std::string text;             // the answer, without thoughts
   std::string thinking;         // the thoughts before it; "": none
-  std::vector<TokenId> tokens;  // generated, thoughts included, without the one that ended the turn
+  std::vector<TokenId> tokens;  // generated tokens, thoughts included, without the token that ended the turn
   StopReason reason = StopReason::kEndOfTurn;  // why it ended
   std::size_t n_prompt = 0;                    // tokens of the whole prompt
   std::size_t n_reused = 0;                    // tokens of the prompt that the cache already held
-  double prefill_seconds = 0;                  // time of computing the other tokens of the prompt
+  double prefill_seconds = 0;                  // time to compute the other tokens of the prompt
   double first_token_seconds = 0;              // from the message to the first token; 0 when there was none
   double decode_seconds = 0;                   // from the first token to the end
   std::size_t n_decoded = 0;                   // tokens computed in decode_seconds
   double total_seconds = 0;                    // from the message to the end
-  std::size_t n_steps = 0;                     // forward passes that computed n_decoded
+  std::size_t n_steps = 0;                     // forward passes that computed these tokens
   std::size_t n_drafted = 0;   // guesses that these passes computed as well (SessionOptions::draft)
   std::size_t n_accepted = 0;  // guesses that were right
 
-  /// Tokens of the prompt computed in a second; 0 when there were none.
+  /// Tokens of the prompt computed per second; 0 if there were none.
   double prefill_tokens_per_second() const noexcept {
     return prefill_seconds > 0 ? static_cast<double>(n_prompt - n_reused) / prefill_seconds : 0;
   }
-  /// Tokens computed in a second after the first; 0 when there were none.
+  /// Tokens computed per second after the first; 0 if there were none.
   double decode_tokens_per_second() const noexcept {
     return decode_seconds > 0 ? static_cast<double>(n_decoded) / decode_seconds : 0;
   }
@@ -62,22 +63,22 @@ struct Answer {
 
 /// Callbacks during an answer, and the flag that cancels it.
 struct ConversationWatch {
-  std::function<void(std::string_view)> on_text = {};            // each piece of the answer, whole characters
-  std::function<void(std::string_view)> on_thought = {};         // the same of the thoughts before it
-  std::function<void(std::size_t, std::size_t)> on_prompt = {};  // tokens done, tokens in all
+  std::function<void(std::string_view)> on_text = {};     // gets each piece of the answer, whole characters
+  std::function<void(std::string_view)> on_thought = {};  // the same for the thoughts before it
+  std::function<void(std::size_t, std::size_t)> on_prompt = {};  // tokens of the prompt done, total
   const std::atomic<bool>* cancel = nullptr;  // the caller's flag, which any thread may set
   LogitsProcessor process = {};               // see GenerateOptions::process
 };
 
-/// Turns with a model in one session. Move-only; one thread at a time. Shares the model.
+/// A conversation. Move-only; used by one thread at a time. Shares the model.
 class Conversation {
  public:
   /// Throws Error as Session, Sampler and ChatTemplate do.
   Conversation(Model model, ConversationOptions options);
 
-  /// Answers `message`; both join the conversation. If the call is cancelled before the first token, or
-  /// throws, the conversation does not change. Throws Error: kContextFull when the conversation is longer
-  /// than the context, and as Session does.
+  /// Answers `message`; message and answer are added to the conversation. If the call is cancelled before the
+  /// first token, or throws, the conversation does not change. Throws Error: kContextFull when the
+  /// conversation is longer than the context, and as Session does.
   Answer ask(const std::string& message, const ConversationWatch& watch = {});
 
   /// Forgets the turns; the system text stays, and the sampler starts again from its seed.

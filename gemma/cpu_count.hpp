@@ -1,6 +1,6 @@
 // How many CPUs this process may keep busy: the physical cores of its affinity mask, at most the quota of its
 // control groups.
-// Invariant: at least 1; a limit that the system does not report does not count. Only files of /proc and /sys
+// Invariant: at least 1; a limit that the system does not report is ignored. Only files of /proc and /sys
 // are read; `root` is put before their paths, so that tests can imitate a machine.
 #pragma once
 
@@ -13,9 +13,9 @@ namespace gemma::detail {
 /// Value that means "no limit".
 inline constexpr double kNoQuota = std::numeric_limits<double>::infinity();
 
-/// CPUs that the control groups of this process allow: the least quota of its own group and of those above
-/// it, in the hierarchies of both versions (`cpu.max`; `cpu.cfs_quota_us` and `cpu.cfs_period_us`). kNoQuota
-/// without one.
+/// Number of CPUs that the control groups of this process allow: the smallest quota of its own group and of
+/// the groups above it, in the hierarchies of both versions (`cpu.max`; `cpu.cfs_quota_us` and
+/// `cpu.cfs_period_us`). kNoQuota without one.
 double cpu_quota(const std::string& root);
 
 /// Number of physical cores among `cpus`: SMT siblings share the vector units that matmuls fill. A CPU whose

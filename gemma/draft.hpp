@@ -21,10 +21,10 @@ namespace gemma {
 
 /// One sequence to draft for: its tokens, and where guesses are written.
 struct DraftQuery {
-  std::size_t slot = 0;                       // which of the drafter's sequences
+  std::size_t slot = 0;                       // index of the drafter's sequence
   std::span<const std::int32_t> tokens = {};  // all tokens of the sequence; at least one
   std::span<std::int32_t> guesses = {};       // output, filled from the front with ids of the vocabulary
-  std::size_t n = 0;                          // output: how many were guessed; 0: none
+  std::size_t n = 0;                          // output: number of guesses; 0: none
   unsigned kind = 0;                          // output, below DraftLength::kKinds
 };
 
@@ -36,8 +36,8 @@ class Drafter {
   Drafter& operator=(const Drafter&) = delete;
   virtual ~Drafter() = default;
 
-  /// Fills queries, each of another slot. The tokens of a query continue those of the slot's last query,
-  /// unless begin() was called in between. Allocates nothing. `cancel`: as in Model::forward().
+  /// Answers queries, each for a different slot. The tokens of a query continue those of the slot's last
+  /// query, unless begin() was called in between. Allocates nothing. `cancel`: as in Model::forward().
   virtual void guess(std::span<DraftQuery> queries, const std::atomic<bool>* cancel) = 0;
   /// Replaces the sequence of a slot by these tokens, which may share any number of tokens with the old ones.
   virtual void begin(std::size_t slot, std::span<const std::int32_t> tokens) noexcept = 0;
@@ -49,14 +49,14 @@ class Drafter {
   virtual std::size_t size_bytes() const noexcept { return 0; }
 };
 
-/// Guesses what followed an earlier occurrence of the last tokens: of the latest places where the last two
-/// tokens occurred, the one that agrees with most tokens before them (prompt lookup, Saxena 2023). The places
-/// are chained by a hash of two tokens, as in LZ77 compressors: a new token costs one link, a guess at most
-/// kMostPlaces comparisons, going back one link a token.
+/// Guesses the tokens that followed an earlier occurrence of the last tokens: of the latest positions where
+/// the last two tokens occurred, the one where most tokens before them agree as well (prompt lookup, Saxena
+/// 2023). The positions are chained by a hash of two tokens, as in LZ77 compressors: a new token adds one
+/// link, a dropped token removes one, and a guess follows at most kMostPlaces.
 class PromptLookup final : public Drafter {
  public:
-  static constexpr std::size_t kMostPlaces = 32;  // most places that a guess compares, the latest first
-  static constexpr std::size_t kLongest = 32;     // most tokens that are compared at each place
+  static constexpr std::size_t kMostPlaces = 32;  // maximum number of positions compared for a guess
+  static constexpr std::size_t kLongest = 32;     // maximum number of tokens compared at each position
 
   /// Allocates size_bytes_for() bytes. Throws std::bad_alloc.
   PromptLookup(std::size_t n_slots, std::size_t n_ctx);
@@ -70,8 +70,8 @@ class PromptLookup final : public Drafter {
  private:
   struct Slot {
     std::vector<std::int32_t> tokens;     // [n_ctx]
-    std::vector<std::uint32_t> previous;  // [n_ctx]: the preceding place with the same hash; 0: none
-    std::vector<std::uint32_t> latest;    // indexed by hash: the last place; 0: none
+    std::vector<std::uint32_t> previous;  // [n_ctx]: the preceding position with the same hash; 0: none
+    std::vector<std::uint32_t> latest;    // indexed by hash: the last position; 0: none
     std::size_t n = 0;                    // number of tokens
   };
   /// The entry of `latest` for the two tokens that end at i.
@@ -82,7 +82,8 @@ class PromptLookup final : public Drafter {
   std::vector<Slot> slots_;
 };
 
-/// Decides how many guesses are worth their rows, from how often guesses of the same kind were right.
+/// Decides how many guesses save more time than their rows cost, from how often guesses of the same kind
+/// were right.
 /// Deterministic: the same answers give the same lengths.
 class DraftLength {
  public:
@@ -126,7 +127,7 @@ namespace detail {
 /// The guesses of one generation, from the query until a chosen token differs from its guess.
 class Guesses {
  public:
-  /// `most`: guesses per step at most; 0: none. Throws std::bad_alloc.
+  /// `most`: maximum number of guesses per step; 0: none. Throws std::bad_alloc.
   explicit Guesses(std::size_t most) : tokens_(most == 0 ? 0 : most + 1) {}
 
   /// Whether drafting is enabled for this generation.
@@ -151,9 +152,9 @@ class Guesses {
 
   /// Number of guesses that have a row in the forward pass.
   std::size_t size() const noexcept { return n_rows_; }
-  /// What one forward computes: the waiting token and the guesses that have a row after it.
+  /// The tokens of one forward pass: the waiting token and the guesses after it that have a row.
   std::span<const std::int32_t> rows() const noexcept { return std::span(tokens_).first(1 + n_rows_); }
-  /// Compares the token that was chosen from the last valid row with the guess for its place.
+  /// Compares the token that was chosen from the last valid row with the guess for its position.
   void compare(std::int32_t chosen) noexcept;
   /// Whether the chosen token was the next guess and has a row, which is valid now.
   bool right() const noexcept { return right_; }

@@ -1,5 +1,5 @@
 // Guesses by a smaller model with the same vocabulary.
-// Invariant: the cache of a slot holds a beginning of the slot's sequence, followed by guesses that may have
+// Invariant: the cache of a slot holds a prefix of the slot's sequence, followed by guesses that may have
 // been wrong; those that differ are dropped by the next query.
 #pragma once
 
@@ -15,10 +15,11 @@
 
 namespace gemma {
 
-/// Takes the model's likeliest token repeatedly, for all sequences in one forward, until the model is unsure.
+/// Takes the model's likeliest token repeatedly, for all sequences in one forward pass, until the model is
+/// unsure.
 class DraftModel final : public Drafter {
  public:
-  /// A token of lower probability is not guessed, and neither is any after it.
+  /// A token of lower probability is not guessed, and no token after it.
   static constexpr double kLeastProbability = 0.4;
 
   /// For `o.max_sequences` sequences of n_ctx tokens each. `cost`: see Drafter::cost(). Throws
@@ -39,17 +40,17 @@ class DraftModel final : public Drafter {
     explicit Slot(std::shared_ptr<KvPool> pool) : cache(std::move(pool)) {}
     KvCache cache;
     std::vector<std::int32_t> tokens;  // tokens in the cache
-    std::size_t n_same = 0;            // how many of them are known to be the sequence's
+    std::size_t n_same = 0;            // how many of them are known to equal the sequence's
   };
   /// Truncates the slot to the tokens that it shares with the sequence. Returns false if the sequence has
   /// tokens that the draft model's vocabulary lacks.
   bool follow(Slot& s, std::span<const std::int32_t> tokens);
-  /// Computes the tokens that the slots lack of their sequences, as many as fit into one forward; slots that
-  /// lack none get a first guess. Returns false if there was nothing to compute.
+  /// Computes tokens of the sequences that are not in the slots' caches yet, as many as fit into one forward
+  /// pass; slots that have all get a first guess. Returns false if there was nothing to compute.
   bool read(std::span<DraftQuery> queries, const std::atomic<bool>* cancel);
   /// Makes one more guess for each query that wants one. Returns false if none does.
   bool extend(std::span<DraftQuery> queries, const std::atomic<bool>* cancel);
-  /// Runs one forward of chunks_.
+  /// Runs one forward pass of chunks_.
   void run(const std::atomic<bool>* cancel);
   void take(DraftQuery& q, std::span<const float> logits);
 
@@ -57,7 +58,7 @@ class DraftModel final : public Drafter {
   Workspace workspace_;
   std::shared_ptr<KvPool> pool_;
   std::vector<Slot> slots_;
-  std::vector<Chunk> chunks_;          // chunks of the next forward
+  std::vector<Chunk> chunks_;          // chunks of the next forward pass
   std::vector<DraftQuery*> of_chunk_;  // [chunks_.size()] the query of each chunk
   double cost_;
 };

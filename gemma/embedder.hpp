@@ -1,7 +1,7 @@
-// Embeddings of texts: many texts in one forward, pooled, projected if the model has linear layers for that,
-// cut to options.dims, and scaled to length 1.
-// Invariant (law 1): the bits of a text's embedding depend on its tokens only, never on the other texts, the
-// chunk or the number of threads; all memory but that of results is allocated when the embedder is made.
+// Embeddings of texts: many texts in one forward pass, pooled, projected if the model has linear layers for
+// that, cut to options.dims, and scaled to length 1. Invariant (law 1): the bits of a text's embedding depend
+// on its tokens only, never on the other texts, the chunk or the number of threads; all memory but that of
+// results is allocated when the embedder is made.
 #pragma once
 
 #include <atomic>
@@ -24,9 +24,9 @@ namespace gemma {
 /// Computes embeddings. Move-only; used by one thread at a time. Shares the model.
 class Embedder {
  public:
-  /// Allocates what plan_embedder(model, options) says. Throws Error{kInvalidArgument} for options out of
-  /// range: dims above the width, dims together with Pooling::kNone, or kFirst for a model with causal
-  /// attention; {kOutOfMemory} also if max_memory does not allow it.
+  /// Allocates the memory that plan_embedder(model, options) reports. Throws Error{kInvalidArgument} for
+  /// options out of range: dims above the width, dims together with Pooling::kNone, or kFirst for a model
+  /// with causal attention; {kOutOfMemory} also if max_memory does not allow it.
   explicit Embedder(Model model, const EmbedderOptions& options = {});
 
   /// The model that the embedder runs.
@@ -42,8 +42,8 @@ class Embedder {
 
   /// The ids of prompt and text: BOS if the vocabulary adds one, the text, in which control tokens are
   /// treated as plain text, and EOS if the file or the family adds one. With options.truncate a text that is
-  /// too long is cut, and EOS is kept at its end. Throws Error{kContextFull} for a text that is too long
-  /// otherwise, {kInvalidArgument} for a text without tokens and for a prompt that the model does not have,
+  /// too long is cut, and EOS is kept at its end. Without it, throws Error{kContextFull} for a text that is
+  /// too long; {kInvalidArgument} for a text without tokens and for a prompt that the model does not have,
   /// {kMissingKey} without a vocabulary.
   std::vector<std::int32_t> encode(std::string_view text, EmbedPrompt prompt = EmbedPrompt::kNone) const;
 
@@ -59,7 +59,7 @@ class Embedder {
                                             detail::Trace* trace = nullptr);
 
  private:
-  /// A text in computation.
+  /// A text that is being computed.
   struct Text {
     std::span<const std::int32_t> ids;
     KvCache cache;
@@ -69,7 +69,7 @@ class Embedder {
 
   Embedder(Model model, const EmbedderOptions& options, const MemoryPlan& plan);
 
-  friend class Model;  // encodes texts before it knows the longest one
+  friend class Model;  // encodes texts before the length of the longest one is known
   static std::vector<std::int32_t> encode(const Model& model, std::string_view text, EmbedPrompt prompt,
                                           std::size_t n_ctx, bool truncate);
   void check_ids(std::span<const std::int32_t> ids) const;
@@ -92,7 +92,7 @@ class Embedder {
   KvType kv_type_;
   bool truncate_;
   Workspace workspace_;
-  AlignedBuffer<std::byte> memory_;  // the caches of one forward
+  AlignedBuffer<std::byte> memory_;  // the caches of one forward pass
 };
 
 }  // namespace gemma

@@ -1,4 +1,4 @@
-// From sampled tokens to text: what ends an answer, which text may be shown, and the calls of callbacks.
+// From sampled tokens to text: when an answer ends, which text may be shown, and when callbacks are called.
 // Invariant: text passed on is whole UTF-8 characters and never part of a stop string; joined, it is
 // GenerateResult::text.
 #pragma once
@@ -47,8 +47,8 @@ constexpr std::string_view to_string(StopReason reason) noexcept {
   return "unknown";
 }
 
-/// Any way to choose the next token: receives its logits [vocab_size], returns its id. A value that is no id
-/// of the vocabulary ends the generation with Error{kInvalidArgument}.
+/// Any way to choose the next token: receives its logits [vocab_size], returns its id. A value that is not
+/// an id of the vocabulary ends the generation with Error{kInvalidArgument}.
 using PickToken = std::function<std::int32_t(std::span<const float> logits)>;
 
 /// Changes a copy of a sequence's logits [vocab_size] before a token is chosen: biases, penalties, masks
@@ -67,7 +67,7 @@ struct GeneratedToken {
 
 /// Options of a generation: its length, what ends it, and its callbacks.
 struct GenerateOptions {
-  std::size_t max_tokens = 512;                // tokens sampled, at most
+  std::size_t max_tokens = 512;                // maximum number of sampled tokens
   std::vector<std::string> stop_strings = {};  // generation ends before the first of these
   bool ignore_end = false;                     // continue after end-of-turn tokens
   /// Called with each piece of text, always whole UTF-8 characters of valid text; return false to stop.
@@ -81,7 +81,7 @@ struct GenerateOptions {
   /// Called before each choice. Callbacks and log_probabilities still see the model's own logits.
   LogitsProcessor process = {};
   /// The caller's flag, which any thread or signal handler may set: the generation then ends (kCancelled); a
-  /// running forward ends within a layer if it computes this sequence alone. nullptr: none.
+  /// running forward pass ends within a layer if it computes this sequence alone. nullptr: none.
   const std::atomic<bool>* cancel = nullptr;
   /// Whether tokens are guessed and verified several at a time, if the engine was made with a draft
   /// (EngineOptions::draft). The answer is the same with and without.
@@ -90,15 +90,15 @@ struct GenerateOptions {
 
 /// Result of one generation.
 struct GenerateResult {
-  std::string text;                            // all text that was shown
+  std::string text;                            // all text that was passed on
   std::vector<std::int32_t> tokens;            // without the token that ended the turn
   StopReason reason = StopReason::kMaxTokens;  // why it ended
   double seconds = 0;                          // duration of the call
   double first_token_seconds = 0;              // from the call to the first sampled token
   std::vector<double> log_probabilities;       // [tokens.size()] if they were asked for, else empty
-  std::size_t n_steps = 0;     // forwards that computed tokens of the answer, without the prompt's
-  std::size_t n_drafted = 0;   // guessed tokens that were computed in these forwards
-  std::size_t n_accepted = 0;  // how many of them were chosen
+  std::size_t n_steps = 0;     // forward passes that computed tokens of the answer, not of the prompt
+  std::size_t n_drafted = 0;   // guessed tokens that these passes computed
+  std::size_t n_accepted = 0;  // guessed tokens that were chosen
 };
 
 namespace detail {

@@ -33,11 +33,11 @@ class Grammar {
   /// Throws Error{kMalformed} naming line and column, {kUnsupported} for left recursion and grammars that are
   /// too large, {kOutOfMemory}.
   static Grammar gbnf(std::string_view text);
-  /// Compiles a JSON schema (draft 2020-12, docs/constrained.md) into a set of values that it accepts, not
-  /// always all of them: members come in the order of "properties", white space is bounded, and a schema with
-  /// "properties" and without "additionalProperties" allows no other members. Throws Error{kMalformed} for a
-  /// text that is no schema, {kUnsupported} naming a keyword or a combination that cannot be enforced,
-  /// {kOutOfMemory}.
+  /// Compiles a JSON schema (draft 2020-12, docs/constrained.md) into a set of values that it accepts,
+  /// which may be fewer than all: members come in the order of "properties", white space is bounded, and a
+  /// schema with "properties" and without "additionalProperties" allows no other members. Throws
+  /// Error{kMalformed} for a text that is not a schema, {kUnsupported} naming a keyword or a combination that
+  /// cannot be enforced, {kOutOfMemory}.
   static Grammar json_schema(std::string_view text);
   /// Grammar that accepts any JSON object.
   static Grammar json_object();

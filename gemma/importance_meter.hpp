@@ -21,10 +21,9 @@ namespace gemma {
 /// Options: how the text is split into windows.
 struct ImportanceOptions {
   std::size_t n_ctx = 512;      // tokens of a window; windows are adjacent, and each begins with BOS
-  std::size_t max_windows = 0;  // 0: all complete ones
+  std::size_t max_windows = 0;  // 0: all complete windows
   unsigned n_threads = 0;       // 0: physical_core_count()
-  bool outside_layers =
-      false;  // also matrices that belong to no layer (not the head: no logits are computed)
+  bool outside_layers = false;  // also matrices outside the layers (except the head: no logits are computed)
   const std::atomic<bool>* cancel = nullptr;  // when set by any thread, add() throws Error{kCancelled}
 };
 
@@ -40,8 +39,8 @@ class ImportanceMeter {
   /// Computes the windows of a text's ids and adds up the squares of each matrix's inputs. Throws Error as
   /// Model::forward(), {kInvalidArgument} for a text of fewer tokens than a window.
   void add(std::vector<std::int32_t> ids, const Progress& progress = {});
-  /// Adds importances that were measured before, on another text. Throws Error{kBadShape} if they are of
-  /// another model.
+  /// Adds importances that were measured before, on another text. Throws Error{kBadShape} if they were
+  /// measured on another model.
   void add(const Importances& other);
 
   /// Number of windows measured so far, including those of importances that were merged in.
@@ -49,7 +48,7 @@ class ImportanceMeter {
   /// Number of matrices measured so far.
   std::size_t n_matrices() const noexcept;
 
-  /// Writes the file; `datasets` are names of the texts, for the reader. Throws as gguf::Writer::write().
+  /// Writes the file; `datasets` are names of the texts, for information. Throws as gguf::Writer::write().
   void write(const std::string& path, std::span<const std::string> datasets) const;
 
  private:

@@ -18,7 +18,7 @@ namespace gemma {
 /// Importances by the names of matrices. Immutable once read; safe to read from many threads.
 class Importances {
  public:
-  /// Importances of the inputs of one matrix, or of the matrices of a mixture's experts.
+  /// Importances of the inputs of one matrix, or of the matrices of all experts in one tensor.
   struct Entry {
     std::size_t n_inputs = 0;   // inputs of one matrix
     std::vector<float> means;   // [n_matrices, n_inputs]: mean squares; 0 for experts that no token used

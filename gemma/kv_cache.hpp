@@ -15,7 +15,7 @@
 namespace gemma {
 
 /// Holds pages of a pool, either its own or one that several caches share. Move-only; not thread-safe; used
-/// by one forward at a time.
+/// by one forward pass at a time.
 class KvCache {
  public:
   /// A cache with a pool of its own. Throws Error{kInvalidArgument} for an empty context or chunk,
@@ -42,7 +42,7 @@ class KvCache {
   std::size_t n_past() const noexcept { return n_past_; }
   /// Maximum number of positions.
   std::size_t n_ctx() const noexcept { return layout().options.n_ctx; }
-  /// The most tokens one forward may add.
+  /// Maximum number of tokens that one forward pass may add.
   std::size_t max_chunk() const noexcept { return layout().options.max_chunk; }
   /// How keys and values are stored.
   KvType type() const noexcept { return layout().options.type; }
@@ -50,7 +50,7 @@ class KvCache {
   std::size_t size_bytes() const noexcept { return pool_->size_bytes(); }
   /// Bytes of the pages that the cache holds, including shared ones.
   std::size_t held_bytes() const noexcept;
-  /// Where keys and values lie in pages.
+  /// Layout of keys and values in pages.
   const KvLayout& layout() const noexcept { return pool_->layout(); }
   /// The pool that its pages come from.
   const std::shared_ptr<KvPool>& pool() const noexcept { return pool_; }
@@ -59,7 +59,7 @@ class KvCache {
   bool fits(const ModelConfig& config) const { return layout().fits(config); }
 
   /// Whether the cache can be truncated to its first n positions: pages of a sliding window may have been
-  /// given back.
+  /// released.
   bool can_truncate(std::size_t n) const noexcept;
   /// Drops all but the first n positions. Throws Error{kInvalidArgument} unless can_truncate(n).
   void truncate(std::size_t n);
@@ -85,11 +85,11 @@ class KvCache {
   /// Takes unshared pages for the positions [n_past, n_past + n), which must fit into the context. Allocates
   /// nothing. Throws Error{kOutOfMemory} if the pool has too few; the content of the cache is then unchanged.
   void prepare(std::size_t n);
-  /// How many tokens may be added before a page leaves a window that would stay if only the next token were
-  /// added. 0 if the context is full.
+  /// How many tokens may be added before a page leaves a sliding window that still holds it when only the
+  /// next token is added. 0 if the context is full.
   std::size_t room_in_pages() const noexcept;
   /// Takes the last n positions out of n_past() but keeps their pages and content: advance() brings them
-  /// back, unless others have been computed in their place. truncate(n_past()) gives the pages back.
+  /// back, unless other tokens have been computed in their place. truncate(n_past()) releases the pages.
   void retreat(std::size_t n) noexcept { n_past_ -= n; }
   /// Declares n more positions as computed.
   void advance(std::size_t n) noexcept { n_past_ += n; }

@@ -1,5 +1,5 @@
 // Memory of keys and values, in reference-counted pages of kKeyBlock positions.
-// Invariant: all pages are planned and their addresses reserved when the pool is made; taking or giving back
+// Invariant: all pages are planned and their addresses reserved when the pool is made; taking or releasing
 // a page allocates nothing, and the system provides a page's memory when it is first written.
 #pragma once
 
@@ -20,7 +20,7 @@ using kernels::KvType;
 struct KvCacheOptions {
   std::size_t n_ctx = 4096;          // positions the cache can hold
   KvType type = KvType::kF16;        // how keys and values are stored
-  std::size_t max_chunk = 512;       // most tokens that one forward adds
+  std::size_t max_chunk = 512;       // maximum number of tokens that one forward pass adds
   std::size_t layer_begin = 0;       // first layer whose keys and values are kept (for a part of the layers)
   std::size_t layer_end = SIZE_MAX;  // one past the last
 
@@ -52,7 +52,7 @@ struct KvLayout {
 
     bool operator==(const Layer&) const = default;
   };
-  /// Group of a layer that reads another layer's keys and values, or whose own are not kept.
+  /// Group of a layer whose keys and values are those of another layer, or are not kept.
   static constexpr std::size_t kNoGroup = SIZE_MAX;
 
   /// Throws Error{kInvalidArgument} for an empty context or chunk.
@@ -134,9 +134,9 @@ class KvPool {
 
  private:
   struct Group {
-    std::size_t offset = 0;              // of its first page, in bytes
+    std::size_t offset = 0;              // of the group's first page, in bytes
     std::vector<std::uint32_t> holders;  // [pages]
-    std::vector<std::uint32_t> free;     // indices of pages, the next to take last
+    std::vector<std::uint32_t> free;     // indices of free pages; the last one is taken next
   };
 
   std::size_t number(std::size_t group, const std::byte* page) const noexcept {

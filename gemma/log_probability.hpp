@@ -28,7 +28,7 @@ void check_logits(std::span<const float> logits);
 double log_sum_exp(std::span<const float> logits);
 
 /// Natural logarithm of softmax(logits)[token]; logits is [vocab_size]. Throws Error{kInvalidArgument} for an
-/// id outside of it, {kNotFinite} as log_sum_exp().
+/// id outside the vocabulary, {kNotFinite} as log_sum_exp().
 double log_probability(std::span<const float> logits, std::int32_t token);
 
 /// The n likeliest tokens (all of them if n is larger), likeliest first; of equal ones the smaller id first.

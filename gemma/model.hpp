@@ -36,7 +36,7 @@ struct LayerRange {
   std::span<const float> input = {};
 };
 
-/// A handle of a loaded model, cheap to copy. Everything const is safe to call from many threads at once.
+/// A handle of a loaded model, cheap to copy. All const functions may be called by many threads at once.
 class Model {
  public:
   /// Maps and checks the file; reads no weights. Throws Error (see gguf::File::open, families::read_config,
@@ -52,8 +52,8 @@ class Model {
   const Weights& weights() const noexcept { return state_->weights; }
   /// The file, with all its metadata.
   const gguf::File& file() const noexcept { return state_->file; }
-  /// Notes for the user, one line each and mostly none: what the file lacks or has wrong, and what is used
-  /// instead.
+  /// Notes for the user, one line each, usually none: what is missing or wrong in the file, and the value
+  /// used instead.
   std::vector<std::string> notes() const;
   /// The adapters of ModelOptions::adapters, which are added to the model's products.
   std::span<const std::shared_ptr<const Adapter>> adapters() const noexcept { return state_->adapters; }
@@ -61,7 +61,7 @@ class Model {
   std::size_t file_bytes() const noexcept;
   /// A 64-bit number that differs between models, also of the same shape, and between adapters or scales: a
   /// checksum of everything in the file before the weights, of the size of the weights, and of 64 KiB at each
-  /// of 64 places in them; likewise of each adapter. Computed at each call.
+  /// of 64 places in them; likewise for each adapter. Computed at each call.
   std::uint64_t fingerprint() const;
   /// The kernels that compute the model.
   const kernels::KernelTable& kernels() const noexcept { return *state_->kernels; }
@@ -112,15 +112,16 @@ class Model {
                                  const std::atomic<bool>* cancel = nullptr,
                                  detail::Trace* trace = nullptr) const;
 
-  /// The same for a part of the layers, so that several processes can share a model: its result is the
+  /// forward() for a part of the layers, so that several processes can share a model: its result is the
   /// `input` of the part that follows, and the logits when the part ends with the last layer. The caches get
-  /// keys and values of these layers only. Rows that nobody wants leave behind ModelConfig::last_kv_layer():
-  /// up to there a part takes and gives a row for each token, [n_tokens, d_model], from there on one for each
-  /// row of logits that was asked for; at most WorkspaceOptions::most_rows() of these where the part ends
-  /// before the last layer. Models with several residual streams give [n_streams, n_rows, d_model]. Valid
-  /// until the workspace's next forward. Throws as forward(), and Error{kInvalidArgument} for an empty range,
-  /// an input of another size, layers that read keys and values of a layer outside the range, or a cache that
-  /// does not keep those of the range (KvCacheOptions::layer_begin). Stage does all this for one part.
+  /// keys and values of these layers only. Rows whose logits are not requested are dropped after
+  /// ModelConfig::last_kv_layer(): up to there a part takes and returns a row for each token, [n_tokens,
+  /// d_model], after it one for each requested row of logits; at most WorkspaceOptions::most_rows() if the
+  /// part ends before the last layer. Models with several residual streams return [n_streams, n_rows,
+  /// d_model]. Valid until the workspace's next forward. Throws as forward(), and Error{kInvalidArgument} for
+  /// an empty range, an input of another size, layers that read keys and values of a layer outside the range,
+  /// or a cache that does not keep those of the range (KvCacheOptions::layer_begin). Stage does all this for
+  /// one part.
   std::span<const float> forward_layers(std::span<const Chunk> chunks, Workspace& ws, const LayerRange& range,
                                         const std::atomic<bool>* cancel = nullptr,
                                         detail::Trace* trace = nullptr) const;

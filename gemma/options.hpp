@@ -33,13 +33,13 @@ struct ModelOptions {
   bool vocabulary = true;
 };
 
-/// The largest context that is used by default: one that any machine can hold. Longer ones must be set
-/// explicitly (a model may allow 131,072).
+/// The largest context that is used by default: small enough for the memory of any machine. Longer ones must
+/// be set explicitly (a model may allow 131,072).
 inline constexpr std::size_t kDefaultContext = 8192;
 
 /// Where guesses of the next tokens come from.
 enum class DraftSource : std::uint8_t {
-  kNone,    // no guesses: one token a step
+  kNone,    // no guesses: one token per step
   kLookup,  // the sequence itself: what followed an earlier occurrence of its last tokens
   kModel,   // a smaller model of the same vocabulary
   kCustom   // the caller's own Drafter
@@ -47,28 +47,28 @@ enum class DraftSource : std::uint8_t {
 
 /// Tokens that are guessed and verified several at a time (draft.hpp). Answers are the same with and without.
 struct DraftOptions {
-  DraftSource source = DraftSource::kNone;       // where guesses come from
-  std::size_t max_tokens = 8;                    // most guesses for one step of one sequence, 1 to 64
+  DraftSource source = DraftSource::kNone;  // source of the guesses
+  std::size_t max_tokens = 8;               // maximum number of guesses for a step of a sequence, 1 to 64
   std::shared_ptr<const Model> model = nullptr;  // for kModel
   std::shared_ptr<Drafter> custom = nullptr;     // for kCustom; used by one session or batch at a time
 };
 
 /// Options of a Session, a Batch or a Scheduler. All of its memory is planned and reserved when it is made.
 struct EngineOptions {
-  std::size_t max_sequences = 8;  // sequences of a batch at the same time; a session has one
+  std::size_t max_sequences = 8;  // concurrent sequences of a batch; a session has one
   std::size_t n_ctx = 0;  // tokens of a sequence; 0: the model's own context, at most kDefaultContext, and
                           // what max_memory allows
   KvType kv_type = KvType::kF16;  // how keys and values are stored
-  std::size_t chunk = 512;        // tokens of one forward, all sequences together; does not change results
-  unsigned n_threads = 0;         // 0: physical_core_count()
-  std::size_t logit_rows = 1;  // positions whose logits one forward gives: more make score() faster. A batch
-                               // has one for each of its sequences at least
+  std::size_t chunk = 512;     // tokens of one forward pass, all sequences together; does not change results
+  unsigned n_threads = 0;      // 0: physical_core_count()
+  std::size_t logit_rows = 1;  // positions whose logits one forward pass returns: more make score() faster.
+                               // A batch has at least one for each of its sequences
   std::size_t max_memory = 0;  // limit of the model's file and all memory together, in bytes; 0: none
-  /// For a batch: number of beginnings of finished sequences that are kept for later sequences with the same
-  /// beginning. They use pages that no running sequence needs.
+  /// For a batch: number of prefixes of finished sequences that are kept for later sequences with the same
+  /// prefix. They use pages that no running sequence needs.
   std::size_t max_prefixes = 16;
-  /// For a batch: most tokens of prompts that a step computes while other sequences are generating, which
-  /// wait for them; 0: as many as fit into `chunk`.
+  /// For a batch: maximum number of prompt tokens that a step computes while other sequences are generating
+  /// and wait for that step; 0: as many as fit into `chunk`.
   std::size_t max_prompt_tokens = 0;
   /// Guesses of the next tokens. A generation uses them unless GenerateOptions::draft is false.
   DraftOptions draft = {};
@@ -90,10 +90,10 @@ struct RunOptions {
 /// Options of an Embedder.
 struct EmbedderOptions {
   std::size_t n_ctx = 0;    // tokens of the longest text; 0: the model's context, at most kDefaultContext
-  std::size_t chunk = 512;  // tokens of one forward, all texts together; does not change results
+  std::size_t chunk = 512;  // tokens of one forward pass, all texts together; does not change results
   unsigned n_threads = 0;   // 0: physical_core_count()
-  /// How keys and values are stored. nullopt: as in a session, or in 32 bits if only one layer's are kept at
-  /// a time.
+  /// How keys and values are stored. nullopt: as in a session, or in 32 bits if those of only one layer are
+  /// kept at a time.
   std::optional<KvType> kv_type = std::nullopt;
   std::optional<Pooling> pooling = std::nullopt;  // nullopt: the model's
   std::size_t dims = 0;        // elements of each embedding that are kept, scaled to length 1; 0: all
@@ -110,7 +110,7 @@ struct MemoryPlan {
   std::size_t kv_bytes = 0;         // reserved for keys and values of all sequences
   std::size_t workspace_bytes = 0;  // one workspace
   std::size_t token_bytes = 0;      // the lists of tokens
-  std::size_t draft_bytes = 0;      // of guesses: tables, or another model and its caches
+  std::size_t draft_bytes = 0;      // for guesses: tables, or another model and its caches
   std::size_t n_ctx = 0;            // context of each sequence
 
   /// The sum, which max_memory limits.

@@ -47,19 +47,19 @@ class PieceTrie {
 
   /// A node: one byte more than its parent. Nodes are stored in depth-first order.
   struct Node {
-    std::uint32_t behind;  // index of the first node after its subtree
-    std::uint32_t tokens;  // index of its first id; its ids end where the next node's begin
-    std::uint16_t depth;   // bytes from the root; 1 for the first
-    std::uint8_t byte;     // the byte that it adds
+    std::uint32_t behind;  // index of the first node after this node's subtree
+    std::uint32_t tokens;  // index of the node's first id; its ids end where the next node's begin
+    std::uint16_t depth;   // bytes from the root; 1 for the first byte of a piece
+    std::uint8_t byte;     // the byte that the node adds
   };
   /// Nodes and the ids that end at them. The last node marks the end and has depth 0.
   struct Tree {
     std::vector<Node> nodes;   // depth first
     std::vector<TokenId> ids;  // in the order of the nodes
   };
-  /// Set of all piece ids.
+  /// The tree of all pieces.
   const Tree& all() const noexcept { return all_; }
-  /// The pieces that are not 1 to kMaxPlain plain characters.
+  /// The tree of the pieces that are not 1 to kMaxPlain plain characters.
   const Tree& odd() const noexcept { return odd_; }
   /// A set of ids as bits, 64 to a word: the pieces of 1 to n plain characters, n at most kMaxPlain.
   std::span<const std::uint64_t> plain(std::size_t n) const noexcept {

@@ -1,6 +1,6 @@
-// Keeps keys and values of beginnings of sequences, for later sequences.
-// Invariant: an entry holds pages like any sequence, shared with the sequences that began with it; when pages
-// are needed, the least recently used entries are removed first.
+// Keeps keys and values of prefixes of sequences, for later sequences.
+// Invariant: an entry holds pages like any sequence, shared with the sequences that begin with its tokens;
+// when pages are needed, the least recently used entries are removed first.
 #pragma once
 
 #include <cstddef>
@@ -14,10 +14,10 @@
 
 namespace gemma {
 
-/// Length of the common beginning of two lists of tokens.
+/// Length of the common prefix of two lists of tokens.
 std::size_t common_prefix(std::span<const std::int32_t> a, std::span<const std::int32_t> b) noexcept;
 
-/// The kept beginnings of one pool. Move-only; used by one thread at a time.
+/// The kept prefixes of one pool. Move-only; used by one thread at a time.
 class PrefixCache {
  public:
   /// Has room for max_entries; allocates nothing later. Throws std::bad_alloc.
@@ -28,12 +28,12 @@ class PrefixCache {
     const KvCache* cache = nullptr;  // the entry's cache, valid until the next change; nullptr: no match
     std::size_t n = 0;               // number of tokens in common
   };
-  /// The entry with the longest reusable beginning of `tokens` (if a sliding window has given pages back, an
-  /// entry is reusable only as a whole). Marks it as used.
+  /// The entry with the longest reusable prefix of `tokens` (if a sliding window has released pages, an entry
+  /// is reusable only as a whole). Marks it as used.
   Match find(std::span<const std::int32_t> tokens) noexcept;
 
-  /// Keeps the first n tokens of a sequence that continues, unless an entry has them. If no page or entry is
-  /// free, other entries are removed.
+  /// Keeps the first n tokens of a sequence that continues, unless an entry holds them already. If no page or
+  /// entry is free, other entries are removed.
   void keep(const Sequence& sequence, std::size_t n);
   /// Keeps the computed tokens of a sequence that ends; the sequence is empty afterwards. Copies no page.
   void keep_all(Sequence& sequence);
@@ -55,8 +55,8 @@ class PrefixCache {
     std::uint64_t used = 0;
   };
 
-  /// An empty entry for the tokens; entries that are beginnings of them are removed, and else the least
-  /// recently used one. nullptr: an entry has the tokens already, or there is no entry.
+  /// An empty entry for the tokens; removes entries that are prefixes of them, or else the least recently
+  /// used one. nullptr: an entry has the tokens already, or there is no entry.
   Entry* entry_for(std::span<const std::int32_t> tokens, const KvCache& cache) noexcept;
 
   std::shared_ptr<KvPool> pool_;

@@ -12,7 +12,7 @@
 
 namespace gemma {
 
-/// Which of the layers that have the matrix get the special type.
+/// The layers that get the special type, counted among those that have the matrix.
 enum class LayerPick : std::uint8_t {
   kNone,            // none
   kFirstTwo,        // the first two
@@ -35,11 +35,11 @@ struct RecipeRule {
 struct QuantizeRecipe {
   std::string_view name;    // e.g. "Q4_K_M"
   std::uint32_t file_type;  // general.file_type
-  DType base;               // of every matrix without a rule
-  DType head;               // of the output matrix, which Gemma's files share with the embedding
-  RecipeRule attn_v;        // of the value projection
-  RecipeRule attn_output;   // of the output projection of attention
-  RecipeRule ffn_down;      // of the down matrix of the feed-forward block, also of experts
+  DType base;               // type of every matrix without a rule
+  DType head;               // type of the output matrix, which in Gemma's files is also the embedding
+  RecipeRule attn_v;        // rule for the value projection
+  RecipeRule attn_output;   // rule for the output projection of attention
+  RecipeRule ffn_down;      // rule for the down matrix of the feed-forward block, also of experts
 };
 
 namespace detail {
@@ -118,8 +118,8 @@ inline constexpr QuantizeRecipe kQuantizeRecipes[] = {
 
 /// The replacement of a type whose blocks do not divide a row: first another block size, then F16.
 struct TypeFallback {
-  DType type;     // wanted
-  DType instead;  // taken
+  DType type;     // the type that does not fit
+  DType instead;  // the type used in its place
 };
 /// All replacements.
 inline constexpr TypeFallback kTypeFallbacks[] = {
@@ -140,7 +140,8 @@ inline constexpr std::string_view kEmbeddingTensor = "token_embd.weight";
 /// The per-layer embeddings of Gemma 3n and 4, which get the head's type if the embedding does.
 inline constexpr std::string_view kLayersEmbeddingTensor = "per_layer_token_embd.weight";
 
-/// Whether layer `i` of `n` is picked; `grouped` and `weighted` as LayerPick has them.
+/// Whether layer `i` of `n` is picked; `grouped`: four or more heads share a key/value head;
+/// `weighted`: there are importances.
 constexpr bool is_picked(LayerPick pick, std::size_t i, std::size_t n, bool grouped, bool weighted) noexcept {
   switch (pick) {
     case LayerPick::kNone:

@@ -22,7 +22,7 @@ namespace gemma {
 struct TensorReport {
   TensorChoice choice;        // the type that was written
   double error = 0;           // sqrt(sum (x - y)^2 / sum x^2); 0 for copies
-  double weighted_error = 0;  // the same, weighted by importances if there are some
+  double weighted_error = 0;  // the same, weighted by importances if there are any
 };
 
 /// Quantises one file. Move-only; used by one thread at a time.
@@ -35,7 +35,7 @@ class Quantizer {
 
   /// Chooses the types. The file must outlive this object. Throws Error{kInvalidArgument} without a recipe,
   /// for patterns of options.tensors that match no tensor, and for types that cannot be written or do not
-  /// fit; {kUnsupported} for a file that is no model, {kBadShape} for importances of other sizes than the
+  /// fit; {kUnsupported} for a file that is not a model, {kBadShape} for importances of other sizes than the
   /// tensors'; and as Adapter::check().
   Quantizer(const gguf::File& file, const QuantizeOptions& options);
 
@@ -43,7 +43,7 @@ class Quantizer {
   std::span<const TensorChoice> choices() const noexcept { return choices_; }
   /// Total size of the input tensors, in bytes.
   std::size_t total_bytes() const noexcept;
-  /// Whether any matrix that is encoded is quantised already, so that errors add up.
+  /// Whether any matrix to be encoded is quantised already, so that errors accumulate.
   bool requantizes() const noexcept;
 
   /// Writes `path` (gguf::Writer::write): the metadata unchanged except general.file_type,

@@ -15,8 +15,8 @@ namespace gemma {
 struct SamplerOptions {
   float temperature = 0.0f;  // 0: greedy
   std::size_t top_k = 0;     // keep the k likeliest; 0: all
-  float top_p = 1.0f;        // keep the smallest set of at least this probability (Holtzman et al. 2020)
-  float min_p = 0.0f;        // keep tokens of at least min_p times the largest probability
+  float top_p = 1.0f;        // keep the smallest set with at least this probability (Holtzman et al. 2020)
+  float min_p = 0.0f;        // keep tokens whose probability is at least min_p times the largest
   float repeat_penalty =
       1.0f;  // divide positive (multiply negative) logits of recent tokens (Keskar et al. 2019)
   std::size_t repeat_last = 64;  // how many recent tokens are penalised
@@ -43,7 +43,7 @@ class SplitMix64 {
   std::uint64_t state_;
 };
 
-/// Index of the largest logit, the first of equals. Throws Error{kNotFinite} when one is NaN or none is
+/// Index of the largest logit, the first of equal ones. Throws Error{kNotFinite} if a logit is NaN or none is
 /// finite.
 std::int32_t argmax(std::span<const float> logits);
 
@@ -53,8 +53,8 @@ class Sampler {
   /// Throws Error{kInvalidArgument} naming the option that is out of range, {kOutOfMemory}.
   explicit Sampler(const SamplerOptions& options = {});
 
-  /// Adds a token to the recent ones of the repeat penalty. sample() adds its own; Session, Batch and
-  /// Scheduler add what the sequence holds when a generation begins.
+  /// Adds a token to the recent ones of the repeat penalty. sample() adds the token that it chooses; Session,
+  /// Batch and Scheduler add the tokens of the sequence when a generation begins.
   void note(std::int32_t token);
   /// Adds tokens in order; only the last SamplerOptions::repeat_last matter.
   void note(std::span<const std::int32_t> tokens);

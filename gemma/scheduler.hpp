@@ -1,7 +1,7 @@
 // A batch that many threads share: requests wait in a queue and run together, and each caller reads its
 // answer at its own pace.
-// Invariant: the scheduler's own thread computes; a caller that reads slowly, stops reading or leaves delays
-// no other; each answer has the bits that it would have alone (law 1).
+// Invariant: the scheduler's own thread computes; a caller that reads slowly, stops reading or disconnects
+// does not delay others; each answer has the bits that it would have alone (law 1).
 #pragma once
 
 #include <atomic>
@@ -47,7 +47,7 @@ struct RequestTimes {
   double first_token_seconds = 0;  // from submit() to the first token
   double seconds = 0;              // from submit() to the end
   std::size_t n_prompt = 0;        // tokens of the prompt
-  std::size_t n_reused = 0;        // how many of them had keys and values already
+  std::size_t n_reused = 0;        // how many of them already had keys and values
 };
 
 namespace detail {
@@ -59,7 +59,7 @@ struct SchedulerState;
 /// destroyed, the request is cancelled.
 class PendingAnswer {
  public:
-  static constexpr double kNoLimit = 1e8;  // seconds: years
+  static constexpr double kNoLimit = 1e8;  // in seconds: about three years
   /// Outcome of a wait.
   enum class Wait : std::uint8_t { kPiece, kEnd, kTimeout };
 
@@ -85,23 +85,24 @@ class PendingAnswer {
 /// Counters of a scheduler. A request is counted as ended before its answer reports the end.
 struct SchedulerStats {
   std::size_t n_queued = 0;    // requests that wait for a slot
-  std::size_t n_running = 0;   // requests that have one
+  std::size_t n_running = 0;   // requests that have a slot
   std::size_t n_done = 0;      // requests that have ended
-  std::size_t kv_bytes = 0;    // of pages in use
-  std::size_t n_prefixes = 0;  // kept beginnings of sequences
+  std::size_t kv_bytes = 0;    // bytes of pages in use
+  std::size_t n_prefixes = 0;  // kept prefixes of sequences
   BatchStats batch;            // counters of the batch
 };
 
 /// Options of a Scheduler.
 struct SchedulerOptions {
-  EngineOptions engine = {.max_prompt_tokens = 128};  // options of its batch
-  std::size_t max_queue = 4096;                       // requests that may wait
+  EngineOptions engine = {.max_prompt_tokens = 128};  // options of the batch
+  std::size_t max_queue = 4096;                       // maximum number of waiting requests
 };
 
 /// Owns a batch and the thread that runs it. Neither copyable nor movable; every function is thread-safe.
 class Scheduler {
  public:
-  /// Allocates what plan_batch(model, options.engine) says, and starts the thread. Throws Error as Batch.
+  /// Allocates the memory that plan_batch(model, options.engine) reports, and starts the thread. Throws Error
+  /// as Batch.
   explicit Scheduler(Model model, const SchedulerOptions& options = {});
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -114,7 +115,7 @@ class Scheduler {
   std::size_t n_ctx() const noexcept { return n_ctx_; }
   /// Maximum number of concurrent sequences.
   std::size_t max_sequences() const noexcept { return max_sequences_; }
-  /// Bytes of its pages and workspace, as planned.
+  /// Bytes of all pages and the workspace, as planned.
   std::size_t memory_bytes() const noexcept { return memory_bytes_; }
 
   /// Adds a request to the queue. Throws Error{kContextFull} if the prompt does not fit, {kInvalidArgument}

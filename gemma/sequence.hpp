@@ -75,7 +75,8 @@ class Sequence {
     return std::span(tokens_).subspan(cache_.n_past());
   }
 
-  /// Whether logits() and hidden_state() are available: after a forward that computed them, until the next.
+  /// Whether logits() and hidden_state() are available: from the forward pass that computed them until the
+  /// next.
   bool has_logits() const noexcept { return !logits_.empty(); }
   /// Logits [vocab_size] after the last token. Throws Error{kInvalidArgument} unless has_logits().
   std::span<const float> logits() const;
@@ -85,7 +86,7 @@ class Sequence {
   /// Whether truncate(n) is possible.
   bool can_truncate(std::size_t n) const noexcept;
   /// Drops all but the first n tokens, and the logits. Throws Error{kInvalidArgument} if a sliding window has
-  /// given back pages that this needs.
+  /// released pages that this needs.
   void truncate(std::size_t n);
 
   /// A copy of the sequence as it is. Throws Error{kOutOfMemory}.
@@ -95,7 +96,7 @@ class Sequence {
   /// pages, and then the sequence is empty.
   void restore(const Snapshot& from);
 
-  // ---- for who computes it ----
+  // ---- for the object that computes the sequence ----
   /// The cache of keys and values.
   KvCache& cache() noexcept { return cache_; }
   /// The cache of keys and values.
@@ -108,7 +109,7 @@ class Sequence {
   void drop_waiting(std::size_t n) noexcept {
     if (n < tokens_.size()) tokens_.resize(n < cache_.n_past() ? cache_.n_past() : n);
   }
-  /// Sets where the last token's logits and hidden state are, valid until the next forward; empty spans:
+  /// Sets where the last token's logits and hidden state are, valid until the next forward pass; empty spans:
   /// none.
   void set_logits(std::span<const float> logits, std::span<const float> hidden) noexcept {
     logits_ = logits;
@@ -127,13 +128,13 @@ class Sequence {
 
 namespace detail {
 
-/// A running generation: the loop that sessions and batches share. One step is join(), a forward of the
-/// waiting tokens, choose(). With guesses the forward computes rows() instead of the one waiting token; then
-/// choose() and join() alternate, without a forward between them, as long as is_computed().
+/// A running generation: the loop that sessions and batches share. One step is join(), a forward pass
+/// of the waiting tokens, choose(). With guesses the pass computes rows() instead of the one waiting token;
+/// then choose() and join() alternate, without a pass between them, as long as is_computed().
 class Generating {
  public:
-  /// `most_guesses`: most guesses in one step; 0: none. Throws std::bad_alloc. The caller has checked that
-  /// the model has a vocabulary.
+  /// `most_guesses`: maximum number of guesses in one step; 0: none. Throws std::bad_alloc. The caller has
+  /// checked that the model has a vocabulary.
   Generating(const Tokenizer& tokenizer, std::size_t vocab_size, PickToken pick,
              const GenerateOptions& options, std::size_t most_guesses);
 
@@ -162,7 +163,8 @@ class Generating {
   /// Ends the generation without calling any callback.
   void abandon() noexcept;
 
-  /// Whether the next forward may compute guesses: exactly one token waits, and another is to follow it.
+  /// Whether the next forward pass may compute guesses: exactly one token waits, and the generation goes on
+  /// after it.
   bool may_guess(const Sequence& sequence) const noexcept {
     return guesses_.enabled() && !done() && sequence.waiting().size() == 1;
   }
@@ -170,9 +172,9 @@ class Generating {
   /// rows.
   DraftQuery ask(Drafter& drafter, std::size_t slot, const Sequence& sequence, std::size_t n,
                  const DraftLength::Step& step);
-  /// Takes the answer to the query; rows() are then what one forward computes.
+  /// Takes the answer to the query; rows() are then the tokens that one forward pass computes.
   void take_guesses(const DraftQuery& query, std::size_t n, DraftLength::Step& step, double cost) noexcept;
-  /// Drops the guesses: the next forward computes none.
+  /// Drops the guesses: the next forward pass computes none.
   void forget_guesses() noexcept { guesses_.clear(); }
   /// Number of guesses in rows().
   std::size_t n_guesses() const noexcept { return guesses_.size(); }

@@ -24,7 +24,7 @@ namespace gemma {
 struct PrefillResult {
   std::size_t n_reused = 0;    // tokens already in the cache
   std::size_t n_computed = 0;  // tokens computed
-  double seconds = 0;          // of computing them
+  double seconds = 0;          // time to compute them
 };
 
 class TokenStream;
@@ -32,8 +32,8 @@ class TokenStream;
 /// A session. Move-only; used by one thread at a time. Shares the model.
 class Session {
  public:
-  /// Allocates what plan_session(model, options) says. Throws Error{kInvalidArgument} for options out of
-  /// range, {kOutOfMemory} also if max_memory is too small.
+  /// Allocates the memory that plan_session(model, options) reports. Throws Error{kInvalidArgument} for
+  /// options out of range, {kOutOfMemory} also if max_memory is too small.
   explicit Session(Model model, const SessionOptions& options = {});
 
   /// The model that the session runs.
@@ -64,7 +64,7 @@ class Session {
   /// logits() are its product with the output matrix. Validity, computation and errors are those of logits().
   std::span<const float> hidden_state();
 
-  /// Makes the sequence equal to `tokens`: the beginning that the cache already holds is kept, the rest is
+  /// Makes the sequence equal to `tokens`: the prefix that the cache already holds is kept, the rest is
   /// computed. Throws Error as Model::forward(); kContextFull and kInvalidArgument before anything is
   /// changed; on kCancelled the completed chunks are kept.
   PrefillResult set_tokens(std::span<const std::int32_t> tokens, const RunOptions& run = {});
@@ -77,9 +77,9 @@ class Session {
   /// anything is changed; on kCancelled the completed chunks are kept.
   void append(std::span<const std::int32_t> tokens, const RunOptions& run = {});
 
-  /// append() of at most SessionOptions::logit_rows tokens in one forward, which returns the logits after
-  /// each of them: [n_tokens, vocab_size], valid until the next call that adds tokens. Throws as append(),
-  /// and Error{kInvalidArgument} for no tokens or too many, or while a token waits (see logits()).
+  /// append() of at most SessionOptions::logit_rows tokens in one forward pass, which returns the logits
+  /// after each of them: [n_tokens, vocab_size], valid until the next call that adds tokens. Throws as
+  /// append(), and Error{kInvalidArgument} for no tokens or too many, or while a token waits (see logits()).
   std::span<const float> append_for_logits(std::span<const std::int32_t> tokens, const RunOptions& run = {});
   /// After append_for_logits(): keeps only the first n of its tokens, at least one. logits() are then those
   /// after the n-th, which are not computed again. Throws Error{kInvalidArgument} for n out of range, or
@@ -96,7 +96,7 @@ class Session {
   /// Whether truncate(n) is possible.
   bool can_truncate(std::size_t n) const noexcept { return sequence_.can_truncate(n); }
   /// Drops all but the first n tokens; there are no logits until the next append. Throws
-  /// Error{kInvalidArgument} if a sliding window has already given back pages that this needs.
+  /// Error{kInvalidArgument} if a sliding window has already released pages that this needs.
   void truncate(std::size_t n);
   /// Removes all tokens from the sequence.
   void reset() { truncate(0); }
@@ -104,7 +104,7 @@ class Session {
   /// A copy of the sequence, including its logits. Throws Error{kOutOfMemory}.
   Snapshot snapshot() const { return sequence_.snapshot(); }
   /// Makes the sequence equal to a saved one of a session of the same model, context, kv_type and chunk.
-  /// Throws Error{kInvalidArgument} for others, and then nothing has changed.
+  /// Throws Error{kInvalidArgument} for other snapshots, and then nothing has changed.
   void restore(const Snapshot& from);
 
   /// Samples tokens until something ends the generation, and adds them to the sequence. With
@@ -139,11 +139,11 @@ class Session {
   /// Computes the waiting token and guesses after it, if the generation may guess; nothing if the token was
   /// guessed right and is computed already.
   void compute_next(detail::Generating& g);
-  /// Runs one forward of `tokens`: the first waiting ones, or all waiting ones and guesses. Returns the
+  /// Runs one forward pass of `tokens`: the first waiting ones, or all waiting ones and guesses. Returns the
   /// requested logits; their last row becomes logits().
   std::span<const float> advance(std::span<const std::int32_t> tokens, Logits which,
                                  const std::atomic<bool>* cancel);
-  /// Makes logits() this row of the last forward.
+  /// Makes logits() return this row of the last forward pass.
   void show_row(std::size_t row);
   /// Drops the rows of guesses that were wrong or are not known to be right.
   void drop_guessed() noexcept;
@@ -152,9 +152,9 @@ class Session {
   Sequence sequence_;
   Workspace workspace_;
   std::shared_ptr<Drafter> drafter_;  // nullptr: none
-  std::size_t most_guesses_;          // in one step
+  std::size_t most_guesses_;          // maximum for one step
   std::size_t n_rows_ = 0;   // number of tokens of append_for_logits() whose rows are still in the workspace
-  std::size_t n_ahead_ = 0;  // number of guesses computed after the sequence, whose rows are still there
+  std::size_t n_ahead_ = 0;  // number of computed guesses after the sequence whose rows are still there
 };
 
 /// A running generation, made by Session::stream(): an input range of GeneratedToken. Not movable.

@@ -26,8 +26,8 @@ struct StageOptions {
   std::size_t max_sequences = 1;        // number of sequences
   std::size_t n_ctx = kDefaultContext;  // tokens of each sequence
   KvType kv_type = KvType::kF16;        // how keys and values are stored
-  std::size_t chunk = 512;              // tokens of one forward, all sequences together
-  std::size_t logit_rows = 1;           // most positions whose logits one forward returns
+  std::size_t chunk = 512;              // tokens of one forward pass, all sequences together
+  std::size_t logit_rows = 1;           // maximum number of positions whose logits one forward pass returns
   unsigned n_threads = 0;               // 0: physical_core_count()
 };
 
@@ -79,7 +79,7 @@ class Stage {
   void truncate(std::size_t sequence, std::size_t n);
 
   /// Asks the system to read the weights of its layers in the background, and to release this process's
-  /// mapped pages of all others and of the metadata. A hint; never fails.
+  /// mapped pages of all other weights and of the metadata. A hint; never fails.
   void read_ahead() const noexcept;
   /// Releases the pages of the embedding rows that were read, unless this stage also uses them as output
   /// matrix: long prompts touch a large part of the table. A hint; never fails.
@@ -99,8 +99,8 @@ class Stage {
 /// matrix; rows of embeddings are not counted. Throws Error as Stage does.
 MemoryPlan plan_stage(const Model& model, const StageOptions& options);
 
-/// The measure by which layers are divided between stages: the work of a token of a long prompt
-/// (multiplications), or of a generated one (bytes that are read, which is also the memory of each stage).
+/// The cost that is divided evenly between stages: multiplications for a token of a long prompt, or bytes
+/// read for a generated token (which are also the memory of each stage).
 enum class SplitBy { kPrefill, kDecode };
 
 /// Divides a model's layers into n stages so that the largest share is as small as possible. Returns n + 1

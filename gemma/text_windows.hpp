@@ -18,11 +18,11 @@ namespace gemma {
 /// Options: window length, stride and batch size.
 struct WindowOptions {
   std::size_t n_ctx = 512;  // tokens of a window
-  std::size_t stride = 0;   // 0: windows follow each other, and of each the second half is scored, so that a
-                            // token has at least that much before it; else windows begin every so many
-                            // tokens and the last `stride` of each are scored
-  std::size_t max_windows = 0;    // 0: all complete ones
-  std::size_t batch = 512;        // tokens of one forward; does not change results
+  std::size_t stride = 0;  // 0: windows are adjacent, and the second half of each is scored, so that a scored
+                           // token has at least half a window before it; else a window begins every
+                           // `stride` tokens, and the last `stride` tokens of each are scored
+  std::size_t max_windows = 0;    // 0: all complete windows
+  std::size_t batch = 512;        // tokens of one forward pass; does not change results
   KvType kv_type = KvType::kF16;  // how keys and values are stored
   unsigned n_threads = 0;         // 0: physical_core_count()
   std::size_t max_memory = 0;     // limit of the model's file and all memory together, in bytes; 0: none
@@ -51,7 +51,7 @@ class TextWindows {
 
   /// Number of windows.
   std::size_t size() const noexcept { return n_windows_; }
-  /// Number of scored tokens of each window: its last ones.
+  /// Number of scored tokens of each window, which are its last ones.
   std::size_t n_scored() const noexcept { return n_scored_; }
   /// The tokens of the text.
   std::span<const std::int32_t> ids() const noexcept { return ids_; }
@@ -64,9 +64,9 @@ class TextWindows {
   std::span<const std::int32_t> window(std::size_t i) const noexcept {
     return std::span(ids_).subspan(i * step_, options_.n_ctx);
   }
-  /// Number of windows that share one forward.
+  /// Number of windows that share one forward pass.
   std::size_t n_together() const noexcept;
-  /// The most rows of logits that one forward returns.
+  /// Maximum number of rows of logits that one forward pass returns.
   std::size_t logit_rows() const noexcept;
 
   const Model* model_;

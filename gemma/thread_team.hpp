@@ -14,7 +14,7 @@ namespace detail {
 /// than a sleep; when the host program is busy elsewhere, sleeping leaves the core to it.
 class Barrier {
  public:
-  /// Returns when `count` workers have called it. Everything written before is visible after.
+  /// Returns when `count` workers have called it. Writes before the call are visible to all workers after it.
   void wait(unsigned count) noexcept;
 
  private:
@@ -29,7 +29,7 @@ struct WorkRange {
 };
 
 /// Takes the next piece of [0, n), in multiples of `unit`; empty when nothing is left. `taken` is shared by
-/// the workers, 0 at first. A piece is `quarters` quarters of an even share of what is left: there are few
+/// the workers, 0 at first. A piece is `quarters` quarters of an even share of the rest: there are few
 /// pieces, and the last ones are small, so that no worker waits long for a delayed one.
 WorkRange take_piece(std::atomic<std::size_t>& taken, std::size_t n, std::size_t unit, unsigned count,
                      std::size_t quarters = 3) noexcept;
@@ -74,7 +74,7 @@ void run_team(unsigned n_threads, Barrier& barrier, F&& f) {
 }  // namespace detail
 
 /// Calls f(i) for each i of [0, n) on up to n_threads threads, each with an even share, and returns when all
-/// are done; on one thread where detail::run_team() has one. f must not throw, and must be callable by
+/// are done; on one thread if detail::run_team() has only one. f must not throw, and must be callable by
 /// several threads at once.
 template <typename F>
 void parallel_for(unsigned n_threads, std::size_t n, F&& f) {

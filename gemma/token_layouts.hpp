@@ -20,7 +20,7 @@ class TokenLayouts {
     std::size_t k = 0;
     std::size_t offset = 0;  // bytes from the first layout, a multiple of 64
   };
-  static constexpr std::size_t kMost = 3;  // kernels of one input: of queries, keys and values
+  static constexpr std::size_t kMost = 3;  // kernels that read one input: for queries, keys and values
 
   /// Adds the layout that `m` needs for n_tokens and returns it; nullptr if it exists already, is not needed,
   /// or `m` is empty.

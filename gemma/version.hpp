@@ -1,13 +1,13 @@
-// The library's version; the build reads it from here. Semantic versioning (semver.org): while the major
-// number is 0, a change of the minor number may change the C++ interface; docs/embedding.md says what is
-// stable.
+// The library's version, which the build reads from this file. Semantic versioning (semver.org): while the
+// major number is 0, a change of the minor number may change the C++ interface; docs/embedding.md says what
+// is stable.
 #pragma once
 
-/// For the preprocessor.
+/// The major number, as a macro for #if.
 #define GEMMA_VERSION_MAJOR 0
-/// For the preprocessor.
+/// The minor number.
 #define GEMMA_VERSION_MINOR 2
-/// For the preprocessor.
+/// The patch number.
 #define GEMMA_VERSION_PATCH 0
 /// "MAJOR.MINOR.PATCH"
 #define GEMMA_VERSION_STRING "0.2.0"

@@ -30,8 +30,8 @@ struct Matrix {
   std::size_t cols = 0;                           // k: inputs
   std::size_t row_bytes = 0;                      // from one row to the next
   const kernels::MatmulKernel* kernel = nullptr;  // static
-  float scale = 1.0f;                             // factor of the product, from a tensor of its own (NVFP4)
-  const LowRank* changes = nullptr;               // first of the changes by adapters, or nullptr
+  float scale = 1.0f;                // factor of the product, stored in a separate tensor (NVFP4)
+  const LowRank* changes = nullptr;  // first of the changes by adapters, or nullptr
 
   /// Size in the file, in bytes.
   std::size_t size_bytes() const noexcept { return rows * row_bytes; }
@@ -45,10 +45,10 @@ struct LowRank {
   const LowRank* next = nullptr;  // another adapter's change to the same matrix
 };
 
-/// Norm weights as float32 (a copy: they are small, and files may hold them in any type).
+/// Norm weights as float32: copies, since they are small and files may hold them in any type.
 using FloatBuffer = AlignedBuffer<float>;
 
-/// The same matrix of every expert, in one tensor.
+/// One kind of matrix of all experts, in one tensor.
 struct ExpertMatrices {
   Matrix first;                  // of expert 0; empty if the layer has no experts
   std::size_t count = 0;         // experts
@@ -98,7 +98,7 @@ struct PerLayerInputWeights {
 struct LayerWeights {
   FloatBuffer attn_norm;       // [d_model]
   Matrix q, k, v;              // [n_heads * head_dim, d_model], [n_kv_heads * head_dim, d_model] twice;
-                               // k and v only where the layer owns its keys and values, v not where it is k
+                               // k and v only if the layer owns its keys and values; no v if values are k's
   FloatBuffer q_norm, k_norm;  // [head_dim]; empty unless qk_norm
   Matrix attn_out;             // [d_model, n_heads * head_dim]
   FloatBuffer post_attn_norm;  // [d_model]; empty unless post_norms
@@ -141,8 +141,8 @@ struct Weights {
   FloatBuffer ones;           // [largest head_dim] ones, for norms without weights, or empty
   FloatBuffer rope_divisors;  // [head_dim / 2] divisors of rotary frequencies (Llama 3.1), or empty
   std::vector<LayerWeights> layers;               // [n_layers]
-  std::vector<std::unique_ptr<LowRank>> changes;  // of all adapters; matrices point to them
-  /// Decoded copies of adapters' matrices, where the file's form is not used.
+  std::vector<std::unique_ptr<LowRank>> changes;  // changes of all adapters; matrices point to them
+  /// Decoded copies of adapters' matrices whose form in the file cannot be used directly.
   std::vector<std::unique_ptr<FloatBuffer>> decoded;
   std::size_t changes_width = 0;  // largest sum of ranks of changes to matrices with the same input
 
@@ -158,7 +158,7 @@ struct Weights {
                       std::span<const std::shared_ptr<const Adapter>> adapters = {});
 
   /// Bytes that one decode step reads: all matrices and adapters' changes, but only the experts that a token
-  /// uses, and of the embeddings only a row (not counted), unless the embedding is the output matrix too.
+  /// uses. The embedding, of which one row is read, is not counted unless it is the output matrix too.
   std::size_t step_bytes(const ModelConfig& config) const noexcept {
     std::size_t sum = output.size_bytes() + per_layer_proj.size_bytes() + stream_proj.size_bytes() +
                       stream_unproj.size_bytes();

@@ -1,7 +1,7 @@
 // All buffers that a forward pass writes, planned from the configuration and allocated before the first
 // token.
-// Invariant: forward() allocates nothing; a workspace serves one forward at a time and any cache of its
-// model.
+// Invariant: forward() allocates nothing; a workspace is used by one forward pass at a time, with any cache
+// of its model.
 #pragma once
 
 #include <algorithm>
@@ -22,19 +22,19 @@ namespace gemma {
 
 /// Limits of one forward pass, which determine the sizes of buffers.
 struct WorkspaceOptions {
-  std::size_t max_tokens = 512;    // tokens of one forward, all chunks together
-  std::size_t max_logit_rows = 1;  // positions whose logits one forward computes
+  std::size_t max_tokens = 512;    // tokens of one forward pass, all chunks together
+  std::size_t max_logit_rows = 1;  // positions whose logits one forward pass computes
   unsigned n_threads = 0;          // 0: physical_core_count()
-  /// Positions whose final hidden states one forward returns without logits; at least max_logit_rows.
+  /// Positions whose final hidden states one forward pass returns without logits; at least max_logit_rows.
   std::size_t max_hidden_rows = 0;
 
-  /// The most rows that one forward may return.
+  /// Maximum number of rows that one forward pass may return.
   std::size_t most_rows() const noexcept { return std::max(max_logit_rows, max_hidden_rows); }
 };
 
 namespace detail {
 
-/// Most query tokens of one call of the attention kernel.
+/// Maximum number of query tokens in one call of the attention kernel.
 inline constexpr std::size_t kAttentionTile = 32;
 
 /// Rows of the feed-forward's gate and up matrices that a worker multiplies before it turns them into 8-bit
@@ -47,11 +47,11 @@ inline constexpr std::size_t kFeedForwardRows = 2048;
 inline constexpr std::size_t kRowUnit = 32;
 static_assert(kRowUnit % kernels::kPanelRows == 0);
 
-/// Number of texts whose pooled vectors are multiplied by the linear layers after pooling at a time.
+/// Number of pooled vectors that the linear layers after pooling multiply at a time.
 inline constexpr std::size_t kPooledRows = 32;
 
-/// The most steps of a layer, or before or after the layers, whose work is given out in pieces. Each has its
-/// own counter, which all workers take in the same order.
+/// Maximum number of steps of a layer, or before or after the layers, whose work is divided in pieces. Each
+/// has its own counter; all workers go through the steps in the same order.
 inline constexpr std::size_t kMostSteps = 32;
 
 /// Element counts of the buffers of a mixture of experts. S: max_tokens times experts used.
@@ -67,7 +67,7 @@ struct MixtureSizes {
   std::size_t floats = 0;  // 1 if a matrix of the experts reads floats, else 0
 };
 
-/// State that the workers of one forward share; at a fixed address.
+/// State that the workers of one forward pass share; it must not move.
 struct WorkspaceShared {
   Barrier barrier;
   std::atomic<bool> stop{false};
@@ -110,7 +110,7 @@ class Workspace {
 
   /// The options as given, with n_threads resolved.
   const WorkspaceOptions& options() const noexcept { return options_; }
-  /// Whether a model of these would make the same workspace from the same options.
+  /// Whether a model with these parts would make the same workspace from the same options.
   bool fits(const ModelConfig& config, const Weights& weights, const kernels::KernelTable& kernels) const;
   /// Total size of the buffers, in bytes.
   std::size_t size_bytes() const noexcept { return sizes_.bytes(); }
@@ -162,8 +162,8 @@ class Workspace {
   Mixture mixture;                                                  // empty unless a layer has experts
   AlignedBuffer<std::byte> scratch;                                 // [n_threads, scratch_per_thread]
   AlignedBuffer<std::uint32_t> row_token, row_position, row_chunk;  // [T]
-  AlignedBuffer<std::uint32_t> row_origin;                          // [T] the row's index when the pass began
-  std::vector<std::atomic<std::size_t>> taken;                      // [steps] how much work was given out
+  AlignedBuffer<std::uint32_t> row_origin;      // [T] the row's index before rows were dropped
+  std::vector<std::atomic<std::size_t>> taken;  // [steps] number of work items taken
   /// State that the workers share.
   std::unique_ptr<detail::WorkspaceShared> shared = std::make_unique<detail::WorkspaceShared>();
 

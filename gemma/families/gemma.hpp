@@ -11,8 +11,8 @@
 
 namespace gemma::families {
 
-/// What all generations share: scaled embeddings, GeGLU (tanh), RoPE pairs (i, i + head_dim / 2), an epsilon
-/// of 1e-6. Ollama's files lack the epsilon and the size of heads.
+/// The fields that all generations share: scaled embeddings, GeGLU (tanh), RoPE pairs (i, i + head_dim / 2),
+/// an epsilon of 1e-6. Ollama's files lack the epsilon and the size of heads.
 inline ModelConfig read_gemma_base(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_common(keys, {.rms_eps = 1e-6f, .head_dim_of_matrix = true});
   c.embedding_scale = std::sqrt(static_cast<float>(c.d_model));
@@ -33,7 +33,7 @@ inline void scale_as_27b(ModelConfig& c, std::size_t n_layers_27b) {
   }
 }
 
-/// The first generation: no windows, no softcaps, no post-norms.
+/// Gemma 1: no windows, no softcaps, no post-norms.
 inline ModelConfig read_gemma1(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   const std::size_t window = sliding_window(keys, overrides, 0);
@@ -44,7 +44,7 @@ inline ModelConfig read_gemma1(const Keys& keys, const Overrides& overrides) {
   return c;
 }
 
-/// Post-norms, softcaps 50 and 30, a window on even layers.
+/// Gemma 2: post-norms, softcaps 50 (scores) and 30 (logits), a window on even layers.
 inline ModelConfig read_gemma2(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   scale_as_27b(c, 46);
@@ -66,7 +66,7 @@ inline ModelConfig read_gemma2(const Keys& keys, const Overrides& overrides) {
 }
 
 /// Linear scaling of Gemma 3's global layers. Ollama's files have no key for it: published models of 131,072
-/// positions (4B and up) have 8, and those of 18 or 26 layers (270M and 1B, 32,768 positions) none.
+/// positions (4B and up) have factor 8, and those of 18 or 26 layers (270M and 1B, 32,768 positions) none.
 inline float gemma3_rope_scale(const Keys& keys, ModelConfig& c) {
   const bool small = c.n_layers() == 18 || c.n_layers() == 26;
   if (has_rope_scaling(keys) || small || c.max_seq_len != 131072) return rope_scale(keys);
@@ -85,8 +85,8 @@ inline float gemma3_logit_softcap(const Keys& keys, ModelConfig& c) {
   return 0.0f;
 }
 
-/// q/k-norm, five sliding layers to one global, sliding layers with rope base 10,000 and no scaling; no
-/// softcaps.
+/// Gemma 3: q/k-norm, five sliding layers for each global one, sliding layers with rope base 10,000 and no
+/// scaling; no softcaps.
 inline ModelConfig read_gemma3(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);
   scale_as_27b(c, 62);

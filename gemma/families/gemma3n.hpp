@@ -12,8 +12,8 @@
 
 namespace gemma::families {
 
-/// Four residual streams, of which layers compute on the first, and a low-rank branch beside attention. No
-/// key gives its rank: it is the size of its tensor.
+/// Several residual streams, of which layers compute on the first, and a low-rank branch beside attention. No
+/// key gives the branch's rank: it is read from the shape of its tensor.
 inline StreamsConfig read_streams(const Keys& keys) {
   if (const std::uint64_t active = keys.count_or("altup.active_idx", 0); active != 0) {
     keys.unsupported("altup.active_idx", "is " + std::to_string(active));

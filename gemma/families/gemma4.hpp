@@ -12,7 +12,7 @@
 
 namespace gemma::families {
 
-/// The experts beside the feed-forward block of each layer, where there are any.
+/// The experts beside the feed-forward block of each layer, if the file has any.
 inline ExpertsConfig read_experts(const Keys& keys) {
   if (keys.count_or("expert_count", 0) == 0) return {};
   return {keys.size("expert_count"), keys.size("expert_used_count"), keys.size("expert_feed_forward_length")};
@@ -28,7 +28,7 @@ inline void read_sliding_heads(const Keys& keys, ModelConfig& c, const std::vect
   }
 }
 
-/// q/k-norm, v-norm, unscaled scores, values that are the keys where a layer has no value matrix, rotary
+/// q/k-norm, v-norm, unscaled scores, values equal to the keys if a layer has no value matrix, rotary
 /// divisors on global layers, shared keys and values, per-layer inputs from tokens, experts.
 inline ModelConfig read_gemma4(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_gemma_base(keys, overrides);

@@ -1,6 +1,6 @@
-// What every family reads the same way from GGUF metadata.
-// Invariant: only families/ reads a model's configuration keys; every number that is returned lies in its
-// range, and one that does not is refused with its key, its value and its place in the file.
+// Reading GGUF metadata that is the same in every family.
+// Invariant: only families/ reads a model's configuration keys; every number that is returned is in its valid
+// range; an Error for one that is not names the key, the value and its position in the file.
 #pragma once
 
 #include <algorithm>
@@ -19,21 +19,21 @@
 
 namespace gemma::families {
 
-/// The caller's choices, which no file contains.
+/// Choices of the caller that replace or complete the file's values.
 struct Overrides {
   std::optional<std::size_t> window =
       std::nullopt;                   // of sliding layers, in place of the file's value; 0: none
   bool bf16_embedding_scale = false;  // Gemma: round sqrt(d_model) to bfloat16, as the JAX reference does
 };
 
-/// The values that a family uses where a file has none.
+/// The values that a family uses if a file has none.
 struct Defaults {
   std::optional<float> rms_eps = std::nullopt;  // nullopt: the key is required
-  bool head_dim_of_matrix = false;              // from the rows of attn_q rather than d_model / n_heads
+  bool head_dim_of_matrix = false;  // computed from the rows of attn_q instead of d_model / n_heads
 };
 
 /// Metadata of one architecture: keys are looked up as ARCHITECTURE.key. Its functions throw Error:
-/// kMissingKey where there is no fallback, kWrongType, and kMalformed for values out of range.
+/// kMissingKey if there is no fallback, kWrongType, and kMalformed for values out of range.
 class Keys {
  public:
   /// The file must outlive this object.
@@ -54,11 +54,11 @@ class Keys {
     for (const std::uint64_t n : per_layer<std::uint64_t>(key, n_layers)) out.push_back(checked_size(key, n));
     return out;
   }
-  /// A count that may be 0; `fallback` where the key is absent.
+  /// A count that may be 0; `fallback` if the key is absent.
   std::uint64_t count_or(const std::string& key, std::uint64_t fallback) const {
     return file_.get_or<std::uint64_t>(full(key), fallback);
   }
-  /// A count that some converters write as a float, which must be whole; `fallback` where the key is absent.
+  /// A count that some converters write as a float, which must be whole; `fallback` if the key is absent.
   std::size_t whole_number_or(const std::string& key, std::size_t fallback) const {
     const gguf::Value* value = find(key);
     const bool is_float = value != nullptr &&
@@ -72,17 +72,17 @@ class Keys {
   }
   /// The value as a finite number above 0.
   float positive(const std::string& key) const { return checked_positive(key, file_.get<float>(full(key))); }
-  /// The value as a finite number above 0, or the fallback where the key is absent.
+  /// The value as a finite number above 0, or the fallback if the key is absent.
   float positive_or(const std::string& key, float fallback) const {
     return checked_positive(key, file_.get_or<float>(full(key), fallback));
   }
-  /// A finite number, 0 ("none") or above, or the fallback where the key is absent.
+  /// A finite number, 0 ("none") or above, or the fallback if the key is absent.
   float non_negative_or(const std::string& key, float fallback) const {
     const auto value = file_.get_or<float>(full(key), fallback);
     if (!is_finite(value) || value < 0.0f) malformed(key, std::to_string(value), "a number of 0 or more");
     return value;
   }
-  /// Text, or the fallback where the key is absent. Throws Error{kWrongType}.
+  /// Text, or the fallback if the key is absent. Throws Error{kWrongType}.
   std::string_view text_or(const std::string& key, std::string_view fallback) const {
     return file_.get_or<std::string_view>(full(key), fallback);
   }
@@ -96,13 +96,13 @@ class Keys {
     }
     return values;
   }
-  /// `key`, or `other`, as another converter spells it, when the file has only that.
+  /// `key`, or `other`, another converter's spelling, if the file has only that one.
   std::string either(const std::string& key, const std::string& other) const {
     return find(key) == nullptr && find(other) != nullptr ? other : key;
   }
   /// "key 'ARCHITECTURE.KEY'", for notes.
   std::string name_of(const std::string& key) const { return "key " + gemma::quoted(full(key)); }
-  /// The value as it is, or nullptr.
+  /// The value of the key, or nullptr if the file does not have it.
   const gguf::Value* find(const std::string& key) const { return file_.find(full(key)); }
 
   /// Throws Error{kMalformed}: the value of `key` is `value`, but `expected` is needed.
@@ -144,7 +144,7 @@ class Keys {
   std::string architecture_;
 };
 
-/// The size of a layer's heads: the file's, else that of its query matrix if `defaults` ask for it, else
+/// The size of a layer's heads: the file's, else that of its query matrix if `defaults` request it, else
 /// d_model / n_heads.
 inline std::size_t head_dim_of(const Keys& keys, const Defaults& defaults, std::size_t layer,
                                std::size_t d_model, std::size_t n_heads) {
@@ -159,8 +159,7 @@ inline std::size_t head_dim_of(const Keys& keys, const Defaults& defaults, std::
 }
 
 /// Refuses files whose value heads, or the part of a head that RoPE rotates, have another size than key
-/// heads.
-/// `suffix` ends the names of the keys, for heads of another kind of layer.
+/// heads. `suffix` ends the names of the keys, for heads of another kind of layer.
 inline void check_head_sizes(const Keys& keys, std::size_t head_dim, const std::string& suffix = "") {
   for (const char* name : {"attention.value_length", "rope.dimension_count"}) {
     const std::string same = name + suffix;
@@ -206,7 +205,7 @@ inline void read_vocab_size(const Keys& keys, ModelConfig& c) {
   }
 }
 
-/// Reads the epsilon of the norms, or takes the family's where the file has none.
+/// Reads the epsilon of the norms; the family's if the file has none.
 inline void read_epsilon(const Keys& keys, const Defaults& defaults, ModelConfig& c) {
   constexpr const char* kKey = "attention.layer_norm_rms_epsilon";
   if (defaults.rms_eps && keys.find(kKey) == nullptr) {
@@ -218,7 +217,7 @@ inline void read_epsilon(const Keys& keys, const Defaults& defaults, ModelConfig
   }
 }
 
-/// Adds a note for parts for images and sound in the same file (Ollama's), which are not used.
+/// Adds a note if the file also has parts for images and sound (Ollama's files), which are not used.
 inline void note_other_parts(const Keys& keys, ModelConfig& c) {
   for (const TensorView& t : keys.file().tensors()) {
     for (const std::string_view prefix : {"v.", "a.", "mm."}) {
@@ -229,7 +228,7 @@ inline void note_other_parts(const Keys& keys, ModelConfig& c) {
   }
 }
 
-/// How texts are pooled according to the file; `fallback` for 0 and for values that are not known.
+/// The file's pooling of texts; `fallback` for 0 and for unknown values.
 inline Pooling pooling_or(const Keys& keys, Pooling fallback) {
   switch (keys.count_or("pooling_type", 0)) {
     case 1:
@@ -269,7 +268,7 @@ inline ModelConfig read_common(const Keys& keys, const Defaults& defaults = {}) 
   return c;
 }
 
-/// Whether the file divides rotary frequencies (Llama 3.1 and later).
+/// Whether the file has divisors of the rotary frequencies (Llama 3.1 and later).
 inline bool has_rope_divisors(const Keys& keys) {
   return keys.file().find_tensor("rope_freqs.weight") != nullptr;
 }
@@ -299,7 +298,7 @@ inline void share_kv(const Keys& keys, ModelConfig& c, const std::vector<bool>& 
   }
 }
 
-/// Tokens that the file never wants to see generated; their logits become -infinity.
+/// Tokens that must never be generated according to the file; their logits become -infinity.
 inline std::vector<std::size_t> suppressed_tokens(const Keys& keys) {
   constexpr const char* kKey = "tokenizer.ggml.suppress_tokens";
   if (keys.file().find(kKey) == nullptr) return {};
@@ -338,8 +337,8 @@ inline float rope_scale(const Keys& keys) {
   return scale;
 }
 
-/// The window of the sliding layers: the caller's, else the file's, else `fallback` (without one the key is
-/// required). 0: no window; also when the window covers the longest context.
+/// The window of the sliding layers: the caller's, else the file's, else `fallback` (without a fallback the
+/// key is required). 0: no window; also if the window covers the longest context.
 inline std::size_t sliding_window(const Keys& keys, const Overrides& overrides,
                                   std::optional<std::uint64_t> fallback) {
   constexpr const char* kKey = "attention.sliding_window";

@@ -6,8 +6,8 @@
 
 namespace gemma::families {
 
-/// SwiGLU, RoPE pairs (2i, 2i + 1) since the converter permutes Q and K. Mistral v0.1's files do not say its
-/// window of 4096: the caller may (Overrides::window).
+/// SwiGLU, RoPE pairs (2i, 2i + 1) since the converter permutes Q and K. Files of Mistral v0.1 do not contain
+/// its window of 4096; the caller may set it (Overrides::window).
 inline ModelConfig read_llama(const Keys& keys, const Overrides& overrides) {
   ModelConfig c = read_common(keys);
   if (keys.count_or("expert_count", 0) != 0)

@@ -35,8 +35,8 @@ inline constexpr Family kFamilies[] = {
 };
 
 /// Reads and validates the configuration. Throws Error: kUnsupported for an unknown architecture or a file
-/// that is no model (an adapter, for example), kMissingKey, kWrongType, kMissingTensor or kMalformed for
-/// metadata that describes no model.
+/// that is not a model (an adapter, for example), kMissingKey, kWrongType, kMissingTensor or kMalformed for
+/// metadata that does not describe a model.
 inline ModelConfig read_config(const gguf::File& file, const Overrides& overrides = {}) {
   gguf::refuse_non_models(file);
   const auto architecture = file.get<std::string_view>("general.architecture");
