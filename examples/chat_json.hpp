@@ -99,7 +99,7 @@ Message message_of(const Json& json) {
   } else if (has_content && m.role == "tool") {
     m.response = value_of(*content);
   } else if (has_content || (m.tool_calls.empty() && m.tool_responses.empty())) {
-    m.content = json.at("content").template get<std::string>();  // throws if it is no text
+    m.content = json.at("content").template get<std::string>();  // throws if it is not a string
   }
   return m;
 }

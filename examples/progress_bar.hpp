@@ -1,5 +1,5 @@
 // A progress bar on the terminal: how much is done, the rate, the time left.
-// Invariant: nothing is drawn in the first two seconds, or if the stream is no terminal; the bar is erased
+// Invariant: nothing is drawn in the first two seconds, or if the stream is not a terminal; the bar is erased
 // when it is cleared or destroyed.
 #pragma once
 

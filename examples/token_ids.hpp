@@ -14,7 +14,7 @@
 namespace gemma::app {
 
 /// Parses ids separated by commas or white space. Throws Error{kInvalidArgument} naming `source` and the text
-/// that is no id.
+/// that is not an id.
 inline std::vector<std::int32_t> parse_token_ids(std::string_view text, const std::string& source) {
   constexpr std::string_view kSpace = " \t\r\n";
   std::vector<std::int32_t> ids;

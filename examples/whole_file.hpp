@@ -71,7 +71,7 @@ class WholeFile {
   }
 
  private:
-  /// The target of symbolic links: a link stays a link.
+  /// The file that symbolic links lead to, which is replaced: the links remain.
   static std::string resolve(const std::string& path) {
     std::error_code error;
     const auto real = std::filesystem::canonical(path, error);

@@ -25,7 +25,7 @@ struct DraftQuery {
   std::span<const std::int32_t> tokens = {};  // all tokens of the sequence; at least one
   std::span<std::int32_t> guesses = {};       // output, filled from the front with ids of the vocabulary
   std::size_t n = 0;                          // output: number of guesses; 0: none
-  unsigned kind = 0;                          // output, below DraftLength::kKinds
+  unsigned kind = 0;                          // output: kind of the guesses, below DraftLength::kKinds
 };
 
 /// Guesses the next tokens of sequences. Used by one thread at a time.

@@ -95,7 +95,7 @@ struct GenerateResult {
   StopReason reason = StopReason::kMaxTokens;  // why it ended
   double seconds = 0;                          // duration of the call
   double first_token_seconds = 0;              // from the call to the first sampled token
-  std::vector<double> log_probabilities;       // [tokens.size()] if they were asked for, else empty
+  std::vector<double> log_probabilities;       // [tokens.size()] if requested, else empty
   std::size_t n_steps = 0;     // forward passes that computed tokens of the answer, not of the prompt
   std::size_t n_drafted = 0;   // guessed tokens that these passes computed
   std::size_t n_accepted = 0;  // guessed tokens that were chosen

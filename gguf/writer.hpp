@@ -114,7 +114,7 @@ class Writer {
     std::uint64_t size;
     std::span<const std::byte> bytes;  // empty if `fill` or `produce` creates the data
     Fill fill;
-    Produce produce;   // creates the data in parts, instead of both
+    Produce produce;   // creates the data in parts; then `bytes` and `fill` are empty
     std::string name;  // of the tensor, for errors of `produce`
   };
 

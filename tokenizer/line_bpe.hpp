@@ -153,7 +153,7 @@ class LineBpeTokenizer final : public Tokenizer {
   }
 
   bool is_piece(TokenId id) const { return static_cast<std::size_t>(id) < vocab().size(); }
-  /// Whether plain text may become this symbol: a piece of text, or a step. Needs id >= 0.
+  /// Whether plain text may become this symbol: it is a step or a piece of text. Requires id >= 0.
   bool is_text(TokenId id) const {
     if (!is_piece(id)) return true;
     const TokenType type = vocab().type(id);

@@ -23,7 +23,7 @@ struct ToolCall {
 /// A tool's answer, within the message of the model that called it.
 struct ToolResponse {
   std::string name;  // of the tool
-  Value value;       // an object, or anything else
+  Value value;       // any value, usually an object
 };
 
 /// One turn. role: "system", "user" or "assistant"; dialects with tools also take "developer", "tool" and

@@ -296,7 +296,7 @@ class ToolWriter {
       name_list(*r);
     }
   }
-  /// In the first form, these parts always begin with a comma, even after nothing.
+  /// The parts of an object schema in the first form, where each begins with a comma even if it is the first.
   void first_form_object(const Value& schema) {
     const Value* inner = schema.find("properties");
     out_.mark(",properties:{");

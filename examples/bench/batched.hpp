@@ -1,7 +1,7 @@
 // gemma-bench's test of many sequences at once, with llama-batched-bench's flags, fields and phases: all
 // prompts first, then one token of every sequence per step. Both phases call Model::forward with one chunk
-// per sequence. A Batch would not do: it decodes sequences whose prompts are complete while others still
-// compute theirs, so no phase could be timed alone.
+// per sequence. A Batch cannot be used: it decodes sequences whose prompts are complete while it still
+// computes the prompts of others, so no phase could be timed alone.
 #pragma once
 
 #include <cstddef>

@@ -13,8 +13,8 @@ std::string to_json(const Conversation& conversation);
 /// and then nothing has changed.
 void from_json(const std::string& text, const std::string& source, Conversation& conversation);
 
-/// The conversation with its session's keys and values, as the content of a file: nothing must be computed
-/// again after restoring.
+/// The conversation with its session's keys and values, as the content of a file: nothing has to be
+/// computed again after restoring.
 std::string to_session_file(const Conversation& conversation);
 /// Restores what to_session_file() wrote. Throws Error{kMalformed} or {kInvalidArgument} naming `source` for
 /// bytes that are damaged, truncated, or of another model.

@@ -18,7 +18,7 @@ struct Input {
   };
   Kind kind = Kind::kEnd;
   std::string text;
-  bool was_empty = false;  // kInterrupt: nothing had been typed
+  bool was_empty = false;  // for kInterrupt: the line was empty
 };
 
 /// A source of messages. Used by one thread at a time.
@@ -44,10 +44,11 @@ class LineSource {
 std::unique_ptr<LineSource> plain_lines();
 
 /// Lines of the terminal with editing, with a history in `history_file` ("": none). A history that cannot be
-/// stored is no error. Throws Error{kIo} if the terminal cannot be used.
+/// stored is not an error. Throws Error{kIo} if the terminal cannot be used.
 std::unique_ptr<LineSource> edited_lines(const Screen& screen, const std::string& history_file);
 
-/// $XDG_STATE_HOME/gemma/chat_history, else ~/.local/state/gemma/chat_history; "" when there is no home.
+/// $XDG_STATE_HOME/gemma/chat_history, else ~/.local/state/gemma/chat_history; "" without a home
+/// directory.
 std::string default_history_file();
 
 }  // namespace gemma::app

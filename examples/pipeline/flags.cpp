@@ -61,8 +61,8 @@ void add_pipeline(CLI::App& cli, PipelineFlags& f) {
       ->type_name("N");
   cli.add_option_function<std::string>(
          "--split", [&f](const std::string& text) { f.split = parse_split(text); },
-         "Share layers out by bytes (decode), by the work of long prompts (prefill), or so many to each rank "
-         "(a,b,c) (default: decode)")
+         "Divide the layers by bytes (decode), by the work of long prompts (prefill), or by the "
+         "number of layers of each rank (a,b,c) (default: decode)")
       ->type_name("HOW");
   cli.add_option("--timeout", f.timeout,
                  "Seconds without a sign of life from a rank after which all ranks end; 0: wait forever "

@@ -18,15 +18,15 @@ namespace gemma::app {
 
 /// The kind of a message; also its MPI tag.
 enum class Kind : int {
-  kBeat = 1,  // sign of life
-  kHello,     // to rank 0: the model is loaded, or the error
+  kBeat = 1,  // heartbeat: shows that the sender is alive
+  kHello,     // to rank 0: the model is loaded, or why it is not
   kSetup,     // from rank 0: layers and sizes
-  kReady,     // to rank 0: the stage is made, or the error
+  kReady,     // to rank 0: the stage is made, or why it is not
   kStep,      // to the next rank: chunks, and the input rows of its layers
   kRow,       // to rank 0: a row of logits
   kResult,    // to rank 0: a step is complete; the chosen tokens
   kEnd,       // from rank 0: no more steps
-  kQuit,      // from rank 0: end; it has printed the reason
+  kQuit,      // from rank 0: end all ranks; rank 0 has printed the reason
   kStats      // to rank 0: statistics of a rank
 };
 

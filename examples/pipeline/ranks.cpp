@@ -116,7 +116,7 @@ class Carrier {
   }
   /// Whether all messages have been sent and received.
   bool is_idle() const { return sending_.empty() && receiving_.empty(); }
-  /// Seconds without a sign of life of the next rank, if they exceed the limit; else nullopt.
+  /// Seconds since the last message or heartbeat of the next rank, if they exceed the limit; else nullopt.
   std::optional<double> silence() const {
     const double seconds = Seconds(Clock::now() - last_heard_).count();
     if (size_ == 1 || timeout_ == 0 || seconds <= timeout_) return std::nullopt;
@@ -284,8 +284,7 @@ int Ranks::run(double timeout, const std::function<int(Mailbox&)>& work) {
       mailbox.fail(why);
       // the thread that writes a file removes it if it is incomplete
       for (int i = 0; i < 200 && !computing.done(); ++i) {
-        carrier.step();  // signs of life, so that the rank that watches this one does not report it missing
-                         // as well
+        carrier.step();  // sends heartbeats, so that the preceding rank does not report this one as well
         ::usleep(10000);
       }
       end_launcher_after(6);

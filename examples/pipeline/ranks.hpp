@@ -1,6 +1,6 @@
 // This process's rank among those that mpirun started; the only file that uses MPI.
 // Invariant: MPI is called by one thread, which never waits inside it: it sends and receives messages, sends
-// a sign of life to the preceding rank, and watches the next rank, while another thread computes.
+// heartbeats to the preceding rank, and watches the next rank, while another thread computes.
 #pragma once
 
 #include <functional>
@@ -30,7 +30,7 @@ class Ranks {
   std::string host() const;
 
   /// Runs work(mailbox) in a separate thread and delivers its messages until it has returned on every rank.
-  /// Returns its status. If it throws, or the next rank has given no sign of life for `timeout` seconds (0:
+  /// Returns its status. If it throws, or nothing has come from the next rank for `timeout` seconds (0:
   /// not watched), prints one line on stderr and ends all ranks with status 1; an mpirun that then does not
   /// end within some seconds is killed.
   int run(double timeout, const std::function<int(Mailbox&)>& work);

@@ -34,7 +34,7 @@ struct Step {
   /// The parts as views.
   std::vector<StageChunk> chunks() const;
 
-  /// Encodes the step with `given` in place of its own rows.
+  /// Encodes the step with `given` in place of the step's rows.
   std::vector<std::byte> encode(std::span<const float> given) const;
   /// Decodes a step. Throws Error{kMalformed}.
   static Step decode(std::span<const std::byte> bytes);

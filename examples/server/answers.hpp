@@ -1,6 +1,6 @@
 // The answers to one client's request while they are generated: several choices of several prompts, each
 // split into text, thoughts and tool calls.
-// Invariant: after its destruction nothing of it is generated any more.
+// Invariant: destroying the object ends the generation of all its answers.
 #pragma once
 
 #include <cstddef>

@@ -15,12 +15,12 @@ namespace gemma::server {
 
 /// Limits of clients.
 struct HttpLimits {
-  std::size_t connections = 512;                   // at the same time; others wait to be accepted
-  std::size_t head_bytes = 64 * 1024;              // of a request line and its headers
-  std::size_t body_bytes = std::size_t{32} << 20;  // decoded
-  int idle_seconds = 60;                           // seconds between two requests
-  int read_seconds = 30;   // seconds for a head, or for a body, plus 1 ms for each byte of it
-  int write_seconds = 60;  // seconds in which a client reads nothing
+  std::size_t connections = 512;                   // maximum number at a time; others wait to be accepted
+  std::size_t head_bytes = 64 * 1024;              // maximum size of a request line and its headers
+  std::size_t body_bytes = std::size_t{32} << 20;  // maximum size of a body, decoded
+  int idle_seconds = 60;                           // maximum time between two requests
+  int read_seconds = 30;   // maximum time to receive a head, or a body (plus 1 ms per byte of it)
+  int write_seconds = 60;  // maximum time in which a client reads nothing
 };
 
 /// Owns a socket and closes it.

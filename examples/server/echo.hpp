@@ -13,7 +13,7 @@
 
 namespace gemma::server {
 
-/// A prompt as the beginning of its answer.
+/// A prompt that its answer begins with.
 struct EchoedPrompt {
   std::string text;
   std::vector<TokenLogprob> logprobs;  // of all its tokens; empty unless requested

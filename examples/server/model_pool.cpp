@@ -99,7 +99,7 @@ bool ModelPool::unload_one(std::size_t but, std::unique_lock<std::mutex>& lock) 
   }
   if (oldest == nullptr) return false;
   std::shared_ptr<ServedModel> leaving = std::move(oldest->model);
-  lock.unlock();  // its threads must be able to end
+  lock.unlock();  // destroying the model waits for its threads: not under the lock
   leaving.reset();
   lock.lock();
   return true;

@@ -51,7 +51,7 @@ inline void multiply_by_a(const Pass& p, const Worker& w, const float* x,
 /// out[n, ld_out] += scale * B (A x) of every change to m, for these rows of m.
 inline void add_changes(const Pass& p, const Worker& w, const Matrix& m, WorkRange rows, std::size_t n,
                         float* out, std::size_t ld_out) noexcept {
-  constexpr std::size_t kMostRows = 512;  // rows at a time, with few tokens
+  constexpr std::size_t kMostRows = 512;  // limit of the rows at a time, for few tokens
   const std::size_t room = p.ws.options().max_tokens * kRowUnit / n / kRowUnit * kRowUnit;
   const std::size_t step = std::min(room, kMostRows);
   float* const block = p.ws.change_block_of(w.id);

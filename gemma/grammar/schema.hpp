@@ -297,8 +297,8 @@ class Schema {
     const ExprId ws = json_["ws"];
     const ExprId comma = rules_.sequence({rules_.text(","), ws});
     const std::vector<Member> members = members_of(set);
-    ExprId more = rules_.empty();  // additional members after others
-    ExprId only = rules_.empty();  // additional members where there are no others
+    ExprId more = rules_.empty();  // additional members after other members
+    ExprId only = rules_.empty();  // additional members if no named member precedes
     check_counts(set, members, takes_more(set));
     if (takes_more(set)) {
       const ExprId member =

@@ -96,7 +96,7 @@ class StateTable {
   }
   /// Whether the text may end here.
   bool accepts(State s) const { return sets_.mark(s) != 0; }
-  /// Whether the text cannot go on.
+  /// Whether no byte may follow the text.
   bool only_ends(State s) const { return sets_[s].empty(); }
   /// The state after one plain character, if all plain characters lead to the same state; kDead: they do not,
   /// or none is allowed.

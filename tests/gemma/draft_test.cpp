@@ -100,7 +100,7 @@ struct Case {
   GenerateOptions options;
   std::size_t n_ctx = 300, chunk = 64;
   unsigned threads = 1;
-  std::size_t cancel_at = SIZE_MAX, refuse_at = SIZE_MAX, throw_at = SIZE_MAX;  // after so many tokens
+  std::size_t cancel_at = SIZE_MAX, refuse_at = SIZE_MAX, throw_at = SIZE_MAX;  // numbers of tokens
   bool by_steps = false, penalty = false;
 };
 

@@ -11,7 +11,7 @@ SOURCES = (".hpp", ".inl", ".cpp", ".h")
 
 def files(root):
     """The names of the existing files that git tracks; without git, of all files in the folders above."""
-    git = ["git", "-C", str(root), "-c", "safe.directory=*", "ls-files"]  # whoever the owner of the checkout is
+    git = ["git", "-C", str(root), "-c", "safe.directory=*", "ls-files"]  # also if another user owns the checkout
     listed = subprocess.run(git, capture_output=True, text=True)
     if listed.returncode == 0 and listed.stdout:
         return [name for name in listed.stdout.split("\n") if (root / name).is_file()]

@@ -70,7 +70,7 @@ const tests = {
     await page.reload();
     await page.waitForTimeout(200);
     assert.equal(await page.evaluate(() => window.pwned), undefined);
-    // the policy itself: a script that gets in all the same is not run
+    // the policy itself: a script that was injected nevertheless does not run
     await page.evaluate(() => { const s = document.createElement("script"); s.textContent = "window.pwned = 1"; document.body.append(s); });
     assert.equal(await page.evaluate(() => window.pwned), undefined);
     page.faults = page.faults.filter((f) => !/Content Security Policy/.test(f));

@@ -13,7 +13,7 @@ const [url, key] = process.argv.slice(2);
   page.on("pageerror", (e) => faults.push(String(e)));
   page.on("console", (m) => { if (m.type() === "error" && !/status of 401/.test(m.text())) faults.push(m.text()); });
   await page.goto(url + "/");
-  await page.waitForFunction(() => document.querySelector("#status").textContent);  // it wants a key
+  await page.waitForFunction(() => document.querySelector("#status").textContent);  // the page asks for a key
   await page.click("#set");
   await page.fill("#s-key", key);
   await page.fill("#s-temperature", "0");
