@@ -83,7 +83,7 @@ class Settings {
     }
     return out;
   }
-  /// For each of n layers, whether the list of texts has `wanted` there.
+  /// For each of n layers, whether its element in the list of texts equals `wanted`.
   std::vector<bool> layers_that_are(const char* key, std::string_view wanted, std::size_t n) const {
     const auto it = json_.find(key);
     if (it == json_.end() || !it->is_array() || it->size() != n)

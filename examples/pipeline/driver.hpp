@@ -18,7 +18,8 @@ struct Results {
   virtual ~Results() = default;
   /// A row of logits [vocab_size] of the oldest running step, in the order of its parts and tokens.
   virtual void row(const Step& step, std::span<const std::byte> logits) = 0;
-  /// The step is complete. `tokens`: one for each part whose logits were wanted, if tokens were wanted.
+  /// The step is complete. `tokens`: a chosen token for each requested row of logits; empty if the step
+  /// returns the logits.
   virtual void result(const Step& step, std::span<const std::int32_t> tokens) = 0;
 };
 

@@ -60,7 +60,8 @@ class Writer {
   std::vector<std::byte> bytes_;
 };
 
-/// Reads them again. Throws Error{kMalformed} if there are too few bytes.
+/// Reads the values from the bytes of a message, in the same order. Throws Error{kMalformed} if there are too
+/// few bytes.
 class Reader {
  public:
   explicit Reader(std::span<const std::byte> bytes) : left_(bytes) {}

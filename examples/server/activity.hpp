@@ -25,7 +25,7 @@ struct Running {
   std::atomic<bool> has_slot{false};
 };
 
-/// Collects both. Thread-safe.
+/// The running answers and the counters. Thread-safe.
 class Activity {
  public:
   /// The figures of one answer, counted when it ends.

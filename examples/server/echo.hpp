@@ -22,8 +22,8 @@ struct EchoedPrompt {
   std::optional<TokenLogprob> end;
 };
 
-/// One for each prompt. `give_up` is polled from time to time. Throws ApiError, Error as
-/// ServedModel::score().
+/// The echoed prompts, one for each prompt of the request. `give_up` is polled from time to time. Throws
+/// ApiError, Error as ServedModel::score().
 std::vector<EchoedPrompt> echo_of(ServedModel& model, const CompletionRequest& asked,
                                   const std::function<bool()>& give_up);
 

@@ -1,7 +1,7 @@
 // Requests of clients as plain data: the bodies of OpenAI's and Anthropic's routes, checked field by field.
 // Invariant: a request that was read is complete and in range; unknown fields are ignored; a known field with
-// a wrong value, or one that asks for what is not supported, is an ApiError that names it. Independent of any
-// model.
+// a wrong value, or one that requests an unsupported feature, causes an ApiError that names it. Independent
+// of any model.
 #pragma once
 
 #include <cstddef>
@@ -28,11 +28,11 @@ struct RequestLimits {
   static constexpr std::size_t kChoices = 128;          // "n"
   static constexpr std::size_t kStops = 64;             // "stop"
   static constexpr std::size_t kStopBytes = 4096;       // bytes of each stop string
-  static constexpr std::size_t kTopLogprobs = 20;       // as in OpenAI's
-  static constexpr std::size_t kMessages = 10000;       //
+  static constexpr std::size_t kTopLogprobs = 20;       // as in OpenAI's interface
+  static constexpr std::size_t kMessages = 10000;       // "messages"
   static constexpr std::size_t kInputs = 2048;          // texts of embeddings, or prompts of completions
   static constexpr std::size_t kBias = 10000;           // tokens of "logit_bias"
-  static constexpr std::size_t kTokens = 1u << 24;      // of a prompt given as ids
+  static constexpr std::size_t kTokens = 1u << 24;      // tokens of a prompt given as ids
   static constexpr std::size_t kMaxTokens = 1u << 30;   // "max_tokens"; larger values mean this
 };
 

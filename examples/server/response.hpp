@@ -68,29 +68,29 @@ std::string anthropic_error_body(const ApiError& error);
 /// The response of /v1/chat/completions.
 std::string chat_completion(const ResponseHead& head, std::span<const Choice> choices, const Usage& usage,
                             bool logprobs);
-/// An event of it. `first`: includes the role. If usage was requested, every event has the field, null except
-/// in the last.
+/// An event of a streamed chat completion. `first`: includes the role. If usage was requested, every event
+/// has the field, null except in the last.
 std::string chat_chunk(const ResponseHead& head, const Choice& choice, bool first, bool logprobs,
                        bool usage_asked);
 std::string chat_usage_chunk(const ResponseHead& head, const Usage& usage);
 
-/// The response of /v1/completions, and an event of it.
+/// The response of /v1/completions, and an event of a streamed one.
 std::string completion(const ResponseHead& head, std::span<const Choice> choices, const Usage& usage,
                        bool logprobs);
 std::string completion_chunk(const ResponseHead& head, const Choice& choice, bool logprobs, bool usage_asked);
 std::string completion_usage_chunk(const ResponseHead& head, const Usage& usage);
 
-/// /v1/models. `created`: when the server began.
+/// The response of /v1/models. `created`: when the server started, in seconds since 1970.
 std::string model_list(std::span<const std::string> names, std::int64_t created);
 std::string model_entry(const std::string& name, std::int64_t created);
-/// /v1/embeddings; `base64`: as the bytes of little-endian floats.
+/// The response of /v1/embeddings; `base64`: vectors as base64 of little-endian floats.
 std::string embeddings(const std::string& model, std::span<const std::vector<float>> vectors,
                        std::size_t n_tokens, bool base64);
 
 /// The response of /v1/messages.
 std::string anthropic_message(const ResponseHead& head, const Choice& answer, const Usage& usage,
                               const std::string& stop_sequence);
-/// Its events in order: start, blocks of "thinking", "text" or a tool, and the end.
+/// The events of a streamed message, in order: start, blocks of "thinking", "text" or a tool, and the end.
 std::string anthropic_start(const ResponseHead& head, const Usage& usage);
 std::string anthropic_block_start(std::size_t index, std::string_view type, const CalledTool& tool = {});
 std::string anthropic_delta(std::size_t index, std::string_view type, std::string_view text);
