@@ -1,5 +1,5 @@
-// Definitions of batch.hpp: one forward, from collecting its tokens to choosing the next ones. Included by
-// batch.inl.
+// Definitions of batch.hpp: one forward pass, from collecting its tokens to choosing the next ones. Included
+// by batch.inl.
 #pragma once
 
 #include <algorithm>

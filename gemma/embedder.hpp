@@ -73,10 +73,10 @@ class Embedder {
   static std::vector<std::int32_t> encode(const Model& model, std::string_view text, EmbedPrompt prompt,
                                           std::size_t n_ctx, bool truncate);
   void check_ids(std::span<const std::int32_t> ids) const;
-  /// The texts from `first` on that fit into one forward; their caches are in memory_.
+  /// The texts from `first` on that fit into one forward pass; their caches are in memory_.
   std::vector<Text> collect(std::span<const std::vector<std::int32_t>> texts, std::size_t first,
                             std::vector<std::vector<float>>& out);
-  /// Computes one text, which may be longer than a forward, or several that fit into one.
+  /// Computes one text, which may be longer than a forward pass, or several that fit into one.
   void compute(std::vector<Text>& texts, const std::atomic<bool>* cancel, detail::Trace* trace);
   /// Adds the hidden states of a chunk to the pooling of its text.
   void pool(Text& text, std::span<const float> rows, bool is_last) const;

@@ -28,7 +28,7 @@ struct EmbedderSizes {
                            KvCache::bytes_for(c, {together, kv_type, together}));
   }
   KvType kv_type;
-  std::size_t chunk;  // tokens of one forward
+  std::size_t chunk;  // tokens of one forward pass
   std::size_t cache_bytes;
   WorkspaceOptions workspace;
 };

@@ -57,7 +57,7 @@ class ImportanceMeter {
     std::size_t n_inputs = 0;
     std::size_t bytes_each = 0;   // bytes of one matrix in the file
     std::vector<double> squares;  // [n_matrices, n_inputs]
-    std::vector<double> counts;   // [n_matrices] tokens
+    std::vector<double> counts;   // [n_matrices] number of tokens
   };
   struct Collector;
 

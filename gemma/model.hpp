@@ -102,12 +102,13 @@ class Model {
   void token_embedding(std::int32_t token, std::span<float> out) const;
 
   /// Runs all chunks in one pass and appends their tokens to their caches. Returns the requested logits,
-  /// [n_logit_rows, vocab_size] in the order of chunks and tokens, valid until the workspace's next forward.
-  /// The bits of a row do not depend on chunk sizes, the batch, or the number of threads. `cancel`, if set by
-  /// any thread, stops the pass within a layer: throws Error{kCancelled}, and the caches are as before the
-  /// call. Other errors, all thrown before anything changes: kInvalidArgument (an empty or too large batch, a
-  /// token id outside the vocabulary, one cache in two chunks, a cache of another model), kContextFull, kIo
-  /// (the file was truncated since it was mapped), kUnsupported (a model that only embeds).
+  /// [n_logit_rows, vocab_size] in the order of chunks and tokens, valid until the next pass on the
+  /// workspace. The bits of a row do not depend on chunk sizes, the batch, or the number of threads.
+  /// `cancel`, if set by any thread, stops the pass within a layer: throws Error{kCancelled}, and the caches
+  /// are as before the call. Other errors, all thrown before anything changes: kInvalidArgument (an empty or
+  /// too large batch, a token id outside the vocabulary, one cache in two chunks, a cache of another model),
+  /// kContextFull, kIo (the file was truncated since it was mapped), kUnsupported (a model that only
+  /// embeds).
   std::span<const float> forward(std::span<const Chunk> chunks, Workspace& ws,
                                  const std::atomic<bool>* cancel = nullptr,
                                  detail::Trace* trace = nullptr) const;

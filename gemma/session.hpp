@@ -109,11 +109,12 @@ class Session {
 
   /// Samples tokens until something ends the generation, and adds them to the sequence. With
   /// EngineOptions::draft several tokens are guessed and computed at a time; the chosen tokens, the callbacks
-  /// and the final state are the same. Not added are a token whose callback returned false, the one that
-  /// completed a stop string, and the one that ended the turn. Nothing is computed after the last of
-  /// max_tokens. Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN logits, {kOutOfMemory}
-  /// if there is no memory for the answer; tokens generated before stay in the sequence. Exceptions of
-  /// callbacks pass through. The sampler's repeat penalty sees the tokens that the sequence already holds.
+  /// and the final state are the same. A token whose callback returned false, the
+  /// token that completed a stop string, and the token that ended the turn are not added. Nothing is computed
+  /// after the last of max_tokens. Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN
+  /// logits, {kOutOfMemory} if there is no memory for the answer; tokens generated before stay in the
+  /// sequence. Exceptions of callbacks pass through. The sampler's repeat penalty sees the tokens that the
+  /// sequence already holds.
   GenerateResult generate(Sampler& sampler, const GenerateOptions& options = {});
   /// Overload that takes a custom token picker.
   GenerateResult generate(PickToken pick, const GenerateOptions& options = {});

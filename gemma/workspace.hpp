@@ -121,7 +121,7 @@ class Workspace {
     AlignedBuffer<kernels::Q8Group> groups;  // [T, k / 32]
   };
 
-  // ---- for the decoder; T = tokens of the forward, R = rows with logits ----
+  // ---- for the decoder; T = tokens of the pass, R = rows with logits ----
   AlignedBuffer<float> x;             // [T, d_model] residual stream
   AlignedBuffer<float> h;             // [T, d_model] normalised input of a matmul
   AlignedBuffer<float> residual;      // [T, d_model] output of attention or feed-forward

@@ -1,4 +1,4 @@
-"""LangChain's LlamaCpp on this engine: a program needs to change its import only.
+"""LangChain's LlamaCpp on this engine: a program only needs to change its import.
 
     from gemma_cpp.langchain import LlamaCpp      # was: from langchain_community.llms import LlamaCpp
 
