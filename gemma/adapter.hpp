@@ -34,8 +34,9 @@ class Adapter {
 
   /// Reads an adapter as llama.cpp's converter writes it: tensors NAME.lora_a and NAME.lora_b, and
   /// adapter.lora.alpha. `scale` multiplies every change. Throws Error: as gguf::File::open, {kUnsupported}
-  /// for another kind of file, {kMissingTensor, kBadShape, kMalformed} for tensors without their partner,
-  /// {kInvalidArgument} for a scale that is not finite.
+  /// for another kind of file or adapter, {kMissingTensor} for an A without its B or a B without its A,
+  /// {kBadShape} for an A and B of different ranks, {kMalformed} for an alpha and {kInvalidArgument} for a
+  /// scale that is not finite.
   static Adapter open(const std::string& path, float scale = 1);
   /// Overload for a file that is already open.
   static Adapter from(gguf::File file, float scale = 1);

@@ -36,7 +36,7 @@ struct Spacings<127 * 4> {  // also for the uneven levels
   static constexpr float kFirst = 92.0f, kLast = 132.0f;
 };
 
-/// sum(w x q) and sum(w q q) for the integers that each lane's spacing assigns.
+/// xq = sum(w x q) and qq = sum(w q q), where q are the integers nearest to x times each lane's `inverse`.
 template <class A, class Grid, int kN, int kV>
 [[gnu::always_inline]] inline void scale_sums(const float* x, const float* w, const Lanes (&inverse)[kV],
                                               Lanes (&xq)[kV], Lanes (&qq)[kV]) noexcept {

@@ -85,11 +85,11 @@ struct AgentTurns {
   std::string_view thought_end = {};     // after a thought
   std::string_view no_thought = {};      // after the generation prompt if thinking is not requested
   std::string_view tool_open = {};       // before the declaration of a tool
-  std::string_view tool_close = {};      // after it
+  std::string_view tool_close = {};      // after the declaration
   std::string_view call_open = {};       // before a call
-  std::string_view call_close = {};      // after it
+  std::string_view call_close = {};      // after a call
   std::string_view response_open = {};   // before a tool's answer
-  std::string_view response_close = {};  // after it
+  std::string_view response_close = {};  // after a tool's answer
   std::string_view quote = {};           // at both ends of a text within declarations and calls
   /// Whether this is the dialect's first published form: every message, also of a tool, is a separate turn,
   /// an answer never continues the turn before it, and the parts of a declaration have a different order.
