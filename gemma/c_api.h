@@ -61,7 +61,7 @@ typedef enum gemma_error_code {
   GEMMA_ERROR_CONTEXT_FULL = 12,       /**< more positions asked for than the session holds */
   GEMMA_ERROR_OUT_OF_MEMORY = 13,      /**< an allocation failed or a memory cap would be exceeded */
   GEMMA_ERROR_CANCELLED = 14,          /**< gemma_session_cancel() */
-  GEMMA_ERROR_NOT_FINITE = 15,         /**< the model computed what is not a number */
+  GEMMA_ERROR_NOT_FINITE = 15,         /**< the model computed a number that is not finite */
   GEMMA_ERROR_INTERNAL = 99            /**< anything else: a fault of the library */
 } gemma_error_code;
 

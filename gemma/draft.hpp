@@ -172,7 +172,8 @@ class Guesses {
   bool right_ = false;
 };
 
-/// Throws Error{kInvalidArgument} for draft options that do not fit the model.
+/// Throws Error{kInvalidArgument} for draft options that are out of range or do not fit the model,
+/// {kUnsupported} for a draft model that only embeds.
 void check_draft(const Model& model, const EngineOptions& o);
 /// Bytes that make_drafter() allocates, plus the size of the draft model's file.
 std::size_t draft_bytes(const EngineOptions& o, std::size_t n_ctx);

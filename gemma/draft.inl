@@ -156,7 +156,7 @@ GEMMA_INLINE void check_draft(const Model& model, const EngineOptions& o) {
   if (d.source == DraftSource::kNone) return;
   if (d.max_tokens == 0 || d.max_tokens > 64) {
     refuse(ErrorCode::kInvalidArgument,
-           [&] { return std::to_string(d.max_tokens) + " guesses a step are not possible: 1 to 64 are"; });
+           [&] { return std::to_string(d.max_tokens) + " guesses per step are not possible: 1 to 64 are"; });
   }
   if ((d.source == DraftSource::kCustom && d.custom == nullptr) ||
       (d.source == DraftSource::kModel && d.model == nullptr)) {

@@ -24,7 +24,7 @@ void check_logits(std::span<const float> logits);
 }  // namespace detail
 
 /// log(sum(exp(logits))), shifted by the largest logit so that nothing overflows.
-/// Throws Error{kNotFinite} when a logit is NaN or none is finite.
+/// Throws Error{kNotFinite} if a logit is NaN or positive infinity, or if none is finite.
 double log_sum_exp(std::span<const float> logits);
 
 /// Natural logarithm of softmax(logits)[token]; logits is [vocab_size]. Throws Error{kInvalidArgument} for an

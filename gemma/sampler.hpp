@@ -43,8 +43,8 @@ class SplitMix64 {
   std::uint64_t state_;
 };
 
-/// Index of the largest logit, the first of equal ones. Throws Error{kNotFinite} if a logit is NaN or none is
-/// finite.
+/// Index of the largest logit, the first of equal ones. Throws Error{kNotFinite} if a logit is NaN or
+/// positive infinity, or if none is finite.
 std::int32_t argmax(std::span<const float> logits);
 
 /// Chooses tokens. Not thread-safe; copyable (a copy chooses the same tokens).
@@ -59,8 +59,8 @@ class Sampler {
   /// Adds tokens in order; only the last SamplerOptions::repeat_last matter.
   void note(std::span<const std::int32_t> tokens);
 
-  /// Chooses the next token from its logits [vocab_size]. Throws Error{kNotFinite} if a logit is NaN or none
-  /// is finite, {kOutOfMemory} at the first call.
+  /// Chooses the next token from its logits [vocab_size]. Throws Error{kNotFinite} as argmax(),
+  /// {kOutOfMemory} at the first call.
   std::int32_t sample(std::span<const float> logits);
 
  private:

@@ -89,8 +89,8 @@ class Session {
   /// The natural logarithm of the probability of each token of `continuation`, given the sequence and the
   /// tokens of the continuation before it. Adds them to the sequence, so that logits() are those after the
   /// last one; truncate() or a Snapshot undoes that. Computes SessionOptions::logit_rows tokens at a time.
-  /// Throws Error as append(), {kInvalidArgument} before the first token, {kNotFinite} for NaN logits; tokens
-  /// computed before the error stay.
+  /// Throws Error as append(), {kInvalidArgument} before the first token, {kNotFinite} as log_sum_exp();
+  /// tokens computed before the error stay.
   std::vector<double> score(std::span<const std::int32_t> continuation, const RunOptions& run = {});
 
   /// Whether truncate(n) is possible.
@@ -108,13 +108,13 @@ class Session {
   void restore(const Snapshot& from);
 
   /// Samples tokens until something ends the generation, and adds them to the sequence. With
-  /// EngineOptions::draft several tokens are guessed and computed at a time; the chosen tokens, the callbacks
-  /// and the final state are the same. A token whose callback returned false, the
-  /// token that completed a stop string, and the token that ended the turn are not added. Nothing is computed
-  /// after the last of max_tokens. Throws Error{kInvalidArgument} without a prompt, {kNotFinite} for NaN
-  /// logits, {kOutOfMemory} if there is no memory for the answer; tokens generated before stay in the
-  /// sequence. Exceptions of callbacks pass through. The sampler's repeat penalty sees the tokens that the
-  /// sequence already holds.
+  /// EngineOptions::draft several tokens are guessed and computed at a time; the chosen tokens, the
+  /// callbacks and the final state are the same. A token whose callback returned false, the token that
+  /// completed a stop string, and the token that ended the turn are not added. Nothing is computed after the
+  /// last of max_tokens. Throws Error{kInvalidArgument} without a prompt, {kNotFinite} as argmax(),
+  /// {kOutOfMemory} if there is no memory for the answer; tokens generated before stay in the sequence.
+  /// Exceptions of callbacks pass through. The sampler's repeat penalty sees the tokens that the sequence
+  /// already holds.
   GenerateResult generate(Sampler& sampler, const GenerateOptions& options = {});
   /// Overload that takes a custom token picker.
   GenerateResult generate(PickToken pick, const GenerateOptions& options = {});

@@ -249,7 +249,8 @@ inline ModelConfig read_common(const Keys& keys, const Defaults& defaults = {}) 
   c.architecture = keys.architecture();
   c.name = std::string(file.get_or<std::string_view>("general.name", ""));
   if (file.tensors().empty()) {
-    throw Error(ErrorCode::kMissingTensor, file.path() + ": there are no tensors in the file, so no model");
+    throw Error(ErrorCode::kMissingTensor,
+                file.path() + ": there are no tensors in the file, so it is not a model");
   }
   const std::size_t n_layers = keys.size("block_count");
   // each layer has its own tensors: a larger count is refused before anything is allocated for it

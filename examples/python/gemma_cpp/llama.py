@@ -214,7 +214,7 @@ class Llama:
             raise ValueError(f"Requested tokens ({len(ids)}) exceed context window of {self.session.n_ctx}")
         for id in ids:
             if not 0 <= id < self.model.info.vocab_size:
-                raise ValueError(f"{id} is no token of the model")
+                raise ValueError(f"{id} is not a token of the model")
         options = dict(options)
         seed = options.pop("seed", None)
         if seed is None or seed in (-1, _RANDOM_SEED):
