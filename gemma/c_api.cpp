@@ -143,7 +143,7 @@ int gemma_encode(const gemma_model* model, const char* text, size_t length, int 
     const Tokenizer& tokenizer = model->model.tokenizer();
     const EncodeOptions options{
         .parse_special = (flags & GEMMA_ENCODE_SPECIAL) != 0,
-        .add_bos = (flags & GEMMA_ENCODE_BOS) != 0 && tokenizer.vocab().add_bos(),
+        .bos = (flags & GEMMA_ENCODE_BOS) != 0 ? Bos::kAsModel : Bos::kNever,
     };
     return give_list(tokenizer.encode({bytes.data(), bytes.size()}, options), out, capacity, n);
   });

@@ -54,8 +54,7 @@ GEMMA_INLINE std::span<const TokenId> Conversation::without_thoughts(std::span<c
 GEMMA_INLINE std::vector<TokenId> Conversation::prompt_tokens(const std::string& message) const {
   const Tokenizer& tokenizer = model_.tokenizer();
   if (options_.raw) {
-    return tokenizer.encode(message,
-                            {.parse_special = true, .add_bos = tokenizer.vocab().add_bos(), .literal = {}});
+    return tokenizer.encode(message, {.parse_special = true});
   }
   std::vector<Message> all;
   if (!options_.system.empty()) all.push_back({"system", options_.system});

@@ -145,7 +145,7 @@ GEMMA_INLINE std::vector<std::int32_t> Embedder::encode(const Model& model, std:
   const std::string& before = prompt == EmbedPrompt::kQuery ? e.query_prompt : e.document_prompt;
   std::vector<std::int32_t> ids = detail::or_out_of_memory("no memory for a text", [&] {
     const std::string whole = prompt == EmbedPrompt::kNone ? std::string(text) : before + std::string(text);
-    return model.tokenizer().encode(whole, {.add_bos = vocab.add_bos()});
+    return model.tokenizer().encode(whole);
   });
   const bool ends = vocab.add_eos().value_or(e.adds_eos) && vocab.eos().has_value();
   const std::size_t n = ids.size() + (ends ? 1 : 0);

@@ -169,7 +169,7 @@ inline std::vector<TokenId> ChatTemplate::encode(const Tokenizer& tokenizer,
     }
     const auto part = tokenizer.encode(
         std::string_view(chat.text).substr(done, end - done),
-        {.parse_special = true, .add_bos = done == 0 && tokenizer.vocab().add_bos(), .literal = literal});
+        {.parse_special = true, .bos = done == 0 ? Bos::kAsModel : Bos::kNever, .literal = literal});
     ids.insert(ids.end(), part.begin(), part.end());
   };
   const TextRange* answer = chat.answers.data();

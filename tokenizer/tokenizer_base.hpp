@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,12 +19,19 @@
 
 namespace gemma {
 
+/// Whether the ids of a text start with the vocabulary's BOS.
+enum class Bos : std::uint8_t {
+  kAsModel,  // if sequences of the model start with it: Vocab::add_bos()
+  kNever,    // no: the text continues a sequence
+  kAlways,   // yes: encode() throws if the vocabulary has none
+};
+
 /// Options of encode().
 struct EncodeOptions {
   /// Whether control tokens spelled in the text ("<eos>") become their ids. Otherwise they are ordinary text.
   bool parse_special = false;
   /// Whether the ids start with the vocabulary's BOS; the text's own BOS is not repeated.
-  bool add_bos = false;
+  Bos bos = Bos::kAsModel;
   /// Ascending, disjoint parts of the text in which parse_special does not apply: text that is not trusted.
   std::span<const TextRange> literal = {};
 };
@@ -51,8 +59,8 @@ class Tokenizer {
   /// Longest text for encode(): sentencepiece counts bytes in an int, and a space becomes three bytes.
   static constexpr std::size_t kMaxTextBytes = std::size_t{1} << 29;
 
-  /// The ids of a text. Throws Error{kInvalidArgument} when add_bos is set and the vocabulary has no BOS, or
-  /// the text is too long; {kOutOfMemory}.
+  /// The ids of a text. Throws Error{kInvalidArgument} for Bos::kAlways when the vocabulary has no BOS, or
+  /// when the text is too long; {kOutOfMemory}.
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const {
     return detail::or_out_of_memory("no memory for encoding a text", [&] { return ids_of(text, options); });
   }
@@ -122,7 +130,8 @@ class Tokenizer {
                                                    " bytes is too long to be encoded in one piece");
     }
     std::vector<TokenId> ids;
-    if (options.add_bos) {
+    const bool begins = options.bos == Bos::kAlways || (options.bos == Bos::kAsModel && vocab_.add_bos());
+    if (begins) {
       if (!vocab_.bos()) throw Error(ErrorCode::kInvalidArgument, "the vocabulary has no BOS token");
       ids.push_back(*vocab_.bos());
     }
@@ -138,7 +147,7 @@ class Tokenizer {
         continue;
       }
       if (at > done) append_text(text.substr(done, at - done), ids);
-      const bool second_bos = options.add_bos && at == 0 && match.id == *vocab_.bos();
+      const bool second_bos = begins && at == 0 && match.id == *vocab_.bos();
       if (!second_bos) ids.push_back(match.id);
       at += match.length;
       done = at;

@@ -85,7 +85,7 @@ std::string to_line(const TextResult& r) {
 
 void run_along_text(const Model& model, const TextTests& tests, const Setup& setup, Report& report) {
   const Tokenizer& tokenizer = model.tokenizer();
-  const auto tokens = tokenizer.encode(tests.text, {.add_bos = tokenizer.vocab().add_bos()});
+  const auto tokens = tokenizer.encode(tests.text);
   SessionOptions session = tests.session;
   session.chunk = setup.chunk;
   session.n_ctx = tokens.size();

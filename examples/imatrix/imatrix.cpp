@@ -78,7 +78,7 @@ int run(int argc, char** argv) {
   const app::InterruptGuard guard(cancelled);
   try {
     if (!flags.text.empty()) {
-      const auto ids = model.tokenizer().encode(text, {.add_bos = model.vocab().add_bos()});
+      const auto ids = model.tokenizer().encode(text);
       app::ProgressBar bar(ids.size() / flags.options.n_ctx);
       meter.add(ids, [&](std::size_t done, std::size_t total) {
         bar.show(done, fmt::format("window {} of {}", done, total));

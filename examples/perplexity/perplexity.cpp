@@ -206,7 +206,7 @@ int run(int argc, char** argv) {
     ids = base->ids();
     flags.windows.n_ctx = base->n_ctx();
   } else {
-    ids = model.tokenizer().encode(text, {.add_bos = model.vocab().add_bos()});
+    ids = model.tokenizer().encode(text);
   }
   const TextWindows windows(model, std::move(ids), flags.windows);
   const app::InterruptGuard guard(cancelled);  // a signal cancels the run, which removes the incomplete file

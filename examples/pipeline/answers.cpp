@@ -155,8 +155,7 @@ class Answering final : public Results {
 std::vector<std::int32_t> prompt_ids(const Tokenizer& tokenizer, const PipelineFlags& flags,
                                      const std::string& prompt) {
   if (flags.raw) {
-    return tokenizer.encode(prompt,
-                            {.parse_special = true, .add_bos = tokenizer.vocab().add_bos(), .literal = {}});
+    return tokenizer.encode(prompt, {.parse_special = true});
   }
   std::vector<gemma::Message> messages;
   if (!flags.system.empty()) messages.push_back({"system", flags.system, {}});

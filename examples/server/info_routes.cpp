@@ -95,10 +95,9 @@ HttpReply Api::tokenize(const Call& call) {
   const TokenizeRequest asked = read_tokenize(call.request.body);
   ModelPool::Lease model = acquire(asked.model, call);
   const Tokenizer& tokenizer = model->model().tokenizer();
-  const auto ids =
-      tokenizer.encode(asked.content, {.parse_special = asked.parse_special,
-                                       .add_bos = asked.add_special && tokenizer.vocab().add_bos(),
-                                       .literal = {}});
+  const auto ids = tokenizer.encode(asked.content, {.parse_special = asked.parse_special,
+                                                    .bos = asked.add_special ? Bos::kAsModel : Bos::kNever,
+                                                    .literal = {}});
   Json tokens = Json::array();
   for (const std::int32_t id : ids) {
     if (!asked.with_pieces) {

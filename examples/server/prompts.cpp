@@ -58,7 +58,7 @@ std::vector<std::int32_t> chat_ids(const ServedModel& model, const ChatRequest& 
   const Conversation c = conversation_of(model, request);
   const Tokenizer& tokenizer = model.model().tokenizer();
   std::vector<std::int32_t> ids = model.chat().encode(tokenizer, c.messages, options_of(model, request));
-  const std::vector<std::int32_t> begun = tokenizer.encode(c.begun);
+  const std::vector<std::int32_t> begun = tokenizer.encode(c.begun, {.bos = Bos::kNever});
   ids.insert(ids.end(), begun.begin(), begun.end());
   return ids;
 }
@@ -73,9 +73,7 @@ std::vector<std::int32_t> prompt_ids(const ServedModel& model, const Prompt& pro
     return *ids;
   }
   const Tokenizer& tokenizer = model.model().tokenizer();
-  std::vector<std::int32_t> ids =
-      tokenizer.encode(std::get<std::string>(prompt),
-                       {.parse_special = true, .add_bos = tokenizer.vocab().add_bos(), .literal = {}});
+  std::vector<std::int32_t> ids = tokenizer.encode(std::get<std::string>(prompt), {.parse_special = true});
   if (ids.empty()) throw wrong("prompt", "must not be empty");
   return ids;
 }

@@ -102,7 +102,8 @@ class EngineSource : public AnswerSource {
 
   double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
     session_->set_tokens(encode(prompt));
-    const std::vector<double> scores = session_->score(model_.tokenizer().encode(continuation));
+    const std::vector<double> scores =
+        session_->score(model_.tokenizer().encode(continuation, {.bos = Bos::kNever}));
     return std::accumulate(scores.begin(), scores.end(), 0.0);
   }
 
@@ -120,7 +121,7 @@ class EngineSource : public AnswerSource {
 
   std::vector<TokenId> encode(const Prompt& prompt) const {
     const Tokenizer& tokenizer = model_.tokenizer();
-    if (!prompt.chat) return tokenizer.encode(prompt.text, {.add_bos = tokenizer.vocab().add_bos()});
+    if (!prompt.chat) return tokenizer.encode(prompt.text);
     const Message message{"user", prompt.text};
     return chat_->encode(tokenizer, {&message, 1});
   }

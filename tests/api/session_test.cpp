@@ -30,9 +30,7 @@ static_assert(std::is_nothrow_move_assignable_v<Snapshot> && std::is_nothrow_mov
 
 class SessionApi : public testing::Test {
  protected:
-  std::vector<std::int32_t> prompt(const std::string& text) const {
-    return model_.tokenizer().encode(text, {.add_bos = model_.vocab().add_bos()});
-  }
+  std::vector<std::int32_t> prompt(const std::string& text) const { return model_.tokenizer().encode(text); }
   Session ready(std::size_t logit_rows = 1) const {
     Session s(model_, {.n_ctx = 128, .chunk = 32, .n_threads = 1, .logit_rows = logit_rows});
     s.prefill(prompt("The capital of France is"));
@@ -99,7 +97,7 @@ TEST_F(SessionApi, LeavingTheRangeLeavesASoundSession) {
 }
 
 TEST_F(SessionApi, StopStringsMayStraddleTokens) {
-  const auto ids = model_.tokenizer().encode(" one two three four", {});
+  const auto ids = model_.tokenizer().encode(" one two three four", {.bos = Bos::kNever});
   ASSERT_GT(ids.size(), 2u);
   const std::string whole = model_.tokenizer().decode(ids, {.continues = true});
   for (std::size_t begin = 0; begin + 3 <= whole.size(); ++begin) {
@@ -124,7 +122,7 @@ TEST_F(SessionApi, StopStringsMayStraddleTokens) {
 }
 
 TEST_F(SessionApi, HeldBackTextComesOutAtTheEnd) {
-  const auto ids = model_.tokenizer().encode(" one two", {});
+  const auto ids = model_.tokenizer().encode(" one two", {.bos = Bos::kNever});
   const std::string text = model_.tokenizer().decode(ids);
   Session s = ready();
   std::string shown;

@@ -15,7 +15,7 @@ void use(const Tokenizer& tokenizer) {
   const Vocab& vocab = tokenizer.vocab();
   const std::string text = "The abab <s>[INST]</s>  \xc3\xa9\xe6\x97\xa5 1889\n\xff\xe2\x82";
   for (const bool special : {false, true}) {
-    const auto ids = tokenizer.encode(text, {.parse_special = special, .add_bos = vocab.add_bos()});
+    const auto ids = tokenizer.encode(text, {.parse_special = special});
     for (const TokenId id : ids) {
       require(id >= 0 && static_cast<std::size_t>(id) < vocab.size(), "ids are in the vocabulary");
     }

@@ -35,8 +35,7 @@ int greedy(const Model& model, const char* file, std::size_t n) {
   if (!prompts) throw Error(ErrorCode::kIo, fmt::format("{}: cannot be opened", file));
   for (std::string line; std::getline(prompts, line);) {
     const std::string prompt = ordered_json::parse(line);
-    const std::vector<TokenId> ids =
-        model.tokenizer().encode(prompt, {.parse_special = true, .add_bos = model.vocab().add_bos()});
+    const std::vector<TokenId> ids = model.tokenizer().encode(prompt, {.parse_special = true});
     session.reset();
     session.prefill(ids);
     std::vector<TokenId> made;

@@ -31,7 +31,8 @@ TEST_P(DemoVocabularies, EncodeAsThePlainRulesDo) {
   ASSERT_GT(goldens.size(), 50u);
   for (const auto& row : goldens) {
     const std::string text = row.at("text");
-    EXPECT_EQ(tokenizer_->encode(text), row.at("ids").get<std::vector<TokenId>>()) << row.dump();
+    EXPECT_EQ(tokenizer_->encode(text, {.bos = Bos::kNever}), row.at("ids").get<std::vector<TokenId>>())
+        << row.dump();
   }
 }
 
@@ -107,13 +108,26 @@ TEST_P(DemoVocabularies, AwkwardTextsTakeTimeInProportion) {
   }
 }
 
+TEST_P(DemoVocabularies, BeginWithBosUnlessAskedOtherwise) {
+  ASSERT_TRUE(tokenizer_->vocab().add_bos());
+  const TokenId bos = *tokenizer_->vocab().bos();
+  std::vector<TokenId> ids = tokenizer_->encode("In 1889", {.bos = Bos::kNever});
+  EXPECT_NE(ids.front(), bos);
+  ids.insert(ids.begin(), bos);
+  EXPECT_EQ(tokenizer_->encode("In 1889"), ids);
+  EXPECT_EQ(tokenizer_->encode("In 1889", {.bos = Bos::kAlways}), ids);
+  const std::string twice = std::string(tokenizer_->vocab().piece(bos)) + "In 1889";
+  EXPECT_EQ(tokenizer_->encode(twice, {.parse_special = true}), ids) << "the text's own is not repeated";
+  EXPECT_EQ(tokenizer_->encode(""), std::vector<TokenId>{bos});
+}
+
 TEST_P(DemoVocabularies, ControlTokensOnlyWhereAskedFor) {
   const Vocab& vocab = tokenizer_->vocab();
   const std::string eos(vocab.piece(*vocab.eos()));
-  EXPECT_EQ(tokenizer_->encode(eos, {.parse_special = true}), std::vector<TokenId>{*vocab.eos()});
+  EXPECT_EQ(tokenizer_->encode(eos, {.parse_special = true, .bos = Bos::kNever}),
+            std::vector<TokenId>{*vocab.eos()});
   for (const TokenId id : tokenizer_->encode(eos)) EXPECT_NE(id, *vocab.eos());
   EXPECT_TRUE(vocab.is_stop(*vocab.eos()));
-  EXPECT_EQ(tokenizer_->encode("", {.add_bos = true}), std::vector<TokenId>{*vocab.bos()});
   EXPECT_THROW(tokenizer_->decode(std::vector<TokenId>{-1}), Error);
   EXPECT_THROW(tokenizer_->decode(std::vector<TokenId>{4096}), Error);
 }

@@ -37,6 +37,10 @@ struct Small {
     for (const std::string& p : pieces) out.push_back(id(p));
     return out;
   }
+  /// The ids without BOS.
+  Ids plain(std::string_view text, bool special = false) const {
+    return tokenizer->encode(text, {.parse_special = special, .bos = Bos::kNever});
+  }
   SmallVocabulary vocabulary;
   std::vector<std::byte> bytes;
   gguf::File file;
@@ -48,14 +52,14 @@ constexpr const char* kSpace = "\xe2\x96\x81";
 TEST(LineBpe, MergesByRankOverWholeLines) {
   const Small s(small_gemma4());
   const std::string the = std::string(kSpace) + "the";
-  EXPECT_EQ(s.tokenizer->encode("a the the"), s.ids({"a", the, the}));
-  EXPECT_EQ(s.tokenizer->encode("the"), s.ids({"t", "he"}));  // no space is put before the text
-  EXPECT_EQ(s.tokenizer->encode("ababab"), s.ids({"abab", "ab"}));
-  EXPECT_EQ(s.tokenizer->encode("a\n\nb\n\n\n"), s.ids({"a", "\n\n", "b", "\n", "\n", "\n"}));
-  EXPECT_EQ(s.tokenizer->encode("x\xc3\xa9\xff"), s.ids({"<0x78>", "\xc3\xa9", "<0xFF>"}));
-  EXPECT_EQ(s.tokenizer->encode("</s>"), s.ids({"<", "/", "s", ">"}));  // no merges make </s>
-  EXPECT_EQ(s.tokenizer->encode("<0x41>").size(), 6u);
-  EXPECT_EQ(s.tokenizer->encode("", {.add_bos = true}), Ids{2});
+  EXPECT_EQ(s.plain("a the the"), s.ids({"a", the, the}));
+  EXPECT_EQ(s.plain("the"), s.ids({"t", "he"}));  // no space is put before the text
+  EXPECT_EQ(s.plain("ababab"), s.ids({"abab", "ab"}));
+  EXPECT_EQ(s.plain("a\n\nb\n\n\n"), s.ids({"a", "\n\n", "b", "\n", "\n", "\n"}));
+  EXPECT_EQ(s.plain("x\xc3\xa9\xff"), s.ids({"<0x78>", "\xc3\xa9", "<0xFF>"}));
+  EXPECT_EQ(s.plain("</s>"), s.ids({"<", "/", "s", ">"}));  // no merges make </s>
+  EXPECT_EQ(s.plain("<0x41>").size(), 6u);
+  EXPECT_EQ(s.tokenizer->encode(""), Ids{2});
 }
 
 /// With a piece that has U+2581 after another character, texts are not split into words.
@@ -66,26 +70,26 @@ TEST(LineBpe, MergesMayCrossWordsWherePiecesDo) {
   v.add(after, kNormal, -1000.0F);
   const Small s(v);
   const std::string the = std::string(kSpace) + "the";
-  EXPECT_EQ(s.tokenizer->encode("> the> the the"), s.ids({after, "t", "he", after, "t", "he", the}));
-  EXPECT_EQ(s.tokenizer->encode("a the"), s.ids({"a", the}));
-  EXPECT_EQ(s.tokenizer->encode(">  the"), s.ids({after, the}));
+  EXPECT_EQ(s.plain("> the> the the"), s.ids({after, "t", "he", after, "t", "he", the}));
+  EXPECT_EQ(s.plain("a the"), s.ids({"a", the}));
+  EXPECT_EQ(s.plain(">  the"), s.ids({after, the}));
 }
 
 TEST(LineBpe, RoundTripsAndMarkers) {
   const Small s(small_gemma4());
   for (const std::string text :
        {" the  ab\n\n\n\xe6\x97\xa5 <0x41> </s>\t", "<|channel>a<channel|>", "\xff\xfe", "a\xe2\x82"}) {
-    EXPECT_EQ(s.tokenizer->decode(s.tokenizer->encode(text)), text);
+    EXPECT_EQ(s.tokenizer->decode(s.plain(text)), text);
   }
-  EXPECT_EQ(s.tokenizer->encode("<|channel>a"), s.ids({"<|channel>", "a"}));
+  EXPECT_EQ(s.plain("<|channel>a"), s.ids({"<|channel>", "a"}));
   // ends a generation, so it is a control token, whatever its type says
   EXPECT_EQ(s.tokenizer->vocab().type(s.id("<|tool_response>")), TokenType::kControl);
   for (const char* stop : {"<eos>", "<turn|>", "<|tool_response>"}) {
     EXPECT_TRUE(s.tokenizer->vocab().is_stop(s.id(stop))) << stop;
   }
   EXPECT_FALSE(s.tokenizer->vocab().is_stop(s.id("</s>")));
-  EXPECT_EQ(s.tokenizer->encode("<|turn>", {.parse_special = true}), s.ids({"<|turn>"}));
-  EXPECT_GT(s.tokenizer->encode("<|turn>").size(), 1u);
+  EXPECT_EQ(s.plain("<|turn>", true), s.ids({"<|turn>"}));
+  EXPECT_GT(s.plain("<|turn>").size(), 1u);
 }
 
 /// Merges combine texts: intermediate results need not be pieces.
@@ -94,14 +98,13 @@ TEST(LineBpe, StepsNeedNotBePieces) {
   v.merges = {"x y", "xy z", "y z", "q q", std::string(kSpace) + " x"};
   v.add("xyz", kNormal, -1000.0F);
   const Small s(v);
-  EXPECT_EQ(s.tokenizer->encode("xyz"), s.ids({"xyz"}));
-  EXPECT_EQ(s.tokenizer->encode("xy"), s.ids({"<0x78>", "<0x79>"}));
-  EXPECT_EQ(s.tokenizer->encode("ayza"), s.ids({"a", "<0x79>", "<0x7A>", "a"}));
-  EXPECT_EQ(s.tokenizer->encode("qqq"), s.ids({"<0x71>", "<0x71>", "<0x71>"}));
-  EXPECT_EQ(s.tokenizer->encode(" x"), s.ids({"<0xE2>", "<0x96>", "<0x81>", "<0x78>"}));
+  EXPECT_EQ(s.plain("xyz"), s.ids({"xyz"}));
+  EXPECT_EQ(s.plain("xy"), s.ids({"<0x78>", "<0x79>"}));
+  EXPECT_EQ(s.plain("ayza"), s.ids({"a", "<0x79>", "<0x7A>", "a"}));
+  EXPECT_EQ(s.plain("qqq"), s.ids({"<0x71>", "<0x71>", "<0x71>"}));
+  EXPECT_EQ(s.plain(" x"), s.ids({"<0xE2>", "<0x96>", "<0x81>", "<0x78>"}));
   for (const char* text : {"xyz yz qq", "\xff yz"}) {
-    EXPECT_EQ(utf8::replace_invalid(s.tokenizer->decode(s.tokenizer->encode(text))),
-              utf8::replace_invalid(text));
+    EXPECT_EQ(utf8::replace_invalid(s.tokenizer->decode(s.plain(text))), utf8::replace_invalid(text));
   }
 }
 
@@ -128,15 +131,13 @@ TEST(LineBpe, FilesOfOtherConverters) {
   EXPECT_EQ(made.tokenizer->vocab().kind(), TokenizerKind::kLineBpe);
   for (const char* text : {"<|channel>a the<channel|>", "<|turn>", "<eos>"}) {
     for (const bool special : {false, true}) {
-      EXPECT_EQ(made.tokenizer->encode(text, {.parse_special = special}),
-                right.tokenizer->encode(text, {.parse_special = special}));
+      EXPECT_EQ(made.plain(text, special), right.plain(text, special));
     }
   }
   SmallVocabulary untyped = small_gemma4();
   untyped.types.clear();
   untyped.scores.clear();
-  EXPECT_EQ(Small(untyped).tokenizer->encode("<|channel>a the\xff"),
-            right.tokenizer->encode("<|channel>a the\xff"));
+  EXPECT_EQ(Small(untyped).plain("<|channel>a the\xff"), right.plain("<|channel>a the\xff"));
 }
 
 TEST(LineBpe, HostileVocabularies) {
@@ -161,7 +162,7 @@ TEST(LineBpe, HostileVocabularies) {
   const auto first = std::find(bytes.tokens.begin(), bytes.tokens.end(), "<0x00>") - bytes.tokens.begin();
   bytes.types[static_cast<std::size_t>(first) + 1] = kNormal;
   const Small unknown(bytes);  // if bytes are missing, <unk> is used
-  EXPECT_EQ(unknown.tokenizer->encode("\xff"), Ids{3});
+  EXPECT_EQ(unknown.plain("\xff"), Ids{3});
   bytes.more = [](gguf::Writer&) {};
   bytes.types[3] = kNormal;
   bytes.tokens[3] = "x";
@@ -171,10 +172,10 @@ TEST(LineBpe, HostileVocabularies) {
   refused(twice, "tokenizer.ggml.tokens", "the repeated byte token");
   SmallVocabulary control = small_gemma4();  // merges do not make control tokens
   control.types.back() = kControl;
-  EXPECT_EQ(Small(control).tokenizer->encode("abab").size(), 2u);
+  EXPECT_EQ(Small(control).plain("abab").size(), 2u);
   SmallVocabulary none = small_gemma4();
   none.merges.clear();
-  EXPECT_EQ(Small(none).tokenizer->encode("the").size(), 3u);
+  EXPECT_EQ(Small(none).plain("the").size(), 3u);
 }
 
 TEST(LineBpe, LongLinesTakeTimeInProportion) {
@@ -186,7 +187,7 @@ TEST(LineBpe, LongLinesTakeTimeInProportion) {
       double best = 1e9;
       for (int i = 0; i < 2; ++i) {
         const std::clock_t begin = std::clock();
-        EXPECT_EQ(s.tokenizer->decode(s.tokenizer->encode(text)), text);
+        EXPECT_EQ(s.tokenizer->decode(s.plain(text)), text);
         best = std::min(best, static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC);
       }
       return best;
