@@ -21,7 +21,7 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
     Adapter adapter(std::move(file), scale);
     const gguf::File& f = adapter.file_;
     const auto refuse = [&f](ErrorCode code, const std::string& what) {
-      throw Error(code, f.path() + ": " + what);
+      detail::refuse(code, [&] { return f.path() + ": " + what; });
     };
     if (!is_finite(scale)) refuse(ErrorCode::kInvalidArgument, "the adapter's scale is not finite");
     const float alpha = f.get_or<float>("adapter.lora.alpha", 0.0f);
@@ -66,12 +66,13 @@ GEMMA_INLINE void Adapter::check(const gguf::File& base) const {
     constexpr std::string_view kKey = "general.architecture";
     const std::string_view mine = gguf::detail::text_of(file_, kKey), its = gguf::detail::text_of(base, kKey);
     if (!mine.empty() && mine != its)
-      throw Error(ErrorCode::kUnsupported, path() + ": an adapter of " + gemma::quoted(mine) +
-                                               " for a model of " + gemma::quoted(its) + " (" + base.path() +
-                                               ")");
+      detail::refuse(ErrorCode::kUnsupported, [&] {
+        return path() + ": an adapter of " + gemma::quoted(mine) + " for a model of " + gemma::quoted(its) +
+               " (" + base.path() + ")";
+      });
     for (const auto& [name, change] : changes_) {
       const auto refuse = [&, &changed = name](ErrorCode code, const std::string& what) {
-        throw Error(code, path() + ": changes tensor " + gemma::quoted(changed) + what);
+        detail::refuse(code, [&] { return path() + ": changes tensor " + gemma::quoted(changed) + what; });
       };
       const TensorView* found = base.find_tensor(name);
       if (found == nullptr) refuse(ErrorCode::kMissingTensor, ", which " + base.path() + " lacks");

@@ -21,8 +21,9 @@ GEMMA_INLINE void* allocate_aligned(std::size_t size, std::size_t element, std::
     p = ::operator new(size* element, alignment, std::nothrow);
   }
   if (p == nullptr) {
-    throw Error(ErrorCode::kOutOfMemory, "no memory for " + std::to_string(size) + " x " +
-                                             std::to_string(element) + " bytes of " + what);
+    detail::refuse(ErrorCode::kOutOfMemory, [&] {
+      return "no memory for " + std::to_string(size) + " x " + std::to_string(element) + " bytes of " + what;
+    });
   }
   return p;
 }

@@ -50,7 +50,7 @@ GEMMA_INLINE std::size_t Batch::n_running() const noexcept {
 // ---- the sequences ----
 
 GEMMA_INLINE void Batch::check_prompt(std::span<const std::int32_t> prompt, std::size_t before) const {
-  if (prompt.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
+  if (prompt.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a prompt without tokens");
   if (prompt.size() > n_ctx_ - before) {
     detail::refuse(ErrorCode::kContextFull, [&] {
       return "a prompt of " + std::to_string(before + prompt.size()) + " tokens; the context holds " +
@@ -126,7 +126,7 @@ GEMMA_INLINE Batch::Id Batch::add_score(std::span<const std::int32_t> prompt,
 GEMMA_INLINE void Batch::resume(Id id, std::span<const std::int32_t> tokens, PickToken pick,
                                 const GenerateOptions& options) {
   Slot& s = slot(id);
-  if (s.running()) throw Error(ErrorCode::kInvalidArgument, "the sequence is still running");
+  if (s.running()) detail::refuse(ErrorCode::kInvalidArgument, "the sequence is still running");
   check_prompt(tokens, s.sequence.n_past());
   detail::or_out_of_memory("no memory for a generation", [&] {
     detail::Generating next(model_.tokenizer(), model_.config().vocab_size, std::move(pick), options,
@@ -154,7 +154,7 @@ GEMMA_INLINE const Batch::Slot& Batch::slot(Id id) const {
 
 GEMMA_INLINE void Batch::truncate(Id id, std::size_t n) {
   Slot& s = slot(id);
-  if (s.running()) throw Error(ErrorCode::kInvalidArgument, "the sequence is still running");
+  if (s.running()) detail::refuse(ErrorCode::kInvalidArgument, "the sequence is still running");
   s.sequence.truncate(n);
 }
 

@@ -88,8 +88,9 @@ gemma_model* gemma_model_load(const char* path, const gemma_model_options* optio
     if (o.isa != nullptr) {
       chosen.kernels = kernels::find_table(o.isa);
       if (chosen.kernels == nullptr) {
-        throw Error(ErrorCode::kInvalidArgument,
-                    "kernels " + quoted(o.isa) + " are unknown, or this CPU cannot run them");
+        detail::refuse(ErrorCode::kInvalidArgument, [&] {
+          return "kernels " + quoted(o.isa) + " are unknown, or this CPU cannot run them";
+        });
       }
     }
     if (o.window >= 0) chosen.window = static_cast<std::size_t>(o.window);

@@ -67,7 +67,7 @@ Grammar grammar_of(int kind, std::string_view text) {
     case GEMMA_GRAMMAR_JSON_OBJECT:
       return Grammar::json_object();
     default:
-      throw Error(ErrorCode::kInvalidArgument, "unknown kind of grammar");
+      detail::refuse(ErrorCode::kInvalidArgument, "unknown kind of grammar");
   }
 }
 

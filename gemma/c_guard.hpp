@@ -68,7 +68,7 @@ T guarded(gemma_error** error, T failed, F&& f) noexcept {
 
 /// Throws Error{kInvalidArgument} unless ok.
 inline void require(bool ok, StaticText what) {
-  if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
+  if (!ok) detail::refuse(ErrorCode::kInvalidArgument, what);
 }
 
 /// The caller's structure, which may be of an older, shorter version; missing fields get our defaults.

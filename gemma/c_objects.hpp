@@ -51,7 +51,7 @@ inline KvType kv_type_of(int kv_type, int kv_float32) {
     case GEMMA_KV_Q8:
       return KvType::kQ8;
     default:
-      throw Error(ErrorCode::kInvalidArgument, "unknown type of keys and values");
+      detail::refuse(ErrorCode::kInvalidArgument, "unknown type of keys and values");
   }
 }
 
@@ -72,7 +72,7 @@ inline DraftOptions draft_options(int draft, std::size_t n_tokens, const gemma_m
       out.model = std::make_shared<const Model>(model->model);
       return out;
     default:
-      throw Error(ErrorCode::kInvalidArgument, "unknown draft source");
+      detail::refuse(ErrorCode::kInvalidArgument, "unknown draft source");
   }
 }
 

@@ -91,7 +91,7 @@ class ConfigChecker {
     if (!ok) fail(what);
   }
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error(ErrorCode::kMalformed, source_ + ": " + what);
+    detail::refuse(ErrorCode::kMalformed, [&] { return source_ + ": " + what; });
   }
 
   const ModelConfig& c_;

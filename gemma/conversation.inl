@@ -38,7 +38,7 @@ GEMMA_INLINE GenerateResult Conversation::generate(const GenerateOptions& option
 
 GEMMA_INLINE void Conversation::set_thinking(bool on) {
   if (on && agent() == nullptr) {
-    throw Error(ErrorCode::kUnsupported, "the model's chat template does not support thinking");
+    detail::refuse(ErrorCode::kUnsupported, "the model's chat template does not support thinking");
   }
   options_.thinking = on;
 }
@@ -82,10 +82,11 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
   const std::vector<TokenId> prompt = prompt_tokens(message);
   answer.n_prompt = prompt.size();
   if (prompt.size() > session_.n_ctx()) {
-    throw Error(ErrorCode::kContextFull,
-                std::string(messages_.empty() ? "the prompt" : "the conversation with this message") +
-                    " takes " + std::to_string(prompt.size()) + " tokens, and the context holds " +
-                    std::to_string(session_.n_ctx()));
+    detail::refuse(ErrorCode::kContextFull, [&] {
+      return std::string(messages_.empty() ? "the prompt" : "the conversation with this message") +
+             " takes " + std::to_string(prompt.size()) + " tokens, and the context holds " +
+             std::to_string(session_.n_ctx());
+    });
   }
   if (watch.on_prompt) {  // before the first chunk, report the number of tokens to compute
     const auto known = session_.tokens();
@@ -157,7 +158,7 @@ GEMMA_INLINE void Conversation::set_messages(std::vector<Message> messages) {
                      [&] { return "message " + std::to_string(i + 1) + " is out of turn"; });
     }
   }
-  if (messages.size() % 2 != 0) throw Error(ErrorCode::kInvalidArgument, "the last message has no answer");
+  if (messages.size() % 2 != 0) detail::refuse(ErrorCode::kInvalidArgument, "the last message has no answer");
   for (Message& m : messages) {
     if (m.role == "user" || !spell(m.ids, m.content)) m.ids.clear();
   }

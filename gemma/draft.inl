@@ -160,7 +160,7 @@ GEMMA_INLINE void check_draft(const Model& model, const EngineOptions& o) {
   }
   if ((d.source == DraftSource::kCustom && d.custom == nullptr) ||
       (d.source == DraftSource::kModel && d.model == nullptr)) {
-    throw Error(ErrorCode::kInvalidArgument, "a draft source without its model or drafter");
+    detail::refuse(ErrorCode::kInvalidArgument, "a draft source without its model or drafter");
   }
   if (d.source != DraftSource::kModel) return;
   if (!d.model->config().has_head) {

@@ -38,7 +38,7 @@ inline std::vector<float> unit_vector(std::span<const float> u, std::size_t n) {
   double sum = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if (!is_finite(u[i]))
-      throw Error(ErrorCode::kNotFinite, "the embedding contains a number that is not finite");
+      detail::refuse(ErrorCode::kNotFinite, "the embedding contains a number that is not finite");
     sum += static_cast<double>(u[i]) * static_cast<double>(u[i]);
   }
   const double length = std::sqrt(sum);
@@ -53,9 +53,10 @@ inline std::vector<float> unit_vector(std::span<const float> u, std::size_t n) {
 GEMMA_INLINE MemoryPlan plan_embedder(const Model& model, const EmbedderOptions& options) {
   EmbedderOptions o = options;
   if (o.n_ctx > ModelConfig::kMostPositions || o.chunk > (1u << 24)) {
-    throw Error(ErrorCode::kInvalidArgument, "embeddings of texts of " + std::to_string(o.n_ctx) +
-                                                 " tokens in chunks of " + std::to_string(o.chunk) +
-                                                 " are not possible");
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "embeddings of texts of " + std::to_string(o.n_ctx) + " tokens in chunks of " +
+             std::to_string(o.chunk) + " are not possible";
+    });
   }
   if (o.n_threads == 0) o.n_threads = physical_core_count();
   return detail::or_out_of_memory("no memory for a plan", [&] {
@@ -111,7 +112,7 @@ GEMMA_INLINE Embedder::Embedder(Model model, const EmbedderOptions& options, con
       memory_(plan.kv_bytes, "caches of an embedder") {
   const ModelConfig& c = model.config();
   if (pooling_ == Pooling::kFirst && !c.looks_ahead()) {
-    throw Error(
+    detail::refuse(
         ErrorCode::kInvalidArgument,
         "the first token of a model that only looks back does not depend on the text: pool by mean or last");
   }
@@ -149,7 +150,7 @@ GEMMA_INLINE std::vector<std::int32_t> Embedder::encode(const Model& model, std:
   });
   const bool ends = vocab.add_eos().value_or(e.adds_eos) && vocab.eos().has_value();
   const std::size_t n = ids.size() + (ends ? 1 : 0);
-  if (n == 0) throw Error(ErrorCode::kInvalidArgument, "the text has no tokens");
+  if (n == 0) detail::refuse(ErrorCode::kInvalidArgument, "the text has no tokens");
   if (n > n_ctx && !truncate) {
     detail::refuse(ErrorCode::kContextFull, [&] {
       return "a text of " + std::to_string(n) + " tokens; the context holds " + std::to_string(n_ctx);
@@ -169,7 +170,7 @@ GEMMA_INLINE std::vector<std::vector<float>> Embedder::embed(std::span<const std
 }
 
 GEMMA_INLINE void Embedder::check_ids(std::span<const std::int32_t> ids) const {
-  if (ids.empty()) throw Error(ErrorCode::kInvalidArgument, "a text without tokens");
+  if (ids.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a text without tokens");
   if (ids.size() > n_ctx_) {
     detail::refuse(ErrorCode::kContextFull, [&] {
       return "a text of " + std::to_string(ids.size()) + " tokens; the context holds " +

@@ -18,7 +18,7 @@ namespace detail {
 
 inline void check_grammar_size(std::string_view text) {
   if (text.size() > Grammar::kMaxTextBytes) {
-    throw Error(ErrorCode::kUnsupported, "a grammar or schema of more than a megabyte");
+    detail::refuse(ErrorCode::kUnsupported, "a grammar or schema of more than a megabyte");
   }
 }
 
@@ -70,7 +70,7 @@ GEMMA_INLINE bool Grammar::matches(std::string_view text) const {
       } catch (const detail::TableFull&) {
       }
     }
-    throw Error(ErrorCode::kUnsupported, "a grammar that is too ambiguous: too many ways to go on");
+    detail::refuse(ErrorCode::kUnsupported, "a grammar that is too ambiguous: too many ways to go on");
   });
 }
 

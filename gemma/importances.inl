@@ -14,7 +14,7 @@ namespace detail {
 /// A copy of the floats of an F32 tensor of an importance matrix: in the file they may be unaligned.
 GEMMA_INLINE std::vector<float> importance_floats(const gguf::File& file, const TensorView& t) {
   const auto refuse_tensor = [&](ErrorCode code, const std::string& what) {
-    throw Error(code, file.path() + ": tensor " + gemma::quoted(t.name) + " " + what);
+    detail::refuse(code, [&] { return file.path() + ": tensor " + gemma::quoted(t.name) + " " + what; });
   };
   if (t.type != DType::kF32) refuse_tensor(ErrorCode::kWrongType, "is " + t.type_name() + ", not F32");
   std::vector<float> numbers(t.rows * t.cols);
@@ -43,9 +43,10 @@ GEMMA_INLINE Importances Importances::from(const gguf::File& file) {
       Entry entry{sums.cols, detail::importance_floats(file, sums), detail::importance_floats(file, counts)};
       const std::vector<float>& n = entry.counts;
       if (n.size() != sums.rows) {
-        throw Error(ErrorCode::kBadShape, file.path() + ": tensor " + gemma::quoted(counts.name) + " has " +
-                                              std::to_string(n.size()) + " numbers for " +
-                                              std::to_string(sums.rows) + " matrices");
+        detail::refuse(ErrorCode::kBadShape, [&] {
+          return file.path() + ": tensor " + gemma::quoted(counts.name) + " has " + std::to_string(n.size()) +
+                 " numbers for " + std::to_string(sums.rows) + " matrices";
+        });
       }
       for (std::size_t i = 0; i < entry.means.size(); ++i) {
         const float count = n[i / sums.cols];
@@ -54,8 +55,9 @@ GEMMA_INLINE Importances Importances::from(const gguf::File& file) {
       result.entries_.emplace_back(name, std::move(entry));
     }
     if (result.entries_.empty()) {
-      throw Error(ErrorCode::kUnsupported,
-                  file.path() + ": this is not an importance matrix: it has no tensors NAME.in_sum2");
+      detail::refuse(ErrorCode::kUnsupported, [&] {
+        return file.path() + ": this is not an importance matrix: it has no tensors NAME.in_sum2";
+      });
     }
     std::sort(result.entries_.begin(), result.entries_.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });

@@ -72,7 +72,7 @@ GEMMA_INLINE void KvCache::truncate(std::size_t n) {
 GEMMA_INLINE void KvCache::copy_from(const KvCache& other) {
   if (this == &other) return;
   if (layout() != other.layout()) {
-    throw Error(ErrorCode::kInvalidArgument, "caches of different shapes cannot be copied");
+    detail::refuse(ErrorCode::kInvalidArgument, "caches of different shapes cannot be copied");
   }
   truncate(0);
   try {
@@ -173,7 +173,7 @@ GEMMA_INLINE void KvCache::prepare(std::size_t n) {
 GEMMA_INLINE void KvCache::adopt_blocks(std::size_t group, std::size_t begin, std::size_t end) {
   Table& t = tables_[group];
   if (begin > end || end > t.pages.size() || t.begin != t.end) {
-    throw Error(ErrorCode::kInvalidArgument, "pages outside the context");
+    detail::refuse(ErrorCode::kInvalidArgument, "pages outside the context");
   }
   t.begin = t.end = begin;
   for (; t.end < end; ++t.end) t.pages[t.end] = take(group);
@@ -181,7 +181,7 @@ GEMMA_INLINE void KvCache::adopt_blocks(std::size_t group, std::size_t begin, st
 
 GEMMA_INLINE std::byte* KvCache::take(std::size_t group) {
   std::byte* const page = pool_->take(group);
-  if (page == nullptr) throw Error(ErrorCode::kOutOfMemory, "no page of the KV cache is free");
+  if (page == nullptr) detail::refuse(ErrorCode::kOutOfMemory, "no page of the KV cache is free");
   return page;
 }
 

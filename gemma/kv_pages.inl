@@ -85,7 +85,7 @@ namespace detail {
 /// Maximum number of pages of each group that n sequences hold, [groups].
 inline std::vector<std::size_t> pages_of(const KvLayout& layout, std::size_t n_sequences) {
   if (layout.bytes(n_sequences) == std::numeric_limits<std::size_t>::max()) {
-    throw Error(ErrorCode::kOutOfMemory, "the KV cache is larger than any memory");
+    detail::refuse(ErrorCode::kOutOfMemory, "the KV cache is larger than any memory");
   }
   std::vector<std::size_t> out;
   for (const KvLayout::Group& g : layout.groups) out.push_back(g.most_pages * n_sequences);
@@ -112,7 +112,7 @@ GEMMA_INLINE std::size_t KvPool::lay_out(std::span<const std::size_t> n_pages) {
   groups_.reserve(n_pages.size());
   for (std::size_t g = 0; g < n_pages.size(); ++g) {
     if (n_pages[g] > std::numeric_limits<std::uint32_t>::max()) {
-      throw Error(ErrorCode::kOutOfMemory, "the KV cache is larger than any memory");
+      detail::refuse(ErrorCode::kOutOfMemory, "the KV cache is larger than any memory");
     }
     Group group{bytes, std::vector<std::uint32_t>(n_pages[g], 0), std::vector<std::uint32_t>(n_pages[g])};
     for (std::size_t i = 0; i < n_pages[g]; ++i) {

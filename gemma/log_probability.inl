@@ -20,8 +20,8 @@ GEMMA_INLINE void detail::check_logits(std::span<const float> logits) {
     any_wrong |= is_nan(x) || std::bit_cast<std::uint32_t>(x) == kInfinity;
   }
   if (any_wrong || !any_finite) {
-    throw Error(ErrorCode::kNotFinite,
-                "the model's logits are not numbers: the file is damaged or not a model");
+    detail::refuse(ErrorCode::kNotFinite,
+                   "the model's logits are not numbers: the file is damaged or not a model");
   }
 }
 

@@ -123,10 +123,10 @@ GEMMA_INLINE Model::State::State(gguf::File f, const ModelOptions& o)
   if (o.vocabulary && file.find("tokenizer.ggml.model") != nullptr)
     tokenizer = make_tokenizer(Vocab::from(file));
   if (tokenizer != nullptr && tokenizer->vocab().size() != config.vocab_size) {
-    throw Error(ErrorCode::kBadShape, file.path() + ": tensor 'token_embd.weight' has " +
-                                          std::to_string(config.vocab_size) +
-                                          " rows, 'tokenizer.ggml.tokens' " +
-                                          std::to_string(tokenizer->vocab().size()) + " pieces");
+    detail::refuse(ErrorCode::kBadShape, [&] {
+      return file.path() + ": tensor 'token_embd.weight' has " + std::to_string(config.vocab_size) +
+             " rows, 'tokenizer.ggml.tokens' " + std::to_string(tokenizer->vocab().size()) + " pieces";
+    });
   }
   for (const RopeConfig& r : config.ropes) frequencies.push_back(rope_frequencies(r));
 }
@@ -147,12 +147,12 @@ GEMMA_INLINE Model::Model(gguf::File file, const ModelOptions& options)
 
 GEMMA_INLINE void Model::check_cache(const KvCache& cache) const {
   if (cache.fits(config())) return;
-  throw Error(ErrorCode::kInvalidArgument, "the cache belongs to a model of another shape");
+  detail::refuse(ErrorCode::kInvalidArgument, "the cache belongs to a model of another shape");
 }
 
 GEMMA_INLINE void Model::check_chunk(const Chunk& chunk) const {
-  if (chunk.cache == nullptr) throw Error(ErrorCode::kInvalidArgument, "a chunk has no cache");
-  if (chunk.tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "a chunk has no tokens");
+  if (chunk.cache == nullptr) detail::refuse(ErrorCode::kInvalidArgument, "a chunk has no cache");
+  if (chunk.tokens.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a chunk has no tokens");
   const KvCache& cache = *chunk.cache;
   check_cache(cache);
   if (chunk.tokens.size() > cache.max_chunk()) {
@@ -165,8 +165,8 @@ GEMMA_INLINE void Model::check_chunk(const Chunk& chunk) const {
     cache.refuse_more(chunk.tokens.size());
   }
   if (cache.n_past() != 0 && config().looks_ahead()) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "a model with bidirectional attention needs each text in one chunk");
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   "a model with bidirectional attention needs each text in one chunk");
   }
 }
 
@@ -200,7 +200,8 @@ GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, std:
     const Chunk& c = chunks[i];
     check_chunk(c);
     for (std::size_t j = 0; j < i; ++j) {
-      if (chunks[j].cache == c.cache) throw Error(ErrorCode::kInvalidArgument, "two chunks share one cache");
+      if (chunks[j].cache == c.cache)
+        detail::refuse(ErrorCode::kInvalidArgument, "two chunks share one cache");
     }
     n_rows += c.tokens.size();
     n_wanted += c.logits == Logits::kAll ? c.tokens.size() : c.logits == Logits::kLast ? 1 : 0;
@@ -218,18 +219,19 @@ GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, std:
 GEMMA_INLINE void Model::check_range(const LayerRange& range, std::size_t n_rows,
                                      std::span<const Chunk> chunks) const {
   if (range.begin >= range.end || range.end > config().n_layers()) {
-    throw Error(ErrorCode::kInvalidArgument, "the range of layers is empty or leaves the model");
+    detail::refuse(ErrorCode::kInvalidArgument, "the range of layers is empty or leaves the model");
   }
   for (std::size_t i = range.begin; i < range.end; ++i) {
     if (config().layers[i].attention.kv_layer < range.begin) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "a layer of the range reads the keys and values of a layer before the range");
+      detail::refuse(ErrorCode::kInvalidArgument,
+                     "a layer of the range reads the keys and values of a layer before the range");
     }
   }
   for (const Chunk& chunk : chunks) {
     const KvCacheOptions& kept = chunk.cache->layout().options;
     if (range.begin < kept.layer_begin || range.end > std::min(kept.layer_end, config().n_layers())) {
-      throw Error(ErrorCode::kInvalidArgument, "the cache does not keep the keys and values of these layers");
+      detail::refuse(ErrorCode::kInvalidArgument,
+                     "the cache does not keep the keys and values of these layers");
     }
   }
   const std::size_t wanted = range.begin == 0 ? 0 : n_rows * config().hidden_width();
@@ -308,7 +310,7 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
                                                       const std::atomic<bool>* cancel, detail::Trace* trace,
                                                       bool wants_logits) const {
   if (!ws.fits(config(), weights(), kernels())) {
-    throw Error(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
+    detail::refuse(ErrorCode::kInvalidArgument, "the workspace belongs to a model of another shape");
   }
   file().check_size();  // one system call; reading past the end of a truncated file would raise SIGBUS
   for (const auto& adapter : adapters()) adapter->file().check_size();
@@ -344,7 +346,7 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
     detail::run_team(ws.options().n_threads, ws.shared->barrier,
                      [&pass](const detail::Worker& w) noexcept { detail::run(pass, w); });
   }
-  if (ws.shared->stop.load(std::memory_order_relaxed)) throw Error(ErrorCode::kCancelled, "cancelled");
+  if (ws.shared->stop.load(std::memory_order_relaxed)) detail::refuse(ErrorCode::kCancelled, "cancelled");
   for (const Chunk& c : chunks) c.cache->advance(c.tokens.size());
   if (!wants_logits) return ws.h.span().first(n_wanted * config().d_model);
   if (ends) return ws.logits.span().first(n_wanted * config().vocab_size);

@@ -35,16 +35,19 @@ inline MemoryPlan plan_sequences(const Model& model, const EngineOptions& o) {
   // with these bounds, every product stays below 2^64
   if (n == 0 || n > (1u << 16) || o.n_ctx > (std::size_t{1} << 31) || chunk > (1u << 24) ||
       o.logit_rows == 0 || o.n_threads > 4096 || o.max_prefixes > (1u << 16)) {
-    throw Error(ErrorCode::kInvalidArgument,
-                std::to_string(n) + " sequences of " + std::to_string(o.n_ctx) + " tokens in chunks of " +
-                    std::to_string(chunk) + ", with " + std::to_string(o.logit_rows) + " rows of logits, " +
-                    std::to_string(o.n_threads) + " threads and " + std::to_string(o.max_prefixes) +
-                    " prefixes, are not possible");
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return std::to_string(n) + " sequences of " + std::to_string(o.n_ctx) + " tokens in chunks of " +
+             std::to_string(chunk) + ", with " + std::to_string(o.logit_rows) + " rows of logits, " +
+             std::to_string(o.n_threads) + " threads and " + std::to_string(o.max_prefixes) +
+             " prefixes, are not possible";
+    });
   }
   MemoryPlan p = plan_forward(model, batch_cache(o, o.n_ctx), batch_workspace(o, o.n_ctx));
   if (p.kv_bytes > std::numeric_limits<std::size_t>::max() / 2 / n) {
-    throw Error(ErrorCode::kOutOfMemory, "the caches of " + std::to_string(n) + " sequences of " +
-                                             std::to_string(o.n_ctx) + " tokens exceed any memory");
+    detail::refuse(ErrorCode::kOutOfMemory, [&] {
+      return "the caches of " + std::to_string(n) + " sequences of " + std::to_string(o.n_ctx) +
+             " tokens exceed any memory";
+    });
   }
   p.kv_bytes *= n;
   p.token_bytes = (n + o.max_prefixes) * o.n_ctx * sizeof(std::int32_t);
@@ -74,15 +77,16 @@ MemoryPlan fit_context(const Model& model, std::size_t n_ctx, std::size_t max_me
     }
   }
   if (any_context && best.n_ctx != 0) return best;
-  throw Error(ErrorCode::kOutOfMemory,
-              model.file().path() + ": a context of " + std::to_string(wanted.n_ctx) + " tokens takes " +
-                  std::to_string(wanted.total_bytes()) + " bytes (file " + std::to_string(wanted.file_bytes) +
-                  ", keys and values " + std::to_string(wanted.kv_bytes) + ", workspace " +
-                  std::to_string(wanted.workspace_bytes) +
-                  (wanted.draft_bytes == 0 ? "" : ", draft " + std::to_string(wanted.draft_bytes)) +
-                  "), more than the limit of " + std::to_string(max_memory) + "; " +
-                  (best.n_ctx == 0 ? "not even one token fits"
-                                   : "the largest that fits is " + std::to_string(best.n_ctx)));
+  detail::refuse(ErrorCode::kOutOfMemory, [&] {
+    return model.file().path() + ": a context of " + std::to_string(wanted.n_ctx) + " tokens takes " +
+           std::to_string(wanted.total_bytes()) + " bytes (file " + std::to_string(wanted.file_bytes) +
+           ", keys and values " + std::to_string(wanted.kv_bytes) + ", workspace " +
+           std::to_string(wanted.workspace_bytes) +
+           (wanted.draft_bytes == 0 ? "" : ", draft " + std::to_string(wanted.draft_bytes)) +
+           "), more than the limit of " + std::to_string(max_memory) + "; " +
+           (best.n_ctx == 0 ? "not even one token fits"
+                            : "the largest that fits is " + std::to_string(best.n_ctx));
+  });
 }
 
 /// plan_sequences() within max_memory.

@@ -81,10 +81,11 @@ class TypeChooser {
     choice.type = wanted;
     if (t.cols % info(wanted).block_elements != 0) {
       if (asked) {
-        throw Error(ErrorCode::kInvalidArgument, file_.path() + ": tensor " + gemma::quoted(t.name) +
-                                                     " has rows of " + std::to_string(t.cols) +
-                                                     ", which are not whole " +
-                                                     std::string(info(wanted).name) + " blocks");
+        detail::refuse(ErrorCode::kInvalidArgument, [&] {
+          return file_.path() + ": tensor " + gemma::quoted(t.name) + " has rows of " +
+                 std::to_string(t.cols) + ", which are not whole " + std::string(info(wanted).name) +
+                 " blocks";
+        });
       }
       choice.type = fallback(wanted, t.cols);
       choice.instead = true;
@@ -111,9 +112,10 @@ class TypeChooser {
       if (!type) type = wanted;
     }
     if (type && !t.runs()) {
-      throw Error(ErrorCode::kUnsupported, file_.path() + ": tensor " + gemma::quoted(t.name) +
-                                               " is of type " + describe_dtype_id(t.type_id) +
-                                               ", which is not decoded");
+      detail::refuse(ErrorCode::kUnsupported, [&] {
+        return file_.path() + ": tensor " + gemma::quoted(t.name) + " is of type " +
+               describe_dtype_id(t.type_id) + ", which is not decoded";
+      });
     }
     return type;
   }
@@ -169,10 +171,11 @@ class TypeChooser {
     if (e == nullptr) return nullptr;
     const std::size_t n_matrices = t.n_dims < 3 ? 1 : t.dims[2] * t.dims[3];
     if (e->n_inputs != t.cols || (e->n_matrices() != n_matrices && e->n_matrices() != 1)) {
-      throw Error(ErrorCode::kBadShape,
-                  options_.importances->path() + ": importances of " + std::to_string(e->n_matrices()) +
-                      " x " + std::to_string(e->n_inputs) + " inputs for tensor " + gemma::quoted(t.name) +
-                      " of " + std::to_string(n_matrices) + " x " + std::to_string(t.cols));
+      detail::refuse(ErrorCode::kBadShape, [&] {
+        return options_.importances->path() + ": importances of " + std::to_string(e->n_matrices()) + " x " +
+               std::to_string(e->n_inputs) + " inputs for tensor " + gemma::quoted(t.name) + " of " +
+               std::to_string(n_matrices) + " x " + std::to_string(t.cols);
+      });
     }
     return e;
   }
@@ -184,28 +187,31 @@ class TypeChooser {
 };
 
 GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, const QuantizeOptions& options) {
-  if (options.recipe == nullptr) throw Error(ErrorCode::kInvalidArgument, "quantising needs a recipe");
+  if (options.recipe == nullptr) detail::refuse(ErrorCode::kInvalidArgument, "quantising needs a recipe");
   gguf::refuse_non_models(file);
   for (const Adapter* adapter : options.adapters) adapter->check(file);
   for (const auto& [pattern, type] : options.tensors) {
     if (!kernels::can_encode(type)) {
-      throw Error(ErrorCode::kInvalidArgument, "tensor " + gemma::quoted(pattern) + ": type " +
-                                                   describe_dtype_id(static_cast<std::uint32_t>(type)) +
-                                                   " cannot be written");
+      detail::refuse(ErrorCode::kInvalidArgument, [&asked = pattern, wanted = type] {
+        return "tensor " + gemma::quoted(asked) + ": type " +
+               describe_dtype_id(static_cast<std::uint32_t>(wanted)) + " cannot be written";
+      });
     }
   }
   std::vector<TensorChoice> choices;
   TypeChooser chooser(file, options);
   for (const TensorView& t : file.tensors()) {
     if (!t.runs()) {  // its size is not known, so it cannot be copied
-      throw Error(ErrorCode::kUnsupported, file.path() + ": tensor " + gemma::quoted(t.name) +
-                                               " is of type " + describe_dtype_id(t.type_id) +
-                                               ", which cannot be written");
+      detail::refuse(ErrorCode::kUnsupported, [&] {
+        return file.path() + ": tensor " + gemma::quoted(t.name) + " is of type " +
+               describe_dtype_id(t.type_id) + ", which cannot be written";
+      });
     }
     choices.push_back(chooser.choose(t));
   }
   if (const std::string* pattern = chooser.unused()) {
-    throw Error(ErrorCode::kInvalidArgument, file.path() + ": there is no tensor " + gemma::quoted(*pattern));
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   [&] { return file.path() + ": there is no tensor " + gemma::quoted(*pattern); });
   }
   return choices;
 }

@@ -22,7 +22,7 @@ GEMMA_INLINE std::int32_t argmax(std::span<const float> logits) {
 
 GEMMA_INLINE Sampler::Sampler(const SamplerOptions& options) : options_(options), random_(options.seed) {
   auto require = [](bool ok, StaticText what) {
-    if (!ok) throw Error(ErrorCode::kInvalidArgument, what);
+    if (!ok) detail::refuse(ErrorCode::kInvalidArgument, what);
   };
   // is_finite() first: a comparison alone may accept NaN, see finite.hpp
   require(is_finite(options.temperature) && options.temperature >= 0, "temperature must be 0 or more");

@@ -284,7 +284,7 @@ GEMMA_INLINE Scheduler::~Scheduler() {
 }
 
 GEMMA_INLINE PendingAnswer Scheduler::submit(Request request) {
-  if (request.prompt.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
+  if (request.prompt.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a prompt without tokens");
   if (request.prompt.size() > n_ctx_) {
     detail::refuse(ErrorCode::kContextFull, [&] {
       return "a prompt of " + std::to_string(request.prompt.size()) + " tokens; the context holds " +
@@ -309,7 +309,7 @@ GEMMA_INLINE PendingAnswer Scheduler::submit(Request request) {
     PendingAnswer answer(std::make_shared<PendingAnswer::Holder>(record));
     const std::lock_guard lock(state_->mutex);
     if (state_->queue.size() >= state_->max_queue) {
-      throw Error(ErrorCode::kOutOfMemory, "the queue of requests is full");
+      detail::refuse(ErrorCode::kOutOfMemory, "the queue of requests is full");
     }
     state_->queue.push_back(std::move(record));
     state_->work.notify_all();

@@ -17,7 +17,8 @@ GEMMA_INLINE Snapshot::Snapshot(KvCache cache, std::vector<std::int32_t> tokens,
       hidden_(std::move(hidden)) {
   const std::size_t n = tokens_.size();
   if (n > cache_.n_ctx() || (cache_.n_past() != n && cache_.n_past() + 1 != n)) {
-    throw Error(ErrorCode::kInvalidArgument, "a snapshot whose tokens are not those of its keys and values");
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   "a snapshot whose tokens are not those of its keys and values");
   }
 }
 
@@ -26,7 +27,8 @@ GEMMA_INLINE Sequence::Sequence(std::shared_ptr<KvPool> pool) : cache_(std::move
 }
 
 GEMMA_INLINE std::span<const float> Sequence::logits() const {
-  if (logits_.empty()) throw Error(ErrorCode::kInvalidArgument, "there are no logits before the first token");
+  if (logits_.empty())
+    detail::refuse(ErrorCode::kInvalidArgument, "there are no logits before the first token");
   return logits_;
 }
 
@@ -56,7 +58,7 @@ GEMMA_INLINE Snapshot Sequence::snapshot() const {
 
 GEMMA_INLINE void Sequence::restore(const Snapshot& from) {
   if (from.cache().layout() != cache_.layout()) {
-    throw Error(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
+    detail::refuse(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
   }
   tokens_.clear();
   set_logits({}, {});

@@ -127,7 +127,7 @@ GEMMA_INLINE std::span<const float> Session::hidden_state() {
 }
 
 GEMMA_INLINE PrefillResult Session::set_tokens(std::span<const std::int32_t> tokens, const RunOptions& run) {
-  if (tokens.empty()) throw Error(ErrorCode::kInvalidArgument, "a prompt without tokens");
+  if (tokens.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a prompt without tokens");
   if (tokens.size() > n_ctx()) {
     detail::refuse(ErrorCode::kContextFull, [&] {
       return "a prompt of " + std::to_string(tokens.size()) + " tokens; the context holds " +
@@ -216,7 +216,7 @@ GEMMA_INLINE void Session::restore(const Snapshot& from) {
   const ModelConfig& c = model_.config();
   const bool same = (from.logits().empty() || from.logits().size() == c.vocab_size) &&
                     (from.hidden_state().empty() || from.hidden_state().size() == c.d_model);
-  if (!same) throw Error(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
+  if (!same) detail::refuse(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
   drop_guessed();
   sequence_.restore(from);
   n_rows_ = 0;

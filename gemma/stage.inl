@@ -30,9 +30,11 @@ inline StageOptions checked_stage(const Model& model, StageOptions o) {
   o.layer_end = std::min(o.layer_end, c.n_layers());
   if (o.n_threads == 0) o.n_threads = physical_core_count();
   const auto refuse_stage = [&](ErrorCode code, const std::string& why) {
-    throw Error(code, model.file().path() + ": layers " + std::to_string(o.layer_begin) + " to " +
-                          std::to_string(o.layer_end) + " of " + std::to_string(c.n_layers()) +
-                          " cannot be a stage: " + why);
+    detail::refuse(code, [&] {
+      return model.file().path() + ": layers " + std::to_string(o.layer_begin) + " to " +
+             std::to_string(o.layer_end) + " of " + std::to_string(c.n_layers()) +
+             " cannot be a stage: " + why;
+    });
   };
   if (!c.has_head)
     refuse_stage(ErrorCode::kUnsupported, "the model makes embeddings of texts, and no logits");
@@ -159,10 +161,11 @@ GEMMA_INLINE std::vector<std::size_t> split_layers(const Model& model, std::size
   if (n != 0 && n <= n_layers) cuts = detail::split_costs(costs, last, allowed, n);
   if (cuts.empty()) {
     const auto n_cuts = static_cast<std::size_t>(std::count(allowed.begin() + 1, allowed.end(), true));
-    throw Error(ErrorCode::kInvalidArgument, model.file().path() + ": " + std::to_string(n_layers) +
-                                                 " layers cannot be shared out to " + std::to_string(n) +
-                                                 " stages: at most " + std::to_string(n_cuts + 1) +
-                                                 (problem.empty() ? "" : " (" + problem + ")"));
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return model.file().path() + ": " + std::to_string(n_layers) + " layers cannot be shared out to " +
+             std::to_string(n) + " stages: at most " + std::to_string(n_cuts + 1) +
+             (problem.empty() ? "" : " (" + problem + ")");
+    });
   }
   return cuts;
 }
@@ -174,19 +177,21 @@ GEMMA_INLINE std::vector<std::size_t> split_layers(const Model& model,
   for (const std::size_t n : n_layers) {
     const std::size_t left = c.n_layers() - cuts.back();
     if (n == 0 || n > left) {
-      throw Error(ErrorCode::kInvalidArgument, model.file().path() + ": a stage of " + std::to_string(n) +
-                                                   " layers, where " + std::to_string(left) + " of " +
-                                                   std::to_string(c.n_layers()) + " are left");
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return model.file().path() + ": a stage of " + std::to_string(n) + " layers, where " +
+               std::to_string(left) + " of " + std::to_string(c.n_layers()) + " are left";
+      });
     }
     cuts.push_back(cuts.back() + n);
     if (const std::string why = cut_problem(c, cuts.back()); !why.empty()) {
-      throw Error(ErrorCode::kInvalidArgument, model.file().path() + ": " + why);
+      detail::refuse(ErrorCode::kInvalidArgument, [&] { return model.file().path() + ": " + why; });
     }
   }
   if (cuts.back() != c.n_layers()) {
-    throw Error(ErrorCode::kInvalidArgument, model.file().path() + ": stages of " +
-                                                 std::to_string(cuts.back()) + " layers together; it has " +
-                                                 std::to_string(c.n_layers()));
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return model.file().path() + ": stages of " + std::to_string(cuts.back()) +
+             " layers together; it has " + std::to_string(c.n_layers());
+    });
   }
   return cuts;
 }
@@ -196,9 +201,10 @@ GEMMA_INLINE MemoryPlan plan_stage(const Model& model, const StageOptions& optio
   MemoryPlan p = plan_forward(model, detail::stage_cache(o), detail::stage_workspace(model, o));
   p.file_bytes = detail::part_bytes(model, o.layer_begin, o.layer_end);
   if (p.kv_bytes > SIZE_MAX / 2 / o.max_sequences) {
-    throw Error(ErrorCode::kOutOfMemory, "the caches of " + std::to_string(o.max_sequences) +
-                                             " sequences of " + std::to_string(o.n_ctx) +
-                                             " tokens exceed any memory");
+    detail::refuse(ErrorCode::kOutOfMemory, [&] {
+      return "the caches of " + std::to_string(o.max_sequences) + " sequences of " + std::to_string(o.n_ctx) +
+             " tokens exceed any memory";
+    });
   }
   p.kv_bytes *= o.max_sequences;
   return p;

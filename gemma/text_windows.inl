@@ -16,19 +16,22 @@ GEMMA_INLINE TextWindows::TextWindows(const Model& model, std::vector<std::int32
   detail::or_out_of_memory("no memory for a text's windows", [&] {
     const std::size_t n = options.n_ctx;
     if (n < 4 || options.stride >= n || options.batch == 0) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "windows of " + std::to_string(n) + " tokens with a stride of " +
-                      std::to_string(options.stride) + " in forwards of " + std::to_string(options.batch) +
-                      " tokens: a window has at least 4 tokens, and its stride is shorter");
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return "windows of " + std::to_string(n) + " tokens with a stride of " +
+               std::to_string(options.stride) + " in forwards of " + std::to_string(options.batch) +
+               " tokens: a window has at least 4 tokens, and its stride is shorter";
+      });
     }
     if (n > model.config().max_seq_len) {
-      throw Error(ErrorCode::kInvalidArgument, "windows of " + std::to_string(n) +
-                                                   " tokens: the model's context has " +
-                                                   std::to_string(model.config().max_seq_len));
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return "windows of " + std::to_string(n) + " tokens: the model's context has " +
+               std::to_string(model.config().max_seq_len);
+      });
     }
     if (ids_.size() < n) {
-      throw Error(ErrorCode::kInvalidArgument, "the text has " + std::to_string(ids_.size()) +
-                                                   " tokens; a window has " + std::to_string(n));
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return "the text has " + std::to_string(ids_.size()) + " tokens; a window has " + std::to_string(n);
+      });
     }
     step_ = options.stride == 0 ? n : options.stride;
     n_scored_ = options.stride == 0 ? n - n / 2 - 1 : options.stride;

@@ -102,8 +102,10 @@ class WeightReader {
   }
 
   [[noreturn]] void fail(ErrorCode code, const TensorView& t, const std::string& what) const {
-    throw Error(code, file_.path_of(t.data) + ": tensor " + gemma::quoted(t.name) + " (at byte " +
-                          std::to_string(file_.offset_of(t.data)) + "): " + what);
+    detail::refuse(code, [&] {
+      return file_.path_of(t.data) + ": tensor " + gemma::quoted(t.name) + " (at byte " +
+             std::to_string(file_.offset_of(t.data)) + "): " + what;
+    });
   }
 
  private:
@@ -149,11 +151,11 @@ class WeightReader {
   void refuse_changes(const std::string& name) const {
     for (const auto& adapter : adapters_) {
       if (adapter->find(name) == nullptr) continue;
-      throw Error(
-          ErrorCode::kUnsupported,
-          adapter->path() + ": changes tensor " + gemma::quoted(name) +
-              ", which is supported only when quantising merges it: it is not a matrix of attention or of "
-              "a dense feed-forward block");
+      detail::refuse(ErrorCode::kUnsupported, [&] {
+        return adapter->path() + ": changes tensor " + gemma::quoted(name) +
+               ", which is supported only when quantising merges it: it is not a matrix of attention or of "
+               "a dense feed-forward block";
+      });
     }
   }
 
@@ -306,7 +308,7 @@ GEMMA_INLINE Weights Weights::from(const gguf::File& file, const ModelConfig& c,
                                    const kernels::KernelTable& kernels,
                                    std::span<const std::shared_ptr<const Adapter>> adapters) {
   for (const auto& adapter : adapters) {
-    if (adapter == nullptr) throw Error(ErrorCode::kInvalidArgument, "an adapter is missing");
+    if (adapter == nullptr) detail::refuse(ErrorCode::kInvalidArgument, "an adapter is missing");
     adapter->check(file);
   }
   Weights w;

@@ -54,9 +54,10 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
     : n_threads(o.n_threads != 0 ? o.n_threads : physical_core_count()) {
   // row indices have 32 bits, and no machine has resources near these limits
   if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.most_rows() > o.max_tokens || n_threads > 4096) {
-    throw Error(ErrorCode::kInvalidArgument, "a workspace of " + std::to_string(o.max_tokens) + " tokens, " +
-                                                 std::to_string(o.most_rows()) + " rows of logits and " +
-                                                 std::to_string(n_threads) + " threads is not possible");
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "a workspace of " + std::to_string(o.max_tokens) + " tokens, " + std::to_string(o.most_rows()) +
+             " rows of logits and " + std::to_string(n_threads) + " threads is not possible";
+    });
   }
   const std::size_t t = o.max_tokens;
   hidden = t * c.d_model;

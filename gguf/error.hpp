@@ -141,10 +141,15 @@ decltype(auto) or_out_of_memory(StaticText message, F&& f) {
   }
 }
 
-/// Throws Error{code, message()}.
-template <typename F>
+/// Throws Error{code, message()}, or Error{kOutOfMemory} if there is no memory for the message. All errors of
+/// the library are thrown here.
+template <std::invocable F>
 [[noreturn]] void refuse(ErrorCode code, F&& message) {
   throw or_out_of_memory("no memory for the message of an error", [&] { return Error(code, message()); });
+}
+/// Overload for a literal, which allocates nothing.
+[[noreturn]] inline void refuse(ErrorCode code, StaticText message) {
+  throw Error(code, message);
 }
 
 }  // namespace detail

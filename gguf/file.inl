@@ -22,7 +22,8 @@ GEMMA_INLINE File File::open(std::string path) {
 GEMMA_INLINE File File::from_memory(std::span<const std::byte> bytes, std::string name) {
   return gemma::detail::or_out_of_memory("no memory for opening a file", [&] {
     if (reinterpret_cast<std::uintptr_t>(bytes.data()) % kLeastAlignment != 0) {
-      throw Error(ErrorCode::kInvalidArgument, name + ": a file in memory must be aligned to 8 bytes");
+      gemma::detail::refuse(ErrorCode::kInvalidArgument,
+                            [&] { return name + ": a file in memory must be aligned to 8 bytes"; });
     }
     return make(MappedFile::borrow(bytes, std::move(name)));
   });
@@ -75,10 +76,10 @@ GEMMA_INLINE void File::missing(ErrorCode code, const char* kind, std::string_vi
 
 GEMMA_INLINE void File::refuse_type(std::string_view key, const Value& value,
                                     const std::string& expected) const {
-  throw Error(ErrorCode::kWrongType, path() + ": key " + gemma::quoted(key) + ": " + value.type_name() +
-                                         " where " + expected +
-                                         " is expected, or out of its range (at byte " +
-                                         std::to_string(offset_of(value.bytes())) + ")");
+  gemma::detail::refuse(ErrorCode::kWrongType, [&] {
+    return path() + ": key " + gemma::quoted(key) + ": " + value.type_name() + " where " + expected +
+           " is expected, or out of its range (at byte " + std::to_string(offset_of(value.bytes())) + ")";
+  });
 }
 
 GEMMA_INLINE File File::make(MappedFile map) {
@@ -86,7 +87,8 @@ GEMMA_INLINE File File::make(MappedFile map) {
   try {
     return File(std::move(map));
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::kOutOfMemory, path + ": out of memory while reading its header");
+    gemma::detail::refuse(ErrorCode::kOutOfMemory,
+                          [&] { return path + ": out of memory while reading its header"; });
   }
 }
 

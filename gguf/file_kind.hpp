@@ -65,8 +65,10 @@ inline std::optional<NonModelKind> non_model_kind(const File& file) {
 /// Throws Error{kUnsupported} for a file that is not a model; the message names its kind.
 inline void refuse_non_models(const File& file) {
   if (const auto other = non_model_kind(file)) {
-    throw Error(ErrorCode::kUnsupported, file.path() + ": this is " + std::string(other->what) +
-                                             ", not a model: " + std::string(other->advice));
+    gemma::detail::refuse(ErrorCode::kUnsupported, [&] {
+      return file.path() + ": this is " + std::string(other->what) +
+             ", not a model: " + std::string(other->advice);
+    });
   }
 }
 

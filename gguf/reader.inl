@@ -33,7 +33,7 @@ GEMMA_INLINE void Reader::fail_at(std::size_t offset, ErrorCode code, const std:
     text += subject_.name.data() != nullptr ? gemma::quoted(subject_.name) : std::to_string(subject_.number);
     text += ": ";
   }
-  throw Error(code, text + message + " (at byte " + std::to_string(offset) + ")");
+  gemma::detail::refuse(code, [&] { return text + message + " (at byte " + std::to_string(offset) + ")"; });
 }
 
 }  // namespace gemma::gguf

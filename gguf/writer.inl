@@ -56,7 +56,7 @@ class OutputFile {
 };
 
 [[noreturn]] GEMMA_INLINE void refuse_to_write(const std::string& message) {
-  throw Error(ErrorCode::kInvalidArgument, message);
+  gemma::detail::refuse(ErrorCode::kInvalidArgument, [&] { return message; });
 }
 
 /// Bytes of a tensor.

@@ -38,7 +38,7 @@ class AgentWriter {
 
   /// Throws Error{kInvalidArgument} for an empty conversation, and for messages that no template could write.
   RenderedChat write(std::span<const Message> messages) {
-    if (messages.empty()) throw Error(ErrorCode::kInvalidArgument, "a conversation without messages");
+    if (messages.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a conversation without messages");
     out_.mark(turns_.begin);
     messages_ = messages;
     write_system();
@@ -147,7 +147,7 @@ class AgentWriter {
       if (call.id == answer.tool_call_id) name = call.name;
     }
     if (name.empty()) {
-      throw Error(ErrorCode::kInvalidArgument, "a tool's answer to no call, and without the tool's name");
+      detail::refuse(ErrorCode::kInvalidArgument, "a tool's answer to no call, and without the tool's name");
     }
     return name;
   }

@@ -102,8 +102,10 @@ class BpeTokenizer final : public Tokenizer {
     if (known != nullptr) return *known;
     constexpr std::string_view kKey = "tokenizer.ggml.pre";
     if (named.data() == nullptr) {
-      throw Error(ErrorCode::kUnsupported, vocab().source() + ": key " + gemma::quoted(kKey) +
-                                               " is missing, and the vocabulary's markers do not tell it");
+      detail::refuse(ErrorCode::kUnsupported, [&] {
+        return vocab().source() + ": key " + gemma::quoted(kKey) +
+               " is missing, and the vocabulary's markers do not tell it";
+      });
     }
     std::string known_names;
     for (const PreTokenizer& pre : dialects::kPreTokenizers) {

@@ -149,9 +149,10 @@ inline ChatTemplate ChatTemplate::read(const Vocab& vocab) {
 inline ChatTemplate ChatTemplate::named(const Vocab& vocab, std::string_view name) {
   const Dialect* dialect = dialects::find(name);
   if (dialect == nullptr) {
-    throw Error(ErrorCode::kInvalidArgument, "no chat template is called " +
-                                                 gemma::quoted(std::string(name)) + "; there are " +
-                                                 dialects::names());
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "no chat template is called " + gemma::quoted(std::string(name)) + "; there are " +
+             dialects::names();
+    });
   }
   return {vocab, for_file(vocab, *dialect)};
 }

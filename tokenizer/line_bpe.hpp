@@ -35,10 +35,11 @@ class LineBpeTokenizer final : public Tokenizer {
   /// Throws Error{kMissingKey} if some character would have no token.
   explicit LineBpeTokenizer(Vocab from) : Tokenizer(std::move(from)), all_bytes_(vocab().has_all_bytes()) {
     if (!vocab().unk() && !all_bytes_) {
-      throw Error(ErrorCode::kMissingKey,
-                  vocab().source() +
-                      ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
-                      "not all 256 byte tokens to do without");
+      detail::refuse(ErrorCode::kMissingKey, [&] {
+        return vocab().source() +
+               ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
+               "not all 256 byte tokens to do without";
+      });
     }
     for (std::size_t i = 0; i < vocab().size(); ++i) {
       const auto id = static_cast<TokenId>(i);

@@ -80,8 +80,10 @@ class PieceTable {
   [[noreturn]] void fail(ErrorCode code, std::string_view key, const std::string& what,
                          const void* at) const {
     const auto offset = static_cast<const std::byte*>(at) - file_begin_;
-    throw Error(code, source_ + ": key " + gemma::quoted(key) + " " + what + " (at byte " +
-                          std::to_string(offset) + ")");
+    detail::refuse(code, [&] {
+      return source_ + ": key " + gemma::quoted(key) + " " + what + " (at byte " + std::to_string(offset) +
+             ")";
+    });
   }
 
  protected:

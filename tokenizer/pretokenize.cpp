@@ -96,8 +96,9 @@ using MatchContext = std::unique_ptr<pcre2_match_context, Freer<pcre2_match_cont
 [[noreturn]] void fail(const std::string& what, int code) {
   PCRE2_UCHAR message[128] = {};
   pcre2_get_error_message(code, message, sizeof message);
-  throw Error(ErrorCode::kOutOfMemory,
-              "the pre-tokenizer cannot " + what + ": " + reinterpret_cast<const char*>(message));
+  detail::refuse(ErrorCode::kOutOfMemory, [&] {
+    return "the pre-tokenizer cannot " + what + ": " + reinterpret_cast<const char*>(message);
+  });
 }
 
 }  // namespace

@@ -43,7 +43,8 @@ SentencePiece::SentencePiece(std::string_view model) {
   auto processor = std::make_unique<Processor>();
   const auto status = processor->spm.LoadFromSerializedProto(model);
   if (!status.ok()) {
-    throw Error(ErrorCode::kMalformed, "sentencepiece refuses the vocabulary: " + status.ToString());
+    detail::refuse(ErrorCode::kMalformed,
+                   [&] { return "sentencepiece refuses the vocabulary: " + status.ToString(); });
   }
   processor_ = std::move(processor);
 }
@@ -55,7 +56,8 @@ void SentencePiece::encode(std::string_view text, std::vector<TokenId>& ids) con
   std::vector<int> out;
   const auto status = processor_->spm.Encode(text, &out);
   if (!status.ok()) {
-    throw Error(ErrorCode::kInvalidArgument, "sentencepiece cannot encode a text: " + status.ToString());
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   [&] { return "sentencepiece cannot encode a text: " + status.ToString(); });
   }
   ids.insert(ids.end(), out.begin(), out.end());
 }

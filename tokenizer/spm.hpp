@@ -54,10 +54,11 @@ class SpmTokenizer final : public Tokenizer {
   /// Throws Error{kMissingKey} if some character would have no token.
   explicit SpmTokenizer(Vocab from) : Tokenizer(std::move(from)) {
     if (!vocab().unk() && !vocab().has_all_bytes()) {
-      throw Error(ErrorCode::kMissingKey,
-                  vocab().source() +
-                      ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
-                      "not all 256 byte tokens to do without");
+      detail::refuse(ErrorCode::kMissingKey, [&] {
+        return vocab().source() +
+               ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
+               "not all 256 byte tokens to do without";
+      });
     }
     for (std::size_t i = 0; i < vocab().size(); ++i) {
       const auto id = static_cast<TokenId>(i);

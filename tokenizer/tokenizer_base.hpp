@@ -126,13 +126,14 @@ class Tokenizer {
  private:
   std::vector<TokenId> ids_of(std::string_view text, const EncodeOptions& options) const {
     if (text.size() > kMaxTextBytes) {
-      throw Error(ErrorCode::kInvalidArgument, "a text of " + std::to_string(text.size()) +
-                                                   " bytes is too long to be encoded in one piece");
+      detail::refuse(ErrorCode::kInvalidArgument, [&] {
+        return "a text of " + std::to_string(text.size()) + " bytes is too long to be encoded in one piece";
+      });
     }
     std::vector<TokenId> ids;
     const bool begins = options.bos == Bos::kAlways || (options.bos == Bos::kAsModel && vocab_.add_bos());
     if (begins) {
-      if (!vocab_.bos()) throw Error(ErrorCode::kInvalidArgument, "the vocabulary has no BOS token");
+      if (!vocab_.bos()) detail::refuse(ErrorCode::kInvalidArgument, "the vocabulary has no BOS token");
       ids.push_back(*vocab_.bos());
     }
     std::size_t done = 0;

@@ -28,7 +28,7 @@ class ToolWriter {
   void declaration(const Value& tool) {
     const Value* function = tool.find("function");
     if (function == nullptr || !function->is(Value::Kind::kObject)) {
-      throw Error(ErrorCode::kInvalidArgument, "a tool without a \"function\"");
+      detail::refuse(ErrorCode::kInvalidArgument, "a tool without a \"function\"");
     }
     out_.mark(facts_.tool_open);
     out_.mark("declaration:");

@@ -25,7 +25,7 @@ class TurnWriter {
 
   /// Throws Error{kInvalidArgument} with the template's own message for a conversation that it refuses.
   RenderedChat write(std::span<const Message> messages) {
-    if (messages.empty()) throw Error(ErrorCode::kInvalidArgument, "a conversation without messages");
+    if (messages.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a conversation without messages");
     refuse_tools(messages);
     out_.mark(turns_.begin);
     messages = take_system(messages);
@@ -54,9 +54,9 @@ class TurnWriter {
     if (!given) return messages;
     if (place_ == SystemPlace::kRefused) {
       if (!options_.merge_system) {
-        throw Error(
-            ErrorCode::kInvalidArgument,
-            std::string(turns_.system_refusal.empty() ? turns_.order_refusal : turns_.system_refusal));
+        detail::refuse(ErrorCode::kInvalidArgument, [&] {
+          return std::string(turns_.system_refusal.empty() ? turns_.order_refusal : turns_.system_refusal);
+        });
       }
       place_ = SystemPlace::kFirstUser;
     }
@@ -67,7 +67,7 @@ class TurnWriter {
   void refuse_tools(std::span<const Message> messages) const {
     bool any = !options_.tools.empty();
     for (const Message& m : messages) any = any || !m.tool_calls.empty() || !m.tool_responses.empty();
-    if (any) throw Error(ErrorCode::kUnsupported, "the chat template does not support tools");
+    if (any) detail::refuse(ErrorCode::kUnsupported, "the chat template does not support tools");
   }
 
   void check_roles(std::span<const Message> turns) const {
@@ -75,11 +75,13 @@ class TurnWriter {
       const std::string& role = turns[i].role;
       const bool alternates = (role == "user") == (i % 2 == 0);
       if (!turns_.order_refusal.empty() && !alternates) {
-        throw Error(ErrorCode::kInvalidArgument, std::string(turns_.order_refusal));
+        detail::refuse(ErrorCode::kInvalidArgument, [&] { return std::string(turns_.order_refusal); });
       }
       const bool known =
           role == "user" || role == "assistant" || (role == "system" && place_ == SystemPlace::kTurn);
-      if (!known) throw Error(ErrorCode::kInvalidArgument, "these turns have no role " + gemma::quoted(role));
+      if (!known)
+        detail::refuse(ErrorCode::kInvalidArgument,
+                       [&] { return "these turns have no role " + gemma::quoted(role); });
     }
   }
 

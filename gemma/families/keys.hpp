@@ -108,12 +108,14 @@ class Keys {
   /// Throws Error{kMalformed}: the value of `key` is `value`, but `expected` is needed.
   [[noreturn]] void malformed(const std::string& key, const std::string& value,
                               const std::string& expected) const {
-    throw Error(ErrorCode::kMalformed,
-                named(key) + " is " + value + " where " + expected + " is needed" + place(key));
+    detail::refuse(ErrorCode::kMalformed, [&] {
+      return named(key) + " is " + value + " where " + expected + " is needed" + place(key);
+    });
   }
   /// Throws Error{kUnsupported}: the value of `key` asks for a feature that is not supported.
   [[noreturn]] void unsupported(const std::string& key, const std::string& what) const {
-    throw Error(ErrorCode::kUnsupported, named(key) + " " + what + ", which is not supported" + place(key));
+    detail::refuse(ErrorCode::kUnsupported,
+                   [&] { return named(key) + " " + what + ", which is not supported" + place(key); });
   }
   /// The file whose metadata is read.
   const gguf::File& file() const noexcept { return file_; }
@@ -249,8 +251,8 @@ inline ModelConfig read_common(const Keys& keys, const Defaults& defaults = {}) 
   c.architecture = keys.architecture();
   c.name = std::string(file.get_or<std::string_view>("general.name", ""));
   if (file.tensors().empty()) {
-    throw Error(ErrorCode::kMissingTensor,
-                file.path() + ": there are no tensors in the file, so it is not a model");
+    detail::refuse(ErrorCode::kMissingTensor,
+                   [&] { return file.path() + ": there are no tensors in the file, so it is not a model"; });
   }
   const std::size_t n_layers = keys.size("block_count");
   // each layer has its own tensors: a larger count is refused before anything is allocated for it

@@ -49,8 +49,10 @@ inline ModelConfig read_config(const gguf::File& file, const Overrides& override
   std::string known;
   for (const Family& family : kFamilies)
     known += (known.empty() ? "" : ", ") + std::string(family.architecture);
-  throw Error(ErrorCode::kUnsupported, file.path() + ": architecture " + gemma::quoted(architecture) +
-                                           " is not supported; supported are " + known);
+  detail::refuse(ErrorCode::kUnsupported, [&] {
+    return file.path() + ": architecture " + gemma::quoted(architecture) +
+           " is not supported; supported are " + known;
+  });
 }
 
 }  // namespace gemma::families

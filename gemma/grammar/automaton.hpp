@@ -142,14 +142,14 @@ class AutomatonBuilder {
 
   State state() {
     if (out_.n_states_ >= Automaton::kMaxStates) {
-      throw Error(ErrorCode::kUnsupported,
-                  "a grammar that takes too many states: fewer or smaller repetitions help");
+      detail::refuse(ErrorCode::kUnsupported,
+                     "a grammar that takes too many states: fewer or smaller repetitions help");
     }
     return static_cast<State>(out_.n_states_++);
   }
   std::uint32_t new_rule(const Body& body) {
     if (bodies_.size() >= Automaton::kMaxStates) {
-      throw Error(ErrorCode::kUnsupported, "a grammar with too many rules or parts");
+      detail::refuse(ErrorCode::kUnsupported, "a grammar with too many rules or parts");
     }
     bodies_.push_back(body);
     out_.starts_.push_back(state());
@@ -164,7 +164,8 @@ class AutomatonBuilder {
 
   void byte(State from, std::uint32_t first, std::uint32_t last, State to) {
     if (bytes_.size() >= Automaton::kMaxByteEdges) {
-      throw Error(ErrorCode::kUnsupported, "a grammar that repeats classes of too many characters too often");
+      detail::refuse(ErrorCode::kUnsupported,
+                     "a grammar that repeats classes of too many characters too often");
     }
     bytes_.push_back({from, {static_cast<std::uint8_t>(first), static_cast<std::uint8_t>(last), to}});
   }

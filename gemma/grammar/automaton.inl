@@ -15,7 +15,7 @@ GEMMA_INLINE Automaton::Automaton(const Rules& rules, RuleId root) {
   find_nullable();
   find_heights();
   if (heights_[starts_[0]] == kInfinite) {
-    throw Error(ErrorCode::kUnsupported, "a grammar that no text at all can satisfy");
+    detail::refuse(ErrorCode::kUnsupported, "a grammar that no text at all can satisfy");
   }
   find_ranks(builder.names());
   mark_tails();

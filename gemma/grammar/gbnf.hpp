@@ -69,7 +69,7 @@ class GbnfReader {
   static RuleId root(std::string_view text, Rules& rules) {
     const auto all = GbnfReader(text, rules).read();
     const auto it = all.find("root");
-    if (it == all.end()) throw Error(ErrorCode::kMalformed, "grammar: there is no rule 'root'");
+    if (it == all.end()) detail::refuse(ErrorCode::kMalformed, "grammar: there is no rule 'root'");
     return it->second;
   }
 
@@ -88,8 +88,9 @@ class GbnfReader {
       column = c == '\n' ? 1 : column + 1;
       line += c == '\n' ? 1 : 0;
     }
-    throw Error(ErrorCode::kMalformed,
-                "grammar, line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what);
+    detail::refuse(ErrorCode::kMalformed, [&] {
+      return "grammar, line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what;
+    });
   }
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
   bool take(std::string_view what) {

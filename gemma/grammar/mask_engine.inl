@@ -25,8 +25,8 @@ decltype(auto) MaskEngine::in_table(GrammarMask& mask, F&& f) {
       ++n_tables_;
       table_.emplace(*automaton_);
       if (again)
-        throw Error(ErrorCode::kUnsupported,
-                    "a grammar that is too ambiguous: too many ways to go on for one token");
+        detail::refuse(ErrorCode::kUnsupported,
+                       "a grammar that is too ambiguous: too many ways to go on for one token");
     }
   }
 }
@@ -177,15 +177,15 @@ GEMMA_INLINE bool MaskEngine::nothing_follows(const GrammarMask& mask, const All
 GEMMA_INLINE void MaskEngine::apply(GrammarMask& mask, std::span<float> logits) {
   constexpr float kForbidden = -std::numeric_limits<float>::infinity();
   if (logits.size() < pieces_->vocab_size()) {
-    throw Error(ErrorCode::kInvalidArgument, "fewer logits than the vocabulary has pieces");
+    detail::refuse(ErrorCode::kInvalidArgument, "fewer logits than the vocabulary has pieces");
   }
   const std::lock_guard lock(mutex_);
   const Allowed& found = mask.finished_ ? none_ : in_table(mask, [&](State s) -> const Allowed& {
     return allowed_at(s, mask.at_start_);
   });
   if (nothing_follows(mask, found)) {
-    throw Error(ErrorCode::kUnsupported,
-                "no token of the vocabulary continues the text as the grammar requires");
+    detail::refuse(ErrorCode::kUnsupported,
+                   "no token of the vocabulary continues the text as the grammar requires");
   }
   const auto end_ids = mask.can_end_ ? pieces_->ends() : std::span<const TokenId>();
   kept_.clear();

@@ -172,7 +172,7 @@ class Rules {
   };
 
   static void check(bool fits) {
-    if (!fits) throw Error(ErrorCode::kUnsupported, "a grammar with too many rules or parts");
+    if (!fits) detail::refuse(ErrorCode::kUnsupported, "a grammar with too many rules or parts");
   }
   ExprId add(const Expr& e) {
     check(exprs_.size() < kMaxExprs);

@@ -91,10 +91,10 @@ struct JsonTypes {
 class SchemaWords {
  public:
   [[noreturn]] static void malformed(const std::string& what) {
-    throw Error(ErrorCode::kMalformed, "schema: " + what);
+    detail::refuse(ErrorCode::kMalformed, [&] { return "schema: " + what; });
   }
   [[noreturn]] static void unsupported(const std::string& what) {
-    throw Error(ErrorCode::kUnsupported, "schema: " + what);
+    detail::refuse(ErrorCode::kUnsupported, [&] { return "schema: " + what; });
   }
   /// A keyword's value, which must be of this kind; nullptr if it is absent.
   static const Value* member(const Value& schema, std::string_view key, Value::Kind kind) {

@@ -122,8 +122,8 @@ GEMMA_INLINE void StateTable::add(Pair item) {
     for (const std::uint32_t rank : entered_) callers_[automaton_.rule_of_rank(rank)].clear();
     entered_.clear();
     ends_ = false;
-    throw Error(ErrorCode::kUnsupported,
-                "a grammar that is too ambiguous: too many ways to read a text at once");
+    detail::refuse(ErrorCode::kUnsupported,
+                   "a grammar that is too ambiguous: too many ways to read a text at once");
   }
   open_.push_back(item);
 }
