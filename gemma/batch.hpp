@@ -192,7 +192,7 @@ class Batch {
   std::size_t max_prompt_tokens_;
   Workspace workspace_;
   std::shared_ptr<KvPool> pool_;
-  PrefixCache prefixes_;
+  detail::PrefixCache prefixes_;
   std::vector<Slot> slots_;
   std::shared_ptr<Drafter> drafter_;  // nullptr: none
   std::size_t most_guesses_;          // maximum for one sequence and step

@@ -25,7 +25,7 @@ GEMMA_INLINE Batch::Batch(Model model, const BatchOptions& options, const Memory
                                        return std::make_shared<KvPool>(layout, options.max_sequences);
                                      })),
       prefixes_(detail::or_out_of_memory("no memory for a batch",
-                                         [&] { return PrefixCache(pool_, options.max_prefixes); })),
+                                         [&] { return detail::PrefixCache(pool_, options.max_prefixes); })),
       drafter_(detail::or_out_of_memory("no memory for a draft",
                                         [&] { return detail::make_drafter(model_, options, plan.n_ctx); })),
       most_guesses_(drafter_ == nullptr ? 0 : options.draft.max_tokens) {
@@ -200,7 +200,7 @@ GEMMA_INLINE void Batch::find_donor(Slot& s) {
   const auto wanted = s.sequence.tokens().first(s.n_prompt - 1);
   for (const Slot& other : slots_) {
     if (!other.taken() || other.id >= s.id) continue;
-    const std::size_t n = common_prefix(wanted, other.sequence.tokens());
+    const std::size_t n = detail::common_prefix(wanted, other.sequence.tokens());
     const std::size_t computed = other.sequence.cache().n_past();
     // a sliding window may have released pages of the prefix
     const bool possible = n > computed ? other.running() : other.sequence.can_truncate(n);
@@ -229,10 +229,11 @@ GEMMA_INLINE bool Batch::take_from_donor(Slot& s) {
     donor = s.donor == 0 ? nullptr : find(s.donor);
   }
   const auto wanted = s.sequence.tokens().first(s.n_prompt - 1);
-  const PrefixCache::Match kept = prefixes_.find(wanted);
+  const detail::PrefixCache::Match kept = prefixes_.find(wanted);
   if (donor != nullptr) {
     const Sequence& from = donor->sequence;
-    std::size_t n = std::min(s.n_donor, common_prefix(wanted, from.tokens()));  // its tokens may have changed
+    std::size_t n =
+        std::min(s.n_donor, detail::common_prefix(wanted, from.tokens()));  // its tokens may have changed
     if (n > kept.n && n > from.cache().n_past() && donor->running()) return false;
     n = std::min(n, from.cache().n_past());
     if (n > kept.n && from.can_truncate(n)) {

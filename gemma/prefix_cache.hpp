@@ -12,7 +12,7 @@
 #include "kv_cache.hpp"
 #include "sequence.hpp"
 
-namespace gemma {
+namespace gemma::detail {
 
 /// Length of the common prefix of two lists of tokens.
 std::size_t common_prefix(std::span<const std::int32_t> a, std::span<const std::int32_t> b) noexcept;
@@ -64,7 +64,7 @@ class PrefixCache {
   std::uint64_t clock_ = 0;
 };
 
-}  // namespace gemma
+}  // namespace gemma::detail
 
 #if defined(GEMMA_HEADER_ONLY)
 #include "prefix_cache.inl"

@@ -5,7 +5,7 @@
 
 #include "../gguf/linkage.hpp"
 
-namespace gemma {
+namespace gemma::detail {
 
 GEMMA_INLINE std::size_t common_prefix(std::span<const std::int32_t> a,
                                        std::span<const std::int32_t> b) noexcept {
@@ -107,4 +107,4 @@ GEMMA_INLINE std::size_t PrefixCache::size() const noexcept {
       std::count_if(entries_.begin(), entries_.end(), [](const Entry& e) { return !e.empty(); }));
 }
 
-}  // namespace gemma
+}  // namespace gemma::detail

@@ -116,6 +116,8 @@ inline constexpr QuantizeRecipe kQuantizeRecipes[] = {
      {DType::kIQ4_XS, LayerPick::kNoMatrix, DType::kQ5_K}},
 };
 
+namespace detail {
+
 /// The replacement of a type whose blocks do not divide a row: first another block size, then F16.
 struct TypeFallback {
   DType type;     // the type that does not fit
@@ -163,6 +165,8 @@ constexpr bool is_picked(LayerPick pick, std::size_t i, std::size_t n, bool grou
   }
   return false;
 }
+
+}  // namespace detail
 
 /// The recipe called `name` (upper or lower case), or nullptr.
 const QuantizeRecipe* find_recipe(std::string_view name) noexcept;

@@ -20,7 +20,9 @@
 
 namespace gemma {
 
+namespace detail {
 struct LowRank;
+}
 
 /// A weight matrix w[rows, cols] in the file, and the kernel that multiplies by it.
 struct Matrix {
@@ -30,12 +32,14 @@ struct Matrix {
   std::size_t cols = 0;                           // k: inputs
   std::size_t row_bytes = 0;                      // from one row to the next
   const kernels::MatmulKernel* kernel = nullptr;  // static
-  float scale = 1.0f;                // factor of the product, stored in a separate tensor (NVFP4)
-  const LowRank* changes = nullptr;  // first of the changes by adapters, or nullptr
+  float scale = 1.0f;                        // factor of the product, stored in a separate tensor (NVFP4)
+  const detail::LowRank* changes = nullptr;  // first of the changes by adapters, or nullptr
 
   /// Size in the file, in bytes.
   std::size_t size_bytes() const noexcept { return rows * row_bytes; }
 };
+
+namespace detail {
 
 /// An adapter's change of a matrix: b (a x) is added to its product, in float32.
 struct LowRank {
@@ -44,6 +48,8 @@ struct LowRank {
   std::size_t column = 0;         // sum of the ranks of earlier changes to matrices with the same input
   const LowRank* next = nullptr;  // another adapter's change to the same matrix
 };
+
+}  // namespace detail
 
 /// Norm weights as float32: copies, since they are small and files may hold them in any type.
 using FloatBuffer = AlignedBuffer<float>;
@@ -140,8 +146,8 @@ struct Weights {
   std::vector<Matrix> dense;  // [width, d_model or the preceding width] of the linear layers after pooling
   FloatBuffer ones;           // [largest head_dim] ones, for norms without weights, or empty
   FloatBuffer rope_divisors;  // [head_dim / 2] divisors of rotary frequencies (Llama 3.1), or empty
-  std::vector<LayerWeights> layers;               // [n_layers]
-  std::vector<std::unique_ptr<LowRank>> changes;  // changes of all adapters; matrices point to them
+  std::vector<LayerWeights> layers;                       // [n_layers]
+  std::vector<std::unique_ptr<detail::LowRank>> changes;  // changes of all adapters; matrices point to them
   /// Decoded copies of adapters' matrices whose form in the file cannot be used directly.
   std::vector<std::unique_ptr<FloatBuffer>> decoded;
   std::size_t changes_width = 0;  // largest sum of ranks of changes to matrices with the same input

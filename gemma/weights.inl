@@ -315,7 +315,7 @@ GEMMA_INLINE Weights Weights::from(const gguf::File& file, const ModelConfig& c,
   detail::WeightReader read(file, kernels, adapters, w);
   for (const char* name : {"token_embd.scale", "token_embd.weight.scale"}) read.refuse(name);
   w.embedding = read.changeable("token_embd.weight", c.vocab_size, c.d_model, true);
-  for (const LowRank* change = w.embedding.changes; change != nullptr; change = change->next) {
+  for (const detail::LowRank* change = w.embedding.changes; change != nullptr; change = change->next) {
     if (change->a.rows > kMostEmbeddingRank)
       read.fail(ErrorCode::kUnsupported, file.tensor("token_embd.weight"),
                 "an adapter changes it by a rank of " + std::to_string(change->a.rows));

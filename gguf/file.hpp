@@ -154,11 +154,11 @@ class File {
   static File make(MappedFile map);
   /// Opens the other parts of a split model and joins them with `given`, one of its parts; `facts` are its
   /// split.* keys.
-  static File join(File given, const SplitPart& facts);
+  static File join(File given, const detail::SplitPart& facts);
   const MappedFile& owner_of(std::span<const std::byte> part) const noexcept;
   explicit File(MappedFile map);
   std::pair<std::uint64_t, std::uint64_t> read_header(Reader& reader);
-  static void add_unique(NameIndex& index, std::string_view name, const Reader& reader);
+  static void add_unique(detail::NameIndex& index, std::string_view name, const Reader& reader);
   void read_metadata(Reader& reader, std::uint64_t n_kv);
   void read_alignment(const Value& value, const Reader& reader);
   Pending read_tensor(Reader& reader, std::uint64_t number);
@@ -176,8 +176,8 @@ class File {
   std::size_t data_offset_ = 0;
   std::vector<Metadata> metadata_;
   std::vector<TensorView> tensors_;
-  NameIndex keys_;
-  NameIndex names_;
+  detail::NameIndex keys_;
+  detail::NameIndex names_;
   std::vector<File> others_;  // own the mappings that tensors_ and names_ refer to
 };
 

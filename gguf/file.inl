@@ -14,7 +14,7 @@ namespace gemma::gguf {
 GEMMA_INLINE File File::open(std::string path) {
   return gemma::detail::or_out_of_memory("no memory for opening a file", [&] {
     File file = make(MappedFile(std::move(path)));
-    const auto split = read_split(file);
+    const auto split = detail::read_split(file);
     return split ? join(std::move(file), *split) : std::move(file);
   });
 }
@@ -128,13 +128,13 @@ GEMMA_INLINE std::pair<std::uint64_t, std::uint64_t> File::read_header(Reader& r
   return {n_tensors, n_kv};
 }
 
-GEMMA_INLINE void File::add_unique(NameIndex& index, std::string_view name, const Reader& reader) {
+GEMMA_INLINE void File::add_unique(detail::NameIndex& index, std::string_view name, const Reader& reader) {
   switch (index.add(name)) {
-    case NameIndex::Added::kYes:
+    case detail::NameIndex::Added::kYes:
       return;
-    case NameIndex::Added::kTwice:
+    case detail::NameIndex::Added::kTwice:
       return reader.fail(ErrorCode::kMalformed, "the name appears twice");
-    case NameIndex::Added::kRefused:
+    case detail::NameIndex::Added::kRefused:
       return reader.fail(ErrorCode::kMalformed, "the names before it were chosen to collide");
   }
 }

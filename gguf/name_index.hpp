@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace gemma::gguf {
+namespace gemma::gguf::detail {
 
 /// Insert-only, open addressing with linear probing. Does not own the names' bytes. Safe to search from many
 /// threads.
@@ -57,7 +57,7 @@ class NameIndex {
   std::vector<Slot> slots_;  // a power of two, at least twice the names
 };
 
-}  // namespace gemma::gguf
+}  // namespace gemma::gguf::detail
 
 #if defined(GEMMA_HEADER_ONLY)
 #include "name_index.inl"

@@ -4,7 +4,7 @@
 #include "fnv.hpp"
 #include "linkage.hpp"
 
-namespace gemma::gguf {
+namespace gemma::gguf::detail {
 
 GEMMA_INLINE NameIndex::Added NameIndex::add(std::string_view name) {
   if (names_.size() >= kMostNames) return Added::kRefused;
@@ -55,4 +55,4 @@ GEMMA_INLINE bool NameIndex::grow() {
   return true;
 }
 
-}  // namespace gemma::gguf
+}  // namespace gemma::gguf::detail

@@ -13,6 +13,8 @@ namespace gemma::gguf {
 
 class File;
 
+namespace detail {
+
 /// The split.* keys of one part of a split file.
 struct SplitPart {
   std::size_t number = 0;                  // from 0, below count
@@ -31,6 +33,7 @@ std::optional<SplitPart> read_split(const File& file);
 /// as the part's name must.
 std::string path_of_part(const std::string& path, const SplitPart& part, std::size_t number);
 
+}  // namespace detail
 }  // namespace gemma::gguf
 
 #if defined(GEMMA_HEADER_ONLY)

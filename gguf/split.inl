@@ -57,20 +57,18 @@ GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const st
   }
 }
 
-}  // namespace detail
-
 GEMMA_INLINE std::optional<SplitPart> read_split(const File& file) {
   const auto count = file.get_or<std::uint64_t>("split.count", 0);
   if (count <= 1) return std::nullopt;
   SplitPart part;
   if (count > kMostParts) {
-    detail::refuse_part(file.path(), "key 'split.count': " + std::to_string(count) + " parts; at most " +
-                                         std::to_string(kMostParts) + " can be named");
+    refuse_part(file.path(), "key 'split.count': " + std::to_string(count) + " parts; at most " +
+                                 std::to_string(kMostParts) + " can be named");
   }
   const auto number = file.get<std::uint64_t>("split.no");
   if (number >= count) {
-    detail::refuse_part(file.path(), "key 'split.no': " + std::to_string(number) + " is none of " +
-                                         std::to_string(count) + " parts, counted from 0");
+    refuse_part(file.path(), "key 'split.no': " + std::to_string(number) + " is none of " +
+                                 std::to_string(count) + " parts, counted from 0");
   }
   part.number = static_cast<std::size_t>(number);
   part.count = static_cast<std::size_t>(count);
@@ -79,18 +77,20 @@ GEMMA_INLINE std::optional<SplitPart> read_split(const File& file) {
 }
 
 GEMMA_INLINE std::string path_of_part(const std::string& path, const SplitPart& part, std::size_t number) {
-  const std::string suffix = detail::part_suffix(part.number, part.count);
+  const std::string suffix = part_suffix(part.number, part.count);
   if (!path.ends_with(suffix)) {
-    detail::refuse_part(path, "is " + detail::part_name(part.number, part.count) +
-                                  " of a model; the others are found when its name ends in " + suffix);
+    refuse_part(path, "is " + part_name(part.number, part.count) +
+                          " of a model; the others are found when its name ends in " + suffix);
   }
-  return path.substr(0, path.size() - suffix.size()) + detail::part_suffix(number, part.count);
+  return path.substr(0, path.size() - suffix.size()) + part_suffix(number, part.count);
 }
 
-GEMMA_INLINE File File::join(File given, const SplitPart& facts) {
+}  // namespace detail
+
+GEMMA_INLINE File File::join(File given, const detail::SplitPart& facts) {
   const std::string path = given.path();
   const auto open_part = [&](std::size_t number) {
-    const std::string name = path_of_part(path, facts, number);
+    const std::string name = detail::path_of_part(path, facts, number);
     if (number == facts.number) return std::move(given);
     try {
       return make(MappedFile(name));
@@ -104,12 +104,12 @@ GEMMA_INLINE File File::join(File given, const SplitPart& facts) {
   };
   File whole = open_part(0);
   detail::check_part(whole, facts, path, whole, 0);
-  const std::optional<SplitPart> wanted = read_split(whole);
+  const std::optional<detail::SplitPart> wanted = detail::read_split(whole);
   for (std::size_t number = 1; number < facts.count; ++number) {
     File part = open_part(number);
     detail::check_part(whole, *wanted, whole.path(), part, number);
     for (const TensorView& tensor : part.tensors_) {
-      if (whole.names_.add(tensor.name) != NameIndex::Added::kYes) {
+      if (whole.names_.add(tensor.name) != detail::NameIndex::Added::kYes) {
         detail::refuse_part(part.path(),
                             "tensor " + gemma::quoted(tensor.name) +
                                 " appears in another part too: the parts are of different models");

@@ -26,9 +26,7 @@
 #include "utf8.hpp"
 #include "vocab.hpp"
 
-namespace gemma {
-
-namespace detail {
+namespace gemma::detail {
 
 /// GPT-2's characters for bytes: printable Latin-1 represents itself, and U+0100 and up the other 68 bytes.
 inline constexpr auto kByteOfPoint = [] {
@@ -56,8 +54,6 @@ inline bool append_mapped(std::string_view piece, std::string& out) {
   }
   return true;
 }
-
-}  // namespace detail
 
 class BpeTokenizer final : public Tokenizer {
  public:
@@ -90,7 +86,7 @@ class BpeTokenizer final : public Tokenizer {
   /// Scratch buffers of one call.
   struct Scratch {
     std::vector<std::size_t> ends;
-    detail::MergeRow row;
+    MergeRow row;
   };
 
   /// The pre-tokenizer that the file names, or that of its dialect.
@@ -102,7 +98,7 @@ class BpeTokenizer final : public Tokenizer {
     if (known != nullptr) return *known;
     constexpr std::string_view kKey = "tokenizer.ggml.pre";
     if (named.data() == nullptr) {
-      detail::refuse(ErrorCode::kUnsupported, [&] {
+      refuse(ErrorCode::kUnsupported, [&] {
         return vocab().source() + ": key " + gemma::quoted(kKey) +
                " is missing, and the vocabulary's markers do not tell it";
       });
@@ -123,7 +119,7 @@ class BpeTokenizer final : public Tokenizer {
     for (std::size_t i = 0; i < n; ++i) {
       const auto id = static_cast<TokenId>(i);
       const std::string_view piece = vocab().piece(id);
-      const bool mapped = is_learned(id) && detail::append_mapped(piece, arena_);
+      const bool mapped = is_learned(id) && append_mapped(piece, arena_);
       if (!mapped) arena_ += piece;  // an added token, whose piece is its spelling
       if (vocab().type(id) == TokenType::kUserDefined) user_defined_.add(piece, id);
       ends[i] = arena_.size();
@@ -157,15 +153,15 @@ class BpeTokenizer final : public Tokenizer {
   void build_merges() {
     constexpr std::string_view kKey = "tokenizer.ggml.merges";
     const auto merges = vocab().merges();
-    merges_ = detail::MergeTable(merges.size());
+    merges_ = MergeTable(merges.size());
     std::string both;
     for (std::size_t rank = 0; rank < merges.size(); ++rank) {
       const std::string_view merge = merges[rank];
       const std::size_t space = merge.find(' ', 1);
       both.clear();
-      const bool first = detail::append_mapped(merge.substr(0, space), both);
+      const bool first = append_mapped(merge.substr(0, space), both);
       const std::size_t middle = both.size();
-      const bool second = space < merge.size() && detail::append_mapped(merge.substr(space + 1), both);
+      const bool second = space < merge.size() && append_mapped(merge.substr(space + 1), both);
       const std::string_view view = both;
       const TokenId left = index_.find(view.substr(0, middle));
       const TokenId right = index_.find(view.substr(middle));
@@ -216,13 +212,13 @@ class BpeTokenizer final : public Tokenizer {
   }
 
   const PreTokenizer& pre_;
-  detail::Pretokenizer pretokenizer_;
+  Pretokenizer pretokenizer_;
   std::string arena_;                    // the bytes of all pieces, one after the other
   std::vector<std::string_view> bytes_;  // [vocab_size], into arena_
   PieceIndex index_;                     // over bytes_, learned pieces only
   std::array<TokenId, 256> byte_ids_{};  // [byte]
-  detail::MergeTable merges_;
+  MergeTable merges_;
   PieceMatcher user_defined_;
 };
 
-}  // namespace gemma
+}  // namespace gemma::detail

@@ -26,7 +26,7 @@
 #include "vocab.hpp"
 #include "words.hpp"
 
-namespace gemma {
+namespace gemma::detail {
 
 /// Construction takes milliseconds: the tables of 262,144 pieces and 514,906 merges are built at the first
 /// call that needs them, by one thread while others wait.
@@ -35,7 +35,7 @@ class LineBpeTokenizer final : public Tokenizer {
   /// Throws Error{kMissingKey} if some character would have no token.
   explicit LineBpeTokenizer(Vocab from) : Tokenizer(std::move(from)), all_bytes_(vocab().has_all_bytes()) {
     if (!vocab().unk() && !all_bytes_) {
-      detail::refuse(ErrorCode::kMissingKey, [&] {
+      refuse(ErrorCode::kMissingKey, [&] {
         return vocab().source() +
                ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
                "not all 256 byte tokens to do without";
@@ -44,7 +44,7 @@ class LineBpeTokenizer final : public Tokenizer {
     for (std::size_t i = 0; i < vocab().size(); ++i) {
       const auto id = static_cast<TokenId>(i);
       if (vocab().type(id) == TokenType::kUserDefined) {
-        user_defined_.add(detail::mark_spaces(vocab().piece(id)), id);
+        user_defined_.add(mark_spaces(vocab().piece(id)), id);
       }
     }
   }
@@ -56,7 +56,7 @@ class LineBpeTokenizer final : public Tokenizer {
     const Tables& t = tables();
     std::string marked;
     marked.reserve(text.size() + text.size() / 2);
-    detail::append_marked(text, marked);
+    append_marked(text, marked);
     Scratch scratch;
     for (std::size_t done = 0; done < marked.size();) {
       PieceMatcher::Match match;
@@ -73,14 +73,14 @@ class LineBpeTokenizer final : public Tokenizer {
       out += static_cast<char>(vocab().byte_of(id));
       return;
     }
-    detail::append_unmarked(vocab().piece(id), out);
+    append_unmarked(vocab().piece(id), out);
   }
 
  private:
   /// Scratch buffers of one call.
   struct Scratch {
-    detail::Words words;
-    detail::MergeRow row;
+    Words words;
+    MergeRow row;
   };
   /// Longest chain of the hash table of steps: longer chains result from keys that were chosen to collide.
   static constexpr std::size_t kLongestChain = 64;
@@ -90,8 +90,8 @@ class LineBpeTokenizer final : public Tokenizer {
     /// Results of merges that are not pieces: intermediate steps towards a piece. Their ids begin at
     /// the vocabulary's size.
     std::unordered_map<std::string, TokenId> steps;
-    detail::MergeTable merges;
-    detail::WordCuts cuts;
+    MergeTable merges;
+    WordCuts cuts;
   };
 
   /// Throws Error naming file and key: kMalformed (a merge that is not of two parts, pieces or merges
@@ -113,7 +113,7 @@ class LineBpeTokenizer final : public Tokenizer {
       }
     }
     const auto merges = vocab().merges();
-    t->merges = detail::MergeTable(merges.size());
+    t->merges = MergeTable(merges.size());
     std::string both;
     for (std::size_t rank = 0; rank < merges.size(); ++rank) add_merge(*t, rank, both);
     return t;
@@ -196,8 +196,7 @@ class LineBpeTokenizer final : public Tokenizer {
 
   /// Merges the characters of `word` and appends the ids. Symbols that are not pieces in the end, and invalid
   /// bytes, become byte tokens. A symbol's tag is its position in the word.
-  void append_word(const Tables& t, std::string_view word, detail::MergeRow& row,
-                   std::vector<TokenId>& ids) const {
+  void append_word(const Tables& t, std::string_view word, MergeRow& row, std::vector<TokenId>& ids) const {
     row.clear();
     for (std::size_t at = 0; at < word.size();) {
       const utf8::Sequence s = utf8::next(word, at);
@@ -233,4 +232,4 @@ class LineBpeTokenizer final : public Tokenizer {
   mutable std::unique_ptr<const Tables> tables_;
 };
 
-}  // namespace gemma
+}  // namespace gemma::detail

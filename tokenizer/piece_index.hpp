@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-namespace gemma {
+namespace gemma::detail {
 
 /// Does not own the pieces: the span given to the constructor must outlive it, unchanged. Safe to read from
 /// many threads.
@@ -87,4 +87,4 @@ class PieceIndex {
   std::vector<Slot> slots_;
 };
 
-}  // namespace gemma
+}  // namespace gemma::detail

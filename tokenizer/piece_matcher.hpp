@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace gemma {
+namespace gemma::detail {
 
 /// A set of non-empty pieces with ids. Owns what it needs. Safe to read from many threads once filled.
 class PieceMatcher {
@@ -88,4 +88,4 @@ class PieceMatcher {
   std::array<std::int32_t, 256> roots_ = no_roots();
 };
 
-}  // namespace gemma
+}  // namespace gemma::detail

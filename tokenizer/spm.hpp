@@ -24,9 +24,7 @@
 #include "vocab.hpp"
 #include "words.hpp"
 
-namespace gemma {
-
-namespace detail {
+namespace gemma::detail {
 
 /// Wrapper of sentencepiece, whose headers only spm.cpp includes. Safe to use from many threads.
 class SentencePiece {
@@ -45,8 +43,6 @@ class SentencePiece {
   std::unique_ptr<const Processor> processor_;
 };
 
-}  // namespace detail
-
 /// Construction takes milliseconds: sentencepiece's own tables (0.1 s for Gemma's 256,000 pieces) are built
 /// at the first call that needs them, by one thread while others wait.
 class SpmTokenizer final : public Tokenizer {
@@ -54,7 +50,7 @@ class SpmTokenizer final : public Tokenizer {
   /// Throws Error{kMissingKey} if some character would have no token.
   explicit SpmTokenizer(Vocab from) : Tokenizer(std::move(from)) {
     if (!vocab().unk() && !vocab().has_all_bytes()) {
-      detail::refuse(ErrorCode::kMissingKey, [&] {
+      refuse(ErrorCode::kMissingKey, [&] {
         return vocab().source() +
                ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
                "not all 256 byte tokens to do without";
@@ -63,7 +59,7 @@ class SpmTokenizer final : public Tokenizer {
     for (std::size_t i = 0; i < vocab().size(); ++i) {
       const auto id = static_cast<TokenId>(i);
       const TokenType type = vocab().type(id);
-      if (type == TokenType::kUserDefined) user_defined_.add(detail::mark_spaces(vocab().piece(id)), id);
+      if (type == TokenType::kUserDefined) user_defined_.add(mark_spaces(vocab().piece(id)), id);
       if (type == TokenType::kNormal || type == TokenType::kUnused) cuts_.add(vocab().piece(id));
     }
   }
@@ -75,8 +71,8 @@ class SpmTokenizer final : public Tokenizer {
     std::string marked;
     marked.reserve(text.size() + text.size() / 2 + utf8::kSpaceMark.size());
     if (vocab().add_space_prefix()) marked += utf8::kSpaceMark;
-    detail::append_marked(text, marked);
-    detail::Words words;
+    append_marked(text, marked);
+    Words words;
     for (std::size_t done = 0; done < marked.size();) {
       PieceMatcher::Match match;
       const std::size_t at = user_defined_.find(marked, done, match);
@@ -93,21 +89,21 @@ class SpmTokenizer final : public Tokenizer {
       out += static_cast<char>(vocab().byte_of(id));
       return;
     }
-    detail::append_unmarked(piece, out);
+    append_unmarked(piece, out);
   }
 
  private:
   /// Does not use std::call_once: glibc aborts if an exception leaves it while there is no memory to load the
   /// unwinder.
-  const detail::SentencePiece& model() const {
+  const SentencePiece& model() const {
     const std::lock_guard lock(building_);
-    if (!model_) model_ = std::make_unique<detail::SentencePiece>(detail::model_proto(vocab()));
+    if (!model_) model_ = std::make_unique<SentencePiece>(model_proto(vocab()));
     return *model_;
   }
 
   /// Appends the ids of `text`, which contains no user-defined piece; it may be empty or contain invalid
   /// UTF-8.
-  void append_unmatched(std::string_view text, detail::Words& words, std::vector<TokenId>& ids) const {
+  void append_unmatched(std::string_view text, Words& words, std::vector<TokenId>& ids) const {
     while (!text.empty()) {
       const std::size_t valid = utf8::valid_prefix(text);
       append_valid(text.substr(0, valid), words, ids);
@@ -119,15 +115,15 @@ class SpmTokenizer final : public Tokenizer {
     }
   }
 
-  void append_valid(std::string_view text, detail::Words& words, std::vector<TokenId>& ids) const {
+  void append_valid(std::string_view text, Words& words, std::vector<TokenId>& ids) const {
     words.append(text, cuts_, ids,
                  [this](std::string_view word, std::vector<TokenId>& out) { model().encode(word, out); });
   }
 
   PieceMatcher user_defined_;
-  detail::WordCuts cuts_;
+  WordCuts cuts_;
   mutable std::mutex building_;
-  mutable std::unique_ptr<const detail::SentencePiece> model_;
+  mutable std::unique_ptr<const SentencePiece> model_;
 };
 
-}  // namespace gemma
+}  // namespace gemma::detail

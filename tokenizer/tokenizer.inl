@@ -16,13 +16,13 @@ GEMMA_INLINE std::unique_ptr<const Tokenizer> make_tokenizer(Vocab vocab) {
   return detail::or_out_of_memory("no memory for a tokenizer", [&]() -> Made {
     switch (vocab.kind()) {
       case TokenizerKind::kSentencePiece:
-        return std::make_unique<SpmTokenizer>(std::move(vocab));
+        return std::make_unique<detail::SpmTokenizer>(std::move(vocab));
       case TokenizerKind::kLineBpe:
-        return std::make_unique<LineBpeTokenizer>(std::move(vocab));
+        return std::make_unique<detail::LineBpeTokenizer>(std::move(vocab));
       case TokenizerKind::kByteBpe:
         break;
     }
-    return std::make_unique<BpeTokenizer>(std::move(vocab));
+    return std::make_unique<detail::BpeTokenizer>(std::move(vocab));
   });
 }
 

@@ -139,7 +139,7 @@ class Tokenizer {
     std::size_t done = 0;
     std::size_t range = 0;  // first of options.literal that ends after `at`
     for (std::size_t at = 0; options.parse_special;) {
-      PieceMatcher::Match match;
+      detail::PieceMatcher::Match match;
       at = control_.find(text, at, match);
       if (at == text.size()) break;
       while (range < options.literal.size() && options.literal[range].end <= at) ++range;
@@ -158,7 +158,7 @@ class Tokenizer {
   }
 
   Vocab vocab_;
-  PieceMatcher control_;
+  detail::PieceMatcher control_;
 };
 
 }  // namespace gemma

@@ -23,6 +23,7 @@
 namespace gemma::gguf {
 namespace {
 
+using detail::NameIndex;
 using test::RawBuilder;
 
 constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();

@@ -10,6 +10,8 @@
 namespace gemma::gguf {
 namespace {
 
+using detail::NameIndex;
+
 TEST(NameIndex, FindsWhatWasAddedAndNothingElse) {
   std::vector<std::string> names;
   for (int i = 0; i < 100'000; ++i) names.push_back("blk." + std::to_string(i) + ".ffn_down.weight");

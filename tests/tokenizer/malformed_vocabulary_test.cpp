@@ -355,10 +355,10 @@ std::vector<std::string> pieces_of_one_slot(std::size_t count) {
 TEST(HostileVocabulary, PiecesThatCollideInOurTable) {
   const auto pieces = pieces_of_one_slot(5000);
   const std::vector<std::string_view> views(pieces.begin(), pieces.end());
-  PieceIndex index{views};
+  detail::PieceIndex index{views};
   std::size_t taken = 0;
   while (taken < views.size() && index.add(static_cast<std::int32_t>(taken))) ++taken;
-  EXPECT_EQ(taken, PieceIndex::kLongestProbe);
+  EXPECT_EQ(taken, detail::PieceIndex::kLongestProbe);
   EXPECT_EQ(index.find(views[0]), 0);
   EXPECT_EQ(index.find(views.back()), -1);
 }
