@@ -2,12 +2,12 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <set>
 
 #include "../gguf/file_kind.hpp"
+#include "../gguf/layer_name.hpp"
 #include "../gguf/linkage.hpp"
 #include "../kernels/encoder.hpp"
 
@@ -38,27 +38,12 @@ GEMMA_INLINE bool fits_pattern(std::string_view pattern, std::string_view name) 
   return pattern.find_first_not_of('*', p) == std::string_view::npos;
 }
 
-/// A tensor's name split at its layer: the 7 of "blk.7.attn_v.weight", and the rest.
-struct LayerName {
-  std::size_t layer;
-  std::string_view rest;
-};
-GEMMA_INLINE std::optional<LayerName> layer_name(std::string_view name) noexcept {
-  constexpr std::string_view kBlock = "blk.";
-  if (!name.starts_with(kBlock)) return std::nullopt;
-  std::size_t layer = 0;
-  const char* const end = name.data() + name.size();
-  const auto [rest, error] = std::from_chars(name.data() + kBlock.size(), end, layer);
-  if (error != std::errc() || rest == end || *rest != '.') return std::nullopt;
-  return LayerName{layer, std::string_view(rest + 1, static_cast<std::size_t>(end - rest - 1))};
-}
-
 /// Chooses the types of a file's tensors.
 class TypeChooser {
  public:
   TypeChooser(const gguf::File& file, const QuantizeOptions& options) : file_(file), options_(options) {
     for (const TensorView& t : file.tensors()) {
-      const auto name = layer_name(t.name);
+      const auto name = gguf::layer_name(t.name);
       if (name && rule_of(name->rest) != nullptr) layers_[rule_of(name->rest)].insert(name->layer);
     }
   }
@@ -149,7 +134,7 @@ class TypeChooser {
     const bool has_head = file_.find_tensor(kHeadTensor) != nullptr;
     if (name == kHeadTensor) return r.head;
     if (!has_head && (name == kEmbeddingTensor || name == kLayersEmbeddingTensor)) return r.head;
-    const auto layer = layer_name(name);
+    const auto layer = gguf::layer_name(name);
     const RecipeRule* rule = layer ? rule_of(layer->rest) : nullptr;
     if (rule == nullptr) return r.base;
     // only layers that have the matrix are counted

@@ -34,13 +34,7 @@ class LineBpeTokenizer final : public Tokenizer {
  public:
   /// Throws Error{kMissingKey} if some character would have no token.
   explicit LineBpeTokenizer(Vocab from) : Tokenizer(std::move(from)), all_bytes_(vocab().has_all_bytes()) {
-    if (!vocab().unk() && !all_bytes_) {
-      refuse(ErrorCode::kMissingKey, [&] {
-        return vocab().source() +
-               ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
-               "not all 256 byte tokens to do without";
-      });
-    }
+    require_token_for_every_byte(vocab());
     for (std::size_t i = 0; i < vocab().size(); ++i) {
       const auto id = static_cast<TokenId>(i);
       if (vocab().type(id) == TokenType::kUserDefined) {

@@ -16,7 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include "../gguf/error.hpp"
 #include "model_proto.hpp"
 #include "piece_matcher.hpp"
 #include "tokenizer_base.hpp"
@@ -49,13 +48,7 @@ class SpmTokenizer final : public Tokenizer {
  public:
   /// Throws Error{kMissingKey} if some character would have no token.
   explicit SpmTokenizer(Vocab from) : Tokenizer(std::move(from)) {
-    if (!vocab().unk() && !vocab().has_all_bytes()) {
-      refuse(ErrorCode::kMissingKey, [&] {
-        return vocab().source() +
-               ": key 'tokenizer.ggml.unknown_token_id' is missing and there are "
-               "not all 256 byte tokens to do without";
-      });
-    }
+    require_token_for_every_byte(vocab());
     for (std::size_t i = 0; i < vocab().size(); ++i) {
       const auto id = static_cast<TokenId>(i);
       const TokenType type = vocab().type(id);

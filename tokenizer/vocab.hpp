@@ -290,4 +290,18 @@ inline void Vocab::find_stop_ids(const gguf::File& file) {
   stop_ids_.erase(std::unique(stop_ids_.begin(), stop_ids_.end()), stop_ids_.end());
 }
 
+namespace detail {
+
+/// Throws Error{kMissingKey} unless `vocab` has a token for every byte, or one for what it does not know.
+inline void require_token_for_every_byte(const Vocab& vocab) {
+  if (vocab.unk() || vocab.has_all_bytes()) return;
+  refuse(ErrorCode::kMissingKey, [&] {
+    return vocab.source() +
+           ": key 'tokenizer.ggml.unknown_token_id' is missing and there are not all 256 byte tokens to do "
+           "without";
+  });
+}
+
+}  // namespace detail
+
 }  // namespace gemma

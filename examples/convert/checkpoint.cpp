@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <map>
 #include <optional>
 #include <set>
@@ -14,6 +13,7 @@
 #include "examples/convert/names.hpp"
 #include "examples/convert/settings.hpp"
 #include "gguf/error.hpp"
+#include "gguf/layer_name.hpp"
 
 namespace gemma::convert {
 namespace {
@@ -351,9 +351,8 @@ class Converter {
 /// Order of tensors: those of no layer first, blk.2 before blk.10.
 bool comes_before(const Placed& a, const Placed& b) {
   const auto key = [](const Placed& p) {
-    int layer = -1;
-    if (p.name.starts_with("blk.")) std::from_chars(p.name.data() + 4, p.name.data() + p.name.size(), layer);
-    return std::pair<int, std::string_view>(layer, p.name);
+    const auto name = gguf::layer_name(p.name);
+    return std::pair(name ? std::optional(name->layer) : std::nullopt, std::string_view(p.name));
   };
   return key(a) < key(b);
 }
