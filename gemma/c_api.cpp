@@ -7,6 +7,7 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -144,7 +145,7 @@ int gemma_encode(const gemma_model* model, const char* text, size_t length, int 
     const Tokenizer& tokenizer = model->model.tokenizer();
     const EncodeOptions options{
         .parse_special = (flags & GEMMA_ENCODE_SPECIAL) != 0,
-        .bos = (flags & GEMMA_ENCODE_BOS) != 0 ? Bos::kAsModel : Bos::kNever,
+        .add_bos = (flags & GEMMA_ENCODE_BOS) != 0 ? std::nullopt : std::optional(false),
     };
     return give_list(tokenizer.encode({bytes.data(), bytes.size()}, options), out, capacity, n);
   });

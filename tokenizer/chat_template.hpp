@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -168,9 +169,10 @@ inline std::vector<TokenId> ChatTemplate::encode(const Tokenizer& tokenizer,
     for (const TextRange& r : chat.literal) {
       if (r.begin >= done && r.end <= end) literal.push_back({r.begin - done, r.end - done});
     }
-    const auto part = tokenizer.encode(
-        std::string_view(chat.text).substr(done, end - done),
-        {.parse_special = true, .bos = done == 0 ? Bos::kAsModel : Bos::kNever, .literal = literal});
+    const auto part = tokenizer.encode(std::string_view(chat.text).substr(done, end - done),
+                                       {.parse_special = true,
+                                        .add_bos = done == 0 ? std::nullopt : std::optional(false),
+                                        .literal = literal});
     ids.insert(ids.end(), part.begin(), part.end());
   };
   const TextRange* answer = chat.answers.data();

@@ -5,7 +5,7 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,19 +19,13 @@
 
 namespace gemma {
 
-/// Whether the ids of a text start with the vocabulary's BOS.
-enum class Bos : std::uint8_t {
-  kAsModel,  // if sequences of the model start with it: Vocab::add_bos()
-  kNever,    // no: the text continues a sequence
-  kAlways,   // yes: encode() throws if the vocabulary has none
-};
-
 /// Options of encode().
 struct EncodeOptions {
   /// Whether control tokens spelled in the text ("<eos>") become their ids. Otherwise they are ordinary text.
   bool parse_special = false;
-  /// Whether the ids start with the vocabulary's BOS; the text's own BOS is not repeated.
-  Bos bos = Bos::kAsModel;
+  /// Whether the ids start with the vocabulary's BOS; the text's own BOS is not repeated. Without a value, as
+  /// sequences of the model start (Vocab::add_bos()). False for a text that continues a sequence.
+  std::optional<bool> add_bos = std::nullopt;
   /// Ascending, disjoint parts of the text in which parse_special does not apply: text that is not trusted.
   std::span<const TextRange> literal = {};
 };
@@ -59,7 +53,7 @@ class Tokenizer {
   /// Longest text for encode(): sentencepiece counts bytes in an int, and a space becomes three bytes.
   static constexpr std::size_t kMaxTextBytes = std::size_t{1} << 29;
 
-  /// The ids of a text. Throws Error{kInvalidArgument} for Bos::kAlways when the vocabulary has no BOS, or
+  /// The ids of a text. Throws Error{kInvalidArgument} if add_bos is true and the vocabulary has no BOS, or
   /// when the text is too long; {kOutOfMemory}.
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const {
     return detail::or_out_of_memory("no memory for encoding a text", [&] { return ids_of(text, options); });
@@ -131,7 +125,7 @@ class Tokenizer {
       });
     }
     std::vector<TokenId> ids;
-    const bool begins = options.bos == Bos::kAlways || (options.bos == Bos::kAsModel && vocab_.add_bos());
+    const bool begins = options.add_bos.value_or(vocab_.add_bos());
     if (begins) {
       if (!vocab_.bos()) detail::refuse(ErrorCode::kInvalidArgument, "the vocabulary has no BOS token");
       ids.push_back(*vocab_.bos());

@@ -1,5 +1,6 @@
 // The routes that generate no text: models, embeddings, tokens, templates, and the state of the server.
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "examples/server/api.hpp"
@@ -95,9 +96,10 @@ HttpReply Api::tokenize(const Call& call) {
   const TokenizeRequest asked = read_tokenize(call.request.body);
   ModelPool::Lease model = acquire(asked.model, call);
   const Tokenizer& tokenizer = model->model().tokenizer();
-  const auto ids = tokenizer.encode(asked.content, {.parse_special = asked.parse_special,
-                                                    .bos = asked.add_special ? Bos::kAsModel : Bos::kNever,
-                                                    .literal = {}});
+  const auto ids =
+      tokenizer.encode(asked.content, {.parse_special = asked.parse_special,
+                                       .add_bos = asked.add_special ? std::nullopt : std::optional(false),
+                                       .literal = {}});
   Json tokens = Json::array();
   for (const std::int32_t id : ids) {
     if (!asked.with_pieces) {

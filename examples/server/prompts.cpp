@@ -58,7 +58,7 @@ std::vector<std::int32_t> chat_ids(const ServedModel& model, const ChatRequest& 
   const Conversation c = conversation_of(model, request);
   const Tokenizer& tokenizer = model.model().tokenizer();
   std::vector<std::int32_t> ids = model.chat().encode(tokenizer, c.messages, options_of(model, request));
-  const std::vector<std::int32_t> begun = tokenizer.encode(c.begun, {.bos = Bos::kNever});
+  const std::vector<std::int32_t> begun = tokenizer.encode(c.begun, {.add_bos = false});
   ids.insert(ids.end(), begun.begin(), begun.end());
   return ids;
 }

@@ -103,7 +103,7 @@ class EngineSource : public AnswerSource {
   double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
     session_->set_tokens(encode(prompt));
     const std::vector<double> scores =
-        session_->score(model_.tokenizer().encode(continuation, {.bos = Bos::kNever}));
+        session_->score(model_.tokenizer().encode(continuation, {.add_bos = false}));
     return std::accumulate(scores.begin(), scores.end(), 0.0);
   }
 

@@ -52,9 +52,8 @@ class Lines {
   Json encode(const Json& in) const {
     const auto text = in.find("text");
     if (!in.is_object() || text == in.end() || !text->is_string()) not_of_form(R"({"text": "..."})");
-    return {
-        {"ids", tokenizer_.encode(text->get_ref<const std::string&>(),
-                                  {.parse_special = special_, .bos = bos_ ? Bos::kAlways : Bos::kNever})}};
+    return {{"ids", tokenizer_.encode(text->get_ref<const std::string&>(),
+                                      {.parse_special = special_, .add_bos = bos_})}};
   }
 
   Json decode(const Json& in) const {

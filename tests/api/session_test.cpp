@@ -97,7 +97,7 @@ TEST_F(SessionApi, LeavingTheRangeLeavesASoundSession) {
 }
 
 TEST_F(SessionApi, StopStringsMayStraddleTokens) {
-  const auto ids = model_.tokenizer().encode(" one two three four", {.bos = Bos::kNever});
+  const auto ids = model_.tokenizer().encode(" one two three four", {.add_bos = false});
   ASSERT_GT(ids.size(), 2u);
   const std::string whole = model_.tokenizer().decode(ids, {.continues = true});
   for (std::size_t begin = 0; begin + 3 <= whole.size(); ++begin) {
@@ -122,7 +122,7 @@ TEST_F(SessionApi, StopStringsMayStraddleTokens) {
 }
 
 TEST_F(SessionApi, HeldBackTextComesOutAtTheEnd) {
-  const auto ids = model_.tokenizer().encode(" one two", {.bos = Bos::kNever});
+  const auto ids = model_.tokenizer().encode(" one two", {.add_bos = false});
   const std::string text = model_.tokenizer().decode(ids);
   Session s = ready();
   std::string shown;

@@ -57,7 +57,7 @@ void run(Bytes input) {
   const DecodeOptions decode{.show_special = (choice & 4) != 0, .continues = (choice & 8) != 0};
   const std::string text(fields.rest());
 
-  const auto plain = tokenizer.encode(text, {.bos = Bos::kNever});
+  const auto plain = tokenizer.encode(text, {.add_bos = false});
   require(tokenizer.decode(plain) == expected(text, tokenizer), "what was encoded comes back");
   for (const TokenId id : plain) {
     require(tokenizer.vocab().type(id) != TokenType::kControl,
@@ -65,7 +65,7 @@ void run(Bytes input) {
   }
   const TextRange literal{text.size() / 3, text.size() / 2};
   const auto special =
-      tokenizer.encode(text, {.parse_special = true, .bos = Bos::kAlways, .literal = {&literal, 1}});
+      tokenizer.encode(text, {.parse_special = true, .add_bos = true, .literal = {&literal, 1}});
   require(special.at(0) == tokenizer.vocab().bos(), "a BOS that is asked for comes first");
   check_stream(tokenizer, plain, decode);
   check_stream(tokenizer, special, decode);

@@ -188,7 +188,7 @@ TEST(ChatTemplate, AnAnswersIdsStayAsTheyWere) {
     const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
     std::vector<TokenId> said;
     for (const std::string_view letter : {" ", "T", "h", "e"}) {
-      for (const TokenId id : tokenizer->encode(letter, {.bos = Bos::kNever})) said.push_back(id);
+      for (const TokenId id : tokenizer->encode(letter, {.add_bos = false})) said.push_back(id);
     }
     std::vector<Message> messages = {{"user", "<bos>"}};
     std::vector<TokenId> expected = chat.encode(*tokenizer, messages);

@@ -31,7 +31,7 @@ TEST_P(DemoVocabularies, EncodeAsThePlainRulesDo) {
   ASSERT_GT(goldens.size(), 50u);
   for (const auto& row : goldens) {
     const std::string text = row.at("text");
-    EXPECT_EQ(tokenizer_->encode(text, {.bos = Bos::kNever}), row.at("ids").get<std::vector<TokenId>>())
+    EXPECT_EQ(tokenizer_->encode(text, {.add_bos = false}), row.at("ids").get<std::vector<TokenId>>())
         << row.dump();
   }
 }
@@ -111,11 +111,11 @@ TEST_P(DemoVocabularies, AwkwardTextsTakeTimeInProportion) {
 TEST_P(DemoVocabularies, BeginWithBosUnlessAskedOtherwise) {
   ASSERT_TRUE(tokenizer_->vocab().add_bos());
   const TokenId bos = *tokenizer_->vocab().bos();
-  std::vector<TokenId> ids = tokenizer_->encode("In 1889", {.bos = Bos::kNever});
+  std::vector<TokenId> ids = tokenizer_->encode("In 1889", {.add_bos = false});
   EXPECT_NE(ids.front(), bos);
   ids.insert(ids.begin(), bos);
   EXPECT_EQ(tokenizer_->encode("In 1889"), ids);
-  EXPECT_EQ(tokenizer_->encode("In 1889", {.bos = Bos::kAlways}), ids);
+  EXPECT_EQ(tokenizer_->encode("In 1889", {.add_bos = true}), ids);
   const std::string twice = std::string(tokenizer_->vocab().piece(bos)) + "In 1889";
   EXPECT_EQ(tokenizer_->encode(twice, {.parse_special = true}), ids) << "the text's own is not repeated";
   EXPECT_EQ(tokenizer_->encode(""), std::vector<TokenId>{bos});
@@ -124,7 +124,7 @@ TEST_P(DemoVocabularies, BeginWithBosUnlessAskedOtherwise) {
 TEST_P(DemoVocabularies, ControlTokensOnlyWhereAskedFor) {
   const Vocab& vocab = tokenizer_->vocab();
   const std::string eos(vocab.piece(*vocab.eos()));
-  EXPECT_EQ(tokenizer_->encode(eos, {.parse_special = true, .bos = Bos::kNever}),
+  EXPECT_EQ(tokenizer_->encode(eos, {.parse_special = true, .add_bos = false}),
             std::vector<TokenId>{*vocab.eos()});
   for (const TokenId id : tokenizer_->encode(eos)) EXPECT_NE(id, *vocab.eos());
   EXPECT_TRUE(vocab.is_stop(*vocab.eos()));

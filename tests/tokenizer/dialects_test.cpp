@@ -251,8 +251,8 @@ TEST(Dialects, SmolLmVocabularies) {
   EXPECT_TRUE(made.vocab().is_stop(263));
   EXPECT_EQ(made.chat().dialect().name, "chatml");
   EXPECT_EQ(made.tokenizer->encode("ba").size(), 2u);
-  EXPECT_EQ(made.tokenizer->encode("ba"), made.tokenizer->encode("ba", {.bos = Bos::kNever}));
-  EXPECT_THROW(made.tokenizer->encode("ba", {.bos = Bos::kAlways}), Error);
+  EXPECT_EQ(made.tokenizer->encode("ba"), made.tokenizer->encode("ba", {.add_bos = false}));
+  EXPECT_THROW(made.tokenizer->encode("ba", {.add_bos = true}), Error);
   EXPECT_EQ(made.tokenizer->encode("abab").size(), 1u);
   EXPECT_EQ(made.tokenizer->encode("12").size(), 2u);
   EXPECT_EQ(made.tokenizer->decode(made.tokenizer->encode("x\x04y")), "xy");

@@ -39,7 +39,7 @@ struct Small {
   }
   /// The ids without BOS.
   Ids plain(std::string_view text, bool special = false) const {
-    return tokenizer->encode(text, {.parse_special = special, .bos = Bos::kNever});
+    return tokenizer->encode(text, {.parse_special = special, .add_bos = false});
   }
   SmallVocabulary vocabulary;
   std::vector<std::byte> bytes;

@@ -39,7 +39,7 @@ TEST_P(RealVocabularies, EncodeEveryGolden) {
     ASSERT_GT(cases.size(), 40u);
     for (const auto& c : cases) {
       const std::string text = c.at("text");
-      EXPECT_EQ(tokenizer->encode(text, {.parse_special = special, .bos = Bos::kNever}),
+      EXPECT_EQ(tokenizer->encode(text, {.parse_special = special, .add_bos = false}),
                 c.at("ids").get<std::vector<TokenId>>())
           << c.dump();
     }
