@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "examples/print_note.hpp"
 #include "examples/printable.hpp"
 
 namespace gemma::app {
@@ -45,15 +46,14 @@ class ProgressBar {
     const double part = total_ == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total_);
     const auto full = static_cast<std::size_t>(part * static_cast<double>(kWidth));
     const std::string left = done == 0 ? "" : "  " + time_text(seconds / part - seconds) + " left";
-    fmt::print(stream_, "\r[{}{}] {:3.0f}%{}  {}\x1b[K", std::string(full, '#'),
-               std::string(kWidth - full, '.'), std::floor(100 * part), left, printable(note.substr(0, 40)));
-    std::fflush(stream_);
+    print_note(stream_, fmt::format("\r[{}{}] {:3.0f}%{}  {}\x1b[K", std::string(full, '#'),
+                                    std::string(kWidth - full, '.'), std::floor(100 * part), left,
+                                    printable(note.substr(0, 40))));
   }
   /// Erases the bar until the next show().
   void clear() {
     if (!drawn_) return;
-    std::fputs("\r\x1b[K", stream_);
-    std::fflush(stream_);
+    print_note(stream_, "\r\x1b[K");
     drawn_ = false;
   }
 

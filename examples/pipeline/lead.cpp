@@ -16,6 +16,7 @@
 #include "examples/interrupt.hpp"
 #include "examples/pipeline/answers.hpp"
 #include "examples/pipeline/driver.hpp"
+#include "examples/print_note.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
 #include "examples/token_ids.hpp"
@@ -307,12 +308,12 @@ class Lead {
     for (std::size_t r = 0; r < all.size(); ++r) {
       const Stats& s = all[r];
       constexpr double kMb = 1e6;
-      fmt::print(stderr,
-                 "rank {}: layers {} to {}, {:.1f} MB of the file, {:.1f} MB planned beside it, {:.1f} MB at "
-                 "most in memory, {:.3f} s in its layers\n",
-                 r, s.begin, s.end, static_cast<double>(s.file_bytes) / kMb,
-                 static_cast<double>(s.other_bytes) / kMb, static_cast<double>(s.peak_bytes) / kMb,
-                 s.busy_seconds);
+      print_note(stderr,
+                 fmt::format("rank {}: layers {} to {}, {:.1f} MB of the file, {:.1f} MB planned beside it, "
+                             "{:.1f} MB at most in memory, {:.3f} s in its layers\n",
+                             r, s.begin, s.end, static_cast<double>(s.file_bytes) / kMb,
+                             static_cast<double>(s.other_bytes) / kMb,
+                             static_cast<double>(s.peak_bytes) / kMb, s.busy_seconds));
     }
   }
 

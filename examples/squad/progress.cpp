@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "examples/print_note.hpp"
 #include "examples/printable.hpp"
 #include "examples/progress_bar.hpp"
 #include "examples/squad/text.hpp"
@@ -61,8 +62,8 @@ void Progress::end(std::string_view words) {
   std::FILE* const stream = stream_;
   if (stream == nullptr) return;
   if (done_ > first_ || on_line_) draw("");
-  if (terminal_) std::fputs("\n", stream);
-  if (!words.empty()) fmt::print(stream, "{}: {}\n", title_, words);
+  if (terminal_) app::print_note(stream, "\n");
+  if (!words.empty()) app::print_note(stream, fmt::format("{}: {}\n", title_, words));
   stream_ = nullptr;
 }
 
@@ -78,15 +79,14 @@ void Progress::draw(std::string_view note) {
   const double seconds = std::chrono::duration<double>(drawn_ - begin_).count();
   std::string line = progress_line(title_, unit_, done_ - first_, done_, total_, seconds);
   if (!terminal_) {
-    fmt::print(stream_, "{}\n", line);
+    app::print_note(stream_, line + "\n");
     return;
   }
   const std::size_t room = columns_of(stream_) - 1;
   if (!note.empty() && line.size() + 12 < room) {
     line += "  " + shortened(app::printable(note), room - line.size() - 2);
   }
-  fmt::print(stream_, "\r\x1b[K{}", line);
-  std::fflush(stream_);
+  app::print_note(stream_, "\r\x1b[K" + line);
   on_line_ = true;
 }
 

@@ -10,6 +10,7 @@
 #include "examples/engine_flags.hpp"
 #include "examples/interrupt.hpp"
 #include "examples/numbers.hpp"
+#include "examples/print_note.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
 #include "examples/squad/cluster.hpp"
@@ -119,20 +120,20 @@ void say_hashing(const ModelSpec& model, bool quiet) {
   std::error_code error;
   const std::uintmax_t bytes = fs::file_size(model.file, error);
   if (quiet || error || bytes < kLarge) return;
-  fmt::print(stderr, "{}: SHA-256 of {:.1f} GB\n", app::printable(model.name),
-             static_cast<double>(bytes) / 1e9);
+  app::print_note(stderr, fmt::format("{}: SHA-256 of {:.1f} GB\n", app::printable(model.name),
+                                      static_cast<double>(bytes) / 1e9));
 }
 
 /// The engine's flags for a preset; prints which flags it ignores.
 app::EngineFlags engine_for(const RunFlags& flags, const Preset& preset) {
   app::EngineFlags engine = flags.engine;
   if (!preset.share_passages && flags.batch > 1) {
-    fmt::print(stderr, "note: questions that share no passage are asked one at a time: no --batch\n");
+    app::print_note(stderr, "note: questions that share no passage are asked one at a time: no --batch\n");
   }
   if (preset.name != "article") {
     engine.draft = flags.draft.empty() ? "lookup" : flags.draft;
   } else if (!flags.draft.empty() && flags.draft != "off") {
-    fmt::print(stderr, "note: --preset article guesses no tokens: no --draft\n");
+    app::print_note(stderr, "note: --preset article guesses no tokens: no --draft\n");
   }
   return engine;
 }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/print_note.hpp"
 #include "examples/printable.hpp"
 #include "examples/squad/fail.hpp"
 #include "examples/squad/json_lines.hpp"
@@ -121,7 +122,7 @@ void say_unranked(std::FILE* log, const std::string& judge, const std::string& i
   const std::string line =
       fmt::format("judge {}: question {} has no ranking after {} attempt{}: {}", judge, id, verdict.attempts,
                   verdict.attempts == 1 ? "" : "s", verdict.trouble);
-  fmt::print(log, "gemma-squad: {}\n", app::printable(line));
+  app::print_note(log, "gemma-squad: " + app::printable(line) + "\n");
 }
 
 /// What has no ranking: first what was never asked for, so that questions that always fail cannot keep others

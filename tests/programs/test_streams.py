@@ -1,0 +1,46 @@
+"""The standard streams: notes that cannot be written, output that is lost, input that cannot be read."""
+
+import pathlib
+import subprocess
+import unittest
+
+from programs import BIN, GEMMA, LIMIT, SOURCE, ProgramTest, environment
+
+NANO = str(SOURCE / "tests/golden/models/nano-gemma3.F32.gguf")
+DEMO_SET = str(SOURCE / "examples/squad/demo_set.json")
+
+
+def through_shell(redirection, program, *arguments, stdin=b"", cwd=None):
+    """The finished process of a program whose standard streams the shell redirects."""
+    env = environment(OMP_THREAD_LIMIT="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                      OMPI_MCA_btl_vader_single_copy_mechanism="none")
+    return subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", str(BIN / program), *arguments], input=stdin,
+                          capture_output=True, env=env, check=False, timeout=LIMIT, cwd=cwd)
+
+
+class Notes(ProgramTest):
+    def test_a_note_that_cannot_be_written_ends_nothing(self):
+        text = self.write("text.txt", "In 1931 the bridge was opened. " * 60)
+        calls = [("gemma-squad", ["run", "--model", "a=" + GEMMA, "--squad", DEMO_SET, "--out", "{out}", "-n", "2", "--max-tokens", "3",
+                                  "-t", "1", "--judge", "none"]),
+                 ("gemma-squad", ["run", "--model", "a=" + GEMMA, "--squad", DEMO_SET, "--out", "{out}", "-n", "2", "--max-tokens", "3",
+                                  "-t", "1", "--judge", "none", "--preset", "article", "--draft", "lookup", "--batch", "2"]),
+                 ("gemma-quantize", [GEMMA, "{out}", "Q4_0"]),
+                 ("gemma-imatrix", ["-m", GEMMA, "-f", text, "-o", "{out}", "-c", "64", "--windows", "1"]),
+                 ("gemma-perplexity", ["-m", GEMMA, "-f", text, "-c", "64", "--windows", "1"]),
+                 ("gemma-logits", ["-m", GEMMA, "--tokens", "2,3", "--out", "{out}"]),
+                 ("gemma-chat", ["-m", GEMMA, "-p", "hello", "-n", "2", "--temp", "0"]),
+                 ("gemma-bench", ["-m", GEMMA, "-p", "2", "-n", "0", "-r", "1", "--no-warmup"])]
+        if (BIN / "gemma-pipeline").exists():
+            calls.append(("gemma-pipeline", ["-m", GEMMA, "--tokens", "2,3", "--out", "{out}", "--stats", "-t", "1"]))
+        for i, (program, arguments) in enumerate(calls):
+            for k, redirection in enumerate(["2>/dev/null", "2>/dev/full", "2>&-"]):
+                out = str(self.folder / f"{i}.{k}")
+                done = through_shell(redirection, program, *[a.replace("{out}", out) for a in arguments])
+                self.assertEqual(done.returncode, 0, f"{program} {arguments} {redirection}")
+                if "{out}" in arguments:
+                    self.assertTrue(pathlib.Path(out).exists(), program)
+
+
+if __name__ == "__main__":
+    unittest.main()
