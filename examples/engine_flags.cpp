@@ -71,6 +71,10 @@ std::shared_ptr<const Adapter> open_adapter(const std::string& text) {
   return std::make_shared<const Adapter>(Adapter::open(text));
 }
 
+std::vector<std::string> adapter_files(const std::string& text) {
+  return {text, text.substr(0, text.rfind(':'))};
+}
+
 void EngineFlags::add_to(CLI::App& app, unsigned parts) {
   if ((parts & kModel) != 0) {
     app.add_option("-m,--model", model, "The model, a GGUF file")->required()->type_name("FILE");
@@ -130,6 +134,14 @@ void EngineFlags::add_to(CLI::App& app, unsigned parts) {
         ->envname("GEMMA_ISA")
         ->type_name("NAME");
   }
+}
+
+std::vector<std::string> EngineFlags::files() const {
+  std::vector<std::string> out = {model, draft};
+  for (const std::string& text : adapters) {
+    for (std::string& file : adapter_files(text)) out.push_back(std::move(file));
+  }
+  return out;
 }
 
 Model EngineFlags::load() const {

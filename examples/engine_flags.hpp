@@ -40,6 +40,9 @@ inline std::string kv_name(KvType type) {
 /// Error as Adapter::open.
 std::shared_ptr<const Adapter> open_adapter(const std::string& text);
 
+/// The names of files that "FILE" or "FILE:SCALE" may mean.
+std::vector<std::string> adapter_files(const std::string& text);
+
 /// Values of the shared flags. Use add_to(), let CLI11 parse, then load().
 struct EngineFlags {
   /// Which flags a program has; combine by |.
@@ -69,6 +72,9 @@ struct EngineFlags {
   bool vocabulary = true;  // not a flag: whether the program needs the vocabulary
 
   void add_to(CLI::App& app, unsigned parts = kAll);
+
+  /// The names of all files that are read: the model, adapters, the model that drafts.
+  std::vector<std::string> files() const;
 
   /// Maps and checks the file. Throws Error as Model::load, and for an instruction set that is not available.
   Model load() const;

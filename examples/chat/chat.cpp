@@ -142,7 +142,7 @@ int run(int argc, char** argv) {
   flags.conversation.sampler = flags.sampling.settled(model, flags.conversation.chat_template);
   Conversation conversation(model, flags.conversation);
   const double load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  app::Dialogue dialogue(model, conversation, screen, {flags.json, load_seconds});
+  app::Dialogue dialogue(model, conversation, screen, {flags.json, load_seconds, flags.engine.files()});
 
   screen.status(app::model_line(model, conversation.session()));
   if (conversation.session().n_ctx() > model.config().max_seq_len) {

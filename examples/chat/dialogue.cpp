@@ -12,6 +12,7 @@
 #include "examples/interrupt.hpp"
 #include "examples/printable.hpp"
 #include "examples/read_file.hpp"
+#include "examples/same_file.hpp"
 #include "examples/whole_file.hpp"
 
 namespace gemma::app {
@@ -185,6 +186,7 @@ void Dialogue::think(const std::string& choice) {
 
 void Dialogue::save(const std::string& file) {
   if (file.empty()) throw Error(ErrorCode::kInvalidArgument, "/save needs the name of a file");
+  refuse_same_file(expand_home(file), options_.inputs);
   WholeFile out(expand_home(file));
   out.write(to_json(conversation_));
   out.commit();
@@ -199,6 +201,7 @@ void Dialogue::load(const std::string& file) {
 
 void Dialogue::save_session(const std::string& file) {
   if (file.empty()) throw Error(ErrorCode::kInvalidArgument, "/save-session needs the name of a file");
+  refuse_same_file(expand_home(file), options_.inputs);
   WholeFile out(expand_home(file));
   const std::string bytes = to_session_file(conversation_);
   out.write(bytes);

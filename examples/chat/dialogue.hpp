@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "examples/chat/line_source.hpp"
 #include "examples/chat/report.hpp"
@@ -19,8 +20,9 @@ namespace gemma::app {
 class Dialogue {
  public:
   struct Options {
-    bool json = false;        // write a JSON object for each answer instead of its text
-    double load_seconds = 0;  // for the JSON objects
+    bool json = false;                     // write a JSON object for each answer instead of its text
+    double load_seconds = 0;               // for the JSON objects
+    std::vector<std::string> inputs = {};  // files that /save and /save-session must not replace
   };
 
   Dialogue(const Model& model, Conversation& conversation, Screen& screen, const Options& options)

@@ -17,6 +17,7 @@
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
 #include "examples/progress_bar.hpp"
+#include "examples/same_file.hpp"
 #include "gemma/gemma.hpp"
 
 namespace {
@@ -147,11 +148,21 @@ std::string folder_name(const std::string& folder) {
   return error ? folder : path.filename().string();
 }
 
+/// The files of the checkpoint. An earlier result may lie among them.
+std::vector<std::string> inputs_of(const std::string& folder) {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+    if (entry.path().extension() != ".gguf") out.push_back(entry.path().string());
+  return out;
+}
+
 int run(int argc, char** argv) {
   const Flags flags = parse_flags(argc, argv);
   std::error_code ignored;
   if (!std::filesystem::is_directory(flags.in, ignored))
     throw Error(ErrorCode::kIo, flags.in + ": not a folder of a checkpoint");
+  app::refuse_same_file(flags.out, inputs_of(flags.in));
   if (std::filesystem::exists(flags.out, ignored) && !std::filesystem::is_regular_file(flags.out, ignored))
     throw Error(ErrorCode::kIo, flags.out + ": cannot write: not a regular file");
   const std::string config_path = flags.in + "/config.json";

@@ -15,6 +15,7 @@
 #include "examples/program.hpp"
 #include "examples/progress_bar.hpp"
 #include "examples/read_file.hpp"
+#include "examples/same_file.hpp"
 #include "gemma/gemma.hpp"
 
 namespace {
@@ -62,6 +63,10 @@ int run(int argc, char** argv) {
   Flags flags = parse_flags(argc, argv);
   std::atomic<bool> cancelled = false;
   flags.options.cancel = &cancelled;
+  std::vector<std::string> inputs = flags.engine.files();
+  inputs.push_back(flags.text);
+  inputs.insert(inputs.end(), flags.before.begin(), flags.before.end());
+  app::refuse_same_file(flags.out, inputs);
   if (std::error_code e;
       std::filesystem::exists(flags.out, e) && !std::filesystem::is_regular_file(flags.out, e))
     throw Error(ErrorCode::kIo, flags.out + ": cannot write: not a regular file");

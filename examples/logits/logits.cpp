@@ -16,6 +16,7 @@
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
+#include "examples/same_file.hpp"
 #include "examples/token_ids.hpp"
 #include "examples/whole_file.hpp"
 #include "gemma/gemma.hpp"
@@ -83,6 +84,9 @@ int run(int argc, char** argv) {
                 "--tokens or --tokens-file is required (--help lists the flags)");
   }
 
+  std::vector<std::string> inputs = engine.files();
+  inputs.push_back(tokens_file);
+  app::refuse_same_file(out, inputs);
   const auto tokens = tokens_file.empty() ? app::parse_token_ids(tokens_text, "--tokens")
                                           : app::parse_token_ids(app::read_file(tokens_file), tokens_file);
   const Model model = engine.load();

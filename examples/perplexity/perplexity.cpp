@@ -21,6 +21,7 @@
 #include "examples/program.hpp"
 #include "examples/progress_bar.hpp"
 #include "examples/read_file.hpp"
+#include "examples/same_file.hpp"
 #include "gemma/gemma.hpp"
 
 namespace {
@@ -191,6 +192,9 @@ int run(int argc, char** argv) {
   Flags flags = parse_flags(argc, argv);
   std::atomic<bool> cancelled = false;
   flags.windows.cancel = &cancelled;
+  std::vector<std::string> inputs = flags.engine.files();
+  inputs.insert(inputs.end(), {flags.text, flags.base});
+  app::refuse_same_file(flags.save, inputs);
   std::optional<SavedLogits> base;
   if (!flags.base.empty()) base.emplace(flags.base);
   const std::string text = flags.text.empty() ? "" : app::read_file(flags.text);

@@ -8,6 +8,7 @@
 #include "examples/chat_template_flag.hpp"
 #include "examples/numbers.hpp"
 #include "examples/program.hpp"
+#include "examples/same_file.hpp"
 
 namespace gemma::app {
 namespace {
@@ -118,6 +119,9 @@ PipelineFlags PipelineFlags::parse(int argc, char** argv) {
   if (f.wants_logits() && f.out.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "--out is required: where to write the logits");
   }
+  std::vector<std::string> inputs = f.engine.files();
+  inputs.push_back(f.tokens_file);
+  refuse_same_file(f.out, inputs);
   return f;
 }
 

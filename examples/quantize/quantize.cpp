@@ -18,6 +18,7 @@
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
 #include "examples/progress_bar.hpp"
+#include "examples/same_file.hpp"
 #include "gemma/gemma.hpp"
 
 namespace {
@@ -102,6 +103,15 @@ QuantizeOptions options_of(const Flags& f, const std::atomic<bool>& cancelled) {
   return o;
 }
 
+/// The names of all files that are read.
+std::vector<std::string> inputs_of(const Flags& f) {
+  std::vector<std::string> out = {f.in, f.imatrix};
+  for (const std::string& text : f.adapters) {
+    for (std::string& file : app::adapter_files(text)) out.push_back(std::move(file));
+  }
+  return out;
+}
+
 /// The path to write: for a symbolic link its target. Throws Error if it is not a file.
 std::string target_of(const std::string& out) {
   std::error_code error;
@@ -110,7 +120,6 @@ std::string target_of(const std::string& out) {
   if (const auto status = std::filesystem::status(path, error);
       std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
     throw Error(ErrorCode::kIo, out + ": cannot write: not a regular file");
-  if (path.empty()) throw Error(ErrorCode::kIo, "OUT is empty");
   return path;
 }
 
@@ -155,6 +164,7 @@ int run(int argc, char** argv) {
   const Flags flags = parse_flags(argc, argv);
   std::atomic<bool> cancelled = false;
   QuantizeOptions options = options_of(flags, cancelled);
+  if (!flags.dry_run) app::refuse_same_file(flags.out, inputs_of(flags));
   const gguf::File file = gguf::File::open(flags.in);
   std::optional<Importances> importances;
   if (!flags.imatrix.empty()) options.importances = &importances.emplace(Importances::read(flags.imatrix));
