@@ -3,11 +3,13 @@
 
     blocks.py cpp OUT FILES...      one C++ unit of all ```cpp blocks, and one C unit for each ```c block, in OUT
     blocks.py files OUT FILES...    writes the blocks that are named files to OUT under these names
+    blocks.py same FILES...         checks that the blocks that show a file are its end
     blocks.py run LANGUAGE FILES... runs each ```python block, or each ```bash block marked <!-- run -->
 
 HTML comments on the lines directly before the fence of a block tell how it is used:
 
     <!-- file: NAMES -->      the content of the files of these names
+    <!-- same: FILE -->       the end of this file of the repository
     <!-- run -->              (bash) is run; Python, C and C++ blocks are always run
     <!-- context: CODE -->    (cpp) code that precedes it in the reader's program
     <!-- scope: file -->      (cpp) declarations, not statements: compiled at file scope, not run
@@ -26,7 +28,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMENT = re.compile(r"^\s*<!--\s*(file|run|context|scope|compile|needs|skip)\b:?\s*(.*?)\s*-->\s*$")
+COMMENT = re.compile(r"^\s*<!--\s*(file|same|run|context|scope|compile|needs|skip)\b:?\s*(.*?)\s*-->\s*$")
 
 
 class Block:
@@ -168,6 +170,16 @@ def write_files(out, files):
                 print(f"{b.place}: {name}")
 
 
+def compare(files):
+    root = Path(__file__).resolve().parents[2]
+    shown = [b for f in files for b in blocks_of(f) if "same" in b.marks]
+    different = [b for b in shown if not (root / b.marks["same"]).read_text(encoding="utf-8").endswith("\n" + b.text)]
+    for b in different:
+        print(f"{b.place}: is not the end of {b.marks['same']}")
+    print(f"{len(shown)} blocks, {len(different)} differ")
+    sys.exit(1 if different or not shown else 0)
+
+
 def run(language, files):
     command = {"python": [sys.executable, "-"], "bash": ["bash", "-euo", "pipefail", "-s"]}[language]
     chosen = all_blocks(files, language)
@@ -180,6 +192,8 @@ def run(language, files):
 
 
 def main():
+    if sys.argv[1:2] == ["same"]:
+        compare(sys.argv[2:])
     if len(sys.argv) < 4:
         sys.exit(__doc__)
     what, where, files = sys.argv[1], sys.argv[2], sys.argv[3:]

@@ -159,6 +159,7 @@ class Hello(ProgramTest):
     def test_usage(self):
         for arguments in [[], [GEMMA], [GEMMA, "a", "b"]]:
             self.assertEqual(run("hello", *arguments), (1, "", 'usage: hello MODEL.gguf "a question"\n'))
+        self.assertEqual(self.succeeds("hello", "--help"), 'usage: hello MODEL.gguf "a question"\n')
 
 
 if __name__ == "__main__":
