@@ -1,5 +1,5 @@
 // kernels-bench: measures every matmul and vector kernel on the shapes of real models, next to the limits of
-// this machine (measured in the same run). Takes Google Benchmark's flags, and --threads=N (default: one per
+// this machine (measured in the same run). Takes Google Benchmark's flags, and --threads N (default: one per
 // physical core).
 // Invariant: the operands of a case exceed the caches wherever the model's operands do.
 #include <algorithm>
@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <initializer_list>
 #include <map>
 #include <string>
 #include <string_view>
@@ -20,6 +22,7 @@
 
 #include "gemma/aligned_buffer.hpp"
 #include "gemma/gemma.hpp"
+#include "gemma/version.hpp"
 #include "kernels/machine_limits.hpp"
 
 namespace {
@@ -253,43 +256,75 @@ void add_cases(const KernelTable& table) {
   }
 }
 
-/// Removes --threads=N from the arguments and returns the others, for Google Benchmark. Throws gemma::Error
-/// if N is not a number from 1 to 1024.
+/// The value of one of `names` at argv[i]: "--threads=4", or "--threads" and the next argument, which `i` is
+/// moved to. nullptr: it is another argument. Throws gemma::Error if the value is missing.
+const char* value_of(std::initializer_list<std::string_view> names, int argc, char** argv, int& i) {
+  const std::string_view arg = argv[i];
+  for (const std::string_view name : names) {
+    if (!arg.starts_with(name)) continue;
+    if (arg.size() > name.size() && arg[name.size()] == '=') return argv[i] + name.size() + 1;
+    if (arg.size() > name.size()) continue;
+    if (++i < argc) return argv[i];
+    throw gemma::Error(gemma::ErrorCode::kInvalidArgument, std::string(name) + " needs a number");
+  }
+  return nullptr;
+}
+
+/// Removes -t and --threads from the arguments and returns the others, for Google Benchmark. Throws
+/// gemma::Error if the value is not a number from 1 to 1024.
 std::vector<char*> take_threads(int argc, char** argv) {
   std::vector<char*> rest;
   for (int i = 0; i < argc; ++i) {
-    constexpr std::string_view kFlag = "--threads=";
-    const std::string_view arg = argv[i];
-    if (!arg.starts_with(kFlag)) {
+    const char* const given = i == 0 ? nullptr : value_of({"--threads", "-t"}, argc, argv, i);
+    if (given == nullptr) {
       rest.push_back(argv[i]);
       continue;
     }
-    const std::string_view value = arg.substr(kFlag.size());
+    const std::string_view value = given;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n_threads);
     if (error != std::errc() || end != value.data() + value.size() || n_threads == 0 || n_threads > 1024)
-      throw gemma::Error(gemma::ErrorCode::kInvalidArgument, "--threads wants a number from 1 to 1024");
+      throw gemma::Error(gemma::ErrorCode::kInvalidArgument,
+                         "--threads: " + std::string(value) + " is not a whole number from 1 to 1024");
   }
   return rest;
 }
 
+void print_help() {
+  std::fputs(
+      "kernels-bench: the speed of kernels, by Google Benchmark.\n"
+      "  -t,--threads N  threads of a matmul, 1 to 1024 (default: one for each physical core)\n"
+      "  --version       print the version and exit\n\n",
+      stdout);
+  benchmark::PrintDefaultHelp();
+}
+
+/// Registered by std::atexit, since Google Benchmark exits by itself after --help.
+void end_unless_stdout_is_written() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  std::fputs("kernels-bench: cannot write to standard output\n", stderr);
+  std::_Exit(1);
+}
+
 int run(int argc, char** argv) {
+  std::atexit(end_unless_stdout_is_written);
+  const auto has = [&](std::string_view flag) {
+    return std::find(argv + 1, argv + argc, flag) != argv + argc;
+  };
+  if (has("--version")) return std::puts("kernels-bench " GEMMA_VERSION_STRING) < 0;
   n_threads = gemma::physical_core_count();
-  if (std::find(argv, argv + argc, std::string_view("--help")) != argv + argc) {
-    fmt::print(  // Google Benchmark then prints its own flags and exits
-        "kernels-bench: the speed of kernels, by Google Benchmark.\n"
-        "  --threads=N  threads of a matmul, 1 to 1024 (default: one for each physical core)\n\n");
-    std::fflush(stdout);
-  }
   std::vector<char*> rest = take_threads(argc, argv);
   for (const KernelTable* table : gemma::kernels::available_tables())
     if (table->isa != gemma::kernels::Isa::kScalar) add_cases(*table);
   int count = static_cast<int>(rest.size());
-  benchmark::Initialize(&count, rest.data());
-  if (benchmark::ReportUnrecognizedArguments(count, rest.data())) return 1;
+  benchmark::Initialize(&count, rest.data(), print_help);
+  if (count > 1) {
+    throw gemma::Error(gemma::ErrorCode::kInvalidArgument,
+                       "there is no flag or argument " + std::string(rest[1]) + " (--help lists the flags)");
+  }
   benchmark::AddCustomContext("threads", std::to_string(n_threads));
-  benchmark::RunSpecifiedBenchmarks();
+  const std::size_t n_cases = benchmark::RunSpecifiedBenchmarks();  // says so if there are none
   benchmark::Shutdown();
-  return 0;
+  return n_cases == 0 ? 1 : 0;
 }
 
 }  // namespace

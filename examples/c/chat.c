@@ -2,6 +2,7 @@
  *   c_chat MODEL.gguf "a question" */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "gemma/c_api.h"
 
@@ -65,13 +66,18 @@ int main(int argc, char** argv) {
   gemma_session* session = NULL;
   int failed = 1;
   if (argc != 3) {
-    fprintf(stderr, "usage: c_chat MODEL.gguf \"a question\"\n");
-    return 1;
+    const int help = argc == 2 && strcmp(argv[1], "--help") == 0;
+    fprintf(help ? stdout : stderr, "usage: c_chat MODEL.gguf \"a question\"\n");
+    return !help || fflush(stdout) != 0;
   }
   model = gemma_model_load(argv[1], NULL, &error);
   if (model != NULL) session = gemma_session_new(model, NULL, &error);
   if (session != NULL) failed = answer(model, session, argv[2], &error) != 0;
   if (failed) fprintf(stderr, "c_chat: %s\n", gemma_error_get_message(error));
+  if (!failed && (fflush(stdout) != 0 || ferror(stdout))) {
+    fprintf(stderr, "c_chat: cannot write to standard output\n");
+    failed = 1;
+  }
   gemma_error_free(error);
   gemma_session_free(session);
   gemma_model_free(model);

@@ -84,8 +84,9 @@ int main(int argc, char** argv) {
   gemma_conversation* chat = NULL;
   int failed = 1, i;
   if (argc < 3) {
-    fprintf(stderr, "usage: c_conversation MODEL.gguf \"a question\" [\"another\" ...]\n");
-    return 1;
+    const int help = argc == 2 && strcmp(argv[1], "--help") == 0;
+    fprintf(help ? stdout : stderr, "usage: c_conversation MODEL.gguf \"a question\" [\"another\" ...]\n");
+    return !help || fflush(stdout) != 0;
   }
   model = gemma_model_load(argv[1], NULL, &error);
   if (model != NULL) session = gemma_session_new(model, NULL, &error);
@@ -94,6 +95,10 @@ int main(int argc, char** argv) {
   for (i = 2; i < argc && !failed; ++i) failed = ask(chat, session, argv[i], &error) != 0;
   if (failed)
     fprintf(stderr, "c_conversation: %s\n", error == NULL ? "no memory" : gemma_error_get_message(error));
+  if (!failed && (fflush(stdout) != 0 || ferror(stdout))) {
+    fprintf(stderr, "c_conversation: cannot write to standard output\n");
+    failed = 1;
+  }
   gemma_error_free(error);
   gemma_conversation_free(chat);
   gemma_session_free(session);

@@ -5,7 +5,7 @@ import re
 import statistics
 import unittest
 
-from programs import GEMMA, SOURCE, ProgramTest
+from programs import GEMMA, SOURCE, ProgramTest, run
 
 
 class Bench(ProgramTest):
@@ -113,7 +113,19 @@ class Bench(ProgramTest):
             self.refuses("gemma-bench", "-m", GEMMA, *flags, says=says)
 
     def test_help_of_the_kernels(self):
-        self.assertIn("--threads=N", self.succeeds("kernels-bench", "--help"))
+        self.assertIn("--threads N", self.succeeds("kernels-bench", "--help"))
+        self.assertRegex(self.succeeds("kernels-bench", "--version"), r"\Akernels-bench \d+\.\d+\.\d+\n\Z")
+
+    def test_flags_of_the_kernels(self):
+        listed = self.succeeds("kernels-bench", "--benchmark_list_tests")
+        for flags in [["--threads", "2"], ["--threads=2"], ["-t", "2"], ["-t=2"]]:
+            self.assertEqual(self.succeeds("kernels-bench", *flags, "--benchmark_list_tests"), listed)
+        for flags, says in [(["--threads", "0"], "--threads: 0 is not a whole number from 1 to 1024"), (["--threads="], "--threads"),
+                            (["-t", "two"], "two"), (["-t"], "-t needs a number"), (["--bad"], "--bad"), (["stray"], "stray")]:
+            self.refuses("kernels-bench", *flags, says=says)
+        status, out, err = run("kernels-bench", "--benchmark_filter=nothing")
+        self.assertEqual((status, out, err.count("\n")), (1, "", 1))
+        self.assertIn("nothing", err)
 
     def test_cases_of_the_kernels(self):
         types = re.findall(r"(?m)^  X\((\w+),", (SOURCE / "gguf/dtype.hpp").read_text())

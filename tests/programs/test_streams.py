@@ -42,5 +42,23 @@ class Notes(ProgramTest):
                     self.assertTrue(pathlib.Path(out).exists(), program)
 
 
+class Output(ProgramTest):
+    CALLS = [("hello", [GEMMA, "hello"]), ("hello", ["--help"]), ("c_chat", [GEMMA, "hello"]), ("c_chat", ["--help"]),
+             ("c_conversation", [GEMMA, "hello"]), ("c_conversation", ["--help"]), ("kernels-bench", ["--help"]),
+             ("kernels-bench", ["--version"]), ("kernels-bench", ["--benchmark_list_tests"])]
+
+    def test_output_that_is_lost_is_an_error(self):
+        for program, arguments in self.CALLS:
+            for redirection in [">/dev/full", ">&-"]:
+                done = through_shell(redirection, program, *arguments)
+                self.assertEqual(done.returncode, 1, f"{program} {arguments} {redirection}")
+                if arguments != ["--help"]:
+                    self.assertRegex(done.stderr, rb"\A[a-z_-]+: cannot write[^\n]*\n\Z", f"{program} {redirection}")
+
+    def test_help(self):
+        for program in ["hello", "c_chat", "c_conversation"]:
+            self.assertIn("usage: " + program, self.succeeds(program, "--help"))
+
+
 if __name__ == "__main__":
     unittest.main()
