@@ -14,6 +14,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "examples/numbers.hpp"
 #include "tokenizer/message.hpp"
 
 namespace gemma::app {
@@ -26,7 +27,8 @@ inline std::string python_number(double value) {
   static_cast<void>(error);                                                     // 32 characters suffice
   const std::string_view text(digits, static_cast<std::size_t>(end - digits));  // d[.ddd]e+XX
   const std::size_t e = text.find('e');
-  const int exponent = std::atoi(std::string(text.substr(e + 1)).c_str());
+  const int digits_of_exponent = parse_number<int>(text.substr(e + 2)).value_or(0);
+  const int exponent = text[e + 1] == '-' ? -digits_of_exponent : digits_of_exponent;
   std::string mantissa(text.substr(0, 1));
   if (e > 2) mantissa += text.substr(2, e - 2);
   std::string out;

@@ -1,6 +1,6 @@
 #include "examples/engine_flags.hpp"
 
-#include <charconv>
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -26,17 +26,17 @@ const kernels::KernelTable& kernel_table(std::string_view name) {
 }
 
 std::size_t parse_size(const std::string& text) {
-  std::uint64_t n = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, n);
-  std::string unit(rest, end);
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  const auto number = parse_number<std::uint64_t>(std::string_view(text).substr(0, digits));
+  std::uint64_t n = number.value_or(0);
+  std::string unit = text.substr(digits);
   for (char& c : unit) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   if (unit.ends_with('B')) unit.pop_back();
   const bool binary = unit.size() == 2 && unit.ends_with('I');
   if (binary) unit.pop_back();
   constexpr std::string_view kUnits = "KMGT";
   const std::size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;  // npos + 1 is 0
-  bool ok = error == std::errc() && n != 0 && unit.size() <= 1 && unit.empty() == (power == 0);
+  bool ok = n != 0 && unit.size() <= 1 && unit.empty() == (power == 0);
   for (std::size_t i = 0; ok && i < power; ++i) {
     ok = !__builtin_mul_overflow(n, std::uint64_t{binary ? 1024u : 1000u}, &n);
   }

@@ -1,10 +1,9 @@
 #include "examples/sampling_flags.hpp"
 
-#include <random>
-
 #include <CLI/CLI.hpp>
 
 #include "examples/program.hpp"
+#include "examples/random_seed.hpp"
 #include "tokenizer/sampling_defaults.hpp"
 
 namespace gemma::app {
@@ -51,8 +50,20 @@ SamplerOptions SamplingFlags::settled(const Model& model, const std::string& cha
   s.top_p = top_p.value_or(d.top_p);
   s.min_p = min_p.value_or(d.min_p);
   s.repeat_penalty = repeat_penalty.value_or(d.repeat_penalty);
-  s.seed = seed ? *seed : (std::uint64_t{std::random_device{}()} << 32) + std::random_device{}();
+  s.seed = seed ? *seed : random_seed();
   return s;
+}
+
+void AnswerFlags::add_to(CLI::App& app) {
+  app.add_option("-n,--max-tokens", max_tokens,
+                 "Maximum number of tokens of an answer; -1: until the model ends it or the context is full "
+                 "(default: 1024)")
+      ->check(CLI::Range(-1, 1 << 30).description(""))
+      ->type_name("N");
+  app.add_option("--stop", stop_strings, "End an answer before this text; may be given many times")
+      ->take_all()
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
 }
 
 }  // namespace gemma::app

@@ -1,7 +1,6 @@
 // gemma-chat: a conversation with a model at the terminal or through a pipe, or the answer to one question of
 // the command line.
 #include <chrono>
-#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <future>
@@ -31,6 +30,7 @@ using app::Screen;
 struct Flags {
   app::EngineFlags engine;
   ConversationOptions conversation;
+  app::AnswerFlags answer;
   app::SamplingFlags sampling;
   std::optional<std::string> prompt;
   std::string prompt_file;
@@ -38,20 +38,6 @@ struct Flags {
   std::string grammar_file;
   bool json = false;
 };
-
-void add_sampling(CLI::App& cli, Flags& flags, std::int64_t& max_tokens) {
-  cli.add_option("-n,--max-tokens", max_tokens,
-                 "Maximum number of tokens of an answer; -1: until the model ends it or the context is full "
-                 "(default: 1024)")
-      ->check(CLI::Range(-1, 1 << 30).description(""))
-      ->type_name("N");
-  flags.sampling.add_to(cli);
-  cli.add_option("--stop", flags.conversation.stop_strings,
-                 "End an answer before this text; may be given many times")
-      ->take_all()
-      ->allow_extra_args(false)
-      ->type_name("TEXT");
-}
 
 void add_constraints(CLI::App& cli, Flags& flags) {
   auto* schema = cli.add_option("--json-schema", flags.schema_file,
@@ -65,7 +51,6 @@ void add_constraints(CLI::App& cli, Flags& flags) {
 
 Flags parse_flags(int argc, char** argv) {
   Flags flags;
-  std::int64_t max_tokens = 1024;
   const app::CommandLine owner = app::command_line(
       "Talk with a model. Without -p or --prompt-file: a conversation, each line a message (/help lists "
       "the commands); from a pipe, each line of standard input is a message.",
@@ -89,10 +74,12 @@ Flags parse_flags(int argc, char** argv) {
       ->type_name("TEXT");
   cli.add_flag("--json", flags.json,
                "A line of JSON for each answer: text, token counts, stop reason, timings in seconds");
-  add_sampling(cli, flags, max_tokens);
+  flags.answer.add_to(cli);
+  flags.sampling.add_to(cli);
   add_constraints(cli, flags);
   app::parse(cli, argc, argv);
-  flags.conversation.max_tokens = max_tokens < 0 ? SIZE_MAX : static_cast<std::size_t>(max_tokens);
+  flags.conversation.max_tokens = flags.answer.limit();
+  flags.conversation.stop_strings = flags.answer.stop_strings;
   flags.conversation.session = flags.engine.session_options();
   return flags;
 }

@@ -12,6 +12,7 @@
 #include "examples/convert/formulas.hpp"
 #include "examples/convert/names.hpp"
 #include "examples/convert/settings.hpp"
+#include "examples/numbers.hpp"
 #include "gguf/error.hpp"
 #include "gguf/layer_name.hpp"
 
@@ -233,7 +234,7 @@ class Converter {
     if (p.shape.empty()) p.shape = {1};  // a scalar
     p.keep_f32 = p.shape.size() == 1 ||
                  std::find(std::begin(kKeptNames), std::end(kKeptNames), known->to) != std::end(kKeptNames);
-    const std::size_t number = split.number.empty() ? 0 : std::stoul(split.number);
+    const std::size_t number = app::parse_number<std::size_t>(split.number).value_or(0);
     check_shape(p, known->to, number);
     if (p.name.ends_with("_norm.weight")) p.add = a_.norm_offset;
     if (a_.interleaves && (known->to == "blk.{}.attn_q.weight" || known->to == "blk.{}.attn_k.weight"))

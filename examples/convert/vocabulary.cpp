@@ -7,6 +7,7 @@
 
 #include "examples/convert/checkpoint.hpp"
 #include "examples/convert/sentencepiece_model.hpp"
+#include "examples/numbers.hpp"
 #include "examples/read_file.hpp"
 #include "gguf/error.hpp"
 
@@ -24,12 +25,10 @@ void add_tokens(const std::string& folder, const Json& tokenizer, Pieces& pieces
   const auto decoder = tokenizer.find("added_tokens_decoder");
   if (decoder == tokenizer.end() || !decoder->is_object()) return;
   for (const auto& [id_text, entry] : decoder->items()) {
-    if (id_text.empty() || id_text.size() > 8 || id_text.find_first_not_of("0123456789") != id_text.npos ||
-        !entry.is_object())
-      continue;
-    const std::size_t id = std::stoul(id_text);
+    const std::size_t id = app::parse_number<std::size_t>(id_text).value_or(SIZE_MAX);
+    if (id >= pieces.texts.size() || !entry.is_object()) continue;
     const std::string text = entry.value("content", std::string());
-    if (id >= pieces.texts.size() || text.empty()) continue;
+    if (text.empty()) continue;
     if (entry.value("special", false)) {
       pieces.put(id, text, pieces.types[id] == kUnknown ? kUnknown : kControl, -1000);
     } else {

@@ -140,6 +140,7 @@ class Scores {
           code_row(token.logits, std::span(codes_).subspan(i * vocab_size_, vocab_size_), rows_[i]);
       if (result.finite && base_ != nullptr) compare(rows_[i], base_->row(n_rows_ + i), id, result);
     }
+    // as llama-perplexity: exp of floats, added in double; gemma::log_sum_exp takes exp of doubles
     float most = token.logits[0];
     for (const float x : token.logits) most = std::max(most, x);
     double sum = 0;

@@ -34,7 +34,7 @@ bool code_row(std::span<const float> logits, std::span<std::uint16_t> codes, Cod
   }
   if (!finite) return false;
   least = std::max(least, most - kReach);
-  double sum = 0;
+  double sum = 0;  // as llama-perplexity adds it, not as gemma::log_sum_exp: the file has its bits
   for (const float x : logits) sum += static_cast<double>(std::exp(x - most));
   row.scale = (most - least) / 65535;
   row.least = least - most - static_cast<float>(std::log(sum));

@@ -20,8 +20,8 @@ class Sequence {
            std::function<void(std::string_view)> on_text)
       : prompt_(prompt), n_ctx_(n_ctx), splitter_(agent), on_text_(std::move(on_text)) {
     GenerateOptions options;
-    options.max_tokens = flags.max_tokens;
-    options.stop_strings = flags.stop_strings;
+    options.max_tokens = flags.answer.limit();
+    options.stop_strings = flags.answer.stop_strings;
     options.on_text = [this](std::string_view text) {
       show(splitter_.push(text));
       return true;

@@ -29,7 +29,7 @@ void add_logits(CLI::App& cli, PipelineFlags& f) {
       ->type_name("FILE");
 }
 
-void add_answers(CLI::App& cli, PipelineFlags& f, std::int64_t& max_tokens) {
+void add_answers(CLI::App& cli, PipelineFlags& f) {
   auto* p = cli.add_option("-p,--prompt", f.prompts,
                            "Answer this prompt; if repeated, all prompts at once, with answers in this order")
                 ->take_all()
@@ -42,16 +42,8 @@ void add_answers(CLI::App& cli, PipelineFlags& f, std::int64_t& max_tokens) {
   add_chat_template(cli, f.chat_template);
   cli.add_option("--system", f.system, "The system prompt: how the model is to behave")->type_name("TEXT");
   cli.add_flag("--json", f.json, "A line of JSON for each answer, as gemma-chat's");
-  cli.add_option("-n,--max-tokens", max_tokens,
-                 "Maximum number of tokens of an answer; -1: until the model ends it or the context is full "
-                 "(default: 1024)")
-      ->check(CLI::Range(-1, 1 << 30).description(""))
-      ->type_name("N");
+  f.answer.add_to(cli);
   f.sampling.add_to(cli);
-  cli.add_option("--stop", f.stop_strings, "End an answer before this text; may be given many times")
-      ->take_all()
-      ->allow_extra_args(false)
-      ->type_name("TEXT");
 }
 
 void add_pipeline(CLI::App& cli, PipelineFlags& f) {
@@ -96,7 +88,6 @@ std::variant<SplitBy, std::vector<std::size_t>> parse_split(const std::string& t
 
 PipelineFlags PipelineFlags::parse(int argc, char** argv) {
   PipelineFlags f;
-  std::int64_t max_tokens = 1024;
   const CommandLine owner = command_line(
       "One model over many processes: mpirun -n RANKS gemma-pipeline ... Each rank runs a part of the "
       "layers; logits and answers are those of one process, to the bit.",
@@ -108,9 +99,8 @@ PipelineFlags PipelineFlags::parse(int argc, char** argv) {
           "cores that several ranks of a machine may all use)");
   add_pipeline(*owner, f);
   add_logits(*owner, f);
-  add_answers(*owner, f, max_tokens);
+  add_answers(*owner, f);
   app::parse(*owner, argc, argv);
-  f.max_tokens = max_tokens < 0 ? SIZE_MAX : static_cast<std::size_t>(max_tokens);
   const bool asks = !f.prompts.empty() || !f.prompts_file.empty();
   if (f.wants_logits() == asks) {
     throw Error(ErrorCode::kInvalidArgument,

@@ -31,9 +31,8 @@ struct PipelineFlags {
   std::string prompts_file;
   std::string system, chat_template;
   bool raw = false, json = false;
-  std::size_t max_tokens = 1024;
+  AnswerFlags answer;
   SamplingFlags sampling;
-  std::vector<std::string> stop_strings;
 
   bool wants_logits() const { return !tokens.empty() || !tokens_file.empty(); }
   /// Parses the command line. Throws Error{kInvalidArgument}, Done.

@@ -1,9 +1,11 @@
 #include "examples/pipeline/worker.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <string>
 
+#include "examples/numbers.hpp"
 #include "gemma/plan.hpp"
 
 namespace gemma::app {
@@ -13,7 +15,10 @@ namespace {
 std::size_t peak_bytes() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::stoul(line.substr(6)) * 1024;
+    if (!line.starts_with("VmHWM:")) continue;  // "VmHWM:      1234 kB"
+    const std::size_t begin = std::min(line.find_first_of("0123456789"), line.size());
+    const std::size_t end = std::min(line.find(' ', begin), line.size());
+    return parse_number<std::size_t>(std::string_view(line).substr(begin, end - begin)).value_or(0) * 1024;
   }
   return 0;
 }

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "examples/numbers.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::server {
@@ -41,7 +42,7 @@ Endpoint endpoint_of(const sockaddr_storage& address, socklen_t size) {
   const auto* any = static_cast<const sockaddr*>(static_cast<const void*>(&address));
   if (::getnameinfo(any, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
     return {};
-  return {host, std::atoi(port)};
+  return {host, app::parse_number<int>(port).value_or(0)};
 }
 
 [[noreturn]] void cannot_listen(const std::string& host, int port, const std::string& why) {

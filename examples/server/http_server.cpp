@@ -14,6 +14,8 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "examples/numbers.hpp"
+
 namespace gemma::server {
 namespace {
 
@@ -195,7 +197,8 @@ class HttpServer::Exchange : public httplib::Server {
       refuse(q, r, 400, "the Transfer-Encoding is not 'chunked' alone");
     } else if (q.get_header_value_count("Content-Length") > 1 || (!length.empty() && !all_digits(length))) {
       refuse(q, r, 400, "the Content-Length is not a number");
-    } else if (length.size() > 12 || (!length.empty() && std::stoull(length) > limits_.body_bytes)) {
+    } else if (!length.empty() &&
+               app::parse_number<std::size_t>(length).value_or(SIZE_MAX) > limits_.body_bytes) {
       refuse(q, r, 413, why(413));
     } else if (auto refusal = handler_.refuse(request)) {
       put(std::move(*refusal), q, r);

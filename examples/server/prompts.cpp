@@ -1,9 +1,9 @@
 #include "examples/server/prompts.hpp"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
+#include "examples/random_seed.hpp"
 #include "examples/server/tool_calls.hpp"
 #include "gemma/constrained_pick.hpp"
 
@@ -88,11 +88,6 @@ Constraint constraint_of(const ServedModel& model, const ChatRequest& asked) {
   return {Constraint::Kind::kGrammar, tool_call_grammar(*model.agent(), asked.tools, asked.tool_choice.name)};
 }
 
-std::uint64_t any_seed() {
-  std::random_device device;
-  return std::uint64_t{device()} << 32 | device();
-}
-
 /// A sampler with a grammar. One allocation, so that the parts can refer to each other.
 struct HeldSampler {
   HeldSampler(const SamplerOptions& o, const GrammarMask& mask,
@@ -111,7 +106,7 @@ RequestMaker::RequestMaker(ServedModel& model, const ChatRequest& asked)
 RequestMaker::RequestMaker(ServedModel& model, const Generation& asked, Constraint constraint, bool thinks)
     : model_(model),
       asked_(asked),
-      seed_(asked.sampling.seed ? *asked.sampling.seed : any_seed()),
+      seed_(asked.sampling.seed ? *asked.sampling.seed : app::random_seed()),
       thinks_(thinks) {
   if (constraint.kind != Constraint::Kind::kNone) mask_ = model.mask(constraint);
   for (const auto& [id, bias] : asked.sampling.logit_bias) {
