@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <istream>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,13 @@ inline std::string read_all(std::FILE* in, const std::string& name) {
   for (std::size_t n = 0; (n = std::fread(part, 1, sizeof part, in)) != 0;) text.append(part, n);
   if (std::ferror(in) != 0) throw Error(ErrorCode::kIo, name + ": cannot be read: " + std::strerror(errno));
   return text;
+}
+
+/// Call it where lines of standard input have ended. Throws Error{kIo} if they ended by an error, for example
+/// because it is a folder.
+inline void check_stdin_was_read(const std::istream& in) {
+  if (in.bad() || std::ferror(stdin) != 0)
+    throw Error(ErrorCode::kIo, std::string("standard input: cannot be read: ") + std::strerror(errno));
 }
 
 /// Reads the file at `path`. Throws Error{kIo}.

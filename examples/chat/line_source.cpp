@@ -5,13 +5,18 @@
 #include <string>
 #include <utility>
 
+#include "examples/read_file.hpp"
+
 namespace gemma::app {
 namespace {
 
 class PlainLines final : public LineSource {
   Input read_line(bool) override {
     Input in;
-    if (!std::getline(std::cin, in.text)) return in;
+    if (!std::getline(std::cin, in.text)) {
+      check_stdin_was_read(std::cin);
+      return in;
+    }
     in.kind = Input::Kind::kLine;
     if (in.text.ends_with('\r')) in.text.pop_back();
     return in;

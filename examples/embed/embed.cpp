@@ -17,6 +17,7 @@
 
 #include "examples/engine_flags.hpp"
 #include "examples/program.hpp"
+#include "examples/read_file.hpp"
 #include "gemma/gemma.hpp"
 
 namespace {
@@ -171,7 +172,8 @@ int run(int argc, char** argv) {
   Command command;
   const app::CommandLine cli = app::command_line(
       "Texts to vectors of length 1. Reads JSON objects from stdin, one a line:\n"
-      "  {\"text\"} -> {\"embedding\": [...]} or {\"error\"}",
+      "  {\"text\"} -> {\"embedding\": [...]} or {\"error\"}\n"
+      "Exit status 1 if any line is an error; the others are computed all the same.",
       "gemma-embed");
   add_flags(*cli, command);
   app::parse(*cli, argc, argv);
@@ -193,6 +195,7 @@ int run(int argc, char** argv) {
     lines.write();
     if (waits) app::flush_stdout();
   }
+  app::check_stdin_was_read(std::cin);
   lines.write();
   lines.report();
   return 0;

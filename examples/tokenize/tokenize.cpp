@@ -15,6 +15,7 @@
 #include "examples/chat_json.hpp"
 #include "examples/chat_template_flag.hpp"
 #include "examples/program.hpp"
+#include "examples/read_file.hpp"
 #include "gguf/file.hpp"
 #include "tokenizer/chat_template.hpp"
 #include "tokenizer/tokenizer.hpp"
@@ -107,8 +108,11 @@ int run(int argc, char** argv) {
       "Text to token ids and back. Reads JSON objects from stdin, one a line:\n"
       "  {\"text\"} -> {\"ids\"};  --decode: {\"ids\"} -> {\"text\", \"hex\"};\n"
       "  --chat: {\"messages\", \"add_generation_prompt\", \"enable_thinking\", \"tools\"} -> {\"text\", "
-      "\"ids\"} or {\"error\"};\n"
-      "  a \"note\" says so where the file's template is not a known one",
+      "\"ids\"};\n"
+      "  a \"note\" says so where the file's template is not a known one\n"
+      "A line that is wrong, or that the template refuses, becomes {\"error\"}, a result like others: the "
+      "exit "
+      "status stays 0.",
       "gemma-tokenize");
   CLI::App& cli = *owner;
   cli.add_option("-m,--model", model, "A GGUF file; one that holds a vocabulary only will do")
@@ -142,6 +146,7 @@ int run(int argc, char** argv) {
     app::write_stdout(out.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n');
     if (std::cin.rdbuf()->in_avail() <= 0) app::flush_stdout();  // the sender may wait for its answer
   }
+  app::check_stdin_was_read(std::cin);
   return 0;
 }
 
