@@ -55,8 +55,11 @@ class InterruptGuard {
     flag_.store(nullptr);
   }
 
-  /// The last signal that arrived, or 0. A program that a signal ends exits with status 128 + this number.
+  /// The last signal that arrived, or 0.
   int last() const noexcept { return last_.load(); }
+  /// The exit status of a program that the last signal ended, as shells count: 128 + its number. May be asked
+  /// after the guard has gone.
+  static int exit_status() noexcept { return 128 + (last_.load() != 0 ? last_.load() : SIGINT); }
 
  private:
   static constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};

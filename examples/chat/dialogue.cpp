@@ -110,7 +110,7 @@ int Dialogue::turn(const std::string& message) {
     if (const std::string line = answer_line(answer, conversation_.session()); !line.empty())
       screen_.status(line);
   }
-  return answer.reason == StopReason::kCancelled ? 128 + guard.last() : 0;
+  return answer.reason == StopReason::kCancelled ? InterruptGuard::exit_status() : 0;
 }
 
 Answer Dialogue::ask(const std::string& message, const ConversationWatch& watch) {

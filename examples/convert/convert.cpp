@@ -194,7 +194,7 @@ int run(int argc, char** argv) {
     if (e.code() != ErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-convert: stopped; nothing was written\n", stderr);
-    return 130;  // 128 + SIGINT, as in shells
+    return app::InterruptGuard::exit_status();
   }
   bar.clear();
   std::string text = fmt::format("{}: {} tensors, {:.2f} MB\n", app::printable(flags.out),

@@ -93,7 +93,7 @@ int run(int argc, char** argv) {
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kCancelled) throw;
     std::fputs("gemma-imatrix: stopped; nothing was written\n", stderr);
-    return 130;  // 128 + SIGINT, as in shells
+    return app::InterruptGuard::exit_status();
   }
   meter.write(flags.out, datasets);
   app::write_stdout(fmt::format("{}: {} matrices, {} windows\n", app::printable(flags.out),

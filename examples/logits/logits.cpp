@@ -96,7 +96,7 @@ int run(int argc, char** argv) {
   } catch (const Error& e) {
     if (e.code() != ErrorCode::kCancelled) throw;
     std::fputs("gemma-logits: stopped; nothing was written\n", stderr);
-    return 130;  // 128 + SIGINT, as in shells
+    return app::InterruptGuard::exit_status();
   }
   return 0;
 }

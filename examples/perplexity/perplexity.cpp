@@ -236,7 +236,7 @@ int run(int argc, char** argv) {
     if (e.code() != ErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-perplexity: stopped\n", stderr);
-    return 130;  // 128 + SIGINT, as in shells
+    return app::InterruptGuard::exit_status();
   }
   if (writer) writer->commit();
   bar.clear();

@@ -131,7 +131,7 @@ class Lead {
         tell_all(Kind::kQuit, {});
         // mpirun ends the ranks by SIGTERM when another rank has printed the reason
         if (guard.last() != SIGTERM) print_error("gemma-pipeline", "stopped");
-        return guard.last() != 0 ? 128 + guard.last() : 130;
+        return InterruptGuard::exit_status();
       }
       if (started_) throw;  // other ranks may be in any state
       tell_all(Kind::kQuit, {});

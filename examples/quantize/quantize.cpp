@@ -194,7 +194,7 @@ int run(int argc, char** argv) {
     if (e.code() != ErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-quantize: stopped; nothing was written\n", stderr);
-    return 130;  // 128 + SIGINT, as in shells
+    return app::InterruptGuard::exit_status();
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   bar.clear();

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/interrupt.hpp"
 #include "examples/program.hpp"
 #include "examples/squad/analysis.hpp"
 #include "examples/squad/json_lines.hpp"
@@ -55,7 +56,7 @@ int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app
     try {
       if (!ask_judge(run, *made, flags, cancel, quiet)) {
         say_stopped(run);
-        return kStopped;
+        return app::InterruptGuard::exit_status();
       }
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kIo) throw;  // not an error of the judge

@@ -11,13 +11,10 @@
 
 namespace gemma::squad {
 
-/// Status for a run that the user stopped (128 + SIGINT).
-inline constexpr int kStopped = 130;
-
 /// Judges a complete run (unless it has only one model), using stored verdicts, and writes the report.
 /// Problems of the judge are printed on stderr (questions without a ranking, an early end), and the report is
 /// written anyway. `quiet`: no progress and no table. Returns the program's status: 0, 1 if the judge ended
-/// early, kStopped.
+/// early, InterruptGuard::exit_status() if it was stopped.
 int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app::EngineFlags& engine,
                      const std::atomic<bool>& cancel, bool quiet);
 

@@ -184,7 +184,7 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
     RunDirectory run = RunDirectory::start(flags.out, settings, selection);
     if (!run_questions(run, models, factory, cancel, flags.quiet ? nullptr : stderr, flags.batch)) {
       say_stopped(run);
-      return kStopped;
+      return app::InterruptGuard::exit_status();
     }
   }
   const RunDirectory run = RunDirectory::read(flags.out);

@@ -1,10 +1,12 @@
 """The standard streams: notes that cannot be written, output that is lost, input that cannot be read."""
 
 import pathlib
+import signal
 import subprocess
+import time
 import unittest
 
-from programs import BIN, GEMMA, LIMIT, SOURCE, ProgramTest, environment
+from programs import BIN, GEMMA, LIMIT, SOURCE, ProgramTest, environment, run
 
 NANO = str(SOURCE / "tests/golden/models/nano-gemma3.F32.gguf")
 DEMO_SET = str(SOURCE / "examples/squad/demo_set.json")
@@ -58,6 +60,54 @@ class Output(ProgramTest):
     def test_help(self):
         for program in ["hello", "c_chat", "c_conversation"]:
             self.assertIn("usage: " + program, self.succeeds(program, "--help"))
+
+
+class Input(ProgramTest):
+    def test_input_that_cannot_be_read_is_an_error(self):
+        for program, flags in [("gemma-embed", []), ("gemma-tokenize", []), ("gemma-chat", []), ("gemma-chat", ["--prompt-file", "-"])]:
+            for redirection, why in [(f"<{self.folder}", "Is a directory"), ("<&-", "Bad file descriptor")]:
+                done = through_shell(redirection, program, "-m", GEMMA, *flags)
+                self.assertEqual((done.returncode, done.stdout), (1, b""), f"{program} {redirection}")
+                self.assertEqual(done.stderr.decode(), f"{program}: standard input: cannot be read: {why}\n")
+
+    def test_the_status_after_wrong_lines_is_told(self):
+        lines = '{"text": "a"}\nno JSON\n{"text": "b"}\n'
+        for program, expected in [("gemma-tokenize", 0), ("gemma-embed", 1)]:
+            status, out, _ = run(program, "-m", GEMMA, stdin=lines)
+            self.assertEqual((status, out.count("\n"), out.count('{"error"')), (expected, 3, 1), program)
+        self.assertIn("the exit status stays 0", " ".join(self.succeeds("gemma-tokenize", "--help").split()))
+        self.assertIn("Exit status 1 if any line", " ".join(self.succeeds("gemma-embed", "--help").split()))
+
+
+class Signals(ProgramTest):
+    def test_the_status_is_that_of_the_signal(self):
+        text = self.write("text.txt", "In 1931 the bridge was opened. " * 20000)
+        out = str(self.folder / "out")
+        slow = ["--isa", "scalar", "-t", "1"]
+        calls = [("gemma-logits", ["-m", GEMMA, "--tokens", ",".join(["2"] * 2000), "--out", out, *slow]),
+                 ("gemma-perplexity", ["-m", GEMMA, "-f", text, *slow]), ("gemma-imatrix", ["-m", GEMMA, "-f", text, "-o", out, *slow]),
+                 ("gemma-squad", ["run", "--model", "a=" + GEMMA, "--squad", DEMO_SET, "--out", out, "-n", "0", "--judge", "none", *slow]),
+                 ("gemma-chat", ["-m", GEMMA, "-p", "hello", "--temp", "3", "-n", "-1", *slow])]
+        for program, arguments in calls:
+            for number in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
+                with subprocess.Popen([str(BIN / program), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                      env=environment()) as p:
+                    deadline = time.monotonic() + LIMIT
+                    while self.handles(p.pid, number) is False and time.monotonic() < deadline:
+                        time.sleep(0.005)
+                    p.send_signal(number)
+                    _, err = p.communicate(timeout=LIMIT)
+                self.assertEqual(p.returncode, 128 + number, f"{program}: {err}")
+
+    @staticmethod
+    def handles(pid, number):
+        """Whether the process has a handler for the signal; None: it has ended."""
+        try:
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return None
+        caught = [line for line in status.splitlines() if line.startswith("SigCgt:")]
+        return bool(int(caught[0].split()[1], 16) >> (number - 1) & 1) if caught else None
 
 
 if __name__ == "__main__":
