@@ -12,8 +12,7 @@ std::string known_chat_template(const std::string& name) {
 CLI::Option* add_chat_template(CLI::App& app, std::string& name) {
   return app
       .add_option("--chat-template", name,
-                  "How turns are written, in place of the file's template: gemma, gemma4, llama2, llama3, "
-                  "llama31, mistral, mistral-v3, chatml or zephyr")
+                  "How turns are written, in place of the file's template: one of " + dialects::names())
       ->check(known_chat_template)
       ->type_name("NAME");
 }

@@ -21,6 +21,7 @@
 #include "examples/squad/fail.hpp"
 #include "examples/squad/finish.hpp"
 #include "examples/squad/runner.hpp"
+#include "tokenizer/dialects/registry.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -258,9 +259,10 @@ void add_models(CLI::App& run, RunFlags& flags) {
       ->required()
       ->allow_extra_args(false);
   option(run, "--chat-template", "NAME", flags.chat_templates,
-         "How the turns of --preset chat are written, in place of the file's template: NAME for "
-         "every model, or MODEL=NAME; as often as needed (gemma, gemma4, llama2, llama3, llama31, "
-         "mistral, mistral-v3, chatml, zephyr)")
+         ("How the turns of --preset chat are written, in place of the file's template: NAME for "
+          "every model, or MODEL=NAME; as often as needed. NAME is one of " +
+          dialects::names())
+             .c_str())
       ->allow_extra_args(false);
   option(run, "--window", "N", flags.windows,
          "Sliding attention window in tokens, in place of the file's (0: none): N for every model, or "
