@@ -274,7 +274,11 @@ int Ranks::run(double timeout, const std::function<int(Mailbox&)>& work) {
     const bool was_done = computing.done();  // before the last messages are sent below
     const bool moved = carrier.step();
     if (was_done && computing.problem() != nullptr) {
-      abort_all((size_ == 1 ? "" : who()) + *computing.problem());
+      if (size_ != 1) abort_all(who() + *computing.problem());
+      // no other rank waits, and MPI_Abort would add lines of its own
+      print_error("gemma-pipeline", *computing.problem());
+      computing.join();
+      return 1;
     }
     if (const auto seconds = carrier.silence()) {
       // mpirun is ending the ranks, one of which has printed the reason: missing ranks are not an error
