@@ -64,13 +64,14 @@ Flags parse_flags(int argc, char** argv) {
                  "is ignored")
       ->excludes(p)
       ->type_name("FILE");
-  cli.add_flag("--raw", flags.conversation.raw,
-               "No chat template: the model goes on with the text as it is (markers such as <start_of_turn> "
-               "in it count)");
-  app::add_chat_template(cli, flags.conversation.chat_template);
+  auto* raw = cli.add_flag("--raw", flags.conversation.raw,
+                           "No chat template: the model goes on with the text as it is (markers such as "
+                           "<start_of_turn> in it count)");
+  app::add_chat_template(cli, flags.conversation.chat_template)->excludes(raw);
   cli.add_flag("--think", flags.conversation.thinking,
                "Ask the model to think before it answers, where it can (/think on and /think off change it)");
   cli.add_option("--system", flags.conversation.system, "The system prompt: how the model is to behave")
+      ->excludes(raw)
       ->type_name("TEXT");
   cli.add_flag("--json", flags.json,
                "A line of JSON for each answer: text, token counts, stop reason, timings in seconds");

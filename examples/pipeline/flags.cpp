@@ -38,9 +38,11 @@ void add_answers(CLI::App& cli, PipelineFlags& f) {
   cli.add_option("--prompts-file", f.prompts_file, "The same: each line of this file is a prompt")
       ->excludes(p)
       ->type_name("FILE");
-  cli.add_flag("--raw", f.raw, "No chat template: the model goes on with the text as it is");
-  add_chat_template(cli, f.chat_template);
-  cli.add_option("--system", f.system, "The system prompt: how the model is to behave")->type_name("TEXT");
+  auto* raw = cli.add_flag("--raw", f.raw, "No chat template: the model goes on with the text as it is");
+  add_chat_template(cli, f.chat_template)->excludes(raw);
+  cli.add_option("--system", f.system, "The system prompt: how the model is to behave")
+      ->excludes(raw)
+      ->type_name("TEXT");
   cli.add_flag("--json", f.json, "A line of JSON for each answer, as gemma-chat's");
   f.answer.add_to(cli);
   f.sampling.add_to(cli);

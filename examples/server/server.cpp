@@ -37,6 +37,16 @@ struct Flags {
   server::Log::Form log = server::Log::Form::kText;
 };
 
+/// For CLI::Option::check: accepts what browsers send as the origin of a page, and "*".
+std::string web_origin(const std::string& text) {
+  const std::size_t host = text.find("://");
+  const bool is_page = host != std::string::npos && host != 0 && host + 3 < text.size() &&
+                       text.find_first_of("/ ?#,", host + 3) == std::string::npos;
+  if (is_page || text == "*" || text == "null") return "";
+  return gemma::quoted(text) +
+         " is not an origin such as https://example.org (no path, no slash at its end), nor *";
+}
+
 void add_flags(CLI::App& cli, Flags& flags) {
   cli.add_option("-m,--model", flags.models,
                  "A model to serve, a GGUF file: FILE, or NAME=FILE for the name that clients call it by "
@@ -65,6 +75,7 @@ void add_flags(CLI::App& cli, Flags& flags) {
   cli.add_option("--cors", flags.api.origins,
                  "Let pages of this origin, such as https://example.org, ask from a browser; *: all; may be "
                  "given many times (default: none but the server's own page)")
+      ->check(web_origin)
       ->take_all()
       ->allow_extra_args(false)
       ->type_name("ORIGIN");

@@ -185,6 +185,8 @@ class Program(unittest.TestCase):
         self.refuses("-m", DEMO, "--host", "256.0.0.1", says="256.0.0.1")
         self.refuses("-m", DEMO, "--max-memory", "1MB", "--port", "0", says="limit of 1000000")
         self.refuses("-m", DEMO, "--api-key", "", says="empty")
+        for origin in ["foo", "https://", "https://a.example/", "a.example", ""]:
+            self.refuses("-m", DEMO, "--cors", origin, says="--cors: ")
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self.refuses("-m", DEMO, "--port", str(taken.getsockname()[1]), says="in use")
         with tempfile.TemporaryDirectory() as folder:
