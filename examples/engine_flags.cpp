@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "examples/numbers.hpp"
+#include "examples/program.hpp"
 
 namespace gemma::app {
 
@@ -71,6 +72,25 @@ std::shared_ptr<const Adapter> open_adapter(const std::string& text) {
   return std::make_shared<const Adapter>(Adapter::open(text));
 }
 
+namespace {
+
+void add_memory_option(CLI::App& app, std::size_t& max_memory) {
+  const auto set = [&max_memory](const std::string& size) {
+    try {
+      max_memory = parse_size(size);
+    } catch (const Error& e) {
+      throw Error(e.code(), "--max-memory: " + std::string(e.message()));
+    }
+  };
+  app.add_option_function<std::string>(
+         "--max-memory", set,
+         "Maximum memory that the file, its cache and its buffers may take together, such as 4GB or "
+         "800MiB; what needs more is refused before it is allocated (default: no limit)")
+      ->type_name("SIZE");
+}
+
+}  // namespace
+
 std::vector<std::string> adapter_files(const std::string& text) {
   return {text, text.substr(0, text.rfind(':'))};
 }
@@ -81,14 +101,14 @@ void EngineFlags::add_to(CLI::App& app, unsigned parts) {
   }
   if ((parts & kThreads) != 0) {
     app.add_option("-t,--threads", threads, "Threads (default: the physical cores, within the CPU quota)")
-        ->check(CLI::Range(1, 4096).description(""))
+        ->check(WholeNumber{1, 4096})
         ->type_name("N");
   }
   if ((parts & kContext) != 0) {
     app.add_option("-c,--context", context,
                    "Context in tokens: prompt and answers together (default: the model's, at most " +
                        std::to_string(kDefaultContext) + ")")
-        ->check(CLI::Range(1, 1 << 30).description(""))
+        ->check(WholeNumber{1, 1 << 30})
         ->type_name("N");
   }
   if ((parts & kKv) != 0) {
@@ -100,15 +120,11 @@ void EngineFlags::add_to(CLI::App& app, unsigned parts) {
            "--window", window,
            "Sliding attention window in tokens, in place of the file's; 0: none. Mistral 7B v0.1 needs "
            "4096, which its files do not say")
-        ->check(CLI::Range(0, 1 << 30).description(""))
+        ->check(WholeNumber{0, 1 << 30})
         ->type_name("N");
   }
   if ((parts & kMemory) != 0) {
-    app.add_option_function<std::string>(
-           "--max-memory", [this](const std::string& size) { max_memory = parse_size(size); },
-           "Maximum memory that the file, its cache and its buffers may take together, such as 4GB or "
-           "800MiB; what needs more is refused before it is allocated (default: no limit)")
-        ->type_name("SIZE");
+    add_memory_option(app, max_memory);
   }
   if ((parts & kLora) != 0) {
     app.add_option(

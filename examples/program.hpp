@@ -5,6 +5,7 @@
 // CLI11's functions are inline and many: code that needs their definitions is compiled once, in program.cpp.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -33,8 +34,23 @@ using CommandLine = std::unique_ptr<CLI::App, CommandLineDeleter>;
 CommandLine command_line(const std::string& description, const std::string& name);
 
 /// For CLI::Option::check: accepts only digits, within 64 bits. CLI11 itself reads "-1", and larger numbers,
-/// as the largest unsigned number.
+/// as the largest unsigned number, and "010" as 8.
 std::string whole_number(const std::string& text);
+
+/// For CLI::Option::check: accepts a whole number of decimal digits from `least` to `most`.
+struct WholeNumber {
+  std::int64_t least, most;
+  std::string operator()(const std::string& text) const;
+};
+
+/// For CLI::Option::check: accepts a number from `least` to `most`; no infinity, no NaN, which CLI::Range
+/// accepts.
+struct RealNumber {
+  double least, most;
+  bool is_above = false;  // `least` itself is refused
+
+  std::string operator()(const std::string& text) const;
+};
 
 /// Writes to standard output. Throws Error{kIo} when that fails.
 void write_stdout(std::string_view text);
@@ -43,7 +59,7 @@ void write_stdout(std::string_view text);
 void flush_stdout();
 
 /// Parses argv. Throws Done after --help and --version, Error{kInvalidArgument} naming what is wrong with a
-/// flag.
+/// flag; also when the name of a file or a folder is empty, as an unset variable of a script makes it.
 void parse(CLI::App& app, int argc, char** argv);
 
 /// Prints `message` as one line on stderr, escaped, since it may contain text of files and users.

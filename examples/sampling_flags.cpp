@@ -13,24 +13,28 @@ void SamplingFlags::add_to(CLI::App& app) {
          "--temp", temperature,
          "Temperature: 0 always takes the likeliest token, higher is more varied (default: the file's or its "
          "family's, else 0.7)")
+      ->check(RealNumber{0, 1e6})
       ->type_name("T");
   app.add_option(
          "--top-k", top_k,
          "Choose among the K likeliest tokens; 0: among all (default: the file's or its family's, else 64)")
-      ->check(CLI::Range(0, 1 << 30).description(""))
+      ->check(WholeNumber{0, 1 << 30})
       ->type_name("K");
   app.add_option("--top-p", top_p,
                  "Choose among the likeliest tokens that make up probability P (default: the file's or its "
                  "family's, else 0.95)")
+      ->check(RealNumber{0, 1, true})
       ->type_name("P");
   app.add_option("--min-p", min_p,
                  "Leave out tokens below P times the likeliest one's probability (default: the file's or its "
                  "family's, else 0)")
+      ->check(RealNumber{0, 1})
       ->type_name("P");
   app.add_option(
          "--repeat-penalty", repeat_penalty,
          "Make the last 64 tokens, of the prompt too, less likely by this factor; 1: no (default: the "
          "file's or its family's, else 1)")
+      ->check(RealNumber{0, 1e6, true})
       ->type_name("X");
   app.add_option("--seed", seed,
                  "Seed of the random choices; the same seed gives the same answers (default: random)")
@@ -58,7 +62,7 @@ void AnswerFlags::add_to(CLI::App& app) {
   app.add_option("-n,--max-tokens", max_tokens,
                  "Maximum number of tokens of an answer; -1: until the model ends it or the context is full "
                  "(default: 1024)")
-      ->check(CLI::Range(-1, 1 << 30).description(""))
+      ->check(WholeNumber{-1, 1 << 30})
       ->type_name("N");
   app.add_option("--stop", stop_strings, "End an answer before this text; may be given many times")
       ->take_all()

@@ -145,7 +145,7 @@ void add_flags(CLI::App& cli, Command& command) {
       ->excludes(q);
   cli.add_option("--dims", options.dims,
                  "Only the first N numbers of each vector, of length 1 again (default: all)")
-      ->check(CLI::Range(1, 1 << 24).description(""))
+      ->check(app::WholeNumber{1, 1 << 24})
       ->type_name("N");
   cli.add_option_function<std::string>(
          "--pooling", [&command](const std::string& name) { command.options.pooling = kPoolings.at(name); },
@@ -156,12 +156,12 @@ void add_flags(CLI::App& cli, Command& command) {
   cli.add_option("-c,--context", options.n_ctx,
                  "Tokens that a text may have, prompt included (default: the model's context, at most " +
                      std::to_string(kDefaultContext) + ")")
-      ->check(CLI::Range(1, 1 << 30).description(""))
+      ->check(app::WholeNumber{1, 1 << 30})
       ->type_name("N");
   cli.add_flag("--truncate", options.truncate, "Cut a text that has more tokens, instead of an error");
   cli.add_option("--chunk", options.chunk,
                  "Tokens of one forward pass; any number gives the same bits (default: 512)")
-      ->check(CLI::Range(1, 65536).description(""))
+      ->check(app::WholeNumber{1, 65536})
       ->type_name("N");
   app::add_kv_option(
       cli, [&command](KvType type) { command.options.kv_type = type; },

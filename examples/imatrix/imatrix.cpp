@@ -47,10 +47,10 @@ Flags parse_flags(int argc, char** argv) {
       ->take_all()
       ->type_name("FILE");
   cli.add_option("-c,--context", f.options.n_ctx, "Tokens of a window (default: 512)")
-      ->check(CLI::Range(1, 1 << 20).description(""))
+      ->check(app::WholeNumber{1, 1 << 20})
       ->type_name("N");
   cli.add_option("--windows", f.options.max_windows, "At most N windows (default: all)")
-      ->check(CLI::Range(1, 1 << 30).description(""))
+      ->check(app::WholeNumber{1, 1 << 30})
       ->type_name("N");
   app::parse(cli, argc, argv);
   if (f.text.empty() && f.before.empty())

@@ -76,7 +76,7 @@ int run(int argc, char** argv) {
       ->required()
       ->type_name("FILE");
   cli.add_option("--chunk", chunk, "Tokens of one forward pass; any number gives the same bits (default: 64)")
-      ->check(CLI::Range(1, 65536).description(""))
+      ->check(app::WholeNumber{1, 65536})
       ->type_name("N");
   app::parse(cli, argc, argv);
   if (tokens_option->count() + file_option->count() == 0) {

@@ -49,7 +49,7 @@ Flags parse_flags(int argc, char** argv) {
                            Engine::kMemory | Engine::kLora);
   const auto tokens = [&](const char* name, std::size_t& to, std::size_t least, const char* what) {
     return cli.add_option(name, to, what)
-        ->check(CLI::Range(least, std::size_t{1} << 30).description(""))
+        ->check(app::WholeNumber{static_cast<std::int64_t>(least), 1 << 30})
         ->type_name("N");
   };
   auto* text = cli.add_option("-f,--file", f.text, "The text")->type_name("FILE");

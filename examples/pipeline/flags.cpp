@@ -52,7 +52,7 @@ void add_pipeline(CLI::App& cli, PipelineFlags& f) {
   cli.add_option("--chunk", f.chunk,
                  "Tokens of a sequence that a rank computes at a time, while the next rank computes those "
                  "before; any number gives the same bits (default: 128)")
-      ->check(CLI::Range(1, 65536).description(""))
+      ->check(WholeNumber{1, 65536})
       ->type_name("N");
   cli.add_option_function<std::string>(
          "--split", [&f](const std::string& text) { f.split = parse_split(text); },
@@ -62,7 +62,7 @@ void add_pipeline(CLI::App& cli, PipelineFlags& f) {
   cli.add_option("--timeout", f.timeout,
                  "Seconds without a sign of life from a rank after which all ranks end; 0: wait forever "
                  "(default: 30)")
-      ->check(CLI::Range(0.0, 1e6).description(""))
+      ->check(RealNumber{0.0, 1e6})
       ->type_name("S");
   cli.add_flag("--stats", f.stats,
                "Print the layers, time and memory of each rank on standard error at the end");

@@ -77,6 +77,9 @@ Hello load(const PipelineFlags& flags, const Place& place, std::optional<Model>&
     EngineFlags engine = flags.engine;
     engine.vocabulary = place.rank == 0 && !flags.wants_logits();
     model = engine.load();
+    if (!model->config().has_head)  // as gemma-chat refuses it
+      throw Error(ErrorCode::kUnsupported,
+                  model->file().path() + ": this model makes embeddings of texts, and no logits");
     hello.fingerprint = model->fingerprint();
     hello.isa = model->kernels().name;
   });

@@ -63,7 +63,7 @@ Flags parse_flags(int argc, char** argv) {
       ->take_all()
       ->type_name("FILE[:SCALE]");
   cli.add_option("-t,--threads", f.threads, "Threads (default: one for each physical core)")
-      ->check(CLI::Range(1, 4096).description(""))
+      ->check(app::WholeNumber{1, 4096})
       ->type_name("N");
   cli.add_flag("--dry-run", f.dry_run, "Show what would be written, and write nothing");
   app::parse(cli, argc, argv);

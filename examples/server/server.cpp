@@ -61,7 +61,7 @@ void add_flags(CLI::App& cli, Flags& flags) {
                  "machine alone)")
       ->type_name("HOST");
   cli.add_option("--port", flags.port, "Port to listen at; 0: any that is free (default: 8080)")
-      ->check(CLI::Range(0, 65535).description(""))
+      ->check(app::WholeNumber{0, 65535})
       ->type_name("N");
   cli.add_option("--api-key", flags.api.keys,
                  "A key that clients must send; may be given many times (default: no key is required)")
@@ -82,7 +82,7 @@ void add_flags(CLI::App& cli, Flags& flags) {
   cli.add_option(
          "--parallel", flags.serving.parallel,
          "Maximum number of answers of a model that are generated at one time; others wait (default: 8)")
-      ->check(CLI::Range(1, 1024).description(""))
+      ->check(app::WholeNumber{1, 1024})
       ->type_name("N");
   cli.add_option_function<std::string>(
          "--log",

@@ -7,6 +7,7 @@
 
 #include "examples/engine_flags.hpp"
 #include "examples/numbers.hpp"
+#include "examples/program.hpp"
 #include "examples/squad/digest.hpp"
 #include "examples/squad/engine_source.hpp"
 #include "examples/squad/fail.hpp"
@@ -67,9 +68,9 @@ void JudgeFlags::add_to(CLI::App& app) {
          "openai: article (its words; default) or full (with the question and whole answers)")
       ->check(one_of({"article", "full"}));
   option("--judge-attempts", "N", openai.attempts, "openai: attempts for one verdict (default: 6)")
-      ->check(CLI::Range(1, 100).description(""));
+      ->check(app::WholeNumber{1, 100});
   option("--judge-timeout", "SECONDS", openai.timeout_s, "openai: seconds for one attempt (default: 60)")
-      ->check(CLI::Range(0.1, 3600.0).description(""));
+      ->check(app::RealNumber{0.1, 3600.0});
 }
 
 void JudgeFlags::check(const app::EngineFlags& engine) const {

@@ -98,8 +98,15 @@ PredictionScores score_predictions(const Dataset& dataset, const Predictions& pr
 }
 
 Predictions read_predictions(const std::filesystem::path& file) {
-  const nlohmann::json root = nlohmann::json::parse(app::read_file(file.string()), nullptr, false);
-  if (root.is_discarded()) fail(ErrorCode::kMalformed, "{}: not JSON", file.string());
+  nlohmann::json root;
+  try {
+    root = nlohmann::json::parse(app::read_file(file.string()));
+  } catch (const nlohmann::json::parse_error& error) {
+    fail(ErrorCode::kMalformed, "{}: not JSON (byte {})", file.string(), error.byte);
+  } catch (const nlohmann::json::out_of_range&) {
+    fail(ErrorCode::kMalformed, "{}: not JSON that is read: a number is beyond the range of any",
+         file.string());
+  }
   if (!root.is_object()) {
     fail(ErrorCode::kMalformed, "{}: not an object of question id -> answer", file.string());
   }

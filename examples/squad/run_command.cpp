@@ -42,12 +42,6 @@ struct RunFlags {
   JudgeFlags judge;
 };
 
-/// For CLI::Option::check. CLI::Range accepts NaN.
-std::string temperature(const std::string& text) {
-  const auto value = app::parse_number<double>(text);
-  return value && *value >= 0 && *value <= 100 ? "" : text + " is not a number from 0 to 100";
-}
-
 /// Parses NAME=FILE, or FILE with its stem as the name.
 ModelSpec parse_model(const std::string& text) {
   const std::size_t equals = text.find('=');
@@ -205,7 +199,7 @@ void add_engine(CLI::App& app, RunFlags& flags) {
          "Questions that are answered in one forward pass. Answers do not change, but each has a speed "
          "of its own only with 1 (default: by memory, at most 32; demo, --preset article and --alone: "
          "1)")
-      ->check(CLI::Range(1, 1024).description(""));
+      ->check(app::WholeNumber{1, 1024});
   option(app, "--draft", "lookup|FILE|off", flags.draft,
          "Speculative decoding: tokens are guessed and several of them verified in one pass; answers do not "
          "change. lookup: guesses from the text itself (default); FILE: by a small model of the same "
@@ -285,7 +279,7 @@ void add_run(CLI::App& app, Command& chosen) {
   option(*run, "--out", "DIR", flags->out, "Directory of the run; a run that is there already is continued")
       ->required();
   option(*run, "-n,--questions", "N", flags->n, "How many questions; 0: all (default: 60)")
-      ->check(CLI::Range(0, 1 << 30).description(""));
+      ->check(app::WholeNumber{0, 1 << 30});
   option(*run, "--seed", "N", flags->seed, "Which questions, and how answers are sampled (default: 1)")
       ->check(app::whole_number);
   option(*run, "--preset", "NAME", flags->preset,
@@ -296,11 +290,12 @@ void add_run(CLI::App& app, Command& chosen) {
          "A prompt of your own, with {context} and {question}");
   option(*run, "--max-tokens", "N", flags->max_tokens,
          "Maximum number of tokens of an answer (default: the preset's)")
-      ->check(CLI::Range(1, 1 << 20).description(""));
-  option(*run, "--temp", "N", flags->temperature, "Temperature (default: the preset's)")->check(temperature);
+      ->check(app::WholeNumber{1, 1 << 20});
+  option(*run, "--temp", "N", flags->temperature, "Temperature (default: the preset's)")
+      ->check(app::RealNumber{0, 100});
   option(*run, "-c,--context", "N", flags->engine.context,
          "Context in tokens, prompt and answer together (default: the preset's)")
-      ->check(CLI::Range(1, 1 << 24).description(""));
+      ->check(app::WholeNumber{1, 1 << 24});
   run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
   option(*run, "--shard", "i/N", flags->shard,
          "Only part i of N, by passage; see gemma-squad merge. auto: the part that Slurm, MPI or, with "

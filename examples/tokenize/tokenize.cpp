@@ -111,8 +111,7 @@ int run(int argc, char** argv) {
       "\"ids\"};\n"
       "  a \"note\" says so where the file's template is not a known one\n"
       "A line that is wrong, or that the template refuses, becomes {\"error\"}, a result like others: the "
-      "exit "
-      "status stays 0.",
+      "exit status stays 0.",
       "gemma-tokenize");
   CLI::App& cli = *owner;
   cli.add_option("-m,--model", model, "A GGUF file; one that holds a vocabulary only will do")

@@ -53,7 +53,8 @@ class Flags(ProgramTest):
     def test_what_is_missing_is_named(self):
         for program in WITH_MODEL:
             self.refuses(program, says="--model is required")
-            self.refuses(program, "-m", says="--model")
+            self.refuses(program, "-m", says="--model needs a FILE")
+        self.refuses("gemma-chat", "-m", GEMMA, "-t", says="--threads needs an N")
         self.refuses("gguf-info", says="FILE")
         self.refuses("gemma-logits", "-m", GEMMA, "--tokens", "1", says="--out is required")
 
@@ -63,10 +64,56 @@ class Flags(ProgramTest):
                                 ("-c", "0"), ("-c", "1e3"), ("-c", "99999999999999999999"), ("--kv", "f64")]:
                 self.refuses(program, *with_model(program, GEMMA), flag, value, says=flag.lstrip("-")[0])
 
+    def test_whole_numbers(self):
+        for value in ["abc", "0", "4097", "1.5", "+2", "0x2", "010", "-1", " 2"]:
+            self.refuses("gemma-chat", *with_model("gemma-chat", GEMMA), "-t", value,
+                         says=f"--threads: {value} is not a whole number from 1 to 4096")
+        self.refuses("gemma-chat", *with_model("gemma-chat", GEMMA), "-t", "", says="--threads: an empty value is not a whole number")
+        for value in ["010", "-1", "x", "99999999999999999999", ""]:
+            self.refuses("gemma-chat", *with_model("gemma-chat", GEMMA), "--seed", value, says="is not a whole number of 64 bits")
+
+    def test_real_numbers(self):
+        bad = ["nan", "inf", "-inf", "1e400", "", "x", "0x1p2", "-1", "1,5"]
+        for flag, says, more in [("--temp", "from 0 to 1000000", []), ("--top-p", "above 0 and at most 1", ["0", "1.01"]),
+                                 ("--min-p", "from 0 to 1", ["1.01"]), ("--repeat-penalty", "above 0", ["0"])]:
+            for value in bad + more:
+                self.refuses("gemma-chat", "-m", GEMMA, "-p", "hello", "-n", "2", flag, value,
+                             says=[f"{flag}: {value or 'an empty value'} is not a number ", says])
+        for flags in [["--temp", "0"], ["--temp", "1e-3", "--top-p", "1", "--min-p", "0", "--repeat-penalty", "1"]]:
+            self.succeeds("gemma-chat", "-m", GEMMA, "-p", "hello", "-n", "2", "--seed", "1", *flags)
+
+    def test_names_of_files_that_are_empty(self):
+        for program in PROGRAMS:
+            self.refuses(program, *with_model(program, ""), says="the file's name is empty")
+        for program, arguments, flag in [("gemma-logits", ["-m", GEMMA, "--tokens", "1"], "--out"),
+                                         ("gemma-logits", ["-m", GEMMA, "--out", "x"], "--tokens-file"),
+                                         ("gemma-imatrix", ["-m", GEMMA, "-f", GEMMA], "--out"),
+                                         ("gemma-perplexity", ["-m", GEMMA, "-f", GEMMA], "--save-logits"),
+                                         ("gemma-chat", ["-m", GEMMA], "--prompt-file"), ("gemma-chat", ["-m", GEMMA, "-p", "x"], "--draft"),
+                                         ("gemma-squad", ["score", "--squad", GEMMA], "--predictions")]:
+            self.refuses(program, *arguments, flag, "", says=f"{flag}: the file's name is empty")
+        self.refuses("gemma-quantize", GEMMA, "", "Q8_0", says="OUT: the file's name is empty")
+        self.refuses("gemma-convert", "", "x", says="FOLDER: the file's name is empty")
+
+    def test_flags_that_would_be_ignored(self):
+        programs = ["gemma-chat"] + (["gemma-pipeline"] if (BIN / "gemma-pipeline").exists() else [])
+        for program in programs:
+            for flag, value in [("--system", "Be brief."), ("--chat-template", "llama3")]:
+                self.refuses(program, "-m", GEMMA, "-p", "x", "--raw", flag, value, says=["--raw", flag])
+
+    def test_one_list_of_chat_templates(self):
+        err = self.refuses("gemma-chat", "-m", GEMMA, "-p", "x", "--chat-template", "foo", says="foo is not a chat template")
+        names = re.search(r"known are ([a-z0-9, -]+)", err).group(1).split(", ")
+        self.assertGreater(len(names), 9)
+        for program, *command in [["gemma-chat"], ["gemma-tokenize"], ["gemma-server"], ["gemma-squad", "run"]]:
+            shown = " ".join(self.succeeds(program, *command, "--help").split())
+            for name in names:
+                self.assertRegex(shown, rf"one of [a-z0-9, -]*\b{name}\b", program)
+
     def test_sizes_that_are_none(self):
         for program in RUNS_MODEL:
             for size in ["0", "-1", "", "4XB", "GB", "1.5GB", "4 GB", "4GBB", "4iB", "99999999999999999999", "19000000000GB"]:
-                self.refuses(program, *with_model(program, GEMMA), "--max-memory=" + size, says="max-memory" if not size else size)
+                self.refuses(program, *with_model(program, GEMMA), "--max-memory=" + size, says=["--max-memory", size])
 
     def test_memory_is_kept_within_its_limit_or_refused(self):
         size = os.path.getsize(GEMMA)
@@ -96,7 +143,8 @@ class Flags(ProgramTest):
     def test_a_flag_given_twice(self):
         for program in RUNS_MODEL:
             if program != "gemma-server":  # the server accepts several models
-                self.refuses(program, *with_model(program, GEMMA), "-m", GEMMA, says="--model")
+                self.refuses(program, *with_model(program, GEMMA), "-m", GEMMA, says="--model is given twice")
+        self.refuses("gemma-chat", "-m", GEMMA, "-m", GEMMA, "-m", GEMMA, "-p", "x", says="--model is given 3 times")
 
     def test_more_threads_than_cores(self):
         out = self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA))

@@ -118,7 +118,7 @@ TEST(ReadPredictions, BadInputIsOneLine) {
     }
     return std::string("accepted");
   };
-  EXPECT_EQ(message("{"), ": not JSON");
+  EXPECT_EQ(message("{"), ": not JSON (byte 2)");
   EXPECT_EQ(message("[]"), ": not an object of question id -> answer");
   EXPECT_EQ(message(R"({"a":1})"), ": the answer of a is not a string");
   std::filesystem::remove(file);
