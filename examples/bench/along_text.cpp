@@ -91,10 +91,11 @@ void run_along_text(const Model& model, const TextTests& tests, const Setup& set
   session.n_ctx = tokens.size();
   for (const std::size_t n_gen : tests.n_gen) {
     if (n_gen < 2 || n_gen >= tokens.size()) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  fmt::format("the text has {} tokens: {} of them cannot be generated after the others "
-                              "(-n from 2 on, and one token before them)",
-                              tokens.size(), n_gen));
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format("--n-gen: {} tokens cannot be generated along a text of {} token{}: 2 or more can, "
+                      "and fewer than the text has",
+                      n_gen, tokens.size(), tokens.size() == 1 ? "" : "s"));
     }
   }
   plan_session(model, session);

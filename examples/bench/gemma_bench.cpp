@@ -2,6 +2,7 @@
 // share of this machine's limits (one_sequence.hpp); or the speed of many sequences at once, as in
 // llama-batched-bench (batched.hpp); or the speed with guesses along a text (along_text.hpp).
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "examples/bench/one_sequence.hpp"
 #include "examples/bench/report.hpp"
 #include "examples/engine_flags.hpp"
+#include "examples/numbers.hpp"
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
 #include "gemma/gemma.hpp"
@@ -21,6 +23,8 @@ namespace {
 
 using gemma::Model;
 using gemma::bench::Report;
+
+constexpr std::int64_t kMost = 1 << 30;  // tokens, or sequences
 
 struct Options {
   gemma::bench::OneSequenceTests one_sequence = {.n_prompt = {512}, .n_gen = {128}, .depth = {0}};
@@ -31,28 +35,53 @@ struct Options {
   bool no_warmup = false;
 };
 
-/// Adds a flag for a comma-separated list of whole numbers.
+/// The parts of "a,b,c".
+std::vector<std::string> parts_of(const std::string& text) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    out.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return out;
+}
+
+/// Adds a flag for a comma-separated list of whole numbers; given several times, the lists are joined.
 template <class T>
-CLI::Option* add_list(CLI::App& app, const char* flags, std::vector<T>& list, const char* description) {
-  return app.add_option(flags, list, description)
-      ->check(gemma::app::whole_number)
-      ->delimiter(',')
+CLI::Option* add_list(CLI::App& app, const char* flags, std::vector<T>& list, gemma::app::WholeNumber number,
+                      const char* description) {
+  const auto take = [&list](const std::vector<std::string>& texts) {
+    list.clear();
+    for (const std::string& text : texts) {
+      for (const std::string& part : parts_of(text)) list.push_back(*gemma::app::parse_number<T>(part));
+    }
+  };
+  const auto check = [number](const std::string& text) {
+    for (const std::string& part : parts_of(text)) {
+      if (std::string wrong = number(part); !wrong.empty()) return wrong;
+    }
+    return std::string();
+  };
+  return app.add_option_function<std::vector<std::string>>(flags, take, description)
+      ->check(check)
+      ->take_all()
+      ->allow_extra_args(false)
       ->type_name("N");
 }
 
 void add_flags(CLI::App& app, Options& options) {
   CLI::Option* const single[] = {
-      add_list(app, "-p,--n-prompt", options.one_sequence.n_prompt,
+      add_list(app, "-p,--n-prompt", options.one_sequence.n_prompt, {0, kMost},
                "Prompt lengths, comma-separated; 0: no prompt test (default: 512)"),
-      add_list(app, "-n,--n-gen", options.one_sequence.n_gen,
+      add_list(app, "-n,--n-gen", options.one_sequence.n_gen, {0, kMost},
                "Tokens to generate, comma-separated; 0: no decode test (default: 128)"),
-      add_list(app, "-d,--n-depth", options.one_sequence.depth,
+      add_list(app, "-d,--n-depth", options.one_sequence.depth, {0, kMost},
                "Tokens already in the cache, comma-separated (default: 0)")};
   CLI::Option* const batched[] = {
-      add_list(app, "--npp", options.batched.pp,
+      add_list(app, "--npp", options.batched.pp, {1, kMost},
                "Prompt lengths of many sequences at once, as llama-batched-bench (or -npp)"),
-      add_list(app, "--ntg", options.batched.tg, "Tokens of each to generate (or -ntg)"),
-      add_list(app, "--npl", options.batched.pl, "Numbers of sequences (or -npl)")};
+      add_list(app, "--ntg", options.batched.tg, {0, kMost}, "Tokens of each to generate (or -ntg)"),
+      add_list(app, "--npl", options.batched.pl, {1, kMost}, "Numbers of sequences (or -npl)")};
   for (CLI::Option* const b : batched) {
     for (CLI::Option* const s : single) b->excludes(s);
     for (CLI::Option* const other : batched) {
@@ -71,14 +100,15 @@ void add_flags(CLI::App& app, Options& options) {
     text->excludes(other);
   }
   app.get_option("--draft")->needs(text);
-  add_list(app, "-t,--threads", options.setup.threads, "Threads, comma-separated (default: physical cores)");
+  add_list(app, "-t,--threads", options.setup.threads, {1, 4096},
+           "Threads, comma-separated (default: physical cores)");
   app.add_option("-r,--repetitions", options.setup.repetitions,
                  "Runs of each test (default: 5; with --npl: 1, and medians are reported of more)")
-      ->check(CLI::Range(1, 1000).description(""))
+      ->check(gemma::app::WholeNumber{1, 1000})
       ->type_name("N");
   app.add_option("-b,--batch-size,--ubatch-size", options.setup.chunk,
                  "Tokens of one forward pass (default: 512)")
-      ->check(CLI::Range(1, 65536).description(""))
+      ->check(gemma::app::WholeNumber{1, 65536})
       ->type_name("N");
   app.add_option("-o,--output", options.output, "md or json (default: md)")
       ->check(CLI::IsMember({"md", "json"}).description(""))

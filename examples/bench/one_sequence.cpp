@@ -133,8 +133,10 @@ std::string to_line(const Model& model, const Result& r) {
                      r.runs.speed_text(), 100 * roofline_share(model, r), limit);
 }
 
-/// Throws if a test takes more memory than allowed.
+/// Throws if there is nothing to measure, or if a test takes more memory than allowed.
 void check(const Model& model, const OneSequenceTests& lists, const Setup& setup) {
+  if (tests_of(lists, 1).empty())
+    throw Error(ErrorCode::kInvalidArgument, "--n-prompt and --n-gen are 0: there is nothing to measure");
   for (const unsigned threads : setup.threads) {
     for (const Test& test : tests_of(lists, threads)) {
       plan_session(model, {.n_ctx = test.tokens(),

@@ -19,7 +19,7 @@ struct OneSequenceTests {
 /// Runs the tests. JSON has llama-bench's fields, and: kv_bytes, roofline_share, read_bytes_per_second,
 /// integer_ops_per_second. Throws Error{kOutOfMemory} before anything is measured when a test, or measuring
 /// the machine's limits, takes more than max_memory; {kInvalidArgument} when a test does not fit into the
-/// model's context.
+/// model's context, or there is none.
 void run_one_sequence(const Model& model, const OneSequenceTests& lists, const Setup& setup, Report& report);
 
 }  // namespace gemma::bench

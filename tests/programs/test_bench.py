@@ -136,6 +136,18 @@ class Bench(ProgramTest):
             for m in (1, 2, 4, 5, 6, 8, 16, 24, 32, 128, 512):
                 self.assertIn(f"matmul/{name.lower()}/{isa}/m:{m}/n:2048/k:2048/real_time", cases)
 
+    def test_lists(self):
+        for flags, says in [(["-t", "0"], "--threads: 0 is not a whole number from 1 to 4096"), (["-p", "1,,2"], "--n-prompt: an empty value"),
+                            (["-p", "1,"], "--n-prompt: an empty value"), (["-p", ""], "--n-prompt: an empty value"),
+                            (["-t", "1", "extra"], "there is no flag or argument extra"),
+                            (["-p", "99999999999"], "--n-prompt: 99999999999 is not a whole number from 0 to 1073741824"),
+                            (["-p", "0", "-n", "0"], "nothing to measure")]:
+            self.refuses("gemma-bench", "-m", GEMMA, *flags, says=says)
+        rows = json.loads(self.succeeds("gemma-bench", "-m", GEMMA, "-p", "4", "-p", "2,3", "-n", "0", "-t", "1", "-r", "1", "-o", "json"))
+        self.assertEqual([r["n_prompt"] for r in rows], [4, 2, 3])
+        empty = self.write("empty", "")
+        self.refuses("gemma-bench", "-m", GEMMA, "--text", empty, says="--n-gen: 128 tokens cannot be generated along a text of 1 token:")
+
     def test_bad_flags(self):
         for flags in [["-p", "x"], ["-n", "-1"], ["-r", "0"], ["-o", "xml"], ["-b", "0"]]:
             self.refuses("gemma-bench", "-m", GEMMA, *flags, says="--")
