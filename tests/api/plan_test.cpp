@@ -1,10 +1,7 @@
 // The memory contract: plans equal the memory that is allocated, limits are respected or refused with the
 // context that would fit, and exhausted memory is an Error.
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,88 +9,10 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <malloc.h>
 
 #include "gguf/writer.hpp"
+#include "tests/allocations.hpp"
 #include "tests/api/models.hpp"
-
-// Counts the bytes of all allocations of this program, and makes the n-th one fail on request.
-namespace {
-std::atomic<std::size_t> allocated = 0;
-std::atomic<std::size_t> until_failure = 0;  // 0: never
-std::atomic<bool> for_good = false;          // whether all allocations from the n-th on fail
-std::atomic<bool> failed = false;
-std::atomic<std::size_t> live = 0;  // bytes allocated and not yet freed
-std::atomic<std::size_t> most = 0;  // limit of `live`; 0: none
-void* take(std::size_t size, std::size_t alignment) noexcept {
-  if (until_failure != 0 && --until_failure == 0) {
-    failed = true;
-    if (for_good) until_failure = 1;
-    return nullptr;
-  }
-  if (most != 0 && live + size > most) {
-    failed = true;
-    return nullptr;
-  }
-  allocated += size;
-  size = size == 0 ? 1 : size;
-  void* p = alignment <= alignof(std::max_align_t)
-                ? std::malloc(size)
-                : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  live += malloc_usable_size(p);
-  return p;
-}
-void give_back(void* p) noexcept {
-  live -= malloc_usable_size(p);
-  std::free(p);
-}
-void* take_or_throw(std::size_t size, std::size_t alignment) {
-  if (void* p = take(size, alignment)) return p;
-  throw std::bad_alloc();
-}
-}  // namespace
-void* operator new(std::size_t n) {
-  return take_or_throw(n, 1);
-}
-void* operator new[](std::size_t n) {
-  return take_or_throw(n, 1);
-}
-void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
-  return take(n, 1);
-}
-void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
-  return take(n, 1);
-}
-void* operator new(std::size_t n, std::align_val_t a) {
-  return take_or_throw(n, static_cast<std::size_t>(a));
-}
-void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
-  return take(n, static_cast<std::size_t>(a));
-}
-void operator delete(void* p) noexcept {
-  give_back(p);
-}
-void operator delete[](void* p) noexcept {
-  give_back(p);
-}
-void operator delete(void* p, std::size_t) noexcept {
-  give_back(p);
-}
-void operator delete[](void* p, std::size_t) noexcept {
-  give_back(p);
-}
-void operator delete(void* p, std::align_val_t) noexcept {
-  give_back(p);
-}
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-  give_back(p);
-}
-void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept {
-  give_back(p);
-}
-void operator delete(void* p, const std::nothrow_t&) noexcept {
-  give_back(p);
-}
 
 namespace gemma::test {
 namespace {
@@ -105,17 +24,17 @@ template <typename F>
 std::size_t fail_each(const F& work) {
   std::size_t failures = 0;
   for (const bool all : {false, true}) {
-    failed = true;
-    for (std::size_t n = 1; failed; n += 1 + n / 100) {
-      for_good = all;
-      failed = false;
-      until_failure = n;
+    allocations.failed = true;
+    for (std::size_t n = 1; allocations.failed; n += 1 + n / 100) {
+      allocations.for_good = all;
+      allocations.failed = false;
+      allocations.until_failure = n;
       std::optional<ErrorCode> code;
       try {
         work();
-        until_failure = 0;
+        allocations.until_failure = 0;
       } catch (const Error& e) {
-        until_failure = 0;
+        allocations.until_failure = 0;
         code = e.code();
       }
       if (!code) continue;  // `work` has fewer allocations, or the standard library handled the failure
@@ -130,16 +49,16 @@ std::size_t fail_each(const F& work) {
 template <typename F>
 std::size_t fail_short_of_memory(const F& work) {
   std::size_t failures = 0;
-  failed = true;
-  for (std::size_t bytes = 0; failed; bytes += 16 + bytes / 16) {
-    failed = false;
-    most = live + bytes + 1;
+  allocations.failed = true;
+  for (std::size_t bytes = 0; allocations.failed; bytes += 16 + bytes / 16) {
+    allocations.failed = false;
+    allocations.limit = allocations.live + bytes + 1;
     std::optional<ErrorCode> code;
     try {
       work();
-      most = 0;
+      allocations.limit = 0;
     } catch (const Error& e) {
-      most = 0;
+      allocations.limit = 0;
       code = e.code();
     }
     if (!code) continue;
@@ -162,9 +81,9 @@ TEST_P(Plan, IsWhatASessionTakes) {
       const MemoryPlan plan = plan_session(model_, options);
       EXPECT_EQ(plan.n_ctx, n_ctx);
       EXPECT_EQ(plan.file_bytes, model_.file().size_bytes());
-      const std::size_t before = allocated;
+      const AllocationMark mark;
       const Session session(model_, options);
-      const std::size_t taken = allocated - before;
+      const std::size_t taken = mark.bytes();
       EXPECT_EQ(session.memory_bytes(), plan.kv_bytes + plan.workspace_bytes);
       const std::size_t planned = plan.total_bytes() - plan.file_bytes;
       EXPECT_GE(taken, planned);
@@ -191,9 +110,9 @@ TEST_P(Plan, IsWhatABatchTakes) {
     const BatchOptions options{
         .max_sequences = n, .n_ctx = 200, .chunk = 30, .n_threads = 1, .max_prefixes = 4};
     const MemoryPlan plan = plan_batch(model_, options);
-    const std::size_t before = allocated;
+    const AllocationMark mark;
     const Batch batch(model_, options);
-    const std::size_t taken = allocated - before;
+    const std::size_t taken = mark.bytes();
     EXPECT_EQ(batch.memory_bytes(), plan.kv_bytes + plan.workspace_bytes);
     const std::size_t planned = plan.total_bytes() - plan.file_bytes;
     EXPECT_GE(taken, planned);
@@ -212,9 +131,9 @@ TEST_P(Plan, HoldsWhatGuessesTake) {
     options.draft = draft;
     EXPECT_GT(plan.draft_bytes, n * 200 * 12);
     EXPECT_GE(plan.workspace_bytes, without.workspace_bytes + 5 * 4 * model_.config().vocab_size);
-    const std::size_t before = allocated;
+    const AllocationMark mark;
     const Batch batch(model_, options);
-    const std::size_t taken = allocated - before;
+    const std::size_t taken = mark.bytes();
     EXPECT_EQ(batch.memory_bytes(), plan.kv_bytes + plan.workspace_bytes + plan.draft_bytes);
     const std::size_t planned = plan.total_bytes() - plan.file_bytes;
     EXPECT_GE(taken + 20 * 200 * 4, planned);
@@ -227,9 +146,9 @@ TEST_P(Plan, HoldsWhatGuessesTake) {
 
 TEST_P(Plan, AllocatesNothingItself) {
   const SessionOptions huge{.n_ctx = std::size_t{1} << 31, .chunk = 1 << 20, .n_threads = 1};
-  const std::size_t before = allocated;
+  const AllocationMark mark;
   EXPECT_GT(plan_session(model_, huge).kv_bytes, std::size_t{1} << 31);
-  EXPECT_LE(allocated, before + 1024) << "but the list of layers";
+  EXPECT_LE(mark.bytes(), 1024u) << "but the list of layers";
 }
 
 TEST_P(Plan, ACapIsRefusedWithTheLargestContextThatFits) {
@@ -313,9 +232,9 @@ INSTANTIATE_TEST_SUITE_P(Models, Plan, testing::Values("nano-gemma3.F32", "tiny-
 TEST(Load, AFailedAllocationIsAnError) {
   const std::string path = golden_model("nano-gemma-mha.F32");
   EXPECT_GT(fail_each([&] {
-              const std::size_t n = until_failure.exchange(0);
+              const std::size_t n = allocations.until_failure.exchange(0);
               std::string copy = path;  // allocated by the caller, not by load()
-              until_failure = n;
+              allocations.until_failure = n;
               const Model model = Model::load(std::move(copy));
             }),
             100u);
@@ -327,12 +246,12 @@ TEST(Writer, AFailedAllocationIsAnErrorAndLeavesAValidFile) {
   EXPECT_GT(fail_each([&] {
               gguf::Writer writer;
               const auto check = [&writer](std::size_t n_pairs, std::size_t n_tensors) {
-                const std::size_t n = until_failure.exchange(0);
+                const std::size_t n = allocations.until_failure.exchange(0);
                 const std::vector<std::byte> bytes = writer.bytes();
                 const gguf::File file = gguf::File::from_memory(bytes, "written");
                 EXPECT_EQ(file.metadata().size(), n_pairs);
                 EXPECT_EQ(file.tensors().size(), n_tensors);
-                until_failure = n;
+                allocations.until_failure = n;
               };
               std::size_t n_pairs = 0;
               std::size_t n_tensors = 0;
@@ -428,15 +347,15 @@ TEST_P(Growing, AFailedAllocationOfAnAnswerIsAnErrorAndKeepsTheSequence) {
   Sampler sampler({.temperature = 1});
   TokenStream stream = s.stream(sampler, options_);
   for (int i = 0; i < 10; ++i) ASSERT_NE(stream.next(), nullptr);
-  for_good = true;
-  until_failure = 1;
+  allocations.for_good = true;
+  allocations.until_failure = 1;
   std::optional<ErrorCode> code;
   try {
     while (stream.next() != nullptr) {
     }
-    until_failure = 0;
+    allocations.until_failure = 0;
   } catch (const Error& e) {
-    until_failure = 0;
+    allocations.until_failure = 0;
     code = e.code();
   }
   EXPECT_EQ(code, ErrorCode::kOutOfMemory);
@@ -461,12 +380,12 @@ TEST_P(Growing, AFailedAllocationOfOneAnswerOfABatchLeavesTheOthersWhole) {
   std::vector<GenerateResult> whole;
   for (const auto id : alone_ids) whole.push_back(alone.take(id));
   std::size_t n_broken = 0;
-  failed = true;
-  for (std::size_t n = 1; failed; n += 1 + n / 10) {
+  allocations.failed = true;
+  for (std::size_t n = 1; allocations.failed; n += 1 + n / 10) {
     auto [batch, ids] = run();
-    for_good = false;
-    failed = false;
-    until_failure = n;
+    allocations.for_good = false;
+    allocations.failed = false;
+    allocations.until_failure = n;
     std::size_t errors = 0;
     for (bool running = true; running;) {
       try {
@@ -476,7 +395,7 @@ TEST_P(Growing, AFailedAllocationOfOneAnswerOfABatchLeavesTheOthersWhole) {
         ++errors;
       }
     }
-    until_failure = 0;
+    allocations.until_failure = 0;
     std::size_t broken = 0;
     for (std::size_t i = 0; i < 3; ++i) {
       const GenerateResult result = batch.take(ids[i]);

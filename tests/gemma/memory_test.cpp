@@ -22,7 +22,7 @@
 
 #include "gemma/batch.hpp"
 #include "gemma/session.hpp"
-#include "tests/gemma/allocations.hpp"
+#include "tests/allocations.hpp"
 #include "tests/gemma/golden_models.hpp"
 #include "tests/gemma/model_file.hpp"
 
@@ -235,7 +235,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Memory,
 
 /// The memory and descriptors that this process holds.
 struct Held {
-  std::size_t blocks = allocations.live;
+  std::size_t blocks = allocations.blocks;
   std::size_t descriptors = count("/proc/self/fd");
   std::size_t threads = count("/proc/self/task");
   std::size_t mappings = lines("/proc/self/maps");

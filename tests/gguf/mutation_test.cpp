@@ -13,14 +13,14 @@
 
 #include "gguf/file.hpp"
 #include "gguf/writer.hpp"
+#include "tests/allocations.hpp"
 #include "tests/fuzz/gguf_target.hpp"
-#include "tests/gguf/counting_allocator.hpp"
 #include "tests/gguf/raw_builder.hpp"
 
 namespace gemma::gguf {
 namespace {
 
-using test::counted;
+using gemma::test::allocations;
 using test::RawBuilder;
 
 /// A file of a few hundred bytes with every element of the format.
@@ -44,21 +44,21 @@ std::vector<std::byte> small_file() {
 /// Opens `bytes` and checks that the allocated memory is proportional to their size. Returns the error, or
 /// nullopt for a valid file.
 std::optional<ErrorCode> open(const std::vector<std::byte>& bytes) {
-  counted.largest = 0;
-  counted.most_live = counted.live;
-  const std::size_t before = counted.live;
+  allocations.largest = 0;
+  allocations.most_live = allocations.live.load();
+  const std::size_t before = allocations.live;
   std::optional<ErrorCode> code;
   try {
     const File file = File::from_memory(bytes, "f");
-    EXPECT_LE(counted.largest, 32 * 1024 + 16 * bytes.size());
-    EXPECT_LE(counted.most_live - before, 64 * 1024 + 32 * bytes.size());
+    EXPECT_LE(allocations.largest.load(), 32 * 1024 + 16 * bytes.size());
+    EXPECT_LE(allocations.most_live - before, 64 * 1024 + 32 * bytes.size());
     fuzz::read_everything(file);
   } catch (const Error& e) {
-    EXPECT_LE(counted.largest, 32 * 1024 + 16 * bytes.size()) << e.what();
-    EXPECT_LE(counted.most_live - before, 64 * 1024 + 32 * bytes.size()) << e.what();
+    EXPECT_LE(allocations.largest.load(), 32 * 1024 + 16 * bytes.size()) << e.what();
+    EXPECT_LE(allocations.most_live - before, 64 * 1024 + 32 * bytes.size()) << e.what();
     code = e.code();
   }
-  EXPECT_EQ(counted.live, before);
+  EXPECT_EQ(allocations.live.load(), before);
   return code;
 }
 
