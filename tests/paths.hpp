@@ -18,6 +18,17 @@ inline std::filesystem::path source_dir() {
 inline std::filesystem::path shared_dir() {
   return source_dir().parent_path() / "shared";
 }
+inline std::filesystem::path golden_dir() {
+  return source_dir() / "tests" / "golden" / "models";
+}
+/// The file of a golden model: milliseconds to run; some have no vocabulary.
+inline std::string golden_model(const std::string& name) {
+  return (golden_dir() / (name + ".gguf")).string();
+}
+/// The file of a demo model, which has a vocabulary and answers; 4 MB.
+inline std::string demo_model(const std::string& family = "gemma") {
+  return (source_dir() / "examples" / "models" / (family + "-demo.Q4_K_M.gguf")).string();
+}
 
 /// The content of a file. Throws std::runtime_error when it cannot be opened.
 inline std::string read_bytes(const std::filesystem::path& path) {

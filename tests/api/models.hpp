@@ -10,14 +10,6 @@
 
 namespace gemma::test {
 
-inline std::string golden_model(const std::string& name) {
-  return (source_dir() / "tests" / "golden" / "models" / (name + ".gguf")).string();
-}
-/// A demo model, which has a vocabulary and answers questions; 4 MB.
-inline std::string demo_model(const std::string& family = "gemma") {
-  return (source_dir() / "examples" / "models" / (family + "-demo.Q4_K_M.gguf")).string();
-}
-
 inline std::vector<std::int32_t> random_tokens(const Model& model, std::size_t n, std::uint64_t seed) {
   SplitMix64 random(seed);
   std::vector<std::int32_t> ids(n);

@@ -28,10 +28,6 @@ using gguf::test::TemporaryFolder;
 using Ids = std::vector<std::int32_t>;
 using Adapters = std::vector<std::shared_ptr<const Adapter>>;
 
-std::string path_of(const std::string& name) {
-  return (golden_dir() / (name + ".gguf")).string();
-}
-
 /// An adapter file with random changes to matrices of a model. The output of each change is about `size`
 /// times that of the matrix.
 class AdapterFile {
@@ -110,7 +106,7 @@ Model merged(const std::string& path, const Adapters& adapters, const TemporaryF
 
 class Families : public testing::TestWithParam<const char*> {
  protected:
-  std::string path_ = path_of(GetParam());
+  std::string path_ = golden_model(GetParam());
   Model base_ = Model::load(path_);
   Ids ids_ = random_tokens(25, base_.config().vocab_size, 3);
 };
@@ -141,7 +137,7 @@ INSTANTIATE_TEST_SUITE_P(Adapters, Families,
 /// A base model whose matrices are multiplied by 8-bit activations that are laid out.
 class QuantizedBase : public testing::Test {
  protected:
-  std::string path_ = path_of("tiny-gemma3.Q4_K_M");
+  std::string path_ = golden_model("tiny-gemma3.Q4_K_M");
   Model base_ = Model::load(path_);
   std::size_t vocab_ = base_.config().vocab_size;
   Ids ids_ = random_tokens(90, vocab_, 3);
@@ -194,7 +190,7 @@ TEST_F(QuantizedBase, TakesAdaptersOfAnyType) {
 }
 
 TEST(AdapterOf, TheEmbeddingIsMergedWhereItIsTheOutputToo) {
-  const std::string path = path_of("nano-gemma3.F32");
+  const std::string path = golden_model("nano-gemma3.F32");
   const Model base = Model::load(path);
   ASSERT_EQ(base.file().find_tensor("output.weight"), nullptr);
   const Ids ids = random_tokens(20, base.config().vocab_size, 3);
@@ -228,9 +224,9 @@ TEST(AdapterOf, TheOutputAloneIsMerged) {
 }
 
 TEST(Adapters, ThatDoNotFitAreRefused) {
-  const std::string path = path_of("nano-gemma4-m.F32");
+  const std::string path = golden_model("nano-gemma4-m.F32");
   const gguf::File base = gguf::File::open(path);
-  const gguf::File other = gguf::File::open(path_of("nano-llama3.F32"));
+  const gguf::File other = gguf::File::open(golden_model("nano-llama3.F32"));
   const auto refused = [&](const AdapterFile& file) {
     return code_of([&] { load(path, {file.adapter()}); });
   };
@@ -260,7 +256,7 @@ TEST(Adapters, ThatDoNotFitAreRefused) {
 }
 
 TEST(Adapters, AreCountedInPlansAndTheirFilesToo) {
-  const std::string path = path_of("nano-gemma3.F32");
+  const std::string path = golden_model("nano-gemma3.F32");
   const Model base = Model::load(path);
   const auto adapter = AdapterFile(base.file()).change_layers(kAll, 4).adapter();
   const Model model = load(path, {adapter, adapter});
@@ -279,7 +275,7 @@ TEST(Adapters, AreCountedInPlansAndTheirFilesToo) {
 }
 
 TEST(Adapters, BelongToSavedSequences) {
-  const std::string path = path_of("nano-gemma3.F32");
+  const std::string path = golden_model("nano-gemma3.F32");
   const Model base = Model::load(path);
   const AdapterFile file = std::move(AdapterFile(base.file()).change("blk.0.attn_v.weight", 4));
   const Model model = load(path, {file.adapter()}), same = load(path, {file.adapter()});

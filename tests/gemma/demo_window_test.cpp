@@ -44,17 +44,13 @@ std::vector<Prompt> prompts() {
   return out;
 }
 
-std::string demo_model() {
-  return (source_dir() / "examples" / "models" / "mistral-demo.Q4_K_M.gguf").string();
-}
-
 TEST(MistralDemo, AnswersLongPromptsAsTheReferenceDoes) {
   const auto all = prompts();
   ASSERT_EQ(all.size(), 4u);
   for (const kernels::KernelTable* table : kernels::available_tables()) {
     if (table->isa == kernels::Isa::kScalar) continue;  // would take minutes and test no other code
     SCOPED_TRACE(std::string(table->name));
-    const Model model = Model::load(demo_model(), {.kernels = table});
+    const Model model = Model::load(demo_model("mistral"), {.kernels = table});
     EXPECT_EQ(model.config().layers[0].attention.window, 256u);
     for (const Prompt& p : all) {
       ASSERT_GT(p.ids.size(), 256u);
@@ -73,7 +69,7 @@ TEST(MistralDemo, AnswersLongPromptsAsTheReferenceDoes) {
 }
 
 TEST(MistralDemo, AnswersOtherwiseWithoutItsWindow) {
-  const Model model = Model::load(demo_model(), {.window = 0});
+  const Model model = Model::load(demo_model("mistral"), {.window = 0});
   for (const Prompt& p : prompts()) {
     Session session(model, {.n_ctx = 512, .n_threads = 2});
     session.prefill(p.ids);

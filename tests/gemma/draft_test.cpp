@@ -214,9 +214,7 @@ DraftOptions custom(std::shared_ptr<Drafter> drafter, std::size_t most = 8) {
 
 class Drafts : public testing::TestWithParam<std::string> {
  protected:
-  static Model load(const std::string& name) {
-    return Model::load((golden_dir() / (name + ".gguf")).string());
-  }
+  static Model load(const std::string& name) { return Model::load(golden_model(name)); }
   static bool is_golden(const std::string& name) { return name.find('-') != std::string::npos; }
   std::optional<MemoryModel> made_ =
       is_golden(GetParam()) ? std::nullopt : std::optional<MemoryModel>(make_model(shape(GetParam())));

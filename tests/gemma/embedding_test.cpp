@@ -26,8 +26,8 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 using Vectors = std::vector<std::vector<float>>;
 
-Model golden_model(const std::string& name, const ModelOptions& options = {}) {
-  return Model::load((golden_dir() / (name + ".gguf")).string(), options);
+Model load_golden(const std::string& name, const ModelOptions& options = {}) {
+  return Model::load(golden_model(name), options);
 }
 
 std::vector<float> embedding_of(const Model& model, const Ids& ids, const EmbedderOptions& options = {}) {
@@ -59,7 +59,7 @@ std::vector<Ids> texts_for(const Model& model) {
 TEST(Embedding, MatchesTheReferenceOnEveryInstructionSet) {
   const std::vector<float> truth = read_floats(golden_dir() / "nano-embedding.F32.embedding.f32");
   for (const kernels::KernelTable* table : kernels::available_tables()) {
-    const Model model = golden_model("nano-embedding.F32", {.kernels = table});
+    const Model model = load_golden("nano-embedding.F32", {.kernels = table});
     const std::vector<float> e = embedding_of(model, golden_tokens());
     const double error = nmse(e, truth);
     std::printf("nano-embedding.F32, %s: NMSE %.3g\n", std::string(table->name).c_str(), error);
@@ -88,7 +88,7 @@ struct TraceCheck : detail::Trace {
 };
 
 TEST(Embedding, EachIntermediateMatchesTheReference) {
-  const Model model = golden_model("nano-embedding.F32");
+  const Model model = load_golden("nano-embedding.F32");
   TraceCheck check(read_npz(golden_dir() / "nano-embedding.F32.trace.npz"));
   const Ids ids = golden_tokens();
   Embedder(model, {.n_threads = 2}).embed_ids(std::span(&ids, 1), nullptr, &check);
@@ -173,7 +173,7 @@ void expect_one_answer(const Model& model, EmbedderOptions options) {
 
 TEST(EmbeddingLaws, OneAnswerOfAnEmbeddingModel) {
   for (const Pooling pooling : {Pooling::kMean, Pooling::kLast, Pooling::kFirst, Pooling::kNone}) {
-    expect_one_answer(golden_model("nano-embedding.F32"), {.pooling = pooling});
+    expect_one_answer(load_golden("nano-embedding.F32"), {.pooling = pooling});
   }
   const MemoryModel quantized(make_model(embedding_shape(24, {96, 64}, DType::kQ8_0)));
   expect_one_answer(*quantized, {});
@@ -181,14 +181,14 @@ TEST(EmbeddingLaws, OneAnswerOfAnEmbeddingModel) {
 
 TEST(EmbeddingLaws, OneAnswerOfADecoder) {
   for (const Pooling pooling : {Pooling::kLast, Pooling::kMean, Pooling::kNone}) {
-    expect_one_answer(golden_model("nano-gemma3.F32"), {.pooling = pooling});
+    expect_one_answer(load_golden("nano-gemma3.F32"), {.pooling = pooling});
   }
-  expect_one_answer(golden_model("tiny-gemma2.Q4_K_M"), {.pooling = Pooling::kMean});
-  expect_one_answer(golden_model("nano-gemma4-e.F32"), {.pooling = Pooling::kMean});
+  expect_one_answer(load_golden("tiny-gemma2.Q4_K_M"), {.pooling = Pooling::kMean});
+  expect_one_answer(load_golden("nano-gemma4-e.F32"), {.pooling = Pooling::kMean});
 }
 
 TEST(EmbeddingLaws, MoreTextsThanGoThroughTheLinearLayersAtATime) {
-  const Model model = golden_model("nano-embedding.F32");
+  const Model model = load_golden("nano-embedding.F32");
   std::vector<Ids> texts;
   for (std::size_t i = 0; i < 2 * detail::kPooledRows + 3; ++i) texts.push_back(random_tokens(3, 320, i));
   const Vectors all = Embedder(model, {.n_ctx = 3, .chunk = 20}).embed_ids(texts);
@@ -197,7 +197,7 @@ TEST(EmbeddingLaws, MoreTextsThanGoThroughTheLinearLayersAtATime) {
 
 TEST(Embedding, TheLastHiddenStateOfADecoder) {
   for (const char* name : {"nano-gemma3.F32", "nano-llama3.F32", "tiny-gemma-mqa.Q4_K_M"}) {
-    const Model model = golden_model(name);
+    const Model model = load_golden(name);
     const Ids ids = golden_tokens();
     EXPECT_EQ(model.config().embedding.pooling, Pooling::kLast);
     for (const KvType type : {KvType::kF16, KvType::kF32}) {
@@ -213,7 +213,7 @@ TEST(Embedding, TheLastHiddenStateOfADecoder) {
 
 TEST(Embedding, TheMeanAndTheStatesThemselves) {
   for (const char* name : {"nano-gemma3.F32", "nano-embedding.F32"}) {
-    const Model model = golden_model(name);
+    const Model model = load_golden(name);
     const Ids ids = golden_tokens();
     const std::size_t d = model.config().d_model;
     const std::vector<float> states = embedding_of(model, ids, {.pooling = Pooling::kNone});
@@ -241,7 +241,7 @@ TEST(Embedding, TheFilesPooling) {
 }
 
 TEST(Embedding, CutVectorsHaveLengthOneAgain) {
-  const Model model = golden_model("nano-embedding.F32");
+  const Model model = load_golden("nano-embedding.F32");
   const std::vector<float> whole = embedding_of(model, golden_tokens());
   ASSERT_EQ(whole.size(), 64u);
   for (const std::size_t dims : {1u, 32u, 63u, 64u}) {
@@ -256,7 +256,7 @@ TEST(Embedding, CutVectorsHaveLengthOneAgain) {
 }
 
 TEST(Embedding, OfTextWithBosAndEos) {
-  const Model model = golden_model("nano-embedding.F32");
+  const Model model = load_golden("nano-embedding.F32");
   Embedder embedder(model, {.n_ctx = 100});
   EXPECT_EQ(embedder.encode(""), (Ids{2, 1}));
   EXPECT_EQ(embedder.encode("a"), (Ids{2, 101, 1}));
@@ -276,7 +276,7 @@ TEST(Embedding, OfTextWithBosAndEos) {
 }
 
 TEST(Embedding, TextsThatAreTooLong) {
-  const Model model = golden_model("nano-embedding.F32");
+  const Model model = load_golden("nano-embedding.F32");
   const std::string text(100, 'a');
   Embedder strict(model, {.n_ctx = 20});
   EXPECT_EQ(code_of([&] { strict.encode(text); }), ErrorCode::kContextFull);
@@ -291,8 +291,8 @@ TEST(Embedding, TextsThatAreTooLong) {
 }
 
 TEST(Embedding, WhatIsRefused) {
-  const Model model = golden_model("nano-embedding.F32");
-  const Model decoder = golden_model("nano-gemma3.F32");
+  const Model model = load_golden("nano-embedding.F32");
+  const Model decoder = load_golden("nano-gemma3.F32");
   Embedder embedder(model);
   EXPECT_EQ(code_of([&] { embedder.embed_ids(std::vector<Ids>{Ids{}}); }), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code_of([&] { embedder.embed_ids(std::vector<Ids>{Ids{1, 320}}); }), ErrorCode::kInvalidArgument);
@@ -311,7 +311,7 @@ TEST(Embedding, WhatIsRefused) {
 }
 
 TEST(Embedding, AModelThatOnlyEmbedsHasNoLogits) {
-  const Model model = golden_model("nano-embedding.F32");
+  const Model model = load_golden("nano-embedding.F32");
   EXPECT_EQ(code_of([&] { Session s(model); }), ErrorCode::kUnsupported);
   EXPECT_EQ(code_of([&] { Batch b(model); }), ErrorCode::kUnsupported);
   KvCache cache = model.make_cache({.n_ctx = 8, .max_chunk = 8});
@@ -331,7 +331,7 @@ TEST(Embedding, AModelThatOnlyEmbedsHasNoLogits) {
 }
 
 TEST(Embedding, HiddenStatesAreThoseBehindTheLogits) {
-  const Model model = golden_model("nano-gemma3.F32");
+  const Model model = load_golden("nano-gemma3.F32");
   const Ids ids = golden_tokens();
   KvCache a = model.make_cache({.n_ctx = 48}), b = model.make_cache({.n_ctx = 48});
   Workspace with = model.make_workspace({.max_tokens = 48, .max_logit_rows = 48});
@@ -348,7 +348,7 @@ TEST(Embedding, HiddenStatesAreThoseBehindTheLogits) {
 }
 
 TEST(Embedding, ACacheHoldsOneLayer) {
-  const Model model = golden_model("nano-embedding.F32");
+  const Model model = load_golden("nano-embedding.F32");
   // 64 positions of one head of 16, keys and values, in 4 bytes
   EXPECT_EQ(KvCache::bytes_for(model.config(), {.n_ctx = 64, .type = KvType::kF32}), 64 * 16 * 2 * 4u);
   const MemoryPlan plan = plan_embedder(model, {.n_threads = 2});

@@ -13,10 +13,6 @@
 
 namespace gemma::test {
 
-inline std::filesystem::path golden_dir() {
-  return source_dir() / "tests" / "golden" / "models";
-}
-
 inline std::vector<float> read_floats(const std::filesystem::path& path) {
   const std::string bytes = read_bytes(path);
   std::vector<float> out(bytes.size() / sizeof(float));

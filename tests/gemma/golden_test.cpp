@@ -144,7 +144,7 @@ struct TraceCheck : detail::Trace {
 
 class Intermediates : public testing::TestWithParam<std::string> {};
 TEST_P(Intermediates, EachOneMatchesTheReference) {
-  const Model model = Model::load((golden_dir() / (GetParam() + ".gguf")).string());
+  const Model model = Model::load(golden_model(GetParam()));
   TraceCheck check(read_npz(golden_dir() / (GetParam() + ".trace.npz")));
   all_logits(model, golden_tokens(), KvType::kF32, &check);
   EXPECT_EQ(check.first_wrong, "");

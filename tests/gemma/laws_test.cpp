@@ -18,8 +18,7 @@ namespace {
 
 class OneAnswer : public testing::TestWithParam<std::tuple<std::string, const kernels::KernelTable*>> {
  protected:
-  Model model_ = Model::load((golden_dir() / (std::get<0>(GetParam()) + ".gguf")).string(),
-                             {.kernels = std::get<1>(GetParam())});
+  Model model_ = Model::load(golden_model(std::get<0>(GetParam())), {.kernels = std::get<1>(GetParam())});
   std::size_t vocab_ = model_.config().vocab_size;
   /// Whether a layer from `cut` on reads the keys and values of one before it.
   bool reads_across(std::size_t cut) const {

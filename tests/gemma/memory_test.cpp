@@ -33,7 +33,7 @@ int cycles = 100;      // --cycles=N
 double seconds = 0.3;  // --seconds=S
 
 Model golden(const std::string& name) {
-  return Model::load((golden_dir() / (name + ".gguf")).string());
+  return Model::load(golden_model(name));
 }
 
 class Memory : public testing::TestWithParam<const char*> {
@@ -306,7 +306,7 @@ TEST(Growth, OpenAndClose) {
 }
 
 TEST(Growth, Generation) {
-  const Model model = Model::load((source_dir() / "examples/models/gemma-demo.Q4_K_M.gguf").string());
+  const Model model = Model::load(demo_model());
   Session session(model, {.n_ctx = 256, .n_threads = 2});
   const auto prompt = model.tokenizer().encode("Question: How long does it run?\nAnswer:");
   Sampler sampler({.temperature = 1.0f, .top_p = 0.95f, .seed = 1});

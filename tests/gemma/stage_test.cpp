@@ -47,7 +47,7 @@ class Chain {
 
 class Stages : public testing::TestWithParam<std::string> {
  protected:
-  Model model_ = Model::load((golden_dir() / (GetParam() + ".gguf")).string());
+  Model model_ = Model::load(golden_model(GetParam()));
   std::size_t vocab_ = model_.config().vocab_size;
 
   /// The cuts of the model into 2, 3 and 4 stages by bytes and by work, where possible.
@@ -156,7 +156,7 @@ INSTANTIATE_TEST_SUITE_P(All, Stages,
                          });
 
 Model golden(const char* name) {
-  return Model::load((golden_dir() / (std::string(name) + ".gguf")).string());
+  return Model::load(golden_model(name));
 }
 
 TEST(StageErrors, LayersThatShareKeysAndValuesStayTogether) {
@@ -220,7 +220,7 @@ TEST(StageErrors, InputThatIsNotOfTheChunks) {
 }
 
 TEST(ModelWithoutVocabulary, RunsOnIds) {
-  const auto path = (source_dir() / "examples/models/gemma-demo.Q4_K_M.gguf").string();
+  const auto path = demo_model();
   const Model with = Model::load(path), without = Model::load(path, {.vocabulary = false});
   EXPECT_TRUE(with.has_tokenizer());
   EXPECT_FALSE(without.has_tokenizer());

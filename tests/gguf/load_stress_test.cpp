@@ -57,7 +57,7 @@ void expect_no_growth(const Use& before, const Use& after) {
 }
 
 TEST(LoadStress, FilesAndTheirTokenizers) {
-  const std::string path = (gemma::test::source_dir() / "examples/models/gemma-demo.Q4_K_M.gguf").string();
+  const std::string path = gemma::test::demo_model();
   Use before;
   for (std::size_t i = 0; i < cycles() + 10; ++i) {
     if (i == 10) before = Use::now();  // after one-time allocations

@@ -18,7 +18,7 @@ namespace {
 TEST(ShrinkingModel, IsNoticedByTheNextForward) {
   const gguf::test::TemporaryFolder folder;
   const std::string path = folder.path("model.gguf");
-  std::filesystem::copy_file(test::source_dir() / "examples/models/mistral-demo.Q4_K_M.gguf", path);
+  std::filesystem::copy_file(test::demo_model("mistral"), path);
   const Model model = Model::load(path);
   Session session(model, {.n_ctx = 8, .n_threads = 1});
   const std::int32_t tokens[] = {1, 300, 301};

@@ -308,8 +308,7 @@ TEST(Walk, RandomTokensMakeValidValues) {
 }
 
 TEST(Walk, TheSameWithAVocabularyOfThousands) {
-  const auto path = test::source_dir() / "examples" / "models" / "gemma-demo.Q4_K_M.gguf";
-  const auto file = gguf::File::open(path.string());
+  const auto file = gguf::File::open(test::demo_model());
   walk_schemas(PieceTrie::from(*make_tokenizer(Vocab::from(file))), 10);
 }
 

@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <initializer_list>
-#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>
@@ -81,8 +80,7 @@ TEST(Registry, OffersWhatTheSystemSaysThisCpuCan) {
 
 /// The features that a unit's compiler flags in cmake/isa.cmake enable, including implied ones.
 std::set<std::string> features_of_flags(const std::string& unit) {
-  std::ifstream in(gemma::test::source_dir() / "cmake/isa.cmake");
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const std::string text = gemma::test::read_bytes(gemma::test::source_dir() / "cmake/isa.cmake");
   const std::string call = "gemma_isa_unit(" + unit + " ";
   const std::size_t begin = text.find(call);
   EXPECT_NE(begin, std::string::npos) << unit;

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <map>
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "examples/engine_flags.hpp"
@@ -27,7 +26,7 @@ class Engine : public ::testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<AnswerSource> load(unsigned threads = 2, std::size_t batch = 1,
                                      const std::string& draft = "off") const {
-    const auto file = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
+    const auto file = gemma::test::demo_model(GetParam());
     app::EngineFlags flags;
     flags.threads = threads;
     flags.draft = draft;
@@ -133,7 +132,6 @@ TEST_P(Engine, BatchesChangeNoAnswer) {
 }
 
 TEST_P(Engine, DraftsChangeNoAnswer) {
-  const auto model = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
   for (const char* name : {"chat", "article"}) {
     const Preset preset = make_preset(name, false);
     const auto plain = load(1), lookup = load(1, 1, "lookup");
@@ -156,7 +154,7 @@ TEST_P(Engine, DraftsChangeNoAnswer) {
 }
 
 TEST_P(Engine, MemoryDecidesHowManyAtOnce) {
-  const auto file = test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", GetParam());
+  const auto file = gemma::test::demo_model(GetParam());
   const auto most = [&](std::size_t max_memory) {
     app::EngineFlags flags;
     flags.threads = 1;

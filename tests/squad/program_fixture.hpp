@@ -54,9 +54,7 @@ class ProgramTest : public ::testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(path("stdout")), text_of(path("stderr"))};
   }
 
-  static std::string model(const std::string& name) {
-    return (gemma::test::source_dir() / fmt::format("examples/models/{}-demo.Q4_K_M.gguf", name)).string();
-  }
+  static std::string model(const std::string& name) { return gemma::test::demo_model(name); }
   static std::string models() {
     return fmt::format("--model gemma={} --model llama={} --model mistral={}", model("gemma"), model("llama"),
                        model("mistral"));

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <set>
 #include <sstream>
 #include <string>
@@ -137,10 +136,8 @@ TEST_F(Program, SurvivesFiftyKills) {
   EXPECT_EQ(kills, 50);
   EXPECT_GE(lengths.size(), 10U) << "the kills came at too few different moments";
   EXPECT_EQ(timeless(path("killed")), timeless(path("whole")));
-  EXPECT_EQ(
-      std::count(std::istreambuf_iterator<char>(std::ifstream(path("killed") / "answers.jsonl").rdbuf()), {},
-                 '\n'),
-      60);
+  const std::string answers = text_of(path("killed") / "answers.jsonl");
+  EXPECT_EQ(std::count(answers.begin(), answers.end(), '\n'), 60);
 }
 
 TEST_F(Program, ShardsOfParallelProcessesJoinToTheSameBytes) {

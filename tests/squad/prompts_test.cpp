@@ -1,8 +1,5 @@
 #include "examples/squad/prompts.hpp"
 
-#include <fstream>
-#include <iterator>
-
 #include <gtest/gtest.h>
 
 #include "gguf/error.hpp"
@@ -32,8 +29,7 @@ TEST(ArticlePrompt, ByteForByte) {
 // The same template as it stands, in a fence, in the notes on the article that may lie beside the checkout.
 TEST(ArticlePrompt, AsTheNotesPrintIt) {
   GEMMA_NEEDS_SHARED("FACTS.md");
-  std::ifstream in(test::shared_dir() / "FACTS.md");
-  const std::string notes(std::istreambuf_iterator<char>(in), {});
+  const std::string notes = test::read_bytes(test::shared_dir() / "FACTS.md");
   EXPECT_NE(notes.find("```\n" + std::string(kArticleTemplate) + "\n```"), std::string::npos);
 }
 

@@ -3,17 +3,17 @@
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "tests/paths.hpp"
 
 namespace gemma::squad::test {
 
 /// The content of a file; "" while there is none.
 inline std::string text_of(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
+  return std::filesystem::exists(file) ? gemma::test::read_bytes(file) : "";
 }
 
 /// The answers without what depends on times.

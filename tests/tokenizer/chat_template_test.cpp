@@ -25,10 +25,6 @@ std::vector<Message> messages_of(const nlohmann::json& row) {
   return out;
 }
 
-std::string demo(const std::string& name) {
-  return (source_dir() / "examples" / "models" / (name + "-demo.Q4_K_M.gguf")).string();
-}
-
 /// For each template, a vocabulary that contains it, or one without a template (then the turns are chosen by
 /// the vocabulary).
 const std::map<std::string, std::string> kVocabularyOf = {
@@ -159,7 +155,7 @@ TEST(ChatTemplate, DemoModelsUsePublishedTemplates) {
       {"mistral", "<s>[INST] Hi [/INST]"},
   };
   for (const auto& [name, text] : expected) {
-    const auto file = gguf::File::open(demo(name));
+    const auto file = gguf::File::open(demo_model(name));
     const ChatTemplate chat = ChatTemplate::from(Vocab::from(file));
     EXPECT_TRUE(chat.recognised()) << name;
     EXPECT_EQ(chat.render(std::vector<Message>{{"user", "Hi"}}).text, text);
@@ -167,7 +163,7 @@ TEST(ChatTemplate, DemoModelsUsePublishedTemplates) {
 }
 
 TEST(ChatTemplate, WhatAUserSaysNeverBecomesAControlToken) {
-  const auto file = gguf::File::open(demo("gemma"));
+  const auto file = gguf::File::open(demo_model("gemma"));
   const auto tokenizer = make_tokenizer(Vocab::from(file));
   const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
   const auto honest = chat.encode(*tokenizer, std::vector<Message>{{"user", "x"}});
@@ -183,7 +179,7 @@ TEST(ChatTemplate, WhatAUserSaysNeverBecomesAControlToken) {
 /// remove.
 TEST(ChatTemplate, AnAnswersIdsStayAsTheyWere) {
   for (const std::string name : {"gemma", "llama", "mistral"}) {
-    const auto file = gguf::File::open(demo(name));
+    const auto file = gguf::File::open(demo_model(name));
     const auto tokenizer = make_tokenizer(Vocab::from(file));
     const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
     std::vector<TokenId> said;
@@ -210,7 +206,7 @@ TEST(ChatTemplate, AnAnswersIdsStayAsTheyWere) {
 }
 
 TEST(ChatTemplate, MergesASystemTextWhereTheTemplateHasNoTurnForIt) {
-  const auto file = gguf::File::open(demo("gemma"));
+  const auto file = gguf::File::open(demo_model("gemma"));
   const ChatTemplate chat = ChatTemplate::from(Vocab::from(file));
   const std::vector<Message> messages = {{"system", "Be brief."}, {"user", "Hi"}};
   EXPECT_THROW(chat.render(messages), Error);

@@ -19,8 +19,7 @@ namespace {
 
 class DemoVocabularies : public testing::TestWithParam<const char*> {
  protected:
-  gguf::File file_ = gguf::File::open(
-      (source_dir() / "examples" / "models" / (GetParam() + std::string("-demo.Q4_K_M.gguf"))).string());
+  gguf::File file_ = gguf::File::open(demo_model(GetParam()));
   std::unique_ptr<const Tokenizer> tokenizer_ = make_tokenizer(Vocab::from(file_));
   std::string round_trip(const std::string& text) { return tokenizer_->decode(tokenizer_->encode(text)); }
 };
