@@ -11,7 +11,7 @@
 #include "tests/api/c_session.hpp"
 #include "tests/gemma/golden_models.hpp"
 #include "tests/gemma/model_file.hpp"
-#include "tests/gguf/temporary_folder.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::test {
 namespace {
@@ -410,7 +410,7 @@ TEST_F(CApi, TokenIdsOutsideTheVocabulary) {
 
 /// Malformed model files in a C program.
 TEST_F(CApi, ModelsThatLie) {
-  const gguf::test::TemporaryFolder folder;
+  const TemporaryFolder folder;
   Shape shape;
   ModelFile file = make_model(shape);
   // without a vocabulary, the model runs on ids, and its sizes are known
@@ -456,7 +456,7 @@ TEST_F(CApi, ModelsThatLie) {
 }
 
 TEST_F(CApi, AdaptersChangeAModel) {
-  const gguf::test::TemporaryFolder folder;
+  const TemporaryFolder folder;
   const auto lora = [&](const std::string& architecture) {
     const Model model = Model::load(demo_model());
     const TensorView& q = model.file().tensor("blk.0.attn_q.weight");

@@ -15,7 +15,7 @@
 #include "gguf/writer.hpp"
 #include "tests/fuzz/gguf_target.hpp"
 #include "tests/fuzz/targets.hpp"
-#include "tests/gguf/temporary_folder.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::fuzz {
 namespace {
@@ -61,7 +61,7 @@ std::vector<std::size_t> magics(std::string_view text) {
 /// Opens all parts by the path of one of them, and reads them to the end. Returns false if the input is not a
 /// split model.
 bool open_parts(Bytes input) {
-  static const gguf::test::TemporaryFolder folder("/dev/shm");  // files that are not on a disk
+  static const test::TemporaryFolder folder("/dev/shm");  // files that are not on a disk
   const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
   std::vector<std::size_t> begins = magics(text);
   const std::size_t n = begins.size();

@@ -18,13 +18,12 @@
 #include "gemma/session_file.hpp"
 #include "tests/gemma/golden_models.hpp"
 #include "tests/gemma/run.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::test {
 namespace {
 
-using gguf::test::TemporaryFolder;
 using Ids = std::vector<std::int32_t>;
 using Adapters = std::vector<std::shared_ptr<const Adapter>>;
 

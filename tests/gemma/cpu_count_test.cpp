@@ -6,7 +6,8 @@
 #include <string>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
+
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::detail {
 namespace {
@@ -14,15 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 class Machine : public ::testing::Test {
- public:
-  ~Machine() override { fs::remove_all(root_); }
-
  protected:
-  Machine() {
-    std::string pattern = (fs::temp_directory_path() / "gemma-machine-XXXXXX").string();
-    root_ = ::mkdtemp(pattern.data());
-  }
-
   void file(const std::string& path, const std::string& text) const {
     fs::create_directories(fs::path(root_ + path).parent_path());
     std::ofstream(root_ + path) << text;
@@ -32,7 +25,8 @@ class Machine : public ::testing::Test {
   }
   double quota() const { return cpu_quota(root_); }
 
-  std::string root_;
+  const test::TemporaryFolder folder_;
+  const std::string root_ = folder_.path();
 };
 
 TEST_F(Machine, WithoutControlGroupsThereIsNoQuota) {

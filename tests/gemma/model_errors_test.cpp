@@ -15,8 +15,8 @@
 #include "tests/gemma/model_file.hpp"
 #include "tests/gemma/run.hpp"
 #include "tests/gguf/raw_builder.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::test {
 namespace {
@@ -203,7 +203,7 @@ TEST(ModelErrors, AModelWithoutAVocabularyRunsOnIds) {
 }
 
 TEST(ModelErrors, FilesThatAreNoModels) {
-  const gguf::test::TemporaryFolder folder;
+  const TemporaryFolder folder;
   expect_error(ErrorCode::kIo, {folder.path("none.gguf")}, [&] { Model::load(folder.path("none.gguf")); });
   const std::string text = folder.write("text.gguf", std::string_view("a text file"));
   expect_error(ErrorCode::kBadMagic, {text}, [&] { Model::load(text); });
@@ -215,7 +215,7 @@ TEST(ModelErrors, FilesThatAreNoModels) {
 }
 
 TEST(ModelErrors, ABadFileLeavesNothingOpen) {
-  const gguf::test::TemporaryFolder folder;
+  const TemporaryFolder folder;
   ModelFile file = make_model(small());
   file.erase_tensor("blk.1.ffn_down.weight");
   const std::string path = folder.write("bad.gguf", file.bytes());

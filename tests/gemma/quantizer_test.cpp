@@ -16,16 +16,16 @@
 #include "kernels/encoder.hpp"
 #include "kernels/kernel_table.hpp"
 #include "tests/gemma/model_file.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/paths.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma {
 namespace {
 
-using gguf::test::TemporaryFolder;
 using test::code_of;
 using test::Random;
+using test::TemporaryFolder;
 
 /// A file of random F32 tensors by name and row-major shape.
 class FloatFile {

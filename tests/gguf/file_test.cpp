@@ -14,16 +14,16 @@
 
 #include "gguf/writer.hpp"
 #include "tests/gguf/raw_builder.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/paths.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::gguf {
 namespace {
 
 using gemma::test::refusal_of;
+using gemma::test::TemporaryFolder;
 using test::RawBuilder;
-using test::TemporaryFolder;
 
 std::vector<std::byte> pattern(std::size_t size, unsigned seed) {
   std::vector<std::byte> out(size);

@@ -15,8 +15,8 @@
 
 #include "gguf/writer.hpp"
 #include "tests/gguf/raw_builder.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/paths.hpp"
+#include "tests/temporary_folder.hpp"
 #include "tokenizer/utf8.hpp"
 
 namespace gemma::gguf {
@@ -53,7 +53,7 @@ class GgufInfo : public testing::Test {
     EXPECT_NE(o.err.find(reason), std::string::npos) << o.err;
   }
 
-  test::TemporaryFolder folder_;
+  gemma::test::TemporaryFolder folder_;
 };
 
 const std::vector<std::byte> kData(144, std::byte{1});

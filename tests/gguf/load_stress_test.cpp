@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "gguf/file.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/paths.hpp"
+#include "tests/temporary_folder.hpp"
 #include "tokenizer/tokenizer.hpp"
 
 namespace gemma::gguf {
@@ -69,9 +69,8 @@ TEST(LoadStress, FilesAndTheirTokenizers) {
 }
 
 TEST(LoadStress, FilesThatAreRefused) {
-  const test::TemporaryFolder folder;
-  const std::string whole =
-      gemma::test::read_bytes(gemma::test::source_dir() / "examples/models/llama-demo.Q4_K_M.gguf");
+  const gemma::test::TemporaryFolder folder;
+  const std::string whole = gemma::test::read_bytes(gemma::test::demo_model("llama"));
   Use before;
   for (std::size_t i = 0; i < cycles() + 10; ++i) {
     if (i == 10) before = Use::now();

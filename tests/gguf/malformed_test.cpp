@@ -17,8 +17,8 @@
 #include "gguf/file.hpp"
 #include "gguf/writer.hpp"
 #include "tests/gguf/raw_builder.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::gguf {
 namespace {
@@ -421,14 +421,14 @@ TEST(MalformedTensor, Overlaps) {
 // -----------------------------------------------------------------------------------------------
 
 TEST(MalformedFile, TheMessageNamesThePath) {
-  const test::TemporaryFolder folder;
+  const gemma::test::TemporaryFolder folder;
   const std::string path = folder.write("notes.txt", "Just text.\n");
   EXPECT_EQ(gemma::test::refusal_of([&] { File::open(path); }),
             "bad_magic: " + path + ": not a GGUF file (at byte 0)");
 }
 
 TEST(MalformedFile, ASparseFileOfATebibyteCostsNoMemory) {
-  const test::TemporaryFolder folder;
+  const gemma::test::TemporaryFolder folder;
   constexpr std::uint64_t kTebibyte = std::uint64_t{1} << 40;
   for (const bool tensors : {false, true}) {
     const std::uint64_t most = (kTebibyte - 24) / (tensors ? 33 : 14);

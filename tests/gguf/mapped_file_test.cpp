@@ -12,13 +12,13 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma {
 namespace {
 
-using gguf::test::TemporaryFolder;
+using test::TemporaryFolder;
 
 std::string_view text_of(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};

@@ -8,15 +8,15 @@
 #include <gtest/gtest.h>
 
 #include "gemma/session.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/paths.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma {
 namespace {
 
 TEST(ShrinkingModel, IsNoticedByTheNextForward) {
-  const gguf::test::TemporaryFolder folder;
+  const test::TemporaryFolder folder;
   const std::string path = folder.path("model.gguf");
   std::filesystem::copy_file(test::demo_model("mistral"), path);
   const Model model = Model::load(path);

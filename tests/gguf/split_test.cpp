@@ -11,8 +11,8 @@
 
 #include "gguf/file.hpp"
 #include "gguf/writer.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::gguf {
 namespace {
@@ -53,7 +53,7 @@ class Split : public ::testing::Test {
     return refusal_of([&] { File::open(path(number)); });
   }
 
-  test::TemporaryFolder folder_;
+  gemma::test::TemporaryFolder folder_;
 };
 
 TEST_F(Split, AnyPartGivesTheWholeModel) {

@@ -15,15 +15,15 @@
 
 #include "gguf/file.hpp"
 #include "tests/gguf/raw_builder.hpp"
-#include "tests/gguf/temporary_folder.hpp"
 #include "tests/refusal.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::gguf {
 namespace {
 
 using gemma::test::code_of;
+using gemma::test::TemporaryFolder;
 using test::RawBuilder;
-using test::TemporaryFolder;
 
 const std::vector<std::byte> kSixteen(16, std::byte{0x5A});
 

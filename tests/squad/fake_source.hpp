@@ -5,12 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
-
-#include <unistd.h>
 
 #include "examples/squad/answer_source.hpp"
 #include "examples/squad/random.hpp"
@@ -19,22 +16,6 @@
 namespace gemma::squad::test {
 
 inline const std::atomic<bool> kNever{false};
-
-/// Each test's own empty directory, removed at the end.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "gemma-squad-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// Counts a token per byte; answers with words drawn from the prompt by a hash of model, prompt and seed.
 class FakeSource : public AnswerSource {

@@ -1,12 +1,13 @@
 #include "examples/squad/metrics.hpp"
 
 #include <filesystem>
-#include <fstream>
+#include <string>
 
 #include <gtest/gtest.h>
 
 #include "gguf/error.hpp"
 #include "tests/paths.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -108,22 +109,20 @@ TEST(ScorePredictions, PublishedLogisticRegression) {
 }
 
 TEST(ReadPredictions, BadInputIsOneLine) {
-  const auto file = std::filesystem::temp_directory_path() / "gemma_squad_bad_predictions.json";
+  const gemma::test::TemporaryFolder folder;
   const auto message = [&](const char* text) {
-    std::ofstream(file) << text;
+    const std::string file = folder.write("predictions.json", text);
     try {
       read_predictions(file);
     } catch (const Error& error) {
-      return std::string(error.message()).substr(file.string().size());
+      return std::string(error.message()).substr(file.size());
     }
     return std::string("accepted");
   };
   EXPECT_EQ(message("{"), ": not JSON (byte 2)");
   EXPECT_EQ(message("[]"), ": not an object of question id -> answer");
   EXPECT_EQ(message(R"({"a":1})"), ": the answer of a is not a string");
-  std::filesystem::remove(file);
   EXPECT_EQ(message(R"({"a":"b"})"), "accepted");
-  std::filesystem::remove(file);
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
@@ -16,6 +15,7 @@
 #include "tests/paths.hpp"
 #include "tests/squad/fake_source.hpp"
 #include "tests/squad/run_files.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::squad::test {
 
@@ -41,8 +41,7 @@ class ProgramTest : public ::testing::Test {
  protected:
   std::filesystem::path path(const std::string& name) const { return folder_ / name; }
   std::string file(const std::string& name, const std::string& text) const {
-    std::ofstream(path(name), std::ios::binary) << text;
-    return path(name).string();
+    return folder_.write(name, text);
   }
 
   /// Runs `gemma-squad ARGUMENTS` in a shell; `before` comes before the program's name, `after` after it all.
@@ -69,7 +68,7 @@ class ProgramTest : public ::testing::Test {
   }
 
  private:
-  TemporaryDirectory folder_;
+  gemma::test::TemporaryFolder folder_;
 };
 
 }  // namespace gemma::squad::test

@@ -19,6 +19,7 @@
 #include "gguf/error.hpp"
 #include "tests/refusal.hpp"
 #include "tests/squad/fake_source.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -70,7 +71,7 @@ class Report : public ::testing::Test {
   }
 
  private:
-  test::TemporaryDirectory folder_;
+  gemma::test::TemporaryFolder folder_;
   std::size_t n_runs_ = 0;
 };
 
@@ -259,7 +260,7 @@ TEST_F(Report, NeedsAWholeRun) {
 // Two passages of three questions, 100 tokens each of which 80 are shared: the first computes 100 tokens in a
 // second, the others 20 in 0.3 s. Alone, all six would have computed 100: 4 x 0.7 s more.
 TEST_F(Report, SavingIsThatOfWholePrompts) {
-  test::TemporaryDirectory folder;
+  gemma::test::TemporaryFolder folder;
   Dataset set;
   set.version = "1.1";
   Answers answers(1);

@@ -18,13 +18,14 @@
 #include "gguf/error.hpp"
 #include "tests/squad/fake_source.hpp"
 #include "tests/squad/run_files.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::squad {
 namespace {
 
 namespace fs = std::filesystem;
+using gemma::test::TemporaryFolder;
 using test::fake_factory;
-using test::TemporaryDirectory;
 
 using test::kNever;
 using test::text_of;
@@ -101,7 +102,7 @@ TEST(Selection, SquadJsonRoundTrip) {
 }
 
 TEST(Run, EveryModelAnswersEveryQuestionOnceInOrder) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   std::map<std::string, int> asked;
   run_all(folder / "run", {}, [&](const std::string& model, const Prompt& prompt, bool share) {
     ++asked[model + prompt.text];
@@ -122,7 +123,7 @@ TEST(Run, EveryModelAnswersEveryQuestionOnceInOrder) {
 }
 
 TEST(Run, AFinishedRunAsksNothing) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "run");
   const std::string before = text_of(folder / "run/answers.jsonl");
   run_all(folder / "run", {}, [](const auto&...) { FAIL() << "asked again"; });
@@ -131,7 +132,7 @@ TEST(Run, AFinishedRunAsksNothing) {
 
 // Whatever is asked at once, and in whatever order it ends.
 TEST(Run, BatchesGiveTheSameFile) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "whole");
   for (const std::size_t batch : {2U, 5U, 1000U, 0U}) {
     const auto path = folder / fmt::format("batch{}", batch);
@@ -155,7 +156,7 @@ TEST(Run, BatchesGiveTheSameFile) {
 // The answers file cut at every byte of its second half: continuing gives the same file but for times, and
 // asks only for the lines that were not whole.
 TEST(Run, ContinuesFromAnyCut) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "whole");
   const std::string whole = text_of(folder / "whole/answers.jsonl");
   const std::string wanted = timeless(folder / "whole");
@@ -176,7 +177,7 @@ TEST(Run, ContinuesFromAnyCut) {
 
 // A child that runs the evaluator is killed at random moments, 50 times, and started again.
 TEST(Run, SurvivesFiftyKills) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "whole");
   const fs::path killed = folder / "killed", log = folder / "asked";
   const auto child = [&] {
@@ -218,7 +219,7 @@ TEST(Run, SurvivesFiftyKills) {
 }
 
 TEST(Run, ADamagedLineInTheMiddleIsAnErrorThatNamesIt) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "run");
   std::string text = text_of(folder / "run/answers.jsonl");
   text.insert(text.find('\n') + 1, "half a line\n");
@@ -228,7 +229,7 @@ TEST(Run, ADamagedLineInTheMiddleIsAnErrorThatNamesIt) {
 }
 
 TEST(Run, ADoubledLineIsAnError) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "run");
   std::string text = text_of(folder / "run/answers.jsonl");
   text += text.substr(0, text.find('\n') + 1);
@@ -239,7 +240,7 @@ TEST(Run, ADoubledLineIsAnError) {
 // As many lines as the run wants, one of them of another run: it is not complete, and must not be taken for
 // it.
 TEST(Run, AnAnswerOfAnotherRunIsAnError) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   for (const char* what : {"\"id\":\"q", "\"model\":\"gem"}) {
     run_all(folder / "run");
     std::string text = text_of(folder / "run/answers.jsonl");
@@ -252,7 +253,7 @@ TEST(Run, AnAnswerOfAnotherRunIsAnError) {
 }
 
 TEST(Run, OtherSettingsAreRefusedInOneLine) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "run");
   const Dataset questions = selection();
   const auto refusal = [&](auto change) {
@@ -272,7 +273,7 @@ TEST(Run, OtherSettingsAreRefusedInOneLine) {
 }
 
 TEST(Run, WithoutAnswersOtherSettingsAreWelcome) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   const Dataset questions = selection();
   RunSettings first = settings_for(questions);
   first.preset.context = 7;
@@ -282,7 +283,7 @@ TEST(Run, WithoutAnswersOtherSettingsAreWelcome) {
 }
 
 TEST(Run, OneWriterAtATime) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   const Dataset questions = selection();
   const RunDirectory run = RunDirectory::start(folder / "run", settings_for(questions), questions);
   EXPECT_NE(message_of([&] {
@@ -292,7 +293,7 @@ TEST(Run, OneWriterAtATime) {
 }
 
 TEST(Run, CancelStoresWhatWasAnswered) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   const Dataset questions = selection();
   std::atomic<bool> cancel{false};
   int asked = 0;
@@ -308,7 +309,7 @@ TEST(Run, CancelStoresWhatWasAnswered) {
 }
 
 TEST(Run, APromptThatDoesNotFitIsKnownBeforeTheFirstQuestion) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   Dataset questions = selection();
   questions.passages.back().text = std::string(5000, 'x');
   RunDirectory run = RunDirectory::start(folder / "run", settings_for(questions), questions);
@@ -341,7 +342,7 @@ TEST(Run, BadNames) {
 }
 
 TEST(Run, DirectoriesThatAreNone) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   EXPECT_NE(message_of([&] { RunDirectory::read(folder / "nothing"); }).find("holds no run"),
             std::string::npos);
   std::ofstream(folder / "file") << "x";
@@ -357,7 +358,7 @@ TEST(Run, DirectoriesThatAreNone) {
 }
 
 TEST(Merge, ShardsGiveTheBytesOfOneProcess) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "whole");
   for (const std::size_t count : {1U, 2U, 4U, 9U, 12U}) {  // 12: more shards than passages
     std::vector<fs::path> parts;
@@ -376,7 +377,7 @@ TEST(Merge, ShardsGiveTheBytesOfOneProcess) {
 
 // Parts that were answered on several machines: their order says nothing.
 TEST(Merge, TheOrderOfShardsDoesNotMatter) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   const Dataset questions = selection();
   std::vector<fs::path> parts;
   for (std::size_t index = 1; index <= 4; ++index) {
@@ -398,7 +399,7 @@ TEST(Merge, TheOrderOfShardsDoesNotMatter) {
 }
 
 TEST(Merge, WhatDoesNotFitIsNamed) {
-  TemporaryDirectory folder;
+  TemporaryFolder folder;
   run_all(folder / "a", {1, 2});
   run_all(folder / "b", {2, 2});
   run_all(folder / "c", {2, 3});

@@ -12,6 +12,7 @@
 #include "gguf/error.hpp"
 #include "tests/paths.hpp"
 #include "tests/squad/fake_source.hpp"
+#include "tests/temporary_folder.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -67,7 +68,7 @@ class JudgedRun : public ::testing::Test {
   bool judge(Judge& judge, OrderPolicy policy, const std::string& name = "j") {
     return judge_run(run(), judge, name, policy, kNever, nullptr);
   }
-  test::TemporaryDirectory folder_;
+  gemma::test::TemporaryFolder folder_;
 };
 
 TEST_F(JudgedRun, VerdictsAreStoredAndNotAskedAgain) {

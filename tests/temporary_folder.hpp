@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-namespace gemma::gguf::test {
+namespace gemma::test {
 
 class TemporaryFolder {
  public:
@@ -29,8 +29,10 @@ class TemporaryFolder {
     std::filesystem::remove_all(path_, ignored);
   }
 
+  const std::string& path() const { return path_; }
   /// The path of `name` in the folder.
   std::string path(std::string_view name) const { return path_ + "/" + std::string(name); }
+  std::filesystem::path operator/(std::string_view name) const { return path(name); }
   /// Writes a file and returns its path.
   std::string write(std::string_view name, std::string_view content) const {
     std::ofstream(path(name), std::ios::binary) << content;
@@ -44,4 +46,4 @@ class TemporaryFolder {
   std::string path_;
 };
 
-}  // namespace gemma::gguf::test
+}  // namespace gemma::test
