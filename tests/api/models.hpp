@@ -7,14 +7,12 @@
 
 #include "gemma/gemma.hpp"
 #include "tests/paths.hpp"
+#include "tests/random.hpp"
 
 namespace gemma::test {
 
 inline std::vector<std::int32_t> random_tokens(const Model& model, std::size_t n, std::uint64_t seed) {
-  SplitMix64 random(seed);
-  std::vector<std::int32_t> ids(n);
-  for (auto& id : ids) id = static_cast<std::int32_t>(random.next() % model.config().vocab_size);
-  return ids;
+  return random_tokens(n, model.config().vocab_size, seed);
 }
 
 /// A PickToken that returns the given ids one after another, whatever the logits are.

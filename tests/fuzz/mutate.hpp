@@ -13,24 +13,11 @@
 
 #include "gguf/file.hpp"
 #include "tests/fuzz/targets.hpp"
+#include "tests/random.hpp"
 
 namespace gemma::fuzz {
 
-/// SplitMix64 (Steele et al. 2014).
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t next() {
-    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-  }
-  std::size_t below(std::size_t n) { return static_cast<std::size_t>(next() % n); }
-
- private:
-  std::uint64_t state_;
-};
+using test::Random;
 
 /// A number that often reveals errors: a limit, a power of two, or a special float.
 inline std::uint64_t awkward_number(Random& random) {

@@ -21,34 +21,9 @@
 #include "gguf/half.hpp"
 #include "gguf/writer.hpp"
 #include "kernels/kernel_table.hpp"
+#include "tests/random.hpp"
 
 namespace gemma::test {
-
-/// SplitMix64 (Steele et al. 2014), so that files are the same on every platform.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t next() {
-    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-  }
-  /// Uniform with mean 0 and standard deviation 1.
-  double unit() { return (static_cast<double>(next() >> 11) * 0x1p-53 - 0.5) * std::sqrt(12.0); }
-  std::size_t below(std::size_t n) { return static_cast<std::size_t>(next() % n); }
-
- private:
-  std::uint64_t state_;
-};
-
-/// `n` random token ids.
-inline std::vector<std::int32_t> random_tokens(std::size_t n, std::size_t vocab_size, std::uint64_t seed) {
-  Random random(seed);
-  std::vector<std::int32_t> ids(n);
-  for (auto& id : ids) id = static_cast<std::int32_t>(random.below(vocab_size));
-  return ids;
-}
 
 /// A model's parts. Copies are deep; bytes() may be called again after each change.
 class ModelFile {
