@@ -35,31 +35,41 @@ const std::map<std::string, std::string> kVocabularyOf = {
     {"mistral-instruct-v0.1", "mistral-v0.1"},
 };
 
+/// Compares what `chat` makes of the conversations and errors of template `key`; returns how many there were.
+std::size_t compare_rows(const Tokenizer& tokenizer, const ChatTemplate& chat, const std::string& key,
+                         const std::vector<nlohmann::json>& rows, const std::vector<nlohmann::json>& errors) {
+  std::size_t compared = 0;
+  for (const auto& row : rows) {
+    if (row.at("model") != key) continue;
+    const ChatOptions options{.add_generation_prompt = row.at("add_generation_prompt")};
+    EXPECT_EQ(chat.render(messages_of(row), options).text, row.at("text").get<std::string>()) << row.dump();
+    const auto ids = chat.encode(tokenizer, messages_of(row), options);
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), tokenizer.vocab().bos()), 1) << row.dump();
+    ++compared;
+  }
+  for (const auto& row : errors) {
+    if (row.at("model") != key) continue;
+    try {
+      chat.render(messages_of(row));
+      ADD_FAILURE() << "no error: " << row.dump();
+    } catch (const Error& e) {
+      EXPECT_EQ(e.what(), row.at("error").get<std::string>());
+    }
+    ++compared;
+  }
+  return compared;
+}
+
 TEST(ChatTemplate, RendersThePublishedTemplatesToTheCharacter) {
   GEMMA_NEEDS_SHARED("tokenizers/chat.jsonl");
+  const auto rows = read_jsonl(shared_dir() / "tokenizers" / "chat.jsonl");
+  const auto errors = read_jsonl(shared_dir() / "tokenizers" / "chat.errors.jsonl");
   std::size_t compared = 0;
   for (const auto& [key, vocabulary] : kVocabularyOf) {
     const auto file = gguf::File::open((shared_dir() / "tokenizers" / (vocabulary + ".vocab.gguf")).string());
     const auto tokenizer = make_tokenizer(Vocab::from(file));
     const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
-    for (const auto& row : read_jsonl(shared_dir() / "tokenizers" / "chat.jsonl")) {
-      if (row.at("model") != key) continue;
-      const ChatOptions options{.add_generation_prompt = row.at("add_generation_prompt")};
-      EXPECT_EQ(chat.render(messages_of(row), options).text, row.at("text").get<std::string>()) << row.dump();
-      const auto ids = chat.encode(*tokenizer, messages_of(row), options);
-      EXPECT_EQ(std::count(ids.begin(), ids.end(), tokenizer->vocab().bos()), 1) << row.dump();
-      ++compared;
-    }
-    for (const auto& row : read_jsonl(shared_dir() / "tokenizers" / "chat.errors.jsonl")) {
-      if (row.at("model") != key) continue;
-      try {
-        chat.render(messages_of(row));
-        ADD_FAILURE() << "no error: " << row.dump();
-      } catch (const Error& e) {
-        EXPECT_EQ(e.what(), row.at("error").get<std::string>());
-      }
-      ++compared;
-    }
+    compared += compare_rows(*tokenizer, chat, key, rows, errors);
   }
   EXPECT_EQ(compared, 100u);
 }
@@ -82,24 +92,7 @@ TEST(ChatTemplate, RendersEveryPublishedTemplateInASmallVocabulary) {
     const auto tokenizer = make_tokenizer(Vocab::from(file));
     const ChatTemplate chat = ChatTemplate::from(tokenizer->vocab());
     EXPECT_TRUE(chat.recognised()) << key;
-    for (const auto& row : rows) {
-      if (row.at("model") != key) continue;
-      const ChatOptions options{.add_generation_prompt = row.at("add_generation_prompt")};
-      EXPECT_EQ(chat.render(messages_of(row), options).text, row.at("text").get<std::string>()) << row.dump();
-      const auto ids = chat.encode(*tokenizer, messages_of(row), options);
-      EXPECT_EQ(std::count(ids.begin(), ids.end(), tokenizer->vocab().bos()), 1) << row.dump();
-      ++compared;
-    }
-    for (const auto& row : errors) {
-      if (row.at("model") != key) continue;
-      try {
-        chat.render(messages_of(row));
-        ADD_FAILURE() << "no error: " << row.dump();
-      } catch (const Error& e) {
-        EXPECT_EQ(e.what(), row.at("error").get<std::string>());
-      }
-      ++compared;
-    }
+    compared += compare_rows(*tokenizer, chat, key, rows, errors);
   }
   EXPECT_EQ(compared, rows.size() + errors.size());
 }
