@@ -56,13 +56,13 @@ TEST(MatmulLaw, BitsDoNotDependOnTheTokensBesideThem) {
 
 TEST(MatmulLaw, BitsDoNotDependOnSlicesOfKOrBlocksOfTokens) {
   // enough tokens that k is cut into slices and tokens into blocks
+  const std::size_t m = 1030, k = 2560;
+  const Activations a = random_activations(oracle(), m, k, 42);
   for (const KernelTable* table : available_tables()) {
     if (table->isa == Isa::kScalar) continue;
     for (DType type : kEightBitTypes) {
       const MatmulKernel& kernel = table->matmul_for(type);
-      const std::size_t m = 1030, k = 2560;
       const Problem p(type, 17, k, 41);
-      const Activations a = random_activations(oracle(), m, k, 42);
       const std::vector<float> together = multiply(kernel, p, a);
       for (std::size_t t : {0, 15, 16, 500, 511, 512, 513, 1023, 1024, 1029}) {
         const std::vector<float> alone = multiply(kernel, p, a, t, 1, {p.n});
@@ -76,16 +76,18 @@ TEST(MatmulLaw, BitsDoNotDependOnSlicesOfKOrBlocksOfTokens) {
 
 TEST(MatmulLaw, TokensLaidOutBeforeGiveTheSameBitsInAnyPieces) {
   // one block of tokens, a block and one token, several blocks; layouts in parts, rows in odd pieces
+  const std::size_t k = 2560;
+  std::vector<Activations> all;
+  for (const std::size_t m : {97, 289, 580}) all.push_back(random_activations(oracle(), m, k, 44));
   for (const KernelTable* table : available_tables()) {
     if (table->isa == Isa::kScalar) continue;  // one token after the other by construction
     for (DType type : {DType::kF16, DType::kIQ2_XS, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kQ8_0,
                        DType::kQ4_0, DType::kQ4_1, DType::kQ2_K, DType::kIQ4_XS}) {
       const MatmulKernel& kernel = table->matmul_for(type);
       ASSERT_NE(kernel.lay_out, nullptr) << table->name;
-      const std::size_t k = 2560;
       const Problem p(type, 91, k, 43);
-      for (const std::size_t m : {97, 289, 580}) {
-        const Activations a = random_activations(oracle(), m, k, 44);
+      for (const Activations& a : all) {
+        const std::size_t m = a.m;
         ASSERT_TRUE(kernel.wants_layout(k, m)) << label(*table, p, m);
         std::vector<std::size_t> ends = {kLayoutTokens, 3 * kLayoutTokens, m};
         const AlignedBytes laid_out = lay_out(kernel, a, k, ends);

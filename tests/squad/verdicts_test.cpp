@@ -147,8 +147,8 @@ TEST_F(JudgedRun, AFixedOrderSaysNothingAboutBias) {
 TEST_F(JudgedRun, F1NeedsOneOrder) {
   judge_run(run(), *make_f1_judge(), "f1", OrderPolicy::kAll, kNever, nullptr);
   EXPECT_EQ(read_verdicts(run(), "f1").n_ranked(), 48U);
+  const auto columns = rank_columns(run(), read_verdicts(run(), "f1")).ranks;
   for (std::size_t i = 0; i < 48; ++i) {
-    const auto columns = rank_columns(run(), read_verdicts(run(), "f1")).ranks;
     EXPECT_DOUBLE_EQ(columns[0][i] + columns[1][i] + columns[2][i], 6);
   }
 }
