@@ -20,7 +20,10 @@ FAMILIES = {"nano-gemma-mha.F32": 2, "nano-gemma-mqa.F32": 2, "nano-gemma2.F32":
 
 def mpi_environment():
     return environment(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_THREAD_LIMIT="1",
-                       OMPI_MCA_btl_vader_single_copy_mechanism="none")  # containers forbid the other
+                       OMPI_MCA_btl_vader_single_copy_mechanism="none",  # containers forbid the other
+                       # one machine: no search for networks, no daemon for one rank, no second of grace for what must end
+                       OMPI_MCA_pml="ob1", OMPI_MCA_btl="self,vader", OMPI_MCA_ess_singleton_isolated="1",
+                       OMPI_MCA_odls_base_sigkill_timeout="0")
 
 
 def command(ranks, *arguments):
