@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks the symbols that the library's objects define: nothing outside namespace gemma except instances of the standard
 # library's templates, no mutable globals, and no function that an ISA unit shares with another unit (the linker keeps
-# only one copy, possibly the one that needs AVX-512).
+# only one copy, possibly the one that needs AVX-512). Also checks what they use: nothing that ends the program, prints or
+# reads the environment.
 #   symbols.sh LIBGEMMA.a|OBJECTS...
 set -euo pipefail
 failed=0
@@ -25,6 +26,15 @@ globals=$(comm -23 <(written "$@") <(written "$@" | sed -n 's/^_ZGV/_Z/p' | sort
   grep -vE '^(std::|gemma::c_api::no_memory$)' || true)
 if [ -n "$globals" ]; then
   printf 'mutable globals:\n%s\n' "$globals"
+  failed=1
+fi
+
+# what the library must not call or read; calls that compilers add, such as std::terminate for noexcept, are not listed
+refused=$(nm -uC "$@" 2>/dev/null | sed -nE 's/^ *U //p' | grep -xE \
+  -e '(_?exit|_Exit|quick_exit|abort|raise|__assert_fail|_?_?environ|(secure_)?getenv|stdout|stderr|perror)' \
+  -e '(__)?v?f?printf(_chk)?|f?puts|f?putc|putchar' -e 'std::(cout|cerr|clog|sto[a-z]+)\b.*' | sort -u || true)
+if [ -n "$refused" ]; then
+  printf 'the library must not call or read:\n%s\n' "$refused"
   failed=1
 fi
 
