@@ -49,6 +49,31 @@ inline std::size_t largest_layouts(const Weights& w, std::size_t t, std::size_t 
   return most;
 }
 
+/// Bytes of scratch that one thread needs in any step of a pass of t tokens.
+inline std::size_t largest_scratch(const ModelConfig& c, const Weights& w,
+                                   const kernels::KernelTable& kernels, std::size_t t) {
+  std::size_t most = c.largest([&](const LayerConfig& l) {
+    const AttentionConfig& a = l.attention;
+    return kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile), a.n_heads / a.n_kv_heads,
+                                               a.head_dim);
+  });
+  auto see = [&most](const Matrix& m) { most = std::max(most, m.kernel->scratch_bytes(m.cols)); };
+  see(w.output);
+  for (const Matrix* m : {&w.per_layer_proj, &w.stream_proj, &w.stream_unproj}) {
+    if (m->data != nullptr) see(*m);
+  }
+  for (const Matrix& m : w.dense) see(m);
+  for (const auto& change : w.changes) {
+    see(change->a);
+    see(change->b);
+  }
+  for (const LayerWeights& l : w.layers) {
+    l.for_each_matrix(see);
+    l.for_each_experts([&](const ExpertMatrices& m) { see(m.first); });
+  }
+  return std::max(most, c.n_layers() * c.per_layer_width * sizeof(float));  // one token's embedding
+}
+
 GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights& w,
                                             const kernels::KernelTable& kernels, const WorkspaceOptions& o)
     : n_threads(o.n_threads != 0 ? o.n_threads : physical_core_count()) {
@@ -93,28 +118,8 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
   branch = c.streams.count != 0 ? hidden : 0;
   changes = t * w.changes_width;
   change_block = changes != 0 ? t * kRowUnit : 0;
-  std::size_t most = c.largest([&](const LayerConfig& l) {
-    const AttentionConfig& a = l.attention;
-    return kernels.vec.attention_scratch_bytes(std::min(t, kAttentionTile), a.n_heads / a.n_kv_heads,
-                                               a.head_dim);
-  });
   laid_out = largest_layouts(w, t, o.most_rows());
-  auto see = [&most](const Matrix& m) { most = std::max(most, m.kernel->scratch_bytes(m.cols)); };
-  see(w.output);
-  for (const Matrix* m : {&w.per_layer_proj, &w.stream_proj, &w.stream_unproj}) {
-    if (m->data != nullptr) see(*m);
-  }
-  for (const Matrix& m : w.dense) see(m);
-  for (const auto& change : w.changes) {
-    see(change->a);
-    see(change->b);
-  }
-  for (const LayerWeights& l : w.layers) {
-    l.for_each_matrix(see);
-    l.for_each_experts([&](const ExpertMatrices& m) { see(m.first); });
-  }
-  most = std::max(most, c.n_layers() * c.per_layer_width * sizeof(float));  // one token's embedding
-  scratch_per_thread = (most + 63) / 64 * 64;
+  scratch_per_thread = (largest_scratch(c, w, kernels, t) + 63) / 64 * 64;
   tokens = t;
   steps = (c.n_layers() + 2) * kMostSteps;
 }
