@@ -3,22 +3,28 @@
 
     sizes.py CHECKOUT
 
-Functions are found by clang-format's layout: a line that ends in an opening brace, and the closing brace at the same
-indentation. Exceptions are listed below, with reasons; an entry that is no longer needed fails the test too.
+Functions are found by their braces (scopes.py) and counted from the first line of their declaration to the closing brace;
+functions of tests have no limit. In headers that gemma/gemma.hpp includes, directly or indirectly, and that have an .inl file, a
+function that is neither a template nor constexpr has at most 12 lines. Exceptions are listed below, with reasons; an entry that
+is no longer needed fails the test too.
 """
 
 import re
 import sys
 from pathlib import Path
 
-from checkout import files, lines_of, report
+from checkout import SOURCES, bare, files, lines_of, own_part, reached, report, text_of
+from scopes import function_name, items
 
 MOST_LINES_OF_FILE = 400
 MOST_LINES_OF_FUNCTION = 60
+MOST_LINES_IN_FACE = 12
+OF_FILES = SOURCES + (".py", ".sh", ".cmake", "CMakeLists.txt", ".rs", ".js", ".html", ".css")
 
 # FILE: why it may be longer
 LONG_FILES = {
     "gemma/c_api.h": "the C interface in one file, most of it documentation",
+    "examples/server/page.html": "one file, which the server embeds",
     "tests/golden/reference.py": "the reference in one file, which runs alone",
     "tests/golden/synth_gguf.py": "a tool in one file, which runs alone",
     "tests/api/c_api_test.cpp": "one test file for each header",
@@ -36,56 +42,63 @@ LONG_FUNCTIONS = {
     "kernels/arch/built_features.hpp: built_features": "one line for each flag of a compiler",
 }
 
-BLOCK = re.compile(r"^\s*(inline namespace|namespace|class|struct|union|enum|extern \"C\"|concept)\b")
+# the header that users include
+FACE = "gemma/gemma.hpp"
+
+LAMBDA = re.compile(r"[=(,]\s*\[[^\[\]]*\]\s*(\(|\{|mutable|noexcept|->)")
+IN_HEADER = re.compile(r"\b(template|constexpr|consteval)\b")
+BROKEN = [  # functions that are too long, where %s stands for 60 lines
+    "int f(int n) {  // of n\n%s}\n", "A::A(int n) : a_{n},\n    b_(n) {\n%s}\n", "namespace x {\nconst auto f = [](int n) {\n%s};\n}\n",
+    "template <class T>\nstruct A {\n  int f() const noexcept {\n%s  }\n};\n", "int f()\n{\n%s}\n",
+    'extern "C" {\nstruct a* f(void) {\n%s}\n}\n',
+]
 
 
-def functions(lines):
-    """(name, first line, number of lines) of each function; nested functions are not listed separately."""
-    opened = []
-    for n, line in enumerate(lines):
-        indent = len(line) - len(line.lstrip())
-        text = line.strip()
-        if text.endswith("{") and not text.startswith(("//", "#", "}")) and indent <= 4:
-            first = n  # the first line of the statement: parameters and initialisers are indented further
-            while first > 0 and (len(lines[first]) - len(lines[first].lstrip()) > indent or lines[first].strip()[:1] in (":", ")")):
-                first -= 1
-            head = " ".join(x.strip() for x in lines[first : n + 1])
-            head = re.sub(r"^template <.*?> (?=\w)", "", head)
-            name = re.search(r"(operator\S+|~?\w+)\(", head)
-            is_function = name and not BLOCK.match(head) and "=" not in head[: name.start()]
-            opened.append((indent, first, name.group(1) if is_function else None))
-        elif text.startswith("}") and opened and opened[-1][0] == indent:
-            _, first, name = opened.pop()
-            if name and not any(outer for _, _, outer in opened):
-                yield name, first + 1, n - first + 1
+def functions(text):
+    """(name, first line, number of lines, item) of each function; nested functions are not listed separately."""
+    for item in items(bare(text)):
+        if item.has_body or LAMBDA.search(item.head):
+            yield function_name(item.head) or item.head.split("=")[0].split()[-1], item.first, item.last - item.first + 1, item
+
+
+def long_in_face(root, names):
+    """(file, name, line, number of lines) of functions that are too long for a header that users include."""
+    for header in reached(root, names, FACE, set()):
+        if header.replace(".hpp", ".inl") in names:
+            for function, at, n, item in functions(own_part(text_of(root, header))):
+                of_template = any("template" in scope for scope in item.scopes)
+                if n > MOST_LINES_IN_FACE and item.has_body and not of_template and not IN_HEADER.search(item.head):
+                    yield header, function, at, n
 
 
 def main():
     root = Path(sys.argv[1])
+    names = files(root)
     wrong, long_files, long_functions = [], set(), set()
     n_functions = 0
-    for name in files(root):
-        suffix = Path(name).suffix
-        if suffix not in (".hpp", ".inl", ".cpp", ".h", ".py", ".sh", ".cmake") and not name.endswith("CMakeLists.txt"):
+    for name in names:
+        if not name.endswith(OF_FILES):
             continue
-        lines = lines_of(root, name)
-        if len(lines) > MOST_LINES_OF_FILE:
+        n_lines = len(lines_of(root, name))
+        if n_lines > MOST_LINES_OF_FILE:
             long_files.add(name)
             if name not in LONG_FILES:
-                wrong.append(f"{name}: {len(lines)} lines, more than {MOST_LINES_OF_FILE}")
-        if name.startswith("tests/") or suffix not in (".hpp", ".inl", ".cpp", ".h"):
+                wrong.append(f"{name}: {n_lines} lines, more than {MOST_LINES_OF_FILE}")
+        if name.startswith("tests/") or not name.endswith(SOURCES):
             continue
-        for function, at, n in functions(lines):
+        for function, at, n, _ in functions(text_of(root, name)):
             n_functions += 1
             if n <= MOST_LINES_OF_FUNCTION:
                 continue
             long_functions.add(f"{name}: {function}")
             if f"{name}: {function}" not in LONG_FUNCTIONS:
                 wrong.append(f"{name}:{at}: {function}() has {n} lines, more than {MOST_LINES_OF_FUNCTION}")
+    wrong += [f"{header}:{at}: {function}() has {n} lines, more than {MOST_LINES_IN_FACE}; define it in the .inl file"
+              for header, function, at, n in long_in_face(root, set(names))]
     idle = [*(set(LONG_FILES) - long_files), *(set(LONG_FUNCTIONS) - long_functions)]
     wrong += [f"tests/hygiene/sizes.py: {x}: is excused and need not be" for x in idle]
-    if n_functions < 1000:
-        wrong.append(f"only {n_functions} functions were found")
+    wrong += [f"tests/hygiene/sizes.py: does not find {text}" for text in BROKEN
+              if not any(n > MOST_LINES_OF_FUNCTION for _, _, n, _ in functions(text % ("  g();\n" * MOST_LINES_OF_FUNCTION)))]
     return report(wrong, f"sizes: ok ({n_functions} functions)")
 
 
