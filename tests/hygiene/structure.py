@@ -52,11 +52,11 @@ RULES = [
          r"std::(cout|cerr|clog|print|println)\b|\b(stdout|stderr|environ)\b"
          r"|\b(v?f?printf|f?puts|f?putc|putchar|perror|(secure_)?getenv)\s*\(",
          ('printf("%d", n);', 'fwrite(s, 1, n, stderr);', 'std::println("x");', "char** e = environ;", 'secure_getenv("X")')),
-    Rule("the library throws gemma::Error", LIBRARY,
-         r"\bthrow\b(?!\s*;)(?!\s*(gemma::)?Error\s*[({])(?!\s*(TableFull\(\)|or_out_of_memory\())",
-         ('throw std::runtime_error("no");', 'throw(std::runtime_error("no"));', 'throw\n      std::bad_alloc();', "throw error;")),
+    Rule("the library throws gemma::Error, by refuse()", LIBRARY, r"\bthrow\b(?!\s*(;|TableFull\(\)))",
+         ('throw std::runtime_error("no");', 'throw(std::runtime_error("no"));', 'throw\n      std::bad_alloc();', "throw error;",
+          "throw Error(ErrorCode::kIo, message);"), but=r"gguf/error\.hpp"),
     Rule("std::sto... throws other exceptions than gemma::Error", LIBRARY, r"\bsto(i|l|ll|ul|ull|f|d|ld)\s*\(", ("int n = std::stoi(s);",)),
-    Rule("the message of an error is one line", f"{LIBRARY} examples", r'\bthrow\b[^;]*?"(?:[^"\\\n]|\\[^n])*\\n',
+    Rule("the message of an error is one line", f"{LIBRARY} examples", r'\b(throw|refuse)\b[^;]*?"(?:[^"\\\n]|\\[^n])*\\n',
          ('throw Error(code,\n            file + ": no\\n");',), "code"),
     # ---- kernels, families, names ----
     Rule("ISA conditionals belong in kernels/arch", f"{LIBRARY} examples bench tests",
