@@ -42,7 +42,7 @@ std::size_t parse_size(const std::string& text) {
     ok = !__builtin_mul_overflow(n, std::uint64_t{binary ? 1024u : 1000u}, &n);
   }
   if (!ok)
-    throw Error(ErrorCode::kInvalidArgument, gemma::quoted(text) + " is no size such as 4GB or 800MiB");
+    throw Error(ErrorCode::kInvalidArgument, gemma::quoted(text) + " is not a size such as 4GB or 800MiB");
   return n;
 }
 
