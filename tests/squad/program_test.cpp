@@ -228,7 +228,7 @@ TEST_F(Program, BadInputIsOneLine) {
       {"run --squad " + set() + out, "--model"},
       {one + " --squad " + set() + out + " --preset chatty", "chatty"},
       {one + " --squad " + set() + out + " --max-memory 10MB", "the largest that fits is "},
-      {one + " --squad " + set() + out + " --max-memory much", "--max-memory: 'much' is no size"},
+      {one + " --squad " + set() + out + " --max-memory much", "--max-memory: 'much' is not a size"},
       {one + " --squad " + set() + out + " --shard 3/2", "3/2"},
       {one + " --squad " + set() + out + " --shard auto", "nothing here tells the shard"},
       {one + " --squad " + set() + out + " --batch 0x", "0x"},
