@@ -41,9 +41,9 @@ struct Problem {
   std::vector<std::byte> storage;
   std::size_t shift;
 
-  Problem(DType type_, std::size_t n_, std::size_t k_, std::uint32_t seed, Scales scales = Scales::kUsual,
-          std::size_t shift_ = 0)
-      : type(type_), n(n_), k(k_), shift(shift_) {
+  Problem(DType of_type, std::size_t rows, std::size_t cols, std::uint32_t seed,
+          Scales scales = Scales::kUsual, std::size_t offset = 0)
+      : type(of_type), n(rows), k(cols), shift(offset) {
     storage = random_weights(type, n, k, seed, scales);
     storage.insert(storage.begin(), shift, std::byte{0x5A});
   }

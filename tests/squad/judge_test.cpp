@@ -121,13 +121,13 @@ TEST(LikelihoodJudge, TheLikeliestRankingWins) {
 
 TEST(LikelihoodJudge, MakesRoomForLongAnswersUpToTheModelsLimit) {
   struct Source : test::FakeSource {  // a token per byte, made for 4096
-    explicit Source(std::vector<std::size_t>& sizes) : FakeSource("judge", {}), sizes_(sizes) {}
-    void reserve(std::size_t n, std::size_t) override { sizes_.push_back(n); }
+    explicit Source(std::vector<std::size_t>& reserved) : FakeSource("judge", {}), sizes(reserved) {}
+    void reserve(std::size_t n, std::size_t) override { sizes.push_back(n); }
     double log_likelihood(const Prompt& prompt, std::string_view continuation) override {
-      EXPECT_LE(prompt.text.size() + continuation.size(), sizes_.back());
+      EXPECT_LE(prompt.text.size() + continuation.size(), sizes.back());
       return -1;
     }
-    std::vector<std::size_t>& sizes_;
+    std::vector<std::size_t>& sizes;
   };
   std::vector<std::size_t> sizes;
   const auto judge = make_likelihood_judge(std::make_unique<Source>(sizes), "j.gguf", "00", 500);
