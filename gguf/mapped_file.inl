@@ -11,6 +11,7 @@
 namespace gemma {
 
 GEMMA_INLINE MappedFile::MappedFile(std::string path) : path_(std::move(path)) {
+  if (path_.empty()) detail::refuse(ErrorCode::kIo, "the file's name is empty");
   if (path_.find('\0') != std::string::npos) fail("cannot open", EINVAL);
   Descriptor fd{detail::os::open_to_read(path_)};
   if (fd.number < 0) fail("cannot open", errno);

@@ -59,7 +59,7 @@ TEST(MappedFile, WhatIsNotAFileIsAnError) {
   EXPECT_EQ(io_error_of(missing), missing + ": cannot open: No such file or directory");
   EXPECT_EQ(io_error_of(folder.path("")), folder.path("") + ": cannot open: Is a directory");
   EXPECT_EQ(io_error_of("/dev/null"), "/dev/null: not a regular file");
-  EXPECT_EQ(io_error_of(""), ": cannot open: No such file or directory");
+  EXPECT_EQ(io_error_of(""), "the file's name is empty");
 }
 
 TEST(MappedFile, AFifoIsRefusedNotWaitedFor) {
