@@ -205,8 +205,7 @@ TEST(OpenAiJudge, OtherServersWaysOfSayingIt) {
 
 // JSON nested deeper than any stack: in the ranking, in an error, everywhere.
 TEST(OpenAiJudge, DeepNestingIsNonsenseLikeAnyOther) {
-  // whatever calls itself for each level fills a stack of 8 MiB, from 84 bytes a call on
-  const std::string deep = std::string(100000, '[') + std::string(100000, ']');
+  const std::string deep = std::string(400000, '[') + std::string(400000, ']');
   for (const std::string& body :
        {completion({{"content", R"({"rank":)" + deep + "}"}}), R"({"choices":)" + deep + "}",
         R"({"choices":[{"message":{"content":)" + deep + "}}]}",
