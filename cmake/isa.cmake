@@ -1,31 +1,34 @@
 # One translation unit per instruction set. Only that unit is compiled with its flags; it is selected at run time.
 
-# gemma_runs_here(RESULT flags...): whether this machine's CPU supports the instruction sets of the compiler flags, by
-# /proc/cpuinfo; ON if that file does not exist.
+# the flags of this machine's CPU, of x86-64 on Linux; empty where they are not known
+set(gemma_cpu_flags "")
+if(NOT CMAKE_CROSSCOMPILING AND EXISTS /proc/cpuinfo)
+  file(STRINGS /proc/cpuinfo gemma_cpu_flags REGEX "^flags[ \t]*:" LIMIT_COUNT 1)
+endif()
+
+# gemma_runs_here(RESULT flags...): whether this machine's CPU supports the instruction sets of the compiler flags; ON if
+# its flags are not known.
 function(gemma_runs_here result)
   set(${result} ON PARENT_SCOPE)
-  if(CMAKE_CROSSCOMPILING OR NOT EXISTS /proc/cpuinfo)
-    return()
-  endif()
-  file(STRINGS /proc/cpuinfo cpu REGEX "^flags[ \t]*:" LIMIT_COUNT 1)
   foreach(flag ${ARGN})
     string(REGEX REPLACE "^-m(avx|avx512)(vnni)$" "-m\\1_\\2" flag "${flag}")
     string(REGEX REPLACE "^-m" " " name "${flag} ")
-    string(FIND "${cpu} " "${name}" place)
-    if(cpu AND flag MATCHES "^-m" AND place EQUAL -1)
+    string(FIND "${gemma_cpu_flags} " "${name}" place)
+    if(gemma_cpu_flags AND flag MATCHES "^-m" AND place EQUAL -1)
       set(${result} OFF PARENT_SCOPE)
     endif()
   endforeach()
 endfunction()
 
 # gemma_isa_unit(NAME [flags...]): adds kernels/arch/NAME.cpp, and defines a macro so that the registry includes it.
-# Builds with a sanitizer omit units that this CPU cannot run: compiling one takes a minute and a half.
+# Builds for this CPU alone omit units that it cannot run, and so do builds with a sanitizer, where compiling one takes a
+# minute and a half.
 function(gemma_isa_unit name)
   set(options ${ARGN})
-  if(GEMMA_SANITIZE)
+  if(GEMMA_SANITIZE OR GEMMA_KERNELS_FOR_THIS_CPU)
     gemma_runs_here(runs ${ARGN})
     if(NOT runs)
-      message(STATUS "sanitizer build without ${name}: this CPU cannot run it")
+      message(STATUS "without the kernels ${name}, which this CPU cannot run")
       string(TOUPPER ${name} macro)
       set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/avx2.cpp APPEND PROPERTY COMPILE_DEFINITIONS
                    GEMMA_WITHOUT_${macro}) # the table that uses the matmuls of this unit
@@ -62,14 +65,19 @@ set_property(SOURCE ${PROJECT_SOURCE_DIR}/kernels/arch/encode_portable.cpp
              PROPERTY COMPILE_OPTIONS -Wno-psabi $<$<CONFIG:Release>:-O3>)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   gemma_isa_unit(encode_avx2 -Wno-psabi -mavx2)
-  gemma_isa_unit(avx2 -mavx2 -mfma -mf16c)
-  gemma_isa_unit(avxvnni -mavx2 -mfma -mf16c -mavxvnni)
   # gcc 12 warns of registers that its AVX-512 intrinsics leave undefined deliberately (GCC PR 105593)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(quiet_intrinsics -Wno-maybe-uninitialized -Wno-uninitialized)
   endif()
   gemma_isa_unit(avx512vnni ${quiet_intrinsics} -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx512vbmi
                  -mavx512cd -mavx512ifma)  # xsimd's tag for VBMI in current versions requires these two
+  get_property(built SOURCE ${PROJECT_SOURCE_DIR}/kernels/registry.cpp PROPERTY COMPILE_DEFINITIONS)
+  if(GEMMA_KERNELS_FOR_THIS_CPU AND gemma_cpu_flags AND GEMMA_WITH_AVX512VNNI IN_LIST built)
+    message(STATUS "without the kernels avx2 and avxvnni: this CPU runs avx512vnni")
+  else()
+    gemma_isa_unit(avx2 -mavx2 -mfma -mf16c)
+    gemma_isa_unit(avxvnni -mavx2 -mfma -mf16c -mavxvnni)
+  endif()
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   # gcc 12 groups loads before it allocates registers; tiles, which need most of the registers, would then spill
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

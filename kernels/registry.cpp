@@ -172,7 +172,7 @@ const Encoder& portable_encoder() noexcept {
 
 const Encoder& best_encoder() noexcept {
 #if defined(GEMMA_WITH_ENCODE_AVX2)
-  if (find_table("avx2") != nullptr) return kAvx2Encoder;  // the AVX2 table needs all that the encoder needs
+  if (best_table().needs.includes(kAvx2Needs)) return kAvx2Encoder;  // this CPU has what that table needs
 #endif
   return kPortableEncoder;
 }

@@ -6,6 +6,7 @@
 #                               optimised, and header-only as well, with clang for one thread, without OpenMP
 #   run.sh face                 what #include <gemma/gemma.hpp> includes: the number of lines, the system headers
 #   run.sh subproject_options   configures a project that contains this one: only the library is built
+#   run.sh this_cpu BUILD       configures for this CPU alone: compiled are the kernels that gemma-bench of BUILD chooses
 #   run.sh xsimd /PREFIX        the kernels and their tests with the xsimd that is installed in /PREFIX
 #   run.sh rust LIBGEMMA.so     the crate of examples/rust and its tests, with this library
 #   run.sh static|shared|add_subdirectory|fetchcontent|deb|headers
@@ -155,6 +156,22 @@ subproject_options() {
     return 1
   fi
   ok "as a subproject: only the library, nothing installed"
+}
+
+this_cpu() {
+  local chosen units wanted
+  chosen=$(env -u GEMMA_ISA "$1/bin/gemma-bench" -m "$model" -p 1 -n 0 -r 1 -o json | sed -n 's/.*"isa": "\([a-z0-9]*\)".*/\1/p')
+  case $chosen in
+    avxvnni) wanted="avx2 avxvnni scalar" ;; # these share the functions of avx2.cpp
+    neon*) wanted="neon neoni8mm scalar" ;; # which of them runs here is not looked up
+    scalar) wanted=scalar ;;
+    *) wanted=$(printf '%s\n' "$chosen" scalar | sort | xargs) ;;
+  esac
+  configure -S "$root" -B "$work/this" -DGEMMA_KERNELS_FOR_THIS_CPU=ON -DGEMMA_BUILD_EXAMPLES=OFF -DGEMMA_BUILD_TESTS=OFF \
+    -DGEMMA_BUILD_BENCH=OFF
+  units=$(sed -n 's/.*"file": .*kernels.arch.\([a-z0-9]*\)[.]cpp".*/\1/p' "$work/this/compile_commands.json" | sort -u | xargs)
+  [ "$units" = "$wanted" ] || { echo "this CPU chooses $chosen; compiled are the kernels $units, not $wanted"; return 1; }
+  ok "a build for this CPU alone has the kernels $units"
 }
 
 xsimd() {
