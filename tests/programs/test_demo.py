@@ -11,14 +11,14 @@ from programs import BIN, GEMMA, SOURCE, ProgramTest, environment
 class Demo(ProgramTest):
     def setUp(self):
         super().setUp()
-        for folder in ("examples", "build/release", "bin", "models"):
+        for folder in ("examples", "build/demo", "bin", "models"):
             (self.folder / folder).mkdir(parents=True)
         shutil.copy(SOURCE / "examples/demo.sh", self.folder / "examples/demo.sh")
         self.command("examples/install.sh")
         self.command("bin/cmake")
         for path in ("examples/models", "examples/squad"):
             (self.folder / path).symlink_to(SOURCE / path)
-        (self.folder / "build/release/bin").symlink_to(BIN)
+        (self.folder / "build/demo/bin").symlink_to(BIN)
 
     def command(self, name):
         path = self.folder / name
@@ -38,10 +38,10 @@ class Demo(ProgramTest):
         for line in ["Who designed the Maris Bridge?", "What river does the Maris Bridge cross?", "It talks:",
                      "> Name three rivers of Europe."]:
             self.assertIn(f"\n{line}\n", done.stdout)
-        run = self.folder / "build/demo-a-model of one's own"
+        run = self.folder / "build/demo/report-a-model of one's own"
         self.assertTrue((run / "report.html").exists())
         self.assertEqual(len((run / "answers.jsonl").read_text(encoding="utf-8").splitlines()), 2 * 24)
-        self.assertTrue(done.stdout.endswith(f"build/release/bin/gemma-chat -m {model}\n"), done.stdout[-200:])
+        self.assertTrue(done.stdout.endswith(f"build/demo/bin/gemma-chat -m {model}\n"), done.stdout[-200:])
 
     def test_what_is_wrong_is_a_line(self):
         for arguments, says in [(["--model"], "--model needs a file"), (["--model", "no.gguf"], "no.gguf cannot be read"),
