@@ -8,6 +8,7 @@
 #include "../gguf/file_kind.hpp"
 #include "../gguf/finite.hpp"
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 
@@ -47,9 +48,9 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
       // the change of an embedding: llama.cpp looks up rows of A, so A is stored as B is for other matrices
       const bool by_rows = b.cols != t.rows && b.cols == t.cols;
       if (t.n_dims > 2 || b.n_dims > 2 || (b.cols != t.rows && !by_rows))
-        refuse(ErrorCode::kBadShape, "tensors " + gemma::quoted(t.name) + " and " + gemma::quoted(b.name) +
-                                         " have different ranks: " + std::to_string(t.rows) + ", " +
-                                         std::to_string(b.cols));
+        refuse(EngineErrorCode::kBadShape,
+               "tensors " + gemma::quoted(t.name) + " and " + gemma::quoted(b.name) +
+                   " have different ranks: " + std::to_string(t.rows) + ", " + std::to_string(b.cols));
       const float by_rank = alpha != 0 ? alpha / static_cast<float>(b.cols) : 1.0f;
       adapter.changes_.emplace_back(name, Change{&t, &b, scale * by_rank, by_rows});
     }
@@ -77,11 +78,12 @@ GEMMA_INLINE void Adapter::check(const gguf::File& base) const {
       const TensorView* found = base.find_tensor(name);
       if (found == nullptr) refuse(ErrorCode::kMissingTensor, ", which " + base.path() + " lacks");
       const TensorView& t = *found;
-      if (t.n_dims != 2) refuse(ErrorCode::kBadShape, ", which is not a matrix in " + base.path());
+      if (t.n_dims != 2) refuse(EngineErrorCode::kBadShape, ", which is not a matrix in " + base.path());
       if (t.cols != change.n_inputs() || t.rows != change.n_outputs())
-        refuse(ErrorCode::kBadShape, " as " + std::to_string(change.n_outputs()) + " x " +
-                                         std::to_string(change.n_inputs()) + "; in " + base.path() +
-                                         " it is " + std::to_string(t.rows) + " x " + std::to_string(t.cols));
+        refuse(EngineErrorCode::kBadShape, " as " + std::to_string(change.n_outputs()) + " x " +
+                                               std::to_string(change.n_inputs()) + "; in " + base.path() +
+                                               " it is " + std::to_string(t.rows) + " x " +
+                                               std::to_string(t.cols));
     }
   });
 }

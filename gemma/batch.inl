@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 #include "log_probability.hpp"
 
 namespace gemma {
@@ -52,7 +53,7 @@ GEMMA_INLINE std::size_t Batch::n_running() const noexcept {
 GEMMA_INLINE void Batch::check_prompt(std::span<const std::int32_t> prompt, std::size_t before) const {
   if (prompt.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a prompt without tokens");
   if (prompt.size() > n_ctx_ - before) {
-    detail::refuse(ErrorCode::kContextFull, [&] {
+    detail::refuse(EngineErrorCode::kContextFull, [&] {
       return "a prompt of " + std::to_string(before + prompt.size()) + " tokens; the context holds " +
              std::to_string(n_ctx_);
     });

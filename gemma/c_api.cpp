@@ -21,24 +21,6 @@ namespace {
 
 using namespace c_api;
 
-// the C numbers are part of the interface; the assertions below tie them to ErrorCode
-constexpr bool is(ErrorCode code, int number) noexcept {
-  return static_cast<int>(code) + 1 == number;
-}
-static_assert(is(ErrorCode::kIo, GEMMA_ERROR_IO) && is(ErrorCode::kBadMagic, GEMMA_ERROR_BAD_MAGIC) &&
-              is(ErrorCode::kUnsupportedVersion, GEMMA_ERROR_UNSUPPORTED_VERSION) &&
-              is(ErrorCode::kTruncated, GEMMA_ERROR_TRUNCATED) &&
-              is(ErrorCode::kMalformed, GEMMA_ERROR_MALFORMED) &&
-              is(ErrorCode::kMissingKey, GEMMA_ERROR_MISSING_KEY) &&
-              is(ErrorCode::kWrongType, GEMMA_ERROR_WRONG_TYPE) &&
-              is(ErrorCode::kMissingTensor, GEMMA_ERROR_MISSING_TENSOR) &&
-              is(ErrorCode::kBadShape, GEMMA_ERROR_BAD_SHAPE) &&
-              is(ErrorCode::kUnsupported, GEMMA_ERROR_UNSUPPORTED) &&
-              is(ErrorCode::kInvalidArgument, GEMMA_ERROR_INVALID_ARGUMENT) &&
-              is(ErrorCode::kContextFull, GEMMA_ERROR_CONTEXT_FULL) &&
-              is(ErrorCode::kOutOfMemory, GEMMA_ERROR_OUT_OF_MEMORY) &&
-              is(ErrorCode::kCancelled, GEMMA_ERROR_CANCELLED) &&
-              is(ErrorCode::kNotFinite, GEMMA_ERROR_NOT_FINITE));
 static_assert(static_cast<int>(StopReason::kEndOfTurn) == GEMMA_STOP_END_OF_TURN &&
               static_cast<int>(StopReason::kStopString) == GEMMA_STOP_STRING &&
               static_cast<int>(StopReason::kMaxTokens) == GEMMA_STOP_MAX_TOKENS &&

@@ -55,7 +55,7 @@ T guarded(gemma_error** error, T failed, F&& f) noexcept {
   try {
     return f();
   } catch (const Error& e) {
-    report(error, static_cast<int>(e.code()) + 1, e.what());
+    report(error, e.code().number(), e.what());
   } catch (const std::bad_alloc&) {
     report(error, GEMMA_ERROR_OUT_OF_MEMORY, "out of memory");
   } catch (const std::exception& e) {

@@ -10,6 +10,7 @@
 #include "../tokenizer/thoughts.hpp"
 #include "../tokenizer/utf8.hpp"
 #include "constrained_pick.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 
@@ -82,7 +83,7 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
   const std::vector<TokenId> prompt = prompt_tokens(message);
   answer.n_prompt = prompt.size();
   if (prompt.size() > session_.n_ctx()) {
-    detail::refuse(ErrorCode::kContextFull, [&] {
+    detail::refuse(EngineErrorCode::kContextFull, [&] {
       return std::string(messages_.empty() ? "the prompt" : "the conversation with this message") +
              " takes " + std::to_string(prompt.size()) + " tokens, and the context holds " +
              std::to_string(session_.n_ctx());
@@ -98,7 +99,7 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
     answer.n_reused = read.n_reused;
     answer.prefill_seconds = read.seconds;
   } catch (const Error& e) {
-    if (e.code() != ErrorCode::kCancelled) throw;
+    if (e.code() != EngineErrorCode::kCancelled) throw;
     answer.reason = StopReason::kCancelled;
     answer.total_seconds = since_begin.seconds();
     return answer;

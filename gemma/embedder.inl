@@ -8,6 +8,7 @@
 
 #include "../gguf/finite.hpp"
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 
@@ -38,7 +39,7 @@ inline std::vector<float> unit_vector(std::span<const float> u, std::size_t n) {
   double sum = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if (!is_finite(u[i]))
-      detail::refuse(ErrorCode::kNotFinite, "the embedding contains a number that is not finite");
+      detail::refuse(EngineErrorCode::kNotFinite, "the embedding contains a number that is not finite");
     sum += static_cast<double>(u[i]) * static_cast<double>(u[i]);
   }
   const double length = std::sqrt(sum);
@@ -152,7 +153,7 @@ GEMMA_INLINE std::vector<std::int32_t> Embedder::encode(const Model& model, std:
   const std::size_t n = ids.size() + (ends ? 1 : 0);
   if (n == 0) detail::refuse(ErrorCode::kInvalidArgument, "the text has no tokens");
   if (n > n_ctx && !truncate) {
-    detail::refuse(ErrorCode::kContextFull, [&] {
+    detail::refuse(EngineErrorCode::kContextFull, [&] {
       return "a text of " + std::to_string(n) + " tokens; the context holds " + std::to_string(n_ctx);
     });
   }
@@ -172,7 +173,7 @@ GEMMA_INLINE std::vector<std::vector<float>> Embedder::embed(std::span<const std
 GEMMA_INLINE void Embedder::check_ids(std::span<const std::int32_t> ids) const {
   if (ids.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a text without tokens");
   if (ids.size() > n_ctx_) {
-    detail::refuse(ErrorCode::kContextFull, [&] {
+    detail::refuse(EngineErrorCode::kContextFull, [&] {
       return "a text of " + std::to_string(ids.size()) + " tokens; the context holds " +
              std::to_string(n_ctx_);
     });

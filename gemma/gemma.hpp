@@ -11,6 +11,7 @@
 #include "draft.hpp"
 #include "draft_model.hpp"
 #include "embedder.hpp"
+#include "engine_error_code.hpp"
 #include "generation.hpp"
 #include "grammar.hpp"
 #include "importance_meter.hpp"

@@ -7,6 +7,7 @@
 
 #include "../gguf/linkage.hpp"
 #include "../gguf/writer.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 
@@ -87,7 +88,7 @@ GEMMA_INLINE void ImportanceMeter::add(const Importances& other) {
     const Importances::Entry* e = other.find(s.name);
     if (e == nullptr) continue;
     if (e->n_inputs != s.n_inputs || e->counts.size() != s.counts.size()) {
-      detail::refuse(ErrorCode::kBadShape, [&, name = &s.name] {
+      detail::refuse(EngineErrorCode::kBadShape, [&, name = &s.name] {
         return other.path() + ": importances of another model: " + gemma::quoted(*name) +
                " has another shape";
       });

@@ -7,6 +7,7 @@
 
 #include "../gguf/finite.hpp"
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 namespace detail {
@@ -43,7 +44,7 @@ GEMMA_INLINE Importances Importances::from(const gguf::File& file) {
       Entry entry{sums.cols, detail::importance_floats(file, sums), detail::importance_floats(file, counts)};
       const std::vector<float>& n = entry.counts;
       if (n.size() != sums.rows) {
-        detail::refuse(ErrorCode::kBadShape, [&] {
+        detail::refuse(EngineErrorCode::kBadShape, [&] {
           return file.path() + ": tensor " + gemma::quoted(counts.name) + " has " + std::to_string(n.size()) +
                  " numbers for " + std::to_string(sums.rows) + " matrices";
         });

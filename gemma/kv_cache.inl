@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 
@@ -63,7 +64,7 @@ GEMMA_INLINE void KvCache::truncate(std::size_t n) {
 }
 
 [[noreturn]] GEMMA_INLINE void KvCache::refuse_more(std::size_t n) const {
-  detail::refuse(ErrorCode::kContextFull, [&] {
+  detail::refuse(EngineErrorCode::kContextFull, [&] {
     return "the context of " + std::to_string(n_ctx()) + " tokens is full: " + std::to_string(n_past_) +
            " are used, " + std::to_string(n) + " more do not fit";
   });

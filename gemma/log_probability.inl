@@ -9,6 +9,7 @@
 #include "../gguf/error.hpp"
 #include "../gguf/finite.hpp"
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 
@@ -20,7 +21,7 @@ GEMMA_INLINE void detail::check_logits(std::span<const float> logits) {
     any_wrong |= is_nan(x) || std::bit_cast<std::uint32_t>(x) == kInfinity;
   }
   if (any_wrong || !any_finite) {
-    detail::refuse(ErrorCode::kNotFinite,
+    detail::refuse(EngineErrorCode::kNotFinite,
                    "the model's logits are not numbers: the file is damaged or not a model");
   }
 }

@@ -12,6 +12,7 @@
 #include "checksum.hpp"
 #include "decoder/dense.hpp"
 #include "decoder/run.hpp"
+#include "engine_error_code.hpp"
 #include "families/registry.hpp"
 #include "thread_team.hpp"
 
@@ -123,7 +124,7 @@ GEMMA_INLINE Model::State::State(gguf::File f, const ModelOptions& o)
   if (o.vocabulary && file.find("tokenizer.ggml.model") != nullptr)
     tokenizer = make_tokenizer(Vocab::from(file));
   if (tokenizer != nullptr && tokenizer->vocab().size() != config.vocab_size) {
-    detail::refuse(ErrorCode::kBadShape, [&] {
+    detail::refuse(EngineErrorCode::kBadShape, [&] {
       return file.path() + ": tensor 'token_embd.weight' has " + std::to_string(config.vocab_size) +
              " rows, 'tokenizer.ggml.tokens' " + std::to_string(tokenizer->vocab().size()) + " pieces";
     });
@@ -346,7 +347,8 @@ GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chu
     detail::run_team(ws.options().n_threads, ws.shared->barrier,
                      [&pass](const detail::Worker& w) noexcept { detail::run(pass, w); });
   }
-  if (ws.shared->stop.load(std::memory_order_relaxed)) detail::refuse(ErrorCode::kCancelled, "cancelled");
+  if (ws.shared->stop.load(std::memory_order_relaxed))
+    detail::refuse(EngineErrorCode::kCancelled, "cancelled");
   for (const Chunk& c : chunks) c.cache->advance(c.tokens.size());
   if (!wants_logits) return ws.h.span().first(n_wanted * config().d_model);
   if (ends) return ws.logits.span().first(n_wanted * config().vocab_size);

@@ -10,6 +10,7 @@
 #include "../gguf/layer_name.hpp"
 #include "../gguf/linkage.hpp"
 #include "../kernels/encoder.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 namespace detail {
@@ -156,7 +157,7 @@ class TypeChooser {
     if (e == nullptr) return nullptr;
     const std::size_t n_matrices = t.n_dims < 3 ? 1 : t.dims[2] * t.dims[3];
     if (e->n_inputs != t.cols || (e->n_matrices() != n_matrices && e->n_matrices() != 1)) {
-      detail::refuse(ErrorCode::kBadShape, [&] {
+      detail::refuse(EngineErrorCode::kBadShape, [&] {
         return options_.importances->path() + ": importances of " + std::to_string(e->n_matrices()) + " x " +
                std::to_string(e->n_inputs) + " inputs for tensor " + gemma::quoted(t.name) + " of " +
                std::to_string(n_matrices) + " x " + std::to_string(t.cols);

@@ -10,6 +10,7 @@
 #include "../gguf/writer.hpp"
 #include "../kernels/encoder.hpp"
 #include "../kernels/kernel_table.hpp"
+#include "engine_error_code.hpp"
 #include "thread_team.hpp"
 
 namespace gemma {
@@ -54,7 +55,7 @@ class Quantizer::Work {
     for (std::size_t row = 0; row < t.rows; row += step) {
       const std::size_t n = std::min(step, t.rows - row);
       if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed))
-        detail::refuse(ErrorCode::kCancelled, "quantising was cancelled");
+        detail::refuse(EngineErrorCode::kCancelled, "quantising was cancelled");
       file_.check_size();
       const auto source = t.data.subspan(row * in, n * in);
       const auto next = t.data.subspan((row + n) * in, std::min(n, t.rows - row - n) * in);
@@ -175,7 +176,7 @@ class Quantizer::Work {
 
   void add(const RowSums& s, const TensorView& t, std::size_t row, DType type) {
     if (!is_finite(s.errors)) {
-      detail::refuse(ErrorCode::kNotFinite, [&] {
+      detail::refuse(EngineErrorCode::kNotFinite, [&] {
         return file_.path() + ": tensor " + gemma::quoted(t.name) + ": row " + std::to_string(row) +
                " holds numbers that are not finite, or too large for " + std::string(info(type).name);
       });

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 
@@ -166,7 +167,8 @@ GEMMA_INLINE void SchedulerState::step() noexcept {
     // requests
     const bool of_one = std::any_of(running.begin(), running.end(),
                                     [&](const RecordPointer& r) { return batch.error(r->id) != nullptr; });
-    if (!of_one) return fail_all(e.code() == ErrorCode::kCancelled ? nullptr : std::current_exception());
+    if (!of_one)
+      return fail_all(e.code() == EngineErrorCode::kCancelled ? nullptr : std::current_exception());
   } catch (...) {
     // thrown by a callback; finish() gets it from Batch::error()
   }
@@ -286,7 +288,7 @@ GEMMA_INLINE Scheduler::~Scheduler() {
 GEMMA_INLINE PendingAnswer Scheduler::submit(Request request) {
   if (request.prompt.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a prompt without tokens");
   if (request.prompt.size() > n_ctx_) {
-    detail::refuse(ErrorCode::kContextFull, [&] {
+    detail::refuse(EngineErrorCode::kContextFull, [&] {
       return "a prompt of " + std::to_string(request.prompt.size()) + " tokens; the context holds " +
              std::to_string(n_ctx_);
     });

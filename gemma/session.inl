@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 #include "log_probability.hpp"
 
 namespace gemma {
@@ -38,7 +39,7 @@ GEMMA_INLINE Session::Session(Model model, const SessionOptions& options, const 
 
 GEMMA_INLINE void Session::check_room(std::size_t n) const {
   if (n > n_ctx() - n_past()) {
-    detail::refuse(ErrorCode::kContextFull, [&] {
+    detail::refuse(EngineErrorCode::kContextFull, [&] {
       return "the context of " + std::to_string(n_ctx()) + " tokens is full: " + std::to_string(n_past()) +
              " are used, " + std::to_string(n) + " more do not fit";
     });
@@ -57,7 +58,7 @@ GEMMA_INLINE std::span<const float> Session::advance(std::span<const std::int32_
   try {
     rows = model_.run({&chunk, 1}, workspace_, cancel);
   } catch (const Error& e) {
-    if (e.code() == ErrorCode::kCancelled)
+    if (e.code() == EngineErrorCode::kCancelled)
       sequence_.set_logits({}, {});  // the only error that occurs after computing has begun
     throw;
   }
@@ -129,7 +130,7 @@ GEMMA_INLINE std::span<const float> Session::hidden_state() {
 GEMMA_INLINE PrefillResult Session::set_tokens(std::span<const std::int32_t> tokens, const RunOptions& run) {
   if (tokens.empty()) detail::refuse(ErrorCode::kInvalidArgument, "a prompt without tokens");
   if (tokens.size() > n_ctx()) {
-    detail::refuse(ErrorCode::kContextFull, [&] {
+    detail::refuse(EngineErrorCode::kContextFull, [&] {
       return "a prompt of " + std::to_string(tokens.size()) + " tokens; the context holds " +
              std::to_string(n_ctx());
     });
@@ -247,7 +248,7 @@ GEMMA_INLINE bool TokenStream::take_step() {
     s.compute_next(generating_);
   } catch (const Error& e) {
     s.sequence_.drop_waiting(before);
-    if (e.code() != ErrorCode::kCancelled) throw;
+    if (e.code() != EngineErrorCode::kCancelled) throw;
     generating_.end(StopReason::kCancelled);
     return !generating_.last().text.empty();
   }

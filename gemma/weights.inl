@@ -9,6 +9,7 @@
 
 #include "../gguf/finite.hpp"
 #include "../gguf/linkage.hpp"
+#include "engine_error_code.hpp"
 
 namespace gemma {
 
@@ -172,7 +173,7 @@ class WeightReader {
       auto shape = [](std::size_t r, std::size_t c) {
         return "[" + std::to_string(r) + ", " + std::to_string(c) + "]";
       };
-      fail(ErrorCode::kBadShape, t,
+      fail(EngineErrorCode::kBadShape, t,
            "its shape is " + shape(t.rows, t.cols) + ", the metadata asks for " + shape(rows, cols));
     }
     return t;

@@ -13,61 +13,49 @@
 
 namespace gemma {
 
-/// The kind of an error, for programs; the message describes it for people.
-enum class ErrorCode : std::uint8_t {
-  kIo,                  // a file cannot be opened, mapped, read or written
-  kBadMagic,            // not a GGUF file at all
-  kUnsupportedVersion,  // GGUF, but of an unsupported version or byte order
-  kTruncated,           // the file is shorter than its header states
-  kMalformed,           // structure that contradicts itself or the specification
-  kMissingKey,          // a required metadata key is absent
-  kWrongType,           // a metadata value or tensor has another type than requested
-  kMissingTensor,       // a required tensor is absent
-  kBadShape,            // a tensor's shape contradicts the metadata
-  kUnsupported,         // valid, but not supported by this engine
-  kInvalidArgument,     // the caller's argument is out of range
-  kContextFull,         // more positions requested than the cache holds
-  kOutOfMemory,         // an allocation failed, or a memory limit would be exceeded
-  kCancelled,           // the caller cancelled
-  kNotFinite,           // the model computed a NaN or an infinity where a number is needed
+/// The kind of an error, for programs; the message describes it for people. The set is open: here are the
+/// codes of files and of calls in general; the engine adds its own (gemma/engine_error_code.hpp). In the
+/// whole library a code has one number, by which codes are compared, and one name.
+class ErrorCode {
+ public:
+  /// `name` is a string literal.
+  consteval ErrorCode(std::uint8_t number, const char* name) : name_(name), number_(number) {}
+
+  /// The number, from 1; that of gemma_error_code in C.
+  constexpr int number() const noexcept { return number_; }
+  /// The name as it appears in messages and tests, e.g. "truncated".
+  constexpr std::string_view name() const noexcept { return name_; }
+  /// Compares the numbers.
+  friend constexpr bool operator==(ErrorCode a, ErrorCode b) noexcept { return a.number_ == b.number_; }
+
+  static const ErrorCode kIo;                  // a file cannot be opened, mapped, read or written
+  static const ErrorCode kBadMagic;            // not a GGUF file at all
+  static const ErrorCode kUnsupportedVersion;  // GGUF, but of an unsupported version or byte order
+  static const ErrorCode kTruncated;           // the file is shorter than its header states
+  static const ErrorCode kMalformed;           // structure that contradicts itself or the specification
+  static const ErrorCode kMissingKey;          // a required metadata key is absent
+  static const ErrorCode kWrongType;           // a metadata value or tensor has another type than requested
+  static const ErrorCode kMissingTensor;       // a required tensor is absent
+  static const ErrorCode kUnsupported;         // valid, but not supported by this engine
+  static const ErrorCode kInvalidArgument;     // the caller's argument is out of range
+  static const ErrorCode kOutOfMemory;         // an allocation failed, or a memory limit would be exceeded
+
+ private:
+  const char* name_;
+  std::uint8_t number_;
 };
 
-/// The code's name as it appears in messages and tests, e.g. "truncated".
-constexpr std::string_view to_string(ErrorCode code) noexcept {
-  switch (code) {
-    case ErrorCode::kIo:
-      return "io";
-    case ErrorCode::kBadMagic:
-      return "bad_magic";
-    case ErrorCode::kUnsupportedVersion:
-      return "unsupported_version";
-    case ErrorCode::kTruncated:
-      return "truncated";
-    case ErrorCode::kMalformed:
-      return "malformed";
-    case ErrorCode::kMissingKey:
-      return "missing_key";
-    case ErrorCode::kWrongType:
-      return "wrong_type";
-    case ErrorCode::kMissingTensor:
-      return "missing_tensor";
-    case ErrorCode::kBadShape:
-      return "bad_shape";
-    case ErrorCode::kUnsupported:
-      return "unsupported";
-    case ErrorCode::kInvalidArgument:
-      return "invalid_argument";
-    case ErrorCode::kContextFull:
-      return "context_full";
-    case ErrorCode::kOutOfMemory:
-      return "out_of_memory";
-    case ErrorCode::kCancelled:
-      return "cancelled";
-    case ErrorCode::kNotFinite:
-      return "not_finite";
-  }
-  return "unknown";
-}
+inline constexpr ErrorCode ErrorCode::kIo{1, "io"};
+inline constexpr ErrorCode ErrorCode::kBadMagic{2, "bad_magic"};
+inline constexpr ErrorCode ErrorCode::kUnsupportedVersion{3, "unsupported_version"};
+inline constexpr ErrorCode ErrorCode::kTruncated{4, "truncated"};
+inline constexpr ErrorCode ErrorCode::kMalformed{5, "malformed"};
+inline constexpr ErrorCode ErrorCode::kMissingKey{6, "missing_key"};
+inline constexpr ErrorCode ErrorCode::kWrongType{7, "wrong_type"};
+inline constexpr ErrorCode ErrorCode::kMissingTensor{8, "missing_tensor"};
+inline constexpr ErrorCode ErrorCode::kUnsupported{10, "unsupported"};
+inline constexpr ErrorCode ErrorCode::kInvalidArgument{11, "invalid_argument"};
+inline constexpr ErrorCode ErrorCode::kOutOfMemory{13, "out_of_memory"};
 
 /// `text` in single quotes for a one-line message: control and non-ASCII bytes escaped, long text shortened.
 inline std::string quoted(std::string_view text) {

@@ -14,6 +14,7 @@
 #include "examples/read_file.hpp"
 #include "examples/same_file.hpp"
 #include "examples/whole_file.hpp"
+#include "gemma/engine_error_code.hpp"
 
 namespace gemma::app {
 namespace {
@@ -117,7 +118,7 @@ Answer Dialogue::ask(const std::string& message, const ConversationWatch& watch)
   try {
     return conversation_.ask(message, watch);
   } catch (const Error& e) {
-    if (e.code() != ErrorCode::kContextFull) throw;
+    if (e.code() != EngineErrorCode::kContextFull) throw;
     throw Error(e.code(), std::string(e.message()) + ": " + context_advice(model_, conversation_));
   }
 }

@@ -13,7 +13,7 @@
 #include "examples/convert/names.hpp"
 #include "examples/convert/settings.hpp"
 #include "examples/numbers.hpp"
-#include "gguf/error.hpp"
+#include "gemma/engine_error_code.hpp"
 #include "gguf/layer_name.hpp"
 
 namespace gemma::convert {
@@ -256,8 +256,8 @@ class Converter {
       Placed all = parts.begin()->second;
       for (const auto& [number, part] : parts) {
         if (part.shape != all.shape || part.from->type != all.from->type || number >= parts.size())
-          throw Error(ErrorCode::kBadShape, "the parts of tensor " + gemma::quoted(name) +
-                                                " are not of one shape and type, or some are missing");
+          throw Error(EngineErrorCode::kBadShape, "the parts of tensor " + gemma::quoted(name) +
+                                                      " are not of one shape and type, or some are missing");
         if (number != 0) all.more.push_back(part.from);
       }
       if (parts.size() + 1 != n_streams_)
@@ -291,7 +291,7 @@ class Converter {
     if (good) return;
     std::string shape;
     for (const std::size_t d : p.shape) shape += (shape.empty() ? "" : " x ") + std::to_string(d);
-    throw Error(ErrorCode::kBadShape,
+    throw Error(EngineErrorCode::kBadShape,
                 "tensor " + gemma::quoted(p.from->name) + " of " + shape + " does not fit config.json");
   }
 

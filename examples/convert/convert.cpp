@@ -97,7 +97,7 @@ class Rows {
     floats_.resize(std::max(floats_.size(), cols));
     bytes_.resize(std::max(bytes_.size(), step * out));
     for (std::size_t row = 0; row < rows; row += step) {
-      if (cancelled_) throw Error(ErrorCode::kCancelled, "cancelled");
+      if (cancelled_) throw Error(EngineErrorCode::kCancelled, "cancelled");
       from.file->check_size();
       const std::size_t n = std::min(step, rows - row);
       for (std::size_t i = 0; i < n; ++i) {
@@ -191,7 +191,7 @@ int run(int argc, char** argv) {
   try {
     writer.write(flags.out);
   } catch (const Error& e) {
-    if (e.code() != ErrorCode::kCancelled) throw;
+    if (e.code() != EngineErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-convert: stopped; nothing was written\n", stderr);
     return app::InterruptGuard::exit_status();

@@ -91,7 +91,7 @@ int run(int argc, char** argv) {
       datasets.push_back(flags.text);
     }
   } catch (const Error& e) {
-    if (e.code() != ErrorCode::kCancelled) throw;
+    if (e.code() != EngineErrorCode::kCancelled) throw;
     std::fputs("gemma-imatrix: stopped; nothing was written\n", stderr);
     return app::InterruptGuard::exit_status();
   }

@@ -32,9 +32,9 @@ void write_logits(const Model& model, const app::EngineFlags& engine, std::span<
                   std::size_t chunk, const std::string& path) {
   const std::size_t n_ctx = engine.context != 0 ? engine.context : model.config().max_seq_len;
   if (tokens.size() > n_ctx) {
-    throw Error(ErrorCode::kContextFull, std::to_string(tokens.size()) +
-                                             " tokens do not fit the context of " + std::to_string(n_ctx) +
-                                             "; -c allows a longer one");
+    throw Error(EngineErrorCode::kContextFull, std::to_string(tokens.size()) +
+                                                   " tokens do not fit the context of " +
+                                                   std::to_string(n_ctx) + "; -c allows a longer one");
   }
   chunk = std::min(chunk, tokens.size());
   SessionOptions planned = engine.session_options();
@@ -94,7 +94,7 @@ int run(int argc, char** argv) {
   try {
     write_logits(model, engine, tokens, chunk, out);
   } catch (const Error& e) {
-    if (e.code() != ErrorCode::kCancelled) throw;
+    if (e.code() != EngineErrorCode::kCancelled) throw;
     std::fputs("gemma-logits: stopped; nothing was written\n", stderr);
     return app::InterruptGuard::exit_status();
   }

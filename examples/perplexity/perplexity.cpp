@@ -98,9 +98,10 @@ class Scores {
     parallel_for(n_threads_, tokens.size(), [&](std::size_t i) { score(tokens[i], i); });
     for (std::size_t i = 0; i < tokens.size(); ++i) {
       if (!results_[i].finite)
-        throw Error(ErrorCode::kNotFinite, fmt::format("window {}: the model's logits at position {} are not "
-                                                       "finite",
-                                                       tokens[i].window, tokens[i].position));
+        throw Error(EngineErrorCode::kNotFinite,
+                    fmt::format("window {}: the model's logits at position {} are not "
+                                "finite",
+                                tokens[i].window, tokens[i].position));
       add(results_[i]);
       if (writer != nullptr) writer->write(rows_[i]);
     }
@@ -233,7 +234,7 @@ int run(int argc, char** argv) {
       bar.show(done, fmt::format("window {} of {}", tokens.back().window + 1, windows.size()));
     });
   } catch (const Error& e) {
-    if (e.code() != ErrorCode::kCancelled) throw;
+    if (e.code() != EngineErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-perplexity: stopped\n", stderr);
     return app::InterruptGuard::exit_status();

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "gemma/engine_error_code.hpp"
 #include "gguf/finite.hpp"
 #include "gguf/reader.hpp"
 
@@ -108,7 +109,7 @@ CodedRow SavedLogits::row(std::size_t i) const noexcept {
 void SavedLogits::check(std::size_t i) const {
   const CodedRow r = row(i);
   if (!is_finite(r.scale) || !is_finite(r.least) || r.scale < 0)
-    throw Error(ErrorCode::kNotFinite,
+    throw Error(EngineErrorCode::kNotFinite,
                 path_ + ": prediction " + std::to_string(i) + " is not of finite numbers");
 }
 

@@ -20,6 +20,7 @@
 #include "examples/program.hpp"
 #include "examples/read_file.hpp"
 #include "examples/token_ids.hpp"
+#include "gemma/engine_error_code.hpp"
 #include "gemma/plan.hpp"
 
 namespace gemma::app {
@@ -130,7 +131,7 @@ class Lead {
       return 0;
     } catch (const Error& e) {
       if (mailbox_.failed()) throw;
-      if (e.code() == ErrorCode::kCancelled) {
+      if (e.code() == EngineErrorCode::kCancelled) {
         tell_all(Kind::kQuit, {});
         // mpirun ends the ranks by SIGTERM when another rank has printed the reason
         if (guard.last() != SIGTERM) print_error("gemma-pipeline", "stopped");
@@ -227,7 +228,7 @@ class Lead {
                                                         : std::min(own, kDefaultContext);
     if (longest > most) {
       throw Error(
-          ErrorCode::kContextFull,
+          EngineErrorCode::kContextFull,
           fmt::format("{} tokens do not fit the context of {}; -c allows a longer one", longest, most));
     }
     const std::size_t chunk = std::min(flags_.chunk, longest);

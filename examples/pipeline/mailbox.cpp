@@ -3,6 +3,8 @@
 #include <chrono>
 #include <utility>
 
+#include "gemma/engine_error_code.hpp"
+
 namespace gemma::app {
 
 void Mailbox::send(int to, Kind kind, std::vector<std::byte> bytes) {
@@ -16,7 +18,7 @@ Message Mailbox::receive(const std::atomic<bool>* cancel) {
   std::unique_lock lock(mutex_);
   while (in_.empty()) {
     if (failed_) throw Error(ErrorCode::kIo, why_);
-    if (cancel != nullptr && cancel->load()) throw Error(ErrorCode::kCancelled, "cancelled");
+    if (cancel != nullptr && cancel->load()) throw Error(EngineErrorCode::kCancelled, "cancelled");
     // a signal handler sets the flag and cannot wake this thread
     arrived_.wait_for(lock, std::chrono::milliseconds(50));
   }

@@ -191,7 +191,7 @@ int run(int argc, char** argv) {
           app::flush_stdout();
         });
   } catch (const Error& e) {
-    if (e.code() != ErrorCode::kCancelled) throw;
+    if (e.code() != EngineErrorCode::kCancelled) throw;
     bar.clear();
     std::fputs("gemma-quantize: stopped; nothing was written\n", stderr);
     return app::InterruptGuard::exit_status();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "examples/server/response.hpp"
+#include "gemma/engine_error_code.hpp"
 #include "gemma/generation.hpp"
 
 namespace gemma::server {
@@ -38,20 +39,14 @@ ApiError api_error_of(const std::exception_ptr& thrown) {
     return e;
   } catch (const Error& e) {
     const std::string message(e.message());
-    switch (e.code()) {
-      case ErrorCode::kContextFull:
-        return {400, message, "", "context_length_exceeded"};
-      case ErrorCode::kInvalidArgument:
-      case ErrorCode::kUnsupported:
-      case ErrorCode::kMalformed:
-        return {400, message};
-      case ErrorCode::kOutOfMemory:
-        return message.find("queue") != std::string::npos ? ApiError(429, message) : ApiError(503, message);
-      case ErrorCode::kCancelled:
-        return {503, message};
-      default:
-        return {500, message};
-    }
+    const ErrorCode code = e.code();
+    if (code == EngineErrorCode::kContextFull) return {400, message, "", "context_length_exceeded"};
+    if (code == ErrorCode::kInvalidArgument || code == ErrorCode::kUnsupported ||
+        code == ErrorCode::kMalformed)
+      return {400, message};
+    if (code == ErrorCode::kOutOfMemory)
+      return {message.find("queue") != std::string::npos ? 429 : 503, message};
+    return {code == EngineErrorCode::kCancelled ? 503 : 500, message};
   } catch (const std::bad_alloc&) {
     return {503, "there is not enough memory for this request"};
   } catch (const std::exception& e) {

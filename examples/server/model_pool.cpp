@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "examples/server/api_error.hpp"
+#include "gemma/engine_error_code.hpp"
 
 namespace gemma::server {
 
@@ -71,7 +72,8 @@ ModelPool::Lease ModelPool::acquire(const std::string& name, const std::function
   try {
     while (waiting_.front() != ticket) {
       changed_.wait_for(lock, std::chrono::milliseconds(200));
-      if (give_up()) throw Error(ErrorCode::kCancelled, "the client left while it waited for the model");
+      if (give_up())
+        throw Error(EngineErrorCode::kCancelled, "the client left while it waited for the model");
     }
     if (!entries_[index].model) load(index, lock, give_up);
   } catch (...) {
@@ -129,7 +131,8 @@ void ModelPool::load(std::size_t index, std::unique_lock<std::mutex>& lock,
     }
     while (!unload_one(index, lock)) {  // wait until one is not in use
       changed_.wait_for(lock, std::chrono::milliseconds(200));
-      if (give_up()) throw Error(ErrorCode::kCancelled, "the client left while it waited for the model");
+      if (give_up())
+        throw Error(EngineErrorCode::kCancelled, "the client left while it waited for the model");
       if (bytes_of_others(index) == 0) break;
     }
   }

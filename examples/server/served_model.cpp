@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "examples/server/api_error.hpp"
+#include "gemma/engine_error_code.hpp"
 #include "gemma/plan.hpp"
 #include "tokenizer/sampling_defaults.hpp"
 
@@ -114,7 +115,8 @@ std::vector<std::vector<float>> ServedModel::embed(std::span<const std::vector<s
   constexpr std::size_t kTokensAtOnce = 2048;
   std::vector<std::vector<float>> out;
   while (!texts.empty()) {
-    if (give_up()) throw Error(ErrorCode::kCancelled, "the client left before its vectors were computed");
+    if (give_up())
+      throw Error(EngineErrorCode::kCancelled, "the client left before its vectors were computed");
     std::size_t n = 0;
     for (std::size_t tokens = 0; n < texts.size() && (n == 0 || tokens + texts[n].size() <= kTokensAtOnce);) {
       tokens += texts[n++].size();
@@ -148,7 +150,7 @@ ScoredPrompt ServedModel::score(std::span<const std::int32_t> prompt, std::size_
   ScoredPrompt out;
   std::span<const float> last;
   for (std::size_t at = 0; at < prompt.size();) {
-    if (give_up()) throw Error(ErrorCode::kCancelled, "the client has left");
+    if (give_up()) throw Error(EngineErrorCode::kCancelled, "the client has left");
     const std::size_t n = std::min(o.logit_rows, prompt.size() - at);
     const std::span<const float> rows = session.append_for_logits(prompt.subspan(at, n));
     for (std::size_t i = 0; i < n; ++i) {

@@ -173,7 +173,7 @@ class EngineSource : public AnswerSource {
       timing.decode_s = result.seconds - result.first_token_seconds;
       take(std::move(result), answer);
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCancelled) throw;
+      if (error.code() != EngineErrorCode::kCancelled) throw;
     }
     timing.total_s = timing.share_s = seconds_since(begin);
     timing.forwards = static_cast<double>(answer.tokens - std::min(answer.tokens, timing.accepted));
@@ -220,7 +220,7 @@ class EngineSource : public AnswerSource {
       try {
         batch_->step(&cancel);
       } catch (const Error& error) {
-        if (error.code() != ErrorCode::kCancelled) throw;
+        if (error.code() != EngineErrorCode::kCancelled) throw;
       }
       if (cancel.load()) return;
       const double part = 1 / static_cast<double>(running.size()), seconds = seconds_since(begin);

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "gguf/error.hpp"
+#include "gemma/engine_error_code.hpp"
 
 namespace gemma::squad {
 

@@ -179,7 +179,7 @@ class OpenAiJudge : public Judge {
     double backoff = options_.backoff_s;
     for (verdict.attempts = 1;; ++verdict.attempts) {
       const Attempt attempt = ask(body, order.size(), verdict, cancel);
-      if (cancel.load()) throw Error(ErrorCode::kCancelled, "stopped");
+      if (cancel.load()) throw Error(EngineErrorCode::kCancelled, "stopped");
       if (!attempt.ranks.empty()) {
         verdict.ranks.resize(order.size());
         for (std::size_t i = 0; i < order.size(); ++i) verdict.ranks[order[i]] = attempt.ranks[i];
@@ -296,7 +296,7 @@ class OpenAiJudge : public Judge {
       const auto left = std::chrono::duration<double>(end - Clock::now()).count();
       std::this_thread::sleep_for(std::chrono::duration<double>(std::clamp(left, 0.0, 0.05)));
     }
-    if (cancel.load()) throw Error(ErrorCode::kCancelled, "stopped");
+    if (cancel.load()) throw Error(EngineErrorCode::kCancelled, "stopped");
   }
 
   OpenAiOptions options_;

@@ -52,7 +52,7 @@ std::size_t window_for(const RunDirectory& run, const ModelSpec& model, const An
   for (const std::size_t question : questions) {
     const std::size_t n = source.count_tokens(prompt_of(run, question));
     if (n >= window) {
-      fail(ErrorCode::kContextFull,
+      fail(EngineErrorCode::kContextFull,
            "{}: the prompt of question {} has {} tokens; the window of {} leaves no room for an "
            "answer",
            model.name, run.questions().questions[question].id, n, window);

@@ -238,7 +238,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
       if (log != nullptr && verdict.ranks.empty()) say_unranked(log, name, task.id, verdict);
       patience.note(verdict, name);
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCancelled) throw;
+      if (error.code() != EngineErrorCode::kCancelled) throw;
       return false;
     }
   }

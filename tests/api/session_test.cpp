@@ -227,7 +227,7 @@ TEST_F(SessionApi, WhatIsRefusedLeavesTheSessionAsItWas) {
       call();
       ADD_FAILURE() << "no error";
     } catch (const Error& e) {
-      EXPECT_EQ(to_string(e.code()), to_string(code)) << e.message();
+      EXPECT_EQ(e.code().name(), code.name()) << e.message();
     }
     EXPECT_EQ(copied(s.tokens()), tokens);
     EXPECT_EQ(copied(s.logits()), logits);
@@ -242,8 +242,8 @@ TEST_F(SessionApi, WhatIsRefusedLeavesTheSessionAsItWas) {
     refused(ErrorCode::kInvalidArgument, [&] { s.score(ids); });
   }
   const std::vector<std::int32_t> many(200, 5);
-  refused(ErrorCode::kContextFull, [&] { s.append(many); });
-  refused(ErrorCode::kContextFull, [&] { s.prefill(many); });
+  refused(EngineErrorCode::kContextFull, [&] { s.append(many); });
+  refused(EngineErrorCode::kContextFull, [&] { s.prefill(many); });
 }
 
 TEST_F(SessionApi, ProbabilitiesSumToOne) {

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "gemma/batch.hpp"
+#include "gemma/engine_error_code.hpp"
 #include "gemma/plan.hpp"
 #include "gemma/quantizer.hpp"
 #include "gemma/session.hpp"
@@ -233,7 +234,7 @@ TEST(Adapters, ThatDoNotFitAreRefused) {
   EXPECT_EQ(
       refused(
           AdapterFile(base).add("blk.0.attn_q.weight.lora_a", 2, 8).add("blk.0.attn_q.weight.lora_b", 8, 2)),
-      ErrorCode::kBadShape);
+      EngineErrorCode::kBadShape);
   EXPECT_EQ(refused(AdapterFile(base)
                         .add("blk.77.attn_q.weight.lora_a", 2, 8)
                         .add("blk.77.attn_q.weight.lora_b", 8, 2)),
@@ -241,7 +242,7 @@ TEST(Adapters, ThatDoNotFitAreRefused) {
   EXPECT_EQ(refused(AdapterFile(base)
                         .add("blk.0.attn_norm.weight.lora_a", 2, 64)
                         .add("blk.0.attn_norm.weight.lora_b", 1, 2)),
-            ErrorCode::kBadShape);
+            EngineErrorCode::kBadShape);
   for (const auto& [key, value] :
        {std::pair("adapter.type", "dora"), std::pair("adapter.alora.invocation_tokens", "1")})
     EXPECT_EQ(refused(AdapterFile(base).change("blk.0.attn_q.weight", 2).set(key, value)),

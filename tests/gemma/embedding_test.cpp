@@ -13,6 +13,7 @@
 
 #include "gemma/batch.hpp"
 #include "gemma/embedder.hpp"
+#include "gemma/engine_error_code.hpp"
 #include "gemma/session.hpp"
 #include "tests/gemma/golden_models.hpp"
 #include "tests/gemma/model_file.hpp"
@@ -279,9 +280,9 @@ TEST(Embedding, TextsThatAreTooLong) {
   const Model model = load_golden("nano-embedding.F32");
   const std::string text(100, 'a');
   Embedder strict(model, {.n_ctx = 20});
-  EXPECT_EQ(code_of([&] { strict.encode(text); }), ErrorCode::kContextFull);
-  EXPECT_EQ(code_of([&] { strict.embed_ids(std::vector<Ids>{Ids(21, 5)}); }), ErrorCode::kContextFull);
-  EXPECT_EQ(code_of([&] { model.embed(std::string(20000, 'a')); }), ErrorCode::kContextFull);
+  EXPECT_EQ(code_of([&] { strict.encode(text); }), EngineErrorCode::kContextFull);
+  EXPECT_EQ(code_of([&] { strict.embed_ids(std::vector<Ids>{Ids(21, 5)}); }), EngineErrorCode::kContextFull);
+  EXPECT_EQ(code_of([&] { model.embed(std::string(20000, 'a')); }), EngineErrorCode::kContextFull);
   const Ids cut = Embedder(model, {.n_ctx = 20, .truncate = true}).encode(text);
   ASSERT_EQ(cut.size(), 20u);
   EXPECT_EQ(cut.front(), 2);
@@ -306,7 +307,7 @@ TEST(Embedding, WhatIsRefused) {
   EXPECT_EQ(code_of([&] {
               embedder.embed_ids(std::vector<Ids>{Ids{2, 1}}, &cancel);
             }),
-            ErrorCode::kCancelled);
+            EngineErrorCode::kCancelled);
   EXPECT_EQ(embedder.embed_ids(std::vector<Ids>{Ids{2, 1}}).size(), 1u);
 }
 

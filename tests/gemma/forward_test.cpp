@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "gemma/engine_error_code.hpp"
 #include "gemma/model.hpp"
 #include "gemma/session.hpp"
 #include "tests/gemma/model_file.hpp"
@@ -131,7 +132,7 @@ TEST_F(Forward, CancelledBeforeItBeginsChangesNothing) {
   Workspace ws = model_->make_workspace({.max_tokens = 50, .max_logit_rows = 1, .n_threads = 2});
   std::atomic<bool> cancel{true};
   const Chunk all{ids_, &cache, Logits::kLast};
-  EXPECT_EQ(code_of([&] { model_->forward({&all, 1}, ws, &cancel); }), ErrorCode::kCancelled);
+  EXPECT_EQ(code_of([&] { model_->forward({&all, 1}, ws, &cancel); }), EngineErrorCode::kCancelled);
   EXPECT_EQ(cache.n_past(), 0u);
   cancel = false;  // the workspace can be used again
   EXPECT_EQ(row_of(model_->forward({&all, 1}, ws, &cancel), 0, vocab_), row_of(truth_, 49, vocab_));

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "gemma/engine_error_code.hpp"
 #include "gemma/session.hpp"
 #include "gguf/half.hpp"
 #include "tests/gemma/golden_models.hpp"
@@ -69,10 +70,10 @@ TEST(ModelErrors, EveryShapeIsChecked) {
         // more embedding rows mean a larger vocabulary, which must match the output matrix, if any
         if (rows && t.name == "token_embd.weight") {
           if (std::string(architecture) == "llama")
-            expect_error(ErrorCode::kBadShape, {"'output.weight'"}, [&] { MemoryModel model(file); });
+            expect_error(EngineErrorCode::kBadShape, {"'output.weight'"}, [&] { MemoryModel model(file); });
           continue;
         }
-        expect_error(ErrorCode::kBadShape, {"test.gguf: ", "'" + t.name + "'", "(at byte ", "asks for"},
+        expect_error(EngineErrorCode::kBadShape, {"test.gguf: ", "'" + t.name + "'", "(at byte ", "asks for"},
                      [&] { MemoryModel model(file); });
       }
     }
@@ -87,17 +88,17 @@ TEST(ModelErrors, MetadataThatContradictsTheTensors) {
   };
   const auto load = [](const ModelFile& file) { return [&file] { MemoryModel model(file); }; };
   ModelFile file = edited("llama.attention.head_count", 8);
-  expect_error(ErrorCode::kBadShape, {"'rope_freqs.weight'"}, load(file));
+  expect_error(EngineErrorCode::kBadShape, {"'rope_freqs.weight'"}, load(file));
   file = edited("llama.attention.head_count_kv", 4);
-  expect_error(ErrorCode::kBadShape, {"'blk.0.attn_k.weight'", "[32, 64]", "[64, 64]"}, load(file));
+  expect_error(EngineErrorCode::kBadShape, {"'blk.0.attn_k.weight'", "[32, 64]", "[64, 64]"}, load(file));
   file = edited("llama.feed_forward_length", 97);
-  expect_error(ErrorCode::kBadShape, {"'blk.0.ffn_gate.weight'", "[96, 64]", "[97, 64]"}, load(file));
+  expect_error(EngineErrorCode::kBadShape, {"'blk.0.ffn_gate.weight'", "[96, 64]", "[97, 64]"}, load(file));
   file = edited("llama.embedding_length", 128);
-  expect_error(ErrorCode::kBadShape, {"'token_embd.weight'", "[317, 64]", "[317, 128]"}, load(file));
+  expect_error(EngineErrorCode::kBadShape, {"'token_embd.weight'", "[317, 64]", "[317, 128]"}, load(file));
   file = edited("llama.block_count", 3);
   expect_error(ErrorCode::kMissingTensor, {"'blk.2.attn_norm.weight'"}, load(file));
   file = edited("llama.attention.key_length", 32);
-  expect_error(ErrorCode::kBadShape, {"'rope_freqs.weight'"}, load(file));
+  expect_error(EngineErrorCode::kBadShape, {"'rope_freqs.weight'"}, load(file));
 }
 
 TEST(ModelErrors, FewerLayersThanTheFileHoldsAreRun) {
@@ -140,7 +141,7 @@ TEST(ModelErrors, ScalesThatAreNoFactor) {
   const auto load = [](const ModelFile& file) { return [&file] { MemoryModel model(file); }; };
   ModelFile two = make_model(small());
   two.add_floats("blk.0.attn_q.scale", {2}, {1.0f, 1.0f});
-  expect_error(ErrorCode::kBadShape, {"'blk.0.attn_q.scale'"}, load(two));
+  expect_error(EngineErrorCode::kBadShape, {"'blk.0.attn_q.scale'"}, load(two));
   ModelFile infinite = make_model(small());
   infinite.add_floats("blk.0.ffn_up.scale", {1}, {std::numeric_limits<float>::infinity()});
   expect_error(ErrorCode::kMalformed, {"'blk.0.ffn_up.scale'"}, load(infinite));
@@ -189,7 +190,7 @@ TEST(ModelErrors, VocabularyOfAnotherSize) {
   s.vocabulary = true;
   ModelFile file = make_model(s);
   add_vocabulary(file, 316);
-  expect_error(ErrorCode::kBadShape, {"'token_embd.weight'", "317", "'tokenizer.ggml.tokens'", "316"},
+  expect_error(EngineErrorCode::kBadShape, {"'token_embd.weight'", "317", "'tokenizer.ggml.tokens'", "316"},
                [&] { MemoryModel model(file); });
 }
 
@@ -280,10 +281,10 @@ TEST_F(Arguments, ContextOverflow) {
   const Chunk chunk{std::span(ids).first(3), &cache_, Logits::kLast};
   model_->forward({&chunk, 1}, ws_);
   model_->forward({&chunk, 1}, ws_);
-  refused(ErrorCode::kContextFull, {"context of 8", "6 are used", "3 more"}, {1, 2, 3});
+  refused(EngineErrorCode::kContextFull, {"context of 8", "6 are used", "3 more"}, {1, 2, 3});
   const Chunk last{std::span(ids).first(2), &cache_, Logits::kLast};
   EXPECT_NO_THROW(model_->forward({&last, 1}, ws_));  // exactly full
-  refused(ErrorCode::kContextFull, {"8 are used", "1 more"}, {1});
+  refused(EngineErrorCode::kContextFull, {"8 are used", "1 more"}, {1});
 }
 
 TEST_F(Arguments, CachesOfOtherModels) {
@@ -344,13 +345,13 @@ TEST_F(Arguments, PromptsOfSessions) {
   expect_error(ErrorCode::kInvalidArgument, {}, [&] { session.prefill({}); });
   expect_error(ErrorCode::kInvalidArgument, {}, [&] { session.logits(); });
   const std::vector<std::int32_t> nine(9, 1);
-  expect_error(ErrorCode::kContextFull, {"9 tokens", "8"}, [&] { session.prefill(nine); });
+  expect_error(EngineErrorCode::kContextFull, {"9 tokens", "8"}, [&] { session.prefill(nine); });
   EXPECT_EQ(session.n_past(), 0u);
   const std::int32_t bad[] = {1, 317};
   expect_error(ErrorCode::kInvalidArgument, {"317"}, [&] { session.prefill(bad); });
   const std::int32_t good[] = {1, 2};
   session.prefill(good);
-  expect_error(ErrorCode::kContextFull, {"7 more"}, [&] { session.append(std::span(nine).first(7)); });
+  expect_error(EngineErrorCode::kContextFull, {"7 more"}, [&] { session.append(std::span(nine).first(7)); });
   EXPECT_EQ(session.n_past(), 2u);
   expect_error(ErrorCode::kInvalidArgument, {"3"}, [&] { session.truncate(3); });
 }
@@ -442,8 +443,8 @@ TEST(NotFinite, WeightsAnywhereAreReportedNotSampled) {
           session.prefill(ids);
           Sampler greedy;
           Sampler warm({.temperature = 1.0f});
-          expect_error(ErrorCode::kNotFinite, {}, [&] { greedy.sample(session.logits()); });
-          expect_error(ErrorCode::kNotFinite, {}, [&] { warm.sample(session.logits()); });
+          expect_error(EngineErrorCode::kNotFinite, {}, [&] { greedy.sample(session.logits()); });
+          expect_error(EngineErrorCode::kNotFinite, {}, [&] { warm.sample(session.logits()); });
         }
       }
     }

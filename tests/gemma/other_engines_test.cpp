@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "gemma/engine_error_code.hpp"
 #include "gemma/families/registry.hpp"
 #include "gemma/session.hpp"
 #include "tests/gemma/model_file.hpp"
@@ -156,8 +157,8 @@ TEST(OtherEngines, MoreTokensThanRows) {
   EXPECT_NO_THROW(model->tokenizer().decode(std::vector<std::int32_t>{316}));
   EXPECT_THROW(model->tokenizer().decode(std::vector<std::int32_t>{317}), Error);
   // a far larger number means another model
-  expect_load_error(with(gemma3(), [](ModelFile& f) { add_vocabulary(f, 317 + 65); }), ErrorCode::kBadShape,
-                    {"'token_embd.weight'", "317", "382"});
+  expect_load_error(with(gemma3(), [](ModelFile& f) { add_vocabulary(f, 317 + 65); }),
+                    EngineErrorCode::kBadShape, {"'token_embd.weight'", "317", "382"});
 }
 
 TEST(OtherEngines, EmbeddingGemmaUnderAnotherName) {

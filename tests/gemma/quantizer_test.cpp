@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "gemma/engine_error_code.hpp"
 #include "gguf/writer.hpp"
 #include "kernels/encoder.hpp"
 #include "kernels/kernel_table.hpp"
@@ -281,7 +282,7 @@ TEST(Importances, OfOtherShapesAreRefused) {
     w.write(folder.path("imatrix"));
     return folder.path("imatrix");
   };
-  EXPECT_EQ(code_of([&] { Importances::read(written({2, 256}, {1, 1}, 1)); }), ErrorCode::kBadShape);
+  EXPECT_EQ(code_of([&] { Importances::read(written({2, 256}, {1, 1}, 1)); }), EngineErrorCode::kBadShape);
   EXPECT_EQ(code_of([&] { Importances::read(written({1, 256}, {1, 1}, -1)); }), ErrorCode::kMalformed);
   EXPECT_EQ(code_of([&] { Importances::read(written({1, 256}, {1, 1}, NAN)); }), ErrorCode::kMalformed);
   const auto bytes = layers().bytes();
@@ -291,7 +292,7 @@ TEST(Importances, OfOtherShapesAreRefused) {
   QuantizeOptions options;
   options.recipe = find_recipe("Q8_0");
   options.importances = &narrow;
-  EXPECT_EQ(code_of([&] { Quantizer(file, options); }), ErrorCode::kBadShape);
+  EXPECT_EQ(code_of([&] { Quantizer(file, options); }), EngineErrorCode::kBadShape);
 }
 
 /// An adapter of rank 2 for one matrix, all of A 0.5, of B the row's number.
@@ -343,9 +344,9 @@ TEST(Quantizer, AdaptersAreMerged) {
     });
   };
   EXPECT_EQ(refused(adapter_bytes(name, 64, 256, "llama")), ErrorCode::kUnsupported);
-  EXPECT_EQ(refused(adapter_bytes(name, 32, 256)), ErrorCode::kBadShape);
-  EXPECT_EQ(refused(adapter_bytes(name, 64, 128)), ErrorCode::kBadShape);
-  EXPECT_EQ(refused(adapter_bytes(name, 64, 256, "gemma", 3)), ErrorCode::kBadShape);
+  EXPECT_EQ(refused(adapter_bytes(name, 32, 256)), EngineErrorCode::kBadShape);
+  EXPECT_EQ(refused(adapter_bytes(name, 64, 128)), EngineErrorCode::kBadShape);
+  EXPECT_EQ(refused(adapter_bytes(name, 64, 256, "gemma", 3)), EngineErrorCode::kBadShape);
   EXPECT_EQ(refused(adapter_bytes("blk.99.attn_q.weight", 64, 256)), ErrorCode::kMissingTensor);
   EXPECT_EQ(refused(bytes), ErrorCode::kUnsupported);
 }
@@ -365,13 +366,13 @@ TEST(Quantizer, FailuresLeaveNothing) {
   options.recipe = find_recipe("Q4_K_M");
   const std::atomic<bool> cancelled = true;
   options.cancel = &cancelled;
-  EXPECT_EQ(write(options), ErrorCode::kCancelled);
+  EXPECT_EQ(write(options), EngineErrorCode::kCancelled);
   options.cancel = nullptr;
   f.floats(2)[300] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_EQ(write(options), ErrorCode::kNotFinite);
+  EXPECT_EQ(write(options), EngineErrorCode::kNotFinite);
   f.floats(2)[300] = 1e6f;  // beyond float16
   options.recipe = find_recipe("F16");
-  EXPECT_EQ(write(options), ErrorCode::kNotFinite);
+  EXPECT_EQ(write(options), EngineErrorCode::kNotFinite);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "gemma/engine_error_code.hpp"
 #include "gemma/log_probability.hpp"
 #include "tests/gemma/model_file.hpp"
 #include "tests/gemma/run.hpp"
@@ -175,7 +176,7 @@ TEST_P(Sessions, APromptCancelledBetweenChunksGoesOnFromThere) {
     steps.push_back(done);
     if (done == 48) cancel = true;
   };
-  EXPECT_EQ(code_of([&] { s.prefill(ids, {progress, &cancel}); }), ErrorCode::kCancelled);
+  EXPECT_EQ(code_of([&] { s.prefill(ids, {progress, &cancel}); }), EngineErrorCode::kCancelled);
   EXPECT_EQ(steps, (std::vector<std::size_t>{16, 32, 48}));
   EXPECT_EQ(s.n_past(), 48u);
   EXPECT_THROW(s.logits(), Error);
@@ -362,7 +363,7 @@ TEST_P(Sessions, WhateverWasDoneBefore) {
             };
             s.append(more, {progress, &cancel});
           } catch (const Error& e) {
-            EXPECT_EQ(e.code(), ErrorCode::kCancelled);
+            EXPECT_EQ(e.code(), EngineErrorCode::kCancelled);
           }
           ids.assign(s.tokens().begin(), s.tokens().end());
           check();

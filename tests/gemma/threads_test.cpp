@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "gemma/engine_error_code.hpp"
 #include "gemma/session.hpp"
 #include "gemma/thread_team.hpp"
 #include "tests/gemma/golden_models.hpp"
@@ -150,7 +151,7 @@ TEST_P(Threads, CancelFromAnotherThreadAtAnyMoment) {
     try {
       session.prefill(ids, {.cancel = &cancel});
     } catch (const Error& e) {
-      EXPECT_EQ(e.code(), ErrorCode::kCancelled);
+      EXPECT_EQ(e.code(), EngineErrorCode::kCancelled);
       ++cancelled;
     }
     other.join();

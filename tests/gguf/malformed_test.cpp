@@ -39,7 +39,7 @@ void expect_error(const RawBuilder& raw, ErrorCode code, std::string_view subjec
     ADD_FAILURE() << "the file was taken";
   } catch (const Error& e) {
     const std::string_view what = e.what();
-    EXPECT_EQ(to_string(e.code()), to_string(code)) << what;
+    EXPECT_EQ(e.code().name(), code.name()) << what;
     const std::string begin = "FILE: " + (subject.empty() ? "" : std::string(subject) + ": ");
     EXPECT_EQ(what.substr(0, begin.size()), begin) << what;
     EXPECT_NE(what.find(reason), std::string_view::npos) << what;

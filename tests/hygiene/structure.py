@@ -190,10 +190,35 @@ def broken_functions(root, names):
                 yield from (f"{name}:{at}: {what}: {line}" for at, line in find(own_part(text_of(root, name))))
 
 
+def faults_of_codes(lowest, engine, c_header, below):
+    """Faults of the codes of errors in the texts of gguf/error.hpp, gemma/engine_error_code.hpp, gemma/c_api.h and of the units
+    below the engine."""
+    code = r'\b(k\w+)\{(\d+), "(\w+)"\}'
+    for name, *_ in re.findall(code, lowest):
+        if not re.search(rf"\bErrorCode::{name}\b", below):
+            yield f"gguf/error.hpp: nothing below the engine throws {name}; it belongs in gemma/engine_error_code.hpp"
+    ours = [(number, name) for _, number, name in re.findall(code, lowest + engine)]
+    in_c = [(number, name.lower()) for name, number in re.findall(r"\bGEMMA_ERROR_(\w+) = (\d+)", c_header)]
+    for number, name in {*ours} ^ {*in_c} - {("99", "internal")}:
+        yield f"gemma/c_api.h: C and C++ differ in the code {number}, {name}"
+    if len({n for n, _ in ours}) < len(ours) or not ours:
+        yield "gguf/error.hpp: two codes have one number, or none is found"
+
+
+BROKEN_CODES = (('kIo{1, "io"}', "", "GEMMA_ERROR_IO = 1", "ErrorCode::kIoError"), ('kIo{1, "io"}', "", "", "ErrorCode::kIo"),
+                ('kIo{1, "io"}', 'kFull{1, "io"}', "GEMMA_ERROR_IO = 1", "ErrorCode::kIo"), ("", "", "", ""))
+
+
+def broken_codes(root, names):
+    below = "".join(bare(text_of(root, n)) for n in names if n.startswith(("gguf/", "tokenizer/", "kernels/")) and n != "gguf/error.hpp")
+    yield from faults_of_codes(*(text_of(root, n) for n in ("gguf/error.hpp", "gemma/engine_error_code.hpp", "gemma/c_api.h")), below)
+    yield from (f"tests/hygiene/structure.py: no fault is found in {texts}" for texts in BROKEN_CODES if not [*faults_of_codes(*texts)])
+
+
 def main():
     root = Path(sys.argv[1])
     names = files(root)
-    wrong = [*broken_lines(root, names), *broken_files(root, names), *broken_functions(root, names)]
+    wrong = [*broken_lines(root, names), *broken_files(root, names), *broken_functions(root, names), *broken_codes(root, names)]
     return report(wrong, f"structure: ok ({len(RULES) + len(RULES_OF_FUNCTIONS)} rules about text, {len(names)} files)")
 
 

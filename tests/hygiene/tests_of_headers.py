@@ -40,6 +40,7 @@ ELSEWHERE = {
     "gemma/conversation.hpp": ("tests/install/python_test.py", "Conversation"),
     "gemma/draft_model.hpp": ("tests/gemma/draft_test.cpp", "size_bytes_for"),
     "gemma/embedder.hpp": ("tests/gemma/embedding_test.cpp", "Embedder"),
+    "gemma/engine_error_code.hpp": ("tests/gemma/model_errors_test.cpp", "EngineErrorCode"),
     "gemma/importance_meter.hpp": ("tests/gemma/quantizer_test.cpp", "n_matrices"),
     "gemma/importances.hpp": ("tests/gemma/quantizer_test.cpp", "Importances"),
     "gemma/kv_pages.hpp": ("tests/gemma/kv_cache_test.cpp", "KvPool"),

@@ -46,7 +46,7 @@ void set_bits(float& x, std::uint32_t bits) {
 }
 
 void logits_that_are_none() {
-  constexpr auto kCode = gemma::ErrorCode::kNotFinite;
+  constexpr auto kCode = gemma::EngineErrorCode::kNotFinite;
   for (const std::uint32_t bits : {0x7FC00000u, 0xFFC00001u, 0x7F800001u, 0x7F800000u}) {
     for (const std::size_t at : {std::size_t{0}, std::size_t{7}, std::size_t{63}}) {
       std::vector<float> logits(64, 1.0f);

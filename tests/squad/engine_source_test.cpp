@@ -13,7 +13,7 @@
 #include "examples/squad/prompts.hpp"
 #include "examples/squad/runner.hpp"
 #include "examples/squad/squad.hpp"
-#include "gguf/error.hpp"
+#include "gemma/engine_error_code.hpp"
 #include "tests/paths.hpp"
 #include "tests/refusal.hpp"
 
@@ -201,7 +201,7 @@ TEST_P(Engine, StopsWhenAskedAndSaysWhatDoesNotFit) {
     EXPECT_EQ(gemma::test::code_of([&] {
                 ask(*s, {{std::string(9000, 'x'), true}, sampling_of(preset, q)}, true);
               }),
-              ErrorCode::kContextFull);
+              EngineErrorCode::kContextFull);
   }
 }
 

@@ -11,7 +11,7 @@
 
 #include "examples/squad/answer_source.hpp"
 #include "examples/squad/random.hpp"
-#include "gguf/error.hpp"
+#include "gemma/engine_error_code.hpp"
 
 namespace gemma::squad::test {
 
@@ -51,7 +51,7 @@ class FakeSource : public AnswerSource {
 
  private:
   Answer ask(const Prompt& prompt, const Sampling& sampling, bool share) {
-    if (prompt.text.size() >= window_) throw Error(ErrorCode::kContextFull, "does not fit");
+    if (prompt.text.size() >= window_) throw Error(EngineErrorCode::kContextFull, "does not fit");
     if (log_) log_(name_, prompt, share);
     SplitMix64 random(hash_of(name_ + prompt.text) ^ sampling.seed);
     Answer answer;

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "gguf/error.hpp"
+#include "gemma/engine_error_code.hpp"
 #include "tests/refusal.hpp"
 #include "tests/squad/fake_endpoint.hpp"
 #include "tests/squad/fake_source.hpp"
@@ -372,7 +372,7 @@ TEST(OpenAiJudge, StopsWhenAsked) {
   options.timeout_s = 30;
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(gemma::test::code_of([&] { make_openai_judge(options)->judge(kTask, kOrder, cancel); }),
-            ErrorCode::kCancelled);
+            EngineErrorCode::kCancelled);
   EXPECT_LT(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), 1);
 }
 

@@ -46,7 +46,7 @@ void expect_vocabulary_error(const SmallVocabulary& vocabulary, ErrorCode code, 
     ADD_FAILURE() << "the vocabulary was taken";
   } catch (const Error& e) {
     const std::string_view what = e.what();
-    EXPECT_EQ(to_string(e.code()), to_string(code)) << what;
+    EXPECT_EQ(e.code().name(), code.name()) << what;
     EXPECT_TRUE(what.starts_with("FILE: key " + quoted(key) + (index == kNowhere ? "" : " "))) << what;
     EXPECT_NE(what.find(reason), what.npos) << what;
     if (index == kNowhere) return;
