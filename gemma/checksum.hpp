@@ -41,7 +41,7 @@ class Checksum {
     state_ = (state_ ^ word) * 0x9E3779B97F4A7C15u;
     state_ ^= state_ >> 29;
   }
-  std::uint64_t state_ = 0xCBF29CE484222325u;  // FNV-1a's offset basis (gguf/fnv.hpp); any start would do
+  std::uint64_t state_ = 0xCBF29CE484222325u;  // FNV-1a's offset basis (gguf/hashing.hpp); any start would do
   std::uint64_t held_ = 0;                     // bytes that do not fill a word yet
   std::uint64_t n_ = 0;                        // number of bytes added
 };

@@ -5,6 +5,7 @@
 #include <bit>
 #include <string>
 
+#include "../gguf/hashing.hpp"
 #include "../gguf/linkage.hpp"
 #include "draft_model.hpp"
 #include "model.hpp"
@@ -33,8 +34,7 @@ GEMMA_INLINE std::size_t PromptLookup::size_bytes() const noexcept {
 GEMMA_INLINE std::uint32_t& PromptLookup::latest(Slot& s, std::size_t i) noexcept {
   const std::uint64_t two = std::uint64_t{static_cast<std::uint32_t>(s.tokens[i - 1])} << 32 |
                             static_cast<std::uint32_t>(s.tokens[i]);
-  const std::uint64_t mixed = two * 0x9E3779B97F4A7C15u;  // Fibonacci hashing: the upper bits are mixed
-  return s.latest[(mixed >> 32) & (s.latest.size() - 1)];
+  return s.latest[detail::fibonacci_hash(two) & (s.latest.size() - 1)];
 }
 
 GEMMA_INLINE void PromptLookup::add(Slot& s, std::span<const std::int32_t> tokens) noexcept {

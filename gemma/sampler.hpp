@@ -9,6 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "../gguf/hashing.hpp"
+
 namespace gemma {
 
 /// Options of a Sampler.
@@ -30,12 +32,7 @@ class SplitMix64 {
   /// Equal seeds give equal numbers.
   explicit SplitMix64(std::uint64_t seed) noexcept : state_(seed) {}
   /// The next 64 random bits.
-  std::uint64_t next() noexcept {
-    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-  }
+  std::uint64_t next() noexcept { return detail::mixed_bits(state_ += 0x9E3779B97F4A7C15u); }
   /// A random number, uniform in [0, 1), of 53 bits.
   double uniform() noexcept { return static_cast<double>(next() >> 11) * 0x1p-53; }
 

@@ -36,7 +36,7 @@ class NameIndex {
   /// The index of `name`, or nothing.
   std::optional<std::size_t> find(std::string_view name) const noexcept;
 
-  /// FNV-1a with the 64-bit finaliser of MurmurHash3, cut to 32 bits. Public for tests that need collisions.
+  /// FNV-1a, mixed, cut to 32 bits. Public for tests that need collisions.
   static std::uint32_t hash(std::string_view name) noexcept;
 
  private:
@@ -45,12 +45,8 @@ class NameIndex {
     std::uint32_t number = 0;  // index + 1; 0: free
   };
 
-  /// The slot that holds `name`, or the free slot where it belongs; nullptr if kLongestProbe slots have
-  /// neither.
-  Slot* probe(std::string_view name, std::uint32_t tag) noexcept;
-  const Slot* probe(std::string_view name, std::uint32_t tag) const noexcept {
-    return const_cast<NameIndex*>(this)->probe(name, tag);
-  }
+  /// The slot that holds `name`, or the free slot where it belongs; kNoSlot if it is too far away.
+  std::size_t find_slot(std::string_view name, std::uint32_t tag) const noexcept;
   bool grow();
 
   std::vector<std::string_view> names_;

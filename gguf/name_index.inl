@@ -1,7 +1,7 @@
 // Definitions of name_index.hpp.
 #pragma once
 
-#include "fnv.hpp"
+#include "hashing.hpp"
 #include "linkage.hpp"
 
 namespace gemma::gguf::detail {
@@ -10,37 +10,32 @@ GEMMA_INLINE NameIndex::Added NameIndex::add(std::string_view name) {
   if (names_.size() >= kMostNames) return Added::kRefused;
   if ((names_.size() + 1) * 2 > slots_.size() && !grow()) return Added::kRefused;
   const std::uint32_t tag = hash(name);
-  Slot* slot = probe(name, tag);
-  if (slot == nullptr) return Added::kRefused;
-  if (slot->number != 0) return Added::kTwice;
+  const std::size_t at = find_slot(name, tag);
+  if (at == gemma::detail::kNoSlot) return Added::kRefused;
+  if (slots_[at].number != 0) return Added::kTwice;
   names_.push_back(name);
-  *slot = {tag, static_cast<std::uint32_t>(names_.size())};
+  slots_[at] = {tag, static_cast<std::uint32_t>(names_.size())};
   return Added::kYes;
 }
 
 GEMMA_INLINE std::optional<std::size_t> NameIndex::find(std::string_view name) const noexcept {
   if (slots_.empty()) return std::nullopt;
-  const Slot* slot = probe(name, hash(name));
-  if (slot == nullptr || slot->number == 0) return std::nullopt;
-  return slot->number - 1;
+  const std::size_t at = find_slot(name, hash(name));
+  if (at == gemma::detail::kNoSlot || slots_[at].number == 0) return std::nullopt;
+  return slots_[at].number - 1;
 }
 
 GEMMA_INLINE std::uint32_t NameIndex::hash(std::string_view name) noexcept {
   gemma::detail::Fnv1a fnv;
   fnv.add(name);
-  std::uint64_t h = fnv.value();
-  h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdu;
-  h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53u;
-  return static_cast<std::uint32_t>(h >> 32);
+  return static_cast<std::uint32_t>(gemma::detail::mixed_bits(fnv.value()) >> 32);
 }
 
-GEMMA_INLINE NameIndex::Slot* NameIndex::probe(std::string_view name, std::uint32_t tag) noexcept {
-  const std::size_t mask = slots_.size() - 1;
-  for (std::size_t i = 0; i < kLongestProbe; ++i) {
-    Slot& slot = slots_[(tag + i) & mask];
-    if (slot.number == 0 || (slot.tag == tag && names_[slot.number - 1] == name)) return &slot;
-  }
-  return nullptr;
+GEMMA_INLINE std::size_t NameIndex::find_slot(std::string_view name, std::uint32_t tag) const noexcept {
+  const auto stops = [&](const Slot& s) {
+    return s.number == 0 || (s.tag == tag && names_[s.number - 1] == name);
+  };
+  return gemma::detail::probe(slots_, tag, stops, kLongestProbe);
 }
 
 GEMMA_INLINE bool NameIndex::grow() {
@@ -48,9 +43,9 @@ GEMMA_INLINE bool NameIndex::grow() {
   old.swap(slots_);
   for (const Slot& s : old) {
     if (s.number == 0) continue;
-    Slot* slot = probe(names_[s.number - 1], s.tag);
-    if (slot == nullptr) return false;
-    *slot = s;
+    const std::size_t at = find_slot(names_[s.number - 1], s.tag);
+    if (at == gemma::detail::kNoSlot) return false;
+    slots_[at] = s;
   }
   return true;
 }

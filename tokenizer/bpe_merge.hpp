@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "../gguf/hashing.hpp"
 #include "token_types.hpp"
 
 namespace gemma::detail {
@@ -31,13 +32,13 @@ class MergeTable {
   /// Adds a merge; of equal pairs the first one stays. Returns false when too many pairs collide.
   bool add(TokenId left, TokenId right, Merge merge) {
     const std::size_t at = find_slot(key(left, right));
-    if (at == kNowhere) return false;
+    if (at == kNoSlot) return false;
     if (slots_[at].merge.rank < 0) slots_[at] = {key(left, right), merge};
     return true;
   }
   Merge find(TokenId left, TokenId right) const noexcept {
     const std::size_t at = find_slot(key(left, right));
-    return at == kNowhere ? Merge{} : slots_[at].merge;
+    return at == kNoSlot ? Merge{} : slots_[at].merge;
   }
 
  private:
@@ -49,17 +50,10 @@ class MergeTable {
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
            static_cast<std::uint32_t>(right);
   }
-  static constexpr std::size_t kNowhere = ~std::size_t{0};
-  /// The slot that holds `wanted`, or the free slot where it belongs; kNowhere if kLongestProbe slots have
-  /// neither.
+  /// The slot that holds `wanted`, or the free slot where it belongs; kNoSlot if it is too far away.
   std::size_t find_slot(std::uint64_t wanted) const noexcept {
-    const std::size_t mask = slots_.size() - 1;
-    // Fibonacci hashing: the product's high bits mix all bits of the key
-    std::size_t at = static_cast<std::size_t>(wanted * 0x9E3779B97F4A7C15u >> 32) & mask;
-    for (std::size_t i = 0; i < kLongestProbe; ++i, at = (at + 1) & mask) {
-      if (slots_[at].merge.rank < 0 || slots_[at].key == wanted) return at;
-    }
-    return kNowhere;
+    const auto stops = [wanted](const Slot& s) { return s.merge.rank < 0 || s.key == wanted; };
+    return probe(slots_, fibonacci_hash(wanted), stops, kLongestProbe);
   }
 
   std::vector<Slot> slots_;

@@ -17,6 +17,8 @@
 #include <string_view>
 #include <vector>
 
+#include "../gguf/hashing.hpp"
+
 namespace gemma::detail {
 
 /// Does not own the pieces: the span given to the constructor must outlive it, unchanged. Safe to read from
@@ -38,7 +40,7 @@ class PieceIndex {
     const std::string_view piece = pieces_[static_cast<std::size_t>(id)];
     const std::uint64_t head = head_of(piece);
     const std::size_t at = find_slot(piece, head);
-    if (at == kNowhere) return false;
+    if (at == kNoSlot) return false;
     if (slots_[at].id < 0) slots_[at] = {head, static_cast<std::uint32_t>(piece.size()), id};
     return true;
   }
@@ -47,7 +49,7 @@ class PieceIndex {
   std::int32_t find(std::string_view piece) const noexcept {
     if (slots_.empty()) return -1;
     const std::size_t at = find_slot(piece, head_of(piece));
-    return at == kNowhere ? -1 : slots_[at].id;
+    return at == kNoSlot ? -1 : slots_[at].id;
   }
 
  private:
@@ -66,21 +68,14 @@ class PieceIndex {
     return slot.head == head && slot.length == static_cast<std::uint32_t>(piece.size()) &&
            (piece.size() <= 8 || pieces_[static_cast<std::size_t>(slot.id)] == piece);
   }
-  std::size_t home_slot(std::string_view piece, std::uint64_t head) const noexcept {
+  static std::uint64_t hash_of(std::string_view piece, std::uint64_t head) noexcept {
     const std::uint64_t key = piece.size() <= 8 ? head + piece.size() : std::hash<std::string_view>{}(piece);
-    // a product's high bits depend on all bits of the key once its high half is folded into the low one
-    const std::uint64_t mixed = (key ^ key >> 32) * 0x9E3779B97F4A7C15u;
-    return static_cast<std::size_t>(mixed >> 32) & (slots_.size() - 1);
+    return fibonacci_hash(key ^ key >> 32);
   }
-  static constexpr std::size_t kNowhere = ~std::size_t{0};
-  /// The slot that holds `piece`, or the free slot where it belongs; kNowhere if kLongestProbe slots have
-  /// neither.
+  /// The slot that holds `piece`, or the free slot where it belongs; kNoSlot if it is too far away.
   std::size_t find_slot(std::string_view piece, std::uint64_t head) const noexcept {
-    std::size_t at = home_slot(piece, head);
-    for (std::size_t i = 0; i < kLongestProbe; ++i, at = (at + 1) & (slots_.size() - 1)) {
-      if (slots_[at].id < 0 || holds(slots_[at], piece, head)) return at;
-    }
-    return kNowhere;
+    const auto stops = [&](const Slot& s) { return s.id < 0 || holds(s, piece, head); };
+    return probe(slots_, hash_of(piece, head), stops, kLongestProbe);
   }
 
   std::span<const std::string_view> pieces_;

@@ -17,7 +17,7 @@
 #include <string>
 #include <string_view>
 
-#include "../gguf/fnv.hpp"
+#include "../gguf/hashing.hpp"
 
 namespace gemma::detail {
 

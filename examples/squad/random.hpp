@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "gemma/sampler.hpp"
-#include "gguf/fnv.hpp"
+#include "gguf/hashing.hpp"
 
 namespace gemma::squad {
 

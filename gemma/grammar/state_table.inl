@@ -5,17 +5,11 @@
 #include <array>
 #include <functional>
 
+#include "../../gguf/hashing.hpp"
 #include "../../gguf/linkage.hpp"
 #include "plain_chars.hpp"
 
 namespace gemma::detail {
-
-/// The finalizer of SplitMix64 (Steele et al. 2014).
-inline std::uint64_t mixed_bits(std::uint64_t z) noexcept {
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
 
 GEMMA_INLINE bool KeySet::insert(std::uint64_t key) {
   if (used_.size() * 2 >= slots_.size()) {
@@ -26,10 +20,9 @@ GEMMA_INLINE bool KeySet::insert(std::uint64_t key) {
       if (k != kFree) insert(k);
     }
   }
-  std::size_t at = mixed_bits(key) & (slots_.size() - 1);
-  for (; slots_[at] != kFree; at = (at + 1) & (slots_.size() - 1)) {
-    if (slots_[at] == key) return false;
-  }
+  const auto stops = [key](std::uint64_t k) { return k == kFree || k == key; };
+  const std::size_t at = probe(slots_, mixed_bits(key), stops);
+  if (slots_[at] == key) return false;
   slots_[at] = key;
   used_.push_back(static_cast<std::uint32_t>(at));
   return true;
@@ -49,19 +42,16 @@ GEMMA_INLINE std::uint64_t PairLists::hash_of(std::span<const Pair> list, std::u
 GEMMA_INLINE void PairLists::grow() {
   slots_.assign(slots_.size() * 2, 0);
   for (std::uint32_t i = 0; i < size(); ++i) {
-    std::size_t at = hash_of(i) & (slots_.size() - 1);
-    while (slots_[at] != 0) at = (at + 1) & (slots_.size() - 1);
-    slots_[at] = i + 1;
+    slots_[probe(slots_, hash_of(i), [](std::uint32_t known) { return known == 0; })] = i + 1;
   }
 }
 
 GEMMA_INLINE std::uint32_t PairLists::number_of(std::span<const Pair> list, std::uint32_t mark) {
-  std::size_t at = hash_of(list, mark) & (slots_.size() - 1);
-  for (; slots_[at] != 0; at = (at + 1) & (slots_.size() - 1)) {
-    const std::uint32_t i = slots_[at] - 1;
-    const auto known = (*this)[i];
-    if (marks_[i] == mark && std::equal(known.begin(), known.end(), list.begin(), list.end())) return i;
-  }
+  const auto stops = [&](std::uint32_t known) {
+    return known == 0 || (marks_[known - 1] == mark && std::ranges::equal((*this)[known - 1], list));
+  };
+  const std::size_t at = probe(slots_, hash_of(list, mark), stops);
+  if (slots_[at] != 0) return slots_[at] - 1;
   const auto i = static_cast<std::uint32_t>(size());
   pairs_.insert(pairs_.end(), list.begin(), list.end());
   begin_.push_back(static_cast<std::uint32_t>(pairs_.size()));

@@ -60,7 +60,6 @@ ELSEWHERE = {
     "gemma/workspace.hpp": ("tests/gemma/forward_test.cpp", "Workspace"),
     "gguf/blocks.hpp": ("tests/kernels/dequantize_test.cpp", "row_bytes"),
     "gguf/error.hpp": ("tests/gguf/malformed_test.cpp", "ErrorCode"),
-    "gguf/fnv.hpp": ("tests/tokenizer/dialects_test.cpp", "template_fingerprint"),
     "gguf/file_kind.hpp": ("tests/gemma/other_engines_test.cpp", "Vocab"),
     "gguf/os_file.hpp": ("tests/gguf/mapped_file_test.cpp", "MappedFile"),
     "gguf/unsupported_types.hpp": ("tests/gguf/dtype_test.cpp", "find_unsupported_type"),
