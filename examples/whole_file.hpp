@@ -83,7 +83,7 @@ class WholeFile {
 
   std::string path_;
   std::string target_;
-  std::string temporary_;  // empty when target_ is written directly or the file has its name
+  std::string temporary_;  // empty when target_ is written directly, or commit() has renamed it
   int fd_ = -1;
 };
 

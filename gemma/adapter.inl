@@ -34,7 +34,7 @@ GEMMA_INLINE Adapter Adapter::from(gguf::File file, float scale) {
       refuse(ErrorCode::kUnsupported,
              "changes only what follows certain tokens (aLoRA), which is not supported");
     for (const TensorView& t : f.tensors()) {
-      if (!t.runs())
+      if (!t.is_supported())
         refuse(ErrorCode::kUnsupported,
                "tensor " + gemma::quoted(t.name) + " is of a type that is not supported");
       if (t.name.ends_with(kB)) {

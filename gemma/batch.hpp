@@ -1,7 +1,7 @@
 // Many sequences in one forward pass: they join and leave between steps (continuous batching, Yu et al.
 // 2022), and share the keys and values of common prefixes. Invariant: a sequence's tokens have the same bits
 // as they would have alone in a Session with the same options and sampler (law 1), whatever sequences share
-// its forward or its prefix; all memory is reserved when the batch is made.
+// its forward pass or its prefix; all memory is reserved when the batch is made.
 #pragma once
 
 #include <atomic>
@@ -84,7 +84,7 @@ class Batch {
   void resume(Id id, std::span<const std::int32_t> tokens, PickToken pick,
               const GenerateOptions& options = {});
 
-  /// One forward: a token for every sequence that is past its prompt, several where guesses were right
+  /// One forward pass: a token for every sequence that is past its prompt, several where guesses were right
   /// (EngineOptions::draft), and as much of the prompts as EngineOptions::chunk and max_prompt_tokens leave
   /// room for, the oldest first. Calls the sequences' callbacks. Returns whether any sequence is still
   /// running. `cancel`, when set by any thread, stops within a layer: throws Error{kCancelled}, with all

@@ -407,7 +407,7 @@ typedef struct gemma_generate_result {
   double first_token_seconds; /**< from the call to the first token */
   size_t n_steps;             /**< passes that computed tokens of the answer */
   size_t n_drafted;           /**< guesses that these passes computed */
-  size_t n_accepted;          /**< guesses that were right */
+  size_t n_accepted;          /**< guesses that were chosen */
 } gemma_generate_result;
 /** Its defaults. */
 #define GEMMA_GENERATE_RESULT_INIT \

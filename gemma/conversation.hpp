@@ -49,7 +49,7 @@ struct Answer {
   double total_seconds = 0;                    // from the message to the end
   std::size_t n_steps = 0;                     // forward passes that computed these tokens
   std::size_t n_drafted = 0;   // guesses that these passes computed as well (SessionOptions::draft)
-  std::size_t n_accepted = 0;  // guesses that were right
+  std::size_t n_accepted = 0;  // guesses that were chosen
 
   /// Tokens of the prompt computed per second; 0 if there were none.
   double prefill_tokens_per_second() const noexcept {
@@ -62,7 +62,7 @@ struct Answer {
 };
 
 /// Callbacks during an answer, and the flag that cancels it.
-struct ConversationWatch {
+struct AskOptions {
   std::function<void(std::string_view)> on_text = {};     // gets each piece of the answer, whole characters
   std::function<void(std::string_view)> on_thought = {};  // the same for the thoughts before it
   std::function<void(std::size_t, std::size_t)> on_prompt = {};  // tokens of the prompt done, total
@@ -79,7 +79,7 @@ class Conversation {
   /// Answers `message`; message and answer are added to the conversation. If the call is cancelled before the
   /// first token, or throws, the conversation does not change. Throws Error: kContextFull when the
   /// conversation is longer than the context, and as Session does.
-  Answer ask(const std::string& message, const ConversationWatch& watch = {});
+  Answer ask(const std::string& message, const AskOptions& given = {});
 
   /// Forgets the turns; the system text stays, and the sampler starts again from its seed.
   void reset();

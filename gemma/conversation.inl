@@ -77,7 +77,7 @@ GEMMA_INLINE bool Conversation::spell(std::span<const TokenId> ids, std::string_
          utf8::replace_invalid(tokenizer.decode(ids)) == text;
 }
 
-GEMMA_INLINE Answer Conversation::ask(const std::string& message, const ConversationWatch& watch) {
+GEMMA_INLINE Answer Conversation::ask(const std::string& message, const AskOptions& given) {
   const detail::Stopwatch since_begin;
   Answer answer;
   const std::vector<TokenId> prompt = prompt_tokens(message);
@@ -89,13 +89,13 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
              std::to_string(session_.n_ctx());
     });
   }
-  if (watch.on_prompt) {  // before the first chunk, report the number of tokens to compute
+  if (given.on_prompt) {  // before the first chunk, report the number of tokens to compute
     const auto known = session_.tokens();
     const auto differ = std::mismatch(prompt.begin(), prompt.end(), known.begin(), known.end()).first;
-    watch.on_prompt(0, static_cast<std::size_t>(prompt.end() - differ));
+    given.on_prompt(0, static_cast<std::size_t>(prompt.end() - differ));
   }
   try {
-    const PrefillResult read = session_.set_tokens(prompt, {watch.on_prompt, watch.cancel});
+    const PrefillResult read = session_.set_tokens(prompt, {given.on_prompt, given.cancel});
     answer.n_reused = read.n_reused;
     answer.prefill_seconds = read.seconds;
   } catch (const Error& e) {
@@ -108,15 +108,15 @@ GEMMA_INLINE Answer Conversation::ask(const std::string& message, const Conversa
   GenerateOptions options;
   options.max_tokens = options_.max_tokens;
   options.stop_strings = options_.stop_strings;
-  options.cancel = watch.cancel;
-  options.process = watch.process;
+  options.cancel = given.cancel;
+  options.process = given.process;
   ThoughtSplitter splitter(agent());
   std::string said;
   const auto take = [&](const Thoughts& part, bool more) {
     said += part.answer;
     answer.thinking += part.thought;
-    if (watch.on_thought && !part.thought.empty()) watch.on_thought(part.thought);
-    if (watch.on_text && (more || !part.answer.empty())) watch.on_text(part.answer);
+    if (given.on_thought && !part.thought.empty()) given.on_thought(part.thought);
+    if (given.on_text && (more || !part.answer.empty())) given.on_text(part.answer);
   };
   options.on_text = [&](std::string_view text) {
     take(splitter.push(text), true);

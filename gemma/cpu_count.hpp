@@ -25,7 +25,7 @@ unsigned cores_among(const std::vector<int>& cpus, const std::string& root);
 /// n_cores, but at most the quota rounded up: using a fraction of a CPU is better than leaving it idle.
 unsigned threads_for(unsigned n_cores, double quota);
 
-/// Threads that this process can keep busy.
+/// Number of threads that this process can keep busy: its physical cores, at most its CPU quota rounded up.
 unsigned usable_core_count();
 
 }  // namespace gemma::detail

@@ -88,8 +88,8 @@ class PromptLookup final : public Drafter {
 class DraftLength {
  public:
   static constexpr std::size_t kKinds = 6;  // by the number of tokens that agreed: from 2, 3, 4, 6, 10, 18 on
-  /// Estimated time that one more row adds to a step of one token, as a fraction. Two cores of Zen 3 take 0.2
-  /// to 0.3 for rows of gemma-2b Q4_K_M; where arithmetic is faster relative to memory it is less.
+  /// Estimated time that one more row adds to a step of one token, as a fraction: a compromise, since 0.1 to
+  /// 0.3 are measured (docs/drafts.md; two cores of Zen 3 take 0.2 to 0.3 for gemma-2b Q4_K_M).
   static constexpr double kRowCost = 0.15;
 
   /// A decode step, as planned so far.

@@ -46,7 +46,7 @@ GEMMA_INLINE ImportanceMeter::ImportanceMeter(const Model& model, const Importan
   detail::or_out_of_memory("no memory for importances", [&] {
     for (const TensorView& t : model.file().tensors()) {
       const bool in_layer = t.name.starts_with("blk.");
-      if (t.n_dims < 2 || !t.runs() || (!in_layer && !options.outside_layers)) continue;
+      if (t.n_dims < 2 || !t.is_supported() || (!in_layer && !options.outside_layers)) continue;
       const std::size_t n = t.n_dims < 3 ? 1 : t.dims[2] * t.dims[3];
       sums_.emplace_back(t.data.data(), Sums{std::string(t.name), t.cols, t.data.size() / n,
                                              std::vector<double>(n * t.cols), std::vector<double>(n)});

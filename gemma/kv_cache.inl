@@ -133,7 +133,7 @@ GEMMA_INLINE std::size_t KvCache::pages_needed(std::size_t group, std::size_t n)
   std::size_t sum = 0;
   for (std::size_t b = n_past_ / kernels::kKeyBlock; b < KvLayout::pages_for(n_past_ + n); ++b) {
     const bool held = b >= t.begin && b < t.end;
-    if (!held || pool_->holders(group, t.pages[b]) != 1) ++sum;
+    if (!held || pool_->n_references(group, t.pages[b]) != 1) ++sum;
   }
   return sum;
 }
@@ -161,7 +161,7 @@ GEMMA_INLINE void KvCache::prepare(std::size_t n) {
         t.pages[b] = take(g);
         if (t.begin == t.end) t.begin = b;
         t.end = b + 1;
-      } else if (pool_->holders(g, t.pages[b]) != 1) {
+      } else if (pool_->n_references(g, t.pages[b]) != 1) {
         std::byte* const own = take(g);
         std::memcpy(own, t.pages[b], group.page_bytes);
         pool_->give_back(g, t.pages[b]);

@@ -116,27 +116,27 @@ class KvPool {
   std::size_t n_free(std::size_t group) const noexcept { return groups_[group].free.size(); }
   /// Number of pages of a group that are held.
   std::size_t n_used(std::size_t group) const noexcept {
-    return groups_[group].holders.size() - groups_[group].free.size();
+    return groups_[group].n_references.size() - groups_[group].free.size();
   }
 
   /// Takes a free page of a group and gives it one reference; nullptr if none is free.
   std::byte* take(std::size_t group) noexcept;
   /// Adds a reference to the page.
   void hold(std::size_t group, const std::byte* page) noexcept {
-    ++groups_[group].holders[number(group, page)];
+    ++groups_[group].n_references[number(group, page)];
   }
   /// Drops a reference; a page without references becomes free.
   void give_back(std::size_t group, const std::byte* page) noexcept;
   /// Number of references to the page.
-  std::uint32_t holders(std::size_t group, const std::byte* page) const noexcept {
-    return groups_[group].holders[number(group, page)];
+  std::uint32_t n_references(std::size_t group, const std::byte* page) const noexcept {
+    return groups_[group].n_references[number(group, page)];
   }
 
  private:
   struct Group {
-    std::size_t offset = 0;              // of the group's first page, in bytes
-    std::vector<std::uint32_t> holders;  // [pages]
-    std::vector<std::uint32_t> free;     // indices of free pages; the last one is taken next
+    std::size_t offset = 0;                   // of the group's first page, in bytes
+    std::vector<std::uint32_t> n_references;  // [pages]
+    std::vector<std::uint32_t> free;          // indices of free pages; the last one is taken next
   };
 
   std::size_t number(std::size_t group, const std::byte* page) const noexcept {

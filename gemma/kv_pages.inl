@@ -135,14 +135,14 @@ GEMMA_INLINE std::byte* KvPool::take(std::size_t group) noexcept {
   if (g.free.empty()) return nullptr;
   const std::uint32_t page = g.free.back();
   g.free.pop_back();
-  g.holders[page] = 1;
+  g.n_references[page] = 1;
   return memory_.data() + g.offset + page * layout_.groups[group].page_bytes;
 }
 
 GEMMA_INLINE void KvPool::give_back(std::size_t group, const std::byte* page) noexcept {
   Group& g = groups_[group];
   const std::size_t i = number(group, page);
-  if (--g.holders[i] == 0) g.free.push_back(static_cast<std::uint32_t>(i));  // within its first capacity
+  if (--g.n_references[i] == 0) g.free.push_back(static_cast<std::uint32_t>(i));  // within its first capacity
 }
 
 }  // namespace gemma

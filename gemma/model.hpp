@@ -130,7 +130,7 @@ class Model {
   /// forward() without the product with the vocabulary: returns the final hidden states, after the output
   /// norm, of the rows that Chunk::logits requests, [n_rows, d_model]; at most WorkspaceOptions::most_rows()
   /// of them. For a model with bidirectional attention a whole text must be one chunk, with an empty cache.
-  /// Throws as forward().
+  /// Valid as the result of forward(). Throws as forward(), but accepts models that only embed.
   std::span<const float> forward_hidden(std::span<const Chunk> chunks, Workspace& ws,
                                         const std::atomic<bool>* cancel = nullptr,
                                         detail::Trace* trace = nullptr) const;

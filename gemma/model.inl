@@ -209,7 +209,7 @@ GEMMA_INLINE std::size_t Model::check_chunks(std::span<const Chunk> chunks, std:
   }
   if (n_rows == 0 || n_rows > max_tokens || n_wanted > max_rows) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "a forward of " + std::to_string(n_rows) + " tokens and " + std::to_string(n_wanted) +
+      return "a forward pass of " + std::to_string(n_rows) + " tokens and " + std::to_string(n_wanted) +
              " rows of logits; the workspace takes " + std::to_string(max_tokens) + " and " +
              std::to_string(max_rows);
     });

@@ -73,7 +73,7 @@ struct EngineOptions {
   /// Guesses of the next tokens. A generation uses them unless GenerateOptions::draft is false.
   DraftOptions draft = {};
 };
-/// Options of a Session; other names for the same struct exist for Batch.
+/// Options of a Session; a Batch and a Scheduler take the same struct.
 using SessionOptions = EngineOptions;
 /// Options of a Batch.
 using BatchOptions = EngineOptions;

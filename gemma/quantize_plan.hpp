@@ -33,7 +33,7 @@ struct TensorChoice {
   const TensorView* tensor = nullptr;               // in the file
   DType type = DType::kF32;                         // type in the output, unless it is copied
   bool copied = false;                              // written unchanged, whatever its type
-  bool instead = false;                             // `type` replaces one whose blocks do not divide the rows
+  bool is_fallback = false;                         // `type` replaces one whose blocks do not divide the rows
   const Importances::Entry* importances = nullptr;  // of the inputs; nullptr: all count equally
   std::vector<const Adapter::Change*> changes = {};  // changes of adapters, added before encoding
 

@@ -74,7 +74,7 @@ class TypeChooser {
         });
       }
       choice.type = fallback(wanted, t.cols);
-      choice.instead = true;
+      choice.is_fallback = true;
     }
     choice.copied = choice.type == t.type && !changed;
     if (!choice.copied) choice.importances = importances_of(t);
@@ -97,7 +97,7 @@ class TypeChooser {
       used_.insert(i);
       if (!type) type = wanted;
     }
-    if (type && !t.runs()) {
+    if (type && !t.is_supported()) {
       detail::refuse(ErrorCode::kUnsupported, [&] {
         return file_.path() + ": tensor " + gemma::quoted(t.name) + " is of type " +
                describe_dtype_id(t.type_id) + ", which is not decoded";
@@ -109,7 +109,7 @@ class TypeChooser {
   /// Whether the recipe applies to a tensor: it has more than one dimension, can be decoded, and is not in
   /// the list of kept tensors.
   static bool is_matrix(const TensorView& t) noexcept {
-    if (t.n_dims < 2 || t.rows < 2 || !t.runs() || !t.name.ends_with("weight")) return false;
+    if (t.n_dims < 2 || t.rows < 2 || !t.is_supported() || !t.name.ends_with("weight")) return false;
     return std::none_of(std::begin(kKeptTensors), std::end(kKeptTensors),
                         [&](std::string_view part) { return t.name.find(part) != std::string_view::npos; });
   }
@@ -148,7 +148,7 @@ class TypeChooser {
 
   static DType fallback(DType type, std::size_t cols) noexcept {
     for (const TypeFallback& f : kTypeFallbacks)
-      if (f.type == type && cols % info(f.instead).block_elements == 0) return f.instead;
+      if (f.type == type && cols % info(f.fallback).block_elements == 0) return f.fallback;
     return DType::kF16;
   }
 
@@ -187,7 +187,7 @@ GEMMA_INLINE std::vector<TensorChoice> choose_types(const gguf::File& file, cons
   std::vector<TensorChoice> choices;
   TypeChooser chooser(file, options);
   for (const TensorView& t : file.tensors()) {
-    if (!t.runs()) {  // its size is not known, so it cannot be copied
+    if (!t.is_supported()) {  // its size is not known, so it cannot be copied
       detail::refuse(ErrorCode::kUnsupported, [&] {
         return file.path() + ": tensor " + gemma::quoted(t.name) + " is of type " +
                describe_dtype_id(t.type_id) + ", which cannot be written";

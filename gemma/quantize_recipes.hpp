@@ -14,14 +14,14 @@ namespace gemma {
 
 /// The layers that get the special type, counted among those that have the matrix.
 enum class LayerPick : std::uint8_t {
-  kNone,            // none
-  kFirstTwo,        // the first two
-  kFirstFour,       // the first four
-  kFirstSixteenth,  // the first sixteenth
-  kFirstEighth,     // the first eighth
-  kEighths,         // the first and last eighth, and every third between
-  kGrouped,         // all, if four or more heads share a key/value head
-  kNoMatrix,        // the first eighth, unless there are importances
+  kNone,                           // none
+  kFirstTwo,                       // the first two
+  kFirstFour,                      // the first four
+  kFirstSixteenth,                 // the first sixteenth
+  kFirstEighth,                    // the first eighth
+  kEighths,                        // the first and last eighth, and every third between
+  kIfGroupedQuery,                 // all, if four or more heads share a key/value head
+  kFirstEighthWithoutImportances,  // the first eighth, unless there are importances
 };
 
 /// The type of one kind of matrix.
@@ -66,7 +66,7 @@ inline constexpr QuantizeRecipe kQuantizeRecipes[] = {
      10,
      DType::kQ2_K,
      DType::kQ6_K,
-     {DType::kQ3_K, LayerPick::kGrouped, DType::kQ4_K},
+     {DType::kQ3_K, LayerPick::kIfGroupedQuery, DType::kQ4_K},
      {DType::kQ3_K},
      {DType::kQ3_K}},
     detail::plain_recipe("Q3_K_S", 11, DType::kQ3_K, DType::kQ6_K),
@@ -104,24 +104,24 @@ inline constexpr QuantizeRecipe kQuantizeRecipes[] = {
      25,
      DType::kIQ4_NL,
      DType::kQ6_K,
-     {DType::kIQ4_NL, LayerPick::kGrouped, DType::kQ5_K},
+     {DType::kIQ4_NL, LayerPick::kIfGroupedQuery, DType::kQ5_K},
      {DType::kIQ4_NL},
-     {DType::kIQ4_NL, LayerPick::kNoMatrix, DType::kQ5_K}},
+     {DType::kIQ4_NL, LayerPick::kFirstEighthWithoutImportances, DType::kQ5_K}},
     {"IQ4_XS",
      30,
      DType::kIQ4_XS,
      DType::kQ6_K,
-     {DType::kIQ4_XS, LayerPick::kGrouped, DType::kQ5_K},
+     {DType::kIQ4_XS, LayerPick::kIfGroupedQuery, DType::kQ5_K},
      {DType::kIQ4_XS},
-     {DType::kIQ4_XS, LayerPick::kNoMatrix, DType::kQ5_K}},
+     {DType::kIQ4_XS, LayerPick::kFirstEighthWithoutImportances, DType::kQ5_K}},
 };
 
 namespace detail {
 
 /// The replacement of a type whose blocks do not divide a row: first another block size, then F16.
 struct TypeFallback {
-  DType type;     // the type that does not fit
-  DType instead;  // the type used in its place
+  DType type;      // the type that does not fit
+  DType fallback;  // the type used in its place
 };
 /// All replacements.
 inline constexpr TypeFallback kTypeFallbacks[] = {
@@ -158,9 +158,9 @@ constexpr bool is_picked(LayerPick pick, std::size_t i, std::size_t n, bool grou
       return i < n / 8;
     case LayerPick::kEighths:
       return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
-    case LayerPick::kGrouped:
+    case LayerPick::kIfGroupedQuery:
       return grouped;
-    case LayerPick::kNoMatrix:
+    case LayerPick::kFirstEighthWithoutImportances:
       return !weighted && i < n / 8;
   }
   return false;

@@ -15,12 +15,11 @@ namespace gemma {
 
 /// Options of a Sampler.
 struct SamplerOptions {
-  float temperature = 0.0f;  // 0: greedy
-  std::size_t top_k = 0;     // keep the k likeliest; 0: all
-  float top_p = 1.0f;        // keep the smallest set with at least this probability (Holtzman et al. 2020)
-  float min_p = 0.0f;        // keep tokens whose probability is at least min_p times the largest
-  float repeat_penalty =
-      1.0f;  // divide positive (multiply negative) logits of recent tokens (Keskar et al. 2019)
+  float temperature = 0.0f;     // 0: greedy
+  std::size_t top_k = 0;        // keep the k likeliest; 0: all
+  float top_p = 1.0f;           // keep the smallest set with at least this probability (Holtzman et al. 2020)
+  float min_p = 0.0f;           // keep tokens whose probability is at least min_p times the largest
+  float repeat_penalty = 1.0f;  // divides positive, multiplies negative logits of recent tokens (Keskar 2019)
   std::size_t repeat_last = 64;  // how many recent tokens are penalised
   std::uint64_t seed = 0;        // of SplitMix64
 };

@@ -45,8 +45,9 @@ class Snapshot {
   /// The final hidden state [d_model] of the last token, or empty.
   std::span<const float> hidden_state() const noexcept { return hidden_; }
 
-  /// Makes a snapshot from its parts, for restoring (session_file.hpp). Throws Error{kInvalidArgument} unless
-  /// the cache holds as many positions as there are tokens, or one less.
+  /// Makes a snapshot from its parts, for restoring (session_file.hpp); `logits` is [vocab_size] and `hidden`
+  /// [d_model], or they are empty, which is not checked. Throws Error{kInvalidArgument} unless the tokens fit
+  /// the context and the cache holds as many positions as there are tokens, or one less.
   Snapshot(KvCache cache, std::vector<std::int32_t> tokens, std::vector<float> logits,
            std::vector<float> hidden);
 
@@ -185,7 +186,7 @@ class Generating {
     ++result().n_steps;
     result().n_drafted += guesses_.size();
   }
-  /// Whether the token chosen by choose() was the next guess and has its row.
+  /// Whether the token chosen by choose() was the next guess, whose row this forward pass has computed.
   bool is_computed() const noexcept { return guesses_.right(); }
   /// How many of rows() belong to the sequence, including that token.
   std::size_t n_right() const noexcept { return guesses_.n_right(); }

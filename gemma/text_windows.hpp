@@ -45,8 +45,9 @@ class TextWindows {
   using Take = std::function<void(std::span<const ScoredToken> tokens)>;
 
   /// Takes the ids of a text. If the vocabulary adds BOS, it replaces the first token of each window, as in
-  /// llama.cpp's perplexity. Throws Error{kInvalidArgument} for windows of fewer than 4 tokens, a stride as
-  /// long as a window or longer, or a text of fewer tokens than a window; ids are checked by run().
+  /// llama.cpp's perplexity. Throws Error{kInvalidArgument} for windows of fewer than 4 tokens or longer
+  /// than the text or the model's context, a stride not shorter than a window, or a batch of 0, and
+  /// {kOutOfMemory}; ids are checked by run().
   TextWindows(const Model& model, std::vector<std::int32_t> ids, const WindowOptions& options);
 
   /// Number of windows.

@@ -18,7 +18,7 @@ GEMMA_INLINE TextWindows::TextWindows(const Model& model, std::vector<std::int32
     if (n < 4 || options.stride >= n || options.batch == 0) {
       detail::refuse(ErrorCode::kInvalidArgument, [&] {
         return "windows of " + std::to_string(n) + " tokens with a stride of " +
-               std::to_string(options.stride) + " in forwards of " + std::to_string(options.batch) +
+               std::to_string(options.stride) + " in forward passes of " + std::to_string(options.batch) +
                " tokens: a window has at least 4 tokens, and its stride is shorter";
       });
     }

@@ -162,7 +162,7 @@ class WeightReader {
 
   const TensorView& checked(const std::string& name, std::size_t rows, std::size_t cols) const {
     const TensorView& t = file_.tensor(name);
-    if (!t.runs()) {
+    if (!t.is_supported()) {
       const UnsupportedType* other = find_unsupported_type(t.type_id);
       fail(ErrorCode::kUnsupported, t,
            "its type " + describe_dtype_id(t.type_id) + " " +

@@ -13,7 +13,7 @@
 
 namespace gemma {
 
-// ---- one weight a block -----------------------------------------------------------------------------------
+// ---- one weight per block ---------------------------------------------------------------------------------
 struct BlockF32 {  // binary32
   float w;         // the weight itself
 };
@@ -24,7 +24,7 @@ struct BlockBF16 {  // the upper half of a float32
   std::uint16_t w;
 };
 
-// ---- 32 weights a block -----------------------------------------------------------------------------------
+// ---- 32 weights per block ---------------------------------------------------------------------------------
 /// Number of weights in a small block (Q4_0, Q8_0 and related types).
 inline constexpr int kQK = 32;
 
@@ -59,7 +59,7 @@ struct BlockMXFP4 {  // w = 2^(e - 128) * kFp4Values[q]; nibbles as Q4_0 (OCP mi
   std::uint8_t qs[16];
 };
 
-// ---- 64 and 128 weights a block ---------------------------------------------------------------------------
+// ---- 64 and 128 weights per block -------------------------------------------------------------------------
 struct BlockNVFP4 {   // w = E(s[i / 16]) / 2 * kFp4Values[q], E: unsigned E4M3; 16 weights in 8 bytes, low
   std::uint8_t s[4];  // nibbles first; products are also multiplied by the tensor NAME.scale
   std::uint8_t qs[32];
@@ -73,7 +73,7 @@ struct BlockQ1_0 {  // w = d where bit i is set (lowest first), else -d
   std::uint8_t qs[16];
 };
 
-// ---- 256 weights a super-block ----------------------------------------------------------------------------
+// ---- 256 weights per super-block --------------------------------------------------------------------------
 /// Number of weights in a super-block (the K types).
 inline constexpr int kQKK = 256;
 
@@ -115,31 +115,33 @@ struct BlockTQ2_0 {  // w = d * (q - 1), q in K order
   std::uint8_t qs[64];
   std::uint16_t d;
 };
-struct BlockTQ1_0 {  // w = d * (t - 1), t = ((byte * 3^n mod 256) * 3) >> 8: digit n of a byte in base 3
-  std::uint8_t
-      qs[48];  // i < 160: digit i / 32 of qs[i % 32]; i < 240: digit (i - 160) / 16 of qs[32 + i % 16]
-  std::uint8_t qh[4];  // else digit (i - 240) / 4 of qh[i % 4]
+// w = d * (t - 1), t = ((byte * 3^n mod 256) * 3) >> 8: digit n of a byte in base 3. Weight i is digit i / 32
+// of qs[i % 32] for i < 160, digit (i - 160) / 16 of qs[32 + i % 16] for i < 240, else digit (i - 240) / 4 of
+// qh[i % 4].
+struct BlockTQ1_0 {
+  std::uint8_t qs[48];
+  std::uint8_t qh[4];
   std::uint16_t d;
 };
 
 // ---- 256 weights by index into a grid ---------------------------------------------------------------------
 // g is a row of a table in kernels/grids.hpp: the magnitudes of 8 (IQ3: 4) weights. Sign bit k set: weight k
 // of the eight is negative. Seven sign bits stand for eight of even parity: see kernels/grids.hpp.
-struct BlockIQ2_XXS {  // w = d * (0.5 + (u >> 28)) / 4 * g; u: the little-endian 32 bits of `signs`
-  struct Group {       // 32 weights: four indices; four times 7 sign bits, lowest first, and the 4-bit scale
+struct BlockIQ2_XXS {       // w = d * (0.5 + (u >> 28)) / 4 * g; u: the little-endian 32 bits of `signs`
+  struct Group {            // 32 weights: four indices; four times 7 sign bits, lowest first
     std::uint8_t index[4];  // one for 8 weights
-    std::uint8_t signs[4];  // and the scale, in the highest 4 bits
+    std::uint8_t signs[4];  // and the 4-bit scale, in the highest bits
   };
   std::uint16_t d;  // binary16
   Group groups[8];  // of 32 weights each
 };
-struct BlockIQ2_XS {  // w = d * (0.5 + sc) / 4 * g; qs: 9 bits of index, 7 of signs; a 4-bit scale a 16
+struct BlockIQ2_XS {  // w = d * (0.5 + sc) / 4 * g; qs: 9 bits of index, 7 of signs; a 4-bit scale for 16
   std::uint16_t d;
   std::uint16_t qs[32];
   std::uint8_t scales[8];
 };
-struct BlockIQ2_S {  // as IQ2_XS; bits 8-9 of the four indices of 32 weights in a byte of qh; a sign byte an
-                     // 8
+// As IQ2_XS; bits 8-9 of the four indices of 32 weights are in a byte of qh; a sign byte for 8 weights.
+struct BlockIQ2_S {
   std::uint16_t d;
   std::uint8_t qs[32];
   std::uint8_t signs[32];
@@ -163,9 +165,10 @@ struct BlockIQ1_S {  // w = d * (2 sc + 1) * (g +- 1/8); qh of 32 weights: four 
   std::uint8_t qs[32];
   std::uint16_t qh[8];
 };
-struct BlockIQ1_M {     // as IQ1_S with 3 bits sc a 16 weights and a nibble an 8: bits 8-10 of the index, the
-  std::uint8_t qs[32];  // sign of 1/8
-  std::uint8_t qh[16];  // two nibbles each, low first
+// As IQ1_S, with 3 bits sc for 16 weights and a nibble for 8: bits 8-10 of the index, the sign of 1/8.
+struct BlockIQ1_M {
+  std::uint8_t qs[32];
+  std::uint8_t qh[16];      // two nibbles each, low first
   std::uint16_t scales[4];  // four times 3 bits sc, lowest first; top nibbles: d, lowest first
 };
 

@@ -1,8 +1,8 @@
 // A GGUF file: header, metadata, tensor table, all read in place from a read-only mapping.
 // Invariant: a constructed File is structurally sound: every key, string, array and tensor lies inside the
 // file, names are unique, tensors are aligned and do not overlap. Tensors may be of any type, also of types
-// that are not supported or not known; code that computes with a tensor must ask TensorView::runs(). The
-// memory that a File allocates is proportional to the actual size of the header, never to a count in the
+// that are not supported or not known; code that computes with a tensor must ask TensorView::is_supported().
+// The memory that a File allocates is proportional to the actual size of the header, never to a count in the
 // header.
 //
 // The grammar (GGUF specification, versions 2 and 3, little-endian; version 2 has the same layout):

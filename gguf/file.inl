@@ -205,7 +205,7 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
 GEMMA_INLINE std::uint64_t File::size_of(const TensorView& t, std::size_t dims_at,
                                          const Reader& reader) const {
   if (!t.has_size()) return 1;
-  const UnsupportedType* other = t.runs() ? nullptr : find_unsupported_type(t.type_id);
+  const UnsupportedType* other = t.is_supported() ? nullptr : find_unsupported_type(t.type_id);
   const std::uint64_t block = other != nullptr ? other->block_elements : info(t.type).block_elements;
   const std::uint64_t bytes = other != nullptr ? other->block_bytes : info(t.type).block_bytes;
   const std::uint64_t extra = other != nullptr ? other->row_extra : 0;

@@ -27,10 +27,10 @@ struct TensorView {
   std::span<const std::byte> data;
 
   /// Whether the type is supported. Tensors of other types can be listed, but not computed with.
-  bool runs() const noexcept { return type != DType::kUnsupported; }
+  bool is_supported() const noexcept { return type != DType::kUnsupported; }
   /// Whether the size in bytes follows from the shape: true for all supported types and most others.
   bool has_size() const noexcept {
-    if (runs()) return true;
+    if (is_supported()) return true;
     const UnsupportedType* other = find_unsupported_type(type_id);
     return other != nullptr && other->has_size();
   }
@@ -39,7 +39,7 @@ struct TensorView {
 
   /// Bytes of a row; 0 where the type's size is not known.
   std::size_t row_size_bytes() const noexcept {
-    if (runs()) return row_bytes(type, cols);
+    if (is_supported()) return row_bytes(type, cols);
     const UnsupportedType* other = find_unsupported_type(type_id);
     if (other == nullptr || !other->has_size()) return 0;
     return cols / other->block_elements * other->block_bytes + other->row_extra;

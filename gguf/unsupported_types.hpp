@@ -47,7 +47,7 @@ struct UnsupportedType {
 };
 
 namespace detail {
-// 36 was IQ4_NL_4_4, and is I2_S in files of BitNet's fork: 2 bits a weight and a scale at the tensor's end
+// 36 was IQ4_NL_4_4, and is I2_S in files of BitNet's fork: 2 bits per weight and a scale at the tensor's end
 inline constexpr UnsupportedType kUnsupportedTypes[] = {
     {4, "Q4_2", 0, 0, 0, UnsupportedReason::kRemoved},
     {5, "Q4_3", 0, 0, 0, UnsupportedReason::kRemoved},

@@ -82,7 +82,7 @@ enum class KvType : std::uint8_t { kF32, kF16, kQ8 };
 /// A template, so that units of different instruction sets share no function; the parameter has no other use.
 template <class Unit = void>
 struct Q8Vectors {
-  static constexpr std::size_t kGroup = 32;  ///< numbers that share a scale
+  static constexpr std::size_t kGroup = 32;  // numbers that share a scale
   /// Number of groups of a vector.
   static constexpr std::size_t groups(std::size_t head_dim) noexcept {
     return (head_dim + kGroup - 1) / kGroup;
@@ -196,7 +196,7 @@ struct VectorKernels {
   /// Stores the value of one position in the same way; `values` points to the head's values.
   void (*store_value)(const float* value, std::size_t head_dim, KvType type, std::byte* values,
                       std::size_t slot) noexcept = nullptr;
-  /// softmax(scale * q k^T) v of AttentionArgs (Vaswani et al. 2017, eq. 1).
+  /// softmax(softcap(scale * q k^T)) v of AttentionArgs (Vaswani et al. 2017, eq. 1).
   void (*attention)(const AttentionArgs&) noexcept = nullptr;
   /// Bytes of scratch memory that a call of `attention` needs.
   std::size_t (*attention_scratch_bytes)(std::size_t n_tokens, std::size_t n_heads,

@@ -13,9 +13,9 @@ namespace gemma::kernels {
 
 /// Limits of the machine at the time of a measurement.
 struct MachineLimits {
-  double read_bytes_per_second = 0;   ///< Bytes per second of sequential reads by all threads.
-  double integer_ops_per_second = 0;  ///< Multiplications and additions per second of the ISA's u8 x i8 dot
-                                      ///< product in registers, on all threads; 0 if the ISA has none.
+  double read_bytes_per_second = 0;   // bytes per second of sequential reads by all threads
+  double integer_ops_per_second = 0;  // multiplications and additions per second of the ISA's u8 x i8 dot
+                                      // product in registers, on all threads; 0 if the ISA has none.
 };
 
 /// Size of the memory to measure with, in 64-bit words: 256 MiB, far more than a last-level cache of tens of

@@ -74,7 +74,7 @@ class ChatTemplate {
     const bool other = dialect.for_per_layer_embeddings != nullptr && vocab.has_per_layer_embeddings();
     return other ? *dialect.for_per_layer_embeddings : dialect;
   }
-  static const Dialect* told_by_vocabulary(const Vocab& vocab, bool& certain);
+  static const Dialect* recognised_by_vocabulary(const Vocab& vocab, bool& certain);
 
   const Dialect* dialect_;
   Turns turns_;
@@ -97,9 +97,9 @@ inline std::string as_file_name(std::string_view name) {
 
 /// The dialect for a vocabulary without a template. Sets `certain` to false if only the kind of tokenizer
 /// suggests it.
-inline const Dialect* ChatTemplate::told_by_vocabulary(const Vocab& vocab, bool& certain) {
+inline const Dialect* ChatTemplate::recognised_by_vocabulary(const Vocab& vocab, bool& certain) {
   certain = true;
-  if (vocab.markers_are_told()) {
+  if (vocab.markers_are_recognised()) {
     if (const Dialect* d = dialects::find_without_template(vocab.markers())) return d;
   }
   for (const Dialect* d : dialects::kAll) {
@@ -118,7 +118,7 @@ inline const Dialect* ChatTemplate::told_by_vocabulary(const Vocab& vocab, bool&
 
 inline ChatTemplate ChatTemplate::without_template(const Vocab& vocab) {
   bool certain = false;
-  const Dialect* dialect = told_by_vocabulary(vocab, certain);
+  const Dialect* dialect = recognised_by_vocabulary(vocab, certain);
   ChatTemplate t(vocab, for_file(vocab, *dialect));
   if (!certain) {
     t.note_ = "the file has no chat template, and nothing in it tells its turns; those of '" +
@@ -133,7 +133,7 @@ inline ChatTemplate ChatTemplate::read(const Vocab& vocab) {
   if (const Dialect* exact = dialects::find_exact(source)) return {vocab, *exact};
   const Dialect* signs = dialects::find_by_signs(source);
   bool certain = false;
-  const Dialect* dialect = signs != nullptr ? signs : told_by_vocabulary(vocab, certain);
+  const Dialect* dialect = signs != nullptr ? signs : recognised_by_vocabulary(vocab, certain);
   ChatTemplate t(vocab, *dialect);
   if (source.find("bos_token") == source.npos) {
     t.turns_.begin = "";

@@ -28,7 +28,7 @@ class MarkerIds {
     want(dialects::kPlainMarkers.eos);
     for (const Dialect* d : dialects::kAll) {
       const Markers& m = *d->markers;
-      for (const auto& list : {m.told_by, m.control, m.stops, m.user_defined}) {
+      for (const auto& list : {m.recognised_by, m.control, m.stops, m.user_defined}) {
         for (const std::string_view piece : list) want(piece);
       }
       for (const std::string_view piece : {m.bos, m.eos, m.eot}) want(piece);

@@ -36,8 +36,8 @@ struct Message {
   std::vector<ToolCall> tool_calls = {};          // of an assistant
   std::vector<ToolResponse> tool_responses = {};  // answers to these calls, if no "tool" messages follow
   std::string tool_call_id = {};                  // of role "tool": the call that this answers
-  std::string name = {};                          // of role "tool": the tool, if no call has that id
-  Value response = {};  // of role "tool": an answer that is not a text, instead of `content`; null: none
+  std::string name = {};  // of role "tool": the tool's name, used if no call has that id
+  Value response = {};    // of role "tool": an answer that is not a text, instead of `content`; null: none
 };
 
 /// A conversation rendered as text, with the parts that are literal.

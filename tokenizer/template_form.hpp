@@ -5,10 +5,9 @@
 // time is proportional to the template's length.
 //
 // Layout is interpreted as by the transformers library (jinja2 with trim_blocks and lstrip_blocks, no
-// trailing newline): comments, white space within tags, the kind of quotes, escapes, and white space that a
-// tag's
-// "-" or these settings remove make no difference; neither does a.b in place of a['b'], nor plain text in
-// place of a tag that prints a literal.
+// trailing newline): comments, white space within tags, the kind of quotes, escapes, and white space that
+// the "-" of a tag or these settings remove make no difference; neither does a.b in place of a['b'], nor
+// plain text in place of a tag that prints a literal.
 #pragma once
 
 #include <algorithm>

@@ -40,9 +40,9 @@ class Vocab : public detail::PieceTable {
   const Markers& markers() const noexcept { return *markers_; }
   /// Whether markers() were recognised by pieces or architecture; otherwise they are the conventions of the
   /// kind of tokenizer.
-  bool markers_are_told() const noexcept { return told_; }
+  bool markers_are_recognised() const noexcept { return recognised_; }
   /// Whether the vocabulary has all the pieces by which that of `markers` is recognised.
-  bool has_markers(const Markers& markers) const { return marker_ids_.has_all(markers.told_by); }
+  bool has_markers(const Markers& markers) const { return marker_ids_.has_all(markers.recognised_by); }
   /// general.name, or "".
   std::string_view name() const noexcept { return name_; }
   /// general.architecture, or "".
@@ -98,7 +98,7 @@ class Vocab : public detail::PieceTable {
   std::string_view pre_;
   std::string_view chat_template_;
   const Markers* markers_ = &dialects::kNoMarkers;
-  bool told_ = false;
+  bool recognised_ = false;
   bool per_layer_embeddings_ = false;
   detail::MarkerIds marker_ids_;
   std::string_view name_;
@@ -171,11 +171,11 @@ inline void Vocab::choose_markers() {
   for (const Dialect* d : dialects::kAll) {
     const Markers& m = *d->markers;
     if (m.byte_level != (kind_ == TokenizerKind::kByteBpe)) continue;
-    if (!marker_ids_.has_all(m.told_by) &&
+    if (!marker_ids_.has_all(m.recognised_by) &&
         (m.architecture.empty() || !architecture_.starts_with(m.architecture)))
       continue;
     markers_ = &m;
-    told_ = true;
+    recognised_ = true;
     return;
   }
 }
@@ -202,7 +202,7 @@ inline void Vocab::apply_markers(const Markers& markers) {
 inline void Vocab::apply_all_markers() {
   apply_markers(*markers_);
   for (const Dialect* d : dialects::kAll) {
-    if (d->markers != markers_ && marker_ids_.has_all(d->markers->told_by)) apply_markers(*d->markers);
+    if (d->markers != markers_ && marker_ids_.has_all(d->markers->recognised_by)) apply_markers(*d->markers);
   }
 }
 

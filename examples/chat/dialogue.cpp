@@ -80,7 +80,7 @@ int Dialogue::turn(const std::string& message) {
   const InterruptGuard guard(cancelled);
   const QuietKeyboard quiet(screen_.interactive());
   PromptProgress progress(screen_.status_is_terminal());
-  ConversationWatch watch;
+  AskOptions watch;
   watch.cancel = &cancelled;
   bool thinking = false;  // the last text on the screen was a thought
   watch.on_prompt = [&](std::size_t done, std::size_t total) { progress.set(done, total); };
@@ -114,7 +114,7 @@ int Dialogue::turn(const std::string& message) {
   return answer.reason == StopReason::kCancelled ? InterruptGuard::exit_status() : 0;
 }
 
-Answer Dialogue::ask(const std::string& message, const ConversationWatch& watch) {
+Answer Dialogue::ask(const std::string& message, const AskOptions& watch) {
   try {
     return conversation_.ask(message, watch);
   } catch (const Error& e) {

@@ -40,7 +40,7 @@ class Dialogue {
   enum class Next { kGoOn, kQuit };
 
   /// Calls Conversation::ask; if the context is full, adds advice to the error.
-  Answer ask(const std::string& message, const ConversationWatch& watch);
+  Answer ask(const std::string& message, const AskOptions& watch);
   Next command(std::string_view line);
   void reply(std::string_view line);
   void stats();

@@ -22,6 +22,7 @@ constexpr const char* kDim = "\x1b[2m";
 constexpr const char* kRed = "\x1b[31m";
 constexpr const char* kPlain = "\x1b[0m";
 
+/// Less than acts_on_terminal(): an answer may have joiners of emoji, soft hyphens, line separators.
 bool steers_terminal(std::uint32_t point) {
   if (point == '\n' || point == '\t') return false;
   return point < 0x20 || (point >= 0x7F && point < 0xA0) || (point >= 0x202A && point <= 0x202E) ||

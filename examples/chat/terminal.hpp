@@ -13,9 +13,9 @@
 
 namespace gemma::app {
 
-/// `text` without anything that controls a terminal: control characters other than newline and tab, the C1
-/// range, and the marks that reorder text become U+FFFD, as do bytes that are not UTF-8; carriage returns are
-/// dropped. `text` must hold whole characters, so parts of a stream may be passed one by one.
+/// `text` without anything that controls a terminal: carriage returns are dropped; control characters other
+/// than newline and tab, the C1 range, the marks that reorder text, and bytes that are not UTF-8 become
+/// U+FFFD. `text` must hold whole characters, so parts of a stream may be passed one by one.
 std::string harmless(std::string_view text);
 
 /// Standard input, output and error, and whether they are terminals. Used by one thread at a time.

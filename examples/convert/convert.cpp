@@ -1,6 +1,6 @@
 // gemma-convert FOLDER OUT: converts a published checkpoint (config.json, safetensors, tokenizer) to a GGUF
 // file of floats.
-// Invariant: OUT appears under its name when it is complete; memory does not grow with the checkpoint.
+// Invariant: OUT appears under its name only when it is complete; memory does not grow with the checkpoint.
 #include <algorithm>
 #include <atomic>
 #include <cstring>

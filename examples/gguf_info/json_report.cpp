@@ -116,7 +116,7 @@ Json tensor_json(const gguf::File& file, const TensorView& t) {
               {"bytes", t.data.size()},
               {"offset", file.offset_of(t.data)}};
   if (!file.other_parts().empty()) out["file"] = text_json(file.path_of(t.data), kLongestText);
-  if (!t.runs()) out["runs"] = false;
+  if (!t.is_supported()) out["runs"] = false;
   if (!t.has_size()) out["bytes_known"] = false;  // "bytes" is the distance to the next tensor
   return out;
 }

@@ -150,7 +150,7 @@ void write_text(const gguf::File& file) {
   for (const TensorView& t : file.tensors()) type_width = std::max(type_width, t.type_name().size());
   bool all_run = true, all_sized = true;
   for (const TensorView& t : file.tensors()) {
-    all_run &= t.runs();
+    all_run &= t.is_supported();
     all_sized &= t.has_size();
     const std::string shape = fmt::format("{}", fmt::join(shape_of(t), " x "));
     write_stdout(fmt::format("  {:<{}}  {:<{}}  {:>16}  {:>14}\n", printable(t.name), width, t.type_name(),

@@ -1,6 +1,6 @@
 // gemma-imatrix: measures on a text how important the inputs of a model's matrices are, for gemma-quantize
 // --imatrix.
-// Invariant: the file appears under its name when it is complete.
+// Invariant: the file appears under its name only when it is complete.
 #include <atomic>
 #include <cstdio>
 #include <filesystem>

@@ -1,5 +1,6 @@
 // gemma-logits: writes the model's logits at every position of a list of tokens to a file of floats.
-// Invariant: the file appears under its name when it is complete; its bits do not depend on --chunk or -t.
+// Invariant: the file appears under its name only when it is complete; its bits do not depend on --chunk or
+// -t.
 #include <atomic>
 #include <bit>
 #include <cstddef>

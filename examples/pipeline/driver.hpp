@@ -16,7 +16,8 @@ namespace gemma::app {
 /// Receiver of results. Called by the thread that issues steps.
 struct Results {
   virtual ~Results() = default;
-  /// A row of logits [vocab_size] of the oldest running step, in the order of its parts and tokens.
+  /// The bytes of a row of logits, float32 [vocab_size], of the oldest running step, in the order of its
+  /// parts and tokens.
   virtual void row(const Step& step, std::span<const std::byte> logits) = 0;
   /// The step is complete. `tokens`: a chosen token for each requested row of logits; empty if the step
   /// returns the logits.

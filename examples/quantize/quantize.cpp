@@ -1,6 +1,6 @@
 // gemma-quantize IN OUT TYPE: quantises a GGUF file of floats, or of any types.
-// Invariant: OUT appears under its name when it is complete; if the program ends before, an existing OUT is
-// unchanged.
+// Invariant: OUT appears under its name only when it is complete; if the program ends before, an existing OUT
+// is unchanged.
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -143,7 +143,7 @@ void print_choice(const TensorChoice& c, const std::optional<TensorReport>& repo
     if (report) line += fmt::format("  error {:.3f}%", 100 * report->error);
     if (report && c.importances != nullptr)
       line += fmt::format(", weighted {:.3f}%", 100 * report->weighted_error);
-    if (c.instead) line += "  (its rows are not a multiple of 256)";
+    if (c.is_fallback) line += "  (its rows are not a multiple of 256)";
   }
   app::write_stdout(line.substr(0, line.find_last_not_of(' ') + 1) + "\n");
 }

@@ -61,7 +61,7 @@ class Answers {
   std::size_t n_prompt() const noexcept { return n_prompt_; }
   /// The stop string that ended the first answer; "": none.
   const std::string& stop_sequence() const noexcept { return stop_sequence_; }
-  /// The figures of the answers, for the log.
+  /// Token counts and times of the answers, for the log.
   const Activity::Ended& took() const noexcept { return took_; }
 
  private:

@@ -14,7 +14,7 @@ namespace gemma::server {
 struct HttpRequest {
   std::string method;
   std::string path;   // without the query
-  std::string body;   // decoded
+  std::string body;   // after Transfer-Encoding and Content-Encoding are undone
   std::string model;  // the parameter "model" of the query; "": none
   /// Returns the value of a header (its name is case-insensitive); "" if it is absent.
   std::function<std::string(const char*)> header;

@@ -341,7 +341,7 @@ inline float rope_scale(const Keys& keys) {
 }
 
 /// The window of the sliding layers: the caller's, else the file's, else `fallback` (without a fallback the
-/// key is required). 0: no window; also if the window covers the longest context.
+/// key is required). 0: no window; also for a window that no context can exceed.
 inline std::size_t sliding_window(const Keys& keys, const Overrides& overrides,
                                   std::optional<std::uint64_t> fallback) {
   constexpr const char* kKey = "attention.sliding_window";

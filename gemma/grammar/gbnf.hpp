@@ -7,9 +7,9 @@
 //   item         ::= "text" | [class] | [^class] | "." | name | "(" alternatives ")"
 //   repeat       ::= "*" | "+" | "?" | "{n}" | "{n,}" | "{n,m}"
 //
-// Texts and classes support the escapes \n \r \t \\ \" \[ \] \- \^ \xHH \uHHHH \UHHHHHHHH. A rule ends where
-// the next one begins, so it may span several lines. Invariant: every rule that is used is defined exactly
-// once.
+// Texts and classes support the escapes \n \r \t \\ \" \[ \] \- \^ \/ \. \xHH \uHHHH \UHHHHHHHH. A rule ends
+// where the next one begins, so it may span several lines. Invariant: every rule that is used is defined
+// exactly once.
 #pragma once
 
 #include <cstddef>

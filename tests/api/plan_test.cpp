@@ -206,7 +206,7 @@ TEST_P(Plan, RefusesNumbersThatWouldOverflow) {
   EXPECT_THROW(plan_batch(model_, {.max_sequences = most}), Error);
 }
 
-/// Each allocation of creating and running a session fails once.
+/// Each allocation of making a session, a batch and a snapshot fails once; computing allocates nothing.
 TEST_P(Plan, AFailedAllocationIsAnError) {
   const SessionOptions options{.n_ctx = 100, .chunk = 8, .n_threads = 1};
   const std::vector<std::int32_t> prompt = random_tokens(model_, 20, 1);

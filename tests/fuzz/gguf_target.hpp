@@ -52,8 +52,9 @@ inline std::uint64_t read_everything(const File& file) {
   }
   for (const TensorView& t : file.tensors()) {
     require(file.find_tensor(t.name) == &t, "every tensor is found");
-    require(t.runs() == dtype_from_id(t.type_id).has_value(), "a type runs when it has an enumerator");
-    require(!t.runs() || t.has_size(), "a type that runs has a size");
+    require(t.is_supported() == dtype_from_id(t.type_id).has_value(),
+            "a type runs when it has an enumerator");
+    require(!t.is_supported() || t.has_size(), "a type that runs has a size");
     require(!t.data.empty(), "a tensor has bytes");
     if (t.has_size()) require(t.data.size() == t.rows * t.row_size_bytes(), "a tensor has its rows");
     sum += t.type_name().size();
@@ -84,7 +85,7 @@ inline void gguf_target(std::span<const std::byte> bytes) {
     const std::uint64_t sum = read_everything(file);
     if (file.alignment() > 4096) return;  // the copy would be all padding
     for (const TensorView& t : file.tensors()) {
-      if (!t.runs()) return;  // the writer supports only types that the engine supports
+      if (!t.is_supported()) return;  // the writer supports only types that the engine supports
     }
     const std::vector<std::byte> copy = rewritten(file);
     const File again = File::from_memory(copy, "copy");

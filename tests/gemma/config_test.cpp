@@ -248,7 +248,7 @@ TEST(Families, Llama3) {
 
 TEST(Families, MistralsWindowIsTheFilesOrTheCallers) {
   Shape s = llama3_8b();
-  s.rope_base = 0;  // 10,000
+  s.rope_base = 0;  // no such key: 10,000 is used
   s.context = 32768;
   EXPECT_EQ(config_of(published(s)).layers[31].attention.window, 0u);
   EXPECT_EQ(config_of(published(s)).ropes.at(0).base, 10000.0f);

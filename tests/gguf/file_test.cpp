@@ -78,7 +78,7 @@ TEST(File, TensorsOfTypesThatDoNotRunAreShown) {
     const TensorView& t = file.tensor(name);
     EXPECT_EQ(t.type_name(), type);
     EXPECT_EQ(t.type == DType::kUnsupported, !runs);
-    EXPECT_EQ(t.runs(), runs);
+    EXPECT_EQ(t.is_supported(), runs);
     EXPECT_EQ(t.has_size(), has_size);
     EXPECT_EQ(t.row_size_bytes(), row);
     EXPECT_EQ(file.offset_of(t.data), file.data_offset() + offset);

@@ -128,7 +128,7 @@ TEST(Mutation, TheSmallestPairsAndTensorsAreBoundedToo) {
   EXPECT_EQ(open(tensors.pad(32).fill(40'000 * 32).bytes()), std::nullopt);
 }
 
-/// Inputs that once revealed an error of the fuzz target, and its seeds.
+/// The seeds of the fuzz target, and inputs that once revealed an error.
 TEST(Corpus, EverySeedAndRegression) {
   std::size_t inputs = 0;
   for (const auto& entry : std::filesystem::directory_iterator(GEMMA_SOURCE_DIR "/tests/fuzz/corpus/gguf")) {

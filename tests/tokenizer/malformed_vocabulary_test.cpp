@@ -35,8 +35,8 @@ std::size_t offset_of(const gguf::File& file, std::string_view key, std::size_t 
   return file.offset_of(value.bytes()) + index * gguf::scalar_size(value.element_type());
 }
 
-/// Expects an error about element `index` of `key`, or about a key that is missing when index is kNowhere.
 constexpr std::size_t kNowhere = ~std::size_t{0};
+/// Expects an error about element `index` of `key`; kNowhere: about the missing key.
 void expect_vocabulary_error(const SmallVocabulary& vocabulary, ErrorCode code, std::string_view key,
                              std::size_t index, std::string_view reason) {
   const auto bytes = vocabulary.bytes();

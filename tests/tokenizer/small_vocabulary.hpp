@@ -22,7 +22,7 @@ struct SmallVocabulary {
   std::vector<std::string> tokens;
   std::vector<float> scores;        // empty: no such key
   std::vector<std::int32_t> types;  // empty: no such key
-  std::vector<std::string> merges;  // written unless empty
+  std::vector<std::string> merges;  // empty: no such key
   std::string chat_template;        // empty: no such key
   std::function<void(gguf::Writer&)> more = [](gguf::Writer&) {};
 

@@ -6,11 +6,11 @@
 
 namespace gemma::dialects {
 
-inline constexpr std::string_view kChatMlToldBy[] = {"<|im_start|>", "<|im_end|>"};
+inline constexpr std::string_view kChatMlRecognisedBy[] = {"<|im_start|>", "<|im_end|>"};
 inline constexpr std::string_view kChatMlControl[] = {"<|im_start|>", "<|im_end|>", "<|endoftext|>"};
 inline constexpr std::string_view kChatMlStops[] = {"<|im_end|>", "<|endoftext|>"};
 
-inline constexpr Markers kChatMlMarkers = {.told_by = kChatMlToldBy,
+inline constexpr Markers kChatMlMarkers = {.recognised_by = kChatMlRecognisedBy,
                                            .byte_level = true,
                                            .eos = "<|im_end|>",
                                            .eot = "<|im_end|>",

@@ -22,16 +22,16 @@ struct SamplingDefaults {
 /// Conventions of a vocabulary, used if the file has no value or is known to be wrong.
 struct Markers {
   /// A vocabulary that has all of these pieces follows these conventions; empty: pieces do not decide.
-  std::span<const std::string_view> told_by = {};
-  /// A vocabulary whose general.architecture begins with this follows them as well; "": the architecture does
-  /// not decide.
+  std::span<const std::string_view> recognised_by = {};
+  /// A vocabulary of a file whose general.architecture begins with this follows them as well; "": the
+  /// architecture does not decide.
   std::string_view architecture = {};
   /// Whether these are conventions of byte-level BPE vocabularies only; otherwise of all others only.
   bool byte_level = false;
   /// Spelling of BOS, for files that give no id; "": there is none.
   std::string_view bos = {};
-  std::string_view eos = {};  ///< Likewise of EOS, which ends a text.
-  std::string_view eot = {};  ///< Likewise of EOT, which ends a turn.
+  std::string_view eos = {};  // likewise of EOS, which ends a text
+  std::string_view eot = {};  // likewise of EOT, which ends a turn
   /// Pieces that act as control tokens, whatever type the file gives them.
   std::span<const std::string_view> control = {};
   /// The control pieces that end an answer, in addition to the ids that the file names.

@@ -6,14 +6,14 @@
 
 namespace gemma::dialects {
 
-inline constexpr std::string_view kGemmaToldBy[] = {"<start_of_turn>", "<end_of_turn>"};
+inline constexpr std::string_view kGemmaRecognisedBy[] = {"<start_of_turn>", "<end_of_turn>"};
 inline constexpr std::string_view kGemmaControl[] = {"<bos>",         "<eos>",  "<pad>",   "<start_of_turn>",
                                                      "<end_of_turn>", "<mask>", "<2mass>", "[@BOS@]"};
 inline constexpr std::string_view kGemmaStops[] = {"<eos>", "<end_of_turn>"};
 inline constexpr std::string_view kGemmaUserDefined[] = {"[toxicity=0]"};
 
 /// `</s>` is a piece of text here (HTML's strike-through), so it is not among the control pieces.
-inline constexpr Markers kGemmaMarkers = {.told_by = kGemmaToldBy,
+inline constexpr Markers kGemmaMarkers = {.recognised_by = kGemmaRecognisedBy,
                                           .architecture = "gemma",
                                           .bos = "<bos>",
                                           .eos = "<eos>",

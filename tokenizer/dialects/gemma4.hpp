@@ -7,7 +7,7 @@
 
 namespace gemma::dialects {
 
-inline constexpr std::string_view kGemma4ToldBy[] = {"<|turn>", "<turn|>", "<|channel>"};
+inline constexpr std::string_view kGemma4RecognisedBy[] = {"<|turn>", "<turn|>", "<|channel>"};
 inline constexpr std::string_view kGemma4Control[] = {"<bos>",   "<eos>",           "<pad>",     "<mask>",
                                                       "<|turn>", "<turn|>",         "<|think|>", "<|tool>",
                                                       "<tool|>", "<|tool_response>"};
@@ -18,7 +18,7 @@ inline constexpr std::string_view kGemma4UserDefined[] = {"<|tool_call>", "<tool
                                                           "<|\"|>",       "<|channel>",   "<channel|>"};
 
 /// The first published files say that no BOS is added; the models need it nevertheless.
-inline constexpr Markers kGemma4Markers = {.told_by = kGemma4ToldBy,
+inline constexpr Markers kGemma4Markers = {.recognised_by = kGemma4RecognisedBy,
                                            .architecture = "gemma4",
                                            .bos = "<bos>",
                                            .eos = "<eos>",

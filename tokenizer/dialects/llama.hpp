@@ -6,14 +6,14 @@
 
 namespace gemma::dialects {
 
-inline constexpr std::string_view kLlama3ToldBy[] = {"<|begin_of_text|>", "<|start_header_id|>",
-                                                     "<|eot_id|>"};
+inline constexpr std::string_view kLlama3RecognisedBy[] = {"<|begin_of_text|>", "<|start_header_id|>",
+                                                           "<|eot_id|>"};
 inline constexpr std::string_view kLlama3Control[] = {"<|begin_of_text|>",   "<|end_of_text|>",
                                                       "<|start_header_id|>", "<|end_header_id|>",
                                                       "<|eot_id|>",          "<|eom_id|>"};
 inline constexpr std::string_view kLlama3Stops[] = {"<|end_of_text|>", "<|eot_id|>", "<|eom_id|>"};
 
-inline constexpr Markers kLlama3Markers = {.told_by = kLlama3ToldBy,
+inline constexpr Markers kLlama3Markers = {.recognised_by = kLlama3RecognisedBy,
                                            .byte_level = true,
                                            .bos = "<|begin_of_text|>",
                                            .eos = "<|end_of_text|>",

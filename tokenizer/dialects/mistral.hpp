@@ -7,12 +7,12 @@
 
 namespace gemma::dialects {
 
-inline constexpr std::string_view kMistralToldBy[] = {"[INST]", "[/INST]"};
+inline constexpr std::string_view kMistralRecognisedBy[] = {"[INST]", "[/INST]"};
 inline constexpr std::string_view kMistralControl[] = {"<s>", "</s>", "[INST]", "[/INST]"};
 inline constexpr std::string_view kMistralStops[] = {"</s>"};
 
 /// v0.3 has separate tokens for the markers.
-inline constexpr Markers kMistralMarkers = {.told_by = kMistralToldBy,
+inline constexpr Markers kMistralMarkers = {.recognised_by = kMistralRecognisedBy,
                                             .bos = "<s>",
                                             .eos = "</s>",
                                             .control = kMistralControl,

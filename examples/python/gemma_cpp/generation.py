@@ -47,7 +47,7 @@ class Generated:
     log_probabilities: List[float] = field(default_factory=list)  # of `tokens`, if requested
     n_steps: int = 0  # forward passes that computed tokens of the answer
     n_drafted: int = 0  # guesses that these passes verified
-    n_accepted: int = 0  # guesses that were right
+    n_accepted: int = 0  # guesses that were chosen
 
     def add(self, token: Token, with_log_probability: bool) -> None:
         self.text += token.text
