@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace gemma::squad {
 
 struct Truth {
@@ -36,6 +38,9 @@ struct Dataset {
   std::vector<Passage> passages;
   std::vector<Question> questions;  // in the file's order
 };
+
+/// Parses JSON; `name` is the file's name in messages. Throws gemma::Error (malformed).
+nlohmann::json parse_json(std::string_view text, std::string_view name);
 
 /// Reads a SQuAD file as published, or rows as Hugging Face publishes them: JSON lines, or an array, of {id,
 /// title, context, question, answers: {text: [], answer_start: []}}; rows with the same title and context
