@@ -27,7 +27,7 @@ AnswerMetrics metrics_of(const Answer& answer, const Question& question, bool is
 class Analyser {
  public:
   Analyser(const RunDirectory& run, std::uint64_t seed)
-      : run_(run), seed_(seed), k_(run.n_models()), n_(run.questions().questions.size()) {
+      : run_(run), seed_(seed), k_(run.n_models()), n_(run.n_questions()) {
     for (const Question& question : run.questions().questions) passages_.push_back(question.passage);
   }
 
@@ -37,9 +37,9 @@ class Analyser {
     for (std::size_t m = 0; m < k_; ++m) {
       for (std::size_t i = 0; i < n_; ++i) {
         const Answer& answer = run_.answer(m, i);
-        out_.answers[m].push_back(metrics_of(answer, run_.questions().questions[i], run_.questions().is_v2));
+        out_.answers[m].push_back(metrics_of(answer, run_.question(i), run_.questions().is_v2));
         add_times(answer, out_.models[m]);
-        const bool none = run_.questions().questions[i].truths.empty();
+        const bool none = run_.question(i).truths.empty();
         (none ? out_.models[m].no_answer : out_.models[m].has_answer).add(out_.answers[m].back().score);
       }
       finish_times(out_.models[m]);
@@ -175,11 +175,7 @@ const Measure& Analysis::measure(std::string_view key) const {
 }
 
 Analysis analyse(const RunDirectory& run, const std::vector<std::string>& judges, std::uint64_t seed) {
-  if (run.settings().shard.count > 1 || !run.is_complete()) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: {} of {} answers: a report needs all of them (continue the run, or merge its shards)",
-         run.path().string(), run.n_answers(), run.questions().questions.size() * run.n_models());
-  }
+  run.check_whole("a report needs all of them (continue the run, or merge its shards)");
   Analyser analyser(run, seed);
   analyser.add_answers();
   analyser.add_measures();

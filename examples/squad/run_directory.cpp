@@ -28,9 +28,7 @@ constexpr const char* kAnswers = "answers.jsonl";
 void make_directory(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
-  if (error) {
-    fail(ErrorCode::kIo, "{}: cannot be made: {}", directory.string(), error.message());
-  }
+  if (error) fail(ErrorCode::kIo, "{}: cannot be made: {}", directory.string(), error.message());
 }
 
 /// Seconds rounded to microseconds: further digits mean nothing.
@@ -102,10 +100,10 @@ void write_text(const fs::path& file, std::string_view text) {
 
 void RunDirectory::add_stored(const JsonLines& stored) {
   const std::string file = (path_ / kAnswers).string();
-  answers_.assign(n_models(), std::vector<std::optional<Answer>>(questions_.questions.size()));
+  answers_.assign(n_models(), std::vector<std::optional<Answer>>(n_questions()));
   std::unordered_map<std::string, std::size_t> models, questions;
   for (std::size_t m = 0; m < n_models(); ++m) models.emplace(model_name(m), m);
-  for (const std::size_t q : own_questions()) questions.emplace(questions_.questions[q].id, q);
+  for (const std::size_t q : own_questions()) questions.emplace(question(q).id, q);
   for (std::size_t i = 0; i < stored.lines.size(); ++i) {
     try {
       const std::string name = stored.lines[i].at("model"), id = stored.lines[i].at("id");
@@ -125,9 +123,7 @@ void RunDirectory::add_stored(const JsonLines& stored) {
 
 void RunDirectory::load() {
   const fs::path settings = path_ / kSettings;
-  if (!fs::exists(settings)) {
-    fail(ErrorCode::kIo, "{}: holds no run (no {})", path_.string(), kSettings);
-  }
+  if (!fs::exists(settings)) fail(ErrorCode::kIo, "{}: holds no run (no {})", path_.string(), kSettings);
   settings_ = settings_from_json(app::read_file(settings), settings.string());
   questions_ = read_dataset(path_ / kQuestions);
 }
@@ -155,8 +151,7 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
     if (differs.empty() && app::read_file(directory / kQuestions) != questions) differs = "other questions";
     if (!differs.empty()) {
       fail(ErrorCode::kInvalidArgument,
-           "{} holds a run with other settings ({}): choose another "
-           "--out or repeat its settings",
+           "{} holds a run with other settings ({}): choose another --out or repeat its settings",
            directory.string(), differs);
     }
   }
@@ -197,8 +192,20 @@ std::vector<std::size_t> RunDirectory::own_questions() const {
   return questions_of(questions_, settings_.shard);
 }
 
+std::vector<std::size_t> RunDirectory::missing(std::size_t model) const {
+  std::vector<std::size_t> out = own_questions();
+  std::erase_if(out, [&](std::size_t question) { return answers_[model][question].has_value(); });
+  return out;
+}
+
+void RunDirectory::check_whole(std::string_view why) const {
+  if (settings_.shard.count == 1 && is_complete()) return;
+  fail(ErrorCode::kInvalidArgument, "{}: {} of {} answers: {}", path_.string(), n_answers_,
+       n_questions() * n_models(), why);
+}
+
 void RunDirectory::append(std::size_t model, std::size_t question, Answer answer) {
-  appender_->append(line_of(model_name(model), questions_.questions[question].id, answer));
+  appender_->append(line_of(model_name(model), this->question(question).id, answer));
   answers_[model][question] = std::move(answer);
   ++n_answers_;
 }
@@ -248,9 +255,8 @@ std::string missing_from(const Shards& runs, std::size_t count) {
     if (run.is_complete()) continue;
     std::vector<std::string> answers;
     for (std::size_t m = 0; m < run.n_models(); ++m) {
-      for (const std::size_t q : run.own_questions()) {
-        if (run.answers()[m][q]) continue;
-        answers.push_back(fmt::format("{} to {}", run.model_name(m), run.questions().questions[q].id));
+      for (const std::size_t q : run.missing(m)) {
+        answers.push_back(fmt::format("{} to {}", run.model_name(m), run.question(q).id));
       }
     }
     parts.push_back(fmt::format("{}: {} of {} answers: continue that run first; missing: {}",

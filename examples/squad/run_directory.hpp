@@ -45,8 +45,12 @@ class RunDirectory {
   const RunSettings& settings() const noexcept { return settings_; }
   /// All selected questions, including those of other shards.
   const Dataset& questions() const noexcept { return questions_; }
+  const Question& question(std::size_t index) const { return questions_.questions[index]; }
+  std::size_t n_questions() const noexcept { return questions_.questions.size(); }
   /// Indices of the questions of this run's shard, in the order they are asked.
   std::vector<std::size_t> own_questions() const;
+  /// Those of them that the model has not answered.
+  std::vector<std::size_t> missing(std::size_t model) const;
   /// Models and questions are known by their indices in settings().models and questions().questions.
   const Answers& answers() const noexcept { return answers_; }
   /// An answer that is there.
@@ -57,6 +61,8 @@ class RunDirectory {
   /// The number of answers of the complete run.
   std::size_t n_wanted() const { return own_questions().size() * n_models(); }
   bool is_complete() const { return n_answers_ == n_wanted(); }
+  /// Throws gemma::Error (invalid_argument), saying `why`, for a shard and for a run that is not complete.
+  void check_whole(std::string_view why) const;
 
   /// Stores an answer; it is in the file when this returns. Only after start(). Throws gemma::Error (io).
   void append(std::size_t model, std::size_t question, Answer answer);

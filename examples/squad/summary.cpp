@@ -119,8 +119,7 @@ std::string trouble_of(const JudgeSummary& judge, std::size_t question) {
 ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const JudgeSummary& judge) {
   ordered_json shares = ordered_json::object(), unranked = ordered_json::array();
   for (const std::size_t question : judge.unranked) {
-    unranked.push_back(
-        {{"id", run.questions().questions[question].id}, {"trouble", trouble_of(judge, question)}});
+    unranked.push_back({{"id", run.question(question).id}, {"trouble", trouble_of(judge, question)}});
   }
   for (std::size_t m = 0; m < judge.rank_shares.size(); ++m) shares[run.model_name(m)] = judge.rank_shares[m];
   return {{"name", judge.verdicts.name},
@@ -178,7 +177,7 @@ ordered_json summary_json(const RunDirectory& run, const Analysis& analysis) {
   ordered_json out;
   out["dataset"] = {
       {"file", settings.dataset}, {"sha256", settings.dataset_sha256}, {"v2", run.questions().is_v2}};
-  out["questions"] = run.questions().questions.size();
+  out["questions"] = run.n_questions();
   out["passages"] = run.questions().passages.size();
   out["seed"] = settings.seed;
   out["preset"] = settings.preset.name;
@@ -235,8 +234,8 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
 
 std::string predictions_json(const RunDirectory& run, std::size_t model) {
   ordered_json out = ordered_json::object();
-  for (std::size_t i = 0; i < run.questions().questions.size(); ++i) {
-    out[run.questions().questions[i].id] = as_prediction(run.answer(model, i).text, run.questions().is_v2);
+  for (std::size_t i = 0; i < run.n_questions(); ++i) {
+    out[run.question(i).id] = as_prediction(run.answer(model, i).text, run.questions().is_v2);
   }
   return out.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }

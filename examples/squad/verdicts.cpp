@@ -34,7 +34,7 @@ std::string header_line(const Judge& judge, OrderPolicy policy) {
 std::string line_of(const RunDirectory& run, const Showing& showing, const Verdict& verdict) {
   ordered_json order = ordered_json::array(), ranks = ordered_json::object();
   for (const std::size_t m : showing.order) order.push_back(run.model_name(m));
-  ordered_json line = {{"id", run.questions().questions[showing.question].id}, {"order", order}};
+  ordered_json line = {{"id", run.question(showing.question).id}, {"order", order}};
   if (verdict.ranks.empty()) {
     line["trouble"] = verdict.trouble;
   } else {
@@ -112,7 +112,7 @@ Verdicts verdicts_from(const RunDirectory& run, const std::string& name, const J
 }
 
 JudgeTask task_of(const RunDirectory& run, std::size_t index) {
-  const Question& question = run.questions().questions[index];
+  const Question& question = run.question(index);
   JudgeTask task{question.id, question.text, question.truths, run.questions().is_v2, {}};
   for (std::size_t m = 0; m < run.n_models(); ++m) task.answers.push_back(run.answer(m, index).text);
   return task;
@@ -129,7 +129,7 @@ void say_unranked(std::FILE* log, const std::string& judge, const std::string& i
 /// from being judged.
 std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdicts, OrderPolicy policy) {
   std::vector<Showing> first, failed;
-  for (std::size_t i = 0; i < run.questions().questions.size(); ++i) {
+  for (std::size_t i = 0; i < run.n_questions(); ++i) {
     for (std::vector<std::size_t>& order : orders_for(policy, i, run.n_models())) {
       Showing showing{i, std::move(order)};
       const auto stored = verdicts.latest.find(showing);
@@ -160,10 +160,8 @@ class Patience {
            verdict.trouble);
     }
     if (!has_verdicts_ && n_unranked_ >= kMostUnranked) {
-      fail(ErrorCode::kIo,
-           "judge {}: none of the first {} questions got a ranking, the "
-           "last: {}",
-           judge, n_unranked_, verdict.trouble);
+      fail(ErrorCode::kIo, "judge {}: none of the first {} questions got a ranking, the last: {}", judge,
+           n_unranked_, verdict.trouble);
     }
   }
 
@@ -195,17 +193,14 @@ void check_judge_name(const std::string& name) {
 
 std::size_t n_wanted(const RunDirectory& run, OrderPolicy policy) {
   const std::size_t k = run.n_models();
-  return run.questions().questions.size() * orders_for(policy, 0, k).size();
+  return run.n_questions() * orders_for(policy, 0, k).size();
 }
 
 bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, OrderPolicy policy,
                const std::atomic<bool>& cancel, std::FILE* progress, std::FILE* log) {
   const std::size_t k = run.n_models();
   if (k < 2) throw Error(ErrorCode::kInvalidArgument, "a judge ranks the answers of at least two models");
-  if (!run.is_complete() || run.settings().shard.count > 1) {
-    fail(ErrorCode::kInvalidArgument, "{}: {} of {} answers: a run is judged when it is whole",
-         run.path().string(), run.n_answers(), run.questions().questions.size() * k);
-  }
+  run.check_whole("a run is judged when it is whole");
   check_judge_name(name);
   if (!judge.sees_order()) policy = OrderPolicy::kFixed;
   const fs::path file = file_of(run.path(), name);
@@ -271,7 +266,7 @@ bool is_settled(const RunDirectory& run, const Verdicts& verdicts) {
 }
 
 RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
-  const std::size_t k = run.n_models(), n = run.questions().questions.size();
+  const std::size_t k = run.n_models(), n = run.n_questions();
   const std::size_t n_orders = orders_for(verdicts.policy, 0, k).size();
   std::vector<std::vector<double>> sums(n, std::vector<double>(k, 0));
   std::vector<std::size_t> count(n, 0);

@@ -105,7 +105,7 @@ std::string report_html(const RunDirectory& run, const Analysis& analysis) {
   const RunSettings& settings = run.settings();
   using fmt::arg;
   return fmt::format(fmt::runtime(embedded::kPageHtml), arg("style", embedded::kStyleCss),
-                     arg("names", names_in_words(run)), arg("n_questions", run.questions().questions.size()),
+                     arg("names", names_in_words(run)), arg("n_questions", run.n_questions()),
                      arg("n_passages", run.questions().passages.size()),
                      arg("dataset", escape_html(settings.dataset)), arg("seed", settings.seed),
                      arg("preset", escape_html(settings.preset.name)),
