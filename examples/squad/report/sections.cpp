@@ -11,14 +11,6 @@
 namespace gemma::squad::report {
 namespace {
 
-constexpr std::size_t kShades = 7;  // shades of ranks in the style sheet
-
-std::vector<std::string> names_of(const RunDirectory& run) {
-  std::vector<std::string> names;
-  for (const ModelIdentity& model : run.settings().models) names.push_back(model.name);
-  return names;
-}
-
 std::string name_cell(const RunDirectory& run, std::size_t m) {
   const std::string name = escape_html(run.model_name(m));
   return fmt::format(
@@ -73,38 +65,13 @@ std::string measures_table(const RunDirectory& run, const Analysis& analysis) {
   return card(model_table(run, columns));
 }
 
-std::string measure_chart(const RunDirectory& run, const Measure& measure, const std::string& note,
-                          double axis_end) {
-  return card(bar_chart_svg({measure.title, note, names_of(run), measure.means, axis_end}));
-}
-
-std::string rank_chart(const RunDirectory& run, const JudgeSummary& judge) {
-  StackedChart chart;
-  chart.title = "How often which rank, by judge " + judge.verdicts.name;
-  chart.note = "share of questions; 1 is the best, halves are shared or averaged ranks";
-  chart.labels = names_of(run);
-  chart.shares = judge.rank_shares;
-  const std::size_t k = chart.labels.size();
-  const bool halves = 2 * k - 1 <= kShades;  // else half ranks count as the next better one
-  for (std::vector<double>& row : chart.shares) {
-    for (std::size_t i = 0; !halves && i < k; ++i)
-      row[i] = row[2 * i] + (2 * i + 1 < row.size() ? row[2 * i + 1] : 0);
-    if (!halves) row.resize(k);
-  }
-  for (std::size_t i = 0; i < chart.shares[0].size(); ++i) {
-    chart.classes.push_back(fmt::format("{:g}", 1 + static_cast<double>(i) / (halves ? 2 : 1)));
-  }
-  return card(stacked_chart_svg(chart));
-}
-
 std::string bias_text(const JudgeSummary& judge) {
   if (!judge.bias.is_known) {
     return judge.verdicts.policy == OrderPolicy::kFixed &&
                    judge.verdicts.identity.find("\"f1\"") != std::string::npos
                ? "This judge computes its ranks and sees no order."
                : "The answers were always shown in the same order, so a preference for a place cannot be "
-                 "told from a "
-                 "preference for a model.";
+                 "told from a preference for a model.";
   }
   std::string places;
   for (std::size_t i = 0; i < judge.bias.mean_rank.size(); ++i) {
@@ -156,13 +123,12 @@ std::string test_rows(const RunDirectory& run, const Measure& measure) {
   for (std::size_t i = 0; i < measure.dunn.size(); ++i) {
     const stats::Pair &dunn = measure.dunn[i], &conover = measure.conover[i], &wilcoxon = measure.wilcoxon[i];
     rows += fmt::format(
-        "<tr><td>{} and "
-        "{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:+.2f}</td><td>{:+.2f}</td><td>{}</td>"
-        "</tr>",
+        "<tr><td>{} and {}</td><td>{}significant</td><td>{}</td><td>{}</td><td>{} ({})</td>"
+        "<td>{:+.2f}</td><td>{:+.2f}</td><td>{}</td></tr>",
         escape_html(run.model_name(dunn.a)), escape_html(run.model_name(dunn.b)),
-        dunn.p_holm <= 0.05 ? "significant" : "not significant", p_text(dunn.p_holm), p_text(conover.p_holm),
-        fmt::format("{} ({})", p_text(wilcoxon.p_holm), wilcoxon.exact ? "exact" : "normal"),
-        conover.difference, wilcoxon.effect, needed(measure.questions_pairs[i]));
+        dunn.p_holm <= 0.05 ? "" : "not ", p_text(dunn.p_holm), p_text(conover.p_holm),
+        p_text(wilcoxon.p_holm), wilcoxon.exact ? "exact" : "normal", conover.difference, wilcoxon.effect,
+        needed(measure.questions_pairs[i]));
   }
   return rows;
 }
@@ -173,10 +139,9 @@ std::string measure_tests(const RunDirectory& run, const Measure& measure) {
   out += pair_matrix(run, measure);
   out += fmt::format(
       "<details><summary>All tests</summary><p>Blocked, deciding: Friedman Q = {}, {} degrees of freedom, "
-      "{}, Kendall's "
-      "W = {:.3f}; questions for 80% power: {}. As the article tested, which takes the answers to one "
-      "question for "
-      "independent: Kruskal-Wallis H = {}, {}, \xCE\xB5\xC2\xB2 = {:.3f}; Dunn with Holm below.</p>",
+      "{}, Kendall's W = {:.3f}; questions for 80% power: {}. As the article tested, which takes the answers "
+      "to one question for independent: Kruskal-Wallis H = {}, {}, \xCE\xB5\xC2\xB2 = {:.3f}; Dunn with Holm "
+      "below.</p>",
       short_number(measure.friedman.statistic), measure.friedman.df, p_text(measure.friedman.p),
       measure.friedman.effect, needed(measure.questions_overall), short_number(measure.kruskal.statistic),
       p_text(measure.kruskal.p), measure.kruskal.effect);
@@ -196,22 +161,22 @@ std::string term(const std::string& name, const std::string& value) {
 
 std::string figures(const RunDirectory& run, const Analysis& analysis) {
   std::string out = measures_table(run, analysis) + "<div class=\"grid\" style=\"margin-top:16px\">";
+  const auto add = [&](const Measure& measure, const char* note, double axis_end) {
+    out += card(measure_chart(run, measure, note, axis_end));
+  };
   if (analysis.is_timed()) {
-    out += measure_chart(run, analysis.measure("words_per_second"),
-                         "words of the answer by the seconds of the whole call, prompt included", 0);
+    add(analysis.measure("words_per_second"),
+        "words of the answer by the seconds of the whole call, prompt included", 0);
   } else {
     out += card(fmt::format("<h3>Words per second</h3><p>{}</p>", untimed_text(analysis)));
   }
-  out += measure_chart(run, analysis.measure("words"), "as the article counts: letters only", 0);
+  add(analysis.measure("words"), "as the article counts: letters only", 0);
   for (const JudgeSummary& judge : analysis.judges) {
-    out += measure_chart(run, analysis.measures[judge.measure], "mean rank, lower is better",
-                         static_cast<double>(run.n_models()));
+    add(analysis.measures[judge.measure], "mean rank, lower is better", static_cast<double>(run.n_models()));
   }
-  out += measure_chart(run, analysis.measure("f1"),
-                       "share of words in common with the truth, best gold answer, %", 100);
-  out +=
-      measure_chart(run, analysis.measure("exact"), "answers equal to the truth after normalisation, %", 100);
-  for (const JudgeSummary& judge : analysis.judges) out += rank_chart(run, judge);
+  add(analysis.measure("f1"), "share of words in common with the truth, best gold answer, %", 100);
+  add(analysis.measure("exact"), "answers equal to the truth after normalisation, %", 100);
+  for (const JudgeSummary& judge : analysis.judges) out += card(rank_chart(run, judge));
   out += "</div>";
   for (const JudgeSummary& judge : analysis.judges) {
     out += fmt::format("<p class=\"note\" style=\"margin-top:12px\">Judge {}: {}</p>",
@@ -240,10 +205,8 @@ std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
   if (run.n_models() < 2) return "";
   std::string out =
       "<h2 id=\"tests\">Who differs from whom</h2><p class=\"sub\">Each question is answered by every model, "
-      "so the "
-      "models are compared within questions: Friedman's test, then Conover's with Holm's correction for each "
-      "pair, at "
-      "5%. The article's own tests are shown beside them.</p><div class=\"grid\" "
+      "so the models are compared within questions: Friedman's test, then Conover's with Holm's correction "
+      "for each pair, at 5%. The article's own tests are shown beside them.</p><div class=\"grid\" "
       "style=\"grid-template-columns:minmax(0,1fr)\">";
   for (const JudgeSummary& judge : analysis.judges)
     out += measure_tests(run, analysis.measures[judge.measure]);
