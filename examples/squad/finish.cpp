@@ -35,7 +35,7 @@ std::vector<std::string> complete_judges(const RunDirectory& run) {
 
 /// Runs the judge. Returns false if it was stopped. Throws as judge_run().
 bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
-               const std::atomic<bool>& cancel, bool quiet) {
+               const std::atomic<bool>& cancel) {
   // a closed connection to an endpoint is an error of that attempt only; a closed standard output ends the
   // program
   struct IgnorePipe {
@@ -43,18 +43,17 @@ bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
     ~IgnorePipe() { std::signal(SIGPIPE, before); }
   } const ignore;
   return judge_run(run, judge, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
-                   judge.sees_order() && !quiet ? stderr : nullptr, stderr);
+                   judge.sees_order() && !flags.quiet ? stderr : nullptr, stderr);
 }
 
 }  // namespace
 
-int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app::EngineFlags& engine,
-                     const std::atomic<bool>& cancel, bool quiet) {
+int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const std::atomic<bool>& cancel) {
   std::string trouble;
   if (flags.wanted() && run.n_models() >= 2) {
-    const std::unique_ptr<Judge> made = flags.make(engine, run.settings().preset.name);
+    const std::unique_ptr<Judge> made = flags.make(run.settings().preset.name);
     try {
-      if (!ask_judge(run, *made, flags, cancel, quiet)) {
+      if (!ask_judge(run, *made, flags, cancel)) {
         say_stopped(run);
         return app::InterruptGuard::exit_status();
       }
@@ -63,7 +62,7 @@ int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app
       trouble = error.message();
     }
   }
-  write_report(run, {}, quiet);
+  write_report(run, {}, flags.quiet);
   if (trouble.empty()) return 0;
   app::print_error("gemma-squad", trouble);
   return 1;

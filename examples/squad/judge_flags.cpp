@@ -1,11 +1,9 @@
 #include "examples/squad/judge_flags.hpp"
 
 #include <cstdlib>
-#include <optional>
 
 #include <fmt/format.h>
 
-#include "examples/engine_flags.hpp"
 #include "examples/numbers.hpp"
 #include "examples/program.hpp"
 #include "examples/squad/digest.hpp"
@@ -16,24 +14,12 @@
 
 namespace gemma::squad {
 
-namespace {
-
-/// Parses "none", or a number from 0 to 2, OpenAI's range. Throws CLI::ValidationError.
-std::optional<double> parse_temperature(const std::string& text) {
-  if (text == "none") return std::nullopt;
-  const auto value = app::parse_number<double>(text);
-  if (!value || !(*value >= 0 && *value <= 2)) {
-    throw CLI::ValidationError("--judge-temperature", text + " is neither a number from 0 to 2 nor none");
-  }
-  return value;
-}
-
-}  // namespace
-
 void JudgeFlags::add_to(CLI::App& app) {
-  const char* group = "Judge";
+  using Flags = app::EngineFlags;
+  engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv | Flags::kMemory);
+  app.add_flag("-q,--quiet", quiet, "No progress and no table");
   const auto option = [&](const char* flag, const char* type, auto& value, const std::string& text) {
-    return app.add_option(flag, value, text)->group(group)->type_name(type);
+    return app.add_option(flag, value, text)->group("Judge")->type_name(type);
   };
   const auto one_of = [](std::initializer_list<std::string> words) {
     return CLI::IsMember(std::vector<std::string>(words)).description("");
@@ -51,13 +37,13 @@ void JudgeFlags::add_to(CLI::App& app) {
   option("--judge-model", "NAME", model,
          fmt::format("openai: the model to ask for (default: {}; of a run by --preset article, {})",
                      kCurrentJudgeModel, kArticleJudgeModel));
-  app.add_option_function<std::string>(
-         "--judge-temperature",
-         [this](const std::string& text) { openai.temperature = parse_temperature(text); },
+  option("--judge-temperature", "N|none", temperature,
          "openai: its temperature, or none to send none, for models that take no other than theirs (default: "
          "0)")
-      ->group(group)
-      ->type_name("N|none");
+      ->check([](const std::string& text) {
+        const bool is_valid = text == "none" || app::RealNumber{0, 2}(text).empty();  // OpenAI's range
+        return is_valid ? "" : text + " is neither a number from 0 to 2 nor none";
+      });
   option("--judge-key-variable", "NAME", key_variable,
          "openai: environment variable that holds the key (default: " + key_variable + ")");
   option("--judge-format", "FORMAT", format,
@@ -73,19 +59,19 @@ void JudgeFlags::add_to(CLI::App& app) {
       ->check(app::RealNumber{0.1, 3600.0});
 }
 
-void JudgeFlags::check(const app::EngineFlags& engine) const {
+void JudgeFlags::check() const {
   if (wanted()) check_judge_name(verdicts_name());
   if (kind == "gguf" && file.empty()) {
     throw Error(ErrorCode::kInvalidArgument, "--judge gguf needs --judge-file FILE");
   }
   if (kind == "gguf") engine_factory(engine)({"judge", file});
-  if (kind == "openai") make(engine, "");
+  if (kind == "openai") make("");
 }
 
-std::unique_ptr<Judge> JudgeFlags::make(const app::EngineFlags& engine, std::string_view preset) const {
+std::unique_ptr<Judge> JudgeFlags::make(std::string_view preset) const {
   if (kind == "f1") return make_f1_judge();
   if (kind == "gguf") {
-    check(engine);
+    check();
     const ModelSpec spec{"judge", file};
     return make_likelihood_judge(engine_factory(engine)(spec), spec.file.filename().string(),
                                  sha256_of(spec.file));
@@ -95,6 +81,7 @@ std::unique_ptr<Judge> JudgeFlags::make(const app::EngineFlags& engine, std::str
   options.model = !model.empty() ? model : std::string(is_articles ? kArticleJudgeModel : kCurrentJudgeModel);
   options.format = !format.empty() ? format : is_articles ? "function" : "schema";
   options.prompt = prompt == "full" ? JudgePrompt::kFull : JudgePrompt::kArticle;
+  options.temperature = app::parse_number<double>(temperature);  // none: "none"
   if (const char* key = std::getenv(key_variable.c_str())) options.key = key;
   if (options.key.empty() && options.url == OpenAiOptions().url) {
     fail(ErrorCode::kInvalidArgument, "--judge openai needs a key in the environment variable {}",
