@@ -4,11 +4,11 @@
 #pragma once
 
 #include <atomic>
+#include <compare>
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "examples/squad/judge.hpp"
@@ -21,9 +21,7 @@ struct Showing {
   std::size_t question = 0;        // index in run.questions()
   std::vector<std::size_t> order;  // the models, in the order shown
 
-  bool operator<(const Showing& other) const {
-    return std::tie(question, order) < std::tie(other.question, other.order);
-  }
+  auto operator<=>(const Showing&) const = default;
 };
 
 struct Verdicts {
