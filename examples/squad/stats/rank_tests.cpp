@@ -4,17 +4,33 @@
 #include <cmath>
 #include <limits>
 
-#include "examples/squad/stats/distributions.hpp"
+#include <boost/math/distributions/chi_squared.hpp>
+#include <boost/math/distributions/normal.hpp>
+#include <boost/math/distributions/students_t.hpp>
+
 #include "examples/squad/stats/ranks.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::squad::stats {
 namespace {
 
+namespace math = boost::math;
+
 constexpr std::size_t kExactLimit = 50;  // 2^50 sign patterns are still counted exactly in a double
 
 double real(std::size_t n) {
   return static_cast<double>(n);
+}
+
+/// P(|X| > |x|) of a distribution that is symmetric around 0; 0 for an infinite x.
+template <typename Distribution>
+double two_sided(const Distribution& distribution, double x) {
+  return std::isinf(x) ? 0 : 2 * math::cdf(math::complement(distribution, std::fabs(x)));
+}
+
+/// P(X > x) of chi-square with `df` > 0 degrees of freedom; 1 for x <= 0.
+double chi_squared_upper(double x, double df) {
+  return x <= 0 ? 1 : math::cdf(math::complement(math::chi_squared(df), x));
 }
 
 void check(const Columns& columns, bool blocked) {
@@ -139,8 +155,8 @@ Pair signed_rank(const std::vector<double>& a, const std::vector<double>& b) {
   pair.z = (plus - n * (n + 1) / 4) / std::sqrt(variance);
   pair.effect = (plus - minus) / (plus + minus);
   pair.exact = ranked.ties == 0 && pair.n == a.size() && pair.n <= kExactLimit;
-  pair.p =
-      pair.exact ? std::min(1.0, 2 * signed_rank_lower(pair.n, pair.statistic)) : normal_two_sided(pair.z);
+  pair.p = pair.exact ? std::min(1.0, 2 * signed_rank_lower(pair.n, pair.statistic))
+                      : two_sided(math::normal(), pair.z);
   return pair;
 }
 
@@ -172,7 +188,7 @@ std::vector<Pair> dunn(const Columns& columns) {
     pair.z =
         pair.difference / std::sqrt(variance * (1 / real(columns[a].size()) + 1 / real(columns[b].size())));
     pair.statistic = std::fabs(pair.z);
-    pair.p = normal_two_sided(pair.z);
+    pair.p = two_sided(math::normal(), pair.z);
     return pair;
   });
 }
@@ -207,7 +223,7 @@ std::vector<Pair> conover(const Columns& columns) {
     pair.z = within > 0 ? difference / std::sqrt(within)
                         : std::copysign(std::numeric_limits<double>::infinity(), difference);
     pair.statistic = std::fabs(pair.z);
-    pair.p = student_two_sided(pair.z, df);
+    pair.p = two_sided(math::students_t(df), pair.z);
     return pair;
   });
 }
