@@ -84,20 +84,18 @@ Shard choose_shard(std::string_view text, const Environment& environment) {
   if (!text.empty()) total = parse_shard(fmt::format("1{}", text)).count;
 
   const std::optional<Place> rank = rank_of(environment);
-  const std::size_t ranks = rank ? rank->count : 1;
+  const auto [index, ranks] = rank.value_or(Place{});
   if (total && *total % ranks != 0) refuse("{} shards for {} ranks", *total, ranks);
-  const std::optional<Place> task =
-      task_of(environment, total ? std::optional(*total / ranks) : std::nullopt);
+  if (total) *total /= ranks;
+  const std::optional<Place> task = task_of(environment, total);
   if (!rank && !task) {
     refuse(
         "nothing here tells the shard: neither SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, "
         "OMPI_COMM_WORLD_RANK nor PMI_RANK is set");
   }
   const Place array = task.value_or(Place{});
-  if (total && array.count * ranks != *total) {
-    refuse("{} ranks are not {} shards", ranks, *total);
-  }
-  return {array.index * ranks + (rank ? rank->index : 0) + 1, array.count * ranks};
+  if (total && array.count != *total) refuse("{} ranks are not {} shards", ranks, *total * ranks);
+  return {array.index * ranks + index + 1, array.count * ranks};
 }
 
 std::string with_shard(const std::string& path, Shard shard) {

@@ -8,11 +8,6 @@ namespace {
 
 constexpr std::string_view kContext = "{context}", kQuestion = "{question}";
 
-bool stands_once(std::string_view text, std::string_view part) {
-  const std::size_t first = text.find(part);
-  return first != std::string_view::npos && text.find(part, first + 1) == std::string_view::npos;
-}
-
 }  // namespace
 
 Preset make_preset(std::string_view name, bool is_v2) {
@@ -30,7 +25,7 @@ void check_template(std::string_view text) {
     throw Error(ErrorCode::kInvalidArgument, "a prompt template is text in UTF-8; this one is not");
   }
   for (const std::string_view part : {kContext, kQuestion}) {
-    if (!stands_once(text, part)) {
+    if (text.find(part) == std::string_view::npos || text.find(part) != text.rfind(part)) {
       fail(ErrorCode::kInvalidArgument, "a prompt template holds {} once; this one does not", part);
     }
   }
