@@ -90,6 +90,8 @@ struct Analysis {
   std::vector<JudgeSummary> judges;
 
   const Measure& measure(std::string_view key) const;
+  /// The ranks that a judge gave.
+  const Measure& measure(const JudgeSummary& judge) const { return measures[judge.measure]; }
   /// Whether words per second are known: every model was asked one question at a time.
   bool is_timed() const noexcept;
 };

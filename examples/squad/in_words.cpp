@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/printable.hpp"
-#include "examples/squad/judge_openai.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -28,7 +27,25 @@ bool is_ahead(const Measure& measure, const stats::Pair& pair) {
   return (pair.difference > 0) == measure.higher_is_better;
 }
 
+/// The list price of a judge's tokens, in dollars per million.
+struct Price {
+  std::string_view model;
+  double prompt, completion;
+};
+constexpr Price kPrices[] = {{"gpt-3.5-turbo", 0.50, 1.50},
+                             {"gpt-4.1", 2.00, 8.00},
+                             {"gpt-4.1-mini", 0.40, 1.60},
+                             {"gpt-4o-mini", 0.15, 0.60}};
+
 }  // namespace
+
+Column interval_column(const std::string& title, const Measure& measure, const char* format) {
+  return {title, [&measure, format](std::size_t m) {
+            const auto& [mean, low, high] = measure.means[m];
+            return fmt::format(fmt::runtime(format), short_number(mean), short_number(low),
+                               short_number(high));
+          }};
+}
 
 std::string saving_text(const ModelSummary& model) {
   if (model.gains.cached_tokens == 0) return "nothing";
@@ -51,26 +68,24 @@ std::string judge_cost_text(const JudgeSummary& judge) {
   if (prompt + completion == 0) return text;
   text += fmt::format("; {} prompt and {} completion tokens", prompt, completion);
   const nlohmann::json identity = nlohmann::json::parse(verdicts.identity);
-  const TokenPrice price = list_price(identity.value("model", ""));
-  if (price.prompt > 0) {
-    text += fmt::format(
-        ", about ${:.4f} at list price",
-        (price.prompt * static_cast<double>(prompt) + price.completion * static_cast<double>(completion)) /
-            1e6);
-  }
-  return text;
+  const auto* const price = std::ranges::find(kPrices, identity.value("model", ""), &Price::model);
+  if (price == std::end(kPrices)) return text;
+  const double dollars =
+      (price->prompt * static_cast<double>(prompt) + price->completion * static_cast<double>(completion)) /
+      1e6;
+  return text + fmt::format(", about ${:.4f} at list price", dollars);
 }
 
 std::string unranked_text(const RunDirectory& run, const JudgeSummary& judge) {
   constexpr std::size_t kMostNamed = 5;
   if (judge.unranked.empty()) return "";
-  std::string ids;
-  for (std::size_t i = 0; i < std::min(kMostNamed, judge.unranked.size()); ++i) {
-    ids += (i == 0 ? "" : ", ") + app::printable(run.questions().questions[judge.unranked[i]].id);
+  std::vector<std::string> ids;
+  for (const std::size_t question : judge.unranked) {
+    ids.push_back(ids.size() < kMostNamed ? app::printable(run.question(question).id) : "...");
+    if (ids.size() > kMostNamed) break;
   }
-  if (judge.unranked.size() > kMostNamed) ids += ", ...";
   return fmt::format("no ranking of {} of {} questions, which are left out of its ranks ({})",
-                     judge.unranked.size(), run.questions().questions.size(), ids);
+                     judge.unranked.size(), run.n_questions(), fmt::join(ids, ", "));
 }
 
 std::string p_text(double p) {

@@ -15,6 +15,9 @@ struct Column {
   std::function<std::string(std::size_t m)> cell;
 };
 
+/// The column of a measure's means and their intervals; `format` is fmt's, of the mean and the two ends.
+Column interval_column(const std::string& title, const Measure& measure, const char* format);
+
 /// The result of a measure, in one or two sentences.
 std::string verdict_in_words(const RunDirectory& run, const Measure& measure);
 /// The result of one pair: "no difference shown at 5%", or which model is better (or more, or longer).

@@ -292,10 +292,7 @@ class OpenAiJudge : public Judge {
 
   static void pause(double seconds, const std::atomic<bool>& cancel) {
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);
-    while (Clock::now() < end && !cancel.load()) {
-      const auto left = std::chrono::duration<double>(end - Clock::now()).count();
-      std::this_thread::sleep_for(std::chrono::duration<double>(std::clamp(left, 0.0, 0.05)));
-    }
+    while (Clock::now() < end && !cancel.load()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     if (cancel.load()) throw Error(ErrorCode::kCancelled, "stopped");
   }
 
@@ -308,14 +305,6 @@ class OpenAiJudge : public Judge {
 
 std::unique_ptr<Judge> make_openai_judge(const OpenAiOptions& options) {
   return std::make_unique<OpenAiJudge>(options);
-}
-
-TokenPrice list_price(std::string_view model) noexcept {
-  if (model == "gpt-3.5-turbo") return {0.50, 1.50};
-  if (model == "gpt-4.1") return {2.00, 8.00};
-  if (model == "gpt-4.1-mini") return {0.40, 1.60};
-  if (model == "gpt-4o-mini") return {0.15, 0.60};
-  return {};
 }
 
 }  // namespace gemma::squad

@@ -40,12 +40,4 @@ struct OpenAiOptions {
 /// (invalid_argument) for an invalid URL or format.
 std::unique_ptr<Judge> make_openai_judge(const OpenAiOptions& options);
 
-/// Price of tokens, in dollars per million.
-struct TokenPrice {
-  double prompt = 0, completion = 0;
-};
-
-/// List price of a model (gpt-3.5-turbo: 0.50 and 1.50); zeros for a model that is not in the list.
-TokenPrice list_price(std::string_view model) noexcept;
-
 }  // namespace gemma::squad

@@ -75,29 +75,24 @@ ordered_json measure_json(const RunDirectory& run, const Measure& measure) {
 ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::size_t m) {
   const ModelSummary& model = analysis.models[m];
   const Gains& gains = model.gains;
-  const ModelIdentity& identity = run.settings().models[m];
   const auto if_timed = [&](double value) {
     return model.is_timed() ? ordered_json(value) : ordered_json(nullptr);
   };
-  ordered_json out = {{"name", identity.name},
-                      {"file", identity.file},
-                      {"sha256", identity.sha256},
-                      {"description", identity.description},
-                      {"prompt_tokens", gains.prompt_tokens},
-                      {"computed_prompt_tokens", gains.prompt_tokens - gains.cached_tokens},
-                      {"tokens", gains.tokens},
-                      {"seconds", gains.seconds},
-                      {"questions_per_hour", gains.questions_per_hour()},
-                      {"prefill_tokens_per_s", if_timed(model.prefill_tokens_per_s)},
-                      {"decode_tokens_per_s", if_timed(model.decode_tokens_per_s)},
-                      {"mean_first_token_s", model.first_token_s},
-                      {"seconds_without_sharing", if_timed(model.alone_s)},
-                      {"batch", gains.batch},
-                      {"tokens_per_forward", gains.tokens_per_forward()},
-                      {"drafted", gains.drafted},
-                      {"accepted", gains.accepted},
-                      {"stops", model.stops}};
-  add_options(out, identity);
+  ordered_json out = to_json(run.settings().models[m]);
+  out.update(ordered_json{{"prompt_tokens", gains.prompt_tokens},
+                          {"computed_prompt_tokens", gains.prompt_tokens - gains.cached_tokens},
+                          {"tokens", gains.tokens},
+                          {"seconds", gains.seconds},
+                          {"questions_per_hour", gains.questions_per_hour()},
+                          {"prefill_tokens_per_s", if_timed(model.prefill_tokens_per_s)},
+                          {"decode_tokens_per_s", if_timed(model.decode_tokens_per_s)},
+                          {"mean_first_token_s", model.first_token_s},
+                          {"seconds_without_sharing", if_timed(model.alone_s)},
+                          {"batch", gains.batch},
+                          {"tokens_per_forward", gains.tokens_per_forward()},
+                          {"drafted", gains.drafted},
+                          {"accepted", gains.accepted},
+                          {"stops", model.stops}});
   if (run.questions().is_v2) {
     const auto totals = [](const ScoreTotals& t) {
       return ordered_json{{"exact", t.exact()}, {"f1", t.f1()}, {"n", t.n}};
@@ -126,12 +121,12 @@ ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const
           {"identity", ordered_json::parse(judge.verdicts.identity)},
           {"order", to_string(judge.verdicts.policy)},
           {"verdicts", judge.verdicts.n_ranked()},
-          {"questions", analysis.measures[judge.measure].questions.size()},
+          {"questions", analysis.measure(judge).questions.size()},
           {"unranked", unranked},
           {"attempts", judge.verdicts.total(&Verdict::attempts)},
           {"prompt_tokens", judge.verdicts.total(&Verdict::prompt_tokens)},
           {"completion_tokens", judge.verdicts.total(&Verdict::completion_tokens)},
-          {"measure", analysis.measures[judge.measure].key},
+          {"measure", analysis.measure(judge).key},
           {"rank_shares", shares},
           {"mean_rank_by_position", judge.bias.mean_rank},
           {"position_bias_p", judge.bias.is_known ? ordered_json(judge.bias.p) : ordered_json(nullptr)}};
@@ -223,7 +218,7 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
           timing.total_s, if_timed(timing.prefill_s), timing.first_token_s, if_timed(timing.decode_s),
           csv_field(answer.stop));
       for (const JudgeSummary& judge : analysis.judges) {
-        const std::optional<double> rank = analysis.measures[judge.measure].value_of(m, i);
+        const std::optional<double> rank = analysis.measure(judge).value_of(m, i);
         out += rank ? fmt::format(",{}", *rank) : ",";
       }
       out += "\r\n";
@@ -241,12 +236,8 @@ std::string predictions_json(const RunDirectory& run, std::size_t model) {
 }
 
 std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
-  const auto interval = [&](const std::string& title, const Measure& measure) {
-    return Column{title, [&measure](std::size_t m) {
-                    const stats::Interval& mean = measure.means[m];
-                    return fmt::format("{} [{}, {}]", short_number(mean.mean), short_number(mean.low),
-                                       short_number(mean.high));
-                  }};
+  const auto interval = [](const std::string& title, const Measure& measure) {
+    return interval_column(title, measure, "{} [{}, {}]");
   };
   const auto gains = [&](std::size_t m) -> const Gains& { return analysis.models[m].gains; };
   const auto number = [&](const std::string& title, double ModelSummary::*value) {
@@ -256,7 +247,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
   std::vector<Column> quality = {interval("exact match %", analysis.measure("exact")),
                                  interval("F1 %", analysis.measure("f1"))};
   for (const JudgeSummary& judge : analysis.judges) {
-    quality.push_back(interval("RAQ " + judge.verdicts.name, analysis.measures[judge.measure]));
+    quality.push_back(interval("RAQ " + judge.verdicts.name, analysis.measure(judge)));
   }
   std::vector<Column> speed = {interval("words", analysis.measure("words"))};
   if (analysis.is_timed()) {
@@ -287,7 +278,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
   out += fmt::format("\nF1: {}\n", verdict_in_words(run, analysis.measure("f1")));
   for (const JudgeSummary& judge : analysis.judges) {
     out += fmt::format("RAQ by judge {}: {}\n", judge.verdicts.name,
-                       verdict_in_words(run, analysis.measures[judge.measure]));
+                       verdict_in_words(run, analysis.measure(judge)));
   }
   if (!analysis.is_timed()) return out;
   return out +

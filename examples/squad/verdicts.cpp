@@ -27,10 +27,6 @@ fs::path file_of(const fs::path& directory, const std::string& name) {
   return directory / fmt::format("{}{}{}", kPrefix, name, kSuffix);
 }
 
-std::string header_line(const Judge& judge, OrderPolicy policy) {
-  return to_line(ordered_json{{"judge", judge.identity()}, {"order", to_string(policy)}});
-}
-
 std::string line_of(const RunDirectory& run, const Showing& showing, const Verdict& verdict) {
   ordered_json order = ordered_json::array(), ranks = ordered_json::object();
   for (const std::size_t m : showing.order) order.push_back(run.model_name(m));
@@ -206,7 +202,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   const fs::path file = file_of(run.path(), name);
   const DirectoryLock lock(run.path());
   JsonLines stored = read_json_lines(file);
-  const std::string header = header_line(judge, policy);
+  const std::string header = to_line(ordered_json{{"judge", judge.identity()}, {"order", to_string(policy)}});
   if (!stored.lines.empty() && stored.lines[0] != json::parse(header)) {
     // a judge that never gave a verdict, for example at a mistyped URL, leaves nothing that could be mixed
     if (std::ranges::any_of(stored.lines, [](const json& line) { return line.contains("ranks"); })) {

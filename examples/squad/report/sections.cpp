@@ -46,17 +46,12 @@ std::string model_table(const RunDirectory& run, const std::vector<Column>& colu
 std::string measures_table(const RunDirectory& run, const Analysis& analysis) {
   std::vector<Column> columns;
   const auto add = [&](const std::string& title, const Measure& measure) {
-    columns.push_back({title, [&measure](std::size_t m) {
-                         const stats::Interval& mean = measure.means[m];
-                         return fmt::format("{}<span class=\"range\">{} \xE2\x80\x93 {}</span>",
-                                            short_number(mean.mean), short_number(mean.low),
-                                            short_number(mean.high));
-                       }});
+    columns.push_back(interval_column(title, measure, "{}<span class=\"range\">{} \xE2\x80\x93 {}</span>"));
   };
   add("Exact match %", analysis.measure("exact"));
   add("F1 %", analysis.measure("f1"));
   for (const JudgeSummary& judge : analysis.judges) {
-    add(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)), analysis.measures[judge.measure]);
+    add(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)), analysis.measure(judge));
   }
   add("Words", analysis.measure("words"));
   if (analysis.is_timed()) add("Words/s", analysis.measure("words_per_second"));
@@ -172,7 +167,7 @@ std::string figures(const RunDirectory& run, const Analysis& analysis) {
   }
   add(analysis.measure("words"), "as the article counts: letters only", 0);
   for (const JudgeSummary& judge : analysis.judges) {
-    add(analysis.measures[judge.measure], "mean rank, lower is better", static_cast<double>(run.n_models()));
+    add(analysis.measure(judge), "mean rank, lower is better", static_cast<double>(run.n_models()));
   }
   add(analysis.measure("f1"), "share of words in common with the truth, best gold answer, %", 100);
   add(analysis.measure("exact"), "answers equal to the truth after normalisation, %", 100);
@@ -208,8 +203,7 @@ std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
       "so the models are compared within questions: Friedman's test, then Conover's with Holm's correction "
       "for each pair, at 5%. The article's own tests are shown beside them.</p><div class=\"grid\" "
       "style=\"grid-template-columns:minmax(0,1fr)\">";
-  for (const JudgeSummary& judge : analysis.judges)
-    out += measure_tests(run, analysis.measures[judge.measure]);
+  for (const JudgeSummary& judge : analysis.judges) out += measure_tests(run, analysis.measure(judge));
   for (const char* key : {"f1", "exact", "words_per_second", "words"}) {
     if (analysis.is_timed() || std::string_view(key) != "words_per_second")
       out += measure_tests(run, analysis.measure(key));
