@@ -163,7 +163,7 @@ bool Analysis::is_timed() const noexcept {
 
 const Measure& Analysis::measure(std::string_view key) const {
   const auto found = std::ranges::find(measures, key, &Measure::key);
-  if (found == measures.end()) fail(ErrorCode::kInvalidArgument, "no measure named {}", key);
+  if (found == measures.end()) refuse("no measure named {}", key);
   return *found;
 }
 

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
-#include "gguf/error.hpp"
+#include "examples/squad/fail.hpp"
 #include "gguf/mapped_file.hpp"
 
 namespace gemma::squad {
@@ -19,7 +19,7 @@ std::string sha256_of_text(std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
   if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
-    throw Error(ErrorCode::kUnsupported, "OpenSSL offers no SHA-256");
+    fail(ErrorCode::kUnsupported, "OpenSSL offers no SHA-256");
   }
   return fmt::format("{:02x}", fmt::join(digest.begin(), digest.begin() + size, ""));
 }

@@ -16,4 +16,10 @@ template <typename... Args>
   throw Error(code, fmt::format(message, std::forward<Args>(args)...));
 }
 
+/// Throws gemma::Error (invalid_argument) with the formatted message.
+template <typename... Args>
+[[noreturn]] void refuse(fmt::format_string<Args...> message, Args&&... args) {
+  fail(ErrorCode::kInvalidArgument, message, std::forward<Args>(args)...);
+}
+
 }  // namespace gemma::squad

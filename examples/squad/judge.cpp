@@ -59,7 +59,7 @@ OrderPolicy parse_order_policy(std::string_view text) {
   for (const auto& [policy, name] : kOrders) {
     if (text == name) return policy;
   }
-  fail(ErrorCode::kInvalidArgument, "an order is fixed, rotate or all, not {}", quoted(text));
+  refuse("an order is fixed, rotate or all, not {}", quoted(text));
 }
 
 std::string_view to_string(OrderPolicy policy) noexcept {
@@ -85,9 +85,7 @@ std::vector<std::size_t> permutation(std::size_t index, std::size_t k) {
 std::vector<std::vector<std::size_t>> orders_for(OrderPolicy policy, std::size_t index, std::size_t k) {
   if (policy == OrderPolicy::kFixed) return {permutation(0, k)};
   if (policy == OrderPolicy::kRotate) return {permutation(index, k)};
-  if (k > kMostForAllOrders) {
-    fail(ErrorCode::kInvalidArgument, "all orders of {} answers are too many; rotate goes through them", k);
-  }
+  if (k > kMostForAllOrders) refuse("all orders of {} answers are too many; rotate goes through them", k);
   std::vector<std::vector<std::size_t>> all;
   std::vector<std::size_t> order = permutation(0, k);
   do {

@@ -61,9 +61,7 @@ void JudgeFlags::add_to(CLI::App& app) {
 
 void JudgeFlags::check() const {
   if (wanted()) check_judge_name(verdicts_name());
-  if (kind == "gguf" && file.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, "--judge gguf needs --judge-file FILE");
-  }
+  if (kind == "gguf" && file.empty()) refuse("--judge gguf needs --judge-file FILE");
   if (kind == "gguf") engine_factory(engine)({"judge", file});
   if (kind == "openai") make("");
 }
@@ -84,8 +82,7 @@ std::unique_ptr<Judge> JudgeFlags::make(std::string_view preset) const {
   options.temperature = app::parse_number<double>(temperature);  // none: "none"
   if (const char* key = std::getenv(key_variable.c_str())) options.key = key;
   if (options.key.empty() && options.url == OpenAiOptions().url) {
-    fail(ErrorCode::kInvalidArgument, "--judge openai needs a key in the environment variable {}",
-         key_variable);
+    refuse("--judge openai needs a key in the environment variable {}", key_variable);
   }
   return make_openai_judge(options);
 }

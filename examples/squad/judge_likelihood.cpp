@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "gguf/error.hpp"
+#include "examples/squad/fail.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -42,7 +42,7 @@ class LikelihoodJudge : public Judge {
     const std::vector<std::vector<std::size_t>> rankings = orders_for(OrderPolicy::kAll, 0, order.size());
     std::vector<double> likelihoods;
     for (const std::vector<std::size_t>& ranking : rankings) {
-      if (cancel.load()) throw Error(ErrorCode::kCancelled, "stopped");
+      if (cancel.load()) fail(ErrorCode::kCancelled, "stopped");
       std::string reply;
       for (const std::size_t position : ranking)
         reply += fmt::format("{}{}", reply.empty() ? "" : ", ", position + 1);

@@ -28,9 +28,7 @@ int finish(const RunDirectory& run, const JudgeFlags& flags) {
 
 int run_judge(const Flags& flags) {
   const RunDirectory run = RunDirectory::read(flags.directory);
-  if (run.n_models() < 2) {
-    fail(ErrorCode::kInvalidArgument, "{}: one model: there is nothing to rank", flags.directory);
-  }
+  if (run.n_models() < 2) refuse("{}: one model: there is nothing to rank", flags.directory);
   return finish(run, flags.judge);
 }
 

@@ -62,21 +62,20 @@ void choose(const char* flag, const std::vector<std::string>& choices, std::vect
       used = true;
     }
     if (used) continue;
-    fail(ErrorCode::kInvalidArgument, "{}: no model is called {}", flag,
-         gemma::quoted(choice.substr(0, equals)));
+    refuse("{}: no model is called {}", flag, gemma::quoted(choice.substr(0, equals)));
   }
 }
 
 void set_turns(ModelSpec& model, const std::string& name) {
   if (const std::string wrong = app::known_chat_template(name); !wrong.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, "--chat-template: " + wrong);
+    refuse("--chat-template: {}", wrong);
   }
   model.chat_template = name;
 }
 
 void set_window(ModelSpec& model, const std::string& text) {
   if (const std::string wrong = app::WholeNumber{0, 1 << 30}(text); !wrong.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, "--window: " + wrong);
+    refuse("--window: {}", wrong);
   }
   model.window = app::parse_number<std::size_t>(text);
 }
@@ -227,8 +226,8 @@ fs::path demo_folder(const std::string& given) {
   for (const fs::path& place : places) {
     if (fs::exists(demo_file(place, kDemoModels[0]))) return place;
   }
-  throw Error(ErrorCode::kIo, given.empty() ? "the demo models were not found: give --models FOLDER"
-                                            : fmt::format("{}: no demo models there", given));
+  if (!given.empty()) fail(ErrorCode::kIo, "{}: no demo models there", given);
+  fail(ErrorCode::kIo, "the demo models were not found: give --models FOLDER");
 }
 
 int run_demo(RunFlags flags) {

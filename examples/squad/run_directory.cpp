@@ -150,9 +150,8 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
     std::string differs = difference(run.settings_, settings, true);
     if (differs.empty() && app::read_file(directory / kQuestions) != questions) differs = "other questions";
     if (!differs.empty()) {
-      fail(ErrorCode::kInvalidArgument,
-           "{} holds a run with other settings ({}): choose another --out or repeat its settings",
-           directory.string(), differs);
+      refuse("{} holds a run with other settings ({}): choose another --out or repeat its settings",
+             directory.string(), differs);
     }
   }
   run.add_stored(stored);
@@ -179,9 +178,7 @@ void RunDirectory::write(const fs::path& directory, const RunSettings& settings,
        {directory / kSettings, to_json(settings).dump(1) + "\n"}}};
   if (fs::exists(directory / kSettings)) {
     for (const auto& [file, content] : files) {
-      if (app::read_file(file) != content) {
-        fail(ErrorCode::kInvalidArgument, "{}: holds a run already", directory.string());
-      }
+      if (app::read_file(file) != content) refuse("{}: holds a run already", directory.string());
     }
     return;
   }
@@ -200,8 +197,7 @@ std::vector<std::size_t> RunDirectory::missing(std::size_t model) const {
 
 void RunDirectory::check_whole(std::string_view why) const {
   if (settings_.shard.count == 1 && is_complete()) return;
-  fail(ErrorCode::kInvalidArgument, "{}: {} of {} answers: {}", path_.string(), n_answers_,
-       n_questions() * n_models(), why);
+  refuse("{}: {} of {} answers: {}", path_.string(), n_answers_, n_questions() * n_models(), why);
 }
 
 void RunDirectory::append(std::size_t model, std::size_t question, Answer answer) {
@@ -229,13 +225,11 @@ std::string some_of(const std::vector<std::string>& names) {
 
 void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
   if (const std::string differs = difference(run.settings(), first.settings(), false); !differs.empty()) {
-    fail(ErrorCode::kInvalidArgument, "{}: not of the same run as {}: {}", run.path().string(),
-         first.path().string(), differs);
+    refuse("{}: not of the same run as {}: {}", run.path().string(), first.path().string(), differs);
   }
   if (run.settings().shard.count != first.settings().shard.count ||
       to_squad_json(run.questions()) != to_squad_json(first.questions())) {
-    fail(ErrorCode::kInvalidArgument, "{}: not a shard of the same selection as {}", run.path().string(),
-         first.path().string());
+    refuse("{}: not a shard of the same selection as {}", run.path().string(), first.path().string());
   }
 }
 
@@ -276,14 +270,14 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
     const Shard part = run.settings().shard;
     const auto [place, is_new] = runs.try_emplace(part.index, std::move(run));
     if (!is_new) {
-      fail(ErrorCode::kInvalidArgument, "{}: shard {}/{} is there twice, in {} too", directory.string(),
-           part.index, part.count, place->second.path().string());
+      refuse("{}: shard {}/{} is there twice, in {} too", directory.string(), part.index, part.count,
+             place->second.path().string());
     }
     if (first == nullptr) first = &place->second;
   }
   RunSettings settings = first->settings();
   if (const std::string missing = missing_from(runs, settings.shard.count); !missing.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, missing);
+    refuse("{}", missing);
   }
   settings.shard = {};
   Answers answers = first->answers();

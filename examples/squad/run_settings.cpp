@@ -63,8 +63,7 @@ std::string first_difference(const ordered_json& a, const ordered_json& b, const
 void check_name(std::string_view what, std::string_view name) {
   constexpr std::size_t kLongest = 100;  // bytes; file names may have 255
   if (name.empty() || name.size() > kLongest || app::printable(name) != name) {
-    fail(ErrorCode::kInvalidArgument, "{}'s name is 1 to {} bytes of printable text, not {}", what, kLongest,
-         quoted(name));
+    refuse("{}'s name is 1 to {} bytes of printable text, not {}", what, kLongest, quoted(name));
   }
 }
 

@@ -35,8 +35,7 @@ std::size_t window_for(const RunDirectory& run, const ModelSpec& model, const An
   const bool fixed = preset.context > 0;
   const std::size_t window = fixed ? static_cast<std::size_t>(preset.context) : limit;
   if (window > limit) {
-    fail(ErrorCode::kInvalidArgument, "{}: a window of {} tokens is asked for; the model was made for {}",
-         model.name, window, limit);
+    refuse("{}: a window of {} tokens is asked for; the model was made for {}", model.name, window, limit);
   }
   std::size_t longest = 0;
   for (const std::size_t question : questions) {
@@ -58,19 +57,17 @@ std::uint64_t sampling_seed(std::uint64_t run_seed, std::string_view id) {
 }
 
 void check_names(const std::vector<ModelSpec>& models) {
-  if (models.empty()) throw Error(ErrorCode::kInvalidArgument, "no model: give --model NAME=FILE");
+  if (models.empty()) refuse("no model: give --model NAME=FILE");
   std::unordered_map<std::string, std::string> names;  // by part of a file name
   for (const ModelSpec& model : models) {
     if (model.name.empty() || model.file.empty())
-      throw Error(ErrorCode::kInvalidArgument, "a model needs a name and a file: --model NAME=FILE");
+      refuse("a model needs a name and a file: --model NAME=FILE");
     check_name("a model", model.name);
     const auto [there, is_new] = names.emplace(file_part(model.name), model.name);
     if (is_new) continue;
-    throw Error(ErrorCode::kInvalidArgument,
-                there->second == model.name
-                    ? fmt::format("two models are named {}", gemma::quoted(model.name))
-                    : fmt::format("the models {} and {} would share predictions-{}.json: choose other names",
-                                  gemma::quoted(there->second), gemma::quoted(model.name), there->first));
+    if (there->second == model.name) refuse("two models are named {}", gemma::quoted(model.name));
+    refuse("the models {} and {} would share predictions-{}.json: choose other names",
+           gemma::quoted(there->second), gemma::quoted(model.name), there->first);
   }
 }
 

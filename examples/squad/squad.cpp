@@ -235,7 +235,7 @@ Shard parse_shard(std::string_view text) {
   const auto index = app::parse_number<decltype(Shard::index)>(text.substr(0, slash));
   const auto count = app::parse_number<decltype(Shard::count)>(text.substr(std::min(slash + 1, text.size())));
   if (!index || !count || *index < 1 || *index > *count) {
-    fail(ErrorCode::kInvalidArgument, "a shard is i/N with 1 <= i <= N, not {}", quoted(text));
+    refuse("a shard is i/N with 1 <= i <= N, not {}", quoted(text));
   }
   return {*index, *count};
 }

@@ -49,7 +49,7 @@ void check_ranks(const std::vector<double>& ranks, std::size_t k) {
       std::ranges::all_of(ranks, [&](double rank) { return rank >= 1 && rank <= static_cast<double>(k); });
   const double sum = std::accumulate(ranks.begin(), ranks.end(), 0.0);
   if (ranks.size() != k || !within || 2 * sum != static_cast<double>(k * (k + 1))) {
-    throw Error(ErrorCode::kMalformed, "not a ranking of the models");
+    fail(ErrorCode::kMalformed, "not a ranking of the models");
   }
 }
 
@@ -61,7 +61,7 @@ std::vector<std::size_t> order_from(const RunDirectory& run, const json& names) 
     order.push_back(static_cast<std::size_t>(found - models.begin()));
   }
   if (!std::ranges::is_permutation(order, permutation(0, models.size()))) {
-    throw Error(ErrorCode::kMalformed, "not an order of the models");
+    fail(ErrorCode::kMalformed, "not an order of the models");
   }
   return order;
 }
@@ -182,9 +182,7 @@ std::size_t Verdicts::total(std::size_t Verdict::*count) const noexcept {
 
 void check_judge_name(const std::string& name) {
   check_name("a judge", name);
-  if (name.find('/') != std::string::npos) {
-    throw Error(ErrorCode::kInvalidArgument, "a judge's name becomes part of a file name: no / in it");
-  }
+  if (name.find('/') != std::string::npos) refuse("a judge's name becomes part of a file name: no / in it");
 }
 
 std::size_t n_wanted(const RunDirectory& run, OrderPolicy policy) {
@@ -195,7 +193,7 @@ std::size_t n_wanted(const RunDirectory& run, OrderPolicy policy) {
 bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, OrderPolicy policy,
                const std::atomic<bool>& cancel, std::FILE* progress, std::FILE* log) {
   const std::size_t k = run.n_models();
-  if (k < 2) throw Error(ErrorCode::kInvalidArgument, "a judge ranks the answers of at least two models");
+  if (k < 2) refuse("a judge ranks the answers of at least two models");
   run.check_whole("a run is judged when it is whole");
   check_judge_name(name);
   if (!judge.sees_order()) policy = OrderPolicy::kFixed;
@@ -206,9 +204,8 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   if (!stored.lines.empty() && stored.lines[0] != json::parse(header)) {
     // a judge that never gave a verdict, for example at a mistyped URL, leaves nothing that could be mixed
     if (std::ranges::any_of(stored.lines, [](const json& line) { return line.contains("ranks"); })) {
-      fail(ErrorCode::kInvalidArgument,
-           "{} holds verdicts of another judge ({}): choose another --judge-name, or remove it",
-           file.string(), stored.lines[0].dump());
+      refuse("{} holds verdicts of another judge ({}): choose another --judge-name, or remove it",
+             file.string(), stored.lines[0].dump());
     }
     stored = {};
   }
