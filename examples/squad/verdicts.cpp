@@ -137,35 +137,6 @@ std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdi
   return first;
 }
 
-/// Counts failures and decides when to stop asking.
-class Patience {
- public:
-  explicit Patience(bool has_verdicts) : has_verdicts_(has_verdicts) {}
-
-  /// Throws gemma::Error (io) if further requests would fail too.
-  void note(const Verdict& verdict, const std::string& judge) {
-    if (!verdict.ranks.empty()) {
-      has_verdicts_ = true;
-      n_down_ = 0;
-      return;
-    }
-    n_down_ = verdict.is_endpoint_down ? n_down_ + 1 : 0;
-    ++n_unranked_;
-    if (n_down_ >= kMostDown) {
-      fail(ErrorCode::kIo, "judge {}: no reply to {} questions in a row, the last: {}", judge, n_down_,
-           verdict.trouble);
-    }
-    if (!has_verdicts_ && n_unranked_ >= kMostUnranked) {
-      fail(ErrorCode::kIo, "judge {}: none of the first {} questions got a ranking, the last: {}", judge,
-           n_unranked_, verdict.trouble);
-    }
-  }
-
- private:
-  bool has_verdicts_;
-  std::size_t n_down_ = 0, n_unranked_ = 0;
-};
-
 }  // namespace
 
 std::size_t Verdicts::n_ranked() const noexcept {
@@ -213,8 +184,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   LineAppender out(file, stored);
   if (stored.lines.empty()) out.append(header);
 
-  const std::size_t n_ranked = before.n_ranked();
-  Patience patience(n_ranked > 0);
+  std::size_t n_ranked = before.n_ranked(), n_unranked = 0, n_down = 0;  // n_down: in a row
   Progress bar(progress, fmt::format("judge {}", name), "verdicts", n_ranked, n_wanted(run, policy));
   for (const Showing& showing : missing_from(run, before, policy)) {
     if (cancel.load()) return false;
@@ -223,8 +193,23 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
       const Verdict verdict = judge.judge(task, showing.order, cancel);
       out.append(line_of(run, showing, verdict));
       bar.step();
-      if (log != nullptr && verdict.ranks.empty()) say_unranked(log, name, task.id, verdict);
-      patience.note(verdict, name);
+      if (!verdict.ranks.empty()) {
+        ++n_ranked;
+        n_down = 0;
+        continue;
+      }
+      if (log != nullptr) say_unranked(log, name, task.id, verdict);
+      ++n_unranked;
+      n_down = verdict.is_endpoint_down ? n_down + 1 : 0;
+      // further requests would fail too
+      if (n_down >= kMostDown) {
+        fail(ErrorCode::kIo, "judge {}: no reply to {} questions in a row, the last: {}", name, n_down,
+             verdict.trouble);
+      }
+      if (n_ranked == 0 && n_unranked >= kMostUnranked) {
+        fail(ErrorCode::kIo, "judge {}: none of the first {} questions got a ranking, the last: {}", name,
+             n_unranked, verdict.trouble);
+      }
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kCancelled) throw;
       return false;
