@@ -21,17 +21,14 @@ void JudgeFlags::add_to(CLI::App& app) {
   const auto option = [&](const char* flag, const char* type, auto& value, const std::string& text) {
     return app.add_option(flag, value, text)->group("Judge")->type_name(type);
   };
-  const auto one_of = [](std::initializer_list<std::string> words) {
-    return CLI::IsMember(std::vector<std::string>(words)).description("");
-  };
   option("--judge", "KIND", kind,
          "Who ranks the answers: f1 (token F1 against the truth; default), openai, gguf or none")
-      ->check(one_of({"f1", "openai", "gguf", "none"}));
+      ->check(CLI::IsMember({"f1", "openai", "gguf", "none"}).description(""));
   option("--judge-name", "NAME", name, "Name of its verdicts, verdicts-NAME.jsonl (default: the kind)");
   option("--judge-order", "ORDER", order,
          "openai, gguf: in which orders the answers are shown: fixed (the article's way), rotate (all "
          "permutations in turn; default) or all (every one for every question)")
-      ->check(one_of({"fixed", "rotate", "all"}));
+      ->check(CLI::IsMember({"fixed", "rotate", "all"}).description(""));
   option("--judge-file", "FILE", file, "gguf: the model, a GGUF file");
   option("--judge-url", "URL", openai.url, "openai: where it answers (default: " + openai.url + ")");
   option("--judge-model", "NAME", model,
@@ -49,10 +46,10 @@ void JudgeFlags::add_to(CLI::App& app) {
   option("--judge-format", "FORMAT", format,
          "openai: how the ranking is asked for: schema (output by JSON schema; default), function (the "
          "article's way, and the default of a run by --preset article), tools or json")
-      ->check(one_of({"schema", "function", "tools", "json"}));
+      ->check(CLI::IsMember({"schema", "function", "tools", "json"}).description(""));
   option("--judge-prompt", "PROMPT", prompt,
          "openai: article (its words; default) or full (with the question and whole answers)")
-      ->check(one_of({"article", "full"}));
+      ->check(CLI::IsMember({"article", "full"}).description(""));
   option("--judge-attempts", "N", openai.attempts, "openai: attempts for one verdict (default: 6)")
       ->check(app::WholeNumber{1, 100});
   option("--judge-timeout", "SECONDS", openai.timeout_s, "openai: seconds for one attempt (default: 60)")

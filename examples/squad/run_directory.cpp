@@ -1,7 +1,6 @@
 #include "examples/squad/run_directory.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <system_error>
@@ -167,24 +166,6 @@ RunDirectory RunDirectory::read(const fs::path& directory) {
   return run;
 }
 
-void RunDirectory::write(const fs::path& directory, const RunSettings& settings, const Dataset& selection,
-                         const Answers& answers) {
-  make_directory(directory);
-  const DirectoryLock lock(directory);
-  // the settings are written last: their presence means a complete run
-  const std::array<std::pair<fs::path, std::string>, 3> files = {
-      {{directory / kAnswers, lines_of(settings, selection, answers)},
-       {directory / kQuestions, to_squad_json(selection)},
-       {directory / kSettings, to_json(settings).dump(1) + "\n"}}};
-  if (fs::exists(directory / kSettings)) {
-    for (const auto& [file, content] : files) {
-      if (app::read_file(file) != content) refuse("{}: holds a run already", directory.string());
-    }
-    return;
-  }
-  for (const auto& [file, content] : files) write_text(file, content);
-}
-
 std::vector<std::size_t> RunDirectory::own_questions() const {
   return questions_of(questions_, settings_.shard);
 }
@@ -204,6 +185,16 @@ void RunDirectory::append(std::size_t model, std::size_t question, Answer answer
   appender_->append(line_of(model_name(model), this->question(question).id, answer));
   answers_[model][question] = std::move(answer);
   ++n_answers_;
+}
+
+void RunDirectory::fill(Answers answers) {
+  const std::string before = lines_of(settings_, questions_, answers_);
+  if (!before.empty() && before != lines_of(settings_, questions_, answers)) {
+    refuse("{}: holds a run already", path_.string());
+  }
+  answers_ = std::move(answers);
+  n_answers_ = n_wanted();
+  finish();
 }
 
 void RunDirectory::finish() {
@@ -290,7 +281,7 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
     if (std::ranges::find(machines, machine) == machines.end()) machines.push_back(machine);
   }
   settings.machine = some_of(machines);
-  RunDirectory::write(out, settings, first->questions(), answers);
+  RunDirectory::start(out, settings, first->questions()).fill(std::move(answers));
 }
 
 }  // namespace gemma::squad

@@ -36,10 +36,6 @@ class RunDirectory {
                             const Dataset& selection);
   /// Reads a run without changing it. Throws gemma::Error (io, malformed).
   static RunDirectory read(const std::filesystem::path& directory);
-  /// Writes a complete run at once. The directory must not hold another run (invalid_argument); the same run,
-  /// from an earlier call that was killed later, is left unchanged.
-  static void write(const std::filesystem::path& directory, const RunSettings& settings,
-                    const Dataset& selection, const Answers& answers);
 
   const std::filesystem::path& path() const noexcept { return path_; }
   const RunSettings& settings() const noexcept { return settings_; }
@@ -66,6 +62,9 @@ class RunDirectory {
 
   /// Stores an answer; it is in the file when this returns. Only after start(). Throws gemma::Error (io).
   void append(std::size_t model, std::size_t question, Answer answer);
+  /// Stores all answers at once and ends the run. Only after start(). Throws gemma::Error: io;
+  /// invalid_argument if other answers are there.
+  void fill(Answers answers);
   /// Ends a complete run: sorts its answers, in the file too. Throws gemma::Error (io), and then the file is
   /// as before.
   void finish();

@@ -276,7 +276,7 @@ TEST_F(Report, SavingIsThatOfWholePrompts) {
   settings.n_questions = 6;
   settings.preset = make_preset("chat", false);
   settings.models = {{"m", "f", "0", "d"}};
-  RunDirectory::write(folder / "run", settings, set, answers);
+  RunDirectory::start(folder / "run", settings, set).fill(answers);
   const Analysis analysis = analyse(RunDirectory::read(folder / "run"), {}, 1);
   const ModelSummary& model = analysis.models[0];
   EXPECT_NEAR(model.prefill_tokens_per_s, 100, 1e-9);
