@@ -63,13 +63,15 @@ std::optional<Place> task_of(const Environment& environment, std::optional<std::
     const std::size_t step = find(environment, "SLURM_ARRAY_TASK_STEP").value_or(1);
     const std::size_t count = get(environment, "SLURM_ARRAY_TASK_COUNT");
     if (*id < first || step == 0 || (*id - first) % step != 0 || (*id - first) / step >= count) {
-      refuse_auto("{} {} is none of {} tasks from {} on: give the number of all, --shard auto/N", kSlurm, *id,
-                  count, first);
+      refuse_auto("{} {} is not one of the {} tasks from {} on: give the number of all tasks, --shard auto/N",
+                  kSlurm, *id, count, first);
     }
     return Place{(*id - first) / step, count};
   }
   if (const auto index = find(environment, kKubernetes)) {
-    if (!total) refuse_auto("{} is {}, but of how many? give --shard auto/N", kKubernetes, *index);
+    if (!total)
+      refuse_auto("{} is {}, but the number of shards is not known: give --shard auto/N", kKubernetes,
+                  *index);
     return checked(kKubernetes, *index, *total);
   }
   return std::nullopt;
@@ -91,7 +93,7 @@ Shard choose_shard(std::string_view text, const Environment& environment) {
   const std::optional<Place> task = task_of(environment, total);
   if (!rank && !task) {
     refuse_auto(
-        "nothing here tells the shard: neither SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, "
+        "no shard in the environment: neither SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, "
         "OMPI_COMM_WORLD_RANK nor PMI_RANK is set");
   }
   const Place array = task.value_or(Place{});

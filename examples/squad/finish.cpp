@@ -86,7 +86,7 @@ void write_report(const RunDirectory& run, std::vector<std::string> judges, bool
 
 void say_stopped(const RunDirectory& run) {
   app::print_error("gemma-squad",
-                   fmt::format("stopped; what was answered is in {}: the same command goes on from there",
+                   fmt::format("stopped; the answers so far are in {}: the same command continues from there",
                                run.path().string()));
 }
 

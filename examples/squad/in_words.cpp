@@ -125,7 +125,7 @@ std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
                                    p_text(measure.friedman.p));
     if (measure.questions_overall) {
       text += fmt::format(
-          " If they differ as much as it looks here, about {} questions would show it 4 times in 5.",
+          " If they differ as much as they seem to, about {} questions would show it 4 times in 5.",
           *measure.questions_overall);
     }
     return text;
@@ -138,7 +138,7 @@ std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
     pairs += (n == 0 ? "" : "; ") + pair_in_words(run, measure, i);
     ++n;
   }
-  if (n == 0) pairs = "which of them, no pair shows at 5%";
+  if (n == 0) pairs = "no single pair is shown to differ at 5%";
   if (n > kMostPairs) {
     pairs = fmt::format("{} of {} pairs do at 5% (Conover, after Holm)", n, measure.conover.size());
   }

@@ -85,7 +85,7 @@ std::vector<std::size_t> permutation(std::size_t index, std::size_t k) {
 std::vector<std::vector<std::size_t>> orders_for(OrderPolicy policy, std::size_t index, std::size_t k) {
   if (policy == OrderPolicy::kFixed) return {permutation(0, k)};
   if (policy == OrderPolicy::kRotate) return {permutation(index, k)};
-  if (k > kMostForAllOrders) refuse("all orders of {} answers are too many; rotate goes through them", k);
+  if (k > kMostForAllOrders) refuse("all orders of {} answers are too many: use --judge-order rotate", k);
   std::vector<std::vector<std::size_t>> all;
   std::vector<std::size_t> order = permutation(0, k);
   do {

@@ -30,13 +30,12 @@ void JudgeFlags::add_to(CLI::App& app) {
          "permutations in turn; default) or all (every one for every question)")
       ->check(CLI::IsMember({"fixed", "rotate", "all"}).description(""));
   option("--judge-file", "FILE", file, "gguf: the model, a GGUF file");
-  option("--judge-url", "URL", openai.url, "openai: where it answers (default: " + openai.url + ")");
+  option("--judge-url", "URL", openai.url, "openai: URL of the endpoint (default: " + openai.url + ")");
   option("--judge-model", "NAME", model,
          fmt::format("openai: the model to ask for (default: {}; of a run by --preset article, {})",
                      kCurrentJudgeModel, kArticleJudgeModel));
   option("--judge-temperature", "N|none", temperature,
-         "openai: its temperature, or none to send none, for models that take no other than theirs (default: "
-         "0)")
+         "openai: temperature; none sends no temperature, for models that accept only their own (default: 0)")
       ->check([](const std::string& text) {
         const bool is_valid = text == "none" || app::RealNumber{0, 2}(text).empty();  // OpenAI's range
         return is_valid ? "" : text + " is neither a number from 0 to 2 nor none";

@@ -260,9 +260,11 @@ class OpenAiJudge : public Judge {
       const std::string asked = options_.temperature
                                     ? fmt::format("the temperature {:g}", *options_.temperature)
                                     : "its temperature";
-      return {Outcome::kHopeless,
-              fmt::format("{} refuses {} (another: --judge-temperature, none sends none): {}", options_.model,
-                          asked, words)};
+      return {
+          Outcome::kHopeless,
+          fmt::format(
+              "{} refuses {} (choose another with --judge-temperature, or none to send no temperature): {}",
+              options_.model, asked, words)};
     }
     Outcome outcome = Outcome::kHopeless;
     if (status == 400 || status == 413 || status == 422) outcome = Outcome::kRefused;

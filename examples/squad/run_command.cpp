@@ -119,12 +119,13 @@ void say_hashing(const ModelSpec& model, bool quiet) {
 app::EngineFlags engine_for(const RunFlags& flags, const Preset& preset) {
   app::EngineFlags engine = flags.judge.engine;
   if (!preset.share_passages && flags.batch > 1) {
-    app::print_note(stderr, "note: questions that share no passage are asked one at a time: no --batch\n");
+    app::print_note(stderr,
+                    "note: questions that share no passage are asked one at a time; --batch is ignored\n");
   }
   if (preset.name != "article") {
     engine.draft = flags.draft.empty() ? "lookup" : flags.draft;
   } else if (!flags.draft.empty() && flags.draft != "off") {
-    app::print_note(stderr, "note: --preset article guesses no tokens: no --draft\n");
+    app::print_note(stderr, "note: --preset article guesses no tokens; --draft is ignored\n");
   }
   return engine;
 }

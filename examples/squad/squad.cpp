@@ -190,7 +190,7 @@ json parse_json(std::string_view text, std::string_view name) {
   } catch (const json::parse_error& error) {
     fail(ErrorCode::kMalformed, "{}: not JSON (byte {})", name, error.byte);
   } catch (const json::out_of_range&) {
-    fail(ErrorCode::kMalformed, "{}: not JSON that is read: a number is beyond the range of any", name);
+    fail(ErrorCode::kMalformed, "{}: not JSON that can be read: a number is too large", name);
   }
 }
 

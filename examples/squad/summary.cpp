@@ -257,7 +257,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
   } else {
     speed.push_back({"at once", [&](std::size_t m) { return fmt::format("{}", gains(m).batch); }});
     speed.push_back(
-        {"tokens a forward", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }});
+        {"tokens per pass", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }});
   }
   speed.push_back(
       {"questions/h", [&](std::size_t m) { return short_number(gains(m).questions_per_hour()); }});

@@ -115,7 +115,8 @@ TEST(OpenAiJudge, ARefusedTemperatureIsToldAsThat) {
   OpenAiOptions options = quick("");
   const std::string message = trouble(named, options);
   EXPECT_NE(message.find("ends: "), std::string::npos) << message;
-  EXPECT_NE(message.find("refuses the temperature 0 (another: --judge-temperature, none sends none): "
+  EXPECT_NE(message.find("refuses the temperature 0 (choose another with --judge-temperature, or none to "
+                         "send no temperature): "
                          "HTTP 400: Unsupported value"),
             std::string::npos)
       << message;

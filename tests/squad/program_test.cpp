@@ -230,7 +230,7 @@ TEST_F(Program, BadInputIsOneLine) {
       {one + " --squad " + set() + out + " --max-memory 10MB", "the largest that fits is "},
       {one + " --squad " + set() + out + " --max-memory much", "--max-memory: 'much' is not a size"},
       {one + " --squad " + set() + out + " --shard 3/2", "3/2"},
-      {one + " --squad " + set() + out + " --shard auto", "nothing here tells the shard"},
+      {one + " --squad " + set() + out + " --shard auto", "no shard in the environment"},
       {one + " --squad " + set() + out + " --batch 0x", "0x"},
       {one + " --squad " + set() + out + " --draft /nowhere.gguf", "/nowhere.gguf"},
       {one + " --squad " + set() + out + " -n 9 --batch 9 --max-memory 12MB", "bytes (file"},
@@ -395,7 +395,7 @@ TEST_F(Program, CtrlCKeepsWhatWasAnswered) {
   ::waitpid(pid, &status, 0);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 130);
-  EXPECT_NE(text_of(err).find("the same command goes on from there"), std::string::npos);
+  EXPECT_NE(text_of(err).find("the same command continues from there"), std::string::npos);
   const std::string there = timeless(path("stopped")), wanted = timeless(path("whole"));
   EXPECT_LT(there.size(), wanted.size());
   EXPECT_GT(test::lines_among(there, wanted), 0);

@@ -74,7 +74,7 @@ std::string bias_text(const JudgeSummary& judge) {
   }
   return fmt::format("Mean rank by the place in which an answer was shown: {}. {} (Friedman, {}).", places,
                      judge.bias.p <= 0.05
-                         ? "The judge prefers places; the orders were varied, which evens it out"
+                         ? "The judge prefers some places; the orders were varied, which evens this out"
                          : "No preference for a place shown at 5%",
                      p_text(judge.bias.p));
 }
@@ -242,7 +242,7 @@ std::string speed_table(const RunDirectory& run, const Analysis& analysis) {
             {"Time in all", time},
             {"Saved", [&](std::size_t m) { return saving_text(analysis.models[m]); }},
             {"At once", [&](std::size_t m) { return fmt::format("{}", gains(m).batch); }},
-            {"Tokens a forward", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }},
+            {"Tokens per pass", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }},
             {"Guesses right", guesses}});
 }
 
@@ -251,13 +251,14 @@ std::string speed_note(const RunDirectory& run, const Analysis& analysis) {
   std::string note = is_shared ? "Questions about one passage compute it once; the answers are the same. "
                                : "Every question computed its whole prompt, as the article's did.";
   if (!analysis.is_timed()) {
-    note += untimed_text(analysis) +
-            " Saved: of the prompts' tokens. A forward pass over the model's weights "
-            "gives so many tokens of answers, and one without batches and guesses.";
+    note +=
+        untimed_text(analysis) +
+        " Saved: the share of the prompts' tokens that was not computed again. Tokens per pass: generated "
+        "tokens per forward pass, 1 without batches and guesses.";
   } else if (is_shared) {
     note +=
-        "Saved: of the time that the run would have taken had each question computed its whole prompt, at "
-        "the prefill speed of the first question of each passage.";
+        "Saved: the share of the time that the run would have taken if each question had computed its whole "
+        "prompt, at the prefill speed of the first question of each passage.";
   }
   return note;
 }
