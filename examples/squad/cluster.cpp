@@ -11,7 +11,7 @@
 namespace gemma::squad {
 namespace {
 
-/// Refuses what the scheduler says.
+/// Refuses the values of the scheduler.
 template <typename... Args>
 [[noreturn]] void refuse_auto(fmt::format_string<Args...> why, Args&&... args) {
   refuse("--shard auto: {}", fmt::format(why, std::forward<Args>(args)...));

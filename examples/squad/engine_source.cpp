@@ -21,7 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kRepeatLast = 64;
-/// Default limit of answers at once: with more, the time of a forward grows as fast as its work.
+/// Default limit of answers at once: with more, the time of a forward pass grows in proportion to its work.
 constexpr std::size_t kMostAtOnce = 32;
 
 /// The type that most of the weights' bytes are of, e.g. "Q4_K".

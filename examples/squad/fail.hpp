@@ -1,4 +1,4 @@
-// The one way in which the evaluator refuses.
+// How the evaluator reports errors.
 // Invariant: a message is one line for people that names the file, the flag or the model it is about.
 #pragma once
 

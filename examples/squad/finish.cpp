@@ -36,8 +36,7 @@ std::vector<std::string> complete_judges(const RunDirectory& run) {
 /// Runs the judge. Returns false if it was stopped. Throws as judge_run().
 bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
                const std::atomic<bool>& cancel) {
-  // a closed connection to an endpoint is an error of that attempt only; a closed standard output ends the
-  // program
+  // a closed connection to an endpoint fails one attempt only; a closed standard output ends the program
   struct IgnorePipe {
     decltype(std::signal(SIGPIPE, SIG_IGN)) before = std::signal(SIGPIPE, SIG_IGN);
     ~IgnorePipe() { std::signal(SIGPIPE, before); }

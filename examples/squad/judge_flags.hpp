@@ -1,4 +1,4 @@
-// The flags of all commands that judge a run: the judge, the engine, and the judge that they describe.
+// The flags that all commands share which judge a run, and the judge that they describe.
 // Invariant: a key comes from the environment only; it is never printed or stored.
 #pragma once
 
@@ -30,8 +30,7 @@ struct JudgeFlags {
   void add_to(CLI::App& app);
   const std::string& verdicts_name() const { return name.empty() ? kind : name; }
   bool wanted() const { return kind != "none"; }
-  /// Throws gemma::Error for flags that contradict each other and files that are not models, before a long
-  /// run.
+  /// Throws gemma::Error for contradictory flags and files that are not models; called before a long run.
   void check() const;
   /// Makes the judge. `preset`: the run's; with "article" the default is the article's judge and its function
   /// call. Throws gemma::Error as check().

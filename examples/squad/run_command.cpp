@@ -104,8 +104,7 @@ Preset preset_of(const RunFlags& flags, bool is_v2) {
   return preset;
 }
 
-/// Prints that a file is being hashed, which takes a while for a large one. Only the hash identifies a model
-/// reliably.
+/// Prints that a large file is being hashed, which takes a while; only its hash identifies a model reliably.
 void say_hashing(const ModelSpec& model, bool quiet) {
   constexpr std::uintmax_t kLarge = std::uintmax_t{256} << 20;
   std::error_code error;
@@ -209,8 +208,7 @@ fs::path demo_file(const fs::path& folder, const std::string& name) {
   return folder / fmt::format("{}-demo.Q4_K_M.gguf", name);
 }
 
-/// The folder of the demo models: in the checkout that the program was built in, or in the folder it was
-/// installed into.
+/// The folder of the demo models: of the checkout in which the program was built, or of its installation.
 fs::path demo_folder(const std::string& given) {
   std::vector<fs::path> places;
   if (!given.empty()) {

@@ -77,7 +77,7 @@ std::string line_of(const std::string& model, const std::string& id, const Answe
                               {"timing", timing}});
 }
 
-/// All answers that are there, in the order of the models and of the questions.
+/// The lines of all given answers, in the order of the models and of the questions.
 std::string lines_of(const RunSettings& settings, const Dataset& set, const Answers& answers) {
   std::string text;
   for (std::size_t m = 0; m < answers.size(); ++m) {

@@ -20,8 +20,7 @@
 
 namespace gemma::squad {
 
-/// The answers of a run, [models][questions] as its settings and its questions list them; none: not there
-/// yet.
+/// The answers of a run, [models][questions] in the order of its settings and questions; nullopt: none yet.
 using Answers = std::vector<std::vector<std::optional<Answer>>>;
 
 /// Writes a file of a run completely or not at all. Throws gemma::Error (io).
@@ -49,7 +48,7 @@ class RunDirectory {
   std::vector<std::size_t> missing(std::size_t model) const;
   /// Models and questions are known by their indices in settings().models and questions().questions.
   const Answers& answers() const noexcept { return answers_; }
-  /// An answer that is there.
+  /// An answer that has been given.
   const Answer& answer(std::size_t model, std::size_t question) const { return *answers_[model][question]; }
   const std::string& model_name(std::size_t model) const { return settings_.models[model].name; }
   std::size_t n_models() const noexcept { return settings_.models.size(); }
@@ -63,10 +62,9 @@ class RunDirectory {
   /// Stores an answer; it is in the file when this returns. Only after start(). Throws gemma::Error (io).
   void append(std::size_t model, std::size_t question, Answer answer);
   /// Stores all answers at once and ends the run. Only after start(). Throws gemma::Error: io;
-  /// invalid_argument if other answers are there.
+  /// invalid_argument if the run has other answers.
   void fill(Answers answers);
-  /// Ends a complete run: sorts its answers, in the file too. Throws gemma::Error (io), and then the file is
-  /// as before.
+  /// Sorts the answers of a complete run, in the file too, which gemma::Error (io) leaves unchanged.
   void finish();
 
  private:
@@ -78,7 +76,7 @@ class RunDirectory {
   RunSettings settings_;
   Dataset questions_;
   Answers answers_;
-  std::size_t n_answers_ = 0;  // of answers_, those that are there
+  std::size_t n_answers_ = 0;  // given answers
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<LineAppender> appender_;
 };

@@ -121,8 +121,7 @@ void say_unranked(std::FILE* log, const std::string& judge, const std::string& i
   app::print_note(log, "gemma-squad: " + app::printable(line) + "\n");
 }
 
-/// What has no ranking: first what was never asked for, so that questions that always fail cannot keep others
-/// from being judged.
+/// What has no ranking: first what was never asked for, so that failing questions do not block the others.
 std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdicts, OrderPolicy policy) {
   std::vector<Showing> first, failed;
   for (std::size_t i = 0; i < run.n_questions(); ++i) {
@@ -253,7 +252,7 @@ RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
     for (std::size_t m = 0; m < k; ++m) sums[showing.question][m] += verdict.ranks[m];
     ++count[showing.question];
   }
-  // a question needs all of its orders: else the mean rank would depend on the positions
+  // a question needs verdicts in all of its orders: otherwise its mean rank would depend on positions
   RankColumns columns{std::vector<std::vector<double>>(k), {}};
   for (std::size_t i = 0; i < n; ++i) {
     if (count[i] < n_orders) continue;

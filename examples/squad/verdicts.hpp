@@ -16,7 +16,7 @@
 
 namespace gemma::squad {
 
-/// What a verdict is on.
+/// A question with its answers in one order.
 struct Showing {
   std::size_t question = 0;        // index in run.questions()
   std::vector<std::size_t> order;  // the models, in the order shown
@@ -58,8 +58,7 @@ Verdicts read_verdicts(const RunDirectory& run, const std::string& name);
 /// Names of the judges with stored verdicts, sorted.
 std::vector<std::string> judges_of(const std::filesystem::path& directory);
 
-/// Whether all verdicts that `judge_run` asks for are stored or have failed, and at least one question is
-/// judged.
+/// Whether every verdict that `judge_run` asks for is stored or has failed, and at least one is a ranking.
 bool is_settled(const RunDirectory& run, const Verdicts& verdicts);
 
 /// The ranks of the questions that have a verdict in every order of the policy.

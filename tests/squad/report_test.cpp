@@ -1,5 +1,5 @@
-// What a run says, in all its forms: the figures agree with each other and with the official metric, and the
-// report is one file whose text cannot break out of it.
+// The forms of a report: their figures agree with each other and with the official metric, and report.html is
+// one file in which all text is escaped.
 #include "examples/squad/report/report.hpp"
 
 #include <algorithm>
@@ -29,7 +29,7 @@ using nlohmann::json;
 using test::kNever;
 const std::string kHostile = "</script><img src=x onerror=alert(1)> \"q\", 'r' & \xE2\x80\xA8 line\nbreak";
 
-// what a model can be called, at its worst
+// a name of a model with everything that must be escaped
 const std::string kHostileName = "</script><img src=x onerror=alert(1)> \"q\", 'r' &";
 
 class Report : public ::testing::Test {
@@ -330,7 +330,7 @@ TEST(ReportWords, PairsFromBothSides) {
   measure.conover[0].p_holm = 0.06;
   EXPECT_EQ(relation_in_words(measure, 0, true), "no difference shown at 5%");
   measure.conover[0].p_holm = 0.02;
-  measure.friedman.p = 0.06;  // no pair is looked at before all models together show a difference
+  measure.friedman.p = 0.06;  // pairs differ only if the models differ overall
   EXPECT_EQ(relation_in_words(measure, 0, true), "no difference shown at 5%");
 }
 

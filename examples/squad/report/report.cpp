@@ -72,7 +72,7 @@ std::string filters(const RunDirectory& run) {
   return only;
 }
 
-/// "gemma, llama and mistral"; the number of many.
+/// "gemma, llama and mistral"; only the number if there are more than four.
 std::string names_in_words(const RunDirectory& run) {
   const std::size_t k = run.n_models();
   if (k > 4) return fmt::format("{} models", k);

@@ -11,7 +11,7 @@ namespace math = boost::math;
 
 namespace {
 
-constexpr double kMost = 1e9;  // more questions than anybody asks: no result
+constexpr double kMost = 1e9;  // a larger number is no useful result
 
 std::optional<std::size_t> whole(double n) {
   if (!(n < kMost)) return std::nullopt;

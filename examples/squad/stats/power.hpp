@@ -12,8 +12,7 @@ namespace gemma::squad::stats {
 inline constexpr double kAlpha = 0.05;
 inline constexpr double kPower = 0.80;
 
-/// The non-centrality at which a chi-square test with `df` degrees of freedom at level `alpha` has power
-/// `power`.
+/// The non-centrality with which a chi-square test of `df` degrees of freedom at `alpha` has that power.
 double needed_noncentrality(double df, double alpha, double power);
 
 /// The number of questions with which Friedman's test over k models at level kAlpha has power kPower.
