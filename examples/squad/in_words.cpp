@@ -61,10 +61,8 @@ std::string untimed_text(const Analysis& analysis) {
 
 std::string judge_cost_text(const JudgeSummary& judge) {
   const Verdicts& verdicts = judge.verdicts;
-  std::string text =
-      fmt::format("{} verdicts in {} attempts", verdicts.n_ranked(), verdicts.total(&Verdict::attempts));
-  const std::size_t prompt = verdicts.total(&Verdict::prompt_tokens),
-                    completion = verdicts.total(&Verdict::completion_tokens);
+  std::string text = fmt::format("{} verdicts in {} attempts", verdicts.n_ranked(), verdicts.attempts);
+  const std::size_t prompt = verdicts.prompt_tokens, completion = verdicts.completion_tokens;
   if (prompt + completion == 0) return text;
   text += fmt::format("; {} prompt and {} completion tokens", prompt, completion);
   const nlohmann::json identity = nlohmann::json::parse(verdicts.identity);

@@ -27,8 +27,7 @@ inline constexpr std::string_view kChatTemplate =
 /// For sets of version 2.0, in which a question may have no answer in its passage.
 inline constexpr std::string_view kChatTemplateV2 =
     "Use the following pieces of context to answer the question at the end. If they do not hold the answer, "
-    "reply with "
-    "the one word unanswerable."
+    "reply with the one word unanswerable."
     "\n{context}"
     "\nQuestion: {question}"
     "\nAnswer:";

@@ -123,9 +123,9 @@ ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const
           {"verdicts", judge.verdicts.n_ranked()},
           {"questions", analysis.measure(judge).questions.size()},
           {"unranked", unranked},
-          {"attempts", judge.verdicts.total(&Verdict::attempts)},
-          {"prompt_tokens", judge.verdicts.total(&Verdict::prompt_tokens)},
-          {"completion_tokens", judge.verdicts.total(&Verdict::completion_tokens)},
+          {"attempts", judge.verdicts.attempts},
+          {"prompt_tokens", judge.verdicts.prompt_tokens},
+          {"completion_tokens", judge.verdicts.completion_tokens},
           {"measure", analysis.measure(judge).key},
           {"rank_shares", shares},
           {"mean_rank_by_position", judge.bias.mean_rank},
@@ -267,7 +267,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
                     (analysis.is_timed() ? "time, " : "") + "by computing each passage once)\n";
   if (!analysis.is_timed()) out += untimed_text(analysis) + "\n";
   for (const JudgeSummary& judge : analysis.judges) {
-    if (judge.verdicts.total(&Verdict::prompt_tokens) > 0) {
+    if (judge.verdicts.prompt_tokens > 0) {
       out += fmt::format("judge {}: {}\n", judge.verdicts.name, judge_cost_text(judge));
     }
     if (!judge.unranked.empty()) {

@@ -94,10 +94,11 @@ Verdicts verdicts_from(const RunDirectory& run, const std::string& name, const J
         out.identity = line.at("judge").dump();
         out.policy = parse_order_policy(line.at("order").get_ref<const std::string&>());
       } else {
-        const Showing showing{places.at(line.at("id")), order_from(run, line.at("order"))};
-        const auto [place, is_new] = out.latest.try_emplace(showing);
-        if (!is_new) out.retried.push_back(std::move(place->second));
-        place->second = verdict_from(run, line);
+        const Verdict verdict = verdict_from(run, line);
+        out.latest.insert_or_assign({places.at(line.at("id")), order_from(run, line.at("order"))}, verdict);
+        out.attempts += verdict.attempts;
+        out.prompt_tokens += verdict.prompt_tokens;
+        out.completion_tokens += verdict.completion_tokens;
       }
     } catch (const std::exception&) {
       fail(ErrorCode::kMalformed, "{}: line {} is not a verdict on this run",
@@ -141,13 +142,6 @@ std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdi
 std::size_t Verdicts::n_ranked() const noexcept {
   const auto is_ranked = [](const auto& stored) { return !stored.second.ranks.empty(); };
   return static_cast<std::size_t>(std::ranges::count_if(latest, is_ranked));
-}
-
-std::size_t Verdicts::total(std::size_t Verdict::*count) const noexcept {
-  std::size_t sum = 0;
-  for (const auto& [showing, verdict] : latest) sum += verdict.*count;
-  for (const Verdict& verdict : retried) sum += verdict.*count;
-  return sum;
 }
 
 void check_judge_name(const std::string& name) {

@@ -29,11 +29,10 @@ struct Verdicts {
   std::string identity;  // the judge's identity, as JSON
   OrderPolicy policy = OrderPolicy::kRotate;
   std::map<Showing, Verdict> latest;  // without ranks where there is no ranking
-  std::vector<Verdict> retried;       // replaced by a later attempt; for their cost
+  // sums over all verdicts, including those without a ranking and those replaced by a later one
+  std::size_t attempts = 0, prompt_tokens = 0, completion_tokens = 0;
 
   std::size_t n_ranked() const noexcept;
-  /// The sum of a count over all verdicts, including those without a ranking.
-  std::size_t total(std::size_t Verdict::*count) const noexcept;
 };
 
 /// Asks `judge` for every missing verdict on `run` and stores each when it arrives: first those never asked
