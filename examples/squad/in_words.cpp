@@ -129,18 +129,17 @@ std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
     return text;
   }
   constexpr std::size_t kMostPairs = 6;  // all pairs of four models; more are too many for a sentence
-  std::string pairs;
-  std::size_t n = 0;
+  std::vector<std::string> pairs;
   for (std::size_t i = 0; i < measure.conover.size(); ++i) {
-    if (!measure.differs(i)) continue;
-    pairs += (n == 0 ? "" : "; ") + pair_in_words(run, measure, i);
-    ++n;
+    if (measure.differs(i)) pairs.push_back(pair_in_words(run, measure, i));
   }
-  if (n == 0) pairs = "no single pair is shown to differ at 5%";
-  if (n > kMostPairs) {
-    pairs = fmt::format("{} of {} pairs do at 5% (Conover, after Holm)", n, measure.conover.size());
+  std::string which = fmt::format("{}", fmt::join(pairs, "; "));
+  if (pairs.empty()) which = "no single pair is shown to differ at 5%";
+  if (pairs.size() > kMostPairs) {
+    which =
+        fmt::format("{} of {} pairs do at 5% (Conover, after Holm)", pairs.size(), measure.conover.size());
   }
-  return fmt::format("The models differ (Friedman, {}): {}.", p_text(measure.friedman.p), pairs);
+  return fmt::format("The models differ (Friedman, {}): {}.", p_text(measure.friedman.p), which);
 }
 
 }  // namespace gemma::squad

@@ -83,8 +83,7 @@ std::vector<std::size_t> permutation(std::size_t index, std::size_t k) {
 }
 
 std::vector<std::vector<std::size_t>> orders_for(OrderPolicy policy, std::size_t index, std::size_t k) {
-  if (policy == OrderPolicy::kFixed) return {permutation(0, k)};
-  if (policy == OrderPolicy::kRotate) return {permutation(index, k)};
+  if (policy != OrderPolicy::kAll) return {permutation(policy == OrderPolicy::kRotate ? index : 0, k)};
   if (k > kMostForAllOrders) refuse("all orders of {} answers are too many: use --judge-order rotate", k);
   std::vector<std::vector<std::size_t>> all;
   std::vector<std::size_t> order = permutation(0, k);

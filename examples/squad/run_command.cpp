@@ -80,17 +80,6 @@ void set_window(ModelSpec& model, const std::string& text) {
   model.window = app::parse_number<std::size_t>(text);
 }
 
-/// The adapters of a model without their paths.
-std::vector<AdapterIdentity> identities_of(const std::vector<std::string>& adapters) {
-  std::vector<AdapterIdentity> out;
-  for (const std::string& text : adapters) {
-    const auto adapter = app::open_adapter(text);
-    out.push_back({app::printable(fs::path(adapter->path()).filename().string()), sha256_of(adapter->path()),
-                   static_cast<double>(adapter->scale())});
-  }
-  return out;
-}
-
 Preset preset_of(const RunFlags& flags, bool is_v2) {
   Preset preset = make_preset(flags.preset, is_v2);
   if (!flags.template_file.empty()) {
@@ -140,13 +129,18 @@ ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, boo
     turns += " (" + facts.note.substr(0, facts.note.find(';')) + ")";
   }
   say_hashing(model, quiet);
-  return {model.name,
-          app::printable(model.file.filename().string()),
-          sha256_of(model.file),
-          app::printable(facts.description),
-          app::printable(turns),
-          model.window,
-          identities_of(model.adapters)};
+  ModelIdentity identity{model.name,
+                         app::printable(model.file.filename().string()),
+                         sha256_of(model.file),
+                         app::printable(facts.description),
+                         app::printable(turns),
+                         model.window};
+  for (const std::string& text : model.adapters) {
+    const auto adapter = app::open_adapter(text);
+    identity.adapters.push_back({app::printable(fs::path(adapter->path()).filename().string()),
+                                 sha256_of(adapter->path()), static_cast<double>(adapter->scale())});
+  }
+  return identity;
 }
 
 int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
