@@ -33,26 +33,24 @@ std::vector<std::string> complete_judges(const RunDirectory& run) {
   return judges;
 }
 
-/// Runs the judge. Returns false if it was stopped. Throws as judge_run().
-bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
-               const std::atomic<bool>& cancel) {
-  // a closed connection to an endpoint fails one attempt only; a closed standard output ends the program
-  struct IgnorePipe {
-    decltype(std::signal(SIGPIPE, SIG_IGN)) before = std::signal(SIGPIPE, SIG_IGN);
-    ~IgnorePipe() { std::signal(SIGPIPE, before); }
-  } const ignore;
-  return judge_run(run, judge, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
-                   judge.sees_order() && !flags.quiet ? stderr : nullptr, stderr);
-}
+/// While it exists, a closed connection to an endpoint fails one attempt only; a closed standard output ends
+/// the program again afterwards.
+struct IgnorePipe {
+  decltype(std::signal(SIGPIPE, SIG_IGN)) before = std::signal(SIGPIPE, SIG_IGN);
+  ~IgnorePipe() { std::signal(SIGPIPE, before); }
+};
 
 }  // namespace
 
 int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const std::atomic<bool>& cancel) {
   std::string trouble;
   if (flags.wanted() && run.n_models() >= 2) {
-    const std::unique_ptr<Judge> made = flags.make(run.settings().preset.name);
+    const std::unique_ptr<Judge> judge = flags.make(run.settings().preset.name);
+    std::FILE* const progress = judge->sees_order() && !flags.quiet ? stderr : nullptr;
+    const IgnorePipe ignore;
     try {
-      if (!ask_judge(run, *made, flags, cancel)) {
+      if (!judge_run(run, *judge, flags.verdicts_name(), parse_order_policy(flags.order), cancel, progress,
+                     stderr)) {
         say_stopped(run);
         return app::InterruptGuard::exit_status();
       }

@@ -24,12 +24,6 @@ constexpr const char* kSettings = "settings.json";
 constexpr const char* kQuestions = "questions.json";
 constexpr const char* kAnswers = "answers.jsonl";
 
-void make_directory(const fs::path& directory) {
-  std::error_code error;
-  fs::create_directories(directory, error);
-  if (error) fail(ErrorCode::kIo, "{}: cannot be made: {}", directory.string(), error.message());
-}
-
 /// Seconds rounded to microseconds: further digits mean nothing.
 double micro(double seconds) {
   return std::round(seconds * 1e6) / 1e6;
@@ -129,7 +123,9 @@ void RunDirectory::load() {
 
 RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& settings,
                                  const Dataset& selection) {
-  make_directory(directory);
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) fail(ErrorCode::kIo, "{}: cannot be made: {}", directory.string(), error.message());
   RunDirectory run;
   run.path_ = directory;
   run.lock_ = std::make_unique<DirectoryLock>(directory);

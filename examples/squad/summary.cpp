@@ -15,10 +15,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json interval_json(const stats::Interval& interval) {
-  return {{"mean", interval.mean}, {"low", interval.low}, {"high", interval.high}};
-}
-
 ordered_json omnibus_json(const stats::Omnibus& test, const char* effect) {
   return {{"statistic", test.statistic}, {"df", test.df}, {"p", test.p}, {effect, test.effect}};
 }
@@ -44,7 +40,8 @@ ordered_json count_json(const std::optional<std::size_t>& n) {
 ordered_json measure_json(const RunDirectory& run, const Measure& measure) {
   ordered_json means = ordered_json::object();
   for (std::size_t m = 0; m < measure.means.size(); ++m) {
-    means[run.model_name(m)] = interval_json(measure.means[m]);
+    const auto& [mean, low, high] = measure.means[m];
+    means[run.model_name(m)] = {{"mean", mean}, {"low", low}, {"high", high}};
   }
   ordered_json out = {{"title", measure.title}, {"unit", measure.unit}, {"means", means}};
   if (measure.means.size() < 2) return out;
