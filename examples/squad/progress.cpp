@@ -16,11 +16,6 @@ namespace {
 
 constexpr double kTerminalSeconds = 0.1, kPlainSeconds = 10;
 
-std::size_t columns_of(std::FILE* stream) {
-  winsize size{};
-  return ::ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
-}
-
 }  // namespace
 
 Progress::Progress(std::FILE* stream, std::string title, std::string_view unit, std::size_t done,
@@ -76,7 +71,9 @@ void Progress::draw(std::string_view note) {
     return;
   }
   std::string text = line();
-  const std::size_t room = columns_of(stream_) - 1;
+  winsize size{};
+  const bool is_known = ::ioctl(fileno(stream_), TIOCGWINSZ, &size) == 0 && size.ws_col > 20;
+  const std::size_t room = is_known ? size.ws_col - 1u : 79;
   if (!note.empty() && text.size() + 12 < room) {
     text += "  " + shortened(app::printable(note), room - text.size() - 2);
   }

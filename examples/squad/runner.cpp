@@ -21,12 +21,6 @@ Prompt prompt_of(const RunDirectory& run, std::size_t question) {
   return {fill_template(preset.prompt_template, set.passages[q.passage].text, q.text), preset.chat};
 }
 
-Query query_of(const RunDirectory& run, std::size_t question) {
-  Sampling sampling = run.settings().preset.sampling;
-  sampling.seed = sampling_seed(run.settings().seed, run.question(question).id);
-  return {prompt_of(run, question), sampling};
-}
-
 /// Context in tokens that the model needs for `questions`.
 std::size_t window_for(const RunDirectory& run, const ModelSpec& model, const AnswerSource& source,
                        const std::vector<std::size_t>& questions) {
@@ -98,7 +92,11 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
     const std::unique_ptr<AnswerSource> source = factory(models[m]);
     source->reserve(plan.window, plan.batch);
     std::vector<Query> queries;
-    for (const std::size_t question : plan.questions) queries.push_back(query_of(run, question));
+    for (const std::size_t question : plan.questions) {
+      Sampling sampling = run.settings().preset.sampling;
+      sampling.seed = sampling_seed(run.settings().seed, run.question(question).id);
+      queries.push_back({prompt_of(run, question), sampling});
+    }
     Progress bar(progress, fmt::format("{} ({}/{})", models[m].name, m + 1, models.size()), "questions",
                  own - queries.size(), own);
     Gains gains;

@@ -43,16 +43,6 @@ std::string line_of(const RunDirectory& run, const Showing& showing, const Verdi
   return to_line(line);
 }
 
-/// Throws gemma::Error (malformed) unless `ranks` can be ranks of k models.
-void check_ranks(const std::vector<double>& ranks, std::size_t k) {
-  const bool within =
-      std::ranges::all_of(ranks, [&](double rank) { return rank >= 1 && rank <= static_cast<double>(k); });
-  const double sum = std::accumulate(ranks.begin(), ranks.end(), 0.0);
-  if (ranks.size() != k || !within || 2 * sum != static_cast<double>(k * (k + 1))) {
-    fail(ErrorCode::kMalformed, "not a ranking of the models");
-  }
-}
-
 std::vector<std::size_t> order_from(const RunDirectory& run, const json& names) {
   std::vector<std::size_t> order;
   const std::vector<ModelIdentity>& models = run.settings().models;
@@ -74,7 +64,11 @@ Verdict verdict_from(const RunDirectory& run, const json& line) {
     for (const ModelIdentity& model : run.settings().models) {
       verdict.ranks.push_back(line.at("ranks").at(model.name));
     }
-    check_ranks(verdict.ranks, run.n_models());
+    const double k = static_cast<double>(run.n_models());
+    const bool within =
+        std::ranges::all_of(verdict.ranks, [&](double rank) { return rank >= 1 && rank <= k; });
+    const double sum = std::accumulate(verdict.ranks.begin(), verdict.ranks.end(), 0.0);
+    if (!within || 2 * sum != k * (k + 1)) fail(ErrorCode::kMalformed, "not a ranking of the models");
   }
   verdict.attempts = line.at("attempts");
   verdict.prompt_tokens = line.at("prompt_tokens");

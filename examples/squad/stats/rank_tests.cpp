@@ -113,14 +113,6 @@ Blocked rank_blocks(const Columns& columns) {
   return out;
 }
 
-/// sum of (R_j - n (k + 1) / 2)^2
-double spread(const Blocked& blocks) {
-  const double mean = blocks.n * (blocks.k + 1) / 2;
-  double sum = 0;
-  for (const double r : blocks.rank_sum) sum += (r - mean) * (r - mean);
-  return sum;
-}
-
 /// P(W+ <= w) for n untied non-zero differences: sign patterns counted by their rank sum.
 double signed_rank_lower(std::size_t n, double w) {
   std::vector<double> count(n * (n + 1) / 2 + 1, 0);
@@ -200,7 +192,12 @@ Omnibus friedman(const Columns& columns) {
   out.df = blocks.k - 1;
   const double correction = 1 - blocks.ties / (blocks.n * blocks.k * (blocks.k * blocks.k - 1));
   if (correction <= 0) return out;
-  out.statistic = 12 * spread(blocks) / (blocks.n * blocks.k * (blocks.k + 1)) / correction;
+  double spread = 0;  // sum of (R_j - n (k + 1) / 2)^2
+  for (const double sum : blocks.rank_sum) {
+    const double difference = sum - blocks.n * (blocks.k + 1) / 2;
+    spread += difference * difference;
+  }
+  out.statistic = 12 * spread / (blocks.n * blocks.k * (blocks.k + 1)) / correction;
   out.p = chi_squared_upper(out.statistic, out.df);
   out.effect = out.statistic / (blocks.n * (blocks.k - 1));
   return out;
