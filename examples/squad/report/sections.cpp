@@ -146,12 +146,6 @@ std::string measure_tests(const RunDirectory& run, const Measure& measure) {
   return card(out + "</details>");
 }
 
-// ---- settings ----
-
-std::string term(const std::string& name, const std::string& value) {
-  return fmt::format("<dt>{}</dt><dd>{}</dd>", name, value);
-}
-
 }  // namespace
 
 std::string figures(const RunDirectory& run, const Analysis& analysis) {
@@ -266,36 +260,38 @@ std::string speed_note(const RunDirectory& run, const Analysis& analysis) {
 std::string settings_list(const RunDirectory& run, const Analysis& analysis) {
   const RunSettings& settings = run.settings();
   const Preset& preset = settings.preset;
+  const Sampling& sampling = preset.sampling;
   std::string list;
-  list += term("Data set", fmt::format("{} <span class=\"mono wrap\">sha256 {}</span>",
-                                       escape_html(settings.dataset), escape_html(settings.dataset_sha256)));
-  list += term("Questions", fmt::format("{}, seed {}", settings.n_questions, settings.seed));
+  const auto add = [&](const std::string& name, const std::string& value) {
+    list += fmt::format("<dt>{}</dt><dd>{}</dd>", escape_html(name), value);
+  };
+  add("Data set", fmt::format("{} <span class=\"mono wrap\">sha256 {}</span>", escape_html(settings.dataset),
+                              escape_html(settings.dataset_sha256)));
+  add("Questions", fmt::format("{}, seed {}", settings.n_questions, settings.seed));
   for (const ModelIdentity& model : settings.models) {
-    list += term(escape_html(model.name),
-                 fmt::format("{} ({}{}{}) <span class=\"mono wrap\">sha256 {}</span>",
-                             escape_html(model.file), escape_html(model.description),
-                             model.turns.empty() ? "" : ", turns: " + escape_html(model.turns),
-                             model.window ? fmt::format(", sliding window {}", *model.window) : "",
-                             escape_html(model.sha256)));
+    add(model.name, fmt::format("{} ({}{}{}) <span class=\"mono wrap\">sha256 {}</span>",
+                                escape_html(model.file), escape_html(model.description),
+                                model.turns.empty() ? "" : ", turns: " + escape_html(model.turns),
+                                model.window ? fmt::format(", sliding window {}", *model.window) : "",
+                                escape_html(model.sha256)));
   }
-  list +=
-      term("Preset",
-           fmt::format("{}: {}, temperature {:g}, {}, at most {} tokens, window {}", escape_html(preset.name),
-                       preset.chat ? "each model's own chat template" : "the plain prompt",
-                       preset.sampling.temperature,
-                       preset.share_passages ? "questions of a passage share its prefill"
-                                             : "each question prefilled alone",
-                       preset.sampling.max_tokens,
-                       preset.context > 0 ? std::to_string(preset.context) : "as long as needed"));
-  if (preset.sampling.top_k > 0 || preset.sampling.top_p < 1 || preset.sampling.repeat_penalty != 1) {
-    list += term("Sampling", fmt::format("top-k {}, top-p {:g}, repeat penalty {:g}", preset.sampling.top_k,
-                                         preset.sampling.top_p, preset.sampling.repeat_penalty));
+  add("Preset",
+      fmt::format("{}: {}, temperature {:g}, {}, at most {} tokens, window {}", escape_html(preset.name),
+                  preset.chat ? "each model's own chat template" : "the plain prompt", sampling.temperature,
+                  preset.share_passages ? "questions of a passage share its prefill"
+                                        : "each question prefilled alone",
+                  sampling.max_tokens,
+                  preset.context > 0 ? std::to_string(preset.context) : "as long as needed"));
+  if (sampling.top_k > 0 || sampling.top_p < 1 || sampling.repeat_penalty != 1) {
+    add("Sampling", fmt::format("top-k {}, top-p {:g}, repeat penalty {:g}", sampling.top_k, sampling.top_p,
+                                sampling.repeat_penalty));
   }
-  list += term("Keys and values", escape_html(settings.kv)) + term("Machine", escape_html(settings.machine));
+  add("Keys and values", escape_html(settings.kv));
+  add("Machine", escape_html(settings.machine));
   for (const JudgeSummary& judge : analysis.judges) {
-    list += term(fmt::format("Judge {}", escape_html(judge.verdicts.name)),
-                 fmt::format("<code>{}</code>, order {}; {}", escape_html(judge.verdicts.identity),
-                             to_string(judge.verdicts.policy), judge_cost_text(judge)));
+    add("Judge " + judge.verdicts.name,
+        fmt::format("<code>{}</code>, order {}; {}", escape_html(judge.verdicts.identity),
+                    to_string(judge.verdicts.policy), judge_cost_text(judge)));
   }
   return list;
 }
