@@ -51,8 +51,7 @@ int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const std
     try {
       if (!judge_run(run, *judge, flags.verdicts_name(), parse_order_policy(flags.order), cancel, progress,
                      stderr)) {
-        say_stopped(run);
-        return app::InterruptGuard::exit_status();
+        return stopped(run);
       }
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kIo) throw;  // not an error of the judge
@@ -81,10 +80,11 @@ void write_report(const RunDirectory& run, std::vector<std::string> judges, bool
   app::write_stdout(fmt::format("\nreport: {}\n", app::printable((run.path() / "report.html").string())));
 }
 
-void say_stopped(const RunDirectory& run) {
+int stopped(const RunDirectory& run) {
   app::print_error("gemma-squad",
                    fmt::format("stopped; the answers so far are in {}: the same command continues from there",
                                run.path().string()));
+  return app::InterruptGuard::exit_status();
 }
 
 }  // namespace gemma::squad

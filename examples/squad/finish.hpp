@@ -22,7 +22,7 @@ int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const std
 /// table.
 void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet);
 
-/// Prints on stderr how to continue after Ctrl-C.
-void say_stopped(const RunDirectory& run);
+/// Prints on stderr how to continue after Ctrl-C. Returns the program's status.
+int stopped(const RunDirectory& run);
 
 }  // namespace gemma::squad

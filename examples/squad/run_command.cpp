@@ -168,13 +168,11 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
   {
     RunDirectory run = RunDirectory::start(flags.out, settings, selection);
     if (!run_questions(run, models, factory, cancel, flags.judge.quiet ? nullptr : stderr, flags.batch)) {
-      say_stopped(run);
-      return app::InterruptGuard::exit_status();
+      return stopped(run);
     }
   }
   const RunDirectory run = RunDirectory::read(flags.out);
-  if (run.settings().shard.count > 1) {
-    const Shard shard = run.settings().shard;
+  if (const Shard shard = settings.shard; shard.count > 1) {
     app::write_stdout(fmt::format("shard {}/{} is complete: {} answers in {}\n", shard.index, shard.count,
                                   run.n_answers(), app::printable(flags.out)));
     return 0;

@@ -47,21 +47,21 @@ Answer answer_from(const json& line) {
 }
 
 std::string line_of(const std::string& model, const std::string& id, const Answer& answer) {
-  ordered_json timing = {{"total_s", micro(answer.timing.total_s)},
-                         {"prefill_s", micro(answer.timing.prefill_s)},
-                         {"first_token_s", micro(answer.timing.first_token_s)},
-                         {"decode_s", micro(answer.timing.decode_s)},
-                         {"cached_tokens", answer.timing.cached_tokens}};
-  if (answer.timing.batch > 1) {
-    timing["batch"] = answer.timing.batch;
-    timing["share_s"] = micro(answer.timing.share_s);
+  const Timing& time = answer.timing;
+  ordered_json timing = {{"total_s", micro(time.total_s)},
+                         {"prefill_s", micro(time.prefill_s)},
+                         {"first_token_s", micro(time.first_token_s)},
+                         {"decode_s", micro(time.decode_s)},
+                         {"cached_tokens", time.cached_tokens}};
+  if (time.batch > 1) {
+    timing["batch"] = time.batch;
+    timing["share_s"] = micro(time.share_s);
   }
-  if (answer.timing.drafted > 0) {
-    timing["drafted"] = answer.timing.drafted;
-    timing["accepted"] = answer.timing.accepted;
+  if (time.drafted > 0) {
+    timing["drafted"] = time.drafted;
+    timing["accepted"] = time.accepted;
   }
-  if (answer.timing.batch > 1 || answer.timing.drafted > 0)
-    timing["forwards"] = micro(answer.timing.forwards);
+  if (time.batch > 1 || time.drafted > 0) timing["forwards"] = micro(time.forwards);
   return to_line(ordered_json{{"model", model},
                               {"id", id},
                               {"answer", answer.text},
