@@ -187,9 +187,9 @@ int run_models(const RunFlags& flags) {
   choose("--window", flags.windows, models, set_window);
   choose("--lora", flags.adapters, models,
          [](ModelSpec& model, const std::string& text) { model.adapters.push_back(text); });
-  const Dataset dataset = read_dataset(flags.squad);
-  return run_evaluation(flags, models, dataset, fs::path(flags.squad).filename().string(),
-                        sha256_of(flags.squad));
+  const std::string text = app::read_file(flags.squad);  // once: it may be a pipe
+  return run_evaluation(flags, models, parse_dataset(text, flags.squad),
+                        fs::path(flags.squad).filename().string(), sha256_of_text(text));
 }
 
 // ---- the demo ----

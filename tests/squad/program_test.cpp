@@ -199,6 +199,18 @@ TEST_F(Program, ShardsOfSchedulersSurviveKills) {
   EXPECT_EQ(timeless(path("merged")), timeless(path("whole")));
 }
 
+TEST_F(Program, QuestionsFromAPipeHaveTheHashOfTheirText) {
+  const std::string one =
+      "run --model a=" + model("gemma") + " -n 1 -q --judge none --max-tokens 4 -t 1 --squad ";
+  ASSERT_EQ(squad(one + set() + " --out " + path("file").string()).status, 0);
+  const Result piped = squad(one + "/dev/stdin --out " + path("pipe").string(), "cat " + set() + " |");
+  ASSERT_EQ(piped.status, 0) << piped.err;
+  const auto hash_of_set = [&](const char* out) {
+    return json::parse(text_of(path(out) / "settings.json"))["dataset"]["sha256"];
+  };
+  EXPECT_EQ(hash_of_set("pipe"), hash_of_set("file"));
+}
+
 TEST_F(Program, BadInputIsOneLine) {
   const std::string out = " --out " + path("out").string(), one = "run --model a=" + model("gemma");
   const std::string text = file("text.json", "not JSON"), other = file("other.json", "{\"a\": 1}");
