@@ -27,9 +27,7 @@ AnswerMetrics metrics_of(const Answer& answer, const Question& question, bool is
 class Analyser {
  public:
   Analyser(const RunDirectory& run, std::uint64_t seed)
-      : run_(run), seed_(seed), k_(run.n_models()), n_(run.questions().questions.size()) {
-    for (const Question& question : run.questions().questions) passages_.push_back(question.passage);
-  }
+      : run_(run), seed_(seed), k_(run.n_models()), n_(run.n_questions()) {}
 
   void add_answers() {
     out_.answers.resize(k_);
@@ -37,9 +35,9 @@ class Analyser {
     for (std::size_t m = 0; m < k_; ++m) {
       for (std::size_t i = 0; i < n_; ++i) {
         const Answer& answer = run_.answer(m, i);
-        out_.answers[m].push_back(metrics_of(answer, run_.questions().questions[i], run_.questions().is_v2));
+        out_.answers[m].push_back(metrics_of(answer, run_.question(i), run_.questions().is_v2));
         add_times(answer, out_.models[m]);
-        const bool none = run_.questions().questions[i].truths.empty();
+        const bool none = run_.question(i).truths.empty();
         (none ? out_.models[m].no_answer : out_.models[m].has_answer).add(out_.answers[m].back().score);
       }
       finish_times(out_.models[m]);
@@ -47,20 +45,18 @@ class Analyser {
   }
 
   void add_measures() {
-    if (out_.is_timed()) add_speed();
+    if (out_.is_timed()) {
+      add({"words_per_second", "Words per second", "words/s", true, false},
+          [](const AnswerMetrics& m) { return m.article_words_per_s; });
+      add({"words_per_second_corrected", "Words per second, digits counted", "words/s", true, false},
+          [](const AnswerMetrics& m) { return m.words_per_s; });
+    }
     add({"words", "Answer length", "words", true, false},
         [](const AnswerMetrics& m) { return real(m.article_words); });
     add({"exact", "Exact match", "%"}, [](const AnswerMetrics& m) { return 100 * m.score.exact; });
     add({"f1", "F1", "%"}, [](const AnswerMetrics& m) { return 100 * m.score.f1; });
     add({"words_corrected", "Answer length, digits counted", "words", true, false},
         [](const AnswerMetrics& m) { return real(m.words); });
-  }
-
-  void add_speed() {
-    add({"words_per_second", "Words per second", "words/s", true, false},
-        [](const AnswerMetrics& m) { return m.article_words_per_s; });
-    add({"words_per_second_corrected", "Words per second, digits counted", "words/s", true, false},
-        [](const AnswerMetrics& m) { return m.words_per_s; });
   }
 
   void add_judge(const std::string& name) {
@@ -72,9 +68,7 @@ class Analyser {
     measure.values = std::move(columns.ranks);
     measure.questions = std::move(columns.questions);
     for (std::size_t i = 0; i < n_; ++i) {
-      if (!std::binary_search(measure.questions.begin(), measure.questions.end(), i)) {
-        judge.unranked.push_back(i);
-      }
+      if (!measure.value_of(0, i)) judge.unranked.push_back(i);
     }
     for (const std::vector<double>& ranks : measure.values) {
       std::vector<double> share(2 * k_ - 1, 0);
@@ -128,7 +122,7 @@ class Analyser {
   void finish(Measure measure) {
     const std::size_t n = measure.questions.size();
     std::vector<std::size_t> passages;
-    for (const std::size_t question : measure.questions) passages.push_back(passages_[question]);
+    for (const std::size_t question : measure.questions) passages.push_back(run_.question(question).passage);
     for (const std::vector<double>& column : measure.values) {
       measure.means.push_back(stats::bootstrap_mean(column, passages, seed_));
     }
@@ -152,7 +146,6 @@ class Analyser {
   const RunDirectory& run_;
   std::uint64_t seed_;
   std::size_t k_, n_;
-  std::vector<std::size_t> passages_;
   Analysis out_;
 };
 
@@ -170,16 +163,12 @@ bool Analysis::is_timed() const noexcept {
 
 const Measure& Analysis::measure(std::string_view key) const {
   const auto found = std::ranges::find(measures, key, &Measure::key);
-  if (found == measures.end()) fail(ErrorCode::kInvalidArgument, "no measure named {}", key);
+  if (found == measures.end()) refuse("no measure named {}", key);
   return *found;
 }
 
 Analysis analyse(const RunDirectory& run, const std::vector<std::string>& judges, std::uint64_t seed) {
-  if (run.settings().shard.count > 1 || !run.is_complete()) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: {} of {} answers: a report needs all of them (continue the run, or merge its shards)",
-         run.path().string(), run.n_answers(), run.questions().questions.size() * run.n_models());
-  }
+  run.check_whole("a report needs all of them (continue the run, or merge its shards)");
   Analyser analyser(run, seed);
   analyser.add_answers();
   analyser.add_measures();

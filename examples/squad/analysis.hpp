@@ -1,5 +1,4 @@
-// The analysis of a run: metrics of every answer and model, tests between models, and the savings by shared
-// passages.
+// The analysis of a run: metrics of answers and models, tests between models, and savings by shared passages.
 // Invariant: depends on the run directory alone (including stored times); all random draws are seeded.
 #pragma once
 
@@ -41,13 +40,11 @@ struct Measure {
   std::optional<std::size_t> questions_overall = {};             // for 80% power at 5%
   std::vector<std::optional<std::size_t>> questions_pairs = {};  // [pairs], for 80% power at 5% / pairs
   stats::Columns values = {};                                    // [k models][questions]
-  std::vector<std::size_t> questions =
-      {};  // which of run.questions() the values are of, ascending; mostly all
+  std::vector<std::size_t> questions = {};  // indices of the values in run.questions(), ascending
 
   /// The value of a model for question `question` of run.questions(); nullopt if it is none of `questions`.
   std::optional<double> value_of(std::size_t model, std::size_t question) const;
-  /// Whether models differ at 5% by Friedman's test; a pair, if Conover's test with Holm's correction says so
-  /// too.
+  /// Whether the models differ at 5% by Friedman's test; a pair must also differ by Conover's test with Holm.
   bool differs() const noexcept { return friedman.p <= 0.05; }
   bool differs(std::size_t pair) const noexcept { return differs() && conover[pair].p_holm <= 0.05; }
 };
@@ -56,8 +53,7 @@ struct Measure {
 struct ModelSummary {
   Gains gains;
   double prefill_s = 0, decode_s = 0;  // sums
-  // of prompts of which at least half was computed: the few tokens after a shared passage do not show the
-  // speed of prompts
+  // sums over prompts of which at least half was computed: few tokens do not show the speed of prefill
   double whole_tokens = 0, whole_s = 0;
   double first_token_s = 0;  // mean; in a batch it includes the work of others
   double prefill_tokens_per_s = 0, decode_tokens_per_s = 0;
@@ -65,8 +61,7 @@ struct ModelSummary {
   /// prefill_tokens_per_s. Not known for batches.
   double alone_s = 0;
 
-  /// Whether each answer was computed alone; else there is no speed of answers, and no times of prefill and
-  /// decoding.
+  /// Whether each answer was computed alone: only then its speed and its times of prefill and decoding exist.
   bool is_timed() const noexcept { return gains.batch == 1; }
   std::map<std::string, std::size_t> stops;
   ScoreTotals has_answer, no_answer;
@@ -77,19 +72,19 @@ struct JudgeSummary {
   PositionBias bias;
   std::size_t measure = 0;            // index of its ranks in Analysis::measures
   std::vector<std::size_t> unranked;  // indices in run.questions() of those without ranks
-  /// Fraction of judged questions in which a model's answer has each rank, in steps of a half: [k models][2 k
-  /// - 1], rank 1 first.
+  /// Fraction of judged questions in which a model has rank 1, 1.5, 2, ...: [k models][2 k - 1].
   std::vector<std::vector<double>> rank_shares;
 };
 
 struct Analysis {
-  std::vector<std::vector<AnswerMetrics>>
-      answers;  // [k models][n questions], in the order of run.questions()
+  std::vector<std::vector<AnswerMetrics>> answers;  // [k models][questions], in the order of run.questions()
   std::vector<ModelSummary> models;
   std::vector<Measure> measures;
   std::vector<JudgeSummary> judges;
 
   const Measure& measure(std::string_view key) const;
+  /// The measure of the ranks that a judge gave.
+  const Measure& measure(const JudgeSummary& judge) const { return measures[judge.measure]; }
   /// Whether words per second are known: every model was asked one question at a time.
   bool is_timed() const noexcept;
 };

@@ -31,8 +31,7 @@ struct ModelSpec {
 
 struct Prompt {
   std::string text;
-  bool chat =
-      true;  // true: the text is a user's message for the model's template; false: it is the whole prompt
+  bool chat = true;  // whether the text is a user's message for the model's template, or the whole prompt
 };
 
 /// One question for a model.
@@ -44,12 +43,12 @@ struct Query {
 /// Times of an answer, in seconds of wall-clock time.
 struct Timing {
   double total_s = 0;             // the whole call, including the prompt: the article's divisor
-  double prefill_s = 0;           // computing the prompt; 0 if forwards were shared
+  double prefill_s = 0;           // computing the prompt; 0 if forward passes were shared
   double first_token_s = 0;       // from the call to the first token
-  double decode_s = 0;            // computing the generated tokens; 0 if forwards were shared
+  double decode_s = 0;            // computing the generated tokens; 0 if forward passes were shared
   std::size_t cached_tokens = 0;  // tokens of the prompt that were not computed again
   // Answers that were computed together have no separate speed: total_s and first_token_s include the others'
-  // work. A forward and its time are divided equally among the answers that it computed.
+  // work. A forward pass and its time are divided equally among the answers that it computed.
   std::size_t batch = 1;                  // most answers computed together
   double share_s = 0;                     // its share of the run's time; total_s if computed alone
   double forwards = 0;                    // its share of the forward passes that computed its tokens

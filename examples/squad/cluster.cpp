@@ -11,9 +11,10 @@
 namespace gemma::squad {
 namespace {
 
+/// Refuses the values of the scheduler.
 template <typename... Args>
-[[noreturn]] void refuse(fmt::format_string<Args...> why, Args&&... args) {
-  fail(ErrorCode::kInvalidArgument, "--shard auto: {}", fmt::format(why, std::forward<Args>(args)...));
+[[noreturn]] void refuse_auto(fmt::format_string<Args...> why, Args&&... args) {
+  refuse("--shard auto: {}", fmt::format(why, std::forward<Args>(args)...));
 }
 
 /// The value of a variable as a number; nullopt: not set. Throws if it is not a number.
@@ -23,14 +24,14 @@ std::optional<std::size_t> find(const Environment& environment, const char* name
   const std::string_view text(value);
   const auto number = app::parse_number<std::size_t>(text);
   constexpr std::size_t kMost = 1u << 30;
-  if (!number || *number > kMost) refuse("{} is {}, no number", name, quoted(text));
+  if (!number || *number > kMost) refuse_auto("{} is {}, no number", name, quoted(text));
   return number;
 }
 
 /// The value of a variable that must be set.
 std::size_t get(const Environment& environment, const char* name) {
   if (const auto number = find(environment, name)) return *number;
-  refuse("{} is not set", name);
+  refuse_auto("{} is not set", name);
 }
 
 /// An index of `count`, from 0.
@@ -40,7 +41,7 @@ struct Place {
 
 Place checked(const char* name, std::size_t index, std::size_t count) {
   if (index < count) return {index, count};
-  refuse("{} does not fit into {} shards", name, count);
+  refuse_auto("{} does not fit into {} shards", name, count);
 }
 
 /// The values of the first of these pairs that is set.
@@ -62,13 +63,15 @@ std::optional<Place> task_of(const Environment& environment, std::optional<std::
     const std::size_t step = find(environment, "SLURM_ARRAY_TASK_STEP").value_or(1);
     const std::size_t count = get(environment, "SLURM_ARRAY_TASK_COUNT");
     if (*id < first || step == 0 || (*id - first) % step != 0 || (*id - first) / step >= count) {
-      refuse("{} {} is none of {} tasks from {} on: give the number of all, --shard auto/N", kSlurm, *id,
-             count, first);
+      refuse_auto("{} {} is not one of the {} tasks from {} on: give the number of all tasks, --shard auto/N",
+                  kSlurm, *id, count, first);
     }
     return Place{(*id - first) / step, count};
   }
   if (const auto index = find(environment, kKubernetes)) {
-    if (!total) refuse("{} is {}, but of how many? give --shard auto/N", kKubernetes, *index);
+    if (!total)
+      refuse_auto("{} is {}, but the number of shards is not known: give --shard auto/N", kKubernetes,
+                  *index);
     return checked(kKubernetes, *index, *total);
   }
   return std::nullopt;
@@ -84,20 +87,18 @@ Shard choose_shard(std::string_view text, const Environment& environment) {
   if (!text.empty()) total = parse_shard(fmt::format("1{}", text)).count;
 
   const std::optional<Place> rank = rank_of(environment);
-  const std::size_t ranks = rank ? rank->count : 1;
-  if (total && *total % ranks != 0) refuse("{} shards for {} ranks", *total, ranks);
-  const std::optional<Place> task =
-      task_of(environment, total ? std::optional(*total / ranks) : std::nullopt);
+  const auto [index, ranks] = rank.value_or(Place{});
+  if (total && *total % ranks != 0) refuse_auto("{} shards for {} ranks", *total, ranks);
+  if (total) *total /= ranks;
+  const std::optional<Place> task = task_of(environment, total);
   if (!rank && !task) {
-    refuse(
-        "nothing here tells the shard: neither SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, "
+    refuse_auto(
+        "no shard in the environment: neither SLURM_ARRAY_TASK_ID, JOB_COMPLETION_INDEX, "
         "OMPI_COMM_WORLD_RANK nor PMI_RANK is set");
   }
   const Place array = task.value_or(Place{});
-  if (total && array.count * ranks != *total) {
-    refuse("{} ranks are not {} shards", ranks, *total);
-  }
-  return {array.index * ranks + (rank ? rank->index : 0) + 1, array.count * ranks};
+  if (total && array.count != *total) refuse_auto("{} ranks are not {} shards", ranks, *total * ranks);
+  return {array.index * ranks + index + 1, array.count * ranks};
 }
 
 std::string with_shard(const std::string& path, Shard shard) {

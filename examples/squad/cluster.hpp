@@ -1,5 +1,4 @@
-// Finds which part of a run a scheduler gave this process: Slurm's job arrays, Kubernetes' Indexed Jobs,
-// MPI's ranks.
+// Finds the shard that a scheduler assigned to this process: Slurm's arrays, Kubernetes' Indexed Jobs, MPI.
 // Invariant: processes that the scheduler distinguishes get different shards, and together all shards.
 #pragma once
 

@@ -1,5 +1,5 @@
 // SHA-256 of files, by which a run's settings identify models and data sets.
-// Invariant: reads a file once, in pieces, and keeps none of it.
+// Invariant: a file is mapped, not copied into memory.
 #pragma once
 
 #include <filesystem>

@@ -21,18 +21,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kRepeatLast = 64;
-/// Default limit of answers at once: with more, the time of a forward grows as fast as its work.
+/// Default limit of answers at once: with more, the time of a forward pass grows in proportion to its work.
 constexpr std::size_t kMostAtOnce = 32;
 
 /// The type that most of the weights' bytes are of, e.g. "Q4_K".
 std::string main_type(const gguf::File& file) {
   std::map<std::string, std::size_t> bytes;
   for (const TensorView& tensor : file.tensors()) bytes[tensor.type_name()] += tensor.data.size();
-  std::string best;
-  for (const auto& [name, size] : bytes) {
-    if (best.empty() || size > bytes[best]) best = name;
-  }
-  return best;
+  const auto most = std::ranges::max_element(bytes, {}, [](const auto& type) { return type.second; });
+  return most == bytes.end() ? "" : most->first;
 }
 
 /// Bytes that this process can use before others are swapped out: what the system reports as available,

@@ -33,37 +33,32 @@ std::vector<std::string> complete_judges(const RunDirectory& run) {
   return judges;
 }
 
-/// Runs the judge. Returns false if it was stopped. Throws as judge_run().
-bool ask_judge(const RunDirectory& run, Judge& judge, const JudgeFlags& flags,
-               const std::atomic<bool>& cancel, bool quiet) {
-  // a closed connection to an endpoint is an error of that attempt only; a closed standard output ends the
-  // program
-  struct IgnorePipe {
-    decltype(std::signal(SIGPIPE, SIG_IGN)) before = std::signal(SIGPIPE, SIG_IGN);
-    ~IgnorePipe() { std::signal(SIGPIPE, before); }
-  } const ignore;
-  return judge_run(run, judge, flags.verdicts_name(), parse_order_policy(flags.order), cancel,
-                   judge.sees_order() && !quiet ? stderr : nullptr, stderr);
-}
+/// While it exists, a closed connection to an endpoint fails one attempt only; a closed standard output ends
+/// the program again afterwards.
+struct IgnorePipe {
+  decltype(std::signal(SIGPIPE, SIG_IGN)) before = std::signal(SIGPIPE, SIG_IGN);
+  ~IgnorePipe() { std::signal(SIGPIPE, before); }
+};
 
 }  // namespace
 
-int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const app::EngineFlags& engine,
-                     const std::atomic<bool>& cancel, bool quiet) {
+int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const std::atomic<bool>& cancel) {
   std::string trouble;
   if (flags.wanted() && run.n_models() >= 2) {
-    const std::unique_ptr<Judge> made = flags.make(engine, run.settings().preset.name);
+    const std::unique_ptr<Judge> judge = flags.make(run.settings().preset.name);
+    std::FILE* const progress = judge->sees_order() && !flags.quiet ? stderr : nullptr;
+    const IgnorePipe ignore;
     try {
-      if (!ask_judge(run, *made, flags, cancel, quiet)) {
-        say_stopped(run);
-        return app::InterruptGuard::exit_status();
+      if (!judge_run(run, *judge, flags.verdicts_name(), parse_order_policy(flags.order), cancel, progress,
+                     stderr)) {
+        return stopped(run);
       }
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kIo) throw;  // not an error of the judge
       trouble = error.message();
     }
   }
-  write_report(run, {}, quiet);
+  write_report(run, {}, flags.quiet);
   if (trouble.empty()) return 0;
   app::print_error("gemma-squad", trouble);
   return 1;
@@ -85,10 +80,11 @@ void write_report(const RunDirectory& run, std::vector<std::string> judges, bool
   app::write_stdout(fmt::format("\nreport: {}\n", app::printable((run.path() / "report.html").string())));
 }
 
-void say_stopped(const RunDirectory& run) {
+int stopped(const RunDirectory& run) {
   app::print_error("gemma-squad",
-                   fmt::format("stopped; what was answered is in {}: the same command goes on from there",
+                   fmt::format("stopped; the answers so far are in {}: the same command continues from there",
                                run.path().string()));
+  return app::InterruptGuard::exit_status();
 }
 
 }  // namespace gemma::squad

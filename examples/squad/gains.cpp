@@ -23,7 +23,8 @@ std::string Gains::in_words() const {
   std::string out = fmt::format("{:.0f} questions/h; {:.0f}% of the prompts' tokens shared",
                                 questions_per_hour(), 100 * shared());
   if (batch > 1) out += fmt::format("; up to {} questions at once", batch);
-  if (tokens_per_forward() > 1.05) out += fmt::format(", {:.1f} tokens a forward", tokens_per_forward());
+  if (tokens_per_forward() > 1.05)
+    out += fmt::format(", {:.1f} tokens per forward pass", tokens_per_forward());
   if (drafted > 0) out += fmt::format("; {} of {} guessed tokens right", accepted, drafted);
   return out;
 }

@@ -1,4 +1,4 @@
-// Savings by computing many questions at once and by sharing passages, over the answers of a model.
+// What computing several questions at once and sharing passages saves, over the answers of a model.
 // Invariant: a sum over the answers, independent of which process asked them.
 #pragma once
 
@@ -24,8 +24,8 @@ struct Gains {
   double shared() const { return prompt_tokens > 0 ? cached_tokens / prompt_tokens : 0; }
   /// Generated tokens per forward pass; 1 without batches and guesses.
   double tokens_per_forward() const { return forwards > 0 ? tokens / forwards : 0; }
-  /// "4500 questions/h; 71% of the prompts' tokens shared; up to 32 questions at once, 11.2 tokens a forward;
-  /// 40 of 90 guessed tokens right".
+  /// "4500 questions/h; 71% of the prompts' tokens shared; up to 32 questions at once, 11.2 tokens per
+  /// forward pass; 40 of 90 guessed tokens right".
   std::string in_words() const;
 };
 

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/printable.hpp"
-#include "examples/squad/judge_openai.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -28,7 +27,25 @@ bool is_ahead(const Measure& measure, const stats::Pair& pair) {
   return (pair.difference > 0) == measure.higher_is_better;
 }
 
+/// The list price of a judge's tokens, in dollars per million.
+struct Price {
+  std::string_view model;
+  double prompt, completion;
+};
+constexpr Price kPrices[] = {{"gpt-3.5-turbo", 0.50, 1.50},
+                             {"gpt-4.1", 2.00, 8.00},
+                             {"gpt-4.1-mini", 0.40, 1.60},
+                             {"gpt-4o-mini", 0.15, 0.60}};
+
 }  // namespace
+
+Column interval_column(const std::string& title, const Measure& measure, const char* format) {
+  return {title, [&measure, format](std::size_t m) {
+            const auto& [mean, low, high] = measure.means[m];
+            return fmt::format(fmt::runtime(format), short_number(mean), short_number(low),
+                               short_number(high));
+          }};
+}
 
 std::string saving_text(const ModelSummary& model) {
   if (model.gains.cached_tokens == 0) return "nothing";
@@ -44,33 +61,29 @@ std::string untimed_text(const Analysis& analysis) {
 
 std::string judge_cost_text(const JudgeSummary& judge) {
   const Verdicts& verdicts = judge.verdicts;
-  std::string text =
-      fmt::format("{} verdicts in {} attempts", verdicts.n_ranked(), verdicts.total(&Verdict::attempts));
-  const std::size_t prompt = verdicts.total(&Verdict::prompt_tokens),
-                    completion = verdicts.total(&Verdict::completion_tokens);
+  std::string text = fmt::format("{} verdicts in {} attempts", verdicts.n_ranked(), verdicts.attempts);
+  const std::size_t prompt = verdicts.prompt_tokens, completion = verdicts.completion_tokens;
   if (prompt + completion == 0) return text;
   text += fmt::format("; {} prompt and {} completion tokens", prompt, completion);
   const nlohmann::json identity = nlohmann::json::parse(verdicts.identity);
-  const TokenPrice price = list_price(identity.value("model", ""));
-  if (price.prompt > 0) {
-    text += fmt::format(
-        ", about ${:.4f} at list price",
-        (price.prompt * static_cast<double>(prompt) + price.completion * static_cast<double>(completion)) /
-            1e6);
-  }
-  return text;
+  const auto* const price = std::ranges::find(kPrices, identity.value("model", ""), &Price::model);
+  if (price == std::end(kPrices)) return text;
+  const double dollars =
+      (price->prompt * static_cast<double>(prompt) + price->completion * static_cast<double>(completion)) /
+      1e6;
+  return text + fmt::format(", about ${:.4f} at list price", dollars);
 }
 
 std::string unranked_text(const RunDirectory& run, const JudgeSummary& judge) {
   constexpr std::size_t kMostNamed = 5;
   if (judge.unranked.empty()) return "";
-  std::string ids;
-  for (std::size_t i = 0; i < std::min(kMostNamed, judge.unranked.size()); ++i) {
-    ids += (i == 0 ? "" : ", ") + app::printable(run.questions().questions[judge.unranked[i]].id);
+  std::vector<std::string> ids;
+  for (const std::size_t question : judge.unranked) {
+    ids.push_back(ids.size() < kMostNamed ? app::printable(run.question(question).id) : "...");
+    if (ids.size() > kMostNamed) break;
   }
-  if (judge.unranked.size() > kMostNamed) ids += ", ...";
   return fmt::format("no ranking of {} of {} questions, which are left out of its ranks ({})",
-                     judge.unranked.size(), run.questions().questions.size(), ids);
+                     judge.unranked.size(), run.n_questions(), fmt::join(ids, ", "));
 }
 
 std::string p_text(double p) {
@@ -110,24 +123,23 @@ std::string verdict_in_words(const RunDirectory& run, const Measure& measure) {
                                    p_text(measure.friedman.p));
     if (measure.questions_overall) {
       text += fmt::format(
-          " If they differ as much as it looks here, about {} questions would show it 4 times in 5.",
+          " If they differ as much as they seem to, about {} questions would show it 4 times in 5.",
           *measure.questions_overall);
     }
     return text;
   }
   constexpr std::size_t kMostPairs = 6;  // all pairs of four models; more are too many for a sentence
-  std::string pairs;
-  std::size_t n = 0;
+  std::vector<std::string> pairs;
   for (std::size_t i = 0; i < measure.conover.size(); ++i) {
-    if (!measure.differs(i)) continue;
-    pairs += (n == 0 ? "" : "; ") + pair_in_words(run, measure, i);
-    ++n;
+    if (measure.differs(i)) pairs.push_back(pair_in_words(run, measure, i));
   }
-  if (n == 0) pairs = "which of them, no pair shows at 5%";
-  if (n > kMostPairs) {
-    pairs = fmt::format("{} of {} pairs do at 5% (Conover, after Holm)", n, measure.conover.size());
+  std::string which = fmt::format("{}", fmt::join(pairs, "; "));
+  if (pairs.empty()) which = "no single pair is shown to differ at 5%";
+  if (pairs.size() > kMostPairs) {
+    which =
+        fmt::format("{} of {} pairs do at 5% (Conover, after Holm)", pairs.size(), measure.conover.size());
   }
-  return fmt::format("The models differ (Friedman, {}): {}.", p_text(measure.friedman.p), pairs);
+  return fmt::format("The models differ (Friedman, {}): {}.", p_text(measure.friedman.p), which);
 }
 
 }  // namespace gemma::squad

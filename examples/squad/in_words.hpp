@@ -15,6 +15,9 @@ struct Column {
   std::function<std::string(std::size_t m)> cell;
 };
 
+/// The column of a measure's means and their intervals; `format` is fmt's, of the mean and the two ends.
+Column interval_column(const std::string& title, const Measure& measure, const char* format);
+
 /// The result of a measure, in one or two sentences.
 std::string verdict_in_words(const RunDirectory& run, const Measure& measure);
 /// The result of one pair: "no difference shown at 5%", or which model is better (or more, or longer).
@@ -27,7 +30,7 @@ std::string relation_in_words(const Measure& measure, std::size_t pair, bool of_
 /// The fraction of time saved in a model's run by computing each passage once, e.g. "38%"; "nothing". For
 /// batches, where prompts have no separate times: "71% of prompt tokens".
 std::string saving_text(const ModelSummary& model);
-/// A sentence saying why a run has no words per second; "" if it has.
+/// A sentence that says why a run has no words per second; "" if it has them.
 std::string untimed_text(const Analysis& analysis);
 /// Verdicts, attempts, tokens and, if the price is known, dollars.
 std::string judge_cost_text(const JudgeSummary& judge);

@@ -29,9 +29,7 @@ JsonLines read_json_lines(const std::filesystem::path& file) {
     const std::size_t newline = text.find('\n', at);
     const bool whole = newline != std::string::npos;
     const std::size_t end = whole ? newline : text.size();
-    nlohmann::json line =
-        nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(at),
-                              text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    nlohmann::json line = nlohmann::json::parse(std::string_view(text).substr(at, end - at), nullptr, false);
     if (!line.is_object()) {
       if (!whole) break;  // an incomplete line: an object ends with its closing brace
       fail(ErrorCode::kMalformed, "{}: line {} is not a JSON object", file.string(), out.lines.size() + 1);

@@ -21,8 +21,7 @@ struct JsonLines {
   bool needs_newline = false;      // the last line is complete but lacks its newline
 };
 
-/// Reads the file; a file that does not exist has no lines. Throws gemma::Error (io; malformed, naming the
-/// line).
+/// Reads the file; one that does not exist has no lines. Throws gemma::Error (io; malformed, with the line).
 JsonLines read_json_lines(const std::filesystem::path& file);
 
 /// Appends lines, each with one write, so that after a kill there are only complete lines or one incomplete
@@ -49,8 +48,7 @@ class LineAppender {
 /// Taking the lock removes temporary files of a killed writer (WholeFile's "*.part").
 class DirectoryLock {
  public:
-  /// Takes the lock. Throws gemma::Error (io) if another process holds it or the directory cannot be written
-  /// to.
+  /// Takes the lock. Throws gemma::Error (io) if another process holds it or the directory is read-only.
   explicit DirectoryLock(const std::filesystem::path& directory);
   DirectoryLock(const DirectoryLock&) = delete;
   DirectoryLock& operator=(const DirectoryLock&) = delete;

@@ -4,9 +4,12 @@
 #include <array>
 #include <numeric>
 
+#include <boost/algorithm/string/classification.hpp>
+#include <boost/algorithm/string/split.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "examples/numbers.hpp"
 #include "examples/squad/fail.hpp"
 #include "examples/squad/metrics.hpp"
 #include "examples/squad/stats/ranks.hpp"
@@ -56,7 +59,7 @@ OrderPolicy parse_order_policy(std::string_view text) {
   for (const auto& [policy, name] : kOrders) {
     if (text == name) return policy;
   }
-  fail(ErrorCode::kInvalidArgument, "an order is fixed, rotate or all, not {}", quoted(text));
+  refuse("an order is fixed, rotate or all, not {}", quoted(text));
 }
 
 std::string_view to_string(OrderPolicy policy) noexcept {
@@ -80,11 +83,8 @@ std::vector<std::size_t> permutation(std::size_t index, std::size_t k) {
 }
 
 std::vector<std::vector<std::size_t>> orders_for(OrderPolicy policy, std::size_t index, std::size_t k) {
-  if (policy == OrderPolicy::kFixed) return {permutation(0, k)};
-  if (policy == OrderPolicy::kRotate) return {permutation(index, k)};
-  if (k > kMostForAllOrders) {
-    fail(ErrorCode::kInvalidArgument, "all orders of {} answers are too many; rotate goes through them", k);
-  }
+  if (policy != OrderPolicy::kAll) return {permutation(policy == OrderPolicy::kRotate ? index : 0, k)};
+  if (k > kMostForAllOrders) refuse("all orders of {} answers are too many: use --judge-order rotate", k);
   std::vector<std::vector<std::size_t>> all;
   std::vector<std::size_t> order = permutation(0, k);
   do {
@@ -95,12 +95,10 @@ std::vector<std::vector<std::size_t>> orders_for(OrderPolicy policy, std::size_t
 
 std::string ranking_prompt(JudgePrompt kind, const JudgeTask& task, std::span<const std::size_t> order) {
   const std::string count = number_word(order.size());
-  std::string prompt;
   if (kind == JudgePrompt::kArticle) {
-    prompt = fmt::format(
+    std::string prompt = fmt::format(
         "Based on the correct answer: {}, rank the IDs of the following {} answers from the most to the "
-        "least correct "
-        "one:",
+        "least correct one:",
         task.truths.empty() ? "unanswerable" : task.truths.front().text, count);
     for (std::size_t i = 0; i < order.size(); ++i) {
       prompt += fmt::format("\n        {} {}", i + 1, article_reduction(task.answers[order[i]]));
@@ -111,10 +109,9 @@ std::string ranking_prompt(JudgePrompt kind, const JudgeTask& task, std::span<co
   for (const Truth& truth : task.truths) {
     if (truths.find(truth.text) == std::string::npos) truths += (truths.empty() ? "" : "; or: ") + truth.text;
   }
-  prompt = fmt::format(
+  std::string prompt = fmt::format(
       "Question: {}\nCorrect answer: {}\nRank the IDs of the following {} answers to the question from the "
-      "most to the "
-      "least correct one. Reply with the IDs alone, separated by commas.",
+      "most to the least correct one. Reply with the IDs alone, separated by commas.",
       one_line(task.question), truths.empty() ? "the question cannot be answered" : truths, count);
   for (std::size_t i = 0; i < order.size(); ++i) {
     prompt += fmt::format("\n{}: {}", i + 1, one_line(task.answers[order[i]]));
@@ -123,29 +120,20 @@ std::string ranking_prompt(JudgePrompt kind, const JudgeTask& task, std::span<co
 }
 
 std::vector<double> parse_ranking(std::string_view text, std::size_t k) {
-  std::vector<std::size_t> ids;
-  bool in_number = false;
-  for (const char c : text) {
-    if (c >= '0' && c <= '9') {
-      if (!in_number) ids.push_back(0);
-      if (ids.back() <= k) ids.back() = ids.back() * 10 + static_cast<std::size_t>(c - '0');
-      in_number = true;
-    } else {
-      in_number = false;
-      if (std::string_view(" \t\r\n,;>[]\"'").find(c) == std::string_view::npos) return {};
-    }
-  }
+  constexpr const char* kBetween = " \t\r\n,;>[]\"'";
+  text = trimmed(text, kBetween);
+  std::vector<std::string> ids;
+  boost::split(ids, text, boost::is_any_of(kBetween), boost::token_compress_on);
   if (ids.size() == 1 && k > 1) {  // "213"
     ids.clear();
-    for (const char c : text) {
-      if (c >= '0' && c <= '9') ids.push_back(static_cast<std::size_t>(c - '0'));
-    }
+    for (const char digit : text) ids.emplace_back(1, digit);
   }
   if (ids.size() != k) return {};
   std::vector<double> ranks(k, 0);
   for (std::size_t i = 0; i < k; ++i) {
-    if (ids[i] < 1 || ids[i] > k || ranks[ids[i] - 1] != 0) return {};
-    ranks[ids[i] - 1] = static_cast<double>(i + 1);
+    const std::size_t id = app::parse_number<std::size_t>(ids[i]).value_or(0);
+    if (id < 1 || id > k || ranks[id - 1] != 0) return {};
+    ranks[id - 1] = static_cast<double>(i + 1);
   }
   return ranks;
 }

@@ -1,11 +1,9 @@
 #include "examples/squad/judge_flags.hpp"
 
 #include <cstdlib>
-#include <optional>
 
 #include <fmt/format.h>
 
-#include "examples/engine_flags.hpp"
 #include "examples/numbers.hpp"
 #include "examples/program.hpp"
 #include "examples/squad/digest.hpp"
@@ -16,76 +14,58 @@
 
 namespace gemma::squad {
 
-namespace {
-
-/// Parses "none", or a number from 0 to 2, OpenAI's range. Throws CLI::ValidationError.
-std::optional<double> parse_temperature(const std::string& text) {
-  if (text == "none") return std::nullopt;
-  const auto value = app::parse_number<double>(text);
-  if (!value || !(*value >= 0 && *value <= 2)) {
-    throw CLI::ValidationError("--judge-temperature", text + " is neither a number from 0 to 2 nor none");
-  }
-  return value;
-}
-
-}  // namespace
-
 void JudgeFlags::add_to(CLI::App& app) {
-  const char* group = "Judge";
+  using Flags = app::EngineFlags;
+  engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv | Flags::kMemory);
+  app.add_flag("-q,--quiet", quiet, "No progress and no table");
   const auto option = [&](const char* flag, const char* type, auto& value, const std::string& text) {
-    return app.add_option(flag, value, text)->group(group)->type_name(type);
-  };
-  const auto one_of = [](std::initializer_list<std::string> words) {
-    return CLI::IsMember(std::vector<std::string>(words)).description("");
+    return app.add_option(flag, value, text)->group("Judge")->type_name(type);
   };
   option("--judge", "KIND", kind,
          "Who ranks the answers: f1 (token F1 against the truth; default), openai, gguf or none")
-      ->check(one_of({"f1", "openai", "gguf", "none"}));
+      ->check(CLI::IsMember({"f1", "openai", "gguf", "none"}).description(""));
   option("--judge-name", "NAME", name, "Name of its verdicts, verdicts-NAME.jsonl (default: the kind)");
   option("--judge-order", "ORDER", order,
          "openai, gguf: in which orders the answers are shown: fixed (the article's way), rotate (all "
          "permutations in turn; default) or all (every one for every question)")
-      ->check(one_of({"fixed", "rotate", "all"}));
+      ->check(CLI::IsMember({"fixed", "rotate", "all"}).description(""));
   option("--judge-file", "FILE", file, "gguf: the model, a GGUF file");
-  option("--judge-url", "URL", openai.url, "openai: where it answers (default: " + openai.url + ")");
+  option("--judge-url", "URL", openai.url, "openai: URL of the endpoint (default: " + openai.url + ")");
   option("--judge-model", "NAME", model,
          fmt::format("openai: the model to ask for (default: {}; of a run by --preset article, {})",
                      kCurrentJudgeModel, kArticleJudgeModel));
-  app.add_option_function<std::string>(
-         "--judge-temperature",
-         [this](const std::string& text) { openai.temperature = parse_temperature(text); },
-         "openai: its temperature, or none to send none, for models that take no other than theirs (default: "
-         "0)")
-      ->group(group)
-      ->type_name("N|none");
+  option("--judge-temperature", "N|none", temperature,
+         "openai: temperature; none sends no temperature, for models that accept only their own (default: 0)")
+      ->check([](const std::string& text) {
+        const bool is_valid = text == "none" || app::RealNumber{0, 2}(text).empty();  // OpenAI's range
+        return is_valid ? "" : text + " is neither a number from 0 to 2 nor none";
+      });
   option("--judge-key-variable", "NAME", key_variable,
          "openai: environment variable that holds the key (default: " + key_variable + ")");
   option("--judge-format", "FORMAT", format,
          "openai: how the ranking is asked for: schema (output by JSON schema; default), function (the "
          "article's way, and the default of a run by --preset article), tools or json")
-      ->check(one_of({"schema", "function", "tools", "json"}));
+      ->check(CLI::IsMember({"schema", "function", "tools", "json"}).description(""));
   option("--judge-prompt", "PROMPT", prompt,
          "openai: article (its words; default) or full (with the question and whole answers)")
-      ->check(one_of({"article", "full"}));
+      ->check(CLI::IsMember({"article", "full"}).description(""));
   option("--judge-attempts", "N", openai.attempts, "openai: attempts for one verdict (default: 6)")
       ->check(app::WholeNumber{1, 100});
   option("--judge-timeout", "SECONDS", openai.timeout_s, "openai: seconds for one attempt (default: 60)")
       ->check(app::RealNumber{0.1, 3600.0});
 }
 
-void JudgeFlags::check(const app::EngineFlags& engine) const {
+void JudgeFlags::check() const {
   if (wanted()) check_judge_name(verdicts_name());
-  if (kind == "gguf" && file.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, "--judge gguf needs --judge-file FILE");
-  }
+  if (kind == "gguf" && file.empty()) refuse("--judge gguf needs --judge-file FILE");
   if (kind == "gguf") engine_factory(engine)({"judge", file});
-  if (kind == "openai") make(engine, "");
+  if (kind == "openai") make("");
 }
 
-std::unique_ptr<Judge> JudgeFlags::make(const app::EngineFlags& engine, std::string_view preset) const {
+std::unique_ptr<Judge> JudgeFlags::make(std::string_view preset) const {
   if (kind == "f1") return make_f1_judge();
   if (kind == "gguf") {
-    check(engine);
+    check();
     const ModelSpec spec{"judge", file};
     return make_likelihood_judge(engine_factory(engine)(spec), spec.file.filename().string(),
                                  sha256_of(spec.file));
@@ -95,10 +75,10 @@ std::unique_ptr<Judge> JudgeFlags::make(const app::EngineFlags& engine, std::str
   options.model = !model.empty() ? model : std::string(is_articles ? kArticleJudgeModel : kCurrentJudgeModel);
   options.format = !format.empty() ? format : is_articles ? "function" : "schema";
   options.prompt = prompt == "full" ? JudgePrompt::kFull : JudgePrompt::kArticle;
+  options.temperature = app::parse_number<double>(temperature);  // none: "none"
   if (const char* key = std::getenv(key_variable.c_str())) options.key = key;
   if (options.key.empty() && options.url == OpenAiOptions().url) {
-    fail(ErrorCode::kInvalidArgument, "--judge openai needs a key in the environment variable {}",
-         key_variable);
+    refuse("--judge openai needs a key in the environment variable {}", key_variable);
   }
   return make_openai_judge(options);
 }

@@ -1,4 +1,4 @@
-// The flags of a judge, and the judge that they describe.
+// The flags that all commands share which judge a run, and the judge that they describe.
 // Invariant: a key comes from the environment only; it is never printed or stored.
 #pragma once
 
@@ -8,12 +8,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include "examples/engine_flags.hpp"
 #include "examples/squad/judge.hpp"
 #include "examples/squad/judge_openai.hpp"
-
-namespace gemma::app {
-struct EngineFlags;
-}
 
 namespace gemma::squad {
 
@@ -23,19 +20,21 @@ struct JudgeFlags {
   std::string order = "rotate";
   std::string file;  // gguf: the model
   std::string prompt = "article";
+  std::string temperature = "0";  // or "none"
   std::string key_variable = "OPENAI_API_KEY";
   std::string model, format;  // for openai; "": the preset's
   OpenAiOptions openai;       // other options of openai
+  app::EngineFlags engine;    // of gguf; run and demo ask their models with it too
+  bool quiet = false;         // no progress and no table
 
   void add_to(CLI::App& app);
   const std::string& verdicts_name() const { return name.empty() ? kind : name; }
   bool wanted() const { return kind != "none"; }
-  /// Throws gemma::Error for flags that contradict each other and files that are not models, before a long
-  /// run.
-  void check(const app::EngineFlags& engine) const;
+  /// Throws gemma::Error for contradictory flags and files that are not models; called before a long run.
+  void check() const;
   /// Makes the judge. `preset`: the run's; with "article" the default is the article's judge and its function
   /// call. Throws gemma::Error as check().
-  std::unique_ptr<Judge> make(const app::EngineFlags& engine, std::string_view preset) const;
+  std::unique_ptr<Judge> make(std::string_view preset) const;
 };
 
 }  // namespace gemma::squad

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "gemma/engine_error_code.hpp"
+#include "examples/squad/fail.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -38,11 +38,14 @@ class LikelihoodJudge : public Judge {
           fmt::format("the answers make a prompt of {} tokens; {} was made for {}", needed, label_, limit_);
       return verdict;
     }
-    make_room(needed);
+    if (needed > window_) {  // long answers of many models need more than most questions do
+      window_ = std::min(limit_, std::max(needed, 2 * window_));
+      source_->reserve(window_, 1);
+    }
     const std::vector<std::vector<std::size_t>> rankings = orders_for(OrderPolicy::kAll, 0, order.size());
     std::vector<double> likelihoods;
     for (const std::vector<std::size_t>& ranking : rankings) {
-      if (cancel.load()) throw Error(EngineErrorCode::kCancelled, "stopped");
+      if (cancel.load()) fail(EngineErrorCode::kCancelled, "stopped");
       std::string reply;
       for (const std::size_t position : ranking)
         reply += fmt::format("{}{}", reply.empty() ? "" : ", ", position + 1);
@@ -60,13 +63,6 @@ class LikelihoodJudge : public Judge {
 
  private:
   static constexpr std::size_t kTokensPerId = 4;  // at worst one per byte of " 3, "
-
-  /// Enlarges the cache if needed: long answers of many models need more than most questions do.
-  void make_room(std::size_t needed) {
-    if (needed <= window_) return;
-    window_ = std::min(limit_, std::max(needed, 2 * window_));
-    source_->reserve(window_, 1);
-  }
 
   std::unique_ptr<AnswerSource> source_;
   std::string label_, sha256_;

@@ -38,7 +38,7 @@ Endpoint parse_url(const std::string& url) {
   const std::size_t scheme = url.find("://");
   const bool known = url.starts_with("http://") || url.starts_with("https://");
   if (!known || scheme + 3 >= url.size() || url[scheme + 3] == '/') {
-    fail(ErrorCode::kInvalidArgument, "the judge's URL is http(s)://HOST/PATH, not {}", gemma::quoted(url));
+    refuse("the judge's URL is http(s)://HOST/PATH, not {}", gemma::quoted(url));
   }
   const std::size_t slash = url.find('/', scheme + 3);
   Endpoint endpoint{url.substr(0, slash), slash == std::string::npos ? "" : url.substr(slash)};
@@ -87,8 +87,7 @@ ordered_json format_json(std::string_view format) {
     if (name != format) continue;
     return ordered_json::parse(boost::replace_all_copy(std::string(text), "FUNCTION", kFunction));
   }
-  fail(ErrorCode::kInvalidArgument, "the judge's format is schema, function, tools or json, not {}",
-       gemma::quoted(format));
+  refuse("the judge's format is schema, function, tools or json, not {}", gemma::quoted(format));
 }
 
 /// The wait requested by the endpoint in seconds, from Retry-After (seconds or a date; RFC 9110, 10.2.3) or
@@ -179,7 +178,7 @@ class OpenAiJudge : public Judge {
     double backoff = options_.backoff_s;
     for (verdict.attempts = 1;; ++verdict.attempts) {
       const Attempt attempt = ask(body, order.size(), verdict, cancel);
-      if (cancel.load()) throw Error(EngineErrorCode::kCancelled, "stopped");
+      if (cancel.load()) fail(EngineErrorCode::kCancelled, "stopped");
       if (!attempt.ranks.empty()) {
         verdict.ranks.resize(order.size());
         for (std::size_t i = 0; i < order.size(); ++i) verdict.ranks[order[i]] = attempt.ranks[i];
@@ -261,9 +260,11 @@ class OpenAiJudge : public Judge {
       const std::string asked = options_.temperature
                                     ? fmt::format("the temperature {:g}", *options_.temperature)
                                     : "its temperature";
-      return {Outcome::kHopeless,
-              fmt::format("{} refuses {} (another: --judge-temperature, none sends none): {}", options_.model,
-                          asked, words)};
+      return {
+          Outcome::kHopeless,
+          fmt::format(
+              "{} refuses {} (choose another with --judge-temperature, or none to send no temperature): {}",
+              options_.model, asked, words)};
     }
     Outcome outcome = Outcome::kHopeless;
     if (status == 400 || status == 413 || status == 422) outcome = Outcome::kRefused;
@@ -292,11 +293,8 @@ class OpenAiJudge : public Judge {
 
   static void pause(double seconds, const std::atomic<bool>& cancel) {
     const auto end = Clock::now() + std::chrono::duration<double>(seconds);
-    while (Clock::now() < end && !cancel.load()) {
-      const auto left = std::chrono::duration<double>(end - Clock::now()).count();
-      std::this_thread::sleep_for(std::chrono::duration<double>(std::clamp(left, 0.0, 0.05)));
-    }
-    if (cancel.load()) throw Error(EngineErrorCode::kCancelled, "stopped");
+    while (Clock::now() < end && !cancel.load()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    if (cancel.load()) fail(EngineErrorCode::kCancelled, "stopped");
   }
 
   OpenAiOptions options_;
@@ -308,14 +306,6 @@ class OpenAiJudge : public Judge {
 
 std::unique_ptr<Judge> make_openai_judge(const OpenAiOptions& options) {
   return std::make_unique<OpenAiJudge>(options);
-}
-
-TokenPrice list_price(std::string_view model) noexcept {
-  if (model == "gpt-3.5-turbo") return {0.50, 1.50};
-  if (model == "gpt-4.1") return {2.00, 8.00};
-  if (model == "gpt-4.1-mini") return {0.40, 1.60};
-  if (model == "gpt-4o-mini") return {0.15, 0.60};
-  return {};
 }
 
 }  // namespace gemma::squad

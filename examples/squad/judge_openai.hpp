@@ -1,7 +1,5 @@
 // A judge behind any endpoint with OpenAI's chat completions interface.
-// Invariant: a verdict is a ranking that the endpoint gave in full; after anything else (a stall, an error,
-// incomplete JSON, nonsense, wrong IDs) the request is repeated, and after the last attempt there is no
-// verdict, never a guess.
+// Invariant: a verdict is a ranking that the endpoint gave in full, never a guess.
 #pragma once
 
 #include <cstddef>
@@ -33,19 +31,11 @@ struct OpenAiOptions {
   double longest_backoff_s = 60;  // also the limit for Retry-After
 };
 
-/// Repeated are attempts without a connection, time-outs, HTTP 408, 409, 429 and 5xx (after the wait of
-/// Retry-After), and at once replies without a ranking. A question without a ranking after the last attempt,
-/// or refused with 400, 413 or 422, has no verdict. Any other status, 429 for an exhausted quota, and a
-/// refused temperature end the judging, with the endpoint's message in the error. Throws gemma::Error
-/// (invalid_argument) for an invalid URL or format.
+/// A request is repeated after a pause (Retry-After, if given) when the connection failed or broke off, the
+/// time ran out, or the status is 408, 409, 429 or 5xx; and at once after a reply that does not rank all
+/// answers. A question without a ranking after the last attempt, or refused with 400, 413 or 422, has no
+/// verdict. Any other status, 429 for an exhausted quota, and a refused temperature end the judging, with the
+/// endpoint's message in the error. Throws gemma::Error (invalid_argument) for an invalid URL or format.
 std::unique_ptr<Judge> make_openai_judge(const OpenAiOptions& options);
-
-/// Price of tokens, in dollars per million.
-struct TokenPrice {
-  double prompt = 0, completion = 0;
-};
-
-/// List price of a model (gpt-3.5-turbo: 0.50 and 1.50); zeros for a model that is not in the list.
-TokenPrice list_price(std::string_view model) noexcept;
 
 }  // namespace gemma::squad

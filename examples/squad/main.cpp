@@ -1,5 +1,4 @@
-// gemma-squad: asks models the questions of SQuAD and says, with the right statistics, which answered better
-// and faster.
+// gemma-squad: asks models the questions of SQuAD and tests which answered better and faster.
 #include "examples/program.hpp"
 #include "examples/squad/commands.hpp"
 

@@ -19,15 +19,6 @@ std::vector<std::string> answer_tokens(std::string_view text) {
   return split_words(without_articles(without_punctuation(lower(text))));
 }
 
-/// Size of the intersection of two multisets.
-std::size_t common_tokens(std::vector<std::string> a, std::vector<std::string> b) {
-  std::ranges::sort(a);
-  std::ranges::sort(b);
-  std::vector<std::string> common;
-  std::ranges::set_intersection(a, b, std::back_inserter(common));
-  return common.size();
-}
-
 }  // namespace
 
 std::string normalize_answer(std::string_view text) {
@@ -35,18 +26,17 @@ std::string normalize_answer(std::string_view text) {
 }
 
 Score score_pair(std::string_view prediction, std::string_view truth, bool is_v2) {
-  const std::vector<std::string> given = answer_tokens(prediction);
-  const std::vector<std::string> wanted = answer_tokens(truth);
+  std::vector<std::string> given = answer_tokens(prediction), wanted = answer_tokens(truth), shared;
   Score score;
   score.exact = given == wanted ? 1 : 0;
-  if (given.empty() || wanted.empty()) {
-    score.f1 = is_v2 && given.empty() && wanted.empty() ? 1 : 0;
-    return score;
-  }
-  const auto common = static_cast<double>(common_tokens(given, wanted));
-  if (common == 0) return score;
-  const double precision = 1.0 * common / static_cast<double>(given.size());
-  const double recall = 1.0 * common / static_cast<double>(wanted.size());
+  if (given.empty() && wanted.empty()) score.f1 = is_v2 ? 1 : 0;
+  std::ranges::sort(given);
+  std::ranges::sort(wanted);
+  std::ranges::set_intersection(given, wanted, std::back_inserter(shared));
+  if (shared.empty()) return score;
+  const auto common = static_cast<double>(shared.size());
+  const double precision = common / static_cast<double>(given.size());
+  const double recall = common / static_cast<double>(wanted.size());
   score.f1 = (2 * precision * recall) / (precision + recall);
   return score;
 }
@@ -98,23 +88,12 @@ PredictionScores score_predictions(const Dataset& dataset, const Predictions& pr
 }
 
 Predictions read_predictions(const std::filesystem::path& file) {
-  nlohmann::json root;
-  try {
-    root = nlohmann::json::parse(app::read_file(file.string()));
-  } catch (const nlohmann::json::parse_error& error) {
-    fail(ErrorCode::kMalformed, "{}: not JSON (byte {})", file.string(), error.byte);
-  } catch (const nlohmann::json::out_of_range&) {
-    fail(ErrorCode::kMalformed, "{}: not JSON that is read: a number is beyond the range of any",
-         file.string());
-  }
-  if (!root.is_object()) {
-    fail(ErrorCode::kMalformed, "{}: not an object of question id -> answer", file.string());
-  }
+  const std::string name = file.string();
+  const nlohmann::json root = parse_json(app::read_file(name), name);
+  if (!root.is_object()) fail(ErrorCode::kMalformed, "{}: not an object of question id -> answer", name);
   Predictions predictions;
   for (const auto& [id, answer] : root.items()) {
-    if (!answer.is_string()) {
-      fail(ErrorCode::kMalformed, "{}: the answer of {} is not a string", file.string(), id);
-    }
+    if (!answer.is_string()) fail(ErrorCode::kMalformed, "{}: the answer of {} is not a string", name, id);
     predictions.emplace(id, answer.get<std::string>());
   }
   return predictions;

@@ -1,7 +1,5 @@
-// The official SQuAD metrics: exact match and token F1, the best over the gold answers, by the rules of v1.1
-// and v2.0.
-// Invariant: figures equal those of evaluate-v1.1.py and evaluate-v2.0.py, with the same additions in the
-// same order.
+// The official SQuAD metrics of v1.1 and v2.0: exact match and token F1, the best over the gold answers.
+// Invariant: results equal those of evaluate-v1.1.py and evaluate-v2.0.py; sums are added in the same order.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +13,7 @@
 
 namespace gemma::squad {
 
-/// Normalises an answer: lower case, no ASCII punctuation, no words a, an, the, single spaces (Rajpurkar et
-/// al. 2016).
+/// Normalises an answer (Rajpurkar et al. 2016): lower case; no ASCII punctuation, a, an, the; single spaces.
 std::string normalize_answer(std::string_view text);
 
 struct Score {

@@ -1,10 +1,8 @@
 // gemma-squad judge, report, merge and score.
 #include <atomic>
-#include <memory>
 
 #include <fmt/format.h>
 
-#include "examples/engine_flags.hpp"
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
 #include "examples/squad/commands.hpp"
@@ -18,19 +16,25 @@ namespace {
 struct Flags {
   std::string directory, out, squad, predictions;
   std::vector<std::string> directories, judges;
-  bool quiet = false;
-  app::EngineFlags engine;
+  bool quiet = false;  // of report
   JudgeFlags judge;
 };
 
-int run_judge(const Flags& flags) {
-  const RunDirectory run = RunDirectory::read(flags.directory);
-  if (run.n_models() < 2) {
-    fail(ErrorCode::kInvalidArgument, "{}: one model: there is nothing to rank", flags.directory);
-  }
+int finish(const RunDirectory& run, const JudgeFlags& flags) {
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
-  return judge_and_report(run, flags.judge, flags.engine, cancel, flags.quiet);
+  return judge_and_report(run, flags, cancel);
+}
+
+int run_judge(const Flags& flags) {
+  const RunDirectory run = RunDirectory::read(flags.directory);
+  if (run.n_models() < 2) refuse("{}: one model: there is nothing to rank", flags.directory);
+  return finish(run, flags.judge);
+}
+
+int run_report(const Flags& flags) {
+  write_report(RunDirectory::read(flags.directory), flags.judges, flags.quiet);
+  return 0;
 }
 
 int run_score(const Flags& flags) {
@@ -63,66 +67,42 @@ int run_score(const Flags& flags) {
 }
 
 int run_merge(const Flags& flags) {
-  flags.judge.check(flags.engine);
+  flags.judge.check();
   merge_runs({flags.directories.begin(), flags.directories.end()}, flags.out);
-  const RunDirectory run = RunDirectory::read(flags.out);
-  std::atomic<bool> cancel{false};
-  const app::InterruptGuard guard(cancel);
-  return judge_and_report(run, flags.judge, flags.engine, cancel, flags.quiet);
-}
-
-void add_common(CLI::App& app, Flags& flags) {
-  using Parts = app::EngineFlags;
-  flags.engine.add_to(app, Parts::kThreads | Parts::kIsa | Parts::kKv | Parts::kMemory);
-  flags.judge.add_to(app);
-  app.add_flag("-q,--quiet", flags.quiet, "No progress and no table");
-}
-
-CLI::Option* add_directory(CLI::App& app, Flags& flags) {
-  return app.add_option("DIR", flags.directory, "Directory of a run")->required();
+  return finish(RunDirectory::read(flags.out), flags.judge);
 }
 
 }  // namespace
 
 void add_judge(CLI::App& app, Command& chosen) {
-  const auto flags = std::make_shared<Flags>();
-  CLI::App* judge = app.add_subcommand("judge", "Let a judge rank the answers of a run, then report");
-  add_directory(*judge, *flags);
-  add_common(*judge, *flags);
-  judge->callback([flags, &chosen] { chosen = [flags] { return run_judge(*flags); }; });
+  const auto [judge, flags] = add_command<Flags>(
+      app, chosen, "judge", "Let a judge rank the answers of a run, then report", run_judge);
+  judge.add_option("DIR", flags.directory, "Directory of a run")->required();
+  flags.judge.add_to(judge);
 }
 
 void add_report(CLI::App& app, Command& chosen) {
-  const auto flags = std::make_shared<Flags>();
-  CLI::App* report = app.add_subcommand("report", "Write a run's report again");
-  add_directory(*report, *flags);
-  option(*report, "--judge", "NAME", flags->judges, "Whose verdicts (default: all that are complete)");
-  report->add_flag("-q,--quiet", flags->quiet, "No table");
-  report->callback([flags, &chosen] {
-    chosen = [flags] {
-      write_report(RunDirectory::read(flags->directory), flags->judges, flags->quiet);
-      return 0;
-    };
-  });
+  const auto [report, flags] =
+      add_command<Flags>(app, chosen, "report", "Write a run's report again", run_report);
+  report.add_option("DIR", flags.directory, "Directory of a run")->required();
+  option(report, "--judge", "NAME", flags.judges, "Whose verdicts (default: all that are complete)");
+  report.add_flag("-q,--quiet", flags.quiet, "No table");
 }
 
 void add_merge(CLI::App& app, Command& chosen) {
-  const auto flags = std::make_shared<Flags>();
-  CLI::App* merge = app.add_subcommand("merge", "Join the shards of a run, then judge and report");
-  merge->add_option("DIR", flags->directories, "Directories of all shards")->required();
-  option(*merge, "--out", "DIR", flags->out, "Directory of the whole run, a new one")->required();
-  add_common(*merge, *flags);
-  merge->callback([flags, &chosen] { chosen = [flags] { return run_merge(*flags); }; });
+  const auto [merge, flags] =
+      add_command<Flags>(app, chosen, "merge", "Join the shards of a run, then judge and report", run_merge);
+  merge.add_option("DIR", flags.directories, "Directories of all shards")->required();
+  option(merge, "--out", "DIR", flags.out, "Directory of the whole run, a new one")->required();
+  flags.judge.add_to(merge);
 }
 
 void add_score(CLI::App& app, Command& chosen) {
-  const auto flags = std::make_shared<Flags>();
-  CLI::App* score =
-      app.add_subcommand("score", "Exact match and F1 of a predictions file, as the official scripts");
-  option(*score, "--squad", "FILE", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
+  const auto [score, flags] = add_command<Flags>(
+      app, chosen, "score", "Exact match and F1 of a predictions file, as the official scripts", run_score);
+  option(score, "--squad", "FILE", flags.squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
       ->required();
-  option(*score, "--predictions", "FILE", flags->predictions, "Answers, {\"id\": \"answer\"}")->required();
-  score->callback([flags, &chosen] { chosen = [flags] { return run_score(*flags); }; });
+  option(score, "--predictions", "FILE", flags.predictions, "Answers, {\"id\": \"answer\"}")->required();
 }
 
 }  // namespace gemma::squad

@@ -16,28 +16,6 @@ namespace {
 
 constexpr double kTerminalSeconds = 0.1, kPlainSeconds = 10;
 
-std::size_t columns_of(std::FILE* stream) {
-  winsize size{};
-  return ::ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
-}
-
-/// One progress line, without line breaks: a bar, done/total, rate (per second or per hour) and time left.
-/// `fresh` of `done` took `seconds`.
-std::string progress_line(std::string_view title, std::string_view unit, std::size_t fresh, std::size_t done,
-                          std::size_t total, double seconds) {
-  constexpr std::size_t kWidth = 20;
-  const std::size_t filled = total == 0 ? kWidth : kWidth * done / total;
-  std::string line = fmt::format("{} [{}{}] {}/{}", title, std::string(filled, '#'),
-                                 std::string(kWidth - filled, '.'), done, total);
-  if (fresh > 0 && seconds > 0) {
-    const double rate = static_cast<double>(fresh) / seconds;
-    line += fmt::format("  {:.3g} {}/s, {:.0f}/h", rate, unit, 3600 * rate);
-    line += done < total ? fmt::format("  {} left", app::time_text(static_cast<double>(total - done) / rate))
-                         : fmt::format("  in {}", app::time_text(seconds));
-  }
-  return line;
-}
-
 }  // namespace
 
 Progress::Progress(std::FILE* stream, std::string title, std::string_view unit, std::size_t done,
@@ -48,9 +26,7 @@ Progress::Progress(std::FILE* stream, std::string title, std::string_view unit, 
       unit_(unit),
       first_(done),
       done_(done),
-      total_(total),
-      begin_(Clock::now()),
-      drawn_(begin_ - std::chrono::hours(1)) {
+      total_(total) {
   if (terminal_) draw("");
 }
 
@@ -74,19 +50,34 @@ void Progress::step(std::string_view note) {
   if (since >= (terminal_ ? kTerminalSeconds : kPlainSeconds)) draw(note);
 }
 
+std::string Progress::line() const {
+  constexpr std::size_t kWidth = 20;
+  const std::size_t filled = total_ == 0 ? kWidth : kWidth * done_ / total_;
+  std::string line = fmt::format("{} [{}{}] {}/{}", title_, std::string(filled, '#'),
+                                 std::string(kWidth - filled, '.'), done_, total_);
+  const double seconds = std::chrono::duration<double>(drawn_ - begin_).count();
+  if (done_ == first_ || seconds <= 0) return line;
+  const double rate = static_cast<double>(done_ - first_) / seconds;
+  line += fmt::format("  {:.3g} {}/s, {:.0f}/h", rate, unit_, 3600 * rate);
+  return line + (done_ < total_
+                     ? fmt::format("  {} left", app::time_text(static_cast<double>(total_ - done_) / rate))
+                     : fmt::format("  in {}", app::time_text(seconds)));
+}
+
 void Progress::draw(std::string_view note) {
   drawn_ = Clock::now();
-  const double seconds = std::chrono::duration<double>(drawn_ - begin_).count();
-  std::string line = progress_line(title_, unit_, done_ - first_, done_, total_, seconds);
   if (!terminal_) {
-    app::print_note(stream_, line + "\n");
+    app::print_note(stream_, line() + "\n");
     return;
   }
-  const std::size_t room = columns_of(stream_) - 1;
-  if (!note.empty() && line.size() + 12 < room) {
-    line += "  " + shortened(app::printable(note), room - line.size() - 2);
+  std::string text = line();
+  winsize size{};
+  const bool is_known = ::ioctl(fileno(stream_), TIOCGWINSZ, &size) == 0 && size.ws_col > 20;
+  const std::size_t room = is_known ? size.ws_col - 1u : 79;
+  if (!note.empty() && text.size() + 12 < room) {
+    text += "  " + shortened(app::printable(note), room - text.size() - 2);
   }
-  app::print_note(stream_, "\r\x1b[K" + line);
+  app::print_note(stream_, "\r\x1b[K" + text);
   on_line_ = true;
 }
 

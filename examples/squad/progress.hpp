@@ -27,13 +27,15 @@ class Progress {
 
  private:
   using Clock = std::chrono::steady_clock;
+  /// A bar, done/total, the rate per second and per hour, and the time left.
+  std::string line() const;
   void draw(std::string_view note);
 
   std::FILE* stream_;
   bool terminal_;
   std::string title_, unit_;
   std::size_t first_, done_, total_;
-  Clock::time_point begin_, drawn_;
+  Clock::time_point begin_ = Clock::now(), drawn_ = begin_ - std::chrono::hours(1);
   bool on_line_ = false;
 };
 

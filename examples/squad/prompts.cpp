@@ -8,11 +8,6 @@ namespace {
 
 constexpr std::string_view kContext = "{context}", kQuestion = "{question}";
 
-bool stands_once(std::string_view text, std::string_view part) {
-  const std::size_t first = text.find(part);
-  return first != std::string_view::npos && text.find(part, first + 1) == std::string_view::npos;
-}
-
 }  // namespace
 
 Preset make_preset(std::string_view name, bool is_v2) {
@@ -22,16 +17,14 @@ Preset make_preset(std::string_view name, bool is_v2) {
   if (name == "chat") {
     return {"chat", std::string(is_v2 ? kChatTemplateV2 : kChatTemplate)};
   }
-  fail(ErrorCode::kInvalidArgument, "a preset is article or chat, not {}", quoted(name));
+  refuse("a preset is article or chat, not {}", quoted(name));
 }
 
 void check_template(std::string_view text) {
-  if (utf8::valid_prefix(text) != text.size()) {
-    throw Error(ErrorCode::kInvalidArgument, "a prompt template is text in UTF-8; this one is not");
-  }
+  if (utf8::valid_prefix(text) != text.size()) refuse("a prompt template is text in UTF-8; this one is not");
   for (const std::string_view part : {kContext, kQuestion}) {
-    if (!stands_once(text, part)) {
-      fail(ErrorCode::kInvalidArgument, "a prompt template holds {} once; this one does not", part);
+    if (text.find(part) == std::string_view::npos || text.find(part) != text.rfind(part)) {
+      refuse("a prompt template holds {} once; this one does not", part);
     }
   }
 }

@@ -1,7 +1,5 @@
-// Prompts and their presets: the article's setting byte for byte, and one that uses each model's own
-// template.
-// Invariant: a template contains {context} and {question} once each; filling it replaces these two and
-// nothing else.
+// Prompts and presets: the article's, byte for byte, and one that uses each model's own chat template.
+// Invariant: a template contains {context} and {question} once each; filling it replaces only these two.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +27,7 @@ inline constexpr std::string_view kChatTemplate =
 /// For sets of version 2.0, in which a question may have no answer in its passage.
 inline constexpr std::string_view kChatTemplateV2 =
     "Use the following pieces of context to answer the question at the end. If they do not hold the answer, "
-    "reply with "
-    "the one word unanswerable."
+    "reply with the one word unanswerable."
     "\n{context}"
     "\nQuestion: {question}"
     "\nAnswer:";
@@ -60,8 +57,7 @@ struct Preset {
 /// v2.0. Throws gemma::Error (invalid_argument) for another name.
 Preset make_preset(std::string_view name, bool is_v2);
 
-/// Throws gemma::Error (invalid_argument) unless `text` is UTF-8 and contains {context} and {question} once
-/// each.
+/// Throws gemma::Error (invalid_argument) unless `text` is UTF-8 with {context} and {question} once each.
 void check_template(std::string_view text);
 
 /// The prompt of one question. Placeholders inside the passage or the question are not replaced.

@@ -1,7 +1,6 @@
-// Bounded random numbers and a shuffle on top of the library's SplitMix64, so that a seed selects the same
-// questions with every compiler and standard library.
-// Invariant: all results depend on the seed alone (std::shuffle and the std distributions do not guarantee
-// that).
+// Bounded random numbers and a shuffle by the library's SplitMix64.
+// Invariant: results depend on the seed alone, with every compiler and standard library; std::shuffle and the
+// standard distributions do not guarantee that.
 #pragma once
 
 #include <cstddef>

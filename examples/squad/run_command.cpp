@@ -1,7 +1,6 @@
 // gemma-squad run and demo.
 #include <atomic>
 #include <cstdlib>
-#include <memory>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -37,9 +36,8 @@ struct RunFlags {
   std::uint64_t seed = 1;
   std::size_t max_tokens = 0;  // 0: the preset's
   double temperature = -1;     // negative: the preset's
-  bool alone = false, quiet = false;
-  app::EngineFlags engine;
-  JudgeFlags judge;
+  bool alone = false;
+  JudgeFlags judge;  // and the engine
 };
 
 /// Parses NAME=FILE, or FILE with its stem as the name.
@@ -64,35 +62,22 @@ void choose(const char* flag, const std::vector<std::string>& choices, std::vect
       used = true;
     }
     if (used) continue;
-    fail(ErrorCode::kInvalidArgument, "{}: no model is called {}", flag,
-         gemma::quoted(choice.substr(0, equals)));
+    refuse("{}: no model is called {}", flag, gemma::quoted(choice.substr(0, equals)));
   }
 }
 
 void set_turns(ModelSpec& model, const std::string& name) {
   if (const std::string wrong = app::known_chat_template(name); !wrong.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, "--chat-template: " + wrong);
+    refuse("--chat-template: {}", wrong);
   }
   model.chat_template = name;
 }
 
 void set_window(ModelSpec& model, const std::string& text) {
+  if (const std::string wrong = app::WholeNumber{0, 1 << 30}(text); !wrong.empty()) {
+    refuse("--window: {}", wrong);
+  }
   model.window = app::parse_number<std::size_t>(text);
-  if (!model.window || *model.window > (1u << 30)) {
-    fail(ErrorCode::kInvalidArgument, "--window: {} is no number of tokens, 0 to {}", gemma::quoted(text),
-         1u << 30);
-  }
-}
-
-/// The adapters of a model without their paths.
-std::vector<AdapterIdentity> identities_of(const std::vector<std::string>& adapters) {
-  std::vector<AdapterIdentity> out;
-  for (const std::string& text : adapters) {
-    const auto adapter = app::open_adapter(text);
-    out.push_back({app::printable(fs::path(adapter->path()).filename().string()), sha256_of(adapter->path()),
-                   static_cast<double>(adapter->scale())});
-  }
-  return out;
 }
 
 Preset preset_of(const RunFlags& flags, bool is_v2) {
@@ -103,13 +88,12 @@ Preset preset_of(const RunFlags& flags, bool is_v2) {
   }
   if (flags.max_tokens > 0) preset.sampling.max_tokens = flags.max_tokens;
   if (flags.temperature >= 0) preset.sampling.temperature = flags.temperature;
-  if (flags.engine.context > 0) preset.context = static_cast<int>(flags.engine.context);
+  if (flags.judge.engine.context > 0) preset.context = static_cast<int>(flags.judge.engine.context);
   if (flags.alone) preset.share_passages = false;
   return preset;
 }
 
-/// Prints that a file is being hashed, which takes a while for a large one. Only the hash identifies a model
-/// reliably.
+/// Prints that a large file is being hashed, which takes a while; only its hash identifies a model reliably.
 void say_hashing(const ModelSpec& model, bool quiet) {
   constexpr std::uintmax_t kLarge = std::uintmax_t{256} << 20;
   std::error_code error;
@@ -121,14 +105,15 @@ void say_hashing(const ModelSpec& model, bool quiet) {
 
 /// The engine's flags for a preset; prints which flags it ignores.
 app::EngineFlags engine_for(const RunFlags& flags, const Preset& preset) {
-  app::EngineFlags engine = flags.engine;
+  app::EngineFlags engine = flags.judge.engine;
   if (!preset.share_passages && flags.batch > 1) {
-    app::print_note(stderr, "note: questions that share no passage are asked one at a time: no --batch\n");
+    app::print_note(stderr,
+                    "note: questions that share no passage are asked one at a time; --batch is ignored\n");
   }
   if (preset.name != "article") {
     engine.draft = flags.draft.empty() ? "lookup" : flags.draft;
   } else if (!flags.draft.empty() && flags.draft != "off") {
-    app::print_note(stderr, "note: --preset article guesses no tokens: no --draft\n");
+    app::print_note(stderr, "note: --preset article guesses no tokens; --draft is ignored\n");
   }
   return engine;
 }
@@ -144,19 +129,24 @@ ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, boo
     turns += " (" + facts.note.substr(0, facts.note.find(';')) + ")";
   }
   say_hashing(model, quiet);
-  return {model.name,
-          app::printable(model.file.filename().string()),
-          sha256_of(model.file),
-          app::printable(facts.description),
-          app::printable(turns),
-          model.window,
-          identities_of(model.adapters)};
+  ModelIdentity identity{model.name,
+                         app::printable(model.file.filename().string()),
+                         sha256_of(model.file),
+                         app::printable(facts.description),
+                         app::printable(turns),
+                         model.window};
+  for (const std::string& text : model.adapters) {
+    const auto adapter = app::open_adapter(text);
+    identity.adapters.push_back({app::printable(fs::path(adapter->path()).filename().string()),
+                                 sha256_of(adapter->path()), static_cast<double>(adapter->scale())});
+  }
+  return identity;
 }
 
 int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
                    const std::string& dataset_name, const std::string& dataset_sha256) {
   check_names(models);
-  flags.judge.check(flags.engine);
+  flags.judge.check();
   const Dataset selection = select_questions(dataset, flags.n, flags.seed);
   RunSettings settings;
   settings.dataset = app::printable(dataset_name);
@@ -164,47 +154,42 @@ int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const D
   settings.n_questions = selection.questions.size();
   settings.seed = flags.seed;
   settings.preset = preset_of(flags, dataset.is_v2);
-  settings.kv = app::kv_name(flags.engine.kv);
+  settings.kv = app::kv_name(flags.judge.engine.kv);
   settings.shard = choose_shard(flags.shard, [](const char* name) { return std::getenv(name); });
   flags.out = with_shard(flags.out, settings.shard);
   const SourceFactory factory = engine_factory(engine_for(flags, settings.preset));
-  settings.machine = describe_machine(flags.engine);
+  settings.machine = describe_machine(flags.judge.engine);
   for (const ModelSpec& model : models) {
-    settings.models.push_back(identify(model, factory, settings.preset.chat, flags.quiet));
+    settings.models.push_back(identify(model, factory, settings.preset.chat, flags.judge.quiet));
   }
 
   std::atomic<bool> cancel{false};
   const app::InterruptGuard guard(cancel);
   {
     RunDirectory run = RunDirectory::start(flags.out, settings, selection);
-    if (!run_questions(run, models, factory, cancel, flags.quiet ? nullptr : stderr, flags.batch)) {
-      say_stopped(run);
-      return app::InterruptGuard::exit_status();
+    if (!run_questions(run, models, factory, cancel, flags.judge.quiet ? nullptr : stderr, flags.batch)) {
+      return stopped(run);
     }
   }
   const RunDirectory run = RunDirectory::read(flags.out);
-  if (run.settings().shard.count > 1) {
-    const Shard shard = run.settings().shard;
+  if (const Shard shard = settings.shard; shard.count > 1) {
     app::write_stdout(fmt::format("shard {}/{} is complete: {} answers in {}\n", shard.index, shard.count,
                                   run.n_answers(), app::printable(flags.out)));
     return 0;
   }
-  return judge_and_report(run, flags.judge, flags.engine, cancel, flags.quiet);
+  return judge_and_report(run, flags.judge, cancel);
 }
 
-void add_engine(CLI::App& app, RunFlags& flags) {
-  using Flags = app::EngineFlags;
-  flags.engine.add_to(app, Flags::kThreads | Flags::kIsa | Flags::kKv | Flags::kMemory);
-  option(app, "--batch", "N", flags.batch,
-         "Questions that are answered in one forward pass. Answers do not change, but each has a speed "
-         "of its own only with 1 (default: by memory, at most 32; demo, --preset article and --alone: "
-         "1)")
-      ->check(app::WholeNumber{1, 1024});
-  option(app, "--draft", "lookup|FILE|off", flags.draft,
-         "Speculative decoding: tokens are guessed and several of them verified in one pass; answers do not "
-         "change. lookup: guesses from the text itself (default); FILE: by a small model of the same "
-         "vocabulary; off (always with --preset article)");
-  app.add_flag("-q,--quiet", flags.quiet, "No progress and no table");
+int run_models(const RunFlags& flags) {
+  std::vector<ModelSpec> models;
+  for (const std::string& model : flags.models) models.push_back(parse_model(model));
+  choose("--chat-template", flags.chat_templates, models, set_turns);
+  choose("--window", flags.windows, models, set_window);
+  choose("--lora", flags.adapters, models,
+         [](ModelSpec& model, const std::string& text) { model.adapters.push_back(text); });
+  const std::string text = app::read_file(flags.squad);  // once: it may be a pipe
+  return run_evaluation(flags, models, parse_dataset(text, flags.squad),
+                        fs::path(flags.squad).filename().string(), sha256_of_text(text));
 }
 
 // ---- the demo ----
@@ -215,8 +200,7 @@ fs::path demo_file(const fs::path& folder, const std::string& name) {
   return folder / fmt::format("{}-demo.Q4_K_M.gguf", name);
 }
 
-/// The folder of the demo models: in the checkout that the program was built in, or in the folder it was
-/// installed into.
+/// The folder of the demo models: of the checkout in which the program was built, or of its installation.
 fs::path demo_folder(const std::string& given) {
   std::vector<fs::path> places;
   if (!given.empty()) {
@@ -233,8 +217,8 @@ fs::path demo_folder(const std::string& given) {
   for (const fs::path& place : places) {
     if (fs::exists(demo_file(place, kDemoModels[0]))) return place;
   }
-  throw Error(ErrorCode::kIo, given.empty() ? "the demo models were not found: give --models FOLDER"
-                                            : fmt::format("{}: no demo models there", given));
+  if (!given.empty()) fail(ErrorCode::kIo, "{}: no demo models there", given);
+  fail(ErrorCode::kIo, "the demo models were not found: give --models FOLDER");
 }
 
 int run_demo(RunFlags flags) {
@@ -247,16 +231,29 @@ int run_demo(RunFlags flags) {
   return run_evaluation(flags, models, set, "demo_set.json", sha256_of_text(embedded::kDemoSet));
 }
 
+/// Adds the flags that run and demo share.
+void add_common(CLI::App& app, RunFlags& flags) {
+  option(app, "--batch", "N", flags.batch,
+         "Questions that are answered in one forward pass. Answers do not change, but each has a speed "
+         "of its own only with 1 (default: by memory, at most 32; demo, --preset article and --alone: "
+         "1)")
+      ->check(app::WholeNumber{1, 1024});
+  option(app, "--draft", "lookup|FILE|off", flags.draft,
+         "Speculative decoding: tokens are guessed and several of them verified in one pass; answers do not "
+         "change. lookup: guesses from the text itself (default); FILE: by a small model of the same "
+         "vocabulary; off (always with --preset article)");
+  flags.judge.add_to(app);
+}
+
 /// Adds the flags of the models and of their options.
 void add_models(CLI::App& run, RunFlags& flags) {
   option(run, "--model", "NAME=FILE", flags.models, "A model, NAME=FILE; as often as there are models")
       ->required()
       ->allow_extra_args(false);
   option(run, "--chat-template", "NAME", flags.chat_templates,
-         ("How the turns of --preset chat are written, in place of the file's template: NAME for "
-          "every model, or MODEL=NAME; as often as needed. NAME is one of " +
-          dialects::names())
-             .c_str())
+         "How the turns of --preset chat are written, in place of the file's template: NAME for every "
+         "model, or MODEL=NAME; as often as needed. NAME is one of " +
+             dialects::names())
       ->allow_extra_args(false);
   option(run, "--window", "N", flags.windows,
          "Sliding attention window in tokens, in place of the file's (0: none): N for every model, or "
@@ -271,62 +268,46 @@ void add_models(CLI::App& run, RunFlags& flags) {
 }  // namespace
 
 void add_run(CLI::App& app, Command& chosen) {
-  const auto flags = std::make_shared<RunFlags>();
-  CLI::App* run = app.add_subcommand("run", "Ask models the questions of a SQuAD file");
-  add_models(*run, *flags);
-  option(*run, "--squad", "FILE", flags->squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
+  const auto [run, flags] =
+      add_command<RunFlags>(app, chosen, "run", "Ask models the questions of a SQuAD file", run_models);
+  add_models(run, flags);
+  option(run, "--squad", "FILE", flags.squad, "Questions, SQuAD v1.1 or v2.0, or its rows as JSON lines")
       ->required();
-  option(*run, "--out", "DIR", flags->out, "Directory of the run; a run that is there already is continued")
+  option(run, "--out", "DIR", flags.out, "Directory of the run; a run that is there already is continued")
       ->required();
-  option(*run, "-n,--questions", "N", flags->n, "How many questions; 0: all (default: 60)")
+  option(run, "-n,--questions", "N", flags.n, "How many questions; 0: all (default: 60)")
       ->check(app::WholeNumber{0, 1 << 30});
-  option(*run, "--seed", "N", flags->seed, "Which questions, and how answers are sampled (default: 1)")
+  option(run, "--seed", "N", flags.seed, "Which questions, and how answers are sampled (default: 1)")
       ->check(app::whole_number);
-  option(*run, "--preset", "NAME", flags->preset,
+  option(run, "--preset", "NAME", flags.preset,
          "chat: each model's own template, greedy, one prefill per passage (default); article: its "
          "plain prompt, temperature 0.7, window 1024, 2000 tokens, each question alone")
       ->check(CLI::IsMember({"chat", "article"}).description(""));
-  option(*run, "--template", "FILE", flags->template_file,
+  option(run, "--template", "FILE", flags.template_file,
          "A prompt of your own, with {context} and {question}");
-  option(*run, "--max-tokens", "N", flags->max_tokens,
+  option(run, "--max-tokens", "N", flags.max_tokens,
          "Maximum number of tokens of an answer (default: the preset's)")
       ->check(app::WholeNumber{1, 1 << 20});
-  option(*run, "--temp", "N", flags->temperature, "Temperature (default: the preset's)")
+  option(run, "--temp", "N", flags.temperature, "Temperature (default: the preset's)")
       ->check(app::RealNumber{0, 100});
-  option(*run, "-c,--context", "N", flags->engine.context,
+  option(run, "-c,--context", "N", flags.judge.engine.context,
          "Context in tokens, prompt and answer together (default: the preset's)")
       ->check(app::WholeNumber{1, 1 << 24});
-  run->add_flag("--alone", flags->alone, "Compute each prompt whole, sharing no passage");
-  option(*run, "--shard", "i/N", flags->shard,
+  run.add_flag("--alone", flags.alone, "Compute each prompt whole, sharing no passage");
+  option(run, "--shard", "i/N", flags.shard,
          "Only part i of N, by passage; see gemma-squad merge. auto: the part that Slurm, MPI or, with "
          "auto/N, Kubernetes gave this process; {shard} in --out is then its number");
-  add_engine(*run, *flags);
-  flags->judge.add_to(*run);
-  run->callback([flags, &chosen] {
-    chosen = [flags] {
-      std::vector<ModelSpec> models;
-      for (const std::string& model : flags->models) models.push_back(parse_model(model));
-      choose("--chat-template", flags->chat_templates, models, set_turns);
-      choose("--window", flags->windows, models, set_window);
-      choose("--lora", flags->adapters, models,
-             [](ModelSpec& model, const std::string& text) { model.adapters.push_back(text); });
-      const Dataset dataset = read_dataset(flags->squad);
-      return run_evaluation(*flags, models, dataset, fs::path(flags->squad).filename().string(),
-                            sha256_of(flags->squad));
-    };
-  });
+  add_common(run, flags);
 }
 
 void add_demo(CLI::App& app, Command& chosen) {
-  const auto flags = std::make_shared<RunFlags>();
-  flags->out = "squad-demo";
-  flags->batch = 1;  // so that words per second are known
-  CLI::App* demo = app.add_subcommand("demo", "Ask the three demo models the questions of the bundled set");
-  option(*demo, "--out", "DIR", flags->out, "Directory of the run")->capture_default_str();
-  option(*demo, "--models", "FOLDER", flags->demo_models, "Folder of the demo models");
-  add_engine(*demo, *flags);
-  flags->judge.add_to(*demo);
-  demo->callback([flags, &chosen] { chosen = [flags] { return run_demo(*flags); }; });
+  const auto [demo, flags] = add_command<RunFlags>(
+      app, chosen, "demo", "Ask the three demo models the questions of the bundled set", run_demo);
+  flags.out = "squad-demo";
+  flags.batch = 1;  // so that words per second are known
+  option(demo, "--out", "DIR", flags.out, "Directory of the run")->capture_default_str();
+  option(demo, "--models", "FOLDER", flags.demo_models, "Folder of the demo models");
+  add_common(demo, flags);
 }
 
 }  // namespace gemma::squad

@@ -1,7 +1,6 @@
 #include "examples/squad/run_directory.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <system_error>
@@ -24,14 +23,6 @@ using nlohmann::ordered_json;
 constexpr const char* kSettings = "settings.json";
 constexpr const char* kQuestions = "questions.json";
 constexpr const char* kAnswers = "answers.jsonl";
-
-void make_directory(const fs::path& directory) {
-  std::error_code error;
-  fs::create_directories(directory, error);
-  if (error) {
-    fail(ErrorCode::kIo, "{}: cannot be made: {}", directory.string(), error.message());
-  }
-}
 
 /// Seconds rounded to microseconds: further digits mean nothing.
 double micro(double seconds) {
@@ -56,21 +47,21 @@ Answer answer_from(const json& line) {
 }
 
 std::string line_of(const std::string& model, const std::string& id, const Answer& answer) {
-  ordered_json timing = {{"total_s", micro(answer.timing.total_s)},
-                         {"prefill_s", micro(answer.timing.prefill_s)},
-                         {"first_token_s", micro(answer.timing.first_token_s)},
-                         {"decode_s", micro(answer.timing.decode_s)},
-                         {"cached_tokens", answer.timing.cached_tokens}};
-  if (answer.timing.batch > 1) {
-    timing["batch"] = answer.timing.batch;
-    timing["share_s"] = micro(answer.timing.share_s);
+  const Timing& time = answer.timing;
+  ordered_json timing = {{"total_s", micro(time.total_s)},
+                         {"prefill_s", micro(time.prefill_s)},
+                         {"first_token_s", micro(time.first_token_s)},
+                         {"decode_s", micro(time.decode_s)},
+                         {"cached_tokens", time.cached_tokens}};
+  if (time.batch > 1) {
+    timing["batch"] = time.batch;
+    timing["share_s"] = micro(time.share_s);
   }
-  if (answer.timing.drafted > 0) {
-    timing["drafted"] = answer.timing.drafted;
-    timing["accepted"] = answer.timing.accepted;
+  if (time.drafted > 0) {
+    timing["drafted"] = time.drafted;
+    timing["accepted"] = time.accepted;
   }
-  if (answer.timing.batch > 1 || answer.timing.drafted > 0)
-    timing["forwards"] = micro(answer.timing.forwards);
+  if (time.batch > 1 || time.drafted > 0) timing["forwards"] = micro(time.forwards);
   return to_line(ordered_json{{"model", model},
                               {"id", id},
                               {"answer", answer.text},
@@ -80,7 +71,7 @@ std::string line_of(const std::string& model, const std::string& id, const Answe
                               {"timing", timing}});
 }
 
-/// All answers that are there, in the order of the models and of the questions.
+/// The lines of all given answers, in the order of the models and of the questions.
 std::string lines_of(const RunSettings& settings, const Dataset& set, const Answers& answers) {
   std::string text;
   for (std::size_t m = 0; m < answers.size(); ++m) {
@@ -102,10 +93,10 @@ void write_text(const fs::path& file, std::string_view text) {
 
 void RunDirectory::add_stored(const JsonLines& stored) {
   const std::string file = (path_ / kAnswers).string();
-  answers_.assign(n_models(), std::vector<std::optional<Answer>>(questions_.questions.size()));
+  answers_.assign(n_models(), std::vector<std::optional<Answer>>(n_questions()));
   std::unordered_map<std::string, std::size_t> models, questions;
   for (std::size_t m = 0; m < n_models(); ++m) models.emplace(model_name(m), m);
-  for (const std::size_t q : own_questions()) questions.emplace(questions_.questions[q].id, q);
+  for (const std::size_t q : own_questions()) questions.emplace(question(q).id, q);
   for (std::size_t i = 0; i < stored.lines.size(); ++i) {
     try {
       const std::string name = stored.lines[i].at("model"), id = stored.lines[i].at("id");
@@ -125,16 +116,16 @@ void RunDirectory::add_stored(const JsonLines& stored) {
 
 void RunDirectory::load() {
   const fs::path settings = path_ / kSettings;
-  if (!fs::exists(settings)) {
-    fail(ErrorCode::kIo, "{}: holds no run (no {})", path_.string(), kSettings);
-  }
+  if (!fs::exists(settings)) fail(ErrorCode::kIo, "{}: holds no run (no {})", path_.string(), kSettings);
   settings_ = settings_from_json(app::read_file(settings), settings.string());
   questions_ = read_dataset(path_ / kQuestions);
 }
 
 RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& settings,
                                  const Dataset& selection) {
-  make_directory(directory);
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) fail(ErrorCode::kIo, "{}: cannot be made: {}", directory.string(), error.message());
   RunDirectory run;
   run.path_ = directory;
   run.lock_ = std::make_unique<DirectoryLock>(directory);
@@ -154,10 +145,8 @@ RunDirectory RunDirectory::start(const fs::path& directory, const RunSettings& s
     std::string differs = difference(run.settings_, settings, true);
     if (differs.empty() && app::read_file(directory / kQuestions) != questions) differs = "other questions";
     if (!differs.empty()) {
-      fail(ErrorCode::kInvalidArgument,
-           "{} holds a run with other settings ({}): choose another "
-           "--out or repeat its settings",
-           directory.string(), differs);
+      refuse("{} holds a run with other settings ({}): choose another --out or repeat its settings",
+             directory.string(), differs);
     }
   }
   run.add_stored(stored);
@@ -173,34 +162,35 @@ RunDirectory RunDirectory::read(const fs::path& directory) {
   return run;
 }
 
-void RunDirectory::write(const fs::path& directory, const RunSettings& settings, const Dataset& selection,
-                         const Answers& answers) {
-  make_directory(directory);
-  const DirectoryLock lock(directory);
-  // the settings are written last: their presence means a complete run
-  const std::array<std::pair<fs::path, std::string>, 3> files = {
-      {{directory / kAnswers, lines_of(settings, selection, answers)},
-       {directory / kQuestions, to_squad_json(selection)},
-       {directory / kSettings, to_json(settings).dump(1) + "\n"}}};
-  if (fs::exists(directory / kSettings)) {
-    for (const auto& [file, content] : files) {
-      if (app::read_file(file) != content) {
-        fail(ErrorCode::kInvalidArgument, "{}: holds a run already", directory.string());
-      }
-    }
-    return;
-  }
-  for (const auto& [file, content] : files) write_text(file, content);
-}
-
 std::vector<std::size_t> RunDirectory::own_questions() const {
   return questions_of(questions_, settings_.shard);
 }
 
+std::vector<std::size_t> RunDirectory::missing(std::size_t model) const {
+  std::vector<std::size_t> out = own_questions();
+  std::erase_if(out, [&](std::size_t question) { return answers_[model][question].has_value(); });
+  return out;
+}
+
+void RunDirectory::check_whole(std::string_view why) const {
+  if (settings_.shard.count == 1 && is_complete()) return;
+  refuse("{}: {} of {} answers: {}", path_.string(), n_answers_, n_questions() * n_models(), why);
+}
+
 void RunDirectory::append(std::size_t model, std::size_t question, Answer answer) {
-  appender_->append(line_of(model_name(model), questions_.questions[question].id, answer));
+  appender_->append(line_of(model_name(model), this->question(question).id, answer));
   answers_[model][question] = std::move(answer);
   ++n_answers_;
+}
+
+void RunDirectory::fill(Answers answers) {
+  const std::string before = lines_of(settings_, questions_, answers_);
+  if (!before.empty() && before != lines_of(settings_, questions_, answers)) {
+    refuse("{}: holds a run already", path_.string());
+  }
+  answers_ = std::move(answers);
+  n_answers_ = n_wanted();
+  finish();
 }
 
 void RunDirectory::finish() {
@@ -222,13 +212,11 @@ std::string some_of(const std::vector<std::string>& names) {
 
 void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
   if (const std::string differs = difference(run.settings(), first.settings(), false); !differs.empty()) {
-    fail(ErrorCode::kInvalidArgument, "{}: not of the same run as {}: {}", run.path().string(),
-         first.path().string(), differs);
+    refuse("{}: not of the same run as {}: {}", run.path().string(), first.path().string(), differs);
   }
   if (run.settings().shard.count != first.settings().shard.count ||
       to_squad_json(run.questions()) != to_squad_json(first.questions())) {
-    fail(ErrorCode::kInvalidArgument, "{}: not a shard of the same selection as {}", run.path().string(),
-         first.path().string());
+    refuse("{}: not a shard of the same selection as {}", run.path().string(), first.path().string());
   }
 }
 
@@ -248,9 +236,8 @@ std::string missing_from(const Shards& runs, std::size_t count) {
     if (run.is_complete()) continue;
     std::vector<std::string> answers;
     for (std::size_t m = 0; m < run.n_models(); ++m) {
-      for (const std::size_t q : run.own_questions()) {
-        if (run.answers()[m][q]) continue;
-        answers.push_back(fmt::format("{} to {}", run.model_name(m), run.questions().questions[q].id));
+      for (const std::size_t q : run.missing(m)) {
+        answers.push_back(fmt::format("{} to {}", run.model_name(m), run.question(q).id));
       }
     }
     parts.push_back(fmt::format("{}: {} of {} answers: continue that run first; missing: {}",
@@ -270,14 +257,14 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
     const Shard part = run.settings().shard;
     const auto [place, is_new] = runs.try_emplace(part.index, std::move(run));
     if (!is_new) {
-      fail(ErrorCode::kInvalidArgument, "{}: shard {}/{} is there twice, in {} too", directory.string(),
-           part.index, part.count, place->second.path().string());
+      refuse("{}: shard {}/{} is there twice, in {} too", directory.string(), part.index, part.count,
+             place->second.path().string());
     }
     if (first == nullptr) first = &place->second;
   }
   RunSettings settings = first->settings();
   if (const std::string missing = missing_from(runs, settings.shard.count); !missing.empty()) {
-    throw Error(ErrorCode::kInvalidArgument, missing);
+    refuse("{}", missing);
   }
   settings.shard = {};
   Answers answers = first->answers();
@@ -290,7 +277,7 @@ void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
     if (std::ranges::find(machines, machine) == machines.end()) machines.push_back(machine);
   }
   settings.machine = some_of(machines);
-  RunDirectory::write(out, settings, first->questions(), answers);
+  RunDirectory::start(out, settings, first->questions()).fill(std::move(answers));
 }
 
 }  // namespace gemma::squad

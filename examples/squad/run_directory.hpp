@@ -20,8 +20,7 @@
 
 namespace gemma::squad {
 
-/// The answers of a run, [models][questions] as its settings and its questions list them; none: not there
-/// yet.
+/// The answers of a run, [models][questions] in the order of its settings and questions; nullopt: none yet.
 using Answers = std::vector<std::vector<std::optional<Answer>>>;
 
 /// Writes a file of a run completely or not at all. Throws gemma::Error (io).
@@ -36,20 +35,20 @@ class RunDirectory {
                             const Dataset& selection);
   /// Reads a run without changing it. Throws gemma::Error (io, malformed).
   static RunDirectory read(const std::filesystem::path& directory);
-  /// Writes a complete run at once. The directory must not hold another run (invalid_argument); the same run,
-  /// from an earlier call that was killed later, is left unchanged.
-  static void write(const std::filesystem::path& directory, const RunSettings& settings,
-                    const Dataset& selection, const Answers& answers);
 
   const std::filesystem::path& path() const noexcept { return path_; }
   const RunSettings& settings() const noexcept { return settings_; }
   /// All selected questions, including those of other shards.
   const Dataset& questions() const noexcept { return questions_; }
+  const Question& question(std::size_t index) const { return questions_.questions[index]; }
+  std::size_t n_questions() const noexcept { return questions_.questions.size(); }
   /// Indices of the questions of this run's shard, in the order they are asked.
   std::vector<std::size_t> own_questions() const;
+  /// Those of them that the model has not answered.
+  std::vector<std::size_t> missing(std::size_t model) const;
   /// Models and questions are known by their indices in settings().models and questions().questions.
   const Answers& answers() const noexcept { return answers_; }
-  /// An answer that is there.
+  /// An answer that has been given.
   const Answer& answer(std::size_t model, std::size_t question) const { return *answers_[model][question]; }
   const std::string& model_name(std::size_t model) const { return settings_.models[model].name; }
   std::size_t n_models() const noexcept { return settings_.models.size(); }
@@ -57,11 +56,15 @@ class RunDirectory {
   /// The number of answers of the complete run.
   std::size_t n_wanted() const { return own_questions().size() * n_models(); }
   bool is_complete() const { return n_answers_ == n_wanted(); }
+  /// Throws gemma::Error (invalid_argument), saying `why`, for a shard and for a run that is not complete.
+  void check_whole(std::string_view why) const;
 
   /// Stores an answer; it is in the file when this returns. Only after start(). Throws gemma::Error (io).
   void append(std::size_t model, std::size_t question, Answer answer);
-  /// Ends a complete run: sorts its answers, in the file too. Throws gemma::Error (io), and then the file is
-  /// as before.
+  /// Stores all answers at once and ends the run. Only after start(). Throws gemma::Error: io;
+  /// invalid_argument if the run has other answers.
+  void fill(Answers answers);
+  /// Sorts the answers of a complete run, in the file too, which gemma::Error (io) leaves unchanged.
   void finish();
 
  private:
@@ -73,7 +76,7 @@ class RunDirectory {
   RunSettings settings_;
   Dataset questions_;
   Answers answers_;
-  std::size_t n_answers_ = 0;  // of answers_, those that are there
+  std::size_t n_answers_ = 0;  // given answers
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<LineAppender> appender_;
 };

@@ -63,8 +63,7 @@ std::string first_difference(const ordered_json& a, const ordered_json& b, const
 void check_name(std::string_view what, std::string_view name) {
   constexpr std::size_t kLongest = 100;  // bytes; file names may have 255
   if (name.empty() || name.size() > kLongest || app::printable(name) != name) {
-    fail(ErrorCode::kInvalidArgument, "{}'s name is 1 to {} bytes of printable text, not {}", what, kLongest,
-         quoted(name));
+    refuse("{}'s name is 1 to {} bytes of printable text, not {}", what, kLongest, quoted(name));
   }
 }
 
@@ -74,23 +73,22 @@ std::string file_part(std::string name) {
   return name;
 }
 
-void add_options(ordered_json& out, const ModelIdentity& model) {
+ordered_json to_json(const ModelIdentity& model) {
+  ordered_json out = {{"name", model.name},
+                      {"file", model.file},
+                      {"sha256", model.sha256},
+                      {"description", model.description}};
   if (!model.turns.empty()) out["turns"] = model.turns;
   if (model.window) out["window"] = *model.window;
   for (const AdapterIdentity& a : model.adapters) {
     out["adapters"].push_back({{"file", a.file}, {"sha256", a.sha256}, {"scale", a.scale}});
   }
+  return out;
 }
 
 ordered_json to_json(const RunSettings& settings) {
   ordered_json models = ordered_json::array();
-  for (const ModelIdentity& model : settings.models) {
-    models.push_back({{"name", model.name},
-                      {"file", model.file},
-                      {"sha256", model.sha256},
-                      {"description", model.description}});
-    add_options(models.back(), model);
-  }
+  for (const ModelIdentity& model : settings.models) models.push_back(to_json(model));
   ordered_json out = {{"format", kFormat},
                       {"dataset", {{"file", settings.dataset}, {"sha256", settings.dataset_sha256}}}};
   for_each_member(settings, [&](const char* key, const auto& member) { out[key] = member; });

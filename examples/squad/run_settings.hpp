@@ -50,10 +50,9 @@ void check_name(std::string_view what, std::string_view name);
 /// A model's name as part of a file's name: spaces and characters of paths become dashes.
 std::string file_part(std::string name);
 
+/// Turns, window and adapters are only there where they are set.
+nlohmann::ordered_json to_json(const ModelIdentity& model);
 nlohmann::ordered_json to_json(const RunSettings& settings);
-/// Adds to `out` what else changes the answers of a model's file, each where it is set: turns, window,
-/// adapters.
-void add_options(nlohmann::ordered_json& out, const ModelIdentity& model);
 /// Parses settings; `name` is the file's name in messages. Throws gemma::Error (malformed, unsupported).
 RunSettings settings_from_json(const std::string& text, const std::string& name);
 

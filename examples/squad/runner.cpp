@@ -21,20 +21,6 @@ Prompt prompt_of(const RunDirectory& run, std::size_t question) {
   return {fill_template(preset.prompt_template, set.passages[q.passage].text, q.text), preset.chat};
 }
 
-Query query_of(const RunDirectory& run, std::size_t question) {
-  Sampling sampling = run.settings().preset.sampling;
-  sampling.seed = sampling_seed(run.settings().seed, run.questions().questions[question].id);
-  return {prompt_of(run, question), sampling};
-}
-
-std::vector<std::size_t> missing(const RunDirectory& run, std::size_t model) {
-  std::vector<std::size_t> out;
-  for (const std::size_t question : run.own_questions()) {
-    if (!run.answers()[model][question]) out.push_back(question);
-  }
-  return out;
-}
-
 /// Context in tokens that the model needs for `questions`.
 std::size_t window_for(const RunDirectory& run, const ModelSpec& model, const AnswerSource& source,
                        const std::vector<std::size_t>& questions) {
@@ -43,19 +29,15 @@ std::size_t window_for(const RunDirectory& run, const ModelSpec& model, const An
   const bool fixed = preset.context > 0;
   const std::size_t window = fixed ? static_cast<std::size_t>(preset.context) : limit;
   if (window > limit) {
-    fail(ErrorCode::kInvalidArgument,
-         "{}: a window of {} tokens is asked for; the model was made "
-         "for {}",
-         model.name, window, limit);
+    refuse("{}: a window of {} tokens is asked for; the model was made for {}", model.name, window, limit);
   }
   std::size_t longest = 0;
   for (const std::size_t question : questions) {
     const std::size_t n = source.count_tokens(prompt_of(run, question));
     if (n >= window) {
       fail(EngineErrorCode::kContextFull,
-           "{}: the prompt of question {} has {} tokens; the window of {} leaves no room for an "
-           "answer",
-           model.name, run.questions().questions[question].id, n, window);
+           "{}: the prompt of question {} has {} tokens; the window of {} leaves no room for an answer",
+           model.name, run.question(question).id, n, window);
     }
     longest = std::max(longest, n);
   }
@@ -69,19 +51,17 @@ std::uint64_t sampling_seed(std::uint64_t run_seed, std::string_view id) {
 }
 
 void check_names(const std::vector<ModelSpec>& models) {
-  if (models.empty()) throw Error(ErrorCode::kInvalidArgument, "no model: give --model NAME=FILE");
+  if (models.empty()) refuse("no model: give --model NAME=FILE");
   std::unordered_map<std::string, std::string> names;  // by part of a file name
   for (const ModelSpec& model : models) {
     if (model.name.empty() || model.file.empty())
-      throw Error(ErrorCode::kInvalidArgument, "a model needs a name and a file: --model NAME=FILE");
+      refuse("a model needs a name and a file: --model NAME=FILE");
     check_name("a model", model.name);
     const auto [there, is_new] = names.emplace(file_part(model.name), model.name);
     if (is_new) continue;
-    throw Error(ErrorCode::kInvalidArgument,
-                there->second == model.name
-                    ? fmt::format("two models are named {}", gemma::quoted(model.name))
-                    : fmt::format("the models {} and {} would share predictions-{}.json: choose other names",
-                                  gemma::quoted(there->second), gemma::quoted(model.name), there->first));
+    if (there->second == model.name) refuse("two models are named {}", gemma::quoted(model.name));
+    refuse("the models {} and {} would share predictions-{}.json: choose other names",
+           gemma::quoted(there->second), gemma::quoted(model.name), there->first);
   }
 }
 
@@ -89,37 +69,41 @@ bool run_questions(RunDirectory& run, const std::vector<ModelSpec>& models, cons
                    const std::atomic<bool>& cancel, std::FILE* progress, std::size_t batch) {
   check_names(models);
   struct Plan {
-    std::size_t window = 0;  // 0: nothing to ask
-    std::size_t batch = 1;
+    std::size_t model = 0;
+    std::vector<std::size_t> questions;
+    std::size_t window = 0, batch = 1;
   };
-  std::vector<Plan> plans(models.size());
+  std::vector<Plan> plans;  // of the models with something to answer
   for (std::size_t m = 0; m < models.size(); ++m) {
-    const std::vector<std::size_t> questions = missing(run, m);
-    if (questions.empty()) continue;
+    Plan plan{m, run.missing(m)};
+    if (plan.questions.empty()) continue;
     const std::unique_ptr<AnswerSource> source = factory(models[m]);
-    Plan& plan = plans[m];
-    plan.window = window_for(run, models[m], *source, questions);
+    plan.window = window_for(run, models[m], *source, plan.questions);
     if (run.settings().preset.share_passages) {
-      plan.batch = std::min(questions.size(), batch != 0 ? batch : source->most_at_once(plan.window));
+      plan.batch = std::min(plan.questions.size(), batch != 0 ? batch : source->most_at_once(plan.window));
     }
-    source->reserve(plan.window,
-                    plan.batch);  // reports what does not fit before another model has worked for hours
+    // reports what does not fit before another model has worked for hours
+    source->reserve(plan.window, plan.batch);
+    plans.push_back(std::move(plan));
   }
   const std::size_t own = run.own_questions().size();
-  for (std::size_t m = 0; m < models.size(); ++m) {
-    if (plans[m].window == 0) continue;
-    const std::vector<std::size_t> questions = missing(run, m);
+  for (const Plan& plan : plans) {
+    const std::size_t m = plan.model;
     const std::unique_ptr<AnswerSource> source = factory(models[m]);
-    source->reserve(plans[m].window, plans[m].batch);
+    source->reserve(plan.window, plan.batch);
     std::vector<Query> queries;
-    for (const std::size_t question : questions) queries.push_back(query_of(run, question));
+    for (const std::size_t question : plan.questions) {
+      Sampling sampling = run.settings().preset.sampling;
+      sampling.seed = sampling_seed(run.settings().seed, run.question(question).id);
+      queries.push_back({prompt_of(run, question), sampling});
+    }
     Progress bar(progress, fmt::format("{} ({}/{})", models[m].name, m + 1, models.size()), "questions",
-                 own - questions.size(), own);
+                 own - queries.size(), own);
     Gains gains;
     source->ask(queries, run.settings().preset.share_passages, cancel, [&](std::size_t i, Answer answer) {
       gains.add(answer);
       const std::string note = answer.text;
-      run.append(m, questions[i], std::move(answer));
+      run.append(m, plan.questions[i], std::move(answer));
       bar.step(note);
     });
     bar.end(gains.in_words());

@@ -19,25 +19,86 @@ namespace {
 
 using nlohmann::json;
 
-/// Refuses the file `name`.
-template <typename... Args>
-[[noreturn]] void refuse_file(std::string_view name, fmt::format_string<Args...> what, Args&&... args) {
-  fail(ErrorCode::kMalformed, "{}: {}", name, fmt::format(what, std::forward<Args>(args)...));
+bool is_row(const json& value) {
+  return value.contains("context") && value.contains("question");
 }
 
-/// The member `key` of `object`; `is` tests its type.
-const json& member(const json& object, const char* key, bool (json::*is)() const noexcept,
-                   std::string_view kind, std::string_view name, const std::string& where) {
-  if (!object.is_object()) refuse_file(name, "not a SQuAD file: {} is not an object", where);
-  const auto found = object.find(key);
-  if (found == object.end()) refuse_file(name, "not a SQuAD file: {} has no \"{}\"", where, key);
-  if (!((*found).*is)()) refuse_file(name, "not a SQuAD file: \"{}\" of {} is not {}", key, where, kind);
-  return *found;
-}
-
+/// Reads a file of any of the supported forms into `out`; `name` is the file's name in messages.
 class Reader {
  public:
   Reader(std::string_view name, Dataset& out) : name_(name), out_(out) {}
+
+  /// Reads one JSON value: a published file, an array of rows, the format of the data set viewer's API
+  /// ({"rows": [{"row": ...}]}), or a single row.
+  void read_whole(const json& root) {
+    const bool is_wrapped = root.contains("rows") && root["rows"].is_array();
+    if (is_row(root)) return read_row(root, "row 0");
+    if (!is_wrapped && !(root.is_array() && !root.empty() && is_row(root[0]))) return read_articles(root);
+    const json& rows = is_wrapped ? root["rows"] : root;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const bool has_row = is_wrapped && rows[i].contains("row");
+      read_row(has_row ? rows[i]["row"] : rows[i], fmt::format("row {}", i));
+    }
+  }
+
+  /// Reads JSON lines. Returns false if the first line that is not empty holds no row: then the text is
+  /// something else.
+  bool read_lines(std::string_view text) {
+    if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+    for (std::size_t number = 1; !text.empty(); ++number) {
+      const std::size_t end = std::min(text.find('\n'), text.size());
+      const std::string_view line = trimmed(text.substr(0, end));
+      text.remove_prefix(std::min(end + 1, text.size()));
+      if (line.empty()) continue;
+      const std::string where = fmt::format("line {}", number);
+      const json row = json::parse(line, nullptr, false);
+      if (out_.questions.empty() && !is_row(row)) return false;
+      if (row.is_discarded()) refuse("{} is not JSON", where);
+      read_row(row, where);
+    }
+    return !out_.questions.empty();
+  }
+
+  /// Checks of the whole set.
+  void finish() {
+    if (out_.questions.empty()) refuse("an empty set: it holds no question");
+    for (const Question& question : out_.questions) {
+      if (!question.truths.empty() || out_.is_v2) continue;
+      if (!is_without_answers_allowed_) {
+        refuse("question {} has no answer, which only version 2.0 allows", question.id);
+      }
+      out_.is_v2 = true;
+    }
+    if (out_.is_v2 && !says_v2()) out_.version = "v2.0";
+  }
+
+ private:
+  bool says_v2() const { return out_.version.starts_with("v2") || out_.version.starts_with("2"); }
+
+  template <typename... Args>
+  [[noreturn]] void refuse(fmt::format_string<Args...> what, Args&&... args) const {
+    fail(ErrorCode::kMalformed, "{}: {}", name_, fmt::format(what, std::forward<Args>(args)...));
+  }
+
+  /// The member `key` of `object`; `is` tests its type, which is called `kind`.
+  const json& member(const json& object, const char* key, bool (json::*is)() const noexcept,
+                     std::string_view kind, const std::string& where) const {
+    if (!object.is_object()) refuse("not a SQuAD file: {} is not an object", where);
+    const auto found = object.find(key);
+    if (found == object.end()) refuse("not a SQuAD file: {} has no \"{}\"", where, key);
+    if (!((*found).*is)()) refuse("not a SQuAD file: \"{}\" of {} is not {}", key, where, kind);
+    return *found;
+  }
+  const json& array(const json& object, const char* key, const std::string& where) const {
+    return member(object, key, &json::is_array, "an array", where);
+  }
+  const std::string& string(const json& object, const char* key, const std::string& where) const {
+    return member(object, key, &json::is_string, "a string", where).get_ref<const std::string&>();
+  }
+  static std::string title_of(const json& object) {
+    const auto title = object.find("title");
+    return title != object.end() && title->is_string() ? title->get<std::string>() : std::string();
+  }
 
   /// Reads a SQuAD file as published: articles of paragraphs of questions.
   void read_articles(const json& root) {
@@ -47,43 +108,6 @@ class Reader {
     }
     out_.is_v2 = says_v2();
     for (std::size_t i = 0; i < data.size(); ++i) read_article(data[i], fmt::format("article {}", i));
-  }
-
-  /// Reads a row of the data set as Hugging Face publishes it: one question with its passage.
-  void read_row(const json& row, const std::string& where) {
-    const std::string& context = string(row, "context", where);
-    Passage passage{title_of(row), context};
-    const auto [place, is_new] = passages_.try_emplace(passage.title + '\n' + context, out_.passages.size());
-    if (is_new) out_.passages.push_back(std::move(passage));
-    // rows have no version: a question without an answer makes the set one of v2.0
-    is_without_answers_allowed_ = true;
-    read_question(row, where, place->second);
-  }
-
-  /// Checks of the whole set.
-  void finish() {
-    if (out_.questions.empty()) refuse_file(name_, "an empty set: it holds no question");
-    for (const Question& question : out_.questions) {
-      if (!question.truths.empty() || out_.is_v2) continue;
-      if (!is_without_answers_allowed_) {
-        refuse_file(name_, "question {} has no answer, which only version 2.0 allows", question.id);
-      }
-      out_.is_v2 = true;
-    }
-    if (out_.is_v2 && !says_v2()) out_.version = "v2.0";
-  }
-
- private:
-  bool says_v2() const { return out_.version.starts_with("v2") || out_.version.starts_with("2"); }
-  const json& array(const json& object, const char* key, const std::string& where) const {
-    return member(object, key, &json::is_array, "an array", name_, where);
-  }
-  const std::string& string(const json& object, const char* key, const std::string& where) const {
-    return member(object, key, &json::is_string, "a string", name_, where).get_ref<const std::string&>();
-  }
-  static std::string title_of(const json& object) {
-    const auto title = object.find("title");
-    return title != object.end() && title->is_string() ? title->get<std::string>() : std::string();
   }
 
   void read_article(const json& article, const std::string& where) {
@@ -99,51 +123,54 @@ class Reader {
     }
   }
 
+  /// Reads a row of the data set as Hugging Face publishes it: one question with its passage.
+  void read_row(const json& row, const std::string& where) {
+    const std::string& context = string(row, "context", where);
+    Passage passage{title_of(row), context};
+    const auto [place, is_new] = passages_.try_emplace(passage.title + '\n' + context, out_.passages.size());
+    if (is_new) out_.passages.push_back(std::move(passage));
+    // rows have no version: a question without an answer makes the set one of v2.0
+    is_without_answers_allowed_ = true;
+    read_question(row, where, place->second);
+  }
+
   void read_question(const json& qa, const std::string& where, std::size_t passage) {
     Question question;
     question.id = string(qa, "id", where);
     question.text = string(qa, "question", where);
     question.passage = passage;
     question.truths = read_truths(qa, where);
-    if (const auto impossible = qa.find("is_impossible"); impossible != qa.end()) {
-      // "false" is no sign of v2.0: tools write it into sets of v1.1 too
-      if (question.truths.empty() || (impossible->is_boolean() && impossible->get<bool>())) {
-        out_.is_v2 = true;
-      }
-    }
-    if (!ids_.insert(question.id).second) refuse_file(name_, "question id {} appears twice", question.id);
+    const auto impossible = qa.find("is_impossible");
+    // "false" is no sign of v2.0: tools write it into sets of v1.1 too
+    if (impossible != qa.end() && (question.truths.empty() || *impossible == true)) out_.is_v2 = true;
+    if (!ids_.insert(question.id).second) refuse("question id {} appears twice", question.id);
     out_.questions.push_back(std::move(question));
   }
 
   /// Reads a list of {text, answer_start}, or Hugging Face's {text: [], answer_start: []}.
   std::vector<Truth> read_truths(const json& qa, const std::string& where) const {
     std::vector<Truth> truths;
-    const auto start_of = [](const json& start) {
-      return start.is_number_unsigned() ? start.get<std::size_t>() : std::size_t{0};
+    const auto add = [&](const std::string& text, const json& start) {
+      truths.push_back({text, start.is_number_unsigned() ? start.get<std::size_t>() : 0});
     };
     const auto columns = qa.find("answers");
-    if (columns != qa.end() && columns->is_object()) {
-      const std::string at = where + " answers";
-      const json& texts = array(*columns, "text", at);
-      const auto starts = columns->find("answer_start");
-      if (starts != columns->end() && (!starts->is_array() || starts->size() != texts.size())) {
-        refuse_file(name_, "not a SQuAD file: {}: {} texts and not as many starts", at, texts.size());
-      }
-      for (std::size_t i = 0; i < texts.size(); ++i) {
-        if (!texts[i].is_string())
-          refuse_file(name_, "not a SQuAD file: text {} of {} is not a string", i, at);
-        truths.push_back(
-            {texts[i].get<std::string>(), starts == columns->end() ? 0 : start_of((*starts)[i])});
+    if (columns == qa.end() || !columns->is_object()) {
+      const json& answers = array(qa, "answers", where);
+      for (std::size_t i = 0; i < answers.size(); ++i) {
+        const std::string& text = string(answers[i], "text", fmt::format("{} answer {}", where, i));
+        add(text, answers[i].value("answer_start", json()));
       }
       return truths;
     }
-    const json& answers = array(qa, "answers", where);
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      const std::string at = fmt::format("{} answer {}", where, i);
-      Truth truth{string(answers[i], "text", at), 0};
-      const auto start = answers[i].find("answer_start");
-      if (start != answers[i].end()) truth.start = start_of(*start);
-      truths.push_back(std::move(truth));
+    const std::string at = where + " answers";
+    const json& texts = array(*columns, "text", at);
+    const json starts = columns->value("answer_start", json(texts.size(), nullptr));
+    if (!starts.is_array() || starts.size() != texts.size()) {
+      refuse("not a SQuAD file: {}: {} texts and not as many starts", at, texts.size());
+    }
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      if (!texts[i].is_string()) refuse("not a SQuAD file: text {} of {} is not a string", i, at);
+      add(texts[i].get_ref<const std::string&>(), starts[i]);
     }
     return truths;
   }
@@ -155,59 +182,25 @@ class Reader {
   bool is_without_answers_allowed_ = false;
 };
 
-bool is_row(const json& value) {
-  return value.is_object() && value.contains("context") && value.contains("question");
-}
-
-/// Reads one JSON value: a published file, an array of rows, the format of the data set viewer's API
-/// ({"rows": [{"row": ...}]}), or a single row.
-void read_whole(const json& root, Reader& reader) {
-  const bool is_wrapped = root.is_object() && root.contains("rows") && root["rows"].is_array();
-  if (is_row(root)) return reader.read_row(root, "row 0");
-  if (!is_wrapped && !(root.is_array() && !root.empty() && is_row(root[0])))
-    return reader.read_articles(root);
-  const json& rows = is_wrapped ? root["rows"] : root;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const bool has_row = is_wrapped && rows[i].is_object() && rows[i].contains("row");
-    reader.read_row(has_row ? rows[i]["row"] : rows[i], fmt::format("row {}", i));
-  }
-}
-
-/// Reads JSON lines. Returns false if the first line that is not empty holds no row: then the text is
-/// something else.
-bool read_lines(std::string_view text, std::string_view name, Reader& reader) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  bool is_first = true;
-  for (std::size_t number = 1; !text.empty(); ++number) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = trimmed(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.empty()) continue;
-    const std::string where = fmt::format("line {}", number);
-    const json row = json::parse(line, nullptr, false);
-    if (is_first && !is_row(row)) return false;
-    if (row.is_discarded()) refuse_file(name, "{} is not JSON", where);
-    reader.read_row(row, where);
-    is_first = false;
-  }
-  return !is_first;
-}
-
 }  // namespace
+
+json parse_json(std::string_view text, std::string_view name) {
+  try {
+    return json::parse(text);
+  } catch (const json::parse_error& error) {
+    fail(ErrorCode::kMalformed, "{}: not JSON (byte {})", name, error.byte);
+  } catch (const json::out_of_range&) {
+    fail(ErrorCode::kMalformed, "{}: not JSON that can be read: a number is too large", name);
+  }
+}
 
 Dataset parse_dataset(std::string_view text, std::string_view name) {
   Dataset dataset;
   Reader reader(name, dataset);
-  try {
-    try {
-      read_whole(json::parse(text), reader);
-    } catch (const json::parse_error&) {
-      if (!read_lines(text, name, reader)) throw;
-    }
-  } catch (const json::parse_error& error) {
-    refuse_file(name, "not JSON (byte {})", error.byte);
-  } catch (const json::out_of_range&) {
-    refuse_file(name, "not JSON that is read: a number is beyond the range of any");
+  if (const json root = json::parse(text, nullptr, false); !root.is_discarded()) {
+    reader.read_whole(root);
+  } else if (!reader.read_lines(text)) {
+    parse_json(text, name);  // throws
   }
   reader.finish();
   return dataset;
@@ -242,7 +235,7 @@ Shard parse_shard(std::string_view text) {
   const auto index = app::parse_number<decltype(Shard::index)>(text.substr(0, slash));
   const auto count = app::parse_number<decltype(Shard::count)>(text.substr(std::min(slash + 1, text.size())));
   if (!index || !count || *index < 1 || *index > *count) {
-    fail(ErrorCode::kInvalidArgument, "a shard is i/N with 1 <= i <= N, not {}", quoted(text));
+    refuse("a shard is i/N with 1 <= i <= N, not {}", quoted(text));
   }
   return {*index, *count};
 }

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace gemma::squad {
 
 struct Truth {
@@ -37,12 +39,14 @@ struct Dataset {
   std::vector<Question> questions;  // in the file's order
 };
 
+/// Parses JSON; `name` is the file's name in messages. Throws gemma::Error (malformed).
+nlohmann::json parse_json(std::string_view text, std::string_view name);
+
 /// Reads a SQuAD file as published, or rows as Hugging Face publishes them: JSON lines, or an array, of {id,
 /// title, context, question, answers: {text: [], answer_start: []}}; rows with the same title and context
 /// share a passage. A set is of v2.0 if its version says so, a question is marked impossible, or a question
 /// has no answer where that is allowed (in rows, and in questions with an is_impossible); `is_impossible:
-/// false` alone is no sign. Throws gemma::Error (io, malformed) with one line that names the file and the
-/// place.
+/// false` alone is no sign. Throws gemma::Error (io, malformed), which names the file and the place.
 Dataset read_dataset(const std::filesystem::path& file);
 /// Reads a data set from memory; `name` is the file's name in messages.
 Dataset parse_dataset(std::string_view text, std::string_view name);

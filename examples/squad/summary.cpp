@@ -15,10 +15,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json interval_json(const stats::Interval& interval) {
-  return {{"mean", interval.mean}, {"low", interval.low}, {"high", interval.high}};
-}
-
 ordered_json omnibus_json(const stats::Omnibus& test, const char* effect) {
   return {{"statistic", test.statistic}, {"df", test.df}, {"p", test.p}, {effect, test.effect}};
 }
@@ -44,7 +40,8 @@ ordered_json count_json(const std::optional<std::size_t>& n) {
 ordered_json measure_json(const RunDirectory& run, const Measure& measure) {
   ordered_json means = ordered_json::object();
   for (std::size_t m = 0; m < measure.means.size(); ++m) {
-    means[run.model_name(m)] = interval_json(measure.means[m]);
+    const auto& [mean, low, high] = measure.means[m];
+    means[run.model_name(m)] = {{"mean", mean}, {"low", low}, {"high", high}};
   }
   ordered_json out = {{"title", measure.title}, {"unit", measure.unit}, {"means", means}};
   if (measure.means.size() < 2) return out;
@@ -75,29 +72,24 @@ ordered_json measure_json(const RunDirectory& run, const Measure& measure) {
 ordered_json model_json(const RunDirectory& run, const Analysis& analysis, std::size_t m) {
   const ModelSummary& model = analysis.models[m];
   const Gains& gains = model.gains;
-  const ModelIdentity& identity = run.settings().models[m];
   const auto if_timed = [&](double value) {
     return model.is_timed() ? ordered_json(value) : ordered_json(nullptr);
   };
-  ordered_json out = {{"name", identity.name},
-                      {"file", identity.file},
-                      {"sha256", identity.sha256},
-                      {"description", identity.description},
-                      {"prompt_tokens", gains.prompt_tokens},
-                      {"computed_prompt_tokens", gains.prompt_tokens - gains.cached_tokens},
-                      {"tokens", gains.tokens},
-                      {"seconds", gains.seconds},
-                      {"questions_per_hour", gains.questions_per_hour()},
-                      {"prefill_tokens_per_s", if_timed(model.prefill_tokens_per_s)},
-                      {"decode_tokens_per_s", if_timed(model.decode_tokens_per_s)},
-                      {"mean_first_token_s", model.first_token_s},
-                      {"seconds_without_sharing", if_timed(model.alone_s)},
-                      {"batch", gains.batch},
-                      {"tokens_per_forward", gains.tokens_per_forward()},
-                      {"drafted", gains.drafted},
-                      {"accepted", gains.accepted},
-                      {"stops", model.stops}};
-  add_options(out, identity);
+  ordered_json out = to_json(run.settings().models[m]);
+  out.update(ordered_json{{"prompt_tokens", gains.prompt_tokens},
+                          {"computed_prompt_tokens", gains.prompt_tokens - gains.cached_tokens},
+                          {"tokens", gains.tokens},
+                          {"seconds", gains.seconds},
+                          {"questions_per_hour", gains.questions_per_hour()},
+                          {"prefill_tokens_per_s", if_timed(model.prefill_tokens_per_s)},
+                          {"decode_tokens_per_s", if_timed(model.decode_tokens_per_s)},
+                          {"mean_first_token_s", model.first_token_s},
+                          {"seconds_without_sharing", if_timed(model.alone_s)},
+                          {"batch", gains.batch},
+                          {"tokens_per_forward", gains.tokens_per_forward()},
+                          {"drafted", gains.drafted},
+                          {"accepted", gains.accepted},
+                          {"stops", model.stops}});
   if (run.questions().is_v2) {
     const auto totals = [](const ScoreTotals& t) {
       return ordered_json{{"exact", t.exact()}, {"f1", t.f1()}, {"n", t.n}};
@@ -119,20 +111,19 @@ std::string trouble_of(const JudgeSummary& judge, std::size_t question) {
 ordered_json judge_json(const RunDirectory& run, const Analysis& analysis, const JudgeSummary& judge) {
   ordered_json shares = ordered_json::object(), unranked = ordered_json::array();
   for (const std::size_t question : judge.unranked) {
-    unranked.push_back(
-        {{"id", run.questions().questions[question].id}, {"trouble", trouble_of(judge, question)}});
+    unranked.push_back({{"id", run.question(question).id}, {"trouble", trouble_of(judge, question)}});
   }
   for (std::size_t m = 0; m < judge.rank_shares.size(); ++m) shares[run.model_name(m)] = judge.rank_shares[m];
   return {{"name", judge.verdicts.name},
           {"identity", ordered_json::parse(judge.verdicts.identity)},
           {"order", to_string(judge.verdicts.policy)},
           {"verdicts", judge.verdicts.n_ranked()},
-          {"questions", analysis.measures[judge.measure].questions.size()},
+          {"questions", analysis.measure(judge).questions.size()},
           {"unranked", unranked},
-          {"attempts", judge.verdicts.total(&Verdict::attempts)},
-          {"prompt_tokens", judge.verdicts.total(&Verdict::prompt_tokens)},
-          {"completion_tokens", judge.verdicts.total(&Verdict::completion_tokens)},
-          {"measure", analysis.measures[judge.measure].key},
+          {"attempts", judge.verdicts.attempts},
+          {"prompt_tokens", judge.verdicts.prompt_tokens},
+          {"completion_tokens", judge.verdicts.completion_tokens},
+          {"measure", analysis.measure(judge).key},
           {"rank_shares", shares},
           {"mean_rank_by_position", judge.bias.mean_rank},
           {"position_bias_p", judge.bias.is_known ? ordered_json(judge.bias.p) : ordered_json(nullptr)}};
@@ -178,7 +169,7 @@ ordered_json summary_json(const RunDirectory& run, const Analysis& analysis) {
   ordered_json out;
   out["dataset"] = {
       {"file", settings.dataset}, {"sha256", settings.dataset_sha256}, {"v2", run.questions().is_v2}};
-  out["questions"] = run.questions().questions.size();
+  out["questions"] = run.n_questions();
   out["passages"] = run.questions().passages.size();
   out["seed"] = settings.seed;
   out["preset"] = settings.preset.name;
@@ -224,7 +215,7 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
           timing.total_s, if_timed(timing.prefill_s), timing.first_token_s, if_timed(timing.decode_s),
           csv_field(answer.stop));
       for (const JudgeSummary& judge : analysis.judges) {
-        const std::optional<double> rank = analysis.measures[judge.measure].value_of(m, i);
+        const std::optional<double> rank = analysis.measure(judge).value_of(m, i);
         out += rank ? fmt::format(",{}", *rank) : ",";
       }
       out += "\r\n";
@@ -235,19 +226,15 @@ std::string answers_csv(const RunDirectory& run, const Analysis& analysis) {
 
 std::string predictions_json(const RunDirectory& run, std::size_t model) {
   ordered_json out = ordered_json::object();
-  for (std::size_t i = 0; i < run.questions().questions.size(); ++i) {
-    out[run.questions().questions[i].id] = as_prediction(run.answer(model, i).text, run.questions().is_v2);
+  for (std::size_t i = 0; i < run.n_questions(); ++i) {
+    out[run.question(i).id] = as_prediction(run.answer(model, i).text, run.questions().is_v2);
   }
   return out.dump(1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
 std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
-  const auto interval = [&](const std::string& title, const Measure& measure) {
-    return Column{title, [&measure](std::size_t m) {
-                    const stats::Interval& mean = measure.means[m];
-                    return fmt::format("{} [{}, {}]", short_number(mean.mean), short_number(mean.low),
-                                       short_number(mean.high));
-                  }};
+  const auto interval = [](const std::string& title, const Measure& measure) {
+    return interval_column(title, measure, "{} [{}, {}]");
   };
   const auto gains = [&](std::size_t m) -> const Gains& { return analysis.models[m].gains; };
   const auto number = [&](const std::string& title, double ModelSummary::*value) {
@@ -257,7 +244,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
   std::vector<Column> quality = {interval("exact match %", analysis.measure("exact")),
                                  interval("F1 %", analysis.measure("f1"))};
   for (const JudgeSummary& judge : analysis.judges) {
-    quality.push_back(interval("RAQ " + judge.verdicts.name, analysis.measures[judge.measure]));
+    quality.push_back(interval("RAQ " + judge.verdicts.name, analysis.measure(judge)));
   }
   std::vector<Column> speed = {interval("words", analysis.measure("words"))};
   if (analysis.is_timed()) {
@@ -267,7 +254,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
   } else {
     speed.push_back({"at once", [&](std::size_t m) { return fmt::format("{}", gains(m).batch); }});
     speed.push_back(
-        {"tokens a forward", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }});
+        {"tokens per pass", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }});
   }
   speed.push_back(
       {"questions/h", [&](std::size_t m) { return short_number(gains(m).questions_per_hour()); }});
@@ -277,7 +264,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
                     (analysis.is_timed() ? "time, " : "") + "by computing each passage once)\n";
   if (!analysis.is_timed()) out += untimed_text(analysis) + "\n";
   for (const JudgeSummary& judge : analysis.judges) {
-    if (judge.verdicts.total(&Verdict::prompt_tokens) > 0) {
+    if (judge.verdicts.prompt_tokens > 0) {
       out += fmt::format("judge {}: {}\n", judge.verdicts.name, judge_cost_text(judge));
     }
     if (!judge.unranked.empty()) {
@@ -288,7 +275,7 @@ std::string summary_text(const RunDirectory& run, const Analysis& analysis) {
   out += fmt::format("\nF1: {}\n", verdict_in_words(run, analysis.measure("f1")));
   for (const JudgeSummary& judge : analysis.judges) {
     out += fmt::format("RAQ by judge {}: {}\n", judge.verdicts.name,
-                       verdict_in_words(run, analysis.measures[judge.measure]));
+                       verdict_in_words(run, analysis.measure(judge)));
   }
   if (!analysis.is_timed()) return out;
   return out +

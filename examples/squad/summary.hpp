@@ -1,5 +1,4 @@
-// The analysis as data and as text: summary.json, answers.csv, predictions for the official scripts, a table
-// for the terminal.
+// The analysis as files and as text: summary.json, answers.csv, predictions, and a table for the terminal.
 // Invariant: every number of the report is in summary.json too.
 #pragma once
 

@@ -20,15 +20,12 @@ std::vector<std::string> split_words(std::string_view text);
 /// `text` without Python's string.punctuation: the 32 ASCII marks.
 std::string without_punctuation(std::string_view text);
 
-/// `text` with each of the words a, an, the replaced by a space. Word boundaries are those of \b in Python's
-/// re.
+/// `text` with each of the words a, an, the replaced by a space; word boundaries are those of \b in Python.
 std::string without_articles(std::string_view text);
 
-/// The article's count: the number of words if everything but ASCII letters and ' is a space ("1889" is 0
-/// words).
+/// The article's count of words: everything but ASCII letters and ' separates them ("1889" is 0 words).
 std::size_t article_word_count(std::string_view text);
-/// The corrected count: maximal runs of letters, digits and apostrophes of any script that contain a letter
-/// or digit.
+/// The corrected count: maximal runs of letters, digits (of any script) and apostrophes, except ' alone.
 std::size_t word_count(std::string_view text);
 /// The article's reduction of an answer for the judge: runs of anything but [a-zA-Z0-9'] become one space.
 std::string article_reduction(std::string_view text);

@@ -27,14 +27,10 @@ fs::path file_of(const fs::path& directory, const std::string& name) {
   return directory / fmt::format("{}{}{}", kPrefix, name, kSuffix);
 }
 
-std::string header_line(const Judge& judge, OrderPolicy policy) {
-  return to_line(ordered_json{{"judge", judge.identity()}, {"order", to_string(policy)}});
-}
-
 std::string line_of(const RunDirectory& run, const Showing& showing, const Verdict& verdict) {
   ordered_json order = ordered_json::array(), ranks = ordered_json::object();
   for (const std::size_t m : showing.order) order.push_back(run.model_name(m));
-  ordered_json line = {{"id", run.questions().questions[showing.question].id}, {"order", order}};
+  ordered_json line = {{"id", run.question(showing.question).id}, {"order", order}};
   if (verdict.ranks.empty()) {
     line["trouble"] = verdict.trouble;
   } else {
@@ -47,16 +43,6 @@ std::string line_of(const RunDirectory& run, const Showing& showing, const Verdi
   return to_line(line);
 }
 
-/// Throws gemma::Error (malformed) unless `ranks` can be ranks of k models.
-void check_ranks(const std::vector<double>& ranks, std::size_t k) {
-  const bool within =
-      std::ranges::all_of(ranks, [&](double rank) { return rank >= 1 && rank <= static_cast<double>(k); });
-  const double sum = std::accumulate(ranks.begin(), ranks.end(), 0.0);
-  if (ranks.size() != k || !within || 2 * sum != static_cast<double>(k * (k + 1))) {
-    throw Error(ErrorCode::kMalformed, "not a ranking of the models");
-  }
-}
-
 std::vector<std::size_t> order_from(const RunDirectory& run, const json& names) {
   std::vector<std::size_t> order;
   const std::vector<ModelIdentity>& models = run.settings().models;
@@ -65,7 +51,7 @@ std::vector<std::size_t> order_from(const RunDirectory& run, const json& names) 
     order.push_back(static_cast<std::size_t>(found - models.begin()));
   }
   if (!std::ranges::is_permutation(order, permutation(0, models.size()))) {
-    throw Error(ErrorCode::kMalformed, "not an order of the models");
+    fail(ErrorCode::kMalformed, "not an order of the models");
   }
   return order;
 }
@@ -78,7 +64,11 @@ Verdict verdict_from(const RunDirectory& run, const json& line) {
     for (const ModelIdentity& model : run.settings().models) {
       verdict.ranks.push_back(line.at("ranks").at(model.name));
     }
-    check_ranks(verdict.ranks, run.n_models());
+    const double k = static_cast<double>(run.n_models());
+    const bool within =
+        std::ranges::all_of(verdict.ranks, [&](double rank) { return rank >= 1 && rank <= k; });
+    const double sum = std::accumulate(verdict.ranks.begin(), verdict.ranks.end(), 0.0);
+    if (!within || 2 * sum != k * (k + 1)) fail(ErrorCode::kMalformed, "not a ranking of the models");
   }
   verdict.attempts = line.at("attempts");
   verdict.prompt_tokens = line.at("prompt_tokens");
@@ -98,10 +88,11 @@ Verdicts verdicts_from(const RunDirectory& run, const std::string& name, const J
         out.identity = line.at("judge").dump();
         out.policy = parse_order_policy(line.at("order").get_ref<const std::string&>());
       } else {
-        const Showing showing{places.at(line.at("id")), order_from(run, line.at("order"))};
-        const auto [place, is_new] = out.latest.try_emplace(showing);
-        if (!is_new) out.retried.push_back(std::move(place->second));
-        place->second = verdict_from(run, line);
+        const Verdict verdict = verdict_from(run, line);
+        out.latest.insert_or_assign({places.at(line.at("id")), order_from(run, line.at("order"))}, verdict);
+        out.attempts += verdict.attempts;
+        out.prompt_tokens += verdict.prompt_tokens;
+        out.completion_tokens += verdict.completion_tokens;
       }
     } catch (const std::exception&) {
       fail(ErrorCode::kMalformed, "{}: line {} is not a verdict on this run",
@@ -112,7 +103,7 @@ Verdicts verdicts_from(const RunDirectory& run, const std::string& name, const J
 }
 
 JudgeTask task_of(const RunDirectory& run, std::size_t index) {
-  const Question& question = run.questions().questions[index];
+  const Question& question = run.question(index);
   JudgeTask task{question.id, question.text, question.truths, run.questions().is_v2, {}};
   for (std::size_t m = 0; m < run.n_models(); ++m) task.answers.push_back(run.answer(m, index).text);
   return task;
@@ -125,11 +116,10 @@ void say_unranked(std::FILE* log, const std::string& judge, const std::string& i
   app::print_note(log, "gemma-squad: " + app::printable(line) + "\n");
 }
 
-/// What has no ranking: first what was never asked for, so that questions that always fail cannot keep others
-/// from being judged.
+/// What has no ranking: first what was never asked for, so that failing questions do not block the others.
 std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdicts, OrderPolicy policy) {
   std::vector<Showing> first, failed;
-  for (std::size_t i = 0; i < run.questions().questions.size(); ++i) {
+  for (std::size_t i = 0; i < run.n_questions(); ++i) {
     for (std::vector<std::size_t>& order : orders_for(policy, i, run.n_models())) {
       Showing showing{i, std::move(order)};
       const auto stored = verdicts.latest.find(showing);
@@ -141,37 +131,6 @@ std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdi
   return first;
 }
 
-/// Counts failures and decides when to stop asking.
-class Patience {
- public:
-  explicit Patience(bool has_verdicts) : has_verdicts_(has_verdicts) {}
-
-  /// Throws gemma::Error (io) if further requests would fail too.
-  void note(const Verdict& verdict, const std::string& judge) {
-    if (!verdict.ranks.empty()) {
-      has_verdicts_ = true;
-      n_down_ = 0;
-      return;
-    }
-    n_down_ = verdict.is_endpoint_down ? n_down_ + 1 : 0;
-    ++n_unranked_;
-    if (n_down_ >= kMostDown) {
-      fail(ErrorCode::kIo, "judge {}: no reply to {} questions in a row, the last: {}", judge, n_down_,
-           verdict.trouble);
-    }
-    if (!has_verdicts_ && n_unranked_ >= kMostUnranked) {
-      fail(ErrorCode::kIo,
-           "judge {}: none of the first {} questions got a ranking, the "
-           "last: {}",
-           judge, n_unranked_, verdict.trouble);
-    }
-  }
-
- private:
-  bool has_verdicts_;
-  std::size_t n_down_ = 0, n_unranked_ = 0;
-};
-
 }  // namespace
 
 std::size_t Verdicts::n_ranked() const noexcept {
@@ -179,45 +138,32 @@ std::size_t Verdicts::n_ranked() const noexcept {
   return static_cast<std::size_t>(std::ranges::count_if(latest, is_ranked));
 }
 
-std::size_t Verdicts::total(std::size_t Verdict::*count) const noexcept {
-  std::size_t sum = 0;
-  for (const auto& [showing, verdict] : latest) sum += verdict.*count;
-  for (const Verdict& verdict : retried) sum += verdict.*count;
-  return sum;
-}
-
 void check_judge_name(const std::string& name) {
   check_name("a judge", name);
-  if (name.find('/') != std::string::npos) {
-    throw Error(ErrorCode::kInvalidArgument, "a judge's name becomes part of a file name: no / in it");
-  }
+  if (name.find('/') != std::string::npos) refuse("a judge's name becomes part of a file name: no / in it");
 }
 
 std::size_t n_wanted(const RunDirectory& run, OrderPolicy policy) {
   const std::size_t k = run.n_models();
-  return run.questions().questions.size() * orders_for(policy, 0, k).size();
+  return run.n_questions() * orders_for(policy, 0, k).size();
 }
 
 bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, OrderPolicy policy,
                const std::atomic<bool>& cancel, std::FILE* progress, std::FILE* log) {
   const std::size_t k = run.n_models();
-  if (k < 2) throw Error(ErrorCode::kInvalidArgument, "a judge ranks the answers of at least two models");
-  if (!run.is_complete() || run.settings().shard.count > 1) {
-    fail(ErrorCode::kInvalidArgument, "{}: {} of {} answers: a run is judged when it is whole",
-         run.path().string(), run.n_answers(), run.questions().questions.size() * k);
-  }
+  if (k < 2) refuse("a judge ranks the answers of at least two models");
+  run.check_whole("a run is judged when it is whole");
   check_judge_name(name);
   if (!judge.sees_order()) policy = OrderPolicy::kFixed;
   const fs::path file = file_of(run.path(), name);
   const DirectoryLock lock(run.path());
   JsonLines stored = read_json_lines(file);
-  const std::string header = header_line(judge, policy);
+  const std::string header = to_line(ordered_json{{"judge", judge.identity()}, {"order", to_string(policy)}});
   if (!stored.lines.empty() && stored.lines[0] != json::parse(header)) {
     // a judge that never gave a verdict, for example at a mistyped URL, leaves nothing that could be mixed
     if (std::ranges::any_of(stored.lines, [](const json& line) { return line.contains("ranks"); })) {
-      fail(ErrorCode::kInvalidArgument,
-           "{} holds verdicts of another judge ({}): choose another --judge-name, or remove it",
-           file.string(), stored.lines[0].dump());
+      refuse("{} holds verdicts of another judge ({}): choose another --judge-name, or remove it",
+             file.string(), stored.lines[0].dump());
     }
     stored = {};
   }
@@ -225,8 +171,7 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
   LineAppender out(file, stored);
   if (stored.lines.empty()) out.append(header);
 
-  const std::size_t n_ranked = before.n_ranked();
-  Patience patience(n_ranked > 0);
+  std::size_t n_ranked = before.n_ranked(), n_unranked = 0, n_down = 0;  // n_down: in a row
   Progress bar(progress, fmt::format("judge {}", name), "verdicts", n_ranked, n_wanted(run, policy));
   for (const Showing& showing : missing_from(run, before, policy)) {
     if (cancel.load()) return false;
@@ -235,8 +180,23 @@ bool judge_run(const RunDirectory& run, Judge& judge, const std::string& name, O
       const Verdict verdict = judge.judge(task, showing.order, cancel);
       out.append(line_of(run, showing, verdict));
       bar.step();
-      if (log != nullptr && verdict.ranks.empty()) say_unranked(log, name, task.id, verdict);
-      patience.note(verdict, name);
+      if (!verdict.ranks.empty()) {
+        ++n_ranked;
+        n_down = 0;
+        continue;
+      }
+      if (log != nullptr) say_unranked(log, name, task.id, verdict);
+      ++n_unranked;
+      n_down = verdict.is_endpoint_down ? n_down + 1 : 0;
+      // further requests would fail too
+      if (n_down >= kMostDown) {
+        fail(ErrorCode::kIo, "judge {}: no reply to {} questions in a row, the last: {}", name, n_down,
+             verdict.trouble);
+      }
+      if (n_ranked == 0 && n_unranked >= kMostUnranked) {
+        fail(ErrorCode::kIo, "judge {}: none of the first {} questions got a ranking, the last: {}", name,
+             n_unranked, verdict.trouble);
+      }
     } catch (const Error& error) {
       if (error.code() != EngineErrorCode::kCancelled) throw;
       return false;
@@ -271,7 +231,7 @@ bool is_settled(const RunDirectory& run, const Verdicts& verdicts) {
 }
 
 RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
-  const std::size_t k = run.n_models(), n = run.questions().questions.size();
+  const std::size_t k = run.n_models(), n = run.n_questions();
   const std::size_t n_orders = orders_for(verdicts.policy, 0, k).size();
   std::vector<std::vector<double>> sums(n, std::vector<double>(k, 0));
   std::vector<std::size_t> count(n, 0);
@@ -280,7 +240,7 @@ RankColumns rank_columns(const RunDirectory& run, const Verdicts& verdicts) {
     for (std::size_t m = 0; m < k; ++m) sums[showing.question][m] += verdict.ranks[m];
     ++count[showing.question];
   }
-  // a question needs all of its orders: else the mean rank would depend on the positions
+  // a question needs verdicts in all of its orders: otherwise its mean rank would depend on positions
   RankColumns columns{std::vector<std::vector<double>>(k), {}};
   for (std::size_t i = 0; i < n; ++i) {
     if (count[i] < n_orders) continue;

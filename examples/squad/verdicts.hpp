@@ -4,11 +4,11 @@
 #pragma once
 
 #include <atomic>
+#include <compare>
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "examples/squad/judge.hpp"
@@ -16,14 +16,12 @@
 
 namespace gemma::squad {
 
-/// What a verdict is on.
+/// A question with its answers in one order.
 struct Showing {
   std::size_t question = 0;        // index in run.questions()
   std::vector<std::size_t> order;  // the models, in the order shown
 
-  bool operator<(const Showing& other) const {
-    return std::tie(question, order) < std::tie(other.question, other.order);
-  }
+  auto operator<=>(const Showing&) const = default;
 };
 
 struct Verdicts {
@@ -31,11 +29,10 @@ struct Verdicts {
   std::string identity;  // the judge's identity, as JSON
   OrderPolicy policy = OrderPolicy::kRotate;
   std::map<Showing, Verdict> latest;  // without ranks where there is no ranking
-  std::vector<Verdict> retried;       // replaced by a later attempt; for their cost
+  // sums over all verdicts, including those without a ranking and those replaced by a later one
+  std::size_t attempts = 0, prompt_tokens = 0, completion_tokens = 0;
 
   std::size_t n_ranked() const noexcept;
-  /// The sum of a count over all verdicts, including those without a ranking.
-  std::size_t total(std::size_t Verdict::*count) const noexcept;
 };
 
 /// Asks `judge` for every missing verdict on `run` and stores each when it arrives: first those never asked
@@ -60,8 +57,7 @@ Verdicts read_verdicts(const RunDirectory& run, const std::string& name);
 /// Names of the judges with stored verdicts, sorted.
 std::vector<std::string> judges_of(const std::filesystem::path& directory);
 
-/// Whether all verdicts that `judge_run` asks for are stored or have failed, and at least one question is
-/// judged.
+/// Whether every verdict that `judge_run` asks for is stored or has failed, and at least one is a ranking.
 bool is_settled(const RunDirectory& run, const Verdicts& verdicts);
 
 /// The ranks of the questions that have a verdict in every order of the policy.

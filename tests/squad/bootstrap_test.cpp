@@ -7,7 +7,6 @@
 #include <gtest/gtest.h>
 
 #include "examples/squad/random.hpp"
-#include "examples/squad/stats/distributions.hpp"
 #include "examples/squad/stats/power.hpp"
 #include "gguf/error.hpp"
 

@@ -67,11 +67,11 @@ TEST(Cluster, NonsenseIsNamed) {
     const std::string message = shard(text, variables);
     EXPECT_NE(message.find(part), std::string::npos) << message;
   };
-  says("auto", {}, "nothing here tells the shard");
+  says("auto", {}, "no shard in the environment");
   says("auto/", {}, "a shard is i/N");
   says("auto/0", {}, "a shard is i/N");
   says("automatic", {}, "a shard is i/N");
-  says("auto", {{"JOB_COMPLETION_INDEX", "2"}}, "of how many?");
+  says("auto", {{"JOB_COMPLETION_INDEX", "2"}}, "the number of shards is not known");
   says("auto/2", {{"JOB_COMPLETION_INDEX", "2"}}, "JOB_COMPLETION_INDEX does not fit into 2");
   says("auto", {{"SLURM_ARRAY_TASK_ID", "x"}}, "SLURM_ARRAY_TASK_ID is 'x', no number");
   says("auto", {{"SLURM_ARRAY_TASK_ID", "2"}}, "SLURM_ARRAY_TASK_COUNT is not set");

@@ -1,5 +1,5 @@
-// An OpenAI-compatible endpoint on 127.0.0.1 that does as each test says: replies, stalls, breaks off, talks
-// nonsense.
+// An OpenAI-compatible endpoint on 127.0.0.1 that replies, stalls, breaks off or sends nonsense, as each test
+// says.
 #pragma once
 
 #include <atomic>
@@ -32,8 +32,7 @@ inline Reply http(int status, const std::string& body, const std::string& header
           0, 0};
 }
 
-/// Serves each connection on its own thread, on a socket of its own making so that it can break every rule of
-/// HTTP.
+/// Serves each connection on its own thread, on a plain socket, so that it can break every rule of HTTP.
 class FakeEndpoint {
  public:
   /// `serve` is given the number of the request (from 0) and its text.

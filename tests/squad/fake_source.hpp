@@ -1,5 +1,4 @@
-// A model that needs no file: its answers are a function of the prompt, so that any run of the evaluator can
-// be foretold.
+// A model without a file: its answers are a function of the prompt, so that the results of runs are known.
 #pragma once
 
 #include <algorithm>

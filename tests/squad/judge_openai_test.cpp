@@ -1,4 +1,4 @@
-// The judge behind HTTP, against an endpoint that does everything wrong that endpoints do.
+// The judge behind HTTP, against an endpoint that makes the errors that endpoints make.
 #include "examples/squad/judge_openai.hpp"
 
 #include <fmt/format.h>
@@ -115,7 +115,8 @@ TEST(OpenAiJudge, ARefusedTemperatureIsToldAsThat) {
   OpenAiOptions options = quick("");
   const std::string message = trouble(named, options);
   EXPECT_NE(message.find("ends: "), std::string::npos) << message;
-  EXPECT_NE(message.find("refuses the temperature 0 (another: --judge-temperature, none sends none): "
+  EXPECT_NE(message.find("refuses the temperature 0 (choose another with --judge-temperature, or none to "
+                         "send no temperature): "
                          "HTTP 400: Unsupported value"),
             std::string::npos)
       << message;
@@ -126,14 +127,14 @@ TEST(OpenAiJudge, ARefusedTemperatureIsToldAsThat) {
     return http(422, R"({"error":"Temperature must be strictly positive"})");
   });
   EXPECT_NE(trouble(words, quick("")).find("--judge-temperature"), std::string::npos);
-  // another parameter, whose words happen to speak of the temperature
+  // an error of another parameter, whose message mentions the temperature
   FakeEndpoint other([&](std::size_t, const std::string&) {
     return http(400, R"({"error":{"message":"top_p and temperature","param":"messages"}})");
   });
   EXPECT_EQ(trouble(other, quick("")), "HTTP 400: top_p and temperature");
 }
 
-// A request may be refused for its own sake: a filter, a prompt too long.
+// A single request may be refused, for example by a filter or because its prompt is too long.
 TEST(OpenAiJudge, ARefusedQuestionIsOneWithoutAVerdict) {
   for (const int status : {400, 413, 422}) {
     FakeEndpoint endpoint([&](std::size_t, const std::string&) {
@@ -167,8 +168,7 @@ TEST(OpenAiJudge, ToolsAndJsonOutput) {
   EXPECT_EQ(json::parse(seen[1])["response_format"]["type"], "json_object");
 }
 
-// What servers of other makes send along: members that are null or empty, JSON in a fence, a bill that is
-// none.
+// What other servers send: members that are null or empty, JSON in a fence, a usage without numbers.
 TEST(OpenAiJudge, OtherServersWaysOfSayingIt) {
   const json fenced = "```json\n{\"rank\": \"3,1,2\"}\n```";
   const json parts = json::array({{{"type", "text"}, {"text", "3,1"}}, {{"type", "text"}, {"text", ",2"}}});
@@ -203,7 +203,7 @@ TEST(OpenAiJudge, OtherServersWaysOfSayingIt) {
   }
 }
 
-// JSON nested deeper than any stack: in the ranking, in an error, everywhere.
+// JSON that is nested too deeply for any recursion: in the ranking, in an error, and elsewhere.
 TEST(OpenAiJudge, DeepNestingIsNonsenseLikeAnyOther) {
   const std::string deep = std::string(400000, '[') + std::string(400000, ']');
   for (const std::string& body :
@@ -236,7 +236,7 @@ TEST(OpenAiJudge, TroubleIsSaidInWords) {
       << trouble(moved, once);
 }
 
-/// Everything that is to be asked again, before the one good reply.
+/// Replies after which the request is repeated; one good reply follows them.
 struct Bad {
   const char* name;
   Reply reply;

@@ -1,5 +1,5 @@
-// gemma-squad with judges of all kinds behind an endpoint: who refuses the temperature, answers in prose,
-// fails for one question, or is of no use at all.
+// gemma-squad with judges behind an endpoint that refuse the temperature, answer in prose, fail for one
+// question, or never give a ranking.
 #include <algorithm>
 #include <set>
 #include <string>
@@ -70,7 +70,7 @@ TEST_F(JudgeProgram, AJudgeThatFailsForOneQuestion) {
   }
 }
 
-// A judge that is of no use at all: what the answers say is reported, and then why there are no ranks.
+// A judge that never gives a ranking: the report is written without it, and the reason is printed last.
 TEST_F(JudgeProgram, AJudgeThatEndsEarlyLeavesAReport) {
   test::FakeEndpoint prose([&](std::size_t, const std::string&) { return test::http(200, says("Good.")); });
   test::FakeEndpoint hot([&](std::size_t, const std::string& request) {

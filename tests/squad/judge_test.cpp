@@ -1,4 +1,4 @@
-// Judges: orders, prompts, readings of replies; the F1 and likelihood judges.
+// Judges: orders, prompts, the parsing of rankings; the F1 and likelihood judges.
 #include "examples/squad/judge.hpp"
 
 #include <algorithm>
@@ -85,7 +85,7 @@ TEST(F1Judge, TiesShareTheMidRank) {
   EXPECT_EQ(judge->judge(task, kGivenOrder, kNever).ranks, (std::vector<double>{1.5, 3, 1.5}));
 }
 
-// Of four words one is right, of ten two: F1 is 1/3 twice, and in floating point it is not.
+// One of four words is right, and two of ten: both F1 scores are 1/3, but they differ in floating point.
 TEST(F1Judge, EqualUpToRoundingIsATie) {
   JudgeTask task = some_task();
   task.truths = {{"red car", 0}};
@@ -93,7 +93,7 @@ TEST(F1Judge, EqualUpToRoundingIsATie) {
   EXPECT_EQ(make_f1_judge()->judge(task, kGivenOrder, kNever).ranks, (std::vector<double>{1.5, 1.5, 3}));
 }
 
-/// A model that likes one ranking best, and counts what it was asked.
+/// A model for which one ranking is the most likely; it counts the requests.
 class OneRanking : public test::FakeSource {
  public:
   OneRanking(std::string favourite, std::vector<std::string>& asked)
@@ -141,7 +141,7 @@ TEST(LikelihoodJudge, MakesRoomForLongAnswersUpToTheModelsLimit) {
   ASSERT_EQ(sizes.size(), 3U);
   EXPECT_EQ(sizes[2], 2 * sizes[1]);
   task.answers[0] = std::string(1500, 'z');
-  const Verdict verdict = judge->judge(task, kGivenOrder, kNever);  // this question has none, others may
+  const Verdict verdict = judge->judge(task, kGivenOrder, kNever);  // no verdict on this question only
   EXPECT_TRUE(verdict.ranks.empty());
   EXPECT_NE(verdict.trouble.find("the answers make a prompt of 4"), std::string::npos) << verdict.trouble;
   EXPECT_NE(verdict.trouble.find("j.gguf was made for 4096"), std::string::npos) << verdict.trouble;

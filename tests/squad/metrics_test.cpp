@@ -31,11 +31,11 @@ TEST(NormalizeAnswer, TheOfficialSteps) {
 
 TEST(ScorePair, TokenF1) {
   EXPECT_DOUBLE_EQ(score_pair("the cat sat", "a cat", false).f1, 2.0 * 0.5 * 1.0 / 1.5);
-  EXPECT_DOUBLE_EQ(score_pair("cat cat", "cat", false).f1, 2.0 * 0.5 * 1.0 / 1.5);  // bags, not sets
+  EXPECT_DOUBLE_EQ(score_pair("cat cat", "cat", false).f1, 2.0 * 0.5 * 1.0 / 1.5);  // multisets, not sets
   EXPECT_EQ(score_pair("The Cat.", "cat", false).exact, 1);
   EXPECT_EQ(score_pair("dog", "cat", false).f1, 0);
   EXPECT_EQ(score_pair("", "", false).exact, 1);
-  EXPECT_EQ(score_pair("", "the", false).f1, 0);  // v1.1 gives no F1 to two empty bags
+  EXPECT_EQ(score_pair("", "the", false).f1, 0);  // v1.1 gives no F1 to two empty multisets
   EXPECT_EQ(score_pair("", "the", true).f1, 1);   // v2.0 does
 }
 

@@ -1,5 +1,5 @@
-// gemma-squad as its users meet it: the program itself, on the demo models, through kills, full disks, bad
-// input and other processes.
+// The program gemma-squad from end to end, on the demo models: through kills, full disks, bad input and other
+// processes.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -60,7 +60,7 @@ TEST_F(Program, RunsTheDemoModelsEndToEnd) {
   // far above a random span of the asked kind (F1 14): the models read their passages
   EXPECT_GT(summary["measures"]["f1"]["means"]["gemma"]["mean"], 25);
   EXPECT_GT(summary["measures"]["f1"]["means"]["mistral"]["mean"], 25);
-  // what is there is not asked again
+  // questions that have answers are not asked again
   const std::string before = text_of(path("demo") / "answers.jsonl");
   ASSERT_EQ(squad(demo + " -q").status, 0);
   EXPECT_EQ(text_of(path("demo") / "answers.jsonl"), before);
@@ -100,12 +100,12 @@ TEST_F(Program, SharingAndThreadsChangeNoAnswer) {
   }
 }
 
-// Killed 50 times at random moments; SIGKILL leaves no chance to tidy up.
+// The program is killed 50 times at random moments by SIGKILL, which allows no clean-up.
 TEST_F(Program, SurvivesFiftyKills) {
   const auto begin = std::chrono::steady_clock::now();
   ASSERT_EQ(squad(run(20, "whole", "--judge none --batch 1")).status, 0);
   const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
-  // a third of a whole run: on a slow machine too, the program gets somewhere and rarely to the end
+  // a third of the time of a whole run: on any machine the program makes progress and rarely finishes
   const auto longest = static_cast<std::uint64_t>(std::clamp(took.count() / 3, 5e4, 1e6));
   const std::string arguments = run(20, "killed", "--judge none --batch 2");
   SplitMix64 random(29);
@@ -131,7 +131,7 @@ TEST_F(Program, SurvivesFiftyKills) {
       ASSERT_EQ(WEXITSTATUS(status), 0);
     }
     lengths.insert(text_of(path("killed") / "answers.jsonl").size());
-    if (finished && kills < 50) fs::remove_all(path("killed"));  // done before the fiftieth kill: again
+    if (finished && kills < 50) fs::remove_all(path("killed"));  // too early: start again
   }
   EXPECT_EQ(kills, 50);
   EXPECT_GE(lengths.size(), 10U) << "the kills came at too few different moments";
@@ -158,8 +158,8 @@ TEST_F(Program, ShardsOfParallelProcessesJoinToTheSameBytes) {
   }
 }
 
-// The same by what a scheduler says; the parts are killed at random moments and started again, all by the
-// same commands.
+// The same with the shards that a scheduler assigns; they are killed at random moments and started again by
+// the same commands.
 TEST_F(Program, ShardsOfSchedulersSurviveKills) {
   ASSERT_EQ(squad(run(20, "whole", "--judge none")).status, 0);
   const std::string out = "part{shard}";
@@ -199,6 +199,18 @@ TEST_F(Program, ShardsOfSchedulersSurviveKills) {
   EXPECT_EQ(timeless(path("merged")), timeless(path("whole")));
 }
 
+TEST_F(Program, QuestionsFromAPipeHaveTheHashOfTheirText) {
+  const std::string one =
+      "run --model a=" + model("gemma") + " -n 1 -q --judge none --max-tokens 4 -t 1 --squad ";
+  ASSERT_EQ(squad(one + set() + " --out " + path("file").string()).status, 0);
+  const Result piped = squad(one + "/dev/stdin --out " + path("pipe").string(), "cat " + set() + " |");
+  ASSERT_EQ(piped.status, 0) << piped.err;
+  const auto hash_of_set = [&](const char* out) {
+    return json::parse(text_of(path(out) / "settings.json"))["dataset"]["sha256"];
+  };
+  EXPECT_EQ(hash_of_set("pipe"), hash_of_set("file"));
+}
+
 TEST_F(Program, BadInputIsOneLine) {
   const std::string out = " --out " + path("out").string(), one = "run --model a=" + model("gemma");
   const std::string text = file("text.json", "not JSON"), other = file("other.json", "{\"a\": 1}");
@@ -230,7 +242,7 @@ TEST_F(Program, BadInputIsOneLine) {
       {one + " --squad " + set() + out + " --max-memory 10MB", "the largest that fits is "},
       {one + " --squad " + set() + out + " --max-memory much", "--max-memory: 'much' is not a size"},
       {one + " --squad " + set() + out + " --shard 3/2", "3/2"},
-      {one + " --squad " + set() + out + " --shard auto", "nothing here tells the shard"},
+      {one + " --squad " + set() + out + " --shard auto", "no shard in the environment"},
       {one + " --squad " + set() + out + " --batch 0x", "0x"},
       {one + " --squad " + set() + out + " --draft /nowhere.gguf", "/nowhere.gguf"},
       {one + " --squad " + set() + out + " -n 9 --batch 9 --max-memory 12MB", "bytes (file"},
@@ -248,7 +260,8 @@ TEST_F(Program, BadInputIsOneLine) {
       {"judge " + path("done").string() + " --judge openai --judge-key-variable NO_SUCH_KEY", "NO_SUCH_KEY"},
       {"judge " + path("done").string() + " --judge openai --judge-url nowhere", "nowhere"},
       {"merge " + path("nothing").string() + " --out " + path("m").string(), "holds no run"},
-      {"merge " + path("done").string() + " --out " + path("other").string(), "holds a run already"},
+      {"merge " + path("done").string() + " --out " + path("other").string(),
+       "holds a run with other settings (n 3, not 2)"},
       {one + " --squad " + set() + out + " --model 'a\xFF=" + model("llama") + "'", "printable text"},
       {one + " --squad " + set() + out + " --model a/b=" + model("llama") + " --model a-b=" + model("llama"),
        "would share predictions-a-b.json"},
@@ -326,7 +339,7 @@ TEST_F(Program, HelpIsThere) {
   EXPECT_EQ(squad("--version").out.substr(0, 12), "gemma-squad ");
 }
 
-// A limit on the size of files stands for the full disk: the write that reaches it comes back short, the next
+// A limit on the size of files acts like a full disk: the write that reaches it comes back short, the next
 // one fails.
 TEST_F(Program, AFullDiskIsOneLineAndLosesNothing) {
   ASSERT_EQ(squad(run(12, "whole")).status, 0);
@@ -350,8 +363,8 @@ TEST_F(Program, AFullDiskIsOneLineAndLosesNothing) {
   EXPECT_EQ(timeless(path("whole")), wanted);
 }
 
-// A real one, a few pages of memory disk, where the system lets us mount it: room for the settings, the
-// questions and about half of the answers.
+// A disk that is really full: some pages of memory, where the system lets us mount them, with room for the
+// settings, the questions and about half of the answers.
 TEST_F(Program, AFullFileSystemIsOneLineAndLosesNothing) {
   fs::create_directory(path("disk"));
   const auto mount = [&](std::size_t pages) {
@@ -394,7 +407,7 @@ TEST_F(Program, CtrlCKeepsWhatWasAnswered) {
   ::waitpid(pid, &status, 0);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 130);
-  EXPECT_NE(text_of(err).find("the same command goes on from there"), std::string::npos);
+  EXPECT_NE(text_of(err).find("the same command continues from there"), std::string::npos);
   const std::string there = timeless(path("stopped")), wanted = timeless(path("whole"));
   EXPECT_LT(there.size(), wanted.size());
   EXPECT_GT(test::lines_among(there, wanted), 0);
@@ -415,8 +428,8 @@ TEST_F(Program, ALocalModelJudges) {
   EXPECT_EQ(text_of(path("run") / "verdicts-gguf.jsonl"), verdicts);
 }
 
-// What killed reports leave behind is no hindrance to the next, not even to one of the same process id, and
-// goes.
+// Temporary files of killed reports do not disturb the next report, even one with the same process id, and
+// are removed.
 TEST_F(Program, PartsOfKilledReportsAreRemoved) {
   ASSERT_EQ(squad(run(4, "run")).status, 0);
   // the shell's id becomes the program's, as a container's first process has the same one each time
@@ -429,7 +442,7 @@ TEST_F(Program, PartsOfKilledReportsAreRemoved) {
   for (const auto& entry : fs::directory_iterator(path("run"))) EXPECT_NE(entry.path().extension(), ".part");
 }
 
-// A file of the same name put in a model's place is another model, however old it is.
+// Another file under the name of a model's file is another model, whatever its modification time.
 TEST_F(Program, AnotherFileOfTheSameNameIsAnotherModel) {
   for (const char* folder : {"a", "b"}) fs::create_directory(path(folder));
   fs::copy(model("gemma"), path("a/m.gguf"));
@@ -456,7 +469,7 @@ TEST_F(Program, AReaderThatLeavesEndsItQuietly) {
   }
 }
 
-// A judge that was cut short blocks no report: the others' verdicts are there.
+// An interrupted judge does not prevent a report with the verdicts of the other judges.
 TEST_F(Program, AnUnfinishedJudgeIsLeftOut) {
   ASSERT_EQ(squad(run(4, "run")).status, 0);
   const auto verdicts = path("run") / "verdicts-late.jsonl";
@@ -469,7 +482,7 @@ TEST_F(Program, AnUnfinishedJudgeIsLeftOut) {
   EXPECT_EQ(squad("report " + path("run").string() + " --judge late").status, 1);
 }
 
-// An endpoint that goes down half-way: what was judged is kept, and asked for once.
+// An endpoint that fails half-way: its verdicts are kept, and each is asked for once.
 TEST_F(Program, AnEndpointThatGoesDownIsAskedForTheRestLater) {
   const std::string good = json{
       {"choices",

@@ -8,13 +8,13 @@
 namespace gemma::squad {
 namespace {
 
-// Spelled by its bytes rather than by the constants under test: newline, 12 spaces, ..., a space after
-// "end.", and 8 spaces on the last line without a newline.
 TEST(CheckTemplate, IsText) {
   EXPECT_NO_THROW(check_template("caf\xC3\xA9 {context} {question}"));
   EXPECT_THROW(check_template("caf\xE9 {context} {question}"), Error);
 }
 
+// The expected prompt is written without the constants under test: a newline, 12 spaces, ..., a space after
+// "end.", and 8 spaces on the last line without a newline.
 TEST(ArticlePrompt, ByteForByte) {
   const std::string indent(12, ' ');
   const std::string expected = "\n" + indent +
@@ -26,7 +26,7 @@ TEST(ArticlePrompt, ByteForByte) {
   EXPECT_EQ(expected.size(), 179U);
 }
 
-// The same template as it stands, in a fence, in the notes on the article that may lie beside the checkout.
+// The same template as it is printed, in a fence, in the notes on the article beside the checkout, if any.
 TEST(ArticlePrompt, AsTheNotesPrintIt) {
   GEMMA_NEEDS_SHARED("FACTS.md");
   const std::string notes = test::read_bytes(test::shared_dir() / "FACTS.md");

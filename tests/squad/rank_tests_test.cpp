@@ -9,7 +9,6 @@
 #include <gtest/gtest.h>
 
 #include "examples/squad/random.hpp"
-#include "examples/squad/stats/distributions.hpp"
 #include "examples/squad/stats/ranks.hpp"
 #include "gguf/error.hpp"
 

@@ -1,5 +1,5 @@
-// What a run says, in all its forms: the figures agree with each other and with the official metric, and the
-// report is one file whose text cannot break out of it.
+// The forms of a report: their figures agree with each other and with the official metric, and report.html is
+// one file in which all text is escaped.
 #include "examples/squad/report/report.hpp"
 
 #include <algorithm>
@@ -29,7 +29,7 @@ using nlohmann::json;
 using test::kNever;
 const std::string kHostile = "</script><img src=x onerror=alert(1)> \"q\", 'r' & \xE2\x80\xA8 line\nbreak";
 
-// what a model can be called, at its worst
+// a name of a model with everything that must be escaped
 const std::string kHostileName = "</script><img src=x onerror=alert(1)> \"q\", 'r' &";
 
 class Report : public ::testing::Test {
@@ -276,7 +276,7 @@ TEST_F(Report, SavingIsThatOfWholePrompts) {
   settings.n_questions = 6;
   settings.preset = make_preset("chat", false);
   settings.models = {{"m", "f", "0", "d"}};
-  RunDirectory::write(folder / "run", settings, set, answers);
+  RunDirectory::start(folder / "run", settings, set).fill(answers);
   const Analysis analysis = analyse(RunDirectory::read(folder / "run"), {}, 1);
   const ModelSummary& model = analysis.models[0];
   EXPECT_NEAR(model.prefill_tokens_per_s, 100, 1e-9);
@@ -330,7 +330,7 @@ TEST(ReportWords, PairsFromBothSides) {
   measure.conover[0].p_holm = 0.06;
   EXPECT_EQ(relation_in_words(measure, 0, true), "no difference shown at 5%");
   measure.conover[0].p_holm = 0.02;
-  measure.friedman.p = 0.06;  // no pair is looked at before all models together show a difference
+  measure.friedman.p = 0.06;  // pairs differ only if the models differ overall
   EXPECT_EQ(relation_in_words(measure, 0, true), "no difference shown at 5%");
 }
 

@@ -1,5 +1,5 @@
-// A run on disk with a model that is none: stored once, continued after any kill, joined from shards byte by
-// byte.
+// A run on disk, with a fake model: each answer is stored once, runs continue after any kill, and merged
+// shards have the bytes of one run.
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -130,7 +130,7 @@ TEST(Run, AFinishedRunAsksNothing) {
   EXPECT_EQ(text_of(folder / "run/answers.jsonl"), before);
 }
 
-// Whatever is asked at once, and in whatever order it ends.
+// Answers depend neither on how many questions are asked at once nor on the order in which they end.
 TEST(Run, BatchesGiveTheSameFile) {
   TemporaryFolder folder;
   run_all(folder / "whole");
@@ -202,7 +202,7 @@ TEST(Run, SurvivesFiftyKills) {
     int status = 0;
     ASSERT_EQ(::waitpid(pid, &status, 0), pid);
     finished = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (finished && kills < 50) {  // quicker than the kills: begin again, so that there are fifty
+    if (finished && kills < 50) {  // finished before the fiftieth kill: start again
       fs::remove_all(killed);
       fs::remove(log);
       finished = false;
@@ -237,8 +237,7 @@ TEST(Run, ADoubledLineIsAnError) {
   EXPECT_NE(message_of([&] { RunDirectory::read(folder / "run"); }).find("appears twice"), std::string::npos);
 }
 
-// As many lines as the run wants, one of them of another run: it is not complete, and must not be taken for
-// it.
+// The number of lines is that of a complete run, but one is of another run: this run is not complete.
 TEST(Run, AnAnswerOfAnotherRunIsAnError) {
   TemporaryFolder folder;
   for (const char* what : {"\"id\":\"q", "\"model\":\"gem"}) {
@@ -375,7 +374,7 @@ TEST(Merge, ShardsGiveTheBytesOfOneProcess) {
   }
 }
 
-// Parts that were answered on several machines: their order says nothing.
+// Shards of several machines: the order of the arguments does not matter.
 TEST(Merge, TheOrderOfShardsDoesNotMatter) {
   TemporaryFolder folder;
   const Dataset questions = selection();
@@ -432,7 +431,7 @@ TEST(Merge, WhatDoesNotFitIsNamed) {
         << message;
   }
   EXPECT_EQ(merge({folder / "a", folder / "b"}), "no error");
-  // again, as after a kill during what follows the merge: the same is there already
+  // again, as after a kill while the merged run was judged: the same answers are there already
   const std::string before = text_of(folder / "out/answers.jsonl");
   EXPECT_EQ(merge({folder / "a", folder / "b"}), "no error");
   EXPECT_EQ(text_of(folder / "out/answers.jsonl"), before);

@@ -143,7 +143,7 @@ TEST(ReadDataset, BadRowsNameTheirLine) {
 
 TEST(ReadDataset, BadInputIsOneLineThatNamesThePlace) {
   EXPECT_EQ(message_of("{"), "set.json: not JSON (byte 2)");
-  EXPECT_EQ(message_of("[1e999]"), "set.json: not JSON that is read: a number is beyond the range of any");
+  EXPECT_EQ(message_of("[1e999]"), "set.json: not JSON that can be read: a number is too large");
   EXPECT_EQ(message_of("[]"), "set.json: not a SQuAD file: the top level is not an object");
   EXPECT_EQ(message_of("{}"), "set.json: not a SQuAD file: the top level has no \"data\"");
   EXPECT_EQ(message_of(R"({"data":{}})"),

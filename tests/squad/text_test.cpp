@@ -18,7 +18,7 @@ std::string utf8_of(char32_t c) {
 }
 
 /// Calls visit(text, in_unicode_14) with each Unicode scalar value. Later versions of Unicode only add
-/// characters: what is said of those that 14.0 has is the same in all of them.
+/// characters: the properties of those of 14.0 are the same in all of them.
 template <typename Visit>
 void for_each_character(Visit visit) {
   for (char32_t c = 0; c < 0x110000; ++c) {
@@ -34,8 +34,8 @@ std::uint64_t fnv1a(std::uint64_t hash, unsigned char byte) {
 }
 
 // Hashes over every Unicode scalar value, computed with Python 3.11 (Unicode 14.0): FNV-1a over the UTF-8 of
-// chr(c).lower() and over the byte chr(c).isalnum(). What came after Unicode 14 counts as Python 3.11 has it:
-// as a character without a lower case, and no letter or digit.
+// chr(c).lower() and over the byte chr(c).isalnum(). Characters added after Unicode 14 count as in Python
+// 3.11: they have no lower case and are neither letters nor digits.
 TEST(Text, LowerOfEveryCodePoint) {
   std::uint64_t hash = 0xCBF29CE484222325U;
   for_each_character([&](const std::string& text, bool in_unicode_14) {

@@ -1,4 +1,4 @@
-// Verdicts of a run: stored, continued, incomplete, missing; and what they say.
+// Verdicts of a run: stored, continued, incomplete, missing; and their evaluation.
 #include "examples/squad/verdicts.hpp"
 
 #include <fstream>
@@ -21,8 +21,7 @@ using test::kNever;
 
 const std::vector<ModelSpec> kJudged = {{"gemma", "g"}, {"llama", "l"}, {"mistral", "m"}};
 
-/// A judge that prefers what is shown first with a given probability, else ranks at random; it counts its
-/// questions.
+/// Prefers what is shown first with a given probability, otherwise ranks at random; counts its questions.
 class BiasedJudge : public Judge {
  public:
   explicit BiasedJudge(double bias, std::string name = "biased") : bias_(bias), name_(std::move(name)) {}
@@ -80,9 +79,9 @@ TEST_F(JudgedRun, VerdictsAreStoredAndNotAskedAgain) {
   EXPECT_EQ(again.asked, 0U);
   const Verdicts verdicts = read_verdicts(run(), "j");
   EXPECT_EQ(verdicts.n_ranked(), 288U);
-  EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 28800U);
-  EXPECT_EQ(verdicts.total(&Verdict::completion_tokens), 1440U);
-  EXPECT_EQ(verdicts.total(&Verdict::attempts), 576U);
+  EXPECT_EQ(verdicts.prompt_tokens, 28800U);
+  EXPECT_EQ(verdicts.completion_tokens, 1440U);
+  EXPECT_EQ(verdicts.attempts, 576U);
   EXPECT_EQ(judges_of(folder_ / "run"), (std::vector<std::string>{"j"}));
 }
 
@@ -153,7 +152,7 @@ TEST_F(JudgedRun, F1NeedsOneOrder) {
   }
 }
 
-// Some of the orders of a question are not all of them: the mean rank would be that of a place.
+// A question needs verdicts in all of its orders: otherwise its mean rank would depend on positions.
 TEST_F(JudgedRun, HalfTheOrdersAreNoVerdict) {
   BiasedJudge judge_of_places(1);
   judge(judge_of_places, OrderPolicy::kAll);
@@ -184,7 +183,7 @@ TEST_F(JudgedRun, WhatIsNoRankingIsNoVerdict) {
   EXPECT_THROW(read(R"(["mistral","gemma","gemma"])", R"({"gemma":1,"llama":2,"mistral":3})"), Error);
 }
 
-/// Ranks all but some questions, or is down for them.
+/// Ranks all questions but some, for which it has no ranking or does not reply.
 class PickyJudge : public Judge {
  public:
   explicit PickyJudge(std::set<std::string> unranked, bool is_down = false)
@@ -224,20 +223,20 @@ TEST_F(JudgedRun, AQuestionWithoutARankingIsGoneOnFrom) {
                                     [](const auto& v) { return v.second.ranks.empty(); });
   EXPECT_EQ(run().questions().questions[failure->first.question].id, "q3");
   EXPECT_EQ(failure->second.trouble, "not a ranking of 3: 'none of them'");
-  EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 480U);
+  EXPECT_EQ(verdicts.prompt_tokens, 480U);
   EXPECT_TRUE(is_settled(run(), verdicts));
   const RankColumns columns = rank_columns(run(), verdicts);
   EXPECT_EQ(columns.questions.size(), 46U);
   EXPECT_EQ(columns.ranks[0].size(), 46U);
-  // the next judging asks for these two alone, and what it gets is paid for as well
+  // the next judging asks only for these two, and their tokens are counted as well
   PickyJudge again({"q47"});
   EXPECT_TRUE(judge(again, OrderPolicy::kRotate));
   EXPECT_EQ(again.asked, (std::vector<std::string>{"q3", "q47"}));
   verdicts = read_verdicts(run(), "j");
   EXPECT_EQ(verdicts.n_ranked(), 47U);
   EXPECT_EQ(verdicts.latest.size(), 48U);
-  EXPECT_EQ(verdicts.retried.size(), 2U);
-  EXPECT_EQ(verdicts.total(&Verdict::prompt_tokens), 500U);
+  EXPECT_EQ(verdicts.attempts, 150U);  // three for each of 48 questions, and of two again
+  EXPECT_EQ(verdicts.prompt_tokens, 500U);
 }
 
 TEST_F(JudgedRun, AQuestionWithoutAllItsOrdersIsLeftOut) {
@@ -263,7 +262,7 @@ TEST_F(JudgedRun, WhoNeverRanksIsNotAskedForEver) {
   EXPECT_FALSE(is_settled(run(), read_verdicts(run(), "j")));
   EXPECT_THROW(rank_columns(run(), read_verdicts(run(), "j")), Error);
   const std::set<std::string> tried(never.asked.begin(), never.asked.end());
-  PickyJudge sane({"q3"});  // asks those first that were never asked for
+  PickyJudge sane({"q3"});  // asks first for what was never asked for
   EXPECT_TRUE(judge(sane, OrderPolicy::kRotate));
   EXPECT_FALSE(tried.contains(sane.asked.front()));
   EXPECT_TRUE(tried.contains(sane.asked.back()));

@@ -15,24 +15,19 @@ namespace {
 // in units of the view box; the page scales it to the card's width
 constexpr double kWidth = 360, kRight = 352, kRow = 46, kBar = 16;
 
-std::string percent(double share) {
-  return fmt::format("{:.0f}%", 100 * share);
-}
+constexpr std::size_t kShades = 7;  // of ranks in the style sheet; all further classes use the last one
 
-/// The style sheet has seven shades; all further classes use the last one.
-std::size_t shade(std::size_t index) {
-  return std::min<std::size_t>(index, 6);
-}
-
-std::string open_svg(const std::string& title, double height) {
-  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", kWidth, height,
-                     escape_html(title));
-}
-
-std::string head(const std::string& title, const std::string& note) {
+/// The title, the note, the legend, and the beginning of a picture of that height.
+std::string open_chart(const std::string& title, const std::string& note, const std::string& legend,
+                       double height) {
   return fmt::format(
-      "<h3>{}</h3>{}", escape_html(title),
-      note.empty() ? std::string() : fmt::format("<p class=\"note\">{}</p>", escape_html(note)));
+      "<h3>{0}</h3><p class=\"note\">{1}</p>{2}<svg viewBox=\"0 0 {3} {4}\" role=\"img\" aria-label=\"{0}\">",
+      escape_html(title), escape_html(note), legend, kWidth, height);
+}
+
+std::string name_text(const std::string& name, double y, std::size_t most_characters) {
+  return fmt::format("<text class=\"name\" x=\"0\" y=\"{:.1f}\">{}</text>", y,
+                     escape_html(shortened_middle(name, most_characters)));
 }
 
 }  // namespace
@@ -59,16 +54,17 @@ std::vector<double> axis_ticks(double end) {
   return ticks;
 }
 
-std::string bar_chart_svg(const BarChart& chart) {
-  double end = chart.axis_end;
+std::string measure_chart(const RunDirectory& run, const Measure& measure, const std::string& note,
+                          double axis_end) {
+  double end = axis_end;
   if (end <= 0) {
-    for (const stats::Interval& value : chart.values) end = std::max({end, value.high, value.mean});
+    for (const stats::Interval& value : measure.means) end = std::max({end, value.high, value.mean});
   }
   const std::vector<double> ticks = axis_ticks(end);
-  if (chart.axis_end <= 0) end = ticks.back();
+  if (axis_end <= 0) end = ticks.back();
   const auto x = [&](double value) { return kRight * std::clamp(value / end, 0.0, 1.0); };
-  const double bottom = kRow * static_cast<double>(chart.values.size()) + 2;
-  std::string svg = head(chart.title, chart.note) + open_svg(chart.title, bottom + 22);
+  const double bottom = kRow * static_cast<double>(measure.means.size()) + 2;
+  std::string svg = open_chart(measure.title, note, "", bottom + 22);
   for (const double tick : ticks) {
     if (tick > end) break;
     svg += fmt::format("<line class=\"grid\" x1=\"{0:.1f}\" y1=\"4\" x2=\"{0:.1f}\" y2=\"{1:.1f}\"/>",
@@ -77,18 +73,16 @@ std::string bar_chart_svg(const BarChart& chart) {
     svg += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{:g}</text>",
                        x(tick), bottom + 15, anchor, tick);
   }
-  for (std::size_t i = 0; i < chart.values.size(); ++i) {
-    const stats::Interval& value = chart.values[i];
-    const double top = kRow * static_cast<double>(i) + 23, middle = top + kBar / 2;
-    svg += fmt::format("<text class=\"name\" x=\"0\" y=\"{:.1f}\">{}</text>", top - 6,
-                       escape_html(shortened_middle(chart.labels[i], 24)));
+  for (std::size_t m = 0; m < measure.means.size(); ++m) {
+    const stats::Interval& value = measure.means[m];
+    const double top = kRow * static_cast<double>(m) + 23, middle = top + kBar / 2;
+    svg += name_text(run.model_name(m), top - 6, 24);
     svg += fmt::format(
         "<text class=\"value\" x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{} <tspan class=\"range\">{} "
-        "\xE2\x80\x93 "
-        "{}</tspan></text>",
+        "\xE2\x80\x93 {}</tspan></text>",
         kRight, top - 6, short_number(value.mean), short_number(value.low), short_number(value.high));
     svg += fmt::format("<rect class=\"c{}\" x=\"0\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" rx=\"3\"/>",
-                       i % 8, top, std::max(1.0, x(value.mean)), kBar);
+                       m % 8, top, std::max(1.0, x(value.mean)), kBar);
     svg += fmt::format(
         "<path class=\"whisker\" d=\"M{0:.1f} {2:.1f}H{1:.1f}M{0:.1f} {3:.1f}V{4:.1f}M{1:.1f} "
         "{3:.1f}V{4:.1f}\"/>",
@@ -97,29 +91,36 @@ std::string bar_chart_svg(const BarChart& chart) {
   return svg + "</svg>";
 }
 
-std::string stacked_chart_svg(const StackedChart& chart) {
-  const double height = kRow * static_cast<double>(chart.shares.size()) + 4;
-  std::string svg = head(chart.title, chart.note) + "<p class=\"legend\">";
-  for (std::size_t c = 0; c < chart.classes.size(); ++c) {
-    svg += fmt::format("<span><i class=\"s{}\"></i>{}</span>", shade(c), escape_html(chart.classes[c]));
+std::string rank_chart(const RunDirectory& run, const JudgeSummary& judge) {
+  const std::size_t k = run.n_models(), n_ranks = 2 * k - 1;
+  // in steps of a half rank; with too few shades, half ranks count as the next better one
+  const std::size_t step = n_ranks <= kShades ? 1 : 2;
+  const auto rank_of = [&](std::size_t c) { return 1 + static_cast<double>(c * step) / 2; };
+  const auto shade = [](std::size_t c) { return std::min(c, kShades - 1); };
+  std::string legend = "<p class=\"legend\">";
+  for (std::size_t c = 0; c * step < n_ranks; ++c) {
+    legend += fmt::format("<span><i class=\"s{}\"></i>{:g}</span>", shade(c), rank_of(c));
   }
-  svg += "</p>" + open_svg(chart.title, height);
-  for (std::size_t row = 0; row < chart.shares.size(); ++row) {
-    const double top = kRow * static_cast<double>(row) + 20;
-    svg += fmt::format("<text class=\"name\" x=\"0\" y=\"{:.1f}\">{}</text>", top - 6,
-                       escape_html(shortened_middle(chart.labels[row], 40)));
+  std::string svg = open_chart("How often which rank, by judge " + judge.verdicts.name,
+                               "share of questions; 1 is the best, halves are shared or averaged ranks",
+                               legend + "</p>", kRow * static_cast<double>(k) + 4);
+  for (std::size_t m = 0; m < k; ++m) {
+    const double top = kRow * static_cast<double>(m) + 20;
+    svg += name_text(run.model_name(m), top - 6, 40);
     double at = 0;
-    for (std::size_t c = 0; c < chart.shares[row].size(); ++c) {
-      const double width = kRight * chart.shares[row][c];
+    for (std::size_t c = 0; c * step < n_ranks; ++c) {
+      double share = judge.rank_shares[m][c * step];
+      if (step == 2 && c * step + 1 < n_ranks) share += judge.rank_shares[m][c * step + 1];
+      const double width = kRight * share;
       if (width <= 0) continue;
       svg += fmt::format(
-          "<rect class=\"s{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"20\"><title>{}: "
-          "{}</title></rect>",
-          shade(c), at, top, width, escape_html(chart.classes[c]), percent(chart.shares[row][c]));
+          "<rect class=\"s{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"20\"><title>{:g}: "
+          "{:.0f}%</title></rect>",
+          shade(c), at, top, width, rank_of(c), 100 * share);
       if (width > 30) {
-        svg +=
-            fmt::format("<text class=\"in s{}t\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
-                        shade(c), at + width / 2, top + 14, percent(chart.shares[row][c]));
+        svg += fmt::format(
+            "<text class=\"in s{}t\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:.0f}%</text>",
+            shade(c), at + width / 2, top + 14, 100 * share);
       }
       at += width;
     }

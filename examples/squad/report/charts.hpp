@@ -6,35 +6,21 @@
 #include <string_view>
 #include <vector>
 
-#include "examples/squad/stats/bootstrap.hpp"
+#include "examples/squad/analysis.hpp"
 
 namespace gemma::squad::report {
 
 /// Escapes text for use between tags and in quoted attributes.
 std::string escape_html(std::string_view text);
 
-/// One bar per model with its interval, from 0; class "c0", "c1", ... colours the models.
-struct BarChart {
-  std::string title;
-  std::string note;  // shown under the title
-  std::vector<std::string> labels;
-  std::vector<stats::Interval> values;
-  double axis_end = 0;  // right end of the axis; 0: chosen from the data
-};
+/// The means of a measure: one bar per model with its interval, from 0 to `axis_end` (0: chosen from the
+/// data); class "c0", "c1", ... colours the models. `note` is shown under the title.
+std::string measure_chart(const RunDirectory& run, const Measure& measure, const std::string& note,
+                          double axis_end);
 
-std::string bar_chart_svg(const BarChart& chart);
-
-/// One bar per row, filled to 100% by the shares of consecutive classes, coloured by "s0" (first) and
-/// following.
-struct StackedChart {
-  std::string title;
-  std::string note;
-  std::vector<std::string> labels;
-  std::vector<std::string> classes;
-  std::vector<std::vector<double>> shares;  // [rows][classes], each row sums to 1
-};
-
-std::string stacked_chart_svg(const StackedChart& chart);
+/// How often a judge gave which rank: one bar per model, filled to 100% by the shares of the ranks, coloured
+/// by "s0" (rank 1) and following.
+std::string rank_chart(const RunDirectory& run, const JudgeSummary& judge);
 
 /// Round ticks for an axis from 0 to at least `end`: 3 to 6 of them.
 std::vector<double> axis_ticks(double end);

@@ -20,7 +20,7 @@ ordered_json answer_json(const RunDirectory& run, const Analysis& analysis, std:
   const AnswerMetrics& metrics = analysis.answers[m][q];
   ordered_json ranks = ordered_json::array();
   for (const JudgeSummary& judge : analysis.judges) {
-    const std::optional<double> rank = analysis.measures[judge.measure].value_of(m, q);
+    const std::optional<double> rank = analysis.measure(judge).value_of(m, q);
     ranks.push_back(rank ? ordered_json(*rank) : ordered_json(nullptr));
   }
   return {{"text", answer.text}, {"exact", metrics.score.exact}, {"f1", metrics.score.f1},
@@ -72,7 +72,7 @@ std::string filters(const RunDirectory& run) {
   return only;
 }
 
-/// "gemma, llama and mistral"; the number of many.
+/// "gemma, llama and mistral"; only the number if there are more than four.
 std::string names_in_words(const RunDirectory& run) {
   const std::size_t k = run.n_models();
   if (k > 4) return fmt::format("{} models", k);
@@ -92,7 +92,7 @@ std::string lead(const RunDirectory& run, const Analysis& analysis) {
   std::string out = line("Right answers (F1)", verdict_in_words(run, analysis.measure("f1")));
   for (const JudgeSummary& judge : analysis.judges) {
     out += line("Answer quality ranked by judge " + judge.verdicts.name,
-                verdict_in_words(run, analysis.measures[judge.measure]));
+                verdict_in_words(run, analysis.measure(judge)));
   }
   if (!analysis.is_timed()) return out + line("Speed", untimed_text(analysis));
   if (run.n_models() < 2) return out;
@@ -105,7 +105,7 @@ std::string report_html(const RunDirectory& run, const Analysis& analysis) {
   const RunSettings& settings = run.settings();
   using fmt::arg;
   return fmt::format(fmt::runtime(embedded::kPageHtml), arg("style", embedded::kStyleCss),
-                     arg("names", names_in_words(run)), arg("n_questions", run.questions().questions.size()),
+                     arg("names", names_in_words(run)), arg("n_questions", run.n_questions()),
                      arg("n_passages", run.questions().passages.size()),
                      arg("dataset", escape_html(settings.dataset)), arg("seed", settings.seed),
                      arg("preset", escape_html(settings.preset.name)),

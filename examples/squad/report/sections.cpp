@@ -11,14 +11,6 @@
 namespace gemma::squad::report {
 namespace {
 
-constexpr std::size_t kShades = 7;  // shades of ranks in the style sheet
-
-std::vector<std::string> names_of(const RunDirectory& run) {
-  std::vector<std::string> names;
-  for (const ModelIdentity& model : run.settings().models) names.push_back(model.name);
-  return names;
-}
-
 std::string name_cell(const RunDirectory& run, std::size_t m) {
   const std::string name = escape_html(run.model_name(m));
   return fmt::format(
@@ -54,17 +46,12 @@ std::string model_table(const RunDirectory& run, const std::vector<Column>& colu
 std::string measures_table(const RunDirectory& run, const Analysis& analysis) {
   std::vector<Column> columns;
   const auto add = [&](const std::string& title, const Measure& measure) {
-    columns.push_back({title, [&measure](std::size_t m) {
-                         const stats::Interval& mean = measure.means[m];
-                         return fmt::format("{}<span class=\"range\">{} \xE2\x80\x93 {}</span>",
-                                            short_number(mean.mean), short_number(mean.low),
-                                            short_number(mean.high));
-                       }});
+    columns.push_back(interval_column(title, measure, "{}<span class=\"range\">{} \xE2\x80\x93 {}</span>"));
   };
   add("Exact match %", analysis.measure("exact"));
   add("F1 %", analysis.measure("f1"));
   for (const JudgeSummary& judge : analysis.judges) {
-    add(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)), analysis.measures[judge.measure]);
+    add(fmt::format("RAQ rank ({})", escape_html(judge.verdicts.name)), analysis.measure(judge));
   }
   add("Words", analysis.measure("words"));
   if (analysis.is_timed()) add("Words/s", analysis.measure("words_per_second"));
@@ -73,38 +60,13 @@ std::string measures_table(const RunDirectory& run, const Analysis& analysis) {
   return card(model_table(run, columns));
 }
 
-std::string measure_chart(const RunDirectory& run, const Measure& measure, const std::string& note,
-                          double axis_end) {
-  return card(bar_chart_svg({measure.title, note, names_of(run), measure.means, axis_end}));
-}
-
-std::string rank_chart(const RunDirectory& run, const JudgeSummary& judge) {
-  StackedChart chart;
-  chart.title = "How often which rank, by judge " + judge.verdicts.name;
-  chart.note = "share of questions; 1 is the best, halves are shared or averaged ranks";
-  chart.labels = names_of(run);
-  chart.shares = judge.rank_shares;
-  const std::size_t k = chart.labels.size();
-  const bool halves = 2 * k - 1 <= kShades;  // else half ranks count as the next better one
-  for (std::vector<double>& row : chart.shares) {
-    for (std::size_t i = 0; !halves && i < k; ++i)
-      row[i] = row[2 * i] + (2 * i + 1 < row.size() ? row[2 * i + 1] : 0);
-    if (!halves) row.resize(k);
-  }
-  for (std::size_t i = 0; i < chart.shares[0].size(); ++i) {
-    chart.classes.push_back(fmt::format("{:g}", 1 + static_cast<double>(i) / (halves ? 2 : 1)));
-  }
-  return card(stacked_chart_svg(chart));
-}
-
 std::string bias_text(const JudgeSummary& judge) {
   if (!judge.bias.is_known) {
     return judge.verdicts.policy == OrderPolicy::kFixed &&
                    judge.verdicts.identity.find("\"f1\"") != std::string::npos
                ? "This judge computes its ranks and sees no order."
                : "The answers were always shown in the same order, so a preference for a place cannot be "
-                 "told from a "
-                 "preference for a model.";
+                 "told from a preference for a model.";
   }
   std::string places;
   for (std::size_t i = 0; i < judge.bias.mean_rank.size(); ++i) {
@@ -112,7 +74,7 @@ std::string bias_text(const JudgeSummary& judge) {
   }
   return fmt::format("Mean rank by the place in which an answer was shown: {}. {} (Friedman, {}).", places,
                      judge.bias.p <= 0.05
-                         ? "The judge prefers places; the orders were varied, which evens it out"
+                         ? "The judge prefers some places; the orders were varied, which evens this out"
                          : "No preference for a place shown at 5%",
                      p_text(judge.bias.p));
 }
@@ -156,13 +118,12 @@ std::string test_rows(const RunDirectory& run, const Measure& measure) {
   for (std::size_t i = 0; i < measure.dunn.size(); ++i) {
     const stats::Pair &dunn = measure.dunn[i], &conover = measure.conover[i], &wilcoxon = measure.wilcoxon[i];
     rows += fmt::format(
-        "<tr><td>{} and "
-        "{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:+.2f}</td><td>{:+.2f}</td><td>{}</td>"
-        "</tr>",
+        "<tr><td>{} and {}</td><td>{}significant</td><td>{}</td><td>{}</td><td>{} ({})</td>"
+        "<td>{:+.2f}</td><td>{:+.2f}</td><td>{}</td></tr>",
         escape_html(run.model_name(dunn.a)), escape_html(run.model_name(dunn.b)),
-        dunn.p_holm <= 0.05 ? "significant" : "not significant", p_text(dunn.p_holm), p_text(conover.p_holm),
-        fmt::format("{} ({})", p_text(wilcoxon.p_holm), wilcoxon.exact ? "exact" : "normal"),
-        conover.difference, wilcoxon.effect, needed(measure.questions_pairs[i]));
+        dunn.p_holm <= 0.05 ? "" : "not ", p_text(dunn.p_holm), p_text(conover.p_holm),
+        p_text(wilcoxon.p_holm), wilcoxon.exact ? "exact" : "normal", conover.difference, wilcoxon.effect,
+        needed(measure.questions_pairs[i]));
   }
   return rows;
 }
@@ -173,10 +134,9 @@ std::string measure_tests(const RunDirectory& run, const Measure& measure) {
   out += pair_matrix(run, measure);
   out += fmt::format(
       "<details><summary>All tests</summary><p>Blocked, deciding: Friedman Q = {}, {} degrees of freedom, "
-      "{}, Kendall's "
-      "W = {:.3f}; questions for 80% power: {}. As the article tested, which takes the answers to one "
-      "question for "
-      "independent: Kruskal-Wallis H = {}, {}, \xCE\xB5\xC2\xB2 = {:.3f}; Dunn with Holm below.</p>",
+      "{}, Kendall's W = {:.3f}; questions for 80% power: {}. As the article tested, which takes the answers "
+      "to one question for independent: Kruskal-Wallis H = {}, {}, \xCE\xB5\xC2\xB2 = {:.3f}; Dunn with Holm "
+      "below.</p>",
       short_number(measure.friedman.statistic), measure.friedman.df, p_text(measure.friedman.p),
       measure.friedman.effect, needed(measure.questions_overall), short_number(measure.kruskal.statistic),
       p_text(measure.kruskal.p), measure.kruskal.effect);
@@ -186,32 +146,26 @@ std::string measure_tests(const RunDirectory& run, const Measure& measure) {
   return card(out + "</details>");
 }
 
-// ---- settings ----
-
-std::string term(const std::string& name, const std::string& value) {
-  return fmt::format("<dt>{}</dt><dd>{}</dd>", name, value);
-}
-
 }  // namespace
 
 std::string figures(const RunDirectory& run, const Analysis& analysis) {
   std::string out = measures_table(run, analysis) + "<div class=\"grid\" style=\"margin-top:16px\">";
+  const auto add = [&](const Measure& measure, const char* note, double axis_end) {
+    out += card(measure_chart(run, measure, note, axis_end));
+  };
   if (analysis.is_timed()) {
-    out += measure_chart(run, analysis.measure("words_per_second"),
-                         "words of the answer by the seconds of the whole call, prompt included", 0);
+    add(analysis.measure("words_per_second"),
+        "words of the answer by the seconds of the whole call, prompt included", 0);
   } else {
     out += card(fmt::format("<h3>Words per second</h3><p>{}</p>", untimed_text(analysis)));
   }
-  out += measure_chart(run, analysis.measure("words"), "as the article counts: letters only", 0);
+  add(analysis.measure("words"), "as the article counts: letters only", 0);
   for (const JudgeSummary& judge : analysis.judges) {
-    out += measure_chart(run, analysis.measures[judge.measure], "mean rank, lower is better",
-                         static_cast<double>(run.n_models()));
+    add(analysis.measure(judge), "mean rank, lower is better", static_cast<double>(run.n_models()));
   }
-  out += measure_chart(run, analysis.measure("f1"),
-                       "share of words in common with the truth, best gold answer, %", 100);
-  out +=
-      measure_chart(run, analysis.measure("exact"), "answers equal to the truth after normalisation, %", 100);
-  for (const JudgeSummary& judge : analysis.judges) out += rank_chart(run, judge);
+  add(analysis.measure("f1"), "share of words in common with the truth, best gold answer, %", 100);
+  add(analysis.measure("exact"), "answers equal to the truth after normalisation, %", 100);
+  for (const JudgeSummary& judge : analysis.judges) out += card(rank_chart(run, judge));
   out += "</div>";
   for (const JudgeSummary& judge : analysis.judges) {
     out += fmt::format("<p class=\"note\" style=\"margin-top:12px\">Judge {}: {}</p>",
@@ -240,13 +194,10 @@ std::string tests_section(const RunDirectory& run, const Analysis& analysis) {
   if (run.n_models() < 2) return "";
   std::string out =
       "<h2 id=\"tests\">Who differs from whom</h2><p class=\"sub\">Each question is answered by every model, "
-      "so the "
-      "models are compared within questions: Friedman's test, then Conover's with Holm's correction for each "
-      "pair, at "
-      "5%. The article's own tests are shown beside them.</p><div class=\"grid\" "
+      "so the models are compared within questions: Friedman's test, then Conover's with Holm's correction "
+      "for each pair, at 5%. The article's own tests are shown beside them.</p><div class=\"grid\" "
       "style=\"grid-template-columns:minmax(0,1fr)\">";
-  for (const JudgeSummary& judge : analysis.judges)
-    out += measure_tests(run, analysis.measures[judge.measure]);
+  for (const JudgeSummary& judge : analysis.judges) out += measure_tests(run, analysis.measure(judge));
   for (const char* key : {"f1", "exact", "words_per_second", "words"}) {
     if (analysis.is_timed() || std::string_view(key) != "words_per_second")
       out += measure_tests(run, analysis.measure(key));
@@ -285,7 +236,7 @@ std::string speed_table(const RunDirectory& run, const Analysis& analysis) {
             {"Time in all", time},
             {"Saved", [&](std::size_t m) { return saving_text(analysis.models[m]); }},
             {"At once", [&](std::size_t m) { return fmt::format("{}", gains(m).batch); }},
-            {"Tokens a forward", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }},
+            {"Tokens per pass", [&](std::size_t m) { return short_number(gains(m).tokens_per_forward()); }},
             {"Guesses right", guesses}});
 }
 
@@ -294,13 +245,14 @@ std::string speed_note(const RunDirectory& run, const Analysis& analysis) {
   std::string note = is_shared ? "Questions about one passage compute it once; the answers are the same. "
                                : "Every question computed its whole prompt, as the article's did.";
   if (!analysis.is_timed()) {
-    note += untimed_text(analysis) +
-            " Saved: of the prompts' tokens. A forward pass over the model's weights "
-            "gives so many tokens of answers, and one without batches and guesses.";
+    note +=
+        untimed_text(analysis) +
+        " Saved: the share of the prompts' tokens that was not computed again. Tokens per pass: generated "
+        "tokens per forward pass, 1 without batches and guesses.";
   } else if (is_shared) {
     note +=
-        "Saved: of the time that the run would have taken had each question computed its whole prompt, at "
-        "the prefill speed of the first question of each passage.";
+        "Saved: the share of the time that the run would have taken if each question had computed its whole "
+        "prompt, at the prefill speed of the first question of each passage.";
   }
   return note;
 }
@@ -308,36 +260,38 @@ std::string speed_note(const RunDirectory& run, const Analysis& analysis) {
 std::string settings_list(const RunDirectory& run, const Analysis& analysis) {
   const RunSettings& settings = run.settings();
   const Preset& preset = settings.preset;
+  const Sampling& sampling = preset.sampling;
   std::string list;
-  list += term("Data set", fmt::format("{} <span class=\"mono wrap\">sha256 {}</span>",
-                                       escape_html(settings.dataset), escape_html(settings.dataset_sha256)));
-  list += term("Questions", fmt::format("{}, seed {}", settings.n_questions, settings.seed));
+  const auto add = [&](const std::string& name, const std::string& value) {
+    list += fmt::format("<dt>{}</dt><dd>{}</dd>", escape_html(name), value);
+  };
+  add("Data set", fmt::format("{} <span class=\"mono wrap\">sha256 {}</span>", escape_html(settings.dataset),
+                              escape_html(settings.dataset_sha256)));
+  add("Questions", fmt::format("{}, seed {}", settings.n_questions, settings.seed));
   for (const ModelIdentity& model : settings.models) {
-    list += term(escape_html(model.name),
-                 fmt::format("{} ({}{}{}) <span class=\"mono wrap\">sha256 {}</span>",
-                             escape_html(model.file), escape_html(model.description),
-                             model.turns.empty() ? "" : ", turns: " + escape_html(model.turns),
-                             model.window ? fmt::format(", sliding window {}", *model.window) : "",
-                             escape_html(model.sha256)));
+    add(model.name, fmt::format("{} ({}{}{}) <span class=\"mono wrap\">sha256 {}</span>",
+                                escape_html(model.file), escape_html(model.description),
+                                model.turns.empty() ? "" : ", turns: " + escape_html(model.turns),
+                                model.window ? fmt::format(", sliding window {}", *model.window) : "",
+                                escape_html(model.sha256)));
   }
-  list +=
-      term("Preset",
-           fmt::format("{}: {}, temperature {:g}, {}, at most {} tokens, window {}", escape_html(preset.name),
-                       preset.chat ? "each model's own chat template" : "the plain prompt",
-                       preset.sampling.temperature,
-                       preset.share_passages ? "questions of a passage share its prefill"
-                                             : "each question prefilled alone",
-                       preset.sampling.max_tokens,
-                       preset.context > 0 ? std::to_string(preset.context) : "as long as needed"));
-  if (preset.sampling.top_k > 0 || preset.sampling.top_p < 1 || preset.sampling.repeat_penalty != 1) {
-    list += term("Sampling", fmt::format("top-k {}, top-p {:g}, repeat penalty {:g}", preset.sampling.top_k,
-                                         preset.sampling.top_p, preset.sampling.repeat_penalty));
+  add("Preset",
+      fmt::format("{}: {}, temperature {:g}, {}, at most {} tokens, window {}", escape_html(preset.name),
+                  preset.chat ? "each model's own chat template" : "the plain prompt", sampling.temperature,
+                  preset.share_passages ? "questions of a passage share its prefill"
+                                        : "each question prefilled alone",
+                  sampling.max_tokens,
+                  preset.context > 0 ? std::to_string(preset.context) : "as long as needed"));
+  if (sampling.top_k > 0 || sampling.top_p < 1 || sampling.repeat_penalty != 1) {
+    add("Sampling", fmt::format("top-k {}, top-p {:g}, repeat penalty {:g}", sampling.top_k, sampling.top_p,
+                                sampling.repeat_penalty));
   }
-  list += term("Keys and values", escape_html(settings.kv)) + term("Machine", escape_html(settings.machine));
+  add("Keys and values", escape_html(settings.kv));
+  add("Machine", escape_html(settings.machine));
   for (const JudgeSummary& judge : analysis.judges) {
-    list += term(fmt::format("Judge {}", escape_html(judge.verdicts.name)),
-                 fmt::format("<code>{}</code>, order {}; {}", escape_html(judge.verdicts.identity),
-                             to_string(judge.verdicts.policy), judge_cost_text(judge)));
+    add("Judge " + judge.verdicts.name,
+        fmt::format("<code>{}</code>, order {}; {}", escape_html(judge.verdicts.identity),
+                    to_string(judge.verdicts.policy), judge_cost_text(judge)));
   }
   return list;
 }

@@ -18,9 +18,9 @@ inline constexpr std::size_t kResamples = 1000;
 
 /// Mean of `values` with its 95% percentile interval (Efron 1979; quantiles interpolated linearly, as
 /// seaborn's bars). `clusters` gives each value's passage: whole passages are drawn with replacement, because
-/// questions about one text are not independent; with one question per passage, one
-/// passage in all, or an empty `clusters`, this is the ordinary bootstrap. An empty `values` gives NaN.
-/// Throws gemma::Error (invalid_argument) when the lengths differ.
+/// questions about one text are not independent. With one question per passage, a single passage, or an empty
+/// `clusters`, this is the ordinary bootstrap. An empty `values` gives NaN. Throws gemma::Error
+/// (invalid_argument) when the lengths differ.
 Interval bootstrap_mean(std::span<const double> values, std::span<const std::size_t> clusters,
                         std::uint64_t seed, std::size_t resamples = kResamples);
 

@@ -2,12 +2,16 @@
 
 #include <cmath>
 
-#include "examples/squad/stats/distributions.hpp"
+#include <boost/math/distributions/chi_squared.hpp>
+#include <boost/math/distributions/non_central_chi_squared.hpp>
+#include <boost/math/distributions/normal.hpp>
 
 namespace gemma::squad::stats {
+namespace math = boost::math;
+
 namespace {
 
-constexpr double kMost = 1e9;  // more questions than anybody asks: no result
+constexpr double kMost = 1e9;  // a larger number is no useful result
 
 std::optional<std::size_t> whole(double n) {
   if (!(n < kMost)) return std::nullopt;
@@ -15,6 +19,11 @@ std::optional<std::size_t> whole(double n) {
 }
 
 }  // namespace
+
+double needed_noncentrality(double df, double alpha, double power) {
+  const double critical = math::quantile(math::complement(math::chi_squared(df), alpha));
+  return math::non_central_chi_squared::find_non_centrality(math::complement(df, critical, power));
+}
 
 std::optional<std::size_t> questions_for_friedman(const Omnibus& friedman, std::size_t k, std::size_t n) {
   const double df = static_cast<double>(k) - 1;
@@ -25,7 +34,8 @@ std::optional<std::size_t> questions_for_friedman(const Omnibus& friedman, std::
 
 std::optional<std::size_t> questions_for_wilcoxon(double z, std::size_t n, double alpha) {
   if (z == 0) return std::nullopt;
-  const double ratio = (normal_quantile(1 - alpha / 2) + normal_quantile(kPower)) / z;
+  const double ratio =
+      (math::quantile(math::normal(), 1 - alpha / 2) + math::quantile(math::normal(), kPower)) / z;
   return whole(static_cast<double>(n) * ratio * ratio);
 }
 

@@ -12,6 +12,9 @@ namespace gemma::squad::stats {
 inline constexpr double kAlpha = 0.05;
 inline constexpr double kPower = 0.80;
 
+/// The non-centrality with which a chi-square test of `df` degrees of freedom at `alpha` has that power.
+double needed_noncentrality(double df, double alpha, double power);
+
 /// The number of questions with which Friedman's test over k models at level kAlpha has power kPower.
 /// Friedman's Q has mean k - 1 + lambda, where lambda grows with the number of questions; lambda / n is
 /// estimated by (Q - (k - 1)) / n. Returns nullopt if that is not positive (no difference beyond chance).

@@ -4,17 +4,33 @@
 #include <cmath>
 #include <limits>
 
-#include "examples/squad/stats/distributions.hpp"
+#include <boost/math/distributions/chi_squared.hpp>
+#include <boost/math/distributions/normal.hpp>
+#include <boost/math/distributions/students_t.hpp>
+
 #include "examples/squad/stats/ranks.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::squad::stats {
 namespace {
 
+namespace math = boost::math;
+
 constexpr std::size_t kExactLimit = 50;  // 2^50 sign patterns are still counted exactly in a double
 
 double real(std::size_t n) {
   return static_cast<double>(n);
+}
+
+/// P(|X| > |x|) of a distribution that is symmetric around 0; 0 for an infinite x.
+template <typename Distribution>
+double two_sided(const Distribution& distribution, double x) {
+  return std::isinf(x) ? 0 : 2 * math::cdf(math::complement(distribution, std::fabs(x)));
+}
+
+/// P(X > x) of chi-square with `df` > 0 degrees of freedom; 1 for x <= 0.
+double chi_squared_upper(double x, double df) {
+  return x <= 0 ? 1 : math::cdf(math::complement(math::chi_squared(df), x));
 }
 
 void check(const Columns& columns, bool blocked) {
@@ -97,14 +113,6 @@ Blocked rank_blocks(const Columns& columns) {
   return out;
 }
 
-/// sum of (R_j - n (k + 1) / 2)^2
-double spread(const Blocked& blocks) {
-  const double mean = blocks.n * (blocks.k + 1) / 2;
-  double sum = 0;
-  for (const double r : blocks.rank_sum) sum += (r - mean) * (r - mean);
-  return sum;
-}
-
 /// P(W+ <= w) for n untied non-zero differences: sign patterns counted by their rank sum.
 double signed_rank_lower(std::size_t n, double w) {
   std::vector<double> count(n * (n + 1) / 2 + 1, 0);
@@ -139,8 +147,8 @@ Pair signed_rank(const std::vector<double>& a, const std::vector<double>& b) {
   pair.z = (plus - n * (n + 1) / 4) / std::sqrt(variance);
   pair.effect = (plus - minus) / (plus + minus);
   pair.exact = ranked.ties == 0 && pair.n == a.size() && pair.n <= kExactLimit;
-  pair.p =
-      pair.exact ? std::min(1.0, 2 * signed_rank_lower(pair.n, pair.statistic)) : normal_two_sided(pair.z);
+  pair.p = pair.exact ? std::min(1.0, 2 * signed_rank_lower(pair.n, pair.statistic))
+                      : two_sided(math::normal(), pair.z);
   return pair;
 }
 
@@ -172,7 +180,7 @@ std::vector<Pair> dunn(const Columns& columns) {
     pair.z =
         pair.difference / std::sqrt(variance * (1 / real(columns[a].size()) + 1 / real(columns[b].size())));
     pair.statistic = std::fabs(pair.z);
-    pair.p = normal_two_sided(pair.z);
+    pair.p = two_sided(math::normal(), pair.z);
     return pair;
   });
 }
@@ -184,7 +192,12 @@ Omnibus friedman(const Columns& columns) {
   out.df = blocks.k - 1;
   const double correction = 1 - blocks.ties / (blocks.n * blocks.k * (blocks.k * blocks.k - 1));
   if (correction <= 0) return out;
-  out.statistic = 12 * spread(blocks) / (blocks.n * blocks.k * (blocks.k + 1)) / correction;
+  double spread = 0;  // sum of (R_j - n (k + 1) / 2)^2
+  for (const double sum : blocks.rank_sum) {
+    const double difference = sum - blocks.n * (blocks.k + 1) / 2;
+    spread += difference * difference;
+  }
+  out.statistic = 12 * spread / (blocks.n * blocks.k * (blocks.k + 1)) / correction;
   out.p = chi_squared_upper(out.statistic, out.df);
   out.effect = out.statistic / (blocks.n * (blocks.k - 1));
   return out;
@@ -207,7 +220,7 @@ std::vector<Pair> conover(const Columns& columns) {
     pair.z = within > 0 ? difference / std::sqrt(within)
                         : std::copysign(std::numeric_limits<double>::infinity(), difference);
     pair.statistic = std::fabs(pair.z);
-    pair.p = student_two_sided(pair.z, df);
+    pair.p = two_sided(math::students_t(df), pair.z);
     return pair;
   });
 }
