@@ -82,13 +82,13 @@ class GbnfReader {
     bool defined;
   };
 
-  [[noreturn]] void fail(const std::string& what) const {
+  [[noreturn]] void fail(const std::string& what, ErrorCode code = ErrorCode::kMalformed) const {
     std::size_t line = 1, column = 1;
     for (const char c : text_.substr(0, at_)) {
       column = c == '\n' ? 1 : column + 1;
       line += c == '\n' ? 1 : 0;
     }
-    detail::refuse(ErrorCode::kMalformed, [&] {
+    detail::refuse(code, [&] {
       return "grammar, line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what;
     });
   }
@@ -168,7 +168,8 @@ class GbnfReader {
     if (take(".")) return rules_.chars({{0, kLastChar}});
     if (take("\"")) return literal();
     if (take("[")) return char_class();
-    if (peek() == '<' || peek() == '!') fail("tokens in a grammar are not supported");
+    if (peek() == '<' || peek() == '!')
+      fail("tokens in a grammar are not supported", ErrorCode::kUnsupported);
     fail("expected a string, a character class, a rule or '('");
   }
   ExprId literal() {

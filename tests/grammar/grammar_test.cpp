@@ -87,7 +87,7 @@ TEST(Gbnf, ErrorsNameThePlace) {
   EXPECT_EQ(error("root ::= \"a\" )"),
             "malformed: grammar, line 1, column 14: expected a rule, '|' or the end");
   EXPECT_EQ(error("root ::= <think>"),
-            "malformed: grammar, line 1, column 10: tokens in a grammar are not supported");
+            "unsupported: grammar, line 1, column 10: tokens in a grammar are not supported");
 }
 
 TEST(Gbnf, LeftRecursionIsRefusedHoweverItHides) {
