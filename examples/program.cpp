@@ -40,8 +40,15 @@ std::string shown(const std::string& text) {
   return text.empty() ? "an empty value" : text;
 }
 
-/// CLI11's messages about the number of values, in words for users.
+/// CLI11's messages about values and their number, in words for users.
 std::string in_plain_words(const std::string& message) {
+  constexpr std::string_view kNotIn = " not in {";
+  if (const std::size_t at = message.rfind(kNotIn); at != std::string::npos && message.ends_with('}')) {
+    std::string out = message.substr(0, at) + " is not one of ";
+    for (const char c : message.substr(at + kNotIn.size(), message.size() - at - kNotIn.size() - 1))
+      out += c == ',' ? ", " : std::string(1, c);
+    return out;
+  }
   constexpr std::string_view kTooMany = ": At Most 1 required but received ", kMissing = ": 1 required ",
                              kMissingEnd = " missing";
   if (const std::size_t at = message.find(kTooMany); at != std::string::npos) {

@@ -32,7 +32,7 @@ void SamplingFlags::add_to(CLI::App& app) {
       ->type_name("P");
   app.add_option(
          "--repeat-penalty", repeat_penalty,
-         "Make the last 64 tokens, of the prompt too, less likely by this factor; 1: no (default: the "
+         "Make the last 64 tokens, of the prompt too, less likely by this factor; 1: off (default: the "
          "file's or its family's, else 1)")
       ->check(RealNumber{0, 1e6, true})
       ->type_name("X");
@@ -64,7 +64,7 @@ void AnswerFlags::add_to(CLI::App& app) {
                  "(default: 1024)")
       ->check(WholeNumber{-1, 1 << 30})
       ->type_name("N");
-  app.add_option("--stop", stop_strings, "End an answer before this text; may be given many times")
+  app.add_option("--stop", stop_strings, "End an answer before this text; may be repeated")
       ->take_all()
       ->allow_extra_args(false)
       ->type_name("TEXT");

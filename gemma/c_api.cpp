@@ -72,7 +72,8 @@ gemma_model* gemma_model_load(const char* path, const gemma_model_options* optio
       chosen.kernels = kernels::find_table(o.isa);
       if (chosen.kernels == nullptr) {
         detail::refuse(ErrorCode::kInvalidArgument, [&] {
-          return "kernels " + quoted(o.isa) + " are unknown, or this CPU cannot run them";
+          return "instruction set " + quoted(o.isa) +
+                 " is not available: this build does not have it, or this CPU does not support it";
         });
       }
     }

@@ -109,7 +109,7 @@ typedef struct gemma_model_info {
   int32_t bos;            /**< id of the token that begins a text, or -1 */
   int32_t eos;            /**< id of the token that ends a text, or -1 */
   size_t embedding_width; /**< numbers of a text's embedding */
-  int has_head;           /**< 0: the model makes embeddings only, and no session */
+  int has_head;           /**< 0: the model produces text embeddings, not logits, and has no session */
 } gemma_model_info;
 /** Its defaults. */
 #define GEMMA_MODEL_INFO_INIT \

@@ -53,7 +53,7 @@ int gemma_conversation_add(gemma_conversation* conversation, const char* role, c
 int gemma_conversation_truncate(gemma_conversation* conversation, size_t n_messages, gemma_error** error) {
   return guarded(error, -1, [&] {
     require(conversation != nullptr, "the conversation is NULL");
-    require(n_messages <= conversation->messages.size(), "the conversation has fewer messages");
+    require(n_messages <= conversation->messages.size(), "n_messages is larger than the number of messages");
     conversation->messages.resize(n_messages);
     return 0;
   });

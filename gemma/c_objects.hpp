@@ -135,7 +135,7 @@ inline void check_grammar(const gemma_generate_options& o, std::size_t vocab_siz
 
 /// Throws if the pick() callback returned a negative number, which ends the generation.
 inline std::int32_t picked(std::int32_t token) {
-  require(token >= 0, "the callback chose no token");
+  require(token >= 0, "the pick callback returned a negative id");
   return token;
 }
 

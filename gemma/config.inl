@@ -32,7 +32,7 @@ class ConfigChecker {
                              c_.per_layer_width != 0),
             "altup.num_inputs, or the rank beside attention, is out of range");
     for (const DenseConfig& dense : c_.embedding.dense) {
-      require(sane(dense.width), "the width of a linear layer behind pooling is out of range");
+      require(sane(dense.width), "the width of a linear layer after pooling is out of range");
     }
     for (const std::size_t id : c_.suppressed)
       require(id < c_.vocab_size, "the suppressed tokens include an id outside the vocabulary");

@@ -7,6 +7,7 @@
 
 #include "../gguf/hashing.hpp"
 #include "../gguf/linkage.hpp"
+#include "check_number.hpp"
 #include "draft_model.hpp"
 #include "model.hpp"
 
@@ -154,20 +155,13 @@ GEMMA_INLINE void Guesses::compare(std::int32_t chosen) noexcept {
 GEMMA_INLINE void check_draft(const Model& model, const EngineOptions& o) {
   const DraftOptions& d = o.draft;
   if (d.source == DraftSource::kNone) return;
-  if (d.max_tokens == 0 || d.max_tokens > 64) {
-    refuse(ErrorCode::kInvalidArgument,
-           [&] { return std::to_string(d.max_tokens) + " guesses per step are not possible: 1 to 64 are"; });
-  }
-  if ((d.source == DraftSource::kCustom && d.custom == nullptr) ||
-      (d.source == DraftSource::kModel && d.model == nullptr)) {
-    detail::refuse(ErrorCode::kInvalidArgument, "a draft source without its model or drafter");
-  }
+  check_number("DraftOptions::max_tokens", d.max_tokens, 1, 64);
+  if (d.source == DraftSource::kCustom && d.custom == nullptr)
+    refuse(ErrorCode::kInvalidArgument, "DraftSource::kCustom needs DraftOptions::custom");
   if (d.source != DraftSource::kModel) return;
-  if (!d.model->config().has_head) {
-    refuse(ErrorCode::kUnsupported, [&] {
-      return d.model->file().path() + ": this model makes embeddings only and cannot guess tokens";
-    });
-  }
+  if (d.model == nullptr)
+    refuse(ErrorCode::kInvalidArgument, "DraftSource::kModel needs DraftOptions::model");
+  d.model->check_head();
   check_vocabularies(model, *d.model);
 }
 

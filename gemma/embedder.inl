@@ -8,6 +8,7 @@
 
 #include "../gguf/finite.hpp"
 #include "../gguf/linkage.hpp"
+#include "check_number.hpp"
 #include "engine_error_code.hpp"
 
 namespace gemma {
@@ -53,12 +54,8 @@ inline std::vector<float> unit_vector(std::span<const float> u, std::size_t n) {
 
 GEMMA_INLINE MemoryPlan plan_embedder(const Model& model, const EmbedderOptions& options) {
   EmbedderOptions o = options;
-  if (o.n_ctx > ModelConfig::kMostPositions || o.chunk > (1u << 24)) {
-    detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "embeddings of texts of " + std::to_string(o.n_ctx) + " tokens in chunks of " +
-             std::to_string(o.chunk) + " are not possible";
-    });
-  }
+  detail::check_number("n_ctx", o.n_ctx, 0, ModelConfig::kMostPositions);
+  detail::check_number("chunk", o.chunk, 0, 1u << 24);
   if (o.n_threads == 0) o.n_threads = physical_core_count();
   return detail::or_out_of_memory("no memory for a plan", [&] {
     return detail::fit_context(model, o.n_ctx, o.max_memory, [&](std::size_t n_ctx) {
@@ -113,14 +110,14 @@ GEMMA_INLINE Embedder::Embedder(Model model, const EmbedderOptions& options, con
       memory_(plan.kv_bytes, "caches of an embedder") {
   const ModelConfig& c = model.config();
   if (pooling_ == Pooling::kFirst && !c.looks_ahead()) {
-    detail::refuse(
-        ErrorCode::kInvalidArgument,
-        "the first token of a model that only looks back does not depend on the text: pool by mean or last");
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   "the first token of a model with causal attention does not depend on the text: use mean "
+                   "or last pooling");
   }
   const std::size_t width = pooling_ == Pooling::kNone ? c.d_model : c.embedding_width();
   if (dims_ > width || (dims_ != 0 && pooling_ == Pooling::kNone)) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return pooling_ == Pooling::kNone ? "hidden states of tokens are not cut"
+      return pooling_ == Pooling::kNone ? "dims cannot be combined with Pooling::kNone"
                                         : "embeddings of " + std::to_string(dims_) +
                                               " numbers; the model has " + std::to_string(width);
     });

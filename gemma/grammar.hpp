@@ -30,8 +30,8 @@ class Grammar {
   static constexpr std::size_t kMaxTextBytes = std::size_t{1} << 20;
 
   /// Compiles a grammar in GBNF (llama.cpp's notation, docs/constrained.md), whose start is rule "root".
-  /// Throws Error{kMalformed} naming line and column, {kUnsupported} for left recursion and grammars that are
-  /// too large, {kOutOfMemory}.
+  /// Throws Error{kMalformed} naming line and column, {kUnsupported} for left recursion, tokens in a grammar
+  /// and grammars that are too large, {kOutOfMemory}.
   static Grammar gbnf(std::string_view text);
   /// Compiles a JSON schema (draft 2020-12, docs/constrained.md) into a set of values that it accepts,
   /// which may be fewer than all: members come in the order of "properties", white space is bounded, and a

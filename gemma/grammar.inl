@@ -18,7 +18,10 @@ namespace detail {
 
 inline void check_grammar_size(std::string_view text) {
   if (text.size() > Grammar::kMaxTextBytes) {
-    detail::refuse(ErrorCode::kUnsupported, "a grammar or schema of more than a megabyte");
+    detail::refuse(ErrorCode::kUnsupported, [&] {
+      return "the grammar or schema has " + std::to_string(text.size()) + " bytes; at most " +
+             std::to_string(Grammar::kMaxTextBytes) + " are accepted";
+    });
   }
 }
 
@@ -70,7 +73,7 @@ GEMMA_INLINE bool Grammar::matches(std::string_view text) const {
       } catch (const detail::TableFull&) {
       }
     }
-    detail::refuse(ErrorCode::kUnsupported, "a grammar that is too ambiguous: too many ways to go on");
+    detail::refuse(ErrorCode::kUnsupported, "the grammar is too ambiguous: too many ways to continue a text");
   });
 }
 

@@ -55,7 +55,10 @@ GEMMA_INLINE bool KvCache::can_truncate(std::size_t n) const noexcept {
 GEMMA_INLINE void KvCache::truncate(std::size_t n) {
   if (!can_truncate(n)) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "a cache of " + std::to_string(n_past_) + " positions cannot go back to " + std::to_string(n);
+      return "cannot truncate " + std::to_string(n_past_) + " positions to " + std::to_string(n) +
+             (n > n_past_          ? ""
+              : layout().one_layer ? ": the cache keeps the keys and values of one layer only"
+                                   : ": a sliding window has released positions that they need");
     });
   }
   n_past_ = n;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../gguf/linkage.hpp"
+#include "check_number.hpp"
 
 namespace gemma {
 
@@ -25,12 +26,8 @@ inline std::size_t most_pages(std::size_t window, const KvCacheOptions& o) noexc
 
 GEMMA_INLINE KvLayout::KvLayout(const ModelConfig& config, const KvCacheOptions& o)
     : options(o), one_layer(config.keeps_no_kv()) {
-  if (o.n_ctx == 0 || o.max_chunk == 0 || o.n_ctx > ModelConfig::kMostPositions) {
-    detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "a cache of " + std::to_string(o.n_ctx) + " positions and chunks of " +
-             std::to_string(o.max_chunk) + " is not possible";
-    });
-  }
+  detail::check_number("n_ctx", o.n_ctx, 1, ModelConfig::kMostPositions);
+  detail::check_number("max_chunk", o.max_chunk, 1);
   layers.reserve(config.n_layers());
   for (std::size_t i = 0; i < config.n_layers(); ++i) {
     const AttentionConfig& a = config.layers[i].attention;
@@ -85,7 +82,7 @@ namespace detail {
 /// Maximum number of pages of each group that n sequences hold, [groups].
 inline std::vector<std::size_t> pages_of(const KvLayout& layout, std::size_t n_sequences) {
   if (layout.bytes(n_sequences) == std::numeric_limits<std::size_t>::max()) {
-    detail::refuse(ErrorCode::kOutOfMemory, "the KV cache is larger than any memory");
+    detail::refuse(ErrorCode::kOutOfMemory, "the KV cache is larger than the address space");
   }
   std::vector<std::size_t> out;
   for (const KvLayout::Group& g : layout.groups) out.push_back(g.most_pages * n_sequences);
@@ -112,7 +109,10 @@ GEMMA_INLINE std::size_t KvPool::lay_out(std::span<const std::size_t> n_pages) {
   groups_.reserve(n_pages.size());
   for (std::size_t g = 0; g < n_pages.size(); ++g) {
     if (n_pages[g] > std::numeric_limits<std::uint32_t>::max()) {
-      detail::refuse(ErrorCode::kOutOfMemory, "the KV cache is larger than any memory");
+      detail::refuse(ErrorCode::kOutOfMemory, [&] {
+        return "the KV cache needs " + std::to_string(n_pages[g]) +
+               " pages of one window; at most 4294967295 are possible";
+      });
     }
     Group group{bytes, std::vector<std::uint32_t>(n_pages[g], 0), std::vector<std::uint32_t>(n_pages[g])};
     for (std::size_t i = 0; i < n_pages[g]; ++i) {

@@ -94,6 +94,8 @@ class Model {
   std::vector<float> embed(std::string_view text, EmbedPrompt prompt = EmbedPrompt::kNone,
                            const EmbedderOptions& options = {}) const;
 
+  /// Throws Error{kUnsupported} for a model that produces text embeddings, not logits.
+  void check_head() const;
   /// Throws Error{kInvalidArgument} naming a token id that is not in the vocabulary.
   void check_token(std::int32_t token) const;
 
@@ -177,8 +179,6 @@ class Model {
   void check_chunk(const Chunk& chunk) const;
   /// Checks all chunks; returns the number of rows whose logits are requested.
   std::size_t check_chunks(std::span<const Chunk> chunks, std::size_t max_tokens, std::size_t max_rows) const;
-  /// Throws Error{kUnsupported} for a model without logits.
-  void check_head() const;
   void check_range(const LayerRange& range, std::size_t n_rows, std::span<const Chunk> chunks) const;
   /// Fills the workspace's lists of rows; returns how many there are.
   std::size_t list_rows(std::span<const Chunk> chunks, Workspace& ws, bool only_wanted) const;

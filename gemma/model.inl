@@ -38,6 +38,12 @@ GEMMA_INLINE const Tokenizer& Model::tokenizer() const {
   return *state_->tokenizer;
 }
 
+GEMMA_INLINE void Model::check_head() const {
+  if (config().has_head) return;
+  detail::refuse(ErrorCode::kUnsupported,
+                 [&] { return file().path() + ": this model produces text embeddings, not logits"; });
+}
+
 GEMMA_INLINE const Vocab& Model::vocab() const {
   return tokenizer().vocab();
 }
@@ -108,8 +114,8 @@ GEMMA_INLINE std::span<const float> Model::forward(std::span<const Chunk> chunks
 GEMMA_INLINE std::span<const float> Model::hidden_states(const Workspace& ws, std::size_t n_rows) const {
   if (n_rows > ws.options().most_rows()) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "a workspace of " + std::to_string(ws.options().most_rows()) + " rows of logits has no " +
-             std::to_string(n_rows) + " hidden states";
+      return std::to_string(n_rows) + " hidden states requested; the workspace has " +
+             std::to_string(ws.options().most_rows()) + " rows";
     });
   }
   return ws.h.span().first(n_rows * config().d_model);
@@ -126,7 +132,8 @@ GEMMA_INLINE Model::State::State(gguf::File f, const ModelOptions& o)
   if (tokenizer != nullptr && tokenizer->vocab().size() != config.vocab_size) {
     detail::refuse(EngineErrorCode::kBadShape, [&] {
       return file.path() + ": tensor 'token_embd.weight' has " + std::to_string(config.vocab_size) +
-             " rows, 'tokenizer.ggml.tokens' " + std::to_string(tokenizer->vocab().size()) + " pieces";
+             " rows, but key 'tokenizer.ggml.tokens' has " + std::to_string(tokenizer->vocab().size()) +
+             " pieces";
     });
   }
   for (const RopeConfig& r : config.ropes) frequencies.push_back(rope_frequencies(r));
@@ -185,8 +192,8 @@ GEMMA_INLINE void Model::token_embedding(std::int32_t token, std::span<float> ou
   const ModelConfig& c = config();
   if (out.size() != c.d_model) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "an embedding of " + std::to_string(c.d_model) + " numbers does not go into " +
-             std::to_string(out.size());
+      return "the output has " + std::to_string(out.size()) + " elements; an embedding has " +
+             std::to_string(c.d_model);
     });
   }
   detail::read_embedding(kernels(), weights().embedding, static_cast<std::size_t>(token), out.data());
@@ -298,12 +305,6 @@ GEMMA_INLINE std::span<const float> Model::run_dense(Workspace& ws, std::size_t 
   detail::run_team(ws.options().n_threads, ws.shared->barrier,
                    [&pass](const detail::Worker& w) noexcept { detail::project_pooled(pass, w); });
   return {detail::project_pooled_result(pass), n * config().embedding_width()};
-}
-
-GEMMA_INLINE void Model::check_head() const {
-  if (config().has_head) return;
-  detail::refuse(ErrorCode::kUnsupported,
-                 [&] { return file().path() + ": this model makes embeddings of texts, and no logits"; });
 }
 
 GEMMA_INLINE std::span<const float> Model::run_layers(std::span<const Chunk> chunks, Workspace& ws,

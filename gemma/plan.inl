@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../gguf/linkage.hpp"
+#include "check_number.hpp"
 #include "cpu_count.hpp"
 #include "draft.hpp"
 
@@ -31,34 +32,24 @@ GEMMA_INLINE KvCacheOptions batch_cache(const EngineOptions& o, std::size_t n_ct
 /// The plan for o.max_sequences sequences of o.n_ctx tokens.
 inline MemoryPlan plan_sequences(const Model& model, const EngineOptions& o) {
   const std::size_t n = o.max_sequences;
-  const std::size_t chunk = chunk_of(o, n);
   // with these bounds, every product stays below 2^64
-  if (n == 0 || n > (1u << 16) || o.n_ctx > (std::size_t{1} << 31) || chunk > (1u << 24) ||
-      o.logit_rows == 0 || o.n_threads > 4096 || o.max_prefixes > (1u << 16)) {
-    detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return std::to_string(n) + " sequences of " + std::to_string(o.n_ctx) + " tokens in chunks of " +
-             std::to_string(chunk) + ", with " + std::to_string(o.logit_rows) + " rows of logits, " +
-             std::to_string(o.n_threads) + " threads and " + std::to_string(o.max_prefixes) +
-             " prefixes, are not possible";
-    });
-  }
+  check_number("max_sequences", n, 1, 1u << 16);
+  check_number("n_ctx", o.n_ctx, 1, ModelConfig::kMostPositions);
+  check_number("chunk", o.chunk, 0, 1u << 24);
+  check_number("logit_rows", o.logit_rows, 1);
+  check_number("n_threads", o.n_threads, 0, 4096);
+  check_number("max_prefixes", o.max_prefixes, 0, 1u << 16);
   MemoryPlan p = plan_forward(model, batch_cache(o, o.n_ctx), batch_workspace(o, o.n_ctx));
   if (p.kv_bytes > std::numeric_limits<std::size_t>::max() / 2 / n) {
     detail::refuse(ErrorCode::kOutOfMemory, [&] {
       return "the caches of " + std::to_string(n) + " sequences of " + std::to_string(o.n_ctx) +
-             " tokens exceed any memory";
+             " tokens are larger than the address space";
     });
   }
   p.kv_bytes *= n;
   p.token_bytes = (n + o.max_prefixes) * o.n_ctx * sizeof(std::int32_t);
   p.draft_bytes = draft_bytes(o, o.n_ctx);
   return p;
-}
-
-inline void check_head(const Model& model) {
-  if (model.config().has_head) return;
-  refuse(ErrorCode::kUnsupported,
-         [&] { return model.file().path() + ": this model makes embeddings of texts, and no logits"; });
 }
 
 template <typename F>
@@ -91,7 +82,7 @@ MemoryPlan fit_context(const Model& model, std::size_t n_ctx, std::size_t max_me
 
 /// plan_sequences() within max_memory.
 inline MemoryPlan plan_capped(const Model& model, EngineOptions o) {
-  check_head(model);
+  model.check_head();
   check_draft(model, o);
   return or_out_of_memory("no memory for a plan", [&] {
     if (o.n_threads == 0) o.n_threads = physical_core_count();

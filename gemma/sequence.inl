@@ -17,8 +17,10 @@ GEMMA_INLINE Snapshot::Snapshot(KvCache cache, std::vector<std::int32_t> tokens,
       hidden_(std::move(hidden)) {
   const std::size_t n = tokens_.size();
   if (n > cache_.n_ctx() || (cache_.n_past() != n && cache_.n_past() + 1 != n)) {
-    detail::refuse(ErrorCode::kInvalidArgument,
-                   "a snapshot whose tokens are not those of its keys and values");
+    detail::refuse(ErrorCode::kInvalidArgument, [&] {
+      return "a snapshot of " + std::to_string(n) + " tokens does not match keys and values of " +
+             std::to_string(cache_.n_past()) + " positions in a context of " + std::to_string(cache_.n_ctx());
+    });
   }
 }
 
@@ -58,7 +60,8 @@ GEMMA_INLINE Snapshot Sequence::snapshot() const {
 
 GEMMA_INLINE void Sequence::restore(const Snapshot& from) {
   if (from.cache().layout() != cache_.layout()) {
-    detail::refuse(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   "the snapshot is of another model, or of another context, kv_type or chunk");
   }
   tokens_.clear();
   set_logits({}, {});

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "../gguf/linkage.hpp"
+#include "check_number.hpp"
 #include "engine_error_code.hpp"
 #include "log_probability.hpp"
 
@@ -177,13 +178,11 @@ GEMMA_INLINE std::span<const float> Session::append_for_logits(std::span<const s
                                                                const RunOptions& run) {
   check_room(tokens.size());
   check_tokens(tokens);
-  if (tokens.empty() || tokens.size() > workspace_.options().max_logit_rows || !sequence_.waiting().empty()) {
-    detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "logits of " + std::to_string(tokens.size()) + " tokens at a time; the session has " +
-             std::to_string(workspace_.options().max_logit_rows) + " rows, and " +
-             std::to_string(sequence_.waiting().size()) + " tokens wait";
-    });
-  }
+  detail::check_number("the number of tokens (at most logit_rows)", tokens.size(), 1,
+                       workspace_.options().max_logit_rows);
+  if (!sequence_.waiting().empty())
+    detail::refuse(ErrorCode::kInvalidArgument,
+                   "call logits() first: the tokens before these are not computed yet");
   const std::size_t before = n_past();
   sequence_.add(tokens);
   try {
@@ -197,11 +196,9 @@ GEMMA_INLINE std::span<const float> Session::append_for_logits(std::span<const s
 }
 
 GEMMA_INLINE void Session::keep(std::size_t n) {
-  if (n == 0 || n > n_rows_) {
-    detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return std::to_string(n) + " of " + std::to_string(n_rows_) + " tokens with logits cannot be kept";
-    });
-  }
+  if (n_rows_ == 0)
+    detail::refuse(ErrorCode::kInvalidArgument, "there are no tokens of append_for_logits() to keep");
+  detail::check_number("the number of tokens to keep", n, 1, n_rows_);
   truncate(n_past() - n_rows_ + n);
   n_rows_ = n;
   show_row(n - 1);
@@ -217,7 +214,7 @@ GEMMA_INLINE void Session::restore(const Snapshot& from) {
   const ModelConfig& c = model_.config();
   const bool same = (from.logits().empty() || from.logits().size() == c.vocab_size) &&
                     (from.hidden_state().empty() || from.hidden_state().size() == c.d_model);
-  if (!same) detail::refuse(ErrorCode::kInvalidArgument, "a snapshot of another model or other options");
+  if (!same) detail::refuse(ErrorCode::kInvalidArgument, "the snapshot is of another model");
   drop_guessed();
   sequence_.restore(from);
   n_rows_ = 0;

@@ -104,7 +104,7 @@ inline void check_snapshot(const SnapshotHeader& h, const Model& model, const Kv
   const bool has_row = h.n_logits != 0 || h.n_hidden != 0;
   if ((h.n_computed != h.n_tokens && h.n_computed + 1 != h.n_tokens) || h.n_groups != layout.groups.size() ||
       (has_row && (h.n_logits != c.vocab_size || h.n_hidden != c.d_model || h.n_computed != h.n_tokens))) {
-    in.malformed("its numbers do not fit together");
+    in.malformed("its header contradicts itself or the model");
   }
 }
 
@@ -175,7 +175,7 @@ GEMMA_INLINE Snapshot read_snapshot(std::span<const std::byte> bytes, const Mode
     std::vector<std::size_t> n_pages;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       if (!detail::is_possible(groups[g], layout.groups[g], n_computed)) {
-        in.malformed("its numbers do not fit together");
+        in.malformed("its header contradicts itself or the model");
       }
       n_pages.push_back(static_cast<std::size_t>(groups[g].end - groups[g].begin));
     }

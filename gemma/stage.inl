@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "../gguf/linkage.hpp"
+#include "check_number.hpp"
 #include "cpu_count.hpp"
 #include "plan.hpp"
 
@@ -36,19 +37,16 @@ inline StageOptions checked_stage(const Model& model, StageOptions o) {
              " cannot be a stage: " + why;
     });
   };
-  if (!c.has_head)
-    refuse_stage(ErrorCode::kUnsupported, "the model makes embeddings of texts, and no logits");
+  model.check_head();
   if (o.layer_begin >= o.layer_end) refuse_stage(ErrorCode::kInvalidArgument, "the range holds no layers");
   for (const std::size_t cut : {o.layer_begin, o.layer_end}) {
     if (const std::string why = cut_problem(c, cut); !why.empty()) {
       refuse_stage(ErrorCode::kInvalidArgument, why);
     }
   }
-  if (o.max_sequences == 0 || o.max_sequences > (1u << 16) || o.chunk == 0 || o.logit_rows == 0) {
-    refuse_stage(ErrorCode::kInvalidArgument,
-                 std::to_string(o.max_sequences) + " sequences in chunks of " + std::to_string(o.chunk) +
-                     " with " + std::to_string(o.logit_rows) + " rows of logits are not possible");
-  }
+  check_number("max_sequences", o.max_sequences, 1, 1u << 16);
+  check_number("chunk", o.chunk, 1);
+  check_number("logit_rows", o.logit_rows, 1);
   return o;
 }
 
@@ -162,8 +160,8 @@ GEMMA_INLINE std::vector<std::size_t> split_layers(const Model& model, std::size
   if (cuts.empty()) {
     const auto n_cuts = static_cast<std::size_t>(std::count(allowed.begin() + 1, allowed.end(), true));
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return model.file().path() + ": " + std::to_string(n_layers) + " layers cannot be shared out to " +
-             std::to_string(n) + " stages: at most " + std::to_string(n_cuts + 1) +
+      return model.file().path() + ": " + std::to_string(n_layers) + " layers cannot be divided into " +
+             std::to_string(n) + " stages: 1 to " + std::to_string(n_cuts + 1) + " are possible" +
              (problem.empty() ? "" : " (" + problem + ")");
     });
   }
@@ -203,7 +201,7 @@ GEMMA_INLINE MemoryPlan plan_stage(const Model& model, const StageOptions& optio
   if (p.kv_bytes > SIZE_MAX / 2 / o.max_sequences) {
     detail::refuse(ErrorCode::kOutOfMemory, [&] {
       return "the caches of " + std::to_string(o.max_sequences) + " sequences of " + std::to_string(o.n_ctx) +
-             " tokens exceed any memory";
+             " tokens are larger than the address space";
     });
   }
   p.kv_bytes *= o.max_sequences;
@@ -246,7 +244,8 @@ GEMMA_INLINE std::size_t Stage::output_size(std::span<const StageChunk> chunks) 
 GEMMA_INLINE void Stage::check_sequence(std::size_t sequence) const {
   if (sequence < caches_.size()) return;
   detail::refuse(ErrorCode::kInvalidArgument, [&] {
-    return "sequence " + std::to_string(sequence) + " of a stage that has " + std::to_string(caches_.size());
+    return "there is no sequence " + std::to_string(sequence) + ": the stage has " +
+           std::to_string(caches_.size());
   });
 }
 
@@ -256,7 +255,7 @@ GEMMA_INLINE std::span<const float> Stage::forward(std::span<const StageChunk> c
   chunks_.clear();
   if (chunks.size() > caches_.size()) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return std::to_string(chunks.size()) + " chunks of a stage that has " + std::to_string(caches_.size()) +
+      return std::to_string(chunks.size()) + " chunks; the stage has " + std::to_string(caches_.size()) +
              " sequences";
     });
   }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../gguf/linkage.hpp"
+#include "check_number.hpp"
 #include "token_layouts.hpp"
 
 namespace gemma {
@@ -78,12 +79,10 @@ GEMMA_INLINE WorkspaceSizes::WorkspaceSizes(const ModelConfig& c, const Weights&
                                             const kernels::KernelTable& kernels, const WorkspaceOptions& o)
     : n_threads(o.n_threads != 0 ? o.n_threads : physical_core_count()) {
   // row indices have 32 bits, and no machine has resources near these limits
-  if (o.max_tokens == 0 || o.max_tokens > (1u << 24) || o.most_rows() > o.max_tokens || n_threads > 4096) {
-    detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "a workspace of " + std::to_string(o.max_tokens) + " tokens, " + std::to_string(o.most_rows()) +
-             " rows of logits and " + std::to_string(n_threads) + " threads is not possible";
-    });
-  }
+  detail::check_number("max_tokens", o.max_tokens, 1, 1u << 24);
+  detail::check_number("max_logit_rows", o.max_logit_rows, 0, o.max_tokens);
+  detail::check_number("max_hidden_rows", o.max_hidden_rows, 0, o.max_tokens);
+  detail::check_number("n_threads", n_threads, 0, 4096);
   const std::size_t t = o.max_tokens;
   hidden = t * c.d_model;
   q = t * c.largest_q_width();

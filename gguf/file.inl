@@ -104,7 +104,8 @@ GEMMA_INLINE std::pair<std::uint64_t, std::uint64_t> File::read_header(Reader& r
   if (size_bytes() == 0) reader.fail(ErrorCode::kTruncated, "the file is empty");
   const std::size_t n = std::min<std::size_t>(size_bytes(), 4);
   if (n == 4 && std::memcmp(map_.bytes().data(), "FUGG", 4) == 0) {
-    reader.fail(ErrorCode::kUnsupportedVersion, "a byte-swapped GGUF file; only little-endian ones are read");
+    reader.fail(ErrorCode::kUnsupportedVersion,
+                "a byte-swapped GGUF file; only little-endian ones are supported");
   }
   if (std::memcmp(map_.bytes().data(), "GGUF", n) != 0) {
     reader.fail(ErrorCode::kBadMagic, "not a GGUF file");
@@ -114,8 +115,8 @@ GEMMA_INLINE std::pair<std::uint64_t, std::uint64_t> File::read_header(Reader& r
   if (version_ != 2 && version_ != 3) {
     const bool swapped = version_ != 0 && (version_ & 0xFFFFu) == 0;
     reader.fail(ErrorCode::kUnsupportedVersion,
-                swapped ? "a big-endian GGUF file; only little-endian ones are read"
-                        : "GGUF version " + std::to_string(version_) + "; versions 2 and 3 are read");
+                swapped ? "a big-endian GGUF file; only little-endian ones are supported"
+                        : "GGUF version " + std::to_string(version_) + "; versions 2 and 3 are supported");
   }
   const auto n_tensors = reader.read<std::uint64_t>("the tensor count");
   if (n_tensors > reader.remaining() / kLeastTensorBytes) {
@@ -172,7 +173,7 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
   add_unique(names_, p.view.name, reader);
   p.view.n_dims = reader.read<std::uint32_t>("the dimension count");
   if (p.view.n_dims < 1 || p.view.n_dims > 4) {
-    reader.fail(ErrorCode::kMalformed, std::to_string(p.view.n_dims) + " dimensions; 1 to 4 are read");
+    reader.fail(ErrorCode::kMalformed, std::to_string(p.view.n_dims) + " dimensions; 1 to 4 are supported");
   }
   const std::size_t dims_at = reader.offset();
   std::uint64_t elements = 1;
@@ -181,7 +182,8 @@ GEMMA_INLINE File::Pending File::read_tensor(Reader& reader, std::uint64_t numbe
     // the limit is int64_t's, as in other GGUF readers, so "negative" sizes are refused here
     constexpr auto kMost = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     if (dim == 0 || dim > kMost || elements > kMost / dim) {
-      reader.fail(ErrorCode::kMalformed, "the impossible dimension " + std::to_string(dim));
+      reader.fail(ErrorCode::kMalformed, "dimension " + std::to_string(dim) +
+                                             " is out of range: a tensor has 1 to 2^63 - 1 elements");
     }
     elements *= dim;
     p.view.dims[d] = dim;
@@ -243,9 +245,9 @@ GEMMA_INLINE void File::read_tensors(Reader& reader, std::uint64_t n_tensors) {
     const std::size_t data_bytes = size_bytes() - data_offset_;
     if (p.offset > data_bytes || p.size > data_bytes - p.offset) {
       reader.fail_at(p.offset_at, ErrorCode::kTruncated,
-                     std::to_string(p.size) + " bytes at offset " + std::to_string(p.offset) +
-                         " of the data leave the file, which has " + std::to_string(data_bytes) + " there" +
-                         misfit_hint(p.view));
+                     "the tensor's " + std::to_string(p.size) + " bytes at offset " +
+                         std::to_string(p.offset) + " extend past the end of the " +
+                         std::to_string(data_bytes) + " bytes of data" + misfit_hint(p.view));
     }
     p.view.data = map_.bytes().subspan(data_offset_ + p.offset, p.size);
     tensors_.push_back(p.view);

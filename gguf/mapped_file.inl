@@ -56,8 +56,8 @@ GEMMA_INLINE void MappedFile::check_size() const {
   if (!detail::os::read_status(fd_.number, status)) fail("cannot stat", errno);
   if (status.size_bytes < bytes_.size()) {
     detail::refuse(ErrorCode::kIo, [&] {
-      return path_ + ": the file was cut to " + std::to_string(status.size_bytes) +
-             " bytes while it was open; " + std::to_string(bytes_.size()) + " are mapped";
+      return path_ + ": the file was truncated to " + std::to_string(status.size_bytes) +
+             " bytes while it was open; it had " + std::to_string(bytes_.size());
     });
   }
 }

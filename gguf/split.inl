@@ -41,7 +41,7 @@ GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const st
                                         : ", but a file of its own (split.count)"));
   }
   if (there->n_tensors && facts.n_tensors && *there->n_tensors != *facts.n_tensors) {
-    refuse_part(part.path(), "is of another model than " + other + ": split.tensors.count is " +
+    refuse_part(part.path(), "belongs to another model than " + other + ": split.tensors.count is " +
                                  std::to_string(*there->n_tensors) + ", not " +
                                  std::to_string(*facts.n_tensors));
   }
@@ -51,7 +51,7 @@ GEMMA_INLINE void check_part(const File& first, const SplitPart& facts, const st
     if (value == nullptr || pair.key.starts_with("split.")) continue;
     const auto a = value->bytes(), b = pair.value.bytes();
     if (value->type() != pair.value.type() || !std::equal(a.begin(), a.end(), b.begin(), b.end())) {
-      refuse_part(part.path(), "is of another model than " + first.path() + ": key " +
+      refuse_part(part.path(), "belongs to another model than " + first.path() + ": key " +
                                    gemma::quoted(pair.key) + " differs");
     }
   }
@@ -67,8 +67,8 @@ GEMMA_INLINE std::optional<SplitPart> read_split(const File& file) {
   }
   const auto number = file.get<std::uint64_t>("split.no");
   if (number >= count) {
-    refuse_part(file.path(), "key 'split.no': " + std::to_string(number) + " is none of " +
-                                 std::to_string(count) + " parts, counted from 0");
+    refuse_part(file.path(), "key 'split.no': " + std::to_string(number) +
+                                 " is out of range: " + std::to_string(count) + " parts are numbered from 0");
   }
   part.number = static_cast<std::size_t>(number);
   part.count = static_cast<std::size_t>(count);
@@ -80,7 +80,7 @@ GEMMA_INLINE std::string path_of_part(const std::string& path, const SplitPart& 
   const std::string suffix = part_suffix(part.number, part.count);
   if (!path.ends_with(suffix)) {
     refuse_part(path, "is " + part_name(part.number, part.count) +
-                          " of a model; the others are found when its name ends in " + suffix);
+                          " of a model; to find the others, its name must end in " + suffix);
   }
   return path.substr(0, path.size() - suffix.size()) + part_suffix(number, part.count);
 }

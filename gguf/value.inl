@@ -34,7 +34,8 @@ GEMMA_INLINE std::string Value::type_name() const {
 GEMMA_INLINE void Value::read_array(Reader& from) {
   element_ = static_cast<ValueType>(from.read<std::uint32_t>("the array's element type"));
   const std::size_t size = scalar_size(element_);
-  if (element_ == ValueType::kArray) from.fail(ErrorCode::kUnsupported, "an array of arrays is not read");
+  if (element_ == ValueType::kArray)
+    from.fail(ErrorCode::kUnsupported, "an array of arrays is not supported");
   if (element_ != ValueType::kString && size == 0) {
     from.fail(
         ErrorCode::kMalformed,

@@ -40,7 +40,7 @@ class OutputFile {
   void commit() {
     if (!os::sync(fd_)) fail("cannot write", errno);
     if (!os::close(std::exchange(fd_, -1))) fail("cannot write", errno);
-    if (!os::rename_over(part_, path_)) fail("cannot rename to its name", errno);
+    if (!os::rename_over(part_, path_)) fail("cannot rename the temporary file", errno);
     committed_ = true;
   }
 
@@ -109,7 +109,7 @@ GEMMA_INLINE Writer& Writer::add_tensor(std::string_view name, DType type, std::
                                         Fill fill) {
   return in_memory([&] {
     const std::uint64_t size = detail::size_to_write(name, type, shape);
-    if (!fill) detail::refuse_to_write("tensor " + gemma::quoted(name) + " has nothing to fill it");
+    if (!fill) detail::refuse_to_write("tensor " + gemma::quoted(name) + " has no data source");
     add_sized(name, type, shape, {size, {}, std::move(fill), {}, {}});
   });
 }
@@ -118,7 +118,7 @@ GEMMA_INLINE Writer& Writer::add_tensor_in_parts(std::string_view name, DType ty
                                                  std::span<const std::size_t> shape, Produce produce) {
   return in_memory([&] {
     const std::uint64_t size = detail::size_to_write(name, type, shape);
-    if (!produce) detail::refuse_to_write("tensor " + gemma::quoted(name) + " has nothing to fill it");
+    if (!produce) detail::refuse_to_write("tensor " + gemma::quoted(name) + " has no data source");
     add_sized(name, type, shape, {size, {}, {}, std::move(produce), std::string(name)});
   });
 }
@@ -168,7 +168,7 @@ GEMMA_INLINE void Writer::add_pair(std::string_view key, ValueType type, const s
     detail::refuse_to_write("key " + gemma::quoted(key) + " is empty or longer than 65535 bytes");
   }
   std::string name = "k" + std::string(key);
-  if (names_.count(name) != 0) detail::refuse_to_write("key " + gemma::quoted(key) + " is there already");
+  if (names_.count(name) != 0) detail::refuse_to_write("key " + gemma::quoted(key) + " was already added");
   const std::uint32_t alignment = key == kAlignmentKey ? alignment_of(type, value) : alignment_;
   pairs_.reserve(pairs_.size() + 12 + key.size() + value.size());
   names_.insert(std::move(name));  // nothing after this allocates, so a failure changes nothing
@@ -201,7 +201,7 @@ GEMMA_INLINE void Writer::add_sized(std::string_view name, DType type, std::span
     detail::refuse_to_write("tensor " + gemma::quoted(name) + " has an empty or overlong name");
   std::string known = "t" + std::string(name);
   if (names_.count(known) != 0)
-    detail::refuse_to_write("tensor " + gemma::quoted(name) + " is there already");
+    detail::refuse_to_write("tensor " + gemma::quoted(name) + " was already added");
   if (tensors_.size() == tensors_.capacity()) tensors_.reserve(2 * tensors_.size() + 8);
   table_.reserve(table_.size() + 24 + name.size() + 8 * shape.size());
   names_.insert(std::move(known));  // nothing after this allocates, so a failure changes nothing

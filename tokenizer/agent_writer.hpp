@@ -147,7 +147,8 @@ class AgentWriter {
       if (call.id == answer.tool_call_id) name = call.name;
     }
     if (name.empty()) {
-      detail::refuse(ErrorCode::kInvalidArgument, "a tool's answer to no call, and without the tool's name");
+      detail::refuse(ErrorCode::kInvalidArgument,
+                     "a tool message needs the tool_call_id of a call before it, or a name");
     }
     return name;
   }

@@ -151,7 +151,7 @@ inline ChatTemplate ChatTemplate::named(const Vocab& vocab, std::string_view nam
   const Dialect* dialect = dialects::find(name);
   if (dialect == nullptr) {
     detail::refuse(ErrorCode::kInvalidArgument, [&] {
-      return "no chat template is called " + gemma::quoted(std::string(name)) + "; there are " +
+      return "there is no chat template " + gemma::quoted(std::string(name)) + "; known are " +
              dialects::names();
     });
   }

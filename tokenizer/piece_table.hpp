@@ -146,7 +146,9 @@ inline void PieceTable::read_arrays(const gguf::File& file) {
   }
   if (total > kMaxPiecesBytes) {
     fail(ErrorCode::kMalformed, kKey,
-         "holds " + std::to_string(total) + " bytes of pieces, more than any vocabulary", place(file, kKey));
+         "has " + std::to_string(total) + " bytes of pieces; at most " + std::to_string(kMaxPiecesBytes) +
+             " are accepted",
+         place(file, kKey));
   }
   if (kind_ != TokenizerKind::kSentencePiece) {
     constexpr std::string_view kMerges = "tokenizer.ggml.merges";

@@ -120,7 +120,7 @@ Pretokenizer::Pretokenizer(PrePattern pattern) {
   // without a JIT (or memory for it), the interpreter gives the same matches more slowly
   pcre2_jit_compile(compiled->code.get(), PCRE2_JIT_COMPLETE);
   compiled->context.reset(pcre2_match_context_create(nullptr));
-  if (!compiled->context) fail("make room to match", PCRE2_ERROR_NOMEMORY);
+  if (!compiled->context) fail("allocate memory for matching", PCRE2_ERROR_NOMEMORY);
   // a match visits each character at most a few times, so the length of the text bounds the work; PCRE2's
   // default limits would only refuse long runs of spaces
   pcre2_set_match_limit(compiled->context.get(), std::numeric_limits<std::uint32_t>::max());
@@ -135,7 +135,7 @@ void Pretokenizer::split(std::string_view text, std::vector<std::size_t>& ends) 
   ends.clear();
   const pcre2_code* code = pattern_->code.get();
   const MatchData match(pcre2_match_data_create_from_pattern(code, nullptr));
-  if (!match) fail("make room to match", PCRE2_ERROR_NOMEMORY);
+  if (!match) fail("allocate memory for matching", PCRE2_ERROR_NOMEMORY);
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   for (std::size_t at = 0; at < text.size();) {
     const auto run = [&](std::uint32_t options) {
@@ -144,7 +144,7 @@ void Pretokenizer::split(std::string_view text, std::vector<std::size_t>& ends) 
     };
     int rc = run(0);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = run(PCRE2_NO_JIT);
-    if (rc < 0) fail("cut a text", rc);
+    if (rc < 0) fail("split a text", rc);
     // every character is matched by one of the alternatives, so the match ends after `at`
     at = pcre2_get_ovector_pointer(match.get())[1];
     ends.push_back(at);

@@ -81,7 +81,7 @@ class TurnWriter {
           role == "user" || role == "assistant" || (role == "system" && place_ == SystemPlace::kTurn);
       if (!known)
         detail::refuse(ErrorCode::kInvalidArgument,
-                       [&] { return "these turns have no role " + gemma::quoted(role); });
+                       [&] { return "the chat template does not support role " + gemma::quoted(role); });
     }
   }
 

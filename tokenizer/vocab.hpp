@@ -124,7 +124,8 @@ inline Vocab Vocab::read(const gguf::File& file) {
   v.chat_template_ = file.get_or<std::string_view>("tokenizer.chat_template", {});
   if (v.chat_template_.size() > kMaxTemplateBytes) {
     v.fail(ErrorCode::kMalformed, "tokenizer.chat_template",
-           "holds " + std::to_string(v.chat_template_.size()) + " bytes, more than any chat template",
+           "has " + std::to_string(v.chat_template_.size()) + " bytes; at most " +
+               std::to_string(kMaxTemplateBytes) + " are accepted",
            v.chat_template_.data());
   }
   v.read_kind(file);
@@ -154,7 +155,7 @@ inline void Vocab::read_kind(const gguf::File& file) {
   if (known == nullptr) {
     fail(ErrorCode::kUnsupported, "tokenizer.ggml.model",
          "is " + gemma::quoted(model) +
-             "; 'llama' (SentencePiece), 'gpt2' (byte-level BPE) and 'gemma4' (BPE over lines) are read",
+             "; 'llama' (SentencePiece), 'gpt2' (byte-level BPE) and 'gemma4' (BPE over lines) are supported",
          model.data());
   }
   kind_ = known->kind;

@@ -80,7 +80,8 @@ void add_flags(CLI::App& app, Options& options) {
   CLI::Option* const batched[] = {
       add_list(app, "--npp", options.batched.pp, {1, kMost},
                "Prompt lengths of many sequences at once, as llama-batched-bench (or -npp)"),
-      add_list(app, "--ntg", options.batched.tg, {0, kMost}, "Tokens of each to generate (or -ntg)"),
+      add_list(app, "--ntg", options.batched.tg, {0, kMost},
+               "Tokens to generate for each of these sequences (or -ntg)"),
       add_list(app, "--npl", options.batched.pl, {1, kMost}, "Numbers of sequences (or -npl)")};
   for (CLI::Option* const b : batched) {
     for (CLI::Option* const s : single) b->excludes(s);
@@ -90,20 +91,20 @@ void add_flags(CLI::App& app, Options& options) {
   }
   app.add_flag("--pps", options.batched.shared, "With -npl, one prompt that all sequences share (or -pps)")
       ->needs(batched[2]);
-  CLI::Option* const text =
-      app.add_option(
-             "--text", options.text_file,
-             "Force decoding along this file's text: its last -n tokens are decoded after the others; "
-             "with --draft, alternately without and with guesses")
-          ->type_name("FILE");
+  CLI::Option* const text = app.add_option("--text", options.text_file,
+                                           "Decode this file's text, whatever tokens the model would choose: "
+                                           "its last -n tokens are decoded after the others; "
+                                           "with --draft, alternately without and with guesses")
+                                ->type_name("FILE");
   for (CLI::Option* const other : {single[0], single[2], batched[0], batched[1], batched[2]}) {
     text->excludes(other);
   }
   app.get_option("--draft")->needs(text);
   add_list(app, "-t,--threads", options.setup.threads, {1, 4096},
            "Threads, comma-separated (default: physical cores)");
-  app.add_option("-r,--repetitions", options.setup.repetitions,
-                 "Runs of each test (default: 5; with --npl: 1, and medians are reported of more)")
+  app.add_option(
+         "-r,--repetitions", options.setup.repetitions,
+         "Runs of each test (default: 5; with --npl: 1); with --npl, the median of the runs is reported")
       ->check(gemma::app::WholeNumber{1, 1000})
       ->type_name("N");
   app.add_option("-b,--batch-size,--ubatch-size", options.setup.chunk,

@@ -65,8 +65,8 @@ Flags parse_flags(int argc, char** argv) {
       ->excludes(p)
       ->type_name("FILE");
   auto* raw = cli.add_flag("--raw", flags.conversation.raw,
-                           "No chat template: the model goes on with the text as it is (markers such as "
-                           "<start_of_turn> in it count)");
+                           "No chat template: the model continues the text as given (control markers in it, "
+                           "such as <start_of_turn>, are recognised)");
   app::add_chat_template(cli, flags.conversation.chat_template)->excludes(raw);
   cli.add_flag("--think", flags.conversation.thinking,
                "Ask the model to think before it answers, where it can (/think on and /think off change it)");

@@ -246,7 +246,7 @@ class Converter {
       return;
     }
     if (!names_.insert(p.name).second)
-      throw Error(ErrorCode::kMalformed, "two tensors of the checkpoint are " + gemma::quoted(p.name));
+      throw Error(ErrorCode::kMalformed, "two tensors of the checkpoint map to " + gemma::quoted(p.name));
     result_.tensors.push_back(std::move(p));
   }
 
@@ -325,8 +325,7 @@ class Converter {
           wanted.push_back("blk." + std::to_string(i) + std::string(n.to.substr(n.to.find("{}") + 2)));
     for (const std::string& name : wanted)
       if (names_.count(name) == 0)
-        throw Error(ErrorCode::kMissingTensor,
-                    "the checkpoint has nothing for tensor " + gemma::quoted(name));
+        throw Error(ErrorCode::kMissingTensor, "the checkpoint has no tensor for " + gemma::quoted(name));
   }
 
   /// Whether the tensor may be missing: a layer may use the keys and values of another layer, or its keys as

@@ -94,7 +94,7 @@ class Lines {
     } catch (const Json::parse_error& e) {
       throw Error(ErrorCode::kInvalidArgument, "not JSON (at byte " + std::to_string(e.byte) + ")");
     } catch (const Json::exception& e) {  // for example a number out of range
-      throw Error(ErrorCode::kInvalidArgument, std::string("not JSON that is read: ") + e.what());
+      throw Error(ErrorCode::kInvalidArgument, std::string("JSON that is not supported: ") + e.what());
     }
     throw Error(ErrorCode::kInvalidArgument, R"(not a line of the form {"text": "..."})");
   }
@@ -171,7 +171,7 @@ void add_flags(CLI::App& cli, Command& command) {
 int run(int argc, char** argv) {
   Command command;
   const app::CommandLine cli = app::command_line(
-      "Texts to vectors of length 1. Reads JSON objects from stdin, one a line:\n"
+      "Texts to vectors of length 1. Reads JSON objects from stdin, one per line:\n"
       "  {\"text\"} -> {\"embedding\": [...]} or {\"error\"}\n"
       "Exit status 1 if any line is an error; the others are computed all the same.",
       "gemma-embed");

@@ -38,7 +38,7 @@ Flags parse_flags(int argc, char** argv) {
   CLI::App& cli = *owner;
   using Engine = app::EngineFlags;
   f.engine.add_to(cli, Engine::kModel | Engine::kIsa | Engine::kThreads | Engine::kWindow | Engine::kLora);
-  cli.add_option("-f,--file", f.text, "The text")->type_name("FILE");
+  cli.add_option("-f,--file", f.text, "The text; --file or --in is required")->type_name("FILE");
   cli.add_option("-o,--out", f.out, "Where to write; it appears only when it is complete")
       ->required()
       ->type_name("FILE");
@@ -49,7 +49,7 @@ Flags parse_flags(int argc, char** argv) {
   cli.add_option("-c,--context", f.options.n_ctx, "Tokens of a window (default: 512)")
       ->check(app::WholeNumber{1, 1 << 20})
       ->type_name("N");
-  cli.add_option("--windows", f.options.max_windows, "At most N windows (default: all)")
+  cli.add_option("--windows", f.options.max_windows, "Compute at most N windows of the text (default: all)")
       ->check(app::WholeNumber{1, 1 << 30})
       ->type_name("N");
   app::parse(cli, argc, argv);

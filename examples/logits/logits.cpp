@@ -65,9 +65,11 @@ int run(int argc, char** argv) {
       "gemma-logits");
   CLI::App& cli = *owner;
   engine.add_to(cli);
+  cli.get_option("--context")
+      ->description("Context in tokens: maximum length of the list (default: the model's)");
   auto* tokens_option = cli.add_option("--tokens", tokens_text,
                                        "Token ids, comma-separated, exactly as the model is to see them "
-                                       "(no BOS is added)")
+                                       "(no BOS is added); --tokens or --tokens-file is required")
                             ->type_name("IDS");
   auto* file_option =
       cli.add_option("--tokens-file", tokens_file, "The same from a file; commas or white space between ids")

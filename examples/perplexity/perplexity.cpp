@@ -52,12 +52,12 @@ Flags parse_flags(int argc, char** argv) {
         ->check(app::WholeNumber{static_cast<std::int64_t>(least), 1 << 30})
         ->type_name("N");
   };
-  auto* text = cli.add_option("-f,--file", f.text, "The text")->type_name("FILE");
+  auto* text = cli.add_option("-f,--file", f.text, "The text; --file or --kl is required")->type_name("FILE");
   auto* context = tokens("-c,--context", f.windows.n_ctx, 4, "Tokens of a window (default: 512)");
   auto* stride = tokens("--stride", f.windows.stride, 1,
-                        "Begin a window every N tokens and score the last N of each (default: windows follow "
-                        "each other)");
-  tokens("--windows", f.windows.max_windows, 1, "At most N windows (default: all)");
+                        "Begin a window every N tokens and score the last N of each (default: windows do "
+                        "not overlap, and the second half of each is scored)");
+  tokens("--windows", f.windows.max_windows, 1, "Compute at most N windows of the text (default: all)");
   tokens("-b,--batch", f.windows.batch, 1,
          "Tokens of one forward pass; any number gives the same figures "
          "(default: 512)");

@@ -16,7 +16,7 @@ namespace {
 void add_logits(CLI::App& cli, PipelineFlags& f) {
   auto* tokens = cli.add_option("--tokens", f.tokens,
                                 "Logits of these token ids, comma-separated, exactly as the model is to see "
-                                "them; given many times, of many sequences at once")
+                                "them; may be repeated, for many sequences at once")
                      ->take_all()
                      ->allow_extra_args(false)
                      ->type_name("IDS");
@@ -38,7 +38,9 @@ void add_answers(CLI::App& cli, PipelineFlags& f) {
   cli.add_option("--prompts-file", f.prompts_file, "The same: each line of this file is a prompt")
       ->excludes(p)
       ->type_name("FILE");
-  auto* raw = cli.add_flag("--raw", f.raw, "No chat template: the model goes on with the text as it is");
+  auto* raw = cli.add_flag("--raw", f.raw,
+                           "No chat template: the model continues the text as given (control markers in it, "
+                           "such as <start_of_turn>, are recognised)");
   add_chat_template(cli, f.chat_template)->excludes(raw);
   cli.add_option("--system", f.system, "The system prompt: how the model is to behave")
       ->excludes(raw)
@@ -81,7 +83,7 @@ std::variant<SplitBy, std::vector<std::size_t>> parse_split(const std::string& t
       throw Error(ErrorCode::kInvalidArgument,
                   "--split: '" + text + "' is neither prefill nor decode nor numbers of layers (10,9,9)");
     }
-    if (*n == 0) throw Error(ErrorCode::kInvalidArgument, "--split: a rank needs a layer at least");
+    if (*n == 0) throw Error(ErrorCode::kInvalidArgument, "--split: each rank needs at least one layer");
     layers.push_back(*n);
     at = end + 1;
   }
@@ -92,7 +94,8 @@ PipelineFlags PipelineFlags::parse(int argc, char** argv) {
   PipelineFlags f;
   const CommandLine owner = command_line(
       "One model over many processes: mpirun -n RANKS gemma-pipeline ... Each rank runs a part of the "
-      "layers; logits and answers are those of one process, to the bit.",
+      "layers; logits and answers are those of one process, to the bit. Either --tokens or --tokens-file "
+      "(with --out), or -p or --prompts-file is required.",
       "gemma-pipeline");
   f.engine.add_to(*owner);
   owner->get_option("--threads")

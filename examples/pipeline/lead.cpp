@@ -78,9 +78,7 @@ Hello load(const PipelineFlags& flags, const Place& place, std::optional<Model>&
     EngineFlags engine = flags.engine;
     engine.vocabulary = place.rank == 0 && !flags.wants_logits();
     model = engine.load();
-    if (!model->config().has_head)  // as gemma-chat refuses it
-      throw Error(ErrorCode::kUnsupported,
-                  model->file().path() + ": this model makes embeddings of texts, and no logits");
+    model->check_head();
     hello.fingerprint = model->fingerprint();
     hello.isa = model->kernels().name;
   });
@@ -170,7 +168,7 @@ class Lead {
       if (!h.problem.empty())
         problem = who + h.problem;
       else if (h.fingerprint != own.fingerprint)
-        problem = who + "its model file is another than rank 0's";
+        problem = who + "its model file differs from rank 0's";
       else if (h.isa != own.isa)
         other_isa = who + "its instruction set is " + h.isa + ", rank 0's " + own.isa;
     });

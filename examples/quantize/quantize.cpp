@@ -38,7 +38,7 @@ struct Flags {
 Flags parse_flags(int argc, char** argv) {
   Flags f;
   const app::CommandLine owner =
-      app::command_line("Quantises a GGUF file. TYPE is a mix or a single type: " + recipe_names() + ".",
+      app::command_line("Quantises a GGUF file. TYPE is a recipe or a tensor type: " + recipe_names() + ".",
                         std::string(kProgram));
   CLI::App& cli = *owner;
   cli.add_option("IN", f.in, "The file to quantise")->required()->type_name("");
@@ -50,12 +50,12 @@ Flags parse_flags(int argc, char** argv) {
       ->type_name("");
   cli.add_option("--tensor", f.tensors,
                  "Another type for the tensor of that name, where * matches any characters; may be "
-                 "repeated, the first that fits counts")
+                 "repeated, the first match is used")
       ->expected(1)
       ->take_all()
       ->type_name("NAME=TYPE");
   cli.add_option("--imatrix", f.imatrix,
-                 "An importance matrix (GGUF): errors of inputs count as much as it says")
+                 "An importance matrix (GGUF), which weights the error of each input by its importance")
       ->type_name("FILE");
   cli.add_option("--lora", f.adapters,
                  "Merge a LoRA adapter (GGUF), its change times SCALE (default: 1); may be repeated")
@@ -88,7 +88,7 @@ QuantizeOptions options_of(const Flags& f, const std::atomic<bool>& cancelled) {
   QuantizeOptions o;
   o.recipe = find_recipe(f.type);
   if (o.recipe == nullptr) {
-    throw Error(ErrorCode::kInvalidArgument, "TYPE " + gemma::quoted(f.type) + " is none of " +
+    throw Error(ErrorCode::kInvalidArgument, "TYPE " + gemma::quoted(f.type) + " is not one of " +
                                                  recipe_names() + " (--help lists the flags)");
   }
   for (const std::string& text : f.tensors) {

@@ -164,7 +164,7 @@ class HttpServer::Exchange : public httplib::Server {
       case 414:
         return "the path is too long";
       case 415:
-        return "the body is encoded in a way that is not known";
+        return "the Content-Encoding is not supported";
       default:
         return status >= 500 ? "the request failed" : "the request is malformed";
     }
@@ -205,7 +205,7 @@ class HttpServer::Exchange : public httplib::Server {
     } else if (has_body && !is_known_encoding(q.get_header_value("Content-Encoding"))) {
       refuse(q, r, 415, why(415));
     } else if (q.method == "POST" && has_body && q.is_multipart_form_data()) {
-      refuse(q, r, 415, "the body is to be JSON, not a form");
+      refuse(q, r, 415, "the body must be JSON, not a form");
     } else if (q.method == "POST" && has_body) {
       return false;
     } else {

@@ -36,7 +36,7 @@ ChatOptions options_of(const ServedModel& model, const ChatRequest& request) {
   out.thinking = request.thinking.value_or(false);
   const bool declares = !request.tools.empty() && request.tool_choice.kind != ToolChoice::Kind::kNone;
   if (declares && !may_call_tools(model, request)) {
-    throw ApiError(400, "the turns of this model have no form for tools", "tools");
+    throw ApiError(400, "the model's chat template does not support tools", "tools");
   }
   if (declares) out.tools = request.tools;
   return out;

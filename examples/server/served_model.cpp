@@ -37,8 +37,8 @@ ServedModel::ServedModel(std::string name, const std::string& path, const Servin
   scheduling.engine.max_prompt_tokens = SchedulerOptions{}.engine.max_prompt_tokens;
   const MemoryPlan plan = plan_batch(model_, scheduling.engine);
   if (room_ != 0 && plan.total_bytes() > room_) {
-    throw Error(ErrorCode::kOutOfMemory, path + ": takes " + std::to_string(plan.total_bytes()) +
-                                             " bytes, and there are " + std::to_string(room_));
+    throw Error(ErrorCode::kOutOfMemory, path + ": needs " + std::to_string(plan.total_bytes()) + " bytes; " +
+                                             std::to_string(room_) + " are available");
   }
   scheduling.engine.n_ctx = plan.n_ctx;
   scheduler_.emplace(model_, scheduling);
@@ -48,7 +48,8 @@ ServedModel::ServedModel(std::string name, const std::string& path, const Servin
 
 Scheduler& ServedModel::scheduler() {
   if (!scheduler_) {
-    throw ApiError(400, "the model '" + name_ + "' makes embeddings of texts, and writes none", "model");
+    throw ApiError(400, "the model '" + name_ + "' produces text embeddings and cannot generate text",
+                   "model");
   }
   return *scheduler_;
 }

@@ -50,31 +50,32 @@ std::string web_origin(const std::string& text) {
 void add_flags(CLI::App& cli, Flags& flags) {
   cli.add_option("-m,--model", flags.models,
                  "A model to serve, a GGUF file: FILE, or NAME=FILE for the name that clients call it by "
-                 "(default: the file's, without .gguf). May be given many times: the models are then loaded "
+                 "(default: the file's, without .gguf). May be repeated: the models are then loaded "
                  "when they are asked for. A single one answers to any name")
       ->required()
       ->take_all()
       ->allow_extra_args(false)
       ->type_name("FILE");
   cli.add_option("--host", flags.host,
-                 "Address or name to listen at; 0.0.0.0 or :: for all networks (default: 127.0.0.1, this "
+                 "Address or name to listen at; 0.0.0.0 or :: for all interfaces (default: 127.0.0.1, this "
                  "machine alone)")
       ->type_name("HOST");
   cli.add_option("--port", flags.port, "Port to listen at; 0: any that is free (default: 8080)")
       ->check(app::WholeNumber{0, 65535})
       ->type_name("N");
   cli.add_option("--api-key", flags.api.keys,
-                 "A key that clients must send; may be given many times (default: no key is required)")
+                 "A key that clients must send; may be repeated (default: no key is required)")
       ->take_all()
       ->allow_extra_args(false)
       ->type_name("KEY");
   cli.add_option(
          "--api-key-file", flags.key_file,
-         "A file of such keys, one a line: unlike --api-key, it keeps them out of the list of processes")
+         "A file of such keys, one per line: unlike --api-key, it keeps them out of the list of processes")
       ->type_name("FILE");
-  cli.add_option("--cors", flags.api.origins,
-                 "Let pages of this origin, such as https://example.org, ask from a browser; *: all; may be "
-                 "given many times (default: none but the server's own page)")
+  cli.add_option(
+         "--cors", flags.api.origins,
+         "Let pages of this origin, such as https://example.org, call the server from a browser; *: all; "
+         "may be repeated (default: none but the server's own page)")
       ->check(web_origin)
       ->take_all()
       ->allow_extra_args(false)

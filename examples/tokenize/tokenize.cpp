@@ -105,19 +105,19 @@ int run(int argc, char** argv) {
   std::string model, chat_template;
   bool bos = false, special = false, decode = false, chat = false;
   const app::CommandLine owner = app::command_line(
-      "Text to token ids and back. Reads JSON objects from stdin, one a line:\n"
+      "Text to token ids and back. Reads JSON objects from stdin, one per line:\n"
       "  {\"text\"} -> {\"ids\"};  --decode: {\"ids\"} -> {\"text\", \"hex\"};\n"
       "  --chat: {\"messages\", \"add_generation_prompt\", \"enable_thinking\", \"tools\"} -> {\"text\", "
-      "\"ids\"};\n"
-      "  a \"note\" says so where the file's template is not a known one\n"
+      "\"ids\"},\n"
+      "  with a \"note\" if the file's template is not a known one.\n"
       "A line that is wrong, or that the template refuses, becomes {\"error\"}, a result like others: the "
       "exit status stays 0.",
       "gemma-tokenize");
   CLI::App& cli = *owner;
-  cli.add_option("-m,--model", model, "A GGUF file; one that holds a vocabulary only will do")
+  cli.add_option("-m,--model", model, "A GGUF file; one that holds a vocabulary only is sufficient")
       ->required()
       ->type_name("FILE");
-  cli.add_flag("--bos", bos, "Begin with the vocabulary's BOS");
+  cli.add_flag("--bos", bos, "Add the vocabulary's BOS at the beginning");
   cli.add_flag("--special", special, "Control tokens in the text become their ids (decoding: are shown)");
   auto* d = cli.add_flag("--decode", decode, "Ids to text");
   auto* c = cli.add_flag("--chat", chat, "Conversations, by the file's chat template")->excludes(d);
@@ -138,7 +138,7 @@ int run(int argc, char** argv) {
     } catch (const Json::parse_error& e) {
       out = {{"error", "not JSON (at byte " + std::to_string(e.byte) + ")"}};
     } catch (const Json::exception& e) {  // for example a number out of range
-      out = {{"error", std::string("not JSON that is read: ") + e.what()}};
+      out = {{"error", std::string("JSON that is not supported: ") + e.what()}};
     } catch (const Error& e) {
       out = {{"error", e.what()}};
     }

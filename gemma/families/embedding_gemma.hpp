@@ -35,8 +35,8 @@ inline void read_dense(const Keys& keys, ModelConfig& c) {
   }
   if (!c.embedding.dense.empty()) return;
   c.notes.push_back(
-      "the linear layers behind pooling (tensors dense_2 and dense_3) are missing: its vectors do not "
-      "compare with those of files that have them");
+      "the linear layers after pooling (tensors dense_2 and dense_3) are missing: its vectors cannot be "
+      "compared with those of files that have them");
 }
 
 /// Gemma 3's layers with bidirectional attention and without logits. The window key gives the full width: a

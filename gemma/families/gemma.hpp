@@ -71,7 +71,7 @@ inline float gemma3_rope_scale(const Keys& keys, ModelConfig& c) {
   const bool small = c.n_layers() == 18 || c.n_layers() == 26;
   if (has_rope_scaling(keys) || small || c.max_seq_len != 131072) return rope_scale(keys);
   c.notes.push_back(keys.name_of("rope.scaling.factor") +
-                    " is missing: 8 is taken, as published models of 131072 positions have it");
+                    " is missing: 8 is used, as in published models of 131072 positions");
   return 1.0f / 8.0f;
 }
 

@@ -212,8 +212,8 @@ inline void read_epsilon(const Keys& keys, const Defaults& defaults, ModelConfig
   constexpr const char* kKey = "attention.layer_norm_rms_epsilon";
   if (defaults.rms_eps && keys.find(kKey) == nullptr) {
     c.rms_eps = *defaults.rms_eps;
-    c.notes.push_back(keys.name_of(kKey) + " is missing: " + std::to_string(c.rms_eps) +
-                      " is taken, the family's");
+    c.notes.push_back(keys.name_of(kKey) + " is missing: the family's value " + std::to_string(c.rms_eps) +
+                      " is used");
   } else {
     c.rms_eps = keys.positive(kKey);
   }

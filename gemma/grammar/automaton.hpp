@@ -143,13 +143,13 @@ class AutomatonBuilder {
   State state() {
     if (out_.n_states_ >= Automaton::kMaxStates) {
       detail::refuse(ErrorCode::kUnsupported,
-                     "a grammar that takes too many states: fewer or smaller repetitions help");
+                     "the grammar needs too many states: use fewer or smaller repetitions");
     }
     return static_cast<State>(out_.n_states_++);
   }
   std::uint32_t new_rule(const Body& body) {
     if (bodies_.size() >= Automaton::kMaxStates) {
-      detail::refuse(ErrorCode::kUnsupported, "a grammar with too many rules or parts");
+      detail::refuse(ErrorCode::kUnsupported, "the grammar has too many rules or parts");
     }
     bodies_.push_back(body);
     out_.starts_.push_back(state());
@@ -164,8 +164,7 @@ class AutomatonBuilder {
 
   void byte(State from, std::uint32_t first, std::uint32_t last, State to) {
     if (bytes_.size() >= Automaton::kMaxByteEdges) {
-      detail::refuse(ErrorCode::kUnsupported,
-                     "a grammar that repeats classes of too many characters too often");
+      detail::refuse(ErrorCode::kUnsupported, "the grammar repeats large character classes too often");
     }
     bytes_.push_back({from, {static_cast<std::uint8_t>(first), static_cast<std::uint8_t>(last), to}});
   }

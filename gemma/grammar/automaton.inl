@@ -15,7 +15,7 @@ GEMMA_INLINE Automaton::Automaton(const Rules& rules, RuleId root) {
   find_nullable();
   find_heights();
   if (heights_[starts_[0]] == kInfinite) {
-    detail::refuse(ErrorCode::kUnsupported, "a grammar that no text at all can satisfy");
+    detail::refuse(ErrorCode::kUnsupported, "no text can satisfy the grammar");
   }
   find_ranks(builder.names());
   mark_tails();

@@ -36,7 +36,7 @@ class GbnfReader {
     const std::size_t valid = utf8::valid_prefix(text_);
     if (valid != text_.size()) {
       at_ = valid;
-      fail("is not UTF-8");
+      fail("not UTF-8");
     }
     skip();
     while (at_ < text_.size()) {
@@ -44,7 +44,7 @@ class GbnfReader {
       const std::string_view rule = name();
       if (rule.empty()) fail("expected the name of a rule");
       skip();
-      if (!take("::=")) fail("expected '::=' behind the name of a rule");
+      if (!take("::=")) fail("expected '::=' after the name of a rule");
       const RuleId id = rule_of(rule, place);
       Known& known = known_.find(rule)->second;
       if (known.defined) {
@@ -82,13 +82,13 @@ class GbnfReader {
     bool defined;
   };
 
-  [[noreturn]] void fail(const std::string& what) const {
+  [[noreturn]] void fail(const std::string& what, ErrorCode code = ErrorCode::kMalformed) const {
     std::size_t line = 1, column = 1;
     for (const char c : text_.substr(0, at_)) {
       column = c == '\n' ? 1 : column + 1;
       line += c == '\n' ? 1 : 0;
     }
-    detail::refuse(ErrorCode::kMalformed, [&] {
+    detail::refuse(code, [&] {
       return "grammar, line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what;
     });
   }
@@ -168,13 +168,14 @@ class GbnfReader {
     if (take(".")) return rules_.chars({{0, kLastChar}});
     if (take("\"")) return literal();
     if (take("[")) return char_class();
-    if (peek() == '<' || peek() == '!') fail("tokens in a grammar are not supported");
-    fail("expected a text, a class of characters, a rule or '('");
+    if (peek() == '<' || peek() == '!')
+      fail("tokens in a grammar are not supported", ErrorCode::kUnsupported);
+    fail("expected a string, a character class, a rule or '('");
   }
   ExprId literal() {
     std::string out;
     while (!take("\"")) {
-      if (at_ == text_.size() || peek() == '\n') fail("a text without its closing quote");
+      if (at_ == text_.size() || peek() == '\n') fail("unterminated string");
       utf8::append(character(), out);
     }
     return rules_.text(out);
@@ -183,15 +184,15 @@ class GbnfReader {
     const bool negated = take("^");
     std::vector<CharRange> ranges;
     while (!take("]")) {
-      if (at_ == text_.size() || peek() == '\n') fail("a class of characters without its closing ']'");
+      if (at_ == text_.size() || peek() == '\n') fail("unterminated character class");
       const std::uint32_t first = character();
       std::uint32_t last = first;
       if (peek() == '-' && at_ + 1 < text_.size() && text_[at_ + 1] != ']') {
         ++at_;
-        if (at_ == text_.size() || peek() == '\n') fail("a class of characters without its closing ']'");
+        if (at_ == text_.size() || peek() == '\n') fail("unterminated character class");
         last = character();
       }
-      if (last < first) fail("a range of characters that ends before it begins");
+      if (last < first) fail("a character range that ends before it begins");
       ranges.push_back({first, last});
     }
     return rules_.chars(negated ? complement(ranges) : std::move(ranges));
@@ -220,7 +221,7 @@ class GbnfReader {
       default:
         if (std::string_view("\\\"[]-^/.").find(c) == std::string_view::npos || c == '\0') {
           --at_;
-          fail("an escape that is not known");
+          fail("an unknown escape");
         }
         return static_cast<std::uint32_t>(c);
     }
@@ -253,7 +254,7 @@ class GbnfReader {
       skip();
     }
     if (!take("}")) fail("expected '}'");
-    if (max < min) fail("a repetition whose most is less than its least");
+    if (max < min) fail("a repetition whose maximum is below its minimum");
     return std::pair(min, max);
   }
   std::uint32_t number() {

@@ -28,7 +28,7 @@ class JsonText {
     JsonText reader(text, what);
     Value value = reader.value(0);
     reader.skip();
-    if (reader.at_ != text.size()) reader.fail("more text behind the value");
+    if (reader.at_ != text.size()) reader.fail("more text after the value");
     return value;
   }
 
@@ -94,7 +94,7 @@ class JsonText {
       skip();
       if (peek() != '"') fail("expected the name of a member");
       std::string name = string();
-      if (!names.insert(name).second) fail("a name that was there before");
+      if (!names.insert(name).second) fail("a duplicate member name");
       skip();
       if (!take(":")) fail("expected ':'");
       Value member = value(depth + 1);
@@ -155,7 +155,7 @@ class JsonText {
       out += kTo[i];
       return;
     }
-    if (c != 'u') fail("an escape that is not known");
+    if (c != 'u') fail("an unknown escape");
     std::uint32_t point = hex4();
     if (point >= 0xD800 && point < 0xDC00 && take("\\u")) {
       const std::uint32_t low = hex4();
@@ -174,12 +174,12 @@ class JsonText {
       for (std::size_t i = at_; i < end; ++i) {
         if (static_cast<unsigned char>(text_[i]) < 0x20) {
           at_ = i;
-          fail("a control character in a text");
+          fail("an unescaped control character in a string");
         }
       }
       out += text_.substr(at_, end - at_);
       at_ = end;
-      if (at_ == text_.size()) fail("a text without its closing quote");
+      if (at_ == text_.size()) fail("unterminated string");
       if (text_[at_++] == '"') return out;
       escape(out);
     }

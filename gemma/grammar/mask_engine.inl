@@ -26,7 +26,7 @@ decltype(auto) MaskEngine::in_table(GrammarMask& mask, F&& f) {
       table_.emplace(*automaton_);
       if (again)
         detail::refuse(ErrorCode::kUnsupported,
-                       "a grammar that is too ambiguous: too many ways to go on for one token");
+                       "the grammar is too ambiguous: too many ways to continue by one token");
     }
   }
 }

@@ -140,7 +140,7 @@ class Pattern {
       min = max = number();
       if (take(",")) max = is_digit(peek()) ? number() : Rules::kNoEnd;
       if (!take("}")) fail(ErrorCode::kMalformed, "has a repetition without its '}'");
-      if (max < min) fail(ErrorCode::kMalformed, "has a repetition whose most is less than its least");
+      if (max < min) fail(ErrorCode::kMalformed, "has a repetition whose maximum is below its minimum");
     } else {
       const char sign = peek();
       ++at_;
@@ -274,9 +274,10 @@ class Pattern {
       if (one && peek() == '-' && peek(1) != ']' && peek(1) != '\0') {
         ++at_;
         const Ranges last = peek() == '\\' ? escape(true) : Ranges{literal()};
-        if (last.size() != 1 || last[0].first != last[0].last || last[0].first < first[0].first) {
-          fail(ErrorCode::kMalformed, "has a range of characters that is none");
-        }
+        if (last.size() != 1 || last[0].first != last[0].last)
+          fail(ErrorCode::kMalformed, "has a character range that ends in a class");
+        if (last[0].first < first[0].first)
+          fail(ErrorCode::kMalformed, "has a character range that ends before it begins");
         ranges.push_back({first[0].first, last[0].first});
       } else {
         ranges.insert(ranges.end(), first.begin(), first.end());

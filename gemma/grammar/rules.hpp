@@ -132,7 +132,7 @@ class Rules {
   ExprId repeat(ExprId part, std::uint32_t min, std::uint32_t max) {
     if (min > kMaxCount || (max != kNoEnd && max > kMaxCount)) {
       refuse(ErrorCode::kUnsupported,
-             [] { return "a grammar repeats something more than " + std::to_string(kMaxCount) + " times"; });
+             [] { return "the grammar repeats an item more than " + std::to_string(kMaxCount) + " times"; });
     }
     return add({Kind::kRepeat, static_cast<std::uint32_t>(part), min, max});
   }
@@ -172,7 +172,7 @@ class Rules {
   };
 
   static void check(bool fits) {
-    if (!fits) detail::refuse(ErrorCode::kUnsupported, "a grammar with too many rules or parts");
+    if (!fits) detail::refuse(ErrorCode::kUnsupported, "the grammar has too many rules or parts");
   }
   ExprId add(const Expr& e) {
     check(exprs_.size() < kMaxExprs);

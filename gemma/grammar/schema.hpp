@@ -288,9 +288,9 @@ class Schema {
     const Lengths counts = lengths_of(set, "minProperties", "maxProperties");
     const auto is_required = [](const Member& m) { return m.required; };
     const auto n = static_cast<std::uint64_t>(std::count_if(members.begin(), members.end(), is_required));
-    if (counts.min > n) unsupported("keyword 'minProperties' above the number of required members");
+    if (counts.min > n) unsupported("keyword 'minProperties' is above the number of required members");
     if (counts.max != kNoLength && (more || counts.max < members.size())) {
-      unsupported("keyword 'maxProperties' below the number of members that may come");
+      unsupported("keyword 'maxProperties' is below the number of members that are allowed");
     }
   }
   ExprId object(const SchemaSet& set) {

@@ -50,7 +50,7 @@ inline Lengths lengths_of(const SchemaSet& set, std::string_view least, std::str
     out.max = std::min(out.max, count_of(*s, most).value_or(kNoLength));
   }
   if (out.min > Rules::kMaxCount)
-    SchemaParts::unsupported("keyword " + gemma::quoted(least) + " above " +
+    SchemaParts::unsupported("keyword " + gemma::quoted(least) + " is above " +
                              std::to_string(Rules::kMaxCount));
   return out;
 }

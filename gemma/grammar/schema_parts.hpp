@@ -127,10 +127,10 @@ class SchemaParts : public SchemaWords {
     const Value* id = root_.find("$id");
     const bool own = id != nullptr && id->is(Value::Kind::kText) && !id->text().empty() && ref == id->text();
     if (ref == "#" || own) return root_;
-    if (!ref.starts_with('#')) unsupported("reference " + gemma::quoted(ref) + " leads out of the schema");
+    if (!ref.starts_with('#')) unsupported("reference " + gemma::quoted(ref) + " points outside the schema");
     if (!ref.starts_with("#/")) {
       if (const Value* found = anchor(root_, ref.substr(1), 0)) return *found;
-      malformed("reference " + gemma::quoted(ref) + " leads nowhere");
+      malformed("reference " + gemma::quoted(ref) + " does not resolve");
     }
     const Value* at = &root_;
     for (std::size_t begin = 2; at != nullptr && begin <= ref.size();) {
@@ -138,7 +138,7 @@ class SchemaParts : public SchemaWords {
       at = step(*at, unescaped(ref.substr(begin, end - begin)));
       begin = end + 1;
     }
-    if (at == nullptr) malformed("reference " + gemma::quoted(ref) + " leads nowhere");
+    if (at == nullptr) malformed("reference " + gemma::quoted(ref) + " does not resolve");
     return *at;
   }
   static const Value* step(const Value& v, const std::string& name) {

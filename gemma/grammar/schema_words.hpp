@@ -142,7 +142,7 @@ class SchemaWords {
     unsigned bits = 0;
     const auto add = [&](const Value& name) {
       const unsigned bit = name.is(Value::Kind::kText) ? JsonTypes::of(name.text()) : 0;
-      if (bit == 0) malformed("keyword 'type' names a type that there is not: " + gemma::quoted(name.text()));
+      if (bit == 0) malformed("keyword 'type' names an unknown type: " + gemma::quoted(name.text()));
       bits |= bit;
     };
     if (!v->is(Value::Kind::kList)) {

@@ -72,7 +72,7 @@ GEMMA_INLINE StateTable::StateTable(const Automaton& automaton)
   start_ = close();
   if (start_ == kDead) {
     refuse(ErrorCode::kUnsupported,
-           [] { return "a grammar whose rules must nest more than " + std::to_string(kMaxDepth) + " deep"; });
+           [] { return "the grammar's rules must nest more than " + std::to_string(kMaxDepth) + " deep"; });
   }
 }
 
@@ -113,7 +113,7 @@ GEMMA_INLINE void StateTable::add(Pair item) {
     entered_.clear();
     ends_ = false;
     detail::refuse(ErrorCode::kUnsupported,
-                   "a grammar that is too ambiguous: too many ways to read a text at once");
+                   "the grammar is too ambiguous: too many ways to parse a text at once");
   }
   open_.push_back(item);
 }

@@ -290,7 +290,8 @@ TEST_F(CApi, OwnSamplersAndCancelling) {
     return ++*static_cast<int*>(user) > 3 ? -1 : static_cast<std::int32_t>(n - 1);
   };
   EXPECT_EQ(gemma_session_generate(session_, nullptr, &options, nullptr, &error_), -1);
-  EXPECT_NE(why(GEMMA_ERROR_INVALID_ARGUMENT).find("chose no token"), std::string::npos);
+  EXPECT_NE(why(GEMMA_ERROR_INVALID_ARGUMENT).find("the pick callback returned a negative id"),
+            std::string::npos);
   EXPECT_EQ(calls, 4);
   EXPECT_EQ(gemma_session_n_past(session_), ids.size() + 3);
   gemma_session_cancel(session_);

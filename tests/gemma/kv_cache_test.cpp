@@ -143,7 +143,11 @@ TEST(KvCache, GoesBackAsFarAsTheWindowsPagesAllow) {
   EXPECT_TRUE(cache.can_truncate(335));
   EXPECT_FALSE(cache.can_truncate(334));
   EXPECT_TRUE(cache.can_truncate(0));
-  EXPECT_THROW(cache.truncate(334), Error);
+  EXPECT_EQ(test::refusal_of([&] { cache.truncate(334); }),
+            "invalid_argument: cannot truncate 500 positions to 334: a sliding window has released positions "
+            "that they need");
+  EXPECT_EQ(test::refusal_of([&] { cache.truncate(501); }),
+            "invalid_argument: cannot truncate 500 positions to 501");
   cache.truncate(400);
   EXPECT_EQ(cache.n_past(), 400u);
   EXPECT_FALSE(cache.can_truncate(334));  // released positions do not return

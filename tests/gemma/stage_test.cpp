@@ -188,12 +188,13 @@ TEST(StageErrors, SharesThatAreNotAllLayers) {
     expect_error(ErrorCode::kInvalidArgument, {"layers"}, [&] { split_layers(model, layers); });
   }
   for (const std::size_t stages : {std::size_t{0}, n + 1}) {
-    expect_error(ErrorCode::kInvalidArgument, {"cannot be shared out"},
+    expect_error(ErrorCode::kInvalidArgument, {"cannot be divided into"},
                  [&] { split_layers(model, stages, SplitBy::kPrefill); });
   }
   expect_error(ErrorCode::kInvalidArgument, {"the range holds no layers"},
                [&] { Stage(model, {.layer_begin = n}); });
-  expect_error(ErrorCode::kInvalidArgument, {"not possible"}, [&] { Stage(model, {.max_sequences = 0}); });
+  expect_error(ErrorCode::kInvalidArgument, {"max_sequences is 0"},
+               [&] { Stage(model, {.max_sequences = 0}); });
   EXPECT_THROW(Stage(golden("nano-embedding.F32"), {}), Error);
 }
 

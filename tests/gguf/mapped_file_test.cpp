@@ -119,7 +119,7 @@ TEST(MappedFile, AFileThatShrinksIsNoticed) {
   file.check_size();
   std::filesystem::resize_file(folder.path("b"), 9);
   EXPECT_EQ(gemma::test::refusal_of([&] { file.check_size(); }),
-            "io: " + path + ": the file was cut to 9 bytes while it was open; 10 are mapped");
+            "io: " + path + ": the file was truncated to 9 bytes while it was open; it had 10");
   const std::vector<std::byte> bytes(10);
   MappedFile::borrow(bytes, "memory").check_size();
 }

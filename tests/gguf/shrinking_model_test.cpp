@@ -26,7 +26,7 @@ TEST(ShrinkingModel, IsNoticedByTheNextForward) {
   const std::vector<float> logits(session.logits().begin(), session.logits().end());
   // by one byte only: the page stays mapped, so that the test fails without SIGBUS if the check is missing
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
-  gemma::test::expect_error(ErrorCode::kIo, {"was cut to"},
+  gemma::test::expect_error(ErrorCode::kIo, {"was truncated to"},
                             [&] { session.append(std::span(tokens).last(1)); });
   EXPECT_EQ(session.n_past(), 2u);
   EXPECT_TRUE(std::equal(logits.begin(), logits.end(), session.logits().begin(), session.logits().end()));

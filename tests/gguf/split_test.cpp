@@ -105,7 +105,7 @@ TEST_F(Split, AMissingPartIsNamed) {
   }
   std::filesystem::rename(path(1), folder_.path("renamed.gguf"));
   const std::string error = refusal_of([&] { File::open(folder_.path("renamed.gguf")); });
-  EXPECT_NE(error.find("is part 2 of 3 of a model; the others are found when its name ends in "
+  EXPECT_NE(error.find("is part 2 of 3 of a model; to find the others, its name must end in "
                        "-00002-of-00003.gguf"),
             std::string::npos)
       << error;
@@ -123,12 +123,12 @@ TEST_F(Split, PartsOfOtherModelsAreRefused) {
     writer.add("split.no", number).add("split.count", count).add("split.tensors.count", total);
   };
   std::string error = with([&](Writer& w) { keys(w, 1, 3, 9), add_tensors(w, 2, "a"); });
-  EXPECT_NE(error.find("is of another model than " + path(0) + ": split.tensors.count is 9, not 5"),
+  EXPECT_NE(error.find("belongs to another model than " + path(0) + ": split.tensors.count is 9, not 5"),
             std::string::npos)
       << error;
-  EXPECT_NE(
-      opened(1).find(path(0) + ": is of another model than " + path(1) + ": split.tensors.count is 5, not 9"),
-      std::string::npos)
+  EXPECT_NE(opened(1).find(path(0) + ": belongs to another model than " + path(1) +
+                           ": split.tensors.count is 5, not 9"),
+            std::string::npos)
       << opened(1);
   error = with([&](Writer& w) { keys(w, 1, 3, 5), add_tensors(w, 4, "a"); });
   EXPECT_NE(error.find("its 3 parts hold 7 tensors; split.tensors.count says 5"), std::string::npos) << error;
@@ -139,7 +139,7 @@ TEST_F(Split, PartsOfOtherModelsAreRefused) {
     w.add("general.architecture", "llama");
     add_tensors(w, 2, "a");
   });
-  EXPECT_NE(error.find("is of another model than " + path(0) + ": key 'general.architecture' differs"),
+  EXPECT_NE(error.find("belongs to another model than " + path(0) + ": key 'general.architecture' differs"),
             std::string::npos)
       << error;
   error = with([&](Writer& w) { keys(w, 2, 3, 5), add_tensors(w, 2, "a"); });
@@ -178,7 +178,7 @@ TEST_F(Split, KeysThatLie) {
             std::string::npos);
   EXPECT_NE(open([](Writer& w) {
               w.add("split.count", std::uint16_t{3}).add("split.no", std::uint16_t{3});
-            }).find("3 is none of 3 parts, counted from 0"),
+            }).find("3 is out of range: 3 parts are numbered from 0"),
             std::string::npos);
   EXPECT_NE(open([](Writer& w) {
               w.add("split.count", std::uint16_t{3}).add("split.no", std::uint16_t{0});

@@ -160,6 +160,10 @@ TEST(Schema, WhatIsNotKeptIsRefusedByName) {
             "unsupported: schema: 'multipleOf' other than 1");
   EXPECT_EQ(schema_error(R"j({"type":"string","pattern":"(?=a)"})j"),
             "unsupported: schema: pattern '(?=a)' holds a look-ahead or look-behind, which is not supported");
+  EXPECT_EQ(schema_error(R"({"type":"string","pattern":"[z-a]"})"),
+            "malformed: schema: pattern '[z-a]' has a character range that ends before it begins");
+  EXPECT_EQ(schema_error(R"({"type":"string","pattern":"[a-\\d]"})"),
+            "malformed: schema: pattern '[a-\\d]' has a character range that ends in a class");
   EXPECT_EQ(schema_error(R"({"type":"string","pattern":"^a*b$","maxLength":3})"),
             "unsupported: schema: pattern '^a*b$' together with 'minLength' or 'maxLength', which its texts "
             "may not keep");
@@ -168,18 +172,18 @@ TEST(Schema, WhatIsNotKeptIsRefusedByName) {
   EXPECT_EQ(schema_error(R"({"enum":["a","bb"],"minLength":2})"),
             "unsupported: schema: 'enum' or 'const' together with 'minLength'");
   EXPECT_EQ(schema_error(R"({"$ref":"https://example.org/x"})"),
-            "unsupported: schema: reference 'https://example.org/x' leads out of the schema");
+            "unsupported: schema: reference 'https://example.org/x' points outside the schema");
   EXPECT_EQ(schema_error(R"({"$ref":"#/$defs/x"})"),
-            "malformed: schema: reference '#/$defs/x' leads nowhere");
+            "malformed: schema: reference '#/$defs/x' does not resolve");
   EXPECT_EQ(schema_error(R"({"$ref":"#"})"),
             "unsupported: schema: a schema that refers to itself without a value in between");
   EXPECT_EQ(schema_error(R"({"type":"text"})"),
-            "malformed: schema: keyword 'type' names a type that there is not: 'text'");
-  EXPECT_EQ(schema_error("false"), "unsupported: a grammar that no text at all can satisfy");
+            "malformed: schema: keyword 'type' names an unknown type: 'text'");
+  EXPECT_EQ(schema_error("false"), "unsupported: no text can satisfy the grammar");
   EXPECT_EQ(schema_error(R"({"type":"integer","minimum":5,"maximum":4})"),
-            "unsupported: a grammar that no text at all can satisfy");
+            "unsupported: no text can satisfy the grammar");
   EXPECT_EQ(schema_error(R"({"type":"object","minProperties":1})"),
-            "unsupported: schema: keyword 'minProperties' above the number of required members");
+            "unsupported: schema: keyword 'minProperties' is above the number of required members");
   EXPECT_EQ(schema_error("{"), "malformed: schema, byte 1: not JSON: expected the name of a member");
   EXPECT_EQ(schema_error("3"),
             "malformed: schema: what should be a schema is neither an object nor true or false");

@@ -64,7 +64,7 @@ class Embed(ProgramTest):
         self.assertNotEqual(by["last"], by["cls"])
         self.assertEqual(self.vectors("--pooling", "last", texts=["hello"], model=GEMMA),
                          self.vectors(texts=["hello"], model=GEMMA))
-        self.refuses("gemma-embed", "-m", GEMMA, "--pooling", "cls", says="looks back")
+        self.refuses("gemma-embed", "-m", GEMMA, "--pooling", "cls", says="causal attention")
         self.refuses("gemma-embed", "-m", MODEL, "--pooling", "rank", says="--pooling")
 
     def test_texts_that_are_too_long(self):

@@ -146,6 +146,11 @@ class Flags(ProgramTest):
                 self.refuses(program, *with_model(program, GEMMA), "-m", GEMMA, says="--model is given twice")
         self.refuses("gemma-chat", "-m", GEMMA, "-m", GEMMA, "-m", GEMMA, "-p", "x", says="--model is given 3 times")
 
+    def test_a_value_outside_a_list(self):
+        self.refuses("gemma-chat", *with_model("gemma-chat", GEMMA), "--kv", "q4", says="--kv: q4 is not one of f32, f16, q8 (--help")
+        self.refuses("gemma-bench", *with_model("gemma-bench", GEMMA), "-o", "a not in {b}",
+                     says="--output: a not in {b} is not one of md, json (--help")
+
     def test_more_threads_than_cores(self):
         out = self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA))
         self.assertEqual(self.succeeds("gemma-chat", *with_model("gemma-chat", GEMMA), "-t", "64"), out)

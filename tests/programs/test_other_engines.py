@@ -23,7 +23,7 @@ class OtherEngines(ProgramTest):
         super().setUp()
         without_epsilon = renamed(NANO, ("attention.layer_norm_rms_epsilon", "attention.layer_norm_rms_epsilxx"))
         self.blob = self.write("sha256-0123456789abcdef", without_epsilon)  # no extension
-        self.note = "note: key 'gemma3.attention.layer_norm_rms_epsilon' is missing: 0.000001 is taken"
+        self.note = "note: key 'gemma3.attention.layer_norm_rms_epsilon' is missing: the family's value 0.000001 is used"
 
     def noted(self, program, *arguments, **options):
         """The standard output of a run that succeeds, with the note as the only line on standard error."""

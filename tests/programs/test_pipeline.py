@@ -91,7 +91,7 @@ class Pipeline(ProgramTest):
                 (2, ["-m", GEMMA, "-p", "x", "--max-memory", "1MB"], "more than the limit"),
                 (1, ["-m", GEMMA, "--tokens", "1,4096", "--out", out], "4096 is not in the vocabulary"),
                 (1, ["-m", GEMMA, "-p", "x", "--timeout", "nan"], "--timeout: nan is not a number from 0 to 1000000"),
-                (1, ["-m", GOLDEN / "nano-embedding.F32.gguf", "--tokens", "1", "--out", out], "makes embeddings of texts, and no logits"),
+                (1, ["-m", GOLDEN / "nano-embedding.F32.gguf", "--tokens", "1", "--out", out], "produces text embeddings, not logits"),
                 (1, ["-m", GEMMA, "--tokens", "1", "--out", "/nonexistent/out"], "/nonexistent/out"),
                 (4, ["-m", shared, "--tokens", "1", "--out", out], "reads the keys and values of layer")]:
             status, text, err = self.ranks(ranks, *arguments)

@@ -52,7 +52,7 @@ const [url, key] = process.argv.slice(2);
   await page.fill("#text", "Hello");
   await page.keyboard.press("Enter");
   await settled();
-  assert.match(await page.locator(".fault").last().textContent(), /makes embeddings/);
+  assert.match(await page.locator(".fault").last().textContent(), /produces text embeddings/);
   assert.deepEqual(faults.filter((f) => !/status of 400/.test(f)), []);
   await browser.close();
   console.log("the page at the server: ok");

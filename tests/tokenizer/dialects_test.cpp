@@ -97,7 +97,7 @@ TEST(Dialects, TurnsByName) {
     const auto ids = plain.chat(name).encode(*plain.tokenizer, kUser);
     EXPECT_EQ(std::count(ids.begin(), ids.end(), plain.vocab().bos()), 1) << name;
   }
-  expect_error(ErrorCode::kInvalidArgument, {"'vicuna'; there are gemma"}, [&] { plain.chat("vicuna"); });
+  expect_error(ErrorCode::kInvalidArgument, {"'vicuna'; known are gemma"}, [&] { plain.chat("vicuna"); });
 }
 
 TEST(Dialects, ATemplateIsNeverReplacedInSilence) {

@@ -155,7 +155,7 @@ TEST(MalformedVocabulary, PiecesOfMegabytesTogether) {
   }
   const auto bytes = v.bytes();
   const auto file = gguf::File::from_memory(bytes, "FILE");
-  test::expect_error(ErrorCode::kMalformed, {"FILE: key 'tokenizer.ggml.tokens' holds 335", "(at byte "},
+  test::expect_error(ErrorCode::kMalformed, {"FILE: key 'tokenizer.ggml.tokens' has 335", "(at byte "},
                      [&] { Vocab::from(file); });
 }
 
@@ -327,7 +327,8 @@ TEST(MalformedVocabulary, TokenizersThatAreNotRead) {
 TEST(MalformedVocabulary, ChatTemplateOfMegabytes) {
   SmallVocabulary v = small_mistral();
   v.chat_template = std::string(Vocab::kMaxTemplateBytes + 1, '{');
-  expect_vocabulary_error(v, ErrorCode::kMalformed, "tokenizer.chat_template", 0, "holds 1048577 bytes");
+  expect_vocabulary_error(v, ErrorCode::kMalformed, "tokenizer.chat_template", 0,
+                          "has 1048577 bytes; at most 1048576 are accepted");
   v.chat_template.pop_back();  // the maximum length: rendered by the vocabulary's markers, quickly
   const auto bytes = v.bytes();
   const auto file = gguf::File::from_memory(bytes, "FILE");
