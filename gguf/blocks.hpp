@@ -115,10 +115,9 @@ struct BlockTQ2_0 {  // w = d * (q - 1), q in K order
   std::uint8_t qs[64];
   std::uint16_t d;
 };
-// w = d * (t - 1), t = ((byte * 3^n mod 256) * 3) >> 8: digit n of a byte in base 3. Weight i is digit i / 32
-// of qs[i % 32] for i < 160, digit (i - 160) / 16 of qs[32 + i % 16] for i < 240, else digit (i - 240) / 4 of
-// qh[i % 4].
-struct BlockTQ1_0 {
+// Weight i is digit i / 32 of qs[i % 32] for i < 160, digit (i - 160) / 16 of qs[32 + i % 16] for i < 240,
+// else digit (i - 240) / 4 of qh[i % 4].
+struct BlockTQ1_0 {  // w = d * (t - 1), t = ((byte * 3^n mod 256) * 3) >> 8: digit n of a byte in base 3
   std::uint8_t qs[48];
   std::uint8_t qh[4];
   std::uint16_t d;
@@ -140,8 +139,7 @@ struct BlockIQ2_XS {  // w = d * (0.5 + sc) / 4 * g; qs: 9 bits of index, 7 of s
   std::uint16_t qs[32];
   std::uint8_t scales[8];
 };
-// As IQ2_XS; bits 8-9 of the four indices of 32 weights are in a byte of qh; a sign byte for 8 weights.
-struct BlockIQ2_S {
+struct BlockIQ2_S {  // as IQ2_XS, with a sign byte for 8 weights; a byte of qh: bits 8-9 of four indices
   std::uint16_t d;
   std::uint8_t qs[32];
   std::uint8_t signs[32];
@@ -165,10 +163,9 @@ struct BlockIQ1_S {  // w = d * (2 sc + 1) * (g +- 1/8); qh of 32 weights: four 
   std::uint8_t qs[32];
   std::uint16_t qh[8];
 };
-// As IQ1_S, with 3 bits sc for 16 weights and a nibble for 8: bits 8-10 of the index, the sign of 1/8.
-struct BlockIQ1_M {
+struct BlockIQ1_M {  // as IQ1_S, with 3 bits sc for 16 weights, and a nibble of qh for 8
   std::uint8_t qs[32];
-  std::uint8_t qh[16];      // two nibbles each, low first
+  std::uint8_t qh[16];      // two nibbles each, low first: bits 8-10 of the index, the sign of 1/8
   std::uint16_t scales[4];  // four times 3 bits sc, lowest first; top nibbles: d, lowest first
 };
 
