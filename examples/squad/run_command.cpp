@@ -3,7 +3,6 @@
 #include <cstdlib>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "examples/chat_template_flag.hpp"
 #include "examples/engine_flags.hpp"
@@ -18,7 +17,6 @@
 #include "examples/squad/embedded.hpp"
 #include "examples/squad/engine_source.hpp"
 #include "examples/squad/fail.hpp"
-#include "examples/squad/finish.hpp"
 #include "examples/squad/runner.hpp"
 #include "tokenizer/dialects/registry.hpp"
 
