@@ -13,7 +13,6 @@
 #include "examples/read_file.hpp"
 #include "examples/squad/cluster.hpp"
 #include "examples/squad/commands.hpp"
-#include "examples/squad/digest.hpp"
 #include "examples/squad/embedded.hpp"
 #include "examples/squad/engine_source.hpp"
 #include "examples/squad/fail.hpp"
