@@ -80,8 +80,4 @@ enum class JudgePrompt {
 /// The request to rank the answers of `task`, shown in `order` with IDs from 1.
 std::string ranking_prompt(JudgePrompt kind, const JudgeTask& task, std::span<const std::size_t> order);
 
-/// Parses "2,1,3", "213", "2 > 1 > 3" and similar texts: IDs from best to worst. Returns ranks by position
-/// (ranks[id - 1]), or an empty vector unless each ID from 1 to k occurs once and nothing else occurs.
-std::vector<double> parse_ranking(std::string_view text, std::size_t k);
-
 }  // namespace gemma::squad
