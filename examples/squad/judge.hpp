@@ -12,11 +12,11 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "examples/squad/answer_source.hpp"
 #include "examples/squad/squad.hpp"
 
 namespace gemma::squad {
 
-/// One question with the answers of all models.
 struct JudgeTask {
   std::string id;
   std::string question;
@@ -52,6 +52,14 @@ class Judge {
 /// A judge that ranks by token F1 against the true answer, the official metric; equal scores share the
 /// mid-rank. Needs no model or network.
 std::unique_ptr<Judge> make_f1_judge();
+
+/// A judge that is a local model: its verdict is the most likely of all rankings as the reply to the request;
+/// nothing is sampled and nothing parsed. `label` and `sha256` identify the model. At most 5 answers (120
+/// rankings): judge() throws gemma::Error (invalid_argument) for more, and what the source throws.
+/// `positions`: initial size of the context in tokens; it is enlarged when a prompt needs it, up to the
+/// model's own context (else context_full).
+std::unique_ptr<Judge> make_likelihood_judge(std::unique_ptr<AnswerSource> source, std::string label,
+                                             std::string sha256, std::size_t positions = 4096);
 
 /// The orders in which answers are shown to a judge that depends on the order.
 enum class OrderPolicy {

@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "examples/squad/judge_likelihood.hpp"
 #include "gguf/error.hpp"
 #include "tests/squad/fake_source.hpp"
 
