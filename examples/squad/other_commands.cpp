@@ -48,7 +48,7 @@ struct IgnorePipe {
 
 /// Writes report.html, summary.json, answers.csv and predictions-MODEL.json into the run's directory, and the
 /// table to standard output unless `quiet`. `judges`: whose verdicts are used; empty: all that are complete.
-/// Files are written completely or not at all.
+/// Files are written completely or not at all; those of an earlier report are replaced.
 void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet) {
   const DirectoryLock lock(run.path());
   if (judges.empty() && run.n_models() > 1) judges = complete_judges(run);

@@ -136,7 +136,7 @@ ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, boo
   return identity;
 }
 
-/// `text` is the data set, `file` its name.
+/// `text` is the data set, read once, since `file`, which names it, may be a pipe.
 int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, std::string_view text,
                    const std::string& file) {
   const Dataset dataset = parse_dataset(text, file);
