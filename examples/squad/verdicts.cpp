@@ -127,8 +127,8 @@ std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdi
       missing.push_back(std::move(showing));
     }
   }
-  std::ranges::stable_partition(missing,
-                                [&](const auto& showing) { return !verdicts.latest.contains(showing); });
+  std::stable_partition(missing.begin(), missing.end(),
+                        [&](const auto& showing) { return !verdicts.latest.contains(showing); });
   return missing;
 }
 
