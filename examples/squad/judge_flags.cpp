@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "examples/numbers.hpp"
+#include "examples/program.hpp"
 #include "examples/squad/engine_source.hpp"
 #include "examples/squad/fail.hpp"
 #include "examples/squad/run_settings.hpp"
