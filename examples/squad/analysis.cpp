@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "examples/squad/fail.hpp"
-#include "examples/squad/stats/power.hpp"
 #include "examples/squad/text.hpp"
 
 namespace gemma::squad {

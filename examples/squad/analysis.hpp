@@ -17,7 +17,6 @@
 
 namespace gemma::squad {
 
-/// Metrics of one answer.
 struct AnswerMetrics {
   std::size_t article_words = 0;   // counted as in the article
   std::size_t words = 0;           // including digits and other scripts
@@ -49,7 +48,6 @@ struct Measure {
   bool differs(std::size_t pair) const noexcept { return differs() && conover[pair].p_holm <= 0.05; }
 };
 
-/// Results of one model.
 struct ModelSummary {
   Gains gains;
   double prefill_s = 0, decode_s = 0;  // sums

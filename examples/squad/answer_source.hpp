@@ -34,7 +34,6 @@ struct Prompt {
   bool chat = true;  // whether the text is a user's message for the model's template, or the whole prompt
 };
 
-/// One question for a model.
 struct Query {
   Prompt prompt;
   Sampling sampling;

@@ -1,13 +1,17 @@
-// The subcommands of gemma-squad.
+// The subcommands of gemma-squad, and the steps with which several of them end.
 // Invariant: parsing a subcommand only selects what main() runs.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include <CLI/CLI.hpp>
+
+#include "examples/squad/judge_flags.hpp"
+#include "examples/squad/run_directory.hpp"
 
 namespace gemma::squad {
 
@@ -37,5 +41,14 @@ void add_judge(CLI::App& app, Command& chosen);
 void add_report(CLI::App& app, Command& chosen);
 void add_merge(CLI::App& app, Command& chosen);
 void add_score(CLI::App& app, Command& chosen);
+
+/// Judges a complete run (unless it has only one model), using stored verdicts, and writes the report.
+/// Problems of the judge are printed on stderr (questions without a ranking, an early end), and the report is
+/// written anyway. Returns the program's status: 0, 1 if the judge ended early, InterruptGuard::exit_status()
+/// if it was stopped.
+int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const std::atomic<bool>& cancel);
+
+/// Prints on stderr how to continue after Ctrl-C. Returns the program's status.
+int stopped(const RunDirectory& run);
 
 }  // namespace gemma::squad

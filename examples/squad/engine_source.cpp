@@ -12,7 +12,6 @@
 #include <fmt/format.h>
 
 #include "examples/chat_template_flag.hpp"
-#include "examples/engine_flags.hpp"
 #include "gemma/gemma.hpp"
 
 namespace gemma::squad {
@@ -89,11 +88,15 @@ class EngineSource : public AnswerSource {
 
   void ask(std::span<const Query> queries, bool share, const std::atomic<bool>& cancel,
            const std::function<void(std::size_t, Answer)>& done) override {
-    if (batch_) return ask_together(queries, cancel, done);
-    for (std::size_t i = 0; i < queries.size(); ++i) {
-      Answer answer;
-      if (!ask_alone(queries[i], share, cancel, answer)) return;
-      done(i, std::move(answer));
+    try {
+      if (batch_) return ask_together(queries, cancel, done);
+      for (std::size_t i = 0; i < queries.size(); ++i) {
+        Answer answer = ask_alone(queries[i], share, cancel);
+        if (cancel.load()) return;
+        done(i, std::move(answer));
+      }
+    } catch (const Error& error) {
+      if (error.code() != EngineErrorCode::kCancelled) throw;
     }
   }
 
@@ -152,29 +155,26 @@ class EngineSource : public AnswerSource {
     answer.timing.accepted = result.n_accepted;
   }
 
-  /// Answers one query alone. Returns false if it was cancelled.
-  bool ask_alone(const Query& query, bool share, const std::atomic<bool>& cancel, Answer& answer) {
+  /// Answers one query alone. The answer is incomplete if it was cancelled.
+  Answer ask_alone(const Query& query, bool share, const std::atomic<bool>& cancel) {
     const auto begin = Clock::now();
     const std::vector<TokenId> tokens = encode(query.prompt);
     if (!share) session_->reset();
+    Answer answer;
     answer.prompt_tokens = tokens.size();
     Timing& timing = answer.timing;
-    try {
-      const PrefillResult prefill = session_->set_tokens(tokens, {.cancel = &cancel});
-      timing.prefill_s = prefill.seconds;
-      timing.cached_tokens = prefill.n_reused;
-      const double before = seconds_since(begin);
-      Sampler sampler = sampler_of(query.sampling);
-      GenerateResult result = session_->generate(sampler, until(query.sampling, cancel));
-      timing.first_token_s = before + result.first_token_seconds;
-      timing.decode_s = result.seconds - result.first_token_seconds;
-      take(std::move(result), answer);
-    } catch (const Error& error) {
-      if (error.code() != EngineErrorCode::kCancelled) throw;
-    }
+    const PrefillResult prefill = session_->set_tokens(tokens, {.cancel = &cancel});
+    timing.prefill_s = prefill.seconds;
+    timing.cached_tokens = prefill.n_reused;
+    const double before = seconds_since(begin);
+    Sampler sampler = sampler_of(query.sampling);
+    GenerateResult result = session_->generate(sampler, until(query.sampling, cancel));
+    timing.first_token_s = before + result.first_token_seconds;
+    timing.decode_s = result.seconds - result.first_token_seconds;
+    take(std::move(result), answer);
     timing.total_s = timing.share_s = seconds_since(begin);
     timing.forwards = static_cast<double>(answer.tokens - std::min(answer.tokens, timing.accepted));
-    return !cancel.load();
+    return answer;
   }
 
   static constexpr Batch::Id kGone = 0;  // no sequence has this id
@@ -184,16 +184,6 @@ class EngineSource : public AnswerSource {
     Batch::Id id = 0;
     Answer answer = {};
   };
-
-  Running join(std::size_t i, const Query& query, const std::atomic<bool>& cancel) {
-    const auto begin = Clock::now();
-    const std::vector<TokenId> tokens = encode(query.prompt);
-    Running running{i, batch_->add(tokens, sampler_of(query.sampling), until(query.sampling, cancel))};
-    running.answer.prompt_tokens = tokens.size();
-    running.answer.timing.batch = batch_->max_sequences();
-    running.answer.timing.share_s = seconds_since(begin);
-    return running;
-  }
 
   Answer leave(Running& running) {
     Timing& timing = running.answer.timing;
@@ -210,15 +200,17 @@ class EngineSource : public AnswerSource {
     std::vector<Running> running;
     for (std::size_t next = 0; next < queries.size() || !running.empty();) {
       while (next < queries.size() && running.size() < batch_->max_sequences()) {
-        running.push_back(join(next, queries[next], cancel));
-        ++next;
+        const auto begin = Clock::now();
+        const Query& query = queries[next];
+        const std::vector<TokenId> tokens = encode(query.prompt);
+        const auto id = batch_->add(tokens, sampler_of(query.sampling), until(query.sampling, cancel));
+        Answer& answer = running.emplace_back(Running{next++, id}).answer;
+        answer.prompt_tokens = tokens.size();
+        answer.timing.batch = batch_->max_sequences();
+        answer.timing.share_s = seconds_since(begin);
       }
       const auto begin = Clock::now();
-      try {
-        batch_->step(&cancel);
-      } catch (const Error& error) {
-        if (error.code() != EngineErrorCode::kCancelled) throw;
-      }
+      batch_->step(&cancel);
       if (cancel.load()) return;
       const double part = 1 / static_cast<double>(running.size()), seconds = seconds_since(begin);
       for (Running& r : running) {

@@ -2,11 +2,8 @@
 // Invariant: the same prompt and sampling give the same answer whatever was asked before (law 1).
 #pragma once
 
+#include "examples/engine_flags.hpp"
 #include "examples/squad/answer_source.hpp"
-
-namespace gemma::app {
-struct EngineFlags;
-}
 
 namespace gemma::squad {
 

@@ -2,8 +2,8 @@
 // Invariant: a sum over the answers, independent of which process asked them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <string>
 
 #include "examples/squad/answer_source.hpp"
 
@@ -18,15 +18,23 @@ struct Gains {
 
   std::size_t drafted = 0, accepted = 0;  // guessed tokens; those that were right
 
-  void add(const Answer& answer);
+  void add(const Answer& answer) {
+    ++n;
+    batch = std::max(batch, answer.timing.batch);
+    seconds += answer.timing.share_s;
+    prompt_tokens += static_cast<double>(answer.prompt_tokens);
+    cached_tokens += static_cast<double>(std::min(answer.prompt_tokens, answer.timing.cached_tokens));
+    tokens += static_cast<double>(answer.tokens);
+    forwards += answer.timing.forwards;
+    drafted += answer.timing.drafted;
+    accepted += answer.timing.accepted;
+  }
+
   double questions_per_hour() const { return seconds > 0 ? 3600 * static_cast<double>(n) / seconds : 0; }
   /// Fraction of the prompts' tokens that was not computed again.
   double shared() const { return prompt_tokens > 0 ? cached_tokens / prompt_tokens : 0; }
   /// Generated tokens per forward pass; 1 without batches and guesses.
   double tokens_per_forward() const { return forwards > 0 ? tokens / forwards : 0; }
-  /// "4500 questions/h; 71% of the prompts' tokens shared; up to 32 questions at once, 11.2 tokens per
-  /// forward pass; 40 of 90 guessed tokens right".
-  std::string in_words() const;
 };
 
 }  // namespace gemma::squad

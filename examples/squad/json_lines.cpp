@@ -42,31 +42,32 @@ JsonLines read_json_lines(const std::filesystem::path& file) {
   return out;
 }
 
-LineAppender::LineAppender(const std::filesystem::path& file, const JsonLines& state)
-    : file_(file), size_(state.whole_bytes) {
-  fd_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd_ < 0) system_failed(file, "cannot be written", errno);
-  if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0) {
-    const int error = errno;
-    ::close(fd_);
-    system_failed(file, "cannot be cut to its whole lines", error);
-  }
-  if (state.needs_newline) append("");
+OpenFile::OpenFile(const std::filesystem::path& file, int flags)
+    : fd(::open(file.c_str(), flags | O_CREAT | O_CLOEXEC, 0666)) {
+  if (fd < 0) system_failed(file, "cannot be written", errno);
 }
 
-LineAppender::~LineAppender() {
-  ::close(fd_);
+OpenFile::~OpenFile() {
+  ::close(fd);
+}
+
+LineAppender::LineAppender(const std::filesystem::path& file, const JsonLines& state)
+    : file_(file), open_(file, O_WRONLY | O_APPEND), size_(state.whole_bytes) {
+  if (::ftruncate(open_.fd, static_cast<off_t>(size_)) != 0) {
+    system_failed(file, "cannot be cut to its whole lines", errno);
+  }
+  if (state.needs_newline) append("");
 }
 
 void LineAppender::append(std::string_view line) {
   const std::string text = fmt::format("{}\n", line);
   std::size_t done = 0;
   while (done < text.size()) {
-    const ssize_t n = ::write(fd_, text.data() + done, text.size() - done);
+    const ssize_t n = ::write(open_.fd, text.data() + done, text.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
       const int error = errno;
-      if (::ftruncate(fd_, static_cast<off_t>(size_)) != 0)
+      if (::ftruncate(open_.fd, static_cast<off_t>(size_)) != 0)
         system_failed(file_, "cannot be written or cut", error);
       system_failed(file_, "cannot be written", error);
     }
@@ -75,24 +76,15 @@ void LineAppender::append(std::string_view line) {
   size_ += text.size();
 }
 
-DirectoryLock::DirectoryLock(const std::filesystem::path& directory) {
-  const std::filesystem::path file = directory / "lock";
-  fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (fd_ < 0) system_failed(file, "cannot be written", errno);
-  if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    const int error = errno;
-    ::close(fd_);
-    if (error != EWOULDBLOCK) system_failed(file, "cannot be locked", error);
+DirectoryLock::DirectoryLock(const std::filesystem::path& directory) : open_(directory / "lock", O_RDWR) {
+  if (::flock(open_.fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) system_failed(directory / "lock", "cannot be locked", errno);
     fail(ErrorCode::kIo, "{}: another process is writing there", directory.string());
   }
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
     if (entry.path().extension() == ".part") std::filesystem::remove(entry.path(), ignored);
   }
-}
-
-DirectoryLock::~DirectoryLock() {
-  ::close(fd_);
 }
 
 std::string to_line(const nlohmann::ordered_json& value) {

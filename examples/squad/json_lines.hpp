@@ -24,15 +24,24 @@ struct JsonLines {
 /// Reads the file; one that does not exist has no lines. Throws gemma::Error (io; malformed, with the line).
 JsonLines read_json_lines(const std::filesystem::path& file);
 
+/// A file that is open until the object ends. Not copyable.
+class OpenFile {
+ public:
+  /// Opens or creates the file with the flags of open(2). Throws gemma::Error (io).
+  OpenFile(const std::filesystem::path& file, int flags);
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  ~OpenFile();
+
+  const int fd;
+};
+
 /// Appends lines, each with one write, so that after a kill there are only complete lines or one incomplete
-/// last line. Not copyable; one writer at a time (see DirectoryLock).
+/// last line. One writer at a time (see DirectoryLock).
 class LineAppender {
  public:
   /// Opens or creates the file, first cutting it to `state.whole_bytes`. Throws gemma::Error (io).
   LineAppender(const std::filesystem::path& file, const JsonLines& state);
-  LineAppender(const LineAppender&) = delete;
-  LineAppender& operator=(const LineAppender&) = delete;
-  ~LineAppender();
 
   /// Appends `line` (without a newline) and a newline. Throws gemma::Error (io), for example on a full disk,
   /// and then the file is as before.
@@ -40,7 +49,7 @@ class LineAppender {
 
  private:
   std::filesystem::path file_;
-  int fd_ = -1;
+  OpenFile open_;
   std::uintmax_t size_ = 0;
 };
 
@@ -50,12 +59,9 @@ class DirectoryLock {
  public:
   /// Takes the lock. Throws gemma::Error (io) if another process holds it or the directory is read-only.
   explicit DirectoryLock(const std::filesystem::path& directory);
-  DirectoryLock(const DirectoryLock&) = delete;
-  DirectoryLock& operator=(const DirectoryLock&) = delete;
-  ~DirectoryLock();
 
  private:
-  int fd_ = -1;
+  OpenFile open_;
 };
 
 /// One line of JSON: no line breaks, invalid UTF-8 replaced by U+FFFD.

@@ -4,12 +4,9 @@
 #include <array>
 #include <numeric>
 
-#include <boost/algorithm/string/classification.hpp>
-#include <boost/algorithm/string/split.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "examples/numbers.hpp"
 #include "examples/squad/fail.hpp"
 #include "examples/squad/metrics.hpp"
 #include "examples/squad/stats/ranks.hpp"
@@ -117,25 +114,6 @@ std::string ranking_prompt(JudgePrompt kind, const JudgeTask& task, std::span<co
     prompt += fmt::format("\n{}: {}", i + 1, one_line(task.answers[order[i]]));
   }
   return prompt;
-}
-
-std::vector<double> parse_ranking(std::string_view text, std::size_t k) {
-  constexpr const char* kBetween = " \t\r\n,;>[]\"'";
-  text = trimmed(text, kBetween);
-  std::vector<std::string> ids;
-  boost::split(ids, text, boost::is_any_of(kBetween), boost::token_compress_on);
-  if (ids.size() == 1 && k > 1) {  // "213"
-    ids.clear();
-    for (const char digit : text) ids.emplace_back(1, digit);
-  }
-  if (ids.size() != k) return {};
-  std::vector<double> ranks(k, 0);
-  for (std::size_t i = 0; i < k; ++i) {
-    const std::size_t id = app::parse_number<std::size_t>(ids[i]).value_or(0);
-    if (id < 1 || id > k || ranks[id - 1] != 0) return {};
-    ranks[id - 1] = static_cast<double>(i + 1);
-  }
-  return ranks;
 }
 
 }  // namespace gemma::squad

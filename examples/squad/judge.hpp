@@ -12,11 +12,11 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "examples/squad/answer_source.hpp"
 #include "examples/squad/squad.hpp"
 
 namespace gemma::squad {
 
-/// One question with the answers of all models.
 struct JudgeTask {
   std::string id;
   std::string question;
@@ -53,6 +53,14 @@ class Judge {
 /// mid-rank. Needs no model or network.
 std::unique_ptr<Judge> make_f1_judge();
 
+/// A judge that is a local model: its verdict is the most likely of all rankings as the reply to the request;
+/// nothing is sampled and nothing parsed. `label` and `sha256` identify the model. At most 5 answers (120
+/// rankings): judge() throws gemma::Error (invalid_argument) for more, and what the source throws.
+/// `positions`: initial size of the context in tokens; it is enlarged when a prompt needs it, up to the
+/// model's own context (else context_full).
+std::unique_ptr<Judge> make_likelihood_judge(std::unique_ptr<AnswerSource> source, std::string label,
+                                             std::string sha256, std::size_t positions = 4096);
+
 /// The orders in which answers are shown to a judge that depends on the order.
 enum class OrderPolicy {
   kFixed,   // always the order of the models, as in the article
@@ -79,9 +87,5 @@ enum class JudgePrompt {
 
 /// The request to rank the answers of `task`, shown in `order` with IDs from 1.
 std::string ranking_prompt(JudgePrompt kind, const JudgeTask& task, std::span<const std::size_t> order);
-
-/// Parses "2,1,3", "213", "2 > 1 > 3" and similar texts: IDs from best to worst. Returns ranks by position
-/// (ranks[id - 1]), or an empty vector unless each ID from 1 to k occurs once and nothing else occurs.
-std::vector<double> parse_ranking(std::string_view text, std::size_t k);
 
 }  // namespace gemma::squad

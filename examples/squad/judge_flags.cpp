@@ -6,10 +6,9 @@
 
 #include "examples/numbers.hpp"
 #include "examples/program.hpp"
-#include "examples/squad/digest.hpp"
 #include "examples/squad/engine_source.hpp"
 #include "examples/squad/fail.hpp"
-#include "examples/squad/judge_likelihood.hpp"
+#include "examples/squad/run_settings.hpp"
 #include "examples/squad/verdicts.hpp"
 
 namespace gemma::squad {

@@ -1,5 +1,4 @@
-#include "examples/squad/judge_likelihood.hpp"
-
+// The judge that is a local model.
 #include <algorithm>
 #include <utility>
 
@@ -7,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "examples/squad/fail.hpp"
+#include "examples/squad/judge.hpp"
 
 namespace gemma::squad {
 namespace {

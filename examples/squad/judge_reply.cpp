@@ -2,10 +2,12 @@
 
 #include <cstdint>
 
+#include <boost/algorithm/string/classification.hpp>
+#include <boost/algorithm/string/split.hpp>
+#include <boost/algorithm/string/trim.hpp>
 #include <nlohmann/json.hpp>
 
-#include "examples/squad/judge.hpp"
-#include "examples/squad/text.hpp"
+#include "examples/numbers.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -41,6 +43,26 @@ std::string_view braced(std::string_view text) {
   return close == std::string_view::npos ? std::string_view() : text.substr(open, close - open + 1);
 }
 
+/// Parses a text that consists of a plain ranking.
+std::vector<double> parse_ranking(std::string_view text, std::size_t k) {
+  constexpr const char* kBetween = " \t\r\n,;>[]\"'";
+  text = boost::trim_copy_if(text, boost::is_any_of(kBetween));
+  std::vector<std::string> ids;
+  boost::split(ids, text, boost::is_any_of(kBetween), boost::token_compress_on);
+  if (ids.size() == 1 && k > 1) {  // "213"
+    ids.clear();
+    for (const char digit : text) ids.emplace_back(1, digit);
+  }
+  if (ids.size() != k) return {};
+  std::vector<double> ranks(k, 0);
+  for (std::size_t i = 0; i < k; ++i) {
+    const std::size_t id = app::parse_number<std::size_t>(ids[i]).value_or(0);
+    if (id < 1 || id > k || ranks[id - 1] != 0) return {};
+    ranks[id - 1] = static_cast<double>(i + 1);
+  }
+  return ranks;
+}
+
 /// Parses a text that consists of a ranking, plain or as JSON.
 std::vector<double> whole_ranking(std::string_view text, std::size_t k) {
   const json value = json::parse(text, nullptr, false);
@@ -59,14 +81,14 @@ std::vector<double> whole_ranking(std::string_view text, std::size_t k) {
 
 /// The last line that is not empty, without words and marks around the ranking.
 std::string_view last_line(std::string_view text) {
-  text = trimmed(text);
+  text = boost::trim_copy_if(text, boost::is_any_of(" \t\r\n"));
   const std::size_t line = text.rfind('\n');
   if (line != std::string_view::npos) text.remove_prefix(line + 1);
   if (!text.starts_with('{')) {
     const std::size_t colon = text.rfind(':');
     if (colon != std::string_view::npos) text.remove_prefix(colon + 1);
   }
-  text = trimmed(text, " \t\r\n*_`.");
+  text = boost::trim_copy_if(text, boost::is_any_of(" \t\r\n*_`."));
   // "213" may be a ranking if it is the whole reply; at the end of a sentence it is another number
   return text.find_first_not_of("0123456789") == std::string_view::npos ? std::string_view() : text;
 }

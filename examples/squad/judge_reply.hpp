@@ -16,10 +16,11 @@ namespace gemma::squad {
 /// of these.
 std::string reply_text(const nlohmann::json& message);
 
-/// Ranks by position (as parse_ranking()), or an empty vector. Everything up to the last "</think>" is
-/// ignored; then a ranking is accepted as JSON ({"rank": "2,1,3"} or {"rank": [2, 1, 3]}) or plain text:
-/// alone, between fences, or as the last line of other text, where "Ranking:" or similar may precede it and
-/// marks of emphasis surround it.
+/// Ranks by position (ranks[id - 1]), or an empty vector unless each ID from 1 to k occurs once. Everything
+/// up to the last "</think>" is ignored; then a ranking, IDs from best to worst, is accepted as JSON
+/// ({"rank": "2,1,3"} or {"rank": [2, 1, 3]}) or plain text ("2,1,3", "213", "2 > 1 > 3"): alone, between
+/// fences, or as the last line of other text, where "Ranking:" or similar may precede it and marks of
+/// emphasis surround it.
 std::vector<double> ranking_in(std::string_view text, std::size_t k);
 
 }  // namespace gemma::squad

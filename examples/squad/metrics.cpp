@@ -64,12 +64,6 @@ std::string as_prediction(std::string_view answer, bool is_v2) {
   return std::ranges::find(kNoAnswer, plain) != kNoAnswer.end() ? std::string() : std::string(answer);
 }
 
-void ScoreTotals::add(const Score& score) {
-  exact_sum += score.exact;
-  f1_sum += score.f1;
-  ++n;
-}
-
 PredictionScores score_predictions(const Dataset& dataset, const Predictions& predictions) {
   PredictionScores scores;
   for (const Question& question : dataset.questions) {

@@ -37,7 +37,11 @@ struct ScoreTotals {
   double exact_sum = 0, f1_sum = 0;
   std::size_t n = 0;
 
-  void add(const Score& score);
+  void add(const Score& score) {
+    exact_sum += score.exact;
+    f1_sum += score.f1;
+    ++n;
+  }
   double exact() const { return percent(exact_sum); }
   double f1() const { return percent(f1_sum); }
 

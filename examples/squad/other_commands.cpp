@@ -1,14 +1,18 @@
 // gemma-squad judge, report, merge and score.
-#include <atomic>
+#include <csignal>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "examples/interrupt.hpp"
 #include "examples/program.hpp"
+#include "examples/squad/analysis.hpp"
 #include "examples/squad/commands.hpp"
 #include "examples/squad/fail.hpp"
-#include "examples/squad/finish.hpp"
 #include "examples/squad/metrics.hpp"
+#include "examples/squad/report/report.hpp"
+#include "examples/squad/summary.hpp"
+#include "examples/squad/verdicts.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -19,6 +23,48 @@ struct Flags {
   bool quiet = false;  // of report
   JudgeFlags judge;
 };
+
+/// The judges whose verdicts are complete; prints a note about others.
+std::vector<std::string> complete_judges(const RunDirectory& run) {
+  std::vector<std::string> judges;
+  for (const std::string& name : judges_of(run.path())) {
+    const Verdicts verdicts = read_verdicts(run, name);
+    if (is_settled(run, verdicts)) {
+      judges.push_back(name);
+    } else {
+      app::print_error("gemma-squad", fmt::format("judge {} is left out: {} of {} verdicts", name,
+                                                  verdicts.n_ranked(), n_wanted(run, verdicts.policy)));
+    }
+  }
+  return judges;
+}
+
+/// While it exists, a closed connection to an endpoint fails one attempt only; a closed standard output ends
+/// the program again afterwards.
+struct IgnorePipe {
+  decltype(std::signal(SIGPIPE, SIG_IGN)) before = std::signal(SIGPIPE, SIG_IGN);
+  ~IgnorePipe() { std::signal(SIGPIPE, before); }
+};
+
+/// Writes report.html, summary.json, answers.csv and predictions-MODEL.json into the run's directory, and the
+/// table to standard output unless `quiet`. `judges`: whose verdicts are used; empty: all that are complete.
+/// Files are written completely or not at all; those of an earlier report are replaced.
+void write_report(const RunDirectory& run, std::vector<std::string> judges, bool quiet) {
+  const DirectoryLock lock(run.path());
+  if (judges.empty() && run.n_models() > 1) judges = complete_judges(run);
+  constexpr std::uint64_t kBootstrapSeed = 1;
+  const Analysis analysis = analyse(run, judges, kBootstrapSeed);
+  write_text(run.path() / "summary.json", summary_json(run, analysis).dump(1) + "\n");
+  write_text(run.path() / "answers.csv", answers_csv(run, analysis));
+  for (std::size_t m = 0; m < run.n_models(); ++m) {
+    write_text(run.path() / fmt::format("predictions-{}.json", file_part(run.model_name(m))),
+               predictions_json(run, m));
+  }
+  write_text(run.path() / "report.html", report::report_html(run, analysis));
+  if (quiet) return;
+  app::write_stdout(summary_text(run, analysis));
+  app::write_stdout(fmt::format("\nreport: {}\n", app::printable((run.path() / "report.html").string())));
+}
 
 int finish(const RunDirectory& run, const JudgeFlags& flags) {
   std::atomic<bool> cancel{false};
@@ -73,6 +119,35 @@ int run_merge(const Flags& flags) {
 }
 
 }  // namespace
+
+int judge_and_report(const RunDirectory& run, const JudgeFlags& flags, const std::atomic<bool>& cancel) {
+  std::string trouble;
+  if (flags.wanted() && run.n_models() >= 2) {
+    const std::unique_ptr<Judge> judge = flags.make(run.settings().preset.name);
+    std::FILE* const progress = judge->sees_order() && !flags.quiet ? stderr : nullptr;
+    const IgnorePipe ignore;
+    try {
+      if (!judge_run(run, *judge, flags.verdicts_name(), parse_order_policy(flags.order), cancel, progress,
+                     stderr)) {
+        return stopped(run);
+      }
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kIo) throw;  // not an error of the judge
+      trouble = error.message();
+    }
+  }
+  write_report(run, {}, flags.quiet);
+  if (trouble.empty()) return 0;
+  app::print_error("gemma-squad", trouble);
+  return 1;
+}
+
+int stopped(const RunDirectory& run) {
+  app::print_error("gemma-squad",
+                   fmt::format("stopped; the answers so far are in {}: the same command continues from there",
+                               run.path().string()));
+  return app::InterruptGuard::exit_status();
+}
 
 void add_judge(CLI::App& app, Command& chosen) {
   const auto [judge, flags] = add_command<Flags>(

@@ -12,11 +12,6 @@
 #include "examples/squad/text.hpp"
 
 namespace gemma::squad {
-namespace {
-
-constexpr double kTerminalSeconds = 0.1, kPlainSeconds = 10;
-
-}  // namespace
 
 Progress::Progress(std::FILE* stream, std::string title, std::string_view unit, std::size_t done,
                    std::size_t total)
@@ -30,10 +25,6 @@ Progress::Progress(std::FILE* stream, std::string title, std::string_view unit, 
   if (terminal_) draw("");
 }
 
-Progress::~Progress() {
-  end("");
-}
-
 void Progress::end(std::string_view words) {
   std::FILE* const stream = stream_;
   if (stream == nullptr) return;
@@ -44,6 +35,7 @@ void Progress::end(std::string_view words) {
 }
 
 void Progress::step(std::string_view note) {
+  constexpr double kTerminalSeconds = 0.1, kPlainSeconds = 10;  // between two lines
   ++done_;
   if (stream_ == nullptr) return;
   const double since = std::chrono::duration<double>(Clock::now() - drawn_).count();

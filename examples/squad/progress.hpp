@@ -18,7 +18,7 @@ class Progress {
   Progress(std::FILE* stream, std::string title, std::string_view unit, std::size_t done, std::size_t total);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
-  ~Progress();
+  ~Progress() { end(""); }
 
   /// Ends the progress and prints `words`, the summary, on a separate line.
   void end(std::string_view words);

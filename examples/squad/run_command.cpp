@@ -3,7 +3,6 @@
 #include <cstdlib>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "examples/chat_template_flag.hpp"
 #include "examples/engine_flags.hpp"
@@ -14,11 +13,9 @@
 #include "examples/read_file.hpp"
 #include "examples/squad/cluster.hpp"
 #include "examples/squad/commands.hpp"
-#include "examples/squad/digest.hpp"
 #include "examples/squad/embedded.hpp"
 #include "examples/squad/engine_source.hpp"
 #include "examples/squad/fail.hpp"
-#include "examples/squad/finish.hpp"
 #include "examples/squad/runner.hpp"
 #include "tokenizer/dialects/registry.hpp"
 
@@ -93,16 +90,6 @@ Preset preset_of(const RunFlags& flags, bool is_v2) {
   return preset;
 }
 
-/// Prints that a large file is being hashed, which takes a while; only its hash identifies a model reliably.
-void say_hashing(const ModelSpec& model, bool quiet) {
-  constexpr std::uintmax_t kLarge = std::uintmax_t{256} << 20;
-  std::error_code error;
-  const std::uintmax_t bytes = fs::file_size(model.file, error);
-  if (quiet || error || bytes < kLarge) return;
-  app::print_note(stderr, fmt::format("{}: SHA-256 of {:.1f} GB\n", app::printable(model.name),
-                                      static_cast<double>(bytes) / 1e9));
-}
-
 /// The engine's flags for a preset; prints which flags it ignores.
 app::EngineFlags engine_for(const RunFlags& flags, const Preset& preset) {
   app::EngineFlags engine = flags.judge.engine;
@@ -128,7 +115,13 @@ ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, boo
     app::print_notes(name, {&facts.note, 1});
     turns += " (" + facts.note.substr(0, facts.note.find(';')) + ")";
   }
-  say_hashing(model, quiet);
+  // only its hash identifies a model reliably, which takes a while for a large file
+  constexpr std::uintmax_t kLarge = std::uintmax_t{256} << 20;
+  std::error_code error;
+  if (const std::uintmax_t bytes = fs::file_size(model.file, error); !quiet && !error && bytes >= kLarge) {
+    app::print_note(stderr,
+                    fmt::format("{}: SHA-256 of {:.1f} GB\n", name, static_cast<double>(bytes) / 1e9));
+  }
   ModelIdentity identity{model.name,
                          app::printable(model.file.filename().string()),
                          sha256_of(model.file),
@@ -143,14 +136,16 @@ ModelIdentity identify(const ModelSpec& model, const SourceFactory& factory, boo
   return identity;
 }
 
-int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, const Dataset& dataset,
-                   const std::string& dataset_name, const std::string& dataset_sha256) {
+/// `text` is the data set, read once, since `file`, which names it, may be a pipe.
+int run_evaluation(RunFlags flags, const std::vector<ModelSpec>& models, std::string_view text,
+                   const std::string& file) {
+  const Dataset dataset = parse_dataset(text, file);
   check_names(models);
   flags.judge.check();
   const Dataset selection = select_questions(dataset, flags.n, flags.seed);
   RunSettings settings;
-  settings.dataset = app::printable(dataset_name);
-  settings.dataset_sha256 = dataset_sha256;
+  settings.dataset = app::printable(fs::path(file).filename().string());
+  settings.dataset_sha256 = sha256_of_text(text);
   settings.n_questions = selection.questions.size();
   settings.seed = flags.seed;
   settings.preset = preset_of(flags, dataset.is_v2);
@@ -187,9 +182,7 @@ int run_models(const RunFlags& flags) {
   choose("--window", flags.windows, models, set_window);
   choose("--lora", flags.adapters, models,
          [](ModelSpec& model, const std::string& text) { model.adapters.push_back(text); });
-  const std::string text = app::read_file(flags.squad);  // once: it may be a pipe
-  return run_evaluation(flags, models, parse_dataset(text, flags.squad),
-                        fs::path(flags.squad).filename().string(), sha256_of_text(text));
+  return run_evaluation(flags, models, app::read_file(flags.squad), flags.squad);
 }
 
 // ---- the demo ----
@@ -225,10 +218,9 @@ int run_demo(RunFlags flags) {
   const fs::path folder = demo_folder(flags.demo_models);
   std::vector<ModelSpec> models;
   for (const char* name : kDemoModels) models.push_back({name, demo_file(folder, name)});
-  const Dataset set = parse_dataset(embedded::kDemoSet, "demo_set.json");
   flags.n = 0;
   flags.max_tokens = 48;
-  return run_evaluation(flags, models, set, "demo_set.json", sha256_of_text(embedded::kDemoSet));
+  return run_evaluation(flags, models, embedded::kDemoSet, "demo_set.json");
 }
 
 /// Adds the flags that run and demo share.
@@ -245,7 +237,6 @@ void add_common(CLI::App& app, RunFlags& flags) {
   flags.judge.add_to(app);
 }
 
-/// Adds the flags of the models and of their options.
 void add_models(CLI::App& run, RunFlags& flags) {
   option(run, "--model", "NAME=FILE", flags.models, "A model, NAME=FILE; as often as there are models")
       ->required()

@@ -83,6 +83,50 @@ std::string lines_of(const RunSettings& settings, const Dataset& set, const Answ
   return text;
 }
 
+/// The first few of `names`, and their number if there are more.
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr std::size_t kMostNamed = 20;
+  const std::size_t n = std::min(kMostNamed, names.size());
+  const std::string out = fmt::format("{}", fmt::join(names.data(), names.data() + n, ", "));
+  return n == names.size() ? out : fmt::format("{}, ... ({} in all)", out, names.size());
+}
+
+void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
+  if (const std::string differs = difference(run.settings(), first.settings(), false); !differs.empty()) {
+    refuse("{}: not of the same run as {}: {}", run.path().string(), first.path().string(), differs);
+  }
+  if (run.settings().shard.count != first.settings().shard.count ||
+      to_squad_json(run.questions()) != to_squad_json(first.questions())) {
+    refuse("{}: not a shard of the same selection as {}", run.path().string(), first.path().string());
+  }
+}
+
+using Shards = std::map<std::size_t, RunDirectory>;  // by the number of the shard
+
+/// What is missing in the shards, in one line; "" if they are complete.
+std::string missing_from(const Shards& runs, std::size_t count) {
+  std::vector<std::string> shards, parts;
+  for (std::size_t index = 1; index <= count; ++index) {
+    if (!runs.contains(index)) shards.push_back(fmt::format("{}/{}", index, count));
+  }
+  if (!shards.empty()) {
+    parts.push_back(fmt::format("shard{} {} {} missing", shards.size() == 1 ? "" : "s", some_of(shards),
+                                shards.size() == 1 ? "is" : "are"));
+  }
+  for (const auto& [index, run] : runs) {
+    if (run.is_complete()) continue;
+    std::vector<std::string> answers;
+    for (std::size_t m = 0; m < run.n_models(); ++m) {
+      for (const std::size_t q : run.missing(m)) {
+        answers.push_back(fmt::format("{} to {}", run.model_name(m), run.question(q).id));
+      }
+    }
+    parts.push_back(fmt::format("{}: {} of {} answers: continue that run first; missing: {}",
+                                run.path().string(), run.n_answers(), run.n_wanted(), some_of(answers)));
+  }
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
 }  // namespace
 
 void write_text(const fs::path& file, std::string_view text) {
@@ -162,10 +206,6 @@ RunDirectory RunDirectory::read(const fs::path& directory) {
   return run;
 }
 
-std::vector<std::size_t> RunDirectory::own_questions() const {
-  return questions_of(questions_, settings_.shard);
-}
-
 std::vector<std::size_t> RunDirectory::missing(std::size_t model) const {
   std::vector<std::size_t> out = own_questions();
   std::erase_if(out, [&](std::size_t question) { return answers_[model][question].has_value(); });
@@ -199,54 +239,6 @@ void RunDirectory::finish() {
   const std::string text = lines_of(settings_, questions_, answers_);
   if (text != app::read_file(path_ / kAnswers)) write_text(path_ / kAnswers, text);
 }
-
-namespace {
-
-/// The first few of `names`, and their number if there are more.
-std::string some_of(const std::vector<std::string>& names) {
-  constexpr std::size_t kMostNamed = 20;
-  const std::size_t n = std::min(kMostNamed, names.size());
-  const std::string out = fmt::format("{}", fmt::join(names.data(), names.data() + n, ", "));
-  return n == names.size() ? out : fmt::format("{}, ... ({} in all)", out, names.size());
-}
-
-void check_of_one_run(const RunDirectory& run, const RunDirectory& first) {
-  if (const std::string differs = difference(run.settings(), first.settings(), false); !differs.empty()) {
-    refuse("{}: not of the same run as {}: {}", run.path().string(), first.path().string(), differs);
-  }
-  if (run.settings().shard.count != first.settings().shard.count ||
-      to_squad_json(run.questions()) != to_squad_json(first.questions())) {
-    refuse("{}: not a shard of the same selection as {}", run.path().string(), first.path().string());
-  }
-}
-
-using Shards = std::map<std::size_t, RunDirectory>;  // by the number of the shard
-
-/// What is missing in the shards, in one line; "" if they are complete.
-std::string missing_from(const Shards& runs, std::size_t count) {
-  std::vector<std::string> shards, parts;
-  for (std::size_t index = 1; index <= count; ++index) {
-    if (!runs.contains(index)) shards.push_back(fmt::format("{}/{}", index, count));
-  }
-  if (!shards.empty()) {
-    parts.push_back(fmt::format("shard{} {} {} missing", shards.size() == 1 ? "" : "s", some_of(shards),
-                                shards.size() == 1 ? "is" : "are"));
-  }
-  for (const auto& [index, run] : runs) {
-    if (run.is_complete()) continue;
-    std::vector<std::string> answers;
-    for (std::size_t m = 0; m < run.n_models(); ++m) {
-      for (const std::size_t q : run.missing(m)) {
-        answers.push_back(fmt::format("{} to {}", run.model_name(m), run.question(q).id));
-      }
-    }
-    parts.push_back(fmt::format("{}: {} of {} answers: continue that run first; missing: {}",
-                                run.path().string(), run.n_answers(), run.n_wanted(), some_of(answers)));
-  }
-  return fmt::format("{}", fmt::join(parts, "; "));
-}
-
-}  // namespace
 
 void merge_runs(const std::vector<fs::path>& shards, const fs::path& out) {
   Shards runs;

@@ -43,7 +43,7 @@ class RunDirectory {
   const Question& question(std::size_t index) const { return questions_.questions[index]; }
   std::size_t n_questions() const noexcept { return questions_.questions.size(); }
   /// Indices of the questions of this run's shard, in the order they are asked.
-  std::vector<std::size_t> own_questions() const;
+  std::vector<std::size_t> own_questions() const { return questions_of(questions_, settings_.shard); }
   /// Those of them that the model has not answered.
   std::vector<std::size_t> missing(std::size_t model) const;
   /// Models and questions are known by their indices in settings().models and questions().questions.

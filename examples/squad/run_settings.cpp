@@ -2,12 +2,15 @@
 #include "examples/squad/run_settings.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <openssl/evp.h>
 
 #include "examples/printable.hpp"
 #include "examples/squad/fail.hpp"
+#include "gguf/mapped_file.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -59,6 +62,20 @@ std::string first_difference(const ordered_json& a, const ordered_json& b, const
 }
 
 }  // namespace
+
+std::string sha256_of_text(std::string_view text) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  if (EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
+    fail(ErrorCode::kUnsupported, "OpenSSL offers no SHA-256");
+  }
+  return fmt::format("{:02x}", fmt::join(digest.begin(), digest.begin() + size, ""));
+}
+
+std::string sha256_of(const std::filesystem::path& file) {
+  const MappedFile mapped(file.string());
+  return sha256_of_text({reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size()});
+}
 
 void check_name(std::string_view what, std::string_view name) {
   constexpr std::size_t kLongest = 100;  // bytes; file names may have 255

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,6 +44,11 @@ struct RunSettings {
   Shard shard;
   std::string machine;  // the machine, for the report; not compared
 };
+
+/// Lower-case hexadecimal SHA-256 of a text, and of the bytes of a file, which is mapped: models and data
+/// sets are identified by it. Throws gemma::Error (io).
+std::string sha256_of_text(std::string_view text);
+std::string sha256_of(const std::filesystem::path& file);
 
 /// Throws gemma::Error (invalid_argument) for a name of a model or a judge (`what`) that cannot be shown or
 /// be part of a file's name: empty, longer than 100 bytes, not UTF-8, or with control characters.

@@ -5,6 +5,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include <boost/algorithm/string/classification.hpp>
+#include <boost/algorithm/string/trim.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -12,7 +14,6 @@
 #include "examples/read_file.hpp"
 #include "examples/squad/fail.hpp"
 #include "examples/squad/random.hpp"
-#include "examples/squad/text.hpp"
 
 namespace gemma::squad {
 namespace {
@@ -47,7 +48,7 @@ class Reader {
     if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
     for (std::size_t number = 1; !text.empty(); ++number) {
       const std::size_t end = std::min(text.find('\n'), text.size());
-      const std::string_view line = trimmed(text.substr(0, end));
+      const auto line = boost::trim_copy_if(text.substr(0, end), boost::is_any_of(" \t\r\n"));
       text.remove_prefix(std::min(end + 1, text.size()));
       if (line.empty()) continue;
       const std::string where = fmt::format("line {}", number);

@@ -13,8 +13,6 @@
 namespace gemma::squad {
 namespace {
 
-constexpr const char* kEllipsis = "\xE2\x80\xA6";
-
 void check(UErrorCode status) {
   if (U_FAILURE(status)) throw Error(ErrorCode::kUnsupported, std::string("ICU: ") + u_errorName(status));
 }
@@ -66,6 +64,7 @@ std::string utf8_of(const icu::UnicodeString& text) {
 
 /// The first `first` and the last `last` code points of `text`, with an ellipsis between them.
 std::string ends_of(const icu::UnicodeString& text, std::size_t first, std::size_t last) {
+  constexpr const char* kEllipsis = "\xE2\x80\xA6";
   const std::int32_t end = text.moveIndex32(0, static_cast<std::int32_t>(first));
   const std::int32_t begin = text.moveIndex32(text.length(), -static_cast<std::int32_t>(last));
   return utf8_of(text.tempSubString(0, end)) + kEllipsis + utf8_of(text.tempSubString(begin));

@@ -30,13 +30,6 @@ std::size_t word_count(std::string_view text);
 /// The article's reduction of an answer for the judge: runs of anything but [a-zA-Z0-9'] become one space.
 std::string article_reduction(std::string_view text);
 
-/// `text` without the bytes of `marks` at its ends.
-inline std::string_view trimmed(std::string_view text, std::string_view marks = " \t\r\n") noexcept {
-  const std::size_t begin = text.find_first_not_of(marks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(marks) - begin + 1);
-}
-
 /// Number of code points; each invalid sequence counts as one.
 std::size_t n_characters(std::string_view text);
 /// `text` cut to at most `n` code points, with an ellipsis if something was cut.

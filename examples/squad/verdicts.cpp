@@ -118,17 +118,18 @@ void say_unranked(std::FILE* log, const std::string& judge, const std::string& i
 
 /// What has no ranking: first what was never asked for, so that failing questions do not block the others.
 std::vector<Showing> missing_from(const RunDirectory& run, const Verdicts& verdicts, OrderPolicy policy) {
-  std::vector<Showing> first, failed;
+  std::vector<Showing> missing;
   for (std::size_t i = 0; i < run.n_questions(); ++i) {
     for (std::vector<std::size_t>& order : orders_for(policy, i, run.n_models())) {
       Showing showing{i, std::move(order)};
       const auto stored = verdicts.latest.find(showing);
       if (stored != verdicts.latest.end() && !stored->second.ranks.empty()) continue;
-      (stored == verdicts.latest.end() ? first : failed).push_back(std::move(showing));
+      missing.push_back(std::move(showing));
     }
   }
-  first.insert(first.end(), failed.begin(), failed.end());
-  return first;
+  std::stable_partition(missing.begin(), missing.end(),
+                        [&](const auto& showing) { return !verdicts.latest.contains(showing); });
+  return missing;
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "examples/squad/random.hpp"
-#include "examples/squad/stats/power.hpp"
+#include "examples/squad/stats/rank_tests.hpp"
 #include "gguf/error.hpp"
 
 namespace gemma::squad::stats {

@@ -28,6 +28,19 @@ TEST(RankingIn, ThoughtsFencesAndLastLines) {
   }
 }
 
+TEST(RankingIn, PlainTexts) {
+  const std::vector<double> ranks = {2, 1, 3};
+  for (const char* good :
+       {"2,1,3", "2, 1, 3", "213", "2 > 1 > 3", "[2,1,3]", "[\"2\",\"1\",\"3\"]", " 2;1;3\n"}) {
+    EXPECT_EQ(ranking_in(good, 3), ranks) << good;
+  }
+  for (const char* bad : {"", "2,1", "2,1,3,3", "2,2,1", "0,1,2", "1,2,4", "the second", "2,1,3 because",
+                          "21,3", "1-2-3", "99999999999999999999,1,2"}) {
+    EXPECT_TRUE(ranking_in(bad, 3).empty()) << bad;
+  }
+  EXPECT_EQ(ranking_in("3,1,2", 3), (std::vector<double>{2, 3, 1}));  // ID 3 is the best
+}
+
 TEST(RankingIn, WhatCouldBeReadInTwoWaysIsNone) {
   const char* const kOthers[] = {"",
                                  "<think>3,1,2",

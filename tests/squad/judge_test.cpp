@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "examples/squad/judge_likelihood.hpp"
 #include "gguf/error.hpp"
 #include "tests/squad/fake_source.hpp"
 
@@ -58,19 +57,6 @@ TEST(RankingPrompt, FullAndReordered) {
             "three answers to the question from the most to the least correct one. Reply with the IDs alone, "
             "separated "
             "by commas.\n1: In **May**\n2: It's on April 23rd!\n3: 23 April");
-}
-
-TEST(ParseRanking, WhatIsOneAndWhatIsNot) {
-  const std::vector<double> ranks = {2, 1, 3};
-  for (const char* good :
-       {"2,1,3", "2, 1, 3", "213", "2 > 1 > 3", "[2,1,3]", "[\"2\",\"1\",\"3\"]", " 2;1;3\n"}) {
-    EXPECT_EQ(parse_ranking(good, 3), ranks) << good;
-  }
-  for (const char* bad : {"", "2,1", "2,1,3,3", "2,2,1", "0,1,2", "1,2,4", "the second", "2,1,3 because",
-                          "21,3", "1-2-3", "99999999999999999999,1,2"}) {
-    EXPECT_TRUE(parse_ranking(bad, 3).empty()) << bad;
-  }
-  EXPECT_EQ(parse_ranking("3,1,2", 3), (std::vector<double>{2, 3, 1}));  // ID 3 is the best
 }
 
 TEST(F1Judge, TiesShareTheMidRank) {

@@ -113,21 +113,6 @@ std::string needed(const std::optional<std::size_t>& n) {
   return n ? fmt::format("{}", *n) : std::string("no number");
 }
 
-std::string test_rows(const RunDirectory& run, const Measure& measure) {
-  std::string rows;
-  for (std::size_t i = 0; i < measure.dunn.size(); ++i) {
-    const stats::Pair &dunn = measure.dunn[i], &conover = measure.conover[i], &wilcoxon = measure.wilcoxon[i];
-    rows += fmt::format(
-        "<tr><td>{} and {}</td><td>{}significant</td><td>{}</td><td>{}</td><td>{} ({})</td>"
-        "<td>{:+.2f}</td><td>{:+.2f}</td><td>{}</td></tr>",
-        escape_html(run.model_name(dunn.a)), escape_html(run.model_name(dunn.b)),
-        dunn.p_holm <= 0.05 ? "" : "not ", p_text(dunn.p_holm), p_text(conover.p_holm),
-        p_text(wilcoxon.p_holm), wilcoxon.exact ? "exact" : "normal", conover.difference, wilcoxon.effect,
-        needed(measure.questions_pairs[i]));
-  }
-  return rows;
-}
-
 std::string measure_tests(const RunDirectory& run, const Measure& measure) {
   std::string out = fmt::format("<h3>{}</h3><p>{}</p>", escape_html(measure.title),
                                 escape_html(verdict_in_words(run, measure)));
@@ -140,9 +125,20 @@ std::string measure_tests(const RunDirectory& run, const Measure& measure) {
       short_number(measure.friedman.statistic), measure.friedman.df, p_text(measure.friedman.p),
       measure.friedman.effect, needed(measure.questions_overall), short_number(measure.kruskal.statistic),
       p_text(measure.kruskal.p), measure.kruskal.effect);
+  std::string rows;
+  for (std::size_t i = 0; i < measure.dunn.size(); ++i) {
+    const stats::Pair &dunn = measure.dunn[i], &conover = measure.conover[i], &wilcoxon = measure.wilcoxon[i];
+    rows += fmt::format(
+        "<tr><td>{} and {}</td><td>{}significant</td><td>{}</td><td>{}</td><td>{} ({})</td>"
+        "<td>{:+.2f}</td><td>{:+.2f}</td><td>{}</td></tr>",
+        escape_html(run.model_name(dunn.a)), escape_html(run.model_name(dunn.b)),
+        dunn.p_holm <= 0.05 ? "" : "not ", p_text(dunn.p_holm), p_text(conover.p_holm),
+        p_text(wilcoxon.p_holm), wilcoxon.exact ? "exact" : "normal", conover.difference, wilcoxon.effect,
+        needed(measure.questions_pairs[i]));
+  }
   out += table({"Pair", "Dunn: the article's word", "Dunn, Holm", "Conover, Holm", "Wilcoxon, Holm",
                 "Mean rank difference", "Rank-biserial", "Questions for 80% power"},
-               test_rows(run, measure));
+               rows);
   return card(out + "</details>");
 }
 
