@@ -325,13 +325,15 @@ TEST_F(Arguments, WorkspacesOfOtherModels) {
 TEST_F(Arguments, SizesThatCannotBe) {
   const auto cache = [&](KvCacheOptions o) { return [this, o] { model_->make_cache(o); }; };
   const auto workspace = [&](WorkspaceOptions o) { return [this, o] { model_->make_workspace(o); }; };
-  expect_error(ErrorCode::kInvalidArgument, {"0 positions"}, cache({.n_ctx = 0}));
-  expect_error(ErrorCode::kInvalidArgument, {"chunks of 0"}, cache({.n_ctx = 1, .max_chunk = 0}));
+  expect_error(ErrorCode::kInvalidArgument, {"n_ctx is 0; it must be from 1 to "}, cache({.n_ctx = 0}));
+  expect_error(ErrorCode::kInvalidArgument, {"max_chunk is 0; it must be at least 1"},
+               cache({.n_ctx = 1, .max_chunk = 0}));
   expect_error(ErrorCode::kInvalidArgument, {}, cache({.n_ctx = ~std::size_t{0}}));
-  expect_error(ErrorCode::kInvalidArgument, {"0 tokens"}, workspace({.max_tokens = 0}));
+  expect_error(ErrorCode::kInvalidArgument, {"max_tokens is 0; it must be from 1 to "},
+               workspace({.max_tokens = 0}));
   expect_error(ErrorCode::kInvalidArgument, {}, workspace({.max_tokens = ~std::size_t{0}}));
   expect_error(ErrorCode::kInvalidArgument, {}, workspace({.max_tokens = 1, .max_logit_rows = 2}));
-  expect_error(ErrorCode::kInvalidArgument, {"5000 threads"},
+  expect_error(ErrorCode::kInvalidArgument, {"n_threads is 5000; it must be from 0 to 4096"},
                workspace({.max_tokens = 1, .n_threads = 5000}));
   // a plan is refused like the session itself
   expect_error(ErrorCode::kInvalidArgument, {},
