@@ -20,6 +20,12 @@ if [ $# -eq 0 ]; then # without units of precompiled headers and generated units
   mapfile -t units < <(sed -n 's/^ *"file": "\(.*\)",\?$/\1/p' "$build/compile_commands.json" |
     grep -vE '_headers\.cpp$|cmake_pch|/tests/(docs/made|hygiene)/' | sort -u)
 fi
+for i in "${!units[@]}"; do # a unit that is compiled as part of another: that one
+  path=$(realpath "${units[$i]}")
+  grep -qF "\"file\": \"$path\"" "$build/compile_commands.json" && continue
+  units[i]=$(grep -rlF --include='unity_*' "\"$path\"" "$build" | head -n 1 || true)
+  [ -n "${units[$i]}" ] || { echo "tidy: $path is not a unit of $build" >&2 && exit 1; }
+done
 failed=0
 printf '%s\0' "${units[@]}" |
   xargs -0 -P "${TIDY_JOBS:-$(nproc)}" -n 1 clang-tidy --quiet -p "$build/tidy" >"$build/tidy/log" 2>&1 || failed=1

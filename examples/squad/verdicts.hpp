@@ -21,7 +21,7 @@ struct Showing {
   std::size_t question = 0;        // index in run.questions()
   std::vector<std::size_t> order;  // the models, in the order shown
 
-  auto operator<=>(const Showing&) const = default;
+  auto operator<=>(const Showing&) const = default;  // NOLINT(modernize-use-nullptr): the compiler's own 0
 };
 
 struct Verdicts {
